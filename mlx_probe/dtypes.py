@@ -1,0 +1,98 @@
+"""The number formats that checkpoints store, by the names their files use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DTYPES", "FLOAT_FORMATS", "DType", "FloatFormat", "float8_e4m3_values"]
+
+Kind = Literal["float", "int", "bool"]
+
+
+@dataclass(frozen=True)
+class FloatFormat:
+    """A binary floating-point format.
+
+    Attributes:
+        bits: Storage width.
+        precision: Significand bits, the implicit leading one included.
+        min_exponent: Exponent of the smallest normal number (2**min_exponent).
+        largest: Largest finite number.
+    """
+
+    bits: int
+    precision: int
+    min_exponent: int
+    largest: float
+
+
+@dataclass(frozen=True)
+class DType:
+    """How one element type lies in a file.
+
+    Attributes:
+        name: The name in safetensors headers, used for every file format.
+        kind: Whether elements are floats, integers or booleans.
+        storage: Little-endian numpy type that has the element's width and, where numpy
+            knows the format, its meaning (BF16 and the 8-bit floats lie in plain words).
+    """
+
+    name: str
+    kind: Kind
+    storage: np.dtype[np.generic]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self.storage.itemsize
+
+
+# Narrowest first, and bfloat16 before float16: `value_dtype` takes the first that fits.
+FLOAT_FORMATS = {
+    "F8_E4M3": FloatFormat(8, 4, -6, 448.0),
+    "F8_E5M2": FloatFormat(8, 3, -14, 57344.0),
+    "BF16": FloatFormat(16, 8, -126, float.fromhex("0x1.FEp127")),
+    "F16": FloatFormat(16, 11, -14, 65504.0),
+    "F32": FloatFormat(32, 24, -126, float.fromhex("0x1.FFFFFEp127")),
+    "F64": FloatFormat(64, 53, -1022, float.fromhex("0x1.FFFFFFFFFFFFFp1023")),
+}
+
+_STORAGE: tuple[tuple[str, Kind, str], ...] = (
+    ("F64", "float", "<f8"),
+    ("F32", "float", "<f4"),
+    ("F16", "float", "<f2"),
+    ("BF16", "float", "<u2"),
+    ("F8_E4M3", "float", "u1"),
+    ("F8_E5M2", "float", "u1"),
+    ("I64", "int", "<i8"),
+    ("I32", "int", "<i4"),
+    ("I16", "int", "<i2"),
+    ("I8", "int", "i1"),
+    ("U64", "int", "<u8"),
+    ("U32", "int", "<u4"),
+    ("U16", "int", "<u2"),
+    ("U8", "int", "u1"),
+    ("BOOL", "bool", "u1"),
+)
+DTYPES = {name: DType(name, kind, np.dtype(storage)) for name, kind, storage in _STORAGE}
+
+
+def float8_e4m3_values() -> NDArray[np.float32]:
+    """All 256 values of E4M3 ("fn" variant: no infinities, NaN at 0x7F and 0xFF).
+
+    Returns:
+        float32 array of shape (256,), indexed by the stored byte.
+
+    Source: Micikevicius et al. 2022, "FP8 formats for deep learning" (arXiv 2209.05433).
+    """
+    code = np.arange(256)
+    exponent, fraction = (code >> 3) & 15, code & 7
+    normal = np.ldexp(8.0 + fraction, exponent - 10)
+    subnormal = np.ldexp(fraction.astype(np.float64), -9)
+    magnitude = np.where(exponent == 0, subnormal, normal)
+    magnitude[(code & 0x7F) == 0x7F] = np.nan
+    return np.where(code & 0x80, -magnitude, magnitude).astype(np.float32)

@@ -1,0 +1,65 @@
+"""Every failure the user can cause or meet, as a fact and a remedy."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "CheckpointError",
+    "ConfigError",
+    "Interrupted",
+    "ProbeError",
+    "ResultError",
+    "SourceError",
+    "SpectrumError",
+]
+
+
+class ProbeError(Exception):
+    """A failure with something the user can do about it.
+
+    The command line prints ``fact`` and ``remedy`` as one message and exits with
+    ``exit_code``; everything else that escapes is a bug and shows a traceback.
+
+    Args:
+        fact: What is wrong; names the file and, where there is one, the tensor.
+        remedy: What to do next, as an imperative sentence without a final stop.
+    """
+
+    exit_code = 1
+
+    def __init__(self, fact: str, remedy: str) -> None:
+        super().__init__(f"{fact}\n  {remedy}")
+        self.fact = fact
+        self.remedy = remedy
+
+
+class ConfigError(ProbeError):
+    """An option, environment variable or YAML key that makes no sense."""
+
+    exit_code = 2
+
+
+class SourceError(ProbeError):
+    """A model reference that cannot be turned into verified local files."""
+
+
+class CheckpointError(ProbeError):
+    """A weight file that is damaged, hostile or not understood."""
+
+
+class BackendError(ProbeError):
+    """A backend or device that this machine does not have."""
+
+
+class SpectrumError(ProbeError):
+    """A matrix whose factorization did not converge."""
+
+
+class Interrupted(ProbeError):  # noqa: N818  nothing failed
+    """The user stopped the run."""
+
+    exit_code = 130  # 128 + SIGINT, the shell's convention
+
+
+class ResultError(ProbeError):
+    """A run folder that cannot be written, read or trusted."""

