@@ -1,0 +1,216 @@
+"""Finished rows on disk while a run is under way, so that it can resume where it stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from mlx_probe.errors import ResultError
+from mlx_probe.records import Column, Row
+from mlx_probe.table.disk import write_error
+from mlx_probe.table.strict_json import encode
+
+__all__ = ["Journal"]
+
+_FORMAT_VERSION = 1
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """An append-only file of finished rows, in the order in which they finish.
+
+    The first line identifies the run; then come one line for each process that worked on it
+    and one for each finished row, all strict JSON. A row counts as finished when its line
+    ends. While a journal is open no other process can open it. Not for use by several
+    threads at once.
+
+    Attributes:
+        path: The file.
+        rows: Rows recovered at opening, by `Row.index`; appended rows are not added.
+    """
+
+    def __init__(
+        self, path: Path, fingerprint: str, columns: Sequence[Column], resume: bool = True
+    ) -> None:
+        """Opens or creates the journal and recovers what an earlier process finished.
+
+        A last line without its end is cut off; a damaged line loses itself and all that
+        follow it; a file of another run, format or table is kept under the name ``*.old``.
+
+        Args:
+            path: The file; its folder exists.
+            fingerprint: Hex digits that change with everything that decides a row's values.
+            columns: Columns of the rows.
+            resume: Whether to recover rows; otherwise those in the file are dropped.
+
+        Raises:
+            ResultError: Another process has it open, or the disk refuses.
+        """
+        self.path = path
+        self.rows: dict[int, Row] = {}
+        self._types = {column.name: column.type for column in columns}
+        header = {
+            "journal": _FORMAT_VERSION,
+            "fingerprint": fingerprint,
+            "columns": list(self._types),
+        }
+        try:
+            self._file = _open_locked(path)
+            try:
+                if not resume:
+                    os.ftruncate(self._file.fileno(), 0)
+                elif _is_foreign(path, header):
+                    kept = path.with_name(f"{path.name}.old")
+                    _log.warning("%s belongs to another run; kept as %s", path, kept.name)
+                    path.replace(kept)
+                    self._file.close()
+                    self._file = _open_locked(path)
+                self._end = self._recover()
+                os.ftruncate(self._file.fileno(), self._end)
+                if self._end == 0:
+                    self._write(header)
+                self._write({"pid": os.getpid()})
+            except BaseException:
+                self._file.close()
+                raise
+        except OSError as error:
+            raise write_error(path, error) from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def append(self, row: Row) -> None:
+        """Puts a finished row on disk.
+
+        Raises:
+            ResultError: The disk is full or fails; rows appended before are safe.
+        """
+        try:
+            self._write({"index": row.index, "values": row.values})
+        except OSError as error:
+            # What was written of the line must not run into a later one.
+            with suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._end)
+            raise ResultError(
+                f"{write_error(self.path, error).fact}; finished rows are safe",
+                "Free space on that disk and run the same command again to resume",
+            ) from error
+
+    def discard(self) -> None:
+        """Deletes the file: its rows are in the finished table, or not wanted."""
+        # Deleted before the lock goes, so that nobody resumes from it in between.
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Lets other processes open the journal; the rows stay on disk."""
+        self._file.close()
+
+    def _recover(self) -> int:
+        """Fills ``rows`` from the file; returns how many bytes of it are sound."""
+        end = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                # A line without its end is one that a killed process was still writing.
+                if not line.endswith(b"\n"):
+                    break
+                record = _parse(line)
+                if number > 1 and "pid" not in record:
+                    row = self._to_row(record)
+                    if row is None:
+                        message = "%s is damaged at line %d: from there on rows are computed again"
+                        _log.warning(message, self.path, number)
+                        break
+                    self.rows[row.index] = row
+                end += len(line)
+        return end
+
+    def _to_row(self, record: dict[str, Any]) -> Row | None:
+        try:
+            values = {
+                name: _from_json(value, self._types[name])
+                for name, value in record["values"].items()
+            }
+            return Row(int(record["index"]), values)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+    def _write(self, record: dict[str, Any]) -> None:
+        line = (encode(record) + "\n").encode("ascii")
+        # Unbuffered: a full disk may take a part of the line before it refuses the rest.
+        rest = memoryview(line)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._end += len(line)
+
+
+def _open_locked(path: Path) -> BinaryIO:
+    while True:
+        file = path.open("ab", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise ResultError(
+                f"another run is writing here (pid {_last_pid(path)}): {path}",
+                "Wait until it has ended, or choose another place with --out",
+            ) from error
+        except OSError as error:
+            _log.warning("%s: this file system has no locks (%s)", path, error.strerror)
+        # The last holder may have deleted the file between our opening and locking it.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
+
+
+def _is_foreign(path: Path, header: dict[str, Any]) -> bool:
+    """Whether the file has a complete first line that is not ``header``."""
+    with path.open("rb") as file:
+        line = file.readline()
+    return line.endswith(b"\n") and _parse(line) != header
+
+
+def _last_pid(path: Path) -> str:
+    with suppress(OSError):
+        for line in reversed(path.read_bytes().split(b"\n")):
+            if "pid" in (record := _parse(line)):
+                return str(record["pid"])
+    return "unknown"
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """The line's JSON object; an empty one if it is anything else."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _from_json(value: Any, column_type: str) -> Any:
+    if value is None:
+        return None
+    if column_type == "timestamp":
+        return datetime.fromisoformat(value.replace("Z", "+00:00"))
+    return tuple(value) if column_type == "list<int64>" else value

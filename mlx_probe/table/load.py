@@ -1,0 +1,149 @@
+"""Finished runs, read back with the types that they were written with."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.errors import ResultError
+from mlx_probe.records import Column
+from mlx_probe.table import WRITERS
+from mlx_probe.table.meta import columns_from_meta, read_meta
+from mlx_probe.table.run_folder import DEFAULT_STEM, meta_name, stem_of
+from mlx_probe.table.schema import arrow_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["load_run", "locate_run", "read_table"]
+
+_PARTIAL = ".partial.jsonl"
+_AGAIN = "Run the same `mlx-probe analyze` command again"
+
+
+def load_run(path: Path | str) -> pd.DataFrame:
+    """A finished run as a pandas DataFrame.
+
+    Args:
+        path: A run folder, its run_meta.json, or one of its tables.
+
+    Returns:
+        One row for each tensor. Integers are Int64, booleans boolean and strings string, all
+        with NA; floats are float64 with NaN for null; ``shape`` holds tuples; ``created_at``
+        is datetime64[us, UTC]. ``attrs["meta"]`` holds the run metadata.
+
+    Raises:
+        ResultError: There is no finished run, or its files are damaged.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    table, columns, meta = read_table(path)
+    pandas_types = {
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+        pa.string(): pd.StringDtype(),
+    }
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pandas_types.get)
+    for column in columns:
+        if column.type == "list<int64>":
+            items = table[column.name].to_pylist()
+            tuples = [None if item is None else tuple(item) for item in items]
+            frame[column.name] = pd.Series(tuples, dtype=object, index=frame.index)
+    frame.attrs["meta"] = meta
+    return frame
+
+
+def read_table(path: Path | str) -> tuple[pa.Table, tuple[Column, ...], dict[str, Any]]:
+    """A finished run's table as it was written.
+
+    Args:
+        path: A run folder, its run_meta.json, or one of its tables. Of several tables the
+            most typed format is read.
+
+    Returns:
+        The table, its columns (names, types, ranges) and the run metadata.
+
+    Raises:
+        ResultError: There is no finished run, or its files are damaged.
+    """
+    import pyarrow as pa
+
+    meta_path, wanted = _locate(Path(path))
+    meta = read_meta(meta_path)
+    try:
+        columns = columns_from_meta(meta)
+        schema = arrow_schema(columns)
+        sizes = {name: entry["bytes"] for name, entry in meta["outputs"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ResultError(
+            f"{meta_path} does not describe a run of mlx-probe: {error!r}", _AGAIN
+        ) from error
+    # Only what the metadata vouches for: other tables in the folder may be older.
+    names = {table_format: f"{stem_of(meta_path)}.{table_format}" for table_format in WRITERS}
+    formats = [key for key in WRITERS if names[key] in sizes and wanted in (None, key)]
+    if not formats:
+        what = "a table" if wanted is None else f"a {wanted} table"
+        raise ResultError(f"{meta_path} does not vouch for {what}", _AGAIN)
+    table_path = meta_path.with_name(names[formats[-1]])
+    try:
+        # Text formats that lost their last lines are still well-formed.
+        if (size := table_path.stat().st_size) != sizes[table_path.name]:
+            raise ValueError(f"{size} bytes instead of {sizes[table_path.name]}")
+        return WRITERS[formats[-1]].read(table_path, schema), columns, meta
+    except (OSError, TypeError, ValueError, pa.ArrowException) as error:
+        raise ResultError(
+            f"cannot read {table_path}: {error}", f"Restore the file, or: {_AGAIN}"
+        ) from error
+
+
+def locate_run(path: Path) -> Path:
+    """The run_meta.json of a run.
+
+    Args:
+        path: A run folder, its run_meta.json, or one of its tables.
+
+    Raises:
+        ResultError: There is no finished run.
+    """
+    return _locate(path)[0]
+
+
+def _locate(path: Path) -> tuple[Path, str | None]:
+    """The run's metadata, and the format if ``path`` names one table."""
+    if path.is_dir():
+        default = path / meta_name(DEFAULT_STEM)
+        metas = [default] if default.exists() else sorted(path.glob("*.run_meta.json"))
+        if len(metas) > 1:
+            names = ", ".join(meta.name for meta in metas)
+            raise ResultError(f"{path} holds several runs: {names}", "Name one of these files")
+        if metas:
+            return metas[0], None
+        raise _unfinished(path, "*")
+    if path.suffix == ".json" and path.exists():
+        return path, None
+    if path.suffix[1:] in WRITERS and not path.name.endswith(_PARTIAL):
+        meta = path.with_name(meta_name(path.stem))
+        if meta.exists() and path.exists():
+            return meta, path.suffix[1:]
+    is_table = not path.name.endswith((_PARTIAL, "run_meta.json"))
+    raise _unfinished(path.parent, glob.escape(path.stem) if is_table else "*", path)
+
+
+def _unfinished(folder: Path, stem: str, path: Path | None = None) -> ResultError:
+    journals = sorted(folder.glob(f"{stem}.*{_PARTIAL}"))
+    if journals:
+        return ResultError(
+            f"{path or folder} is not finished: its rows so far are in {journals[-1].name}",
+            f"{_AGAIN} to resume where it stopped",
+        )
+    if path is not None and path.exists():
+        return ResultError(
+            f"{path} has no {meta_name(path.stem)} beside it, which tells its types",
+            "Keep the files of a run together, or analyze the model again",
+        )
+    if path is None and folder.exists():
+        return ResultError(f"{folder} holds no run", "Make one with `mlx-probe analyze MODEL`")
+    return ResultError(f"{path or folder} does not exist", "Check the path")

