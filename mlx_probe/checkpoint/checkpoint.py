@@ -1,0 +1,144 @@
+"""A model's tensors over all its shards, known from headers and mapped on demand."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.checkpoint.formats import read_header
+from mlx_probe.checkpoint.header import Header, damaged, unreadable
+from mlx_probe.checkpoint.mapping import MappedFile
+from mlx_probe.checkpoint.weight import Weight, weights_of
+from mlx_probe.errors import CheckpointError
+from mlx_probe.records import ModelFiles, TensorInfo
+from mlx_probe.sharding import read_weight_map
+
+__all__ = ["Checkpoint", "open_checkpoint"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened model. Holds headers only; weights map their bytes while they are read.
+
+    Attributes:
+        files: The files it was opened from.
+        framework: Name of their format ("safetensors", "gguf").
+        tensors: Stored tensors of all shards in reading order.
+        metadata: The files' own metadata; of equal keys the first file's.
+        config: The model's config.json; empty if it has none.
+    """
+
+    files: ModelFiles
+    framework: str
+    tensors: tuple[TensorInfo, ...]
+    metadata: Mapping[str, Any]
+    config: Mapping[str, Any]
+    _mapped: Mapping[Path, MappedFile] = field(repr=False)
+
+    def weights(self) -> tuple[Weight, ...]:
+        """The logical weights in reading order; see `weights_of`."""
+        return tuple(
+            weight
+            for tensor in self.tensors
+            for weight in weights_of(tensor, self._mapped[tensor.shard])
+        )
+
+    def close(self) -> None:
+        """End reading: chunks asked for from now on raise `CheckpointError`."""
+        for file in self._mapped.values():
+            file.close()
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def open_checkpoint(files: ModelFiles) -> Checkpoint:
+    """Open a model by its files' headers; no weight is read or mapped.
+
+    Args:
+        files: The model on disk.
+
+    Raises:
+        CheckpointError: A file is missing, damaged or of an unknown format, the shards
+            disagree with each other or with their index, or config.json is damaged.
+    """
+    weight_map = read_weight_map(files.index) if files.index else {}
+    if files.index:
+        _check_shards(files.index, weight_map, files.weights)
+    headers = {path: read_header(path) for path in files.weights}
+    frameworks = sorted({header.framework for header in headers.values()})
+    if len(frameworks) != 1:
+        raise CheckpointError(
+            f"{files.path}: weight files of {' and '.join(frameworks) or 'no format'}",
+            "Choose files of one format",
+        )
+    _check_names(headers)
+    if files.index:
+        _check_index(files.index, weight_map, headers)
+    metadata: dict[str, Any] = {}
+    for header in headers.values():
+        metadata = {**header.metadata, **metadata}
+    return Checkpoint(
+        files=files,
+        framework=frameworks[0],
+        tensors=tuple(tensor for header in headers.values() for tensor in header.tensors),
+        metadata=metadata,
+        config=_read_config(files.config) if files.config else {},
+        _mapped={path: MappedFile(path, header.size) for path, header in headers.items()},
+    )
+
+
+def _check_shards(index: Path, weight_map: Mapping[str, str], weights: tuple[Path, ...]) -> None:
+    for shard in sorted(set(weight_map.values())):
+        path = index.parent / shard
+        if path not in weights or not path.is_file():
+            raise damaged(index, f"shard {shard} is missing", "Download the whole model again")
+
+
+def _check_names(headers: Mapping[Path, Header]) -> None:
+    shards: dict[str, Path] = {}
+    for path, header in headers.items():
+        for tensor in header.tensors:
+            if tensor.name in shards:
+                raise damaged(path, f"tensor {tensor.name!r} is in {shards[tensor.name]} too")
+            shards[tensor.name] = path
+
+
+def _check_index(
+    index: Path, weight_map: Mapping[str, str], headers: Mapping[Path, Header]
+) -> None:
+    held = {path: {tensor.name for tensor in header.tensors} for path, header in headers.items()}
+    for name, shard in weight_map.items():
+        if name not in held[index.parent / shard]:
+            raise damaged(index, f"shard {shard} does not hold tensor {name!r}")
+    for path, names in held.items():
+        extra = sorted(names - weight_map.keys())
+        if extra:
+            _log.warning(
+                "%s leaves out tensors of %s that are read all the same: %r and %d more",
+                index,
+                path.name,
+                extra[0],
+                len(extra) - 1,
+            )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise damaged(path, "not a JSON object")
+    return config

@@ -1,0 +1,170 @@
+"""The GGUF format, versions 2 and 3: typed key-value pairs, a tensor table, aligned data.
+
+Parsed here because `gguf.GGUFReader` makes an object of every token of the tokenizer:
+2.3 s for the 135 M parameter SmolLM2 where this takes less than a tenth.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from bisect import bisect_right
+from collections.abc import Mapping
+from pathlib import Path
+from struct import Struct
+from typing import Any, NamedTuple
+
+from mlx_probe.checkpoint.cursor import Cursor
+from mlx_probe.checkpoint.ggml import block_type
+from mlx_probe.checkpoint.header import MAX_RANK, Header, check_shape, damaged, in_file_order
+from mlx_probe.records import TensorInfo
+
+__all__ = ["read_header"]
+
+# GGUF's value types.
+_SCALARS = {number: Struct(f"<{code}") for number, code in enumerate("BbHhIif?")} | {
+    10: Struct("<Q"),
+    11: Struct("<q"),
+    12: Struct("<d"),
+}
+_STRING, _ARRAY = 8, 9
+# The least bytes that a pair, a table entry, a string and an array take.
+_PAIR, _ENTRY, _TEXT, _LIST = 8 + 4 + 1, 8 + 4 + 4 + 8, 8, 4 + 8
+_MAX_DEPTH = 4
+
+
+class _Entry(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    type: int
+    offset: int
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a GGUF file and nothing else of it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its tensors, shapes in PyTorch order; those of types that cannot be decoded have
+        `TensorInfo.problem` set. The metadata is the scalars and strings without the arrays.
+
+    Raises:
+        CheckpointError: The file is truncated or breaks the format's rules.
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        cursor = Cursor(path, file, size)
+        _check_version(path, cursor)
+        entry_count = cursor.count(_ENTRY, "tensors")
+        metadata = _read_pairs(path, cursor)
+        entries = _read_entries(path, cursor, entry_count)
+    alignment = _alignment(path, metadata)
+    data_start = -(-cursor.position // alignment) * alignment
+    tensors = _place(path, entries, alignment, data_start, size)
+    return Header("gguf", in_file_order(path, tensors, size), metadata, size)
+
+
+def _check_version(path: Path, cursor: Cursor) -> None:
+    if cursor.u32() != int.from_bytes(b"GGUF", "little"):
+        raise damaged(path, "not a GGUF file: it does not begin with GGUF")
+    version = cursor.u32()
+    if version and not version & 0xFFFF:
+        raise damaged(path, "big-endian GGUF", "Convert it with gguf-convert-endian")
+    if version not in (2, 3):
+        raise damaged(
+            path,
+            f"GGUF version {version} is not supported",
+            "Convert the model again with a current llama.cpp (version 3)",
+        )
+
+
+def _read_pairs(path: Path, cursor: Cursor) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    seen = set()
+    for _ in range(cursor.count(_PAIR, "key-value pairs")):
+        key, kind = cursor.string(), cursor.u32()
+        if key in seen:
+            raise damaged(path, f"the metadata names {key!r} twice")
+        seen.add(key)
+        if kind in _SCALARS:
+            pairs[key] = cursor.scalar(_SCALARS[kind])
+        elif kind == _STRING:
+            pairs[key] = cursor.string(errors="replace")
+        elif kind == _ARRAY:
+            _skip_array(path, cursor, key)
+        else:
+            raise damaged(path, f"metadata {key!r} has the unknown type {kind}")
+    return pairs
+
+
+def _skip_array(path: Path, cursor: Cursor, key: str, depth: int = 1) -> None:
+    kind = cursor.u32()
+    if kind in _SCALARS:
+        form = _SCALARS[kind]
+        cursor.advance(cursor.count(form.size, "numbers") * form.size)
+    elif kind == _STRING:
+        for _ in range(cursor.count(_TEXT, "strings")):
+            cursor.advance(cursor.u64())
+    elif kind == _ARRAY and depth < _MAX_DEPTH:
+        for _ in range(cursor.count(_LIST, "arrays")):
+            _skip_array(path, cursor, key, depth + 1)
+    else:
+        raise damaged(path, f"metadata {key!r} has an array of type {kind} at depth {depth}")
+
+
+def _read_entries(path: Path, cursor: Cursor, count: int) -> list[_Entry]:
+    entries: dict[str, _Entry] = {}
+    for _ in range(count):
+        name, rank = cursor.string(), cursor.u32()
+        if name in entries:
+            raise damaged(path, f"tensor {name!r} is listed twice")
+        if rank > MAX_RANK:
+            raise damaged(path, f"tensor {name!r}: {rank} dimensions are too many")
+        # GGUF lists the contiguous dimension first.
+        shape = tuple(reversed([cursor.u64() for _ in range(rank)]))
+        check_shape(path, name, shape)
+        entries[name] = _Entry(name, shape, cursor.u32(), cursor.u64())
+    return list(entries.values())
+
+
+def _alignment(path: Path, metadata: Mapping[str, Any]) -> int:
+    alignment = metadata.get("general.alignment", 32)
+    if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1):
+        raise damaged(path, f"general.alignment {alignment!r} is not a power of two from 8 on")
+    return alignment
+
+
+def _place(
+    path: Path, entries: list[_Entry], alignment: int, data_start: int, size: int
+) -> list[TensorInfo]:
+    starts = sorted(data_start + entry.offset for entry in entries)
+    tensors = []
+    for entry in entries:
+        if entry.offset % alignment:
+            raise damaged(path, f"tensor {entry.name!r} is not aligned to {alignment} bytes")
+        kind = block_type(entry.type)
+        start = data_start + entry.offset
+        if kind.nbytes:
+            stop = start + _stored_bytes(path, entry)
+        else:
+            following = bisect_right(starts, start)
+            stop = max(start, starts[following] if following < len(starts) else size)
+        tensors.append(
+            TensorInfo(entry.name, kind.name, entry.shape, path, start, stop, kind.problem)
+        )
+    return tensors
+
+
+def _stored_bytes(path: Path, entry: _Entry) -> int:
+    kind = block_type(entry.type)
+    row = entry.shape[-1] if entry.shape else 1
+    if row % kind.elements:
+        raise damaged(
+            path,
+            f"tensor {entry.name!r}: rows of {row} elements are not whole blocks of "
+            f"{kind.elements} ({kind.name})",
+        )
+    return math.prod(entry.shape) // kind.elements * kind.nbytes

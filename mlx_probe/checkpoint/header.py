@@ -1,0 +1,100 @@
+"""What a weight file says about itself, and the checks that every format shares."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.errors import CheckpointError
+from mlx_probe.records import TensorInfo
+
+__all__ = [
+    "MAX_HEADER",
+    "MAX_RANK",
+    "Header",
+    "check_shape",
+    "damaged",
+    "in_file_order",
+    "unreadable",
+]
+
+# The limit of the safetensors library; the longest GGUF headers (tokenizers) are a tenth of it.
+MAX_HEADER = 100_000_000
+# numpy 1.26 cannot make arrays of more dimensions.
+MAX_RANK = 32
+
+_DOWNLOAD_AGAIN = "Download the file again, or ask its publisher for a sound one"
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of one weight file.
+
+    Attributes:
+        framework: The format's name in the results ("safetensors", "gguf").
+        tensors: Stored tensors by ascending offset.
+        metadata: The file's own metadata; large arrays are left out.
+        size: Bytes of the whole file when the header was read.
+    """
+
+    framework: str
+    tensors: tuple[TensorInfo, ...]
+    metadata: Mapping[str, Any]
+    size: int
+
+
+def damaged(path: Path, fact: str, remedy: str = _DOWNLOAD_AGAIN) -> CheckpointError:
+    """The error for a file that breaks its format's rules."""
+    return CheckpointError(f"{path}: {fact}", remedy)
+
+
+def unreadable(path: Path, error: OSError) -> CheckpointError:
+    """The error for a file that the system does not let us read."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return CheckpointError(
+        f"cannot read {path}: {reason}", "Check that the file is there and readable"
+    )
+
+
+def check_shape(path: Path, name: str, shape: tuple[int, ...]) -> None:
+    """Refuse shapes whose products could overflow 64 bits further down.
+
+    Raises:
+        CheckpointError: More than `MAX_RANK` dimensions, or 2**63 elements and more.
+    """
+    # Zeros count as ones: beside a zero, the other extents are products too (cols).
+    if len(shape) > MAX_RANK or math.prod(max(extent, 1) for extent in shape) >= 2**63:
+        raise damaged(path, f"tensor {name!r}: a shape of {len(shape)} dimensions is too large")
+
+
+def in_file_order(path: Path, tensors: Iterable[TensorInfo], size: int) -> tuple[TensorInfo, ...]:
+    """Tensors by ascending offset, which is the order to read them in.
+
+    Args:
+        path: The file, for messages.
+        tensors: Its tensors; ``stop`` is not before ``start``.
+        size: Bytes of the file.
+
+    Raises:
+        CheckpointError: A tensor lies outside the file or over another one.
+    """
+    ordered = sorted(tensors, key=lambda tensor: (tensor.start, tensor.stop))
+    last = max(ordered, key=lambda tensor: tensor.stop, default=None)
+    if last is not None and last.stop > size:
+        raise damaged(
+            path,
+            f"truncated: {last.stop - size} bytes missing at the end, "
+            f"where the header places tensor {last.name!r}",
+        )
+    before: TensorInfo | None = None
+    for tensor in ordered:
+        if not tensor.nbytes:
+            continue
+        if before is not None and tensor.start < before.stop:
+            raise damaged(path, f"tensors {before.name!r} and {tensor.name!r} overlap")
+        before = tensor
+    return tuple(ordered)

@@ -1,0 +1,107 @@
+"""The safetensors format: a JSON header in front of plain little-endian arrays.
+
+Layout: 8 bytes of header length, the header, the data section. The header maps every
+name to its dtype, shape and offsets in the data section.
+
+Parsed here because the safetensors library refuses a whole file for one dtype that numpy
+lacks, and loads what it does not refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.checkpoint.header import (
+    MAX_HEADER,
+    Header,
+    check_shape,
+    damaged,
+    in_file_order,
+)
+from mlx_probe.dtypes import DTYPES
+from mlx_probe.records import TensorInfo
+
+__all__ = ["read_header"]
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a safetensors file and nothing else of it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its tensors; those of unknown dtype have `TensorInfo.problem` set.
+
+    Raises:
+        CheckpointError: The file is truncated or breaks the format's rules.
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise damaged(
+                path, f"truncated or not safetensors: a header of {length} bytes, a file of {size}"
+            )
+        if length > MAX_HEADER:
+            raise damaged(path, f"the header has {length} bytes, the limit is {MAX_HEADER}")
+        text = file.read(length)
+    entries = _parse(path, text)
+    metadata = _metadata(path, entries.pop("__metadata__", {}))
+    tensors = [_tensor(path, name, entry, 8 + length) for name, entry in entries.items()]
+    return Header("safetensors", in_file_order(path, tensors, size), metadata, size)
+
+
+def _parse(path: Path, text: bytes) -> dict[str, Any]:
+    def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        # json keeps the last of two equal keys, other readers the first.
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise damaged(path, f"the header names {key!r} twice")
+            found[key] = value
+        return found
+
+    try:
+        # Decoded first: json.loads would also take UTF-16.
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"the header is not JSON: {error}") from error
+    if not isinstance(header, dict):
+        raise damaged(path, "the header is not a JSON object")
+    return header
+
+
+def _metadata(path: Path, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise damaged(path, "__metadata__ is not a map from text to text")
+    return value
+
+
+def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
+    match entry:
+        case {"dtype": str(dtype), "shape": list(extents), "data_offsets": [begin, end]} if (
+            all(_is_size(number) for number in (*extents, begin, end)) and begin <= end
+        ):
+            shape = tuple(extents)
+        case _:
+            raise damaged(path, f"tensor {name!r}: no valid dtype, shape and data_offsets")
+    check_shape(path, name, shape)
+    problem = None if dtype in DTYPES else f"dtype {dtype} is not supported"
+    info = TensorInfo(name, dtype, shape, path, data_start + begin, data_start + end, problem)
+    if problem is None and info.nbytes != info.numel * DTYPES[dtype].itemsize:
+        raise damaged(
+            path,
+            f"tensor {name!r}: {info.nbytes} bytes stored, {dtype} {extents} takes "
+            f"{info.numel * DTYPES[dtype].itemsize}",
+        )
+    return info
+
+
+def _is_size(number: Any) -> bool:
+    return type(number) is int and number >= 0  # not isinstance: True is no extent

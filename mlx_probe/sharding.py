@@ -1,0 +1,56 @@
+"""The index of a sharded model: which file holds which tensor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+
+from mlx_probe.errors import CheckpointError
+
+__all__ = ["read_weight_map"]
+
+# The largest real indices, of models with 100,000 tensors, are near 10 MB.
+MAX_INDEX_BYTES = 100 * 1000 * 1000
+
+
+def read_weight_map(path: Path) -> dict[str, str]:
+    """Read a ``*.index.json``.
+
+    Args:
+        path: The index.
+
+    Returns:
+        Tensor name to the name of its shard, a plain path below the index's folder.
+
+    Raises:
+        CheckpointError: The index is unreadable, is not one, or names a file outside of its
+            folder.
+    """
+    try:
+        if path.stat().st_size > MAX_INDEX_BYTES:
+            raise _damaged(path, f"larger than {MAX_INDEX_BYTES} bytes")
+        index = json.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"not JSON: {error}") from error
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise _damaged(path, "no weight_map")
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or not _is_inside(shard):
+            raise _damaged(path, f"tensor {name!r} lies in {shard!r}, outside of the folder")
+    return weight_map
+
+
+def _is_inside(shard: str) -> bool:
+    """Whether a file name stays below its folder on every system."""
+    plain = shard.isprintable() and "\\" not in shard and ":" not in shard
+    pure = PurePosixPath(shard)
+    return plain and shard not in ("", ".") and not pure.is_absolute() and ".." not in pure.parts
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(f"{path}: {what}", "download the index and its shards again")

@@ -1,0 +1,79 @@
+"""Weight files for the tests, written by the formats' own libraries or byte by byte."""
+
+import json
+import struct
+
+import numpy as np
+from gguf import GGUFWriter
+from gguf.constants import GGMLQuantizationType
+
+from mlx_probe.records import ModelFiles
+
+
+def model_files(*weights, index=None, config=None):
+    return ModelFiles("test", "local", weights[0].parent, tuple(weights), index, config)
+
+
+def safetensors_bytes(header, data=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def entry(dtype="F32", shape=(2,), begin=0, end=8):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def write_safetensors(path, arrays, dtype="F32"):
+    """Little-endian arrays under one dtype name, back to back."""
+    header, data = {}, b""
+    for name, array in arrays.items():
+        header[name] = entry(dtype, array.shape, len(data), len(data) + array.nbytes)
+        data += array.tobytes()
+    path.write_bytes(safetensors_bytes(header, data))
+    return path
+
+
+def write_gguf(path, tensors, alignment=32, **scalars):
+    """Stored arrays with their types: name -> (array, type name)."""
+    writer = GGUFWriter(path, "llama")
+    writer.add_custom_alignment(alignment)
+    for key, value in scalars.items():
+        writer.add_uint32(key.replace("__", "."), value)
+    writer.add_array("tokenizer.ggml.tokens", ["a", "bc", ""] * 50)
+    writer.add_array("tokenizer.ggml.scores", [0.5] * 150)
+    writer.add_string("general.name", "tiny")
+    for name, (array, kind) in tensors.items():
+        writer.add_tensor(name, array, raw_dtype=GGMLQuantizationType[kind])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def text(value):
+    value = value if isinstance(value, bytes) else value.encode()
+    return struct.pack("<Q", len(value)) + value
+
+
+def pair(key, kind, value):
+    return text(key) + struct.pack("<I", kind) + value
+
+
+def listed(name="w", dims=(8,), kind=0, offset=0):
+    sizes = struct.pack(f"<{len(dims)}Q", *dims)
+    return text(name) + struct.pack("<I", len(dims)) + sizes + struct.pack("<IQ", kind, offset)
+
+
+def gguf_bytes(pairs=(), entries=(), data=b"", version=3, counts=None):
+    tensors, values = counts or (len(entries), len(pairs))
+    head = b"GGUF" + struct.pack("<IQQ", version, tensors, values)
+    head += b"".join(pairs) + b"".join(entries)
+    return head + bytes(-len(head) % 32) + data
+
+
+def whole(weight):
+    """All chunks put together along the long side."""
+    chunks = [np.array(chunk) for chunk in weight.chunks()]
+    wide = weight.rows is not None and weight.rows < weight.cols
+    return np.concatenate(chunks, axis=1 if wide else 0)
