@@ -1,0 +1,204 @@
+"""Moments of a tensor from a histogram of its bit patterns, on the host in float64.
+
+For types of at most 16 bits the counts of all bit patterns are the whole distribution, so
+everything here is exact. Wider floats are binned by their leading bits (sign, exponent and
+some of the fraction): that gives quantiles to within a bin and ulp sums exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.backends.powersums import PowerSums
+from mlx_probe.dtypes import DTYPES, FLOAT_FORMATS
+from mlx_probe.records import QUANTILES, Moments
+
+__all__ = ["BIN_BITS", "Tally", "moments_of_bins", "moments_of_values"]
+
+# Leading bits that make a bin of a 32- or 64-bit float: a bin of float32 is 2**-11 of its
+# values wide, a bin of float64 2**-8.
+BIN_BITS = 20
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a pass over 32- or 64-bit elements counted besides their bins.
+
+    Attributes:
+        nan_count: NaNs.
+        inf_count: Infinities.
+        zero_count: Exact zeros.
+        small_count: Magnitudes up to zero_epsilon.
+        min: Smallest finite element; inf if there is none.
+        max: Largest finite element; -inf if there is none.
+        sums: Power sums of the finite elements.
+    """
+
+    nan_count: int
+    inf_count: int
+    zero_count: int
+    small_count: int
+    min: float
+    max: float
+    sums: PowerSums
+
+
+def moments_of_values(
+    values: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    zero_epsilon: float,
+    stored_format: str | None,
+) -> Moments:
+    """Exact moments from how often each value occurs.
+
+    Args:
+        values: Value of every bit pattern, NaN and infinities included, shape (patterns,).
+        counts: Occurrences, shape (patterns,).
+        zero_epsilon: Magnitude up to which `Moments.small_count` counts.
+        stored_format: Key of `FLOAT_FORMATS`; None for integers.
+
+    Returns:
+        Moments whose quantiles equal ``numpy.quantile``'s of the expanded data.
+    """
+    present = counts > 0
+    values, counts = values[present], counts[present]
+    finite = np.isfinite(values)
+    nan_count = int(counts[np.isnan(values)].sum())
+    inf_count = int(counts.sum() - counts[finite].sum()) - nan_count
+    values, counts = values[finite], counts[finite]
+    tally = Tally(
+        nan_count=nan_count,
+        inf_count=inf_count,
+        zero_count=int(counts[values == 0].sum()),
+        small_count=int(counts[np.abs(values) <= zero_epsilon].sum()),
+        min=float(values.min(initial=np.inf)),
+        max=float(values.max(initial=-np.inf)),
+        sums=PowerSums.of_counts(values, counts),
+    )
+    value_dtype = None if stored_format is None else _narrowest_format(values, stored_format)
+    return _moments(tally, values, values, counts, value_dtype)
+
+
+def moments_of_bins(
+    counts: NDArray[np.int64], tally: Tally, stored_format: str | None, fits: Collection[str]
+) -> Moments:
+    """Moments of 32- or 64-bit floats: sums from ``tally``, quantiles from the bins.
+
+    Args:
+        counts: Elements by their `BIN_BITS` leading bits, shape (2**BIN_BITS,).
+        tally: Everything that was summed element by element.
+        stored_format: "F32" or "F64"; None for integers binned as float64.
+        fits: Formats among BF16, F16 and F32 that hold every finite element exactly.
+
+    Returns:
+        Moments whose quantiles are within one bin (2**-11 of the value for float32, 2**-8
+        for float64 and wide integers).
+    """
+    near, far = _bin_edges(stored_format or "F64")
+    finite = (counts > 0) & np.isfinite(near)
+    near, far, counts = near[finite], far[finite], counts[finite]
+    value_dtype = stored_format
+    if stored_format is not None and "BF16" in fits:
+        # Bins are finer than bfloat16, so the edges are the values themselves.
+        value_dtype = _narrowest_format(near, "BF16")
+    elif stored_format is not None:
+        value_dtype = next((name for name in FLOAT_FORMATS if name in fits), stored_format)
+    return _moments(tally, near, far, counts, value_dtype)
+
+
+def _moments(
+    tally: Tally,
+    near: NDArray[np.float64],
+    far: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    value_dtype: str | None,
+) -> Moments:
+    n = tally.sums.count
+    nothing = float("nan")
+    return Moments(
+        count=n + tally.nan_count + tally.inf_count,
+        nan_count=tally.nan_count,
+        inf_count=tally.inf_count,
+        zero_count=tally.zero_count,
+        small_count=tally.small_count,
+        mean=tally.sums.mean if n else nothing,
+        m2=tally.sums.s2 / n if n else nothing,
+        m3=tally.sums.s3 / n if n else nothing,
+        m4=tally.sums.s4 / n if n else nothing,
+        min=tally.min,
+        max=tally.max,
+        quantiles=tuple(min(max(q, tally.min), tally.max) for q in _quantiles(near, far, counts)),
+        value_dtype=value_dtype,
+        rounding_variance=_rounding_variance(near, counts, value_dtype) if value_dtype else None,
+    )
+
+
+def _bin_edges(dtype: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both ends of every bin, the one nearer to zero first; two arrays (2**BIN_BITS,)."""
+    bits = FLOAT_FORMATS[dtype].bits
+    word = np.dtype(f"<u{bits // 8}")
+    magnitudes = np.arange(1 << (BIN_BITS - 1)).astype(word) << (bits - BIN_BITS)
+    with np.errstate(invalid="ignore"):  # the bins of NaNs
+        near = magnitudes.view(DTYPES[dtype].storage).astype(np.float64)
+    # The last finite bin has no finite far end; its near end stands in.
+    far = np.append(near[1:], np.inf)
+    far = np.where(np.isfinite(far), far, near)
+    return np.concatenate((near, -near)), np.concatenate((far, -far))
+
+
+def _quantiles(
+    near: NDArray[np.float64], far: NDArray[np.float64], counts: NDArray[np.int64]
+) -> list[float]:
+    """Quantiles linear between order statistics, which a bin spreads evenly over its width."""
+    if not counts.size:
+        return [float("nan")] * len(QUANTILES)
+    lower, upper = np.minimum(near, far), np.maximum(near, far)
+    order = np.argsort(lower, kind="stable")
+    lower, upper, counts = lower[order], upper[order], counts[order]
+    ends = np.cumsum(counts)
+
+    def order_statistic(k: int) -> float:
+        i = int(np.searchsorted(ends, k, side="right"))
+        place = (k - (ends[i] - counts[i]) + 0.5) / counts[i]
+        return float(lower[i] + (upper[i] - lower[i]) * place)
+
+    result = []
+    for q in QUANTILES:
+        position = q * (int(ends[-1]) - 1)
+        k = int(position)
+        value = order_statistic(k)
+        if position > k:
+            value += (order_statistic(k + 1) - value) * (position - k)
+        result.append(value)
+    return result
+
+
+def _rounding_variance(
+    magnitudes: NDArray[np.float64], counts: NDArray[np.int64], value_dtype: str
+) -> float | None:
+    """Mean of ulp(x)**2 / 12; a bin lies within one binade, so any value of it will do."""
+    if not counts.size:
+        return None
+    form = FLOAT_FORMATS[value_dtype]
+    _, exponent = np.frexp(magnitudes)
+    # frexp's fraction lies in [0.5, 1), hence the -1; zeros and subnormals share one ulp.
+    binade = np.where(magnitudes == 0, form.min_exponent, exponent - 1)
+    ulp = np.ldexp(1.0, np.maximum(binade, form.min_exponent) - form.precision + 1)
+    return float(np.sum(counts * ulp**2) / (12 * np.sum(counts)))
+
+
+def _narrowest_format(values: NDArray[np.float64], stored: str) -> str:
+    """First of `FLOAT_FORMATS` narrower than ``stored`` that holds every value, or ``stored``."""
+    for name, form in FLOAT_FORMATS.items():
+        if form.bits < FLOAT_FORMATS[stored].bits:
+            _, exponent = np.frexp(values)
+            spacing = np.maximum(exponent - 1, form.min_exponent) - form.precision + 1
+            multiples = np.ldexp(values, -spacing)
+            exact = bool(np.all(multiples == np.rint(multiples)))
+            if exact and np.abs(values).max(initial=0.0) <= form.largest:
+                return name
+    return stored

@@ -1,0 +1,92 @@
+"""Central moment sums that add up over chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PowerSums"]
+
+
+@dataclass(frozen=True)
+class PowerSums:
+    """Count, mean and central power sums of some elements, in float64.
+
+    Attributes:
+        count: Number of elements.
+        mean: Their mean.
+        s2: Sum of (x - mean)**2.
+        s3: Sum of (x - mean)**3.
+        s4: Sum of (x - mean)**4.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    s2: float = 0.0
+    s3: float = 0.0
+    s4: float = 0.0
+
+    @classmethod
+    def of(cls, x: NDArray[np.float64]) -> PowerSums:
+        """Sums over a non-empty array of any shape, in two reads of it."""
+        mean = float(x.mean())
+        d = (x - mean).ravel()
+        d2 = d * d
+        return cls(x.size, mean, float(d2.sum()), float(np.dot(d2, d)), float(np.dot(d2, d2)))
+
+    @classmethod
+    def of_counts(cls, values: NDArray[np.float64], counts: NDArray[np.int64]) -> PowerSums:
+        """Sums over values that occur ``counts`` times; both of shape (distinct,)."""
+        n = int(counts.sum())
+        if n == 0:
+            return cls()
+        mean = float(np.sum(counts * values) / n)
+        d = values - mean
+        s2, s3, s4 = (float(np.sum(counts * d**k)) for k in (2, 3, 4))
+        return cls(n, mean, s2, s3, s4)
+
+    @classmethod
+    def of_shifted(cls, count: int, shift: float, raw: NDArray[np.float64]) -> PowerSums:
+        """Sums from raw power sums about a shift near the mean.
+
+        Args:
+            count: Number of elements.
+            shift: The point c.
+            raw: Sums of (x - c)**k for k = 1, 2, 3, 4; shape (4,).
+        """
+        r1, r2, r3, r4 = (float(r) for r in raw)
+        d = r1 / count
+        s2 = r2 - d * r1
+        s3 = r3 - 3 * d * r2 + 2 * d * d * r1
+        s4 = r4 - 4 * d * r3 + 6 * d * d * r2 - 3 * d**3 * r1
+        return cls(count, shift + d, s2, s3, s4)
+
+    def merge(self, other: PowerSums) -> PowerSums:
+        """Sums over both sets.
+
+        Source: Pébay 2008, "Formulas for robust, one-pass parallel computation of covariances
+        and arbitrary-order statistical moments", SAND2008-6212.
+        """
+        if self.count == 0 or other.count == 0:
+            return other if self.count == 0 else self
+        a, b = self.count, other.count
+        n = a + b
+        delta = other.mean - self.mean
+        step = delta / n
+        s2 = self.s2 + other.s2 + delta * step * a * b
+        s3 = (
+            self.s3
+            + other.s3
+            + delta * step**2 * a * b * (a - b)
+            + 3 * step * (a * other.s2 - b * self.s2)
+        )
+        s4 = (
+            self.s4
+            + other.s4
+            + delta * step**3 * a * b * (a * a - a * b + b * b)
+            + 6 * step**2 * (a * a * other.s2 + b * b * self.s2)
+            + 4 * step * (a * other.s3 - b * self.s3)
+        )
+        return PowerSums(n, self.mean + b * step, s2, s3, s4)
