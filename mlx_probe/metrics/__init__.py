@@ -1,0 +1,29 @@
+"""Metrics: columns derived from moments and singular values by pure functions.
+
+`METRICS` is the table, in the order of the columns. A new metric is a function and a line in
+its family; a new family is a module and a line here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.metrics.moments import MOMENTS
+from mlx_probe.metrics.quantization import QUANTIZATION
+from mlx_probe.metrics.spectrum import SPECTRUM
+from mlx_probe.records import MetricLevel
+
+__all__ = ["METRICS", "Measurement", "Metric", "compute_metrics", "metrics_of_level"]
+
+METRICS: tuple[Metric, ...] = MOMENTS + SPECTRUM + QUANTIZATION
+
+
+def metrics_of_level(level: MetricLevel) -> tuple[Metric, ...]:
+    """The metrics that a set includes, in the order of `METRICS`."""
+    return tuple(metric for metric in METRICS if metric.is_in(level))
+
+
+def compute_metrics(measurement: Measurement, level: MetricLevel) -> dict[str, Any]:
+    """Values of every metric of a set, by name; None where one is not defined."""
+    return {metric.name: metric.compute(measurement) for metric in metrics_of_level(level)}

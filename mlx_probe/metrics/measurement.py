@@ -1,0 +1,80 @@
+"""What metrics are computed from, and how one is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_probe.records import (
+    METRIC_LEVELS,
+    Column,
+    ColumnType,
+    MetricLevel,
+    Moments,
+    QuantizationError,
+    Spectrum,
+)
+
+__all__ = ["Measurement", "Metric"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The numbers that the elements of one weight left behind.
+
+    Attributes:
+        moments: Of all elements.
+        rank_tol: Tolerance of `rank`, relative to sigma_1.
+        spectrum: All singular values; None for vectors, integers and non-finite matrices.
+        quantization: Rounding errors; None unless the full metrics were asked for.
+    """
+
+    moments: Moments
+    rank_tol: float
+    spectrum: Spectrum | None = None
+    quantization: QuantizationError | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column derived from a `Measurement`.
+
+    Its name and description are those of ``compute``: the function's name and the first
+    sentence of its docstring.
+
+    Attributes:
+        compute: Pure function; None where the metric is not defined for the input.
+        type: Type of its column.
+        level: Smallest metric set that has it.
+        unit: Unit of the values; "" for a pure number.
+        lower: Smallest valid value.
+        upper: Largest valid value.
+    """
+
+    compute: Callable[[Measurement], Any]
+    type: ColumnType = "float64"
+    level: MetricLevel = "standard"
+    unit: str = ""
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Column name."""
+        return self.compute.__name__
+
+    @property
+    def family(self) -> str:
+        """Module that defines it."""
+        return self.compute.__module__.rpartition(".")[2]
+
+    def is_in(self, level: MetricLevel) -> bool:
+        """Whether a metric set includes this metric."""
+        return METRIC_LEVELS.index(self.level) <= METRIC_LEVELS.index(level)
+
+    @property
+    def column(self) -> Column:
+        """Its column in the result table."""
+        text = (self.compute.__doc__ or "").partition("\n")[0]
+        return Column(self.name, self.type, self.family, text, self.unit, self.lower, self.upper)

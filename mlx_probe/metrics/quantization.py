@@ -1,0 +1,63 @@
+"""How well a matrix would survive rounding to few bits.
+
+Round to nearest, affine, groups of 64 along the last axis as MLX stores them, scale and bias
+in the weight's type. Null where the last axis is not a multiple of 64, for weights that are
+already packed, and for integers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.metrics.measurement import Measurement, Metric
+
+__all__ = ["QUANTIZATION"]
+
+
+def _nrmse(m: Measurement, bits: int) -> float | None:
+    if m.quantization is None or bits not in m.quantization.squared_error:
+        return None
+    energy = m.moments.sum_of_squares
+    return math.sqrt(m.quantization.squared_error[bits] / energy) if energy > 0 else None
+
+
+def q4_nrmse(m: Measurement) -> float | None:
+    """RMSE of 4-bit affine rounding over the RMS of the weight."""
+    return _nrmse(m, 4)
+
+
+def q8_nrmse(m: Measurement) -> float | None:
+    """RMSE of 8-bit affine rounding over the RMS of the weight."""
+    return _nrmse(m, 8)
+
+
+def _outliers(m: Measurement, largest: NDArray[np.float64], count: int) -> int:
+    """Channels whose largest magnitude Gaussian data of the same size would hardly reach.
+
+    The largest of n Gaussian magnitudes is near sqrt(2 ln n); twice that leaves about none.
+    """
+    rms = math.sqrt(m.moments.m2 + m.moments.mean**2)
+    return int(np.count_nonzero(largest > 2 * math.sqrt(2 * math.log(count)) * rms))
+
+
+def outlier_columns(m: Measurement) -> int | None:
+    """Columns (input channels) with max |x| > 2 sqrt(2 ln count) rms of the matrix."""
+    q = m.quantization
+    return None if q is None else _outliers(m, q.col_max, len(q.row_max))
+
+
+def outlier_rows(m: Measurement) -> int | None:
+    """Rows (output channels) with max |x| > 2 sqrt(2 ln count) rms of the matrix."""
+    q = m.quantization
+    return None if q is None else _outliers(m, q.row_max, len(q.col_max))
+
+
+QUANTIZATION = (
+    Metric(q4_nrmse, level="full", lower=0),
+    Metric(q8_nrmse, level="full", lower=0),
+    Metric(outlier_columns, type="int64", level="full", lower=0),
+    Metric(outlier_rows, type="int64", level="full", lower=0),
+)

@@ -1,0 +1,185 @@
+"""What follows directly from all singular values of a matrix.
+
+sigma are the singular values, lambda = sigma^2, M = min(rows, cols), N = max(rows, cols).
+Everything is None for tensors without a spectrum, and where a zero matrix makes it 0/0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.spectrum import count_above, noise_threshold, numpy_tolerance
+
+__all__ = ["SPECTRUM"]
+
+
+def _sigma(m: Measurement) -> NDArray[np.float64] | None:
+    return None if m.spectrum is None else m.spectrum.values
+
+
+def _shares(m: Measurement, power: int) -> NDArray[np.float64] | None:
+    """sigma**power over its sum, descending; scaled first, so that squares cannot underflow."""
+    sigma = _sigma(m)
+    if sigma is None or sigma[0] == 0:
+        return None
+    shares = (sigma / sigma[0]) ** power
+    return np.asarray(shares / shares.sum())
+
+
+def _entropy(shares: NDArray[np.float64]) -> float:
+    """-sum p ln p, with 0 ln 0 = 0."""
+    p = shares[shares > 0]
+    return float(-np.sum(p * np.log(p)))
+
+
+def rank(m: Measurement) -> int | None:
+    """Singular values above rank_tol times the largest."""
+    sigma = _sigma(m)
+    return None if sigma is None else count_above(sigma, m.rank_tol * sigma[0])
+
+
+def rank_numpy(m: Measurement) -> int | None:
+    """Singular values above N eps(float32) times the largest: numpy.linalg.matrix_rank's rule."""
+    if m.spectrum is None:
+        return None
+    sigma = m.spectrum.values
+    return count_above(sigma, numpy_tolerance(m.spectrum.rows, m.spectrum.cols) * sigma[0])
+
+
+def noise_rank(m: Measurement) -> int | None:
+    """Singular values above the rounding noise of value_dtype, s_q (sqrt(rows) + sqrt(cols))."""
+    if m.spectrum is None:
+        return None
+    threshold = noise_threshold(m.moments, m.spectrum.rows, m.spectrum.cols)
+    return None if threshold is None else count_above(m.spectrum.values, threshold)
+
+
+def spectral_norm(m: Measurement) -> float | None:
+    """Largest singular value, sigma_1 (WeightWatcher's column of that name is its square)."""
+    sigma = _sigma(m)
+    return None if sigma is None else float(sigma[0])
+
+
+def frobenius_norm(m: Measurement) -> float | None:
+    """Root of the sum of lambda."""
+    sigma = _sigma(m)
+    return None if sigma is None else float(np.linalg.norm(sigma))
+
+
+def nuclear_norm(m: Measurement) -> float | None:
+    """Sum of sigma."""
+    sigma = _sigma(m)
+    return None if sigma is None else float(sigma.sum())
+
+
+def sigma_min(m: Measurement) -> float | None:
+    """Smallest singular value, sigma_M."""
+    sigma = _sigma(m)
+    return None if sigma is None else float(sigma[-1])
+
+
+def condition_number(m: Measurement) -> float | None:
+    """sigma_1 / sigma_M; inf when sigma_M = 0."""
+    sigma = _sigma(m)
+    if sigma is None:
+        return None
+    return float(sigma[0] / sigma[-1]) if sigma[-1] > 0 else math.inf
+
+
+def stable_rank(m: Measurement) -> float | None:
+    """Sum of lambda over lambda_1."""
+    shares = _shares(m, 2)
+    return None if shares is None else float(1.0 / shares[0])
+
+
+def effective_rank(m: Measurement) -> float | None:
+    """exp(-sum p ln p), p = sigma / sum sigma (Roy and Vetterli 2007)."""
+    shares = _shares(m, 1)
+    return None if shares is None else math.exp(_entropy(shares))
+
+
+def spectral_entropy(m: Measurement) -> float | None:
+    """-sum p ln p / ln M, p = lambda / sum lambda; undefined for M = 1."""
+    shares = _shares(m, 2)
+    if shares is None or len(shares) == 1:
+        return None
+    return _entropy(shares) / math.log(len(shares))
+
+
+def participation_ratio(m: Measurement) -> float | None:
+    """(sum lambda)^2 / sum lambda^2."""
+    shares = _shares(m, 2)
+    return None if shares is None else float(1.0 / np.dot(shares, shares))
+
+
+def _energy_rank(m: Measurement, share: float) -> int | None:
+    shares = _shares(m, 2)
+    if shares is None:
+        return None
+    # Against the same running sum's end, so that rounding cannot ask for more than all.
+    energy = np.cumsum(shares)
+    return int(np.searchsorted(energy, share * energy[-1])) + 1
+
+
+def energy_rank_90(m: Measurement) -> int | None:
+    """Fewest leading lambda that hold 90 % of their sum."""
+    return _energy_rank(m, 0.90)
+
+
+def energy_rank_95(m: Measurement) -> int | None:
+    """Fewest leading lambda that hold 95 % of their sum."""
+    return _energy_rank(m, 0.95)
+
+
+def energy_rank_99(m: Measurement) -> int | None:
+    """Fewest leading lambda that hold 99 % of their sum."""
+    return _energy_rank(m, 0.99)
+
+
+def top1_energy(m: Measurement) -> float | None:
+    """Share of lambda_1 in the sum of lambda."""
+    shares = _shares(m, 2)
+    return None if shares is None else float(shares[0])
+
+
+def top10_energy(m: Measurement) -> float | None:
+    """Share of the ten largest lambda in their sum."""
+    shares = _shares(m, 2)
+    return None if shares is None else min(float(shares[:10].sum()), 1.0)
+
+
+def spectrum_method(m: Measurement) -> str | None:
+    """Algorithm: gram_f64 (eigenvalues of a float64 Gram matrix), qr_svd_f64, zero_matrix."""
+    return None if m.spectrum is None else m.spectrum.method
+
+
+def spectrum_error(m: Measurement) -> float | None:
+    """Bound on |sigma_i - exact| / sigma_1 for the method used."""
+    return None if m.spectrum is None else m.spectrum.error
+
+
+SPECTRUM = (
+    Metric(rank, type="int64", level="basic", lower=0),
+    Metric(spectrum_method, type="string", level="basic"),
+    Metric(spectrum_error, level="basic", lower=0),
+    Metric(rank_numpy, type="int64", lower=0),
+    Metric(noise_rank, type="int64", lower=0),
+    Metric(spectral_norm, unit="weight", lower=0),
+    Metric(frobenius_norm, unit="weight", lower=0),
+    Metric(nuclear_norm, unit="weight", lower=0),
+    Metric(sigma_min, unit="weight", lower=0),
+    Metric(condition_number, lower=1),
+    Metric(stable_rank, lower=1),
+    Metric(effective_rank, lower=0.999999),
+    Metric(spectral_entropy, lower=0, upper=1.000001),
+    Metric(participation_ratio, lower=0.999999),
+    Metric(energy_rank_90, type="int64", lower=1),
+    Metric(energy_rank_95, type="int64", lower=1),
+    Metric(energy_rank_99, type="int64", lower=1),
+    Metric(top1_energy, lower=0, upper=1),
+    Metric(top10_energy, lower=0, upper=1),
+)

@@ -1,0 +1,61 @@
+"""The rank rule: the thresholds that are counted at, and when a count is certain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.records import Moments
+from mlx_probe.spectrum.bounds import gram_eigenvalue_bound
+
+__all__ = ["certified", "count_above", "noise_threshold", "numpy_tolerance"]
+
+
+def numpy_tolerance(rows: int, cols: int) -> float:
+    """``numpy.linalg.matrix_rank``'s default tolerance on float32 data, relative to sigma_1."""
+    return max(rows, cols) * float(np.finfo(np.float32).eps)
+
+
+def noise_threshold(moments: Moments, rows: int, cols: int) -> float | None:
+    """Spectral norm to expect of the file's own rounding noise, in the weight's units.
+
+    s_q (sqrt(rows) + sqrt(cols)), the edge of the spectrum of independent noise of variance
+    s_q**2 = mean of ulp(x)**2 / 12. None for integers, which carry no rounding.
+    """
+    if moments.rounding_variance is None:
+        return None
+    return float(np.sqrt(moments.rounding_variance) * (np.sqrt(rows) + np.sqrt(cols)))
+
+
+def count_above(values: NDArray[np.float64], threshold: float) -> int:
+    """Number of singular values above a threshold.
+
+    Strictly above, so that a zero matrix has rank 0 at every tolerance.
+    """
+    return int(np.count_nonzero(values > threshold))
+
+
+def certified(
+    eigenvalues: NDArray[np.float64], omitted: float, thresholds: Iterable[float]
+) -> bool:
+    """Whether the counts above all thresholds are beyond the reach of the errors.
+
+    A threshold t is decided when no eigenvalue lies within delta of t**2, where delta is the
+    solver's bound (`gram_eigenvalue_bound`) plus what a matrix that differs from the stored
+    one by ``omitted`` can move: 2 t e + e**2 (Weyl's inequality, squared).
+
+    Args:
+        eigenvalues: Computed eigenvalues of the Gram matrix, shape (M,), any order.
+        omitted: Frobenius norm e of what the Gram matrix left out.
+        thresholds: Singular values to count above, in the weight's units.
+    """
+    solver = gram_eigenvalue_bound(eigenvalues)
+    for t in thresholds:
+        delta = solver + 2 * t * omitted + omitted**2
+        surely = np.count_nonzero(eigenvalues > t**2 + delta)
+        possibly = np.count_nonzero(eigenvalues > t**2 - delta)
+        if surely != possibly:
+            return False
+    return True
