@@ -32,7 +32,7 @@ def read_weight_map(path: Path) -> dict[str, str]:
         index = json.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise CheckpointError(
-            f"cannot read {path}: {error.strerror}", "check the path and its permissions"
+            f"cannot read {path}: {error.strerror}", "Check the path and its permissions"
         ) from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"not JSON: {error}") from error
@@ -53,4 +53,4 @@ def _is_inside(shard: str) -> bool:
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path}: {what}", "download the index and its shards again")
+    return CheckpointError(f"{path}: {what}", "Download the index and its shards again")

@@ -19,7 +19,7 @@ def _numpy(device: str) -> Backend:
 
     if device == "gpu":
         raise BackendError(
-            "the numpy backend runs on the CPU only", "use --backend mlx, or drop --device gpu"
+            "the numpy backend runs on the CPU only", "Use --backend mlx, or drop --device gpu"
         )
     return NumpyBackend()
 
@@ -33,7 +33,7 @@ def _mlx(device: str) -> Backend:
     except ImportError as error:
         raise BackendError(
             f"MLX cannot be imported: {error}",
-            "use --backend numpy, or install MLX: pip install mlx (macOS), 'mlx[cpu]' (Linux)",
+            "Use --backend numpy, or install MLX: pip install mlx (macOS), 'mlx[cpu]' (Linux)",
         ) from error
     return MlxBackend(device)
 

@@ -228,7 +228,7 @@ class MlxBackend:
         if device == "gpu" and not has_gpu():
             raise BackendError(
                 "MLX sees no GPU on this machine",
-                "use --device cpu, or --backend numpy, which is faster on a CPU",
+                "Use --device cpu, or --backend numpy, which is faster on a CPU",
             )
         on_gpu = device != "cpu" and has_gpu()
         self._stream = mx.gpu if on_gpu else mx.cpu
@@ -402,6 +402,6 @@ def _lapack(factorize: Any) -> NDArray[np.float64]:
         result: NDArray[np.float64] = np.array(factorize())
     except (RuntimeError, ValueError) as error:
         raise SpectrumError(
-            f"LAPACK through MLX: {error}", "report the tensor, or use --backend numpy"
+            f"LAPACK through MLX: {error}", "Report the tensor, or use --backend numpy"
         ) from error
     return result

@@ -226,7 +226,7 @@ class SlabQR:
             return np.asarray(np.linalg.svd(self._triangle, compute_uv=False), np.float64)
         except np.linalg.LinAlgError as error:
             raise SpectrumError(
-                f"LAPACK gesdd: {error}", "report the tensor; its other columns are valid"
+                f"LAPACK gesdd: {error}", "Report the tensor; its other columns are valid"
             ) from error
 
 
@@ -276,7 +276,7 @@ class NumpyBackend:
             return np.asarray(np.linalg.eigvalsh(matrix), np.float64)
         except np.linalg.LinAlgError as error:
             raise SpectrumError(
-                f"LAPACK syevd: {error}", "report the tensor; its other columns are valid"
+                f"LAPACK syevd: {error}", "Report the tensor; its other columns are valid"
             ) from error
 
     def working_set(self, slab_elements: int, short: int) -> int:

@@ -24,10 +24,11 @@ def entry(dtype="F32", shape=(2,), begin=0, end=8):
 
 
 def write_safetensors(path, arrays, dtype="F32"):
-    """Little-endian arrays under one dtype name, back to back."""
+    """Little-endian arrays back to back: name -> array, or (array, dtype name)."""
     header, data = {}, b""
     for name, array in arrays.items():
-        header[name] = entry(dtype, array.shape, len(data), len(data) + array.nbytes)
+        array, kind = array if isinstance(array, tuple) else (array, dtype)
+        header[name] = entry(kind, array.shape, len(data), len(data) + array.nbytes)
         data += array.tobytes()
     path.write_bytes(safetensors_bytes(header, data))
     return path

