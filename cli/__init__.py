@@ -36,6 +36,9 @@ class _ErrorBoundary(click.Group):
             return super().invoke(ctx)
         except ProbeError as error:
             _refuse(ctx, error)
+        except KeyboardInterrupt:
+            fact = "interrupted; what was finished is saved"
+            _refuse(ctx, Interrupted(fact, "Run the same command again to go on from there"))
         except MemoryError:
             fact = "this machine has no memory left; finished rows are saved"
             _refuse(ctx, ProbeError(fact, "Lower --memory-limit and run the same command again"))

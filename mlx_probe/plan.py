@@ -68,13 +68,14 @@ class Plan:
         # These decide how fast a run is and what is checked after it, not what it computes.
         for name in ("workers", "memory_limit", "seed"):
             del config[name]
-        stats = [(path.name, path.stat()) for path in self.checkpoint.files.weights]
+        files = self.checkpoint.files
+        stats = [(path.name, path.stat()) for path in files.weights]
         identity = {
             "code_version": __version__,
             "config": config,
             "backend": self.backend.name,
             "device": self.backend.device,
-            "model": [self.checkpoint.files.model_id, self.checkpoint.files.revision],
+            "model": [str(files.path), files.model_id, files.revision],
             "files": [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

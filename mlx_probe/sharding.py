@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from mlx_probe.errors import CheckpointError
 
-__all__ = ["read_weight_map"]
+__all__ = ["is_inside", "read_weight_map"]
 
 # The largest real indices, of models with 100,000 tensors, are near 10 MB.
 MAX_INDEX_BYTES = 100 * 1000 * 1000
@@ -40,16 +40,17 @@ def read_weight_map(path: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise _damaged(path, "no weight_map")
     for name, shard in weight_map.items():
-        if not isinstance(shard, str) or not _is_inside(shard):
+        if not isinstance(shard, str) or not is_inside(shard):
             raise _damaged(path, f"tensor {name!r} lies in {shard!r}, outside of the folder")
     return weight_map
 
 
-def _is_inside(shard: str) -> bool:
-    """Whether a file name stays below its folder on every system."""
-    plain = shard.isprintable() and "\\" not in shard and ":" not in shard
-    pure = PurePosixPath(shard)
-    return plain and shard not in ("", ".") and not pure.is_absolute() and ".." not in pure.parts
+def is_inside(name: str) -> bool:
+    """Whether a relative file name stays below its folder on every system."""
+    plain = name.isprintable() and "\\" not in name and ":" not in name
+    path = PurePosixPath(name)
+    # A name of no parts is the folder itself.
+    return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:

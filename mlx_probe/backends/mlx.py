@@ -241,7 +241,8 @@ class MlxBackend:
             return Chunk(np.array(stored, order="C"), dtype)
         # MLX's default device decides where a thread's operations run.
         mx.set_default_device(self._stream)
-        words = mx.array(np.ascontiguousarray(stored))
+        # Files need not align their tensors; MLX expects whole words.
+        words = mx.array(np.require(stored, requirements=("C", "ALIGNED")))
         values = _decode(words, dtype)
         mx.eval(values)
         return DeviceChunk(words, values)

@@ -8,7 +8,7 @@ from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles, ModelRef
 from mlx_probe.source.selection import WEIGHT_SUFFIXES, Selection, select_files
 
-__all__ = ["fetch", "list_folder"]
+__all__ = ["fetch"]
 
 
 def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
@@ -18,12 +18,13 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         SourceError: No weights there, or not readable.
         CheckpointError: The sharding index is damaged.
     """
-    path = Path(ref.name).expanduser()
+    # Absolute, so that results tell where the weights were wherever they are read.
+    path = Path(ref.name).expanduser().absolute()
     try:
         if path.is_dir():
-            selection = select_files(list_folder(path), str(path), ref.file)
-            return selection.resolve(path, path.resolve().name, "local", path)
-        if path.suffix.lower() in WEIGHT_SUFFIXES:
+            selection = select_files(_list_folder(path), str(path), ref.file)
+            return selection.resolve(path, path.name, "local", path)
+        if path.is_file() and path.suffix.lower() in WEIGHT_SUFFIXES:
             config = "config.json" if (path.parent / "config.json").is_file() else None
             selection = Selection((path.name,), None, config)
             return selection.resolve(path.parent, path.stem, "local", path)
@@ -32,16 +33,11 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
             f"cannot read {path}: {error.strerror}", "Check its permissions"
         ) from error
     raise SourceError(
-        f"{path} is not a weight file",
+        f"{path} {'is not a weight file' if path.exists() else 'does not exist'}",
         f"Give a folder, or a file that ends in {' or '.join(WEIGHT_SUFFIXES)}",
     )
 
 
-def list_folder(folder: Path) -> dict[str, int]:
-    """Sizes of the files directly in a folder, by name.
-
-    Raises:
-        OSError: The folder cannot be read.
-    """
+def _list_folder(folder: Path) -> dict[str, int]:
     # A cache's links to blobs count as what they point to; dangling ones are no files.
     return {entry.name: entry.stat().st_size for entry in folder.iterdir() if entry.is_file()}

@@ -14,8 +14,10 @@ __all__ = ["parse_reference"]
 
 _PYPI = re.compile(
     r"pypi:(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
-    r"(?:==(?P<revision>[A-Za-z0-9.!+_-]+))?(?::(?P<file>.+))?"
+    r"(?:==(?P<revision>[^:]+))?(?::(?P<file>.+))?"
 )
+# Starts with a letter or digit: a version is a folder's name in the cache.
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _HUB = re.compile(
     r"(?:hf:)?(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})"
     r"(?:@(?P<revision>[^:\s]+))?(?::(?P<file>.+))?",
@@ -37,7 +39,7 @@ def parse_reference(text: str, revision: str | None = None) -> ModelRef:
 
     Raises:
         SourceError: None of the three forms, or a path that does not exist.
-        ConfigError: Two different revisions, or one for a path.
+        ConfigError: Two different revisions, one for a path, or no version of a package.
     """
     for source, pattern in (("pypi", _PYPI), ("hub", _HUB)):
         match = pattern.fullmatch(text)
@@ -48,7 +50,10 @@ def parse_reference(text: str, revision: str | None = None) -> ModelRef:
             raise ConfigError(
                 f"{text} asks for revision {given}, --revision for {revision}", "Give only one"
             )
-        return ModelRef(text, source, match["name"], revision or given, match["file"])
+        wanted = revision or given
+        if source == "pypi" and wanted and not _VERSION.fullmatch(wanted):
+            raise ConfigError(f"{wanted!r} is not a version", "Give one exact version, like 1.0.2")
+        return ModelRef(text, source, match["name"], wanted, match["file"])
     if not _exists(text):
         raise _unknown(text)
     if revision:
@@ -59,14 +64,15 @@ def parse_reference(text: str, revision: str | None = None) -> ModelRef:
 
 
 def _looks_local(text: str) -> bool:
-    marked = text.startswith((".", "/", "~")) or text.lower().endswith(WEIGHT_SUFFIXES)
     # A repository's file may be named: owner/name:file.gguf is no path.
-    return _exists(text) or (marked and ":" not in text)
+    weights = text.lower().endswith(WEIGHT_SUFFIXES) and ":" not in text
+    return weights or _exists(text)
 
 
 def _exists(text: str) -> bool:
     try:
-        return Path(text).expanduser().exists()
+        # The empty path would be the current folder.
+        return bool(text) and Path(text).expanduser().exists()
     except (OSError, ValueError, RuntimeError):
         # Too long for a path, a null byte, or no such user: not a path in any case.
         return False

