@@ -31,6 +31,9 @@ __all__ = ["Plan", "estimate_seconds", "has_spectrum", "make_plan", "select_weig
 # Share of the free memory that a run takes when the user sets no limit.
 DEFAULT_MEMORY_SHARE = 0.8
 
+# What rows, tables and their writers take besides the weights in flight.
+RESERVE = 32_000_000
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -95,7 +98,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
     backend, reason = choose_backend(config.backend, config.device)
     weights = select_weights(checkpoint.weights(), config.include, config.exclude)
     sizes = tuple(_working_set(weight, backend) for weight in weights)
-    taken = process_memory()
+    taken = process_memory() + RESERVE
     free = int(DEFAULT_MEMORY_SHARE * psutil.virtual_memory().available)
     limit = config.memory_limit or taken + free
     largest = max(range(len(weights)), key=lambda i: sizes[i])

@@ -166,6 +166,9 @@ def analyze(
         paths = resolve_output(
             None if out is None else Path(out), formats, checkpoint.files.model_id
         )
+        # Loaded now and not with the table, so that the plan counts the memory that it takes.
+        import pyarrow  # noqa: F401
+
         plan = make_plan(checkpoint, config)
         prepare_folder(paths)
         with (
@@ -176,7 +179,7 @@ def analyze(
             _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
             _log.info("%s", plan.backend_reason)
             rows = _measure(plan, j, monitor, progress)
-            measured, usage = time.perf_counter(), monitor.usage()
+            measured = time.perf_counter()
             table = rows_to_table(rows.values(), plan.columns)
             names = [weight.name for weight in plan.weights]
             checks = validate_table(table, plan.columns, len(plan.weights), names)
@@ -185,7 +188,7 @@ def analyze(
             checked = time.perf_counter()
             outputs = finalize(paths, table)
             meta = {
-                **_describe(plan, ordered, usage),
+                **_describe(plan, ordered, monitor.usage()),
                 "resumed_rows": len(j.rows),
                 "seconds": {
                     "open": opened - began,

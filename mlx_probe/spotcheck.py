@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ SPOT_CHECKS = 5
 # Largest matrix, in elements, that is decomposed again by a full SVD: a second or two. Above
 # it only the sums are recomputed.
 SVD_ELEMENTS = 1 << 21
+
+# Elements decoded at a time: 2 MiB in float64.
+BLOCK = 1 << 18
 
 RELATIVE = 1e-6
 
@@ -70,13 +73,13 @@ def _check(weight: Weight, row: Mapping[str, Any], config: AnalyzeConfig) -> Che
 def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float], dict[str, float]]:
     """Values by column, and the scale to measure each one's absolute error by."""
     n, total, small, low, high = 0, 0.0, 0, math.inf, -math.inf
-    for x in _slabs(weight):
+    for x in _blocks(weight):
         n += x.size
         total += float(x.sum())
         small += int(np.count_nonzero(np.abs(x) <= config.zero_epsilon))
         low, high = min(low, float(x.min())), max(high, float(x.max()))
     mean = total / n
-    var = sum(float(np.square(x - mean).sum()) for x in _slabs(weight)) / n
+    var = sum(float(np.square(x - mean).sum()) for x in _blocks(weight)) / n
     std = math.sqrt(var)
     expected = {
         "mean": mean,
@@ -90,7 +93,8 @@ def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float],
     scales = {"mean": max(abs(low), abs(high)), "std": abs(mean), "var": mean * mean}
     if has_spectrum(weight) and weight.numel <= SVD_ELEMENTS:
         tall = (weight.rows or 0) >= (weight.cols or 0)
-        matrix = np.concatenate(list(_slabs(weight)), axis=0 if tall else 1)
+        slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
+        matrix = np.concatenate(slabs, axis=0 if tall else 1).astype(np.float64)
         sigma = np.linalg.svd(matrix, compute_uv=False)
         expected["rank"] = int(np.count_nonzero(sigma > config.rank_tol * sigma[0]))
         if config.metrics != "basic":
@@ -101,7 +105,9 @@ def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float],
     return expected, scales
 
 
-def _slabs(weight: Weight) -> Any:
+def _blocks(weight: Weight) -> Iterator[NDArray[np.float64]]:
+    """All elements in float64, a block at a time: a check must not need more than the run."""
     for stored in weight.chunks():
-        values: NDArray[np.float64] = decode(stored, weight.chunk_dtype).astype(np.float64)
-        yield values
+        words = stored.reshape(-1)
+        for start in range(0, words.size, BLOCK):
+            yield decode(words[start : start + BLOCK], weight.chunk_dtype).astype(np.float64)

@@ -37,7 +37,7 @@ def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("block type", no_wrap=True)
+    table.add_column("block type", no_wrap=True, max_width=13)
     for name in ("tensors", "params", "rank/full", "stable rk", "eff. rk", "std", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
     blocks: dict[str, list[dict[str, Any]]] = {}
