@@ -7,10 +7,12 @@ from pathlib import Path, PurePosixPath
 
 from mlx_probe.errors import CheckpointError
 
-__all__ = ["is_inside", "read_weight_map"]
+__all__ = ["MAX_NAME_BYTES", "is_inside", "read_weight_map"]
 
 # The largest real indices, of models with 100,000 tensors, are near 10 MB.
 MAX_INDEX_BYTES = 100 * 1000 * 1000
+# The usual limit of file systems; to ask for a longer name is an error.
+MAX_NAME_BYTES = 255
 
 
 def read_weight_map(path: Path) -> dict[str, str]:
@@ -42,6 +44,8 @@ def read_weight_map(path: Path) -> dict[str, str]:
     for name, shard in weight_map.items():
         if not isinstance(shard, str) or not is_inside(shard):
             raise _damaged(path, f"tensor {name!r} lies in {shard!r}, outside of the folder")
+        if len(shard.encode()) > MAX_NAME_BYTES:
+            raise _damaged(path, f"tensor {name!r} lies in {shard[:80]!r}..., too long a name")
     return weight_map
 
 

@@ -31,16 +31,18 @@ class Hub:
         gated: Repositories whose files are refused.
         short: Files of which half is sent, as though it were all.
         dropped: Files of which half is sent before the connection closes.
-        failing: Answer everything with status 503.
+        failing: Status to answer everything with; 0 for none.
         requests: Method and path of every request.
+        tokens: Host of the requests, and what they authorized themselves with.
     """
 
     repos: dict = field(default_factory=dict)
     gated: set = field(default_factory=set)
     short: set = field(default_factory=set)
     dropped: set = field(default_factory=set)
-    failing: bool = False
+    failing: int = 0
     requests: list = field(default_factory=list)
+    tokens: set = field(default_factory=set)
     server: ThreadingHTTPServer | None = None
 
     def start(self):
@@ -93,8 +95,10 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self):
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path))
+        host = self.headers["Host"].split(":")[0]
+        self.hub.tokens.add((host, self.headers.get("Authorization")))
         if self.hub.failing:
-            self.send(503)
+            self.send(self.hub.failing)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self.on_files(match[1], match[2] or "main", self.send_info)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/(.+)", path):

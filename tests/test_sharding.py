@@ -2,7 +2,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe import sharding
@@ -33,7 +33,11 @@ def test_weight_map(tmp_path):
         ({"weight_map": {}}, "no weight_map"),
         ({"weight_map": ["a"]}, "no weight_map"),
         ({"weight_map": {"a": 1}}, "'a' lies in 1"),
+        ({"weight_map": {"a": None}}, "'a' lies in None"),
         ({"weight_map": {"a": "../x"}}, "outside of the folder"),
+        ({"weight_map": {"a": "x" * 256}}, r"xxx'\.\.\., too long a name"),
+        (b'{"weight_map": {"a": "\\ud800"}}', "outside of the folder"),
+        (b'{"weight_map": {"a": ' + b"1" * 5000 + b"}}", "not JSON|lies in 1"),
     ],
 )
 def test_damaged_index(tmp_path, content, what):
@@ -62,6 +66,7 @@ def test_names_that_lead_out(name):
     assert not is_inside(name)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="./\\ab:\n", max_size=12))
 def test_inside_is_below(name):
     if is_inside(name):

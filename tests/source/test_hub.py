@@ -1,11 +1,16 @@
 import json
+import logging
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hub_server import TOKEN, commit_of
+from weightfiles import whole, write_safetensors
 
+from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.errors import ProbeError, SourceError
 from mlx_probe.source import resolve
 
@@ -51,6 +56,19 @@ def test_fetches_only_the_needed_files(hub, sharded):
     assert files.config.read_bytes() == sharded["config.json"]
 
 
+def test_what_was_fetched_opens(hub, tmp_path):
+    arrays = {"a": np.ones((2, 3), np.float32), "b": np.zeros(4, np.float32)}
+    index = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}}
+    files = {"model.safetensors.index.json": json.dumps(index).encode()}
+    for name, shard in index["weight_map"].items():
+        path = write_safetensors(tmp_path / shard, {name: arrays[name]})
+        files[shard] = path.read_bytes()
+    hub.repos["owner/real"] = {"main": files}
+    with open_checkpoint(resolve("owner/real")) as checkpoint:
+        for weight in checkpoint.weights():
+            np.testing.assert_array_equal(whole(weight), arrays[weight.info.name])
+
+
 @pytest.mark.parametrize("how", ["at", "option", "commit"])
 def test_fetches_the_revision(hub, sharded, how):
     commit = commit_of("owner/namev2")
@@ -73,18 +91,56 @@ def test_second_fetch_downloads_nothing(hub, sharded):
     assert hub.downloaded() == []
 
 
-@pytest.mark.parametrize("cut", ["gone", "failing", "offline"])
+@pytest.mark.parametrize("cut", ["gone", 429, 500, 503, "offline"])
 @pytest.mark.parametrize("revision", [None, "v2"])
 def test_without_the_hub_the_cache_is_used(hub, sharded, monkeypatch, caplog, cut, revision):
     first = resolve("owner/name", revision)
     if cut == "gone":
         hub.stop()
-    elif cut == "failing":
-        hub.failing = True
+    elif cut != "offline":
+        hub.failing = cut
     else:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert resolve("owner/name", revision) == first
     assert "owner/name: no answer from the Hub" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "fact"),
+    [
+        (400, "the Hub answers 400 for owner/name"),
+        (403, "the Hub answers 403 for owner/name"),
+        (429, "not complete in the cache, and the Hub does not answer"),
+        (500, "not complete in the cache, and the Hub does not answer"),
+    ],
+)
+def test_a_hub_that_fails_and_nothing_cached(hub, sharded, status, fact):
+    hub.failing = status
+    with pytest.raises(SourceError, match=fact):
+        resolve("owner/name")
+
+
+@pytest.mark.parametrize("fault", ["none", "missing", "gated", "short", "failing", "gone"])
+def test_the_token_is_sent_and_never_shown(hub, sharded, no_sleep, caplog, capfd, fault):
+    caplog.set_level(logging.DEBUG)
+    resolve("owner/name@v2")
+    # The Hub gets it, the host that it redirects to does not.
+    assert hub.tokens == {("127.0.0.1", f"Bearer {TOKEN}"), ("localhost", None)}
+    if fault == "gated":
+        hub.gated.add("owner/name")
+    elif fault == "short":
+        hub.short.update(SHARDS)
+    elif fault == "failing":
+        hub.failing = 500
+    elif fault == "gone":
+        hub.stop()
+    shown = ""
+    try:
+        resolve("owner/missing" if fault == "missing" else "owner/name")
+    except SourceError as error:
+        shown = "".join(traceback.format_exception(error))
+    assert bool(shown) == (fault != "none")
+    assert TOKEN not in shown + caplog.text + "".join(capfd.readouterr())
 
 
 def test_without_the_hub_and_nothing_cached(hub, sharded):
@@ -136,6 +192,21 @@ def test_refusals(hub, sharded, weights, text, fact, remedy):
     assert fact in e.value.fact
     assert remedy in e.value.remedy
     assert TOKEN not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["../../../evil.safetensors", "/evil.safetensors", "a/../x.gguf"])
+def test_listing_that_leaves_the_cache(hub, weights, tmp_path, name):
+    hub.repos["owner/evil"] = {"main": {name: weights}}
+    with pytest.raises(SourceError):
+        resolve("owner/evil")
+    assert not [path for path in tmp_path.rglob("*") if path.name in ("evil.safetensors", "x.gguf")]
+
+
+def test_picked_name_is_no_pattern(hub, weights):
+    hub.repos["owner/odd"] = {"main": {"m[1].gguf": weights, "m1.gguf": weights}}
+    files = resolve("owner/odd:m[1].gguf")
+    assert [path.name for path in files.weights] == ["m[1].gguf"]
+    assert hub.downloaded() == ["m[1].gguf"]
 
 
 def test_index_that_leaves_the_folder(hub):

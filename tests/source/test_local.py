@@ -1,8 +1,11 @@
 import json
 import os
 
+import numpy as np
 import pytest
+from weightfiles import write_safetensors
 
+from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.errors import CheckpointError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
 from mlx_probe.source import local, resolve
@@ -57,6 +60,44 @@ def test_snapshot_of_links(tmp_path):
     files = resolve(str(snapshot))
     assert files.weights == (snapshot / "x.safetensors", snapshot / "y.safetensors")
     assert (files.index, files.revision) == (snapshot / INDEX, "local")
+
+
+@pytest.mark.parametrize("name", ["m[1]", "m*", "?", "a b@c", "{x}", "größe"])
+def test_names_are_no_patterns(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / f"{name}.gguf").write_bytes(b"x")
+    for text in (str(folder), str(folder / f"{name}.gguf")):
+        assert resolve(text).weights == (folder / f"{name}.gguf",)
+
+
+def test_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "m.gguf").write_bytes(b"x")
+    for text in ("~", "~/m.gguf"):
+        assert resolve(text).weights == (tmp_path / "m.gguf",)
+
+
+def test_several_models_in_a_folder(tmp_path):
+    for name in ("a.gguf", "b.gguf"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"a\.gguf \(1 byte\), b\.gguf \(1 byte\)") as e:
+        resolve(str(tmp_path))
+    assert "the file's path" in e.value.remedy
+    assert resolve(str(tmp_path / "b.gguf")).weights == (tmp_path / "b.gguf",)
+
+
+def test_snapshot_opens(tmp_path):
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "c0ffee"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for name in ("x", "y"):
+        write_safetensors(blobs / name, {name: np.ones((2, 2), np.float32)})
+        (snapshot / f"{name}.safetensors").symlink_to(f"../../blobs/{name}")
+    index = {"weight_map": {"x": "x.safetensors", "y": "y.safetensors"}}
+    (snapshot / INDEX).write_text(json.dumps(index))
+    with open_checkpoint(resolve(str(snapshot))) as checkpoint:
+        assert [tensor.name for tensor in checkpoint.tensors] == ["x", "y"]
 
 
 def test_broken_links_are_no_weights(tmp_path):

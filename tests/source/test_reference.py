@@ -2,7 +2,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.errors import ConfigError, ProbeError, SourceError
@@ -104,7 +104,9 @@ def test_revisions_that_make_no_sense(text, revision, match):
         parse_reference(text, revision)
 
 
-@given(st.text(max_size=300), st.one_of(st.none(), st.text(max_size=20)))
+# With surrogates: a command line need not be UTF-8.
+@settings(deadline=None)
+@given(st.text(st.characters(), max_size=300), st.one_of(st.none(), st.text(max_size=20)))
 def test_any_text_is_a_reference_or_a_clear_error(text, revision):
     try:
         ref = parse_reference(text, revision)
@@ -114,6 +116,7 @@ def test_any_text_is_a_reference_or_a_clear_error(text, revision):
     assert ref.text == text
 
 
+@settings(deadline=None)
 @given(WORD, WORD, st.one_of(st.none(), WORD), FILE)
 def test_hub_round_trip(owner, name, revision, file):
     assume(not Path(owner).exists())
@@ -122,6 +125,7 @@ def test_hub_round_trip(owner, name, revision, file):
     assert parse_reference(text) == ModelRef(text, "hub", f"{owner}/{name}", revision, file)
 
 
+@settings(deadline=None)
 @given(
     WORD,
     st.one_of(st.none(), st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}", fullmatch=True)),

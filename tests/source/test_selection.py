@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.errors import CheckpointError, SourceError
@@ -104,6 +104,14 @@ def test_no_weights(names, file):
         select_files(dict.fromkeys(names, 1), "M", file)
 
 
+def test_a_name_goes_before_a_glob():
+    listing = dict.fromkeys(["m[1].gguf", "m1.gguf"], 1)
+    assert select_files(listing, "M", "m[1].gguf").weights == ("m[1].gguf",)
+    del listing["m[1].gguf"]
+    assert select_files(listing, "M", "m[1].gguf").weights == ("m1.gguf",)
+
+
+@settings(deadline=None)
 @given(
     st.lists(
         st.from_regex(r"([ab]/)?m[-.]?[0-2]?(\.fp16)?\.(safetensors|gguf|bin)", fullmatch=True)
