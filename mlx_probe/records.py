@@ -182,7 +182,7 @@ class Moments:
     @property
     def sum_of_squares(self) -> float:
         """Sum of x**2, the squared Frobenius norm of a matrix."""
-        return self.finite_count * (self.m2 + self.mean**2)
+        return self.finite_count * (self.m2 + self.mean * self.mean)
 
 
 @dataclass(frozen=True)

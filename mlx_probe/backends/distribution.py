@@ -118,7 +118,10 @@ def _moments(
     counts: NDArray[np.int64],
     value_dtype: str | None,
 ) -> Moments:
-    n = tally.sums.count
+    sums, n = tally.sums, tally.sums.count
+    if n and tally.min == tally.max:
+        # The mean of equal elements may be rounded; their spread is exactly zero.
+        sums = PowerSums(n, tally.min)
     nothing = float("nan")
     return Moments(
         count=n + tally.nan_count + tally.inf_count,
@@ -126,10 +129,10 @@ def _moments(
         inf_count=tally.inf_count,
         zero_count=tally.zero_count,
         small_count=tally.small_count,
-        mean=tally.sums.mean if n else nothing,
-        m2=tally.sums.s2 / n if n else nothing,
-        m3=tally.sums.s3 / n if n else nothing,
-        m4=tally.sums.s4 / n if n else nothing,
+        mean=sums.mean if n else nothing,
+        m2=sums.s2 / n if n else nothing,
+        m3=sums.s3 / n if n else nothing,
+        m4=sums.s4 / n if n else nothing,
         min=tally.min,
         max=tally.max,
         quantiles=tuple(min(max(q, tally.min), tally.max) for q in _quantiles(near, far, counts)),
@@ -195,7 +198,8 @@ def _rounding_variance(
     # frexp's fraction lies in [0.5, 1), hence the -1; zeros and subnormals share one ulp.
     binade = np.where(magnitudes == 0, form.min_exponent, exponent - 1)
     ulp = np.ldexp(1.0, np.maximum(binade, form.min_exponent) - form.precision + 1)
-    return float(np.sum(counts * ulp**2) / (12 * np.sum(counts)))
+    with np.errstate(over="ignore"):  # float64 files near the range's end
+        return float(np.sum(counts * ulp**2) / (12 * np.sum(counts)))
 
 
 def _narrowest_format(values: NDArray[np.float64], stored: str) -> str:

@@ -16,20 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.backends.distribution import BIN_BITS, Tally, moments_of_bins
+from mlx_probe.backends.mlx_digits import DigitGram, scaled
 from mlx_probe.backends.numpy import BinPass, Chunk, CodePass, SlabGram, SlabQR, qr_parts
 from mlx_probe.backends.powersums import PowerSums
-from mlx_probe.backends.protocol import Gram
 from mlx_probe.backends.quantization import ErrorSums, QuantizationSums, affine_round
 from mlx_probe.dtypes import DTYPES, float8_e4m3_values
 from mlx_probe.errors import BackendError, SpectrumError
 from mlx_probe.records import Moments, QuantizationError
 
 __all__ = ["MlxBackend", "has_gpu"]
-
-# Products of two signed 8-bit digits stay below 2**14, so 2**10 of them add up to at most
-# 2**24: every partial sum is an integer that float32 holds exactly, in whatever order the
-# device adds.
-EXACT_ROWS = 1024
 
 # Float32 partial sums run over this many elements and are combined in float64.
 PARTIAL = 64
@@ -76,7 +71,7 @@ class DeviceSumPass:
     """Moments of float32: short partial sums on the device, combined in float64."""
 
     def __init__(self, zero_epsilon: float) -> None:
-        self._zero_epsilon = zero_epsilon
+        self._zero_epsilon = _float32_below(zero_epsilon)
         self._counts = np.zeros(1 << BIN_BITS, np.int64)
         self._nan = self._inf = self._zero = self._small = 0
         self._min, self._max = np.inf, -np.inf
@@ -113,45 +108,6 @@ class DeviceSumPass:
         )
         fits = [name for name, held in self._fits.items() if held]
         return moments_of_bins(self._counts, tally, "F32", fits)
-
-
-class DigitGram:
-    """Gram matrix of the short side from exact float32 products of 8-bit digits.
-
-    Each slab's short-side vectors are scaled by powers of two into (-1, 1) and peeled into
-    signed 8-bit digits; digit matrices are multiplied in float32, which is exact (see
-    `EXACT_ROWS`), and combined in int64 and float64. Three digits hold 23 bits below each
-    vector's largest element, four hold 31; what is left over is measured in ``omitted``.
-
-    Source: the error-free splitting of Ozaki, Ogita, Oishi, Rump 2012, "Error-free
-    transformations of matrix multiplication by using fast routines of matrix
-    multiplication and its applications", with integer digits.
-    """
-
-    def __init__(self, rows: int, cols: int, digits: int) -> None:
-        self._tall = rows >= cols
-        self._digits = digits
-        self._matrix = np.zeros((min(rows, cols),) * 2)
-        self._omitted_squared = 0.0
-
-    def add(self, chunk: DeviceChunk) -> None:
-        """Add one slab's part."""
-        x = chunk.values if self._tall else chunk.values.T
-        largest = np.array(mx.abs(x).max(axis=0)).astype(np.float64)
-        exponent = np.where(largest > 0, np.frexp(largest)[1], 0)
-        digits, left_over = _peel(_scaled(x, -exponent), self._digits)
-        scale = np.ldexp(1.0, exponent)
-        levels = np.zeros_like(self._matrix)
-        for level, products in _digit_products(digits):
-            levels += np.ldexp(np.array(products).astype(np.float64), -14 - 8 * level)
-        self._matrix += levels * scale[:, None] * scale
-        lost = np.array(left_over).astype(np.float64) * scale
-        # The hundredth covers the float32 rounding of the sums of squares themselves.
-        self._omitted_squared += 1.01 * float(np.dot(lost, lost))
-
-    def finish(self) -> Gram:
-        """The Gram matrix and the Frobenius norm of what the digits left out."""
-        return Gram(self._matrix, omitted=float(np.sqrt(self._omitted_squared)))
 
 
 class HostQR:
@@ -199,7 +155,7 @@ class DeviceQuantizationPass:
         squared = {}
         for bits in self._sums.bits:
             error = x - affine_round(mx, x, bits, self._keep)
-            squared[bits] = _sum(mx.square(error).reshape(-1))
+            squared[bits] = _sum_of_squares(error.reshape(-1))
         magnitude = mx.abs(x)
         self._sums.add_slab(
             np.array(magnitude.max(axis=1)), np.array(magnitude.max(axis=0)), squared
@@ -310,12 +266,11 @@ def _histogram(codes: mx.array, bits: int) -> NDArray[np.int32]:
     return np.array(counts)
 
 
-def _scaled(x: mx.array, exponent: Any) -> mx.array:
-    """Multiply by 2**exponent exactly, in two factors: one may not be a normal float32."""
-    half = np.asarray(exponent) // 2
-    for part in (half, np.asarray(exponent) - half):
-        x = x * mx.array(np.ldexp(1.0, part).astype(np.float32))
-    return x
+def _float32_below(limit: float) -> float:
+    """Largest float32 up to a limit: the same elements lie within either."""
+    with np.errstate(over="ignore"):
+        nearest = np.float32(limit)
+    return float(nearest if nearest <= limit else np.nextafter(nearest, np.float32(-np.inf)))
 
 
 def _partial_sums(x: mx.array) -> NDArray[np.float32]:
@@ -329,6 +284,12 @@ def _sum(x: mx.array) -> float:
     return float(np.sum(_partial_sums(x), dtype=np.float64))
 
 
+def _sum_of_squares(x: mx.array) -> float:
+    """Scaled by a power of two, so that float32 squares neither overflow nor underflow."""
+    exponent = int(np.frexp(float(mx.abs(x).max()))[1])
+    return float(np.ldexp(_sum(mx.square(scaled(x, -exponent))), 2 * exponent))
+
+
 def _power_sums(x: mx.array) -> PowerSums:
     """Central moment sums of finite float32 elements.
 
@@ -337,7 +298,7 @@ def _power_sums(x: mx.array) -> PowerSums:
     subtracted first; a small one is not, because the difference would be rounded.
     """
     exponent = int(np.frexp(float(mx.abs(x).max()))[1])
-    x = _scaled(x, -exponent)
+    x = scaled(x, -exponent)
     # Sums of 64 multiples of 2**-12 are exact, which leaves rounding only to the small rest:
     # weights whose mean is a millionth of their spread still get it right.
     coarse = mx.round(x * 4096.0) * (1 / 4096.0)
@@ -353,48 +314,6 @@ def _power_sums(x: mx.array) -> PowerSums:
         float(np.ldexp(sums.mean, exponent)),
         *(float(np.ldexp(s, k * exponent)) for k, s in ((2, sums.s2), (3, sums.s3), (4, sums.s4))),
     )
-
-
-def _peel(x: mx.array, digits: int) -> tuple[list[mx.array], mx.array]:
-    """Signed 8-bit digits of values in (-1, 1), and what is left in each column.
-
-    Returns:
-        Integer-valued float32 matrices of x's shape with entries in [-128, 128], the most
-        significant first; and for each column the Euclidean norm of the remainder, in x's
-        units, float32 of shape (columns,).
-    """
-    peeled = []
-    for k in range(digits):
-        x = x * (128.0 if k == 0 else 256.0)
-        digit = mx.round(x)
-        x = x - digit
-        peeled.append(digit)
-    left_over = mx.sqrt(mx.square(x).sum(axis=0)) * 2.0 ** -(8 * digits - 1)
-    return peeled, left_over
-
-
-def _digit_products(digits: list[mx.array]) -> list[tuple[int, mx.array]]:
-    """Exact sums of products D_i.T @ D_j, grouped by their weight 2**(-8 (i + j)).
-
-    Returns:
-        Pairs of level i + j and the int64 sum of its products, shape (columns, columns).
-    """
-    rows, columns = digits[0].shape
-    padding = -rows % EXACT_ROWS if rows > EXACT_ROWS else 0
-    blocks = [
-        mx.pad(d, [(0, padding), (0, 0)]).reshape(-1, min(rows + padding, EXACT_ROWS), columns)
-        for d in digits
-    ]
-    sums: dict[int, mx.array] = {}
-    for i, left in enumerate(blocks):
-        for j in range(i, len(blocks)):
-            # 2**24 in each of the blocks: float32 holds a block's product, int64 their sum.
-            product = (left.transpose(0, 2, 1) @ blocks[j]).astype(mx.int64).sum(axis=0)
-            if i != j:
-                product = product + product.T
-            sums[i + j] = sums[i + j] + product if i + j in sums else product
-            mx.eval(sums[i + j])
-    return list(sums.items())
 
 
 def _lapack(factorize: Any) -> NDArray[np.float64]:

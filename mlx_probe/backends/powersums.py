@@ -75,18 +75,19 @@ class PowerSums:
         n = a + b
         delta = other.mean - self.mean
         step = delta / n
+        # Products, not powers: Python's ** raises where a product overflows to infinity.
         s2 = self.s2 + other.s2 + delta * step * a * b
         s3 = (
             self.s3
             + other.s3
-            + delta * step**2 * a * b * (a - b)
+            + delta * step * step * a * b * (a - b)
             + 3 * step * (a * other.s2 - b * self.s2)
         )
         s4 = (
             self.s4
             + other.s4
-            + delta * step**3 * a * b * (a * a - a * b + b * b)
-            + 6 * step**2 * (a * a * other.s2 + b * b * self.s2)
+            + delta * step * step * step * a * b * (a * a - a * b + b * b)
+            + 6 * step * step * (a * a * other.s2 + b * b * self.s2)
             + 4 * step * (a * other.s3 - b * self.s3)
         )
         return PowerSums(n, self.mean + b * step, s2, s3, s4)

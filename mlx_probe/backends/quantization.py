@@ -66,11 +66,13 @@ class QuantizationSums:
 
     def add(self, chunk: _Chunk) -> None:
         """Round one slab and add up what that changes."""
-        x = chunk.values.astype(np.float32)
         squared = {}
-        for bits in self._sums.bits:
-            error = (x - affine_round(np, x, bits, self._keep)).ravel().astype(np.float64)
-            squared[bits] = float(np.dot(error, error))
+        # Float64 files beyond float32's range give NaN: no such weight can be quantized.
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = chunk.values.astype(np.float32)
+            for bits in self._sums.bits:
+                error = (x - affine_round(np, x, bits, self._keep)).ravel().astype(np.float64)
+                squared[bits] = float(np.dot(error, error))
         magnitude = np.abs(chunk.values)
         self._sums.add_slab(magnitude.max(axis=1), magnitude.max(axis=0), squared)
 

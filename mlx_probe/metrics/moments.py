@@ -57,7 +57,7 @@ def abs_max(m: Measurement) -> float | None:
 
 def rms(m: Measurement) -> float | None:
     """Root of the mean square."""
-    return _defined(math.sqrt(m.moments.m2 + m.moments.mean**2))
+    return _defined(math.sqrt(m.moments.m2 + m.moments.mean * m.moments.mean))
 
 
 def skewness(m: Measurement) -> float | None:
@@ -70,7 +70,9 @@ def skewness(m: Measurement) -> float | None:
 def kurtosis(m: Measurement) -> float | None:
     """Excess kurtosis, m4 / m2^2 - 3 (population); 0 for a Gaussian."""
     m2 = m.moments.m2
-    return _defined(m.moments.m4 / m2 / m2 - 3.0) if m2 > 0 else None
+    # The fourth powers of float64 weights can overflow where their squares do not.
+    defined = m2 > 0 and m.moments.m4 < math.inf
+    return _defined(m.moments.m4 / m2 / m2 - 3.0) if defined else None
 
 
 def zero_fraction(m: Measurement) -> float | None:

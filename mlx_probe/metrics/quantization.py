@@ -20,8 +20,11 @@ __all__ = ["QUANTIZATION"]
 def _nrmse(m: Measurement, bits: int) -> float | None:
     if m.quantization is None or bits not in m.quantization.squared_error:
         return None
-    energy = m.moments.sum_of_squares
-    return math.sqrt(m.quantization.squared_error[bits] / energy) if energy > 0 else None
+    error, energy = m.quantization.squared_error[bits], m.moments.sum_of_squares
+    # Neither is finite for float64 weights that overflow when they are squared or rounded.
+    if not (0 < energy < math.inf and math.isfinite(error)):
+        return None
+    return math.sqrt(error / energy)
 
 
 def q4_nrmse(m: Measurement) -> float | None:
@@ -39,7 +42,7 @@ def _outliers(m: Measurement, largest: NDArray[np.float64], count: int) -> int:
 
     The largest of n Gaussian magnitudes is near sqrt(2 ln n); twice that leaves about none.
     """
-    rms = math.sqrt(m.moments.m2 + m.moments.mean**2)
+    rms = math.sqrt(m.moments.m2 + m.moments.mean * m.moments.mean)
     return int(np.count_nonzero(largest > 2 * math.sqrt(2 * math.log(count)) * rms))
 
 

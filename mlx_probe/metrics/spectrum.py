@@ -67,7 +67,10 @@ def spectral_norm(m: Measurement) -> float | None:
 def frobenius_norm(m: Measurement) -> float | None:
     """Root of the sum of lambda."""
     sigma = _sigma(m)
-    return None if sigma is None else float(np.linalg.norm(sigma))
+    if sigma is None or sigma[0] == 0:
+        return None if sigma is None else 0.0
+    # Scaled, so that the squares can neither overflow nor underflow.
+    return float(sigma[0] * np.linalg.norm(sigma / sigma[0]))
 
 
 def nuclear_norm(m: Measurement) -> float | None:

@@ -22,11 +22,13 @@ def noise_threshold(moments: Moments, rows: int, cols: int) -> float | None:
     """Spectral norm to expect of the file's own rounding noise, in the weight's units.
 
     s_q (sqrt(rows) + sqrt(cols)), the edge of the spectrum of independent noise of variance
-    s_q**2 = mean of ulp(x)**2 / 12. None for integers, which carry no rounding.
+    s_q**2 = mean of ulp(x)**2 / 12. None for integers, which carry no rounding, and for
+    float64 values so large that the squares overflow.
     """
-    if moments.rounding_variance is None:
+    variance = moments.rounding_variance
+    if variance is None or not np.isfinite(variance):
         return None
-    return float(np.sqrt(moments.rounding_variance) * (np.sqrt(rows) + np.sqrt(cols)))
+    return float(np.sqrt(variance) * (np.sqrt(rows) + np.sqrt(cols)))
 
 
 def count_above(values: NDArray[np.float64], threshold: float) -> int:

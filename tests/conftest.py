@@ -1,0 +1,16 @@
+import numpy as np
+import pytest
+
+from mlx_probe.backends import BACKENDS
+
+
+# For the session: backends keep no state, and Hypothesis wants no fixture per example.
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request):
+    """Every backend on its CPU: a new one inherits all tests that ask for this."""
+    return BACKENDS[request.param]("cpu")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)

@@ -1,0 +1,191 @@
+"""Hard matrices, their storage in every number format, and the way `analyze` measures them.
+
+The conversions use nothing of the product: numpy's own types, the definition of bfloat16 (the
+upper half of float32) and of E5M2 (the upper byte of float16), and MLX's E4M3.
+"""
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
+from mlx_probe.dtypes import DTYPES
+from mlx_probe.metrics import Measurement
+from mlx_probe.spectrum import singular_values
+
+FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.kind == "float")
+NUMPY_TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+E4M3 = np.array(mx.from_fp8(mx.arange(256, dtype=mx.uint8), mx.float32)).astype(np.float64)
+E5M2 = (np.arange(256, dtype=np.uint16) << 8).view(np.float16).astype(np.float64)
+
+
+def store(x, dtype):
+    """Stored words of the nearest values of a format (E5M2: the next towards zero)."""
+    x = np.asarray(x)
+    with np.errstate(over="ignore", under="ignore"):
+        if dtype in NUMPY_TYPES:
+            return x.astype(NUMPY_TYPES[dtype])
+        if dtype == "BF16":
+            bits = x.astype(np.float32).view(np.uint32)
+            odd = (bits >> 16) & 1
+            return ((bits + 0x7FFF + odd) >> 16).astype(np.uint16)
+        if dtype == "F8_E5M2":
+            return (x.astype(np.float16).view(np.uint16) >> 8).astype(np.uint8)
+        if dtype == "F8_E4M3":
+            return np.array(mx.to_fp8(mx.array(x.astype(np.float32))))
+    return x.astype(DTYPES[dtype].storage)
+
+
+def decoded(stored, dtype):
+    """Float64 values of stored words."""
+    if dtype == "BF16":
+        return (stored.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    if dtype == "F8_E4M3":
+        return E4M3[stored]
+    if dtype == "F8_E5M2":
+        return E5M2[stored]
+    return (stored != 0 if dtype == "BOOL" else stored).astype(np.float64)
+
+
+def ulp(x, dtype):
+    """Distance from |x| to the next larger value of a format."""
+    x = np.abs(x)
+    if dtype in NUMPY_TYPES:
+        return np.spacing(x.astype(NUMPY_TYPES[dtype])).astype(np.float64)
+    if dtype == "F8_E4M3":
+        positive = np.append(E4M3[:0x7F], 480.0)
+        return np.diff(positive)[np.searchsorted(positive, x, side="right") - 1]
+    # The upper parts of wider formats: as many times coarser as there are bits less.
+    wide, factor = (np.float32, 2.0**16) if dtype == "BF16" else (np.float16, 2.0**8)
+    return np.spacing(x.astype(wide)).astype(np.float64) * factor
+
+
+def slabs(stored, extent=1024):
+    """Parts along the long side, as `Weight.chunks` yields them."""
+    wide = stored.ndim == 2 and stored.shape[0] < stored.shape[1]
+    for first in range(0, max(stored.shape), extent):
+        part = slice(first, first + extent)
+        yield stored[:, part] if wide else stored[part]
+
+
+def measure(backend, stored, dtype, rank_tol=1e-6, level="full", zero_epsilon=1e-8, extent=1024):
+    """Drive the passes and the choice of the spectrum as `analyze` does."""
+    rows, cols = stored.shape if stored.ndim == 2 else (0, 0)
+    matrix = stored.ndim == 2 and DTYPES[dtype].kind == "float"
+    passes = [backend.element_pass(dtype, zero_epsilon)]
+    if matrix:
+        passes.append(backend.gram_pass(rows, cols, dtype))
+    if matrix and level == "full":
+        bits = () if cols % GROUP_SIZE else QUANTIZED_BITS
+        passes.append(backend.quantization_pass(rows, cols, dtype, bits))
+    for part in slabs(stored, extent):
+        chunk = backend.load(part, dtype)
+        for each in passes:
+            each.add(chunk)
+    moments = passes[0].finish()
+    if not matrix or moments.nan_count or moments.inf_count:
+        return Measurement(moments, rank_tol)
+    again = lambda: slabs(stored, extent)  # noqa: E731
+    gram = passes[1].finish()
+    spectrum = singular_values(gram, moments, rows, cols, again, dtype, backend, rank_tol)
+    return Measurement(moments, rank_tol, spectrum, passes[2].finish() if passes[2:] else None)
+
+
+def gesdd(stored, dtype):
+    """Singular values by float64 LAPACK."""
+    return np.linalg.svd(decoded(stored, dtype), compute_uv=False)
+
+
+def orthogonal(rng, n, k):
+    """k orthonormal columns of length n, uniformly distributed."""
+    q, r = np.linalg.qr(rng.standard_normal((n, k)))
+    return q * np.sign(np.diag(r))
+
+
+def with_spectrum(rng, m, n, sigma):
+    """A matrix with given singular values and random singular vectors."""
+    k = len(sigma)
+    return (orthogonal(rng, m, k) * sigma) @ orthogonal(rng, n, k).T
+
+
+def _gaussian(rng, m, n):
+    return rng.standard_normal((m, n)) * 0.02
+
+
+def _power_law(exponent):
+    def make(rng, m, n):
+        return with_spectrum(rng, m, n, np.arange(1.0, min(m, n) + 1) ** -exponent)
+
+    return make
+
+
+def _log_decay(decades):
+    def make(rng, m, n):
+        return with_spectrum(rng, m, n, np.logspace(0, -decades, min(m, n)))
+
+    return make
+
+
+def _low_rank_and_noise(noise):
+    def make(rng, m, n):
+        k = max(min(m, n) // 8, 1)
+        low, full = rng.standard_normal((m, k)) @ rng.standard_normal((k, n)), _gaussian(rng, m, n)
+        return low / np.linalg.norm(low, 2) + noise * full / np.linalg.norm(full, 2)
+
+    return make
+
+
+def _duplicated_columns(rng, m, n):
+    x = _gaussian(rng, m, n)
+    x[:, n // 2 : 2 * (n // 2)] = x[:, : n // 2]
+    return x
+
+
+def _zero_rows_and_a_column(rng, m, n):
+    x = _gaussian(rng, m, n)
+    x[: m // 4] = x[:, n // 2] = 0
+    return x
+
+
+def _integer_factors(rng, m, n):
+    k = max(min(m, n) // 4, 1)
+    return (rng.integers(-8, 9, (m, k)) @ rng.integers(-8, 9, (k, n))).astype(np.float64)
+
+
+def _outlier_columns(rng, m, n):
+    x = _gaussian(rng, m, n)
+    x[:, :4] *= 64
+    return x
+
+
+def _cluster_at_the_tolerance(rng, m, n):
+    sigma = np.ones(min(m, n))
+    half = len(sigma) // 2
+    sigma[half:] = 1e-6 * np.exp(np.linspace(-1, 1, len(sigma) - half))
+    return with_spectrum(rng, m, n, sigma)
+
+
+def _zero(rng, m, n):
+    return np.zeros((m, n))
+
+
+FAMILIES = {
+    "gaussian": _gaussian,
+    "power_0.5": _power_law(0.5),
+    "power_1": _power_law(1.0),
+    "power_2": _power_law(2.0),
+    "log_1e-5": _log_decay(5),
+    "log_1e-9": _log_decay(9),
+    "log_1e-10": _log_decay(10),
+    "low_rank": _low_rank_and_noise(0.0),
+    "low_rank+1e-7": _low_rank_and_noise(1e-7),
+    "low_rank+1e-6": _low_rank_and_noise(1e-6),
+    "low_rank+1e-5": _low_rank_and_noise(1e-5),
+    "low_rank+1e-4": _low_rank_and_noise(1e-4),
+    "low_rank+1e-2": _low_rank_and_noise(1e-2),
+    "duplicated_columns": _duplicated_columns,
+    "zero_rows": _zero_rows_and_a_column,
+    "integer_factors": _integer_factors,
+    "outlier_columns": _outlier_columns,
+    "cluster_at_1e-6": _cluster_at_the_tolerance,
+    "zero": _zero,
+}
