@@ -50,7 +50,7 @@ def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         entries = yaml.safe_load(path.read_text("utf-8")) or {}
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"cannot read {path}: {error}", "Check the file's path and syntax"
+            f"cannot read {path}: {error}", "Check the file's path and its YAML syntax"
         ) from error
     if not isinstance(entries, dict):
         raise ConfigError(f"{path} is not a mapping", "Write one `option: value` per line")

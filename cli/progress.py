@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mlx_probe.checkpoint import Weight
 from mlx_probe.monitor import Usage
 from mlx_probe.plan import Plan
+from mlx_probe.report.terminal import printable
 from mlx_probe.run import Progress as Watcher
 from mlx_probe.run import Silent
 
@@ -49,14 +49,14 @@ class _Bar:
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
         done = sum(plan.weights[i].nbytes for i in finished)
-        self._progress.console.print(escape(plan.backend_reason))
+        self._progress.console.print(printable(plan.backend_reason))
         self._task = self._progress.add_task("", total=plan.nbytes, weight="", took="")
         # What an earlier run did must not pass for this one's speed.
         self._progress.update(self._task, completed=done)
         self._progress.start()
 
     def start(self, weight: Weight) -> None:
-        self._progress.update(self._task, weight=escape(weight.name))
+        self._progress.update(self._task, weight=printable(weight.name))
 
     def finish(self, weight: Weight, usage: Usage) -> None:
         self._progress.update(self._task, advance=weight.nbytes, took=_took(usage))
@@ -74,7 +74,7 @@ class _Lines:
         self._resumed = self._done
         self._began = self._last = time.monotonic()
         again = f", {len(finished)} rows are there already" if finished else ""
-        self._say(f"{plan.backend_reason}; {len(plan.weights)} weights{again}")
+        self._say(f"{printable(plan.backend_reason)}; {len(plan.weights)} weights{again}")
 
     def start(self, weight: Weight) -> None:
         """A line for every weight would drown the log."""
@@ -88,10 +88,10 @@ class _Lines:
         rate = (self._done - self._resumed) / (now - self._began)
         left = (self._total - self._done) / rate if rate else 0.0
         share = self._done / self._total if self._total else 1.0
-        self._say(f"{share:4.0%}, {_took(usage)}, {left:.0f} s left, {weight.name}")
+        self._say(f"{share:4.0%}, {_took(usage)}, {left:.0f} s left, {printable(weight.name)}")
 
     def end(self) -> None:
         """The summary follows."""
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)

@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
@@ -141,14 +140,16 @@ def select_weights(
 
     selected = tuple(weight for weight in weights if wanted(weight.name))
     if not selected:
-        names = Counter(weight.name for weight in weights)
-        near = difflib.get_close_matches(next(iter(include), ""), names, n=1, cutoff=0.3)
-        example = (near or list(names))[:1]
+        names = list(dict.fromkeys(weight.name for weight in weights))
+        if not names:
+            raise ConfigError("the checkpoint holds no tensor", "Choose another")
+        # Close to a whole name, or to a part of one between two dots.
+        parts = dict.fromkeys(part for name in names for part in name.split("."))
+        wanted_text = next(iter(include), "").strip("*")
+        near = difflib.get_close_matches(wanted_text, [*names, *parts], n=1)
         raise ConfigError(
             f"no tensor is selected out of {len(names)}",
-            f"Name tensors such as {example[0]!r}; `mlx-probe inspect` lists them"
-            if example
-            else "The checkpoint is empty: choose another",
+            f"Name tensors such as {(near or names)[0]!r}; `mlx-probe inspect` lists them",
         )
     return selected
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.analyze import analyze_rows
 from mlx_probe.checkpoint import Checkpoint, Weight
-from mlx_probe.errors import Interrupted, ProbeError, ResultError
+from mlx_probe.errors import CheckpointError, Interrupted, ProbeError, ResultError
 from mlx_probe.monitor import Monitor, Usage
 from mlx_probe.plan import Plan, make_plan, select_weights
 from mlx_probe.records import AnalyzeConfig, ModelFiles, Row
@@ -245,8 +245,8 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
         One check for each promise.
 
     Raises:
-        ResultError: There is no finished run, or it cannot be read.
-        CheckpointError: The model's files are gone or damaged.
+        ResultError: There is no finished run, it cannot be read, or the model it was made from
+            is gone or has changed.
     """
     table, columns, meta = read_table(path)
     checks = verify_hashes(locate_run(Path(path)).parent, meta)
@@ -255,7 +255,7 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
     checks.append(_no_failures(rows))
     if recompute:
         config = _config_from_meta(meta)
-        with checkpoints.open_checkpoint(_files_from_meta(meta)) as checkpoint:
+        with _reopened(meta) as checkpoint:
             weights = select_weights(checkpoint.weights(), config.include, config.exclude)
             if [w.name for w in weights] != [row["param_name"] for row in rows]:
                 raise ResultError(
@@ -329,6 +329,16 @@ def _config_from_meta(meta: Mapping[str, Any]) -> AnalyzeConfig:
         for name, value in meta["configuration"].items()
     }
     return AnalyzeConfig(**entries)
+
+
+def _reopened(meta: Mapping[str, Any]) -> Checkpoint:
+    try:
+        return checkpoints.open_checkpoint(_files_from_meta(meta))
+    except CheckpointError as error:
+        raise ResultError(
+            f"the model of this run cannot be read again: {error.fact}",
+            "Bring its files back, or use --no-recompute to check the table alone",
+        ) from error
 
 
 def _files_from_meta(meta: Mapping[str, Any]) -> ModelFiles:

@@ -270,7 +270,9 @@ def _float32_below(limit: float) -> float:
     """Largest float32 up to a limit: the same elements lie within either."""
     with np.errstate(over="ignore"):
         nearest = np.float32(limit)
-    return float(nearest if nearest <= limit else np.nextafter(nearest, np.float32(-np.inf)))
+    # Python floats: numpy would compare in float32, where the two are equal.
+    above = float(nearest) > limit
+    return float(np.nextafter(nearest, np.float32(-np.inf)) if above else nearest)
 
 
 def _partial_sums(x: mx.array) -> NDArray[np.float32]:

@@ -90,7 +90,8 @@ def condition_number(m: Measurement) -> float | None:
     sigma = _sigma(m)
     if sigma is None:
         return None
-    return float(sigma[0] / sigma[-1]) if sigma[-1] > 0 else math.inf
+    # Python's floats divide by a subnormal to inf; numpy's warn.
+    return float(sigma[0]) / float(sigma[-1]) if sigma[-1] > 0 else math.inf
 
 
 def stable_rank(m: Measurement) -> float | None:

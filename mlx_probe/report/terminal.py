@@ -20,7 +20,13 @@ from mlx_probe.spotcheck import SPOT_CHECKS
 from mlx_probe.table.run_folder import RunPaths
 from mlx_probe.table.validation import Check
 
-__all__ = ["checkpoint_text", "checks_text", "plan_text", "summary_table"]
+__all__ = ["checkpoint_text", "checks_text", "plan_text", "printable", "summary_table"]
+
+
+def printable(text: str) -> str:
+    """Text from a file, harmless on a terminal: no control characters, no markup of rich's."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escape(plain)
 
 
 def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
@@ -31,7 +37,7 @@ def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         title: Heading.
     """
     table = Table(
-        title=escape(title),
+        title=printable(title),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -50,7 +56,7 @@ def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
             if row["rank"] is not None
         ]
         table.add_row(
-            escape(block_type),
+            printable(block_type),
             str(len(members)),
             _count(sum(row["numel"] for row in members)),
             f"{median(ranks):.3f}" if ranks else "-",
@@ -112,10 +118,10 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
     for tensor in checkpoint.tensors:
         role = classify(tensor.name)
         table.add_row(
-            escape(tensor.name),
+            printable(tensor.name),
             role.block_type,
             "" if role.layer_index is None else str(role.layer_index),
-            escape(tensor.dtype) + ("" if tensor.problem is None else " (skipped)"),
+            printable(tensor.dtype) + ("" if tensor.problem is None else " (skipped)"),
             " x ".join(map(str, tensor.shape)) or "scalar",
             decimal(tensor.nbytes),
         )
@@ -143,7 +149,7 @@ def checks_text(checks: Sequence[Check]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for check in checks:
         mark = "[green]ok[/]" if check.passed else "[bold red]failed[/]"
-        table.add_row(mark, escape(check.name), escape(check.detail))
+        table.add_row(mark, printable(check.name), printable(check.detail))
     return table
 
 
@@ -152,7 +158,7 @@ def _grid(lines: Mapping[str, str]) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in lines.items():
-        table.add_row(name, escape(text))
+        table.add_row(name, "\n".join(map(printable, text.split("\n"))))
     return table
 
 
