@@ -1,10 +1,11 @@
 """Hard matrices, their storage in every number format, and the way `analyze` measures them.
 
-The conversions use nothing of the product: numpy's own types, the definition of bfloat16 (the
-upper half of float32) and of E5M2 (the upper byte of float16), and MLX's E4M3.
+The conversions use nothing of the product: numpy's own types, bfloat16 as the upper half of
+float32, E5M2 as the upper byte of float16, and E4M3 from its definition.
 """
 
-import mlx.core as mx
+import math
+
 import numpy as np
 
 from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
@@ -14,36 +15,60 @@ from mlx_probe.spectrum import singular_values
 
 FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.kind == "float")
 NUMPY_TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
-E4M3 = np.array(mx.from_fp8(mx.arange(256, dtype=mx.uint8), mx.float32)).astype(np.float64)
+
+
+def e4m3_table():
+    """Values of the 256 codes, float64: bias 7, no infinities, NaN where all bits are set."""
+    values = []
+    for code in range(256):
+        exponent, fraction = code >> 3 & 15, code & 7
+        value = math.ldexp(8 + fraction, exponent - 10) if exponent else math.ldexp(fraction, -9)
+        values.append(math.nan if code & 127 == 127 else math.copysign(value, 127.5 - code))
+    return np.array(values)
+
+
+E4M3 = e4m3_table()
 E5M2 = (np.arange(256, dtype=np.uint16) << 8).view(np.float16).astype(np.float64)
 
 
 def store(x, dtype):
-    """Stored words of the nearest values of a format (E5M2: the next towards zero)."""
+    """Stored words for numbers, and the float64 values that the words hold.
+
+    To nearest, but E5M2 to the next value towards zero; E4M3 saturates.
+    """
     x = np.asarray(x)
     with np.errstate(over="ignore", under="ignore"):
-        if dtype in NUMPY_TYPES:
-            return x.astype(NUMPY_TYPES[dtype])
-        if dtype == "BF16":
-            bits = x.astype(np.float32).view(np.uint32)
-            odd = (bits >> 16) & 1
-            return ((bits + 0x7FFF + odd) >> 16).astype(np.uint16)
-        if dtype == "F8_E5M2":
-            return (x.astype(np.float16).view(np.uint16) >> 8).astype(np.uint8)
-        if dtype == "F8_E4M3":
-            return np.array(mx.to_fp8(mx.array(x.astype(np.float32))))
+        words = _words(x, dtype)
+    return words, decoded(words, dtype)
+
+
+def _words(x, dtype):
+    if dtype in NUMPY_TYPES:
+        return x.astype(NUMPY_TYPES[dtype])
+    if dtype == "BF16":
+        bits = x.astype(np.float32).view(np.uint32)
+        odd = (bits >> 16) & 1
+        return np.where(np.isnan(x), 0x7FC0, (bits + 0x7FFF + odd) >> 16).astype(np.uint16)
+    if dtype == "F8_E5M2":
+        return (x.astype(np.float16).view(np.uint16) >> 8).astype(np.uint8)
+    if dtype == "F8_E4M3":
+        positive = E4M3[:127]
+        nearest = np.searchsorted((positive[1:] + positive[:-1]) / 2, np.abs(x))
+        codes = np.where(np.isnan(x), 127, nearest)
+        return (codes + 128 * np.signbit(x)).astype(np.uint8)
     return x.astype(DTYPES[dtype].storage)
 
 
-def decoded(stored, dtype):
+def decoded(words, dtype):
     """Float64 values of stored words."""
     if dtype == "BF16":
-        return (stored.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            return (words.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     if dtype == "F8_E4M3":
-        return E4M3[stored]
+        return E4M3[words]
     if dtype == "F8_E5M2":
-        return E5M2[stored]
-    return (stored != 0 if dtype == "BOOL" else stored).astype(np.float64)
+        return E5M2[words]
+    return (words != 0 if dtype == "BOOL" else words).astype(np.float64)
 
 
 def ulp(x, dtype):
@@ -59,43 +84,51 @@ def ulp(x, dtype):
     return np.spacing(x.astype(wide)).astype(np.float64) * factor
 
 
-def slabs(stored, extent=1024):
+def slabs_of(words, extent=1024):
     """Parts along the long side, as `Weight.chunks` yields them."""
-    wide = stored.ndim == 2 and stored.shape[0] < stored.shape[1]
-    for first in range(0, max(stored.shape), extent):
+    wide = words.ndim == 2 and words.shape[0] < words.shape[1]
+    for first in range(0, max(words.shape), extent):
         part = slice(first, first + extent)
-        yield stored[:, part] if wide else stored[part]
+        yield words[:, part] if wide else words[part]
 
 
-def measure(backend, stored, dtype, rank_tol=1e-6, level="full", zero_epsilon=1e-8, extent=1024):
+def measure(backend, words, dtype, rank_tol=1e-6, level="full", zero_epsilon=1e-8, extent=1024):
     """Drive the passes and the choice of the spectrum as `analyze` does."""
-    rows, cols = stored.shape if stored.ndim == 2 else (0, 0)
-    matrix = stored.ndim == 2 and DTYPES[dtype].kind == "float"
+    rows, cols = words.shape if words.ndim == 2 else (0, 0)
+    matrix = words.ndim == 2 and DTYPES[dtype].kind == "float"
     passes = [backend.element_pass(dtype, zero_epsilon)]
     if matrix:
         passes.append(backend.gram_pass(rows, cols, dtype))
     if matrix and level == "full":
         bits = () if cols % GROUP_SIZE else QUANTIZED_BITS
         passes.append(backend.quantization_pass(rows, cols, dtype, bits))
-    for part in slabs(stored, extent):
+    for part in slabs_of(words, extent):
         chunk = backend.load(part, dtype)
         for each in passes:
             each.add(chunk)
     moments = passes[0].finish()
     if not matrix or moments.nan_count or moments.inf_count:
         return Measurement(moments, rank_tol)
-    again = lambda: slabs(stored, extent)  # noqa: E731
+
+    def again():
+        return slabs_of(words, extent)
+
     gram = passes[1].finish()
     spectrum = singular_values(gram, moments, rows, cols, again, dtype, backend, rank_tol)
     return Measurement(moments, rank_tol, spectrum, passes[2].finish() if passes[2:] else None)
 
 
-def gesdd(stored, dtype):
-    """Singular values by float64 LAPACK."""
-    return np.linalg.svd(decoded(stored, dtype), compute_uv=False)
+def moments_of(backend, words, dtype, **options):
+    """Moments of words of any shape."""
+    return measure(backend, words.reshape(-1), dtype, **options).moments
 
 
-def orthogonal(rng, n, k):
+def spectrum_of(backend, words, dtype, **options):
+    """Spectrum of a matrix of floats."""
+    return measure(backend, words, dtype, level="basic", **options).spectrum
+
+
+def orthonormal(rng, n, k):
     """k orthonormal columns of length n, uniformly distributed."""
     q, r = np.linalg.qr(rng.standard_normal((n, k)))
     return q * np.sign(np.diag(r))
@@ -104,7 +137,7 @@ def orthogonal(rng, n, k):
 def with_spectrum(rng, m, n, sigma):
     """A matrix with given singular values and random singular vectors."""
     k = len(sigma)
-    return (orthogonal(rng, m, k) * sigma) @ orthogonal(rng, n, k).T
+    return (orthonormal(rng, m, k) * sigma) @ orthonormal(rng, n, k).T
 
 
 def _gaussian(rng, m, n):
@@ -170,22 +203,22 @@ def _zero(rng, m, n):
 
 FAMILIES = {
     "gaussian": _gaussian,
-    "power_0.5": _power_law(0.5),
-    "power_1": _power_law(1.0),
-    "power_2": _power_law(2.0),
-    "log_1e-5": _log_decay(5),
-    "log_1e-9": _log_decay(9),
-    "log_1e-10": _log_decay(10),
-    "low_rank": _low_rank_and_noise(0.0),
-    "low_rank+1e-7": _low_rank_and_noise(1e-7),
-    "low_rank+1e-6": _low_rank_and_noise(1e-6),
-    "low_rank+1e-5": _low_rank_and_noise(1e-5),
-    "low_rank+1e-4": _low_rank_and_noise(1e-4),
-    "low_rank+1e-2": _low_rank_and_noise(1e-2),
-    "duplicated_columns": _duplicated_columns,
-    "zero_rows": _zero_rows_and_a_column,
-    "integer_factors": _integer_factors,
-    "outlier_columns": _outlier_columns,
-    "cluster_at_1e-6": _cluster_at_the_tolerance,
+    "power 0.5": _power_law(0.5),
+    "power 1": _power_law(1.0),
+    "power 2": _power_law(2.0),
+    "log to 1e-5": _log_decay(5),
+    "log to 1e-9": _log_decay(9),
+    "log to 1e-10": _log_decay(10),
+    "low rank": _low_rank_and_noise(0.0),
+    "low rank + 1e-7": _low_rank_and_noise(1e-7),
+    "low rank + 1e-6": _low_rank_and_noise(1e-6),
+    "low rank + 1e-5": _low_rank_and_noise(1e-5),
+    "low rank + 1e-4": _low_rank_and_noise(1e-4),
+    "low rank + 1e-2": _low_rank_and_noise(1e-2),
+    "duplicate columns": _duplicated_columns,
+    "zero rows": _zero_rows_and_a_column,
+    "integer factors": _integer_factors,
+    "outlier columns": _outlier_columns,
+    "cluster at 1e-6": _cluster_at_the_tolerance,
     "zero": _zero,
 }

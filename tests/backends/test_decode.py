@@ -19,7 +19,8 @@ def test_every_code_of_up_to_16_bits(backend, dtype):
     with np.errstate(invalid="ignore"):
         expected = decoded(codes, dtype)
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+    numbers = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))
 
 
 def test_the_table_of_e4m3():

@@ -1,0 +1,194 @@
+"""Every metric on numbers small enough to work out by hand."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from mlx_probe.metrics import METRICS, Measurement, compute_metrics, metrics_of_level
+from mlx_probe.records import METRIC_LEVELS, QUANTILES, Moments, QuantizationError, Spectrum
+
+MOMENTS = Moments(
+    count=13,
+    nan_count=2,
+    inf_count=1,
+    zero_count=3,
+    small_count=4,
+    mean=3.0,
+    m2=16.0,
+    m3=32.0,
+    m4=1024.0,
+    min=-7.0,
+    max=5.0,
+    quantiles=(-6.0, -5.0, 1.0, 4.0, 4.5),
+    value_dtype="BF16",
+    rounding_variance=0.25,
+)
+# lambda = 16, 9, 0 of a 3 x 4 matrix.
+SPECTRUM = Spectrum(np.array([4.0, 3.0, 0.0]), 3, 4, "gram_f64", 1e-9)
+# Threshold for 4 elements in a row: 2 sqrt(2 ln 4) 5 = 16.65; for 3 in a column: 14.82.
+ROUNDING = QuantizationError(
+    {4: 62.5, 8: 2.5}, np.array([16.0, 17.0, 1.0]), np.array([14.0, 15.0, 16.0, 1.0])
+)
+BY_HAND = {
+    "mean": 3.0,
+    "std": 4.0,
+    "var": 16.0,
+    "sparsity": 0.4,
+    "min": -7.0,
+    "max": 5.0,
+    "abs_max": 7.0,
+    "rms": 5.0,
+    "skewness": 0.5,
+    "kurtosis": 1.0,
+    "zero_fraction": 0.3,
+    "nan_count": 2,
+    "inf_count": 1,
+    "q001": -6.0,
+    "q01": -5.0,
+    "q50": 1.0,
+    "q99": 4.0,
+    "q999": 4.5,
+    "value_dtype": "BF16",
+    "rank": 2,
+    "spectrum_method": "gram_f64",
+    "spectrum_error": 1e-9,
+    "rank_numpy": 2,
+    # 0.5 (sqrt(3) + sqrt(4)) = 1.87
+    "noise_rank": 2,
+    "spectral_norm": 4.0,
+    "frobenius_norm": 5.0,
+    "nuclear_norm": 7.0,
+    "sigma_min": 0.0,
+    "condition_number": math.inf,
+    "stable_rank": 25 / 16,
+    "effective_rank": (7 / 4) ** (4 / 7) * (7 / 3) ** (3 / 7),
+    "spectral_entropy": -(0.64 * math.log(0.64) + 0.36 * math.log(0.36)) / math.log(3),
+    "participation_ratio": 625 / 337,
+    "energy_rank_90": 2,
+    "energy_rank_95": 2,
+    "energy_rank_99": 2,
+    "top1_energy": 0.64,
+    "top10_energy": 1.0,
+    "q4_nrmse": 0.5,
+    "q8_nrmse": 0.1,
+    "outlier_columns": 2,
+    "outlier_rows": 1,
+}
+TYPES = {"int64": int, "float64": float, "string": str}
+
+
+def with_sigma(*sigma, rank_tol=1e-6):
+    spectrum = Spectrum(np.array(sigma, float), len(sigma), len(sigma), "gram_f64", 0.0)
+    return compute_metrics(Measurement(MOMENTS, rank_tol, spectrum), "full")
+
+
+@pytest.fixture(scope="module")
+def found():
+    # Its rounding errors are over 10 finite elements with mean square 25.
+    return compute_metrics(Measurement(MOMENTS, 1e-6, SPECTRUM, ROUNDING), "full")
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_by_hand(found, metric):
+    value, expected = found[metric.name], BY_HAND[metric.name]
+    assert value == (expected if isinstance(expected, str) else pytest.approx(expected, rel=1e-14))
+    assert type(value) is TYPES[metric.type]
+    if metric.type != "string":
+        assert metric.lower is None or value >= metric.lower
+        assert metric.upper is None or value <= metric.upper
+
+
+def test_names_are_unique_and_described():
+    names = [metric.name for metric in METRICS]
+    assert len(set(names)) == len(names)
+    for metric in METRICS:
+        column = metric.column
+        assert (column.name, column.type) == (metric.name, metric.type)
+        assert column.family in ("moments", "spectrum", "quantization")
+        assert column.description.endswith(".") or ";" in column.description
+
+
+def test_levels_are_nested_and_keep_the_order():
+    names = [[metric.name for metric in metrics_of_level(level)] for level in METRIC_LEVELS]
+    for smaller, larger in pairwise(names):
+        assert smaller == [name for name in larger if name in smaller]
+        assert len(smaller) < len(larger)
+    assert names[-1] == [metric.name for metric in METRICS]
+    assert {"rank", "mean", "std", "var", "sparsity"} <= set(names[0])
+
+
+def test_without_a_spectrum_only_the_moments_are_there():
+    found = compute_metrics(Measurement(MOMENTS, 1e-6), "full")
+    for metric in METRICS:
+        assert (found[metric.name] is None) == (metric.family != "moments"), metric.name
+
+
+def test_an_integer_tensor_has_no_value_dtype_and_no_noise():
+    moments = Moments(**{**vars(MOMENTS), "value_dtype": None, "rounding_variance": None})
+    found = compute_metrics(Measurement(moments, 1e-6, SPECTRUM), "full")
+    assert found["value_dtype"] is found["noise_rank"] is None
+    assert found["rank"] == 2
+
+
+def test_nothing_finite_leaves_only_the_counts():
+    nothing = dict.fromkeys(("mean", "m2", "m3", "m4"), math.nan)
+    ends = {"min": math.inf, "max": -math.inf, "quantiles": (math.nan,) * len(QUANTILES)}
+    counts = {"count": 3, "zero_count": 0, "small_count": 0}
+    moments = Moments(**{**vars(MOMENTS), **nothing, **ends, **counts})
+    found = compute_metrics(Measurement(moments, 1e-6), "basic")
+    kept = {name for name, value in found.items() if value is not None}
+    assert kept == {"nan_count", "inf_count", "value_dtype"}
+
+
+def test_a_zero_matrix_has_norms_and_ranks_but_no_shares():
+    spectrum = Spectrum(np.zeros(3), 3, 4, "zero_matrix", 0.0)
+    found = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "standard")
+    for name in ("rank", "rank_numpy", "noise_rank", "spectral_norm", "frobenius_norm"):
+        assert found[name] == 0, name
+    assert found["nuclear_norm"] == found["sigma_min"] == 0
+    assert found["condition_number"] == math.inf
+    for name in ("stable_rank", "effective_rank", "spectral_entropy", "participation_ratio"):
+        assert found[name] is None, name
+    for name in ("energy_rank_90", "energy_rank_99", "top1_energy", "top10_energy"):
+        assert found[name] is None, name
+
+
+def test_one_singular_value_has_no_entropy():
+    found = with_sigma(2.0)
+    assert found["spectral_entropy"] is None
+    for name in ("rank", "stable_rank", "effective_rank", "participation_ratio", "top1_energy"):
+        assert found[name] == 1, name
+    assert found["condition_number"] == 1
+
+
+def test_equal_singular_values_are_the_upper_end():
+    found = with_sigma(*[3.0] * 20)
+    for name in ("stable_rank", "effective_rank", "participation_ratio"):
+        assert found[name] == pytest.approx(20, rel=1e-14), name
+    assert found["spectral_entropy"] == pytest.approx(1, rel=1e-14)
+    assert [found[f"energy_rank_{q}"] for q in (90, 95, 99)] == [18, 19, 20]
+    assert (found["top1_energy"], found["top10_energy"]) == pytest.approx((0.05, 0.5))
+
+
+def test_rank_is_strictly_above_the_tolerance():
+    assert with_sigma(1.0, 0.5, 0.25, rank_tol=0.5)["rank"] == 1
+    assert with_sigma(1.0, 0.5, 0.25, rank_tol=0.49)["rank"] == 2
+
+
+def test_a_subnormal_sigma_min_is_an_infinite_condition():
+    assert with_sigma(1.0, 5e-324)["condition_number"] == math.inf
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+def test_squares_of_extreme_values_neither_overflow_nor_vanish(scale):
+    found = with_sigma(4 * scale, 3 * scale)
+    assert found["frobenius_norm"] / scale == pytest.approx(5, rel=1e-14)
+    assert found["stable_rank"] == pytest.approx(25 / 16)
+
+
+def test_moments_of_a_constant_have_no_shape():
+    moments = Moments(**{**vars(MOMENTS), "m2": 0.0, "m3": 0.0, "m4": 0.0})
+    found = compute_metrics(Measurement(moments, 1e-6), "basic")
+    assert (found["std"], found["skewness"], found["kurtosis"]) == (0.0, None, None)
