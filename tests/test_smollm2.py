@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 import mlx_probe
 from mlx_probe.backends.numpy import decode
@@ -100,6 +101,10 @@ def test_ranks_and_spectra_are_those_of_float64_svd(rows):
         assert abs(row.nuclear_norm - sigma.sum()) <= 1e-9 * sigma.sum(), weight.name
         return 1
 
-    with mlx_probe.open_checkpoint(MODEL) as checkpoint, ThreadPoolExecutor(2) as pool:
+    with (
+        mlx_probe.open_checkpoint(MODEL) as checkpoint,
+        ThreadPoolExecutor(2) as pool,
+        threadpool_limits(1, user_api="blas"),
+    ):
         matrices = [weight for weight in checkpoint.weights() if weight.rows]
         assert sum(pool.map(check, matrices)) == 211

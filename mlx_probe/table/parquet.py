@@ -33,9 +33,11 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
     from pyarrow import parquet
 
-    # Opened here: given a path, Arrow would ask its data set layer, which reads folder names.
-    with path.open("rb") as file:
-        table = parquet.read_table(file)
+    # In this thread and through Arrow's own file: its reader threads, calling back into a
+    # Python file, could outlive the interpreter and abort the process at its end. Not
+    # `read_table`, whose data set layer reads folder names.
+    with parquet.ParquetFile(path, pre_buffer=False) as file:
+        table = file.read(use_threads=False)
     if table.column_names != schema.names or table.schema.types != schema.types:
         raise ValueError(f"the columns are {table.schema.to_string()}")
     return pa.Table.from_arrays(table.columns, schema=schema)
