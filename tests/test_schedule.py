@@ -1,0 +1,65 @@
+import threading
+
+import pytest
+
+from mlx_probe.schedule import run_within_budget
+
+
+class Gauge:
+    """Work that records how much of it is under way at once."""
+
+    def __init__(self, together=1):
+        self.lock = threading.Lock()
+        self.now = self.most = self.now_bytes = self.most_bytes = 0
+        self.barrier = threading.Barrier(together)
+
+    def __call__(self, task):
+        name, size = task
+        with self.lock:
+            self.now += 1
+            self.now_bytes += size
+            self.most = max(self.most, self.now)
+            self.most_bytes = max(self.most_bytes, self.now_bytes)
+        self.barrier.wait(timeout=30)
+        with self.lock:
+            self.now -= 1
+            self.now_bytes -= size
+        return name
+
+
+def tasks(*sizes):
+    return [((i, size), size) for i, size in enumerate(sizes)]
+
+
+def test_all_workers_work_at_once():
+    gauge = Gauge(together=3)
+    assert sorted(run_within_budget(gauge, tasks(*[1] * 9), 3, 100)) == list(range(9))
+    assert gauge.most == 3
+
+
+@pytest.mark.parametrize("budget", [10, 15, 25])
+def test_the_budget_is_never_exceeded(budget):
+    gauge = Gauge()
+    found = list(run_within_budget(gauge, tasks(*[5, 10, 3, 8, 1, 10, 2] * 5), 4, budget))
+    assert sorted(found) == list(range(35))
+    assert gauge.most_bytes <= budget
+
+
+def test_one_worker_keeps_the_order():
+    assert list(run_within_budget(Gauge(), tasks(*range(1, 20)), 1, 1000)) == list(range(19))
+
+
+def test_no_tasks_no_results():
+    assert list(run_within_budget(Gauge(), [], 2, 10)) == []
+
+
+def test_a_failure_passes_on_after_the_results_before_it():
+    def work(number):
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    results = run_within_budget(work, [(i, 1) for i in range(6)], 1, 10)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three"):
+        next(results)
