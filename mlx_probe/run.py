@@ -171,14 +171,15 @@ def analyze(
 
         plan = make_plan(checkpoint, config)
         prepare_folder(paths)
+        path = paths.journal(plan.fingerprint)
         with (
             _log_file(paths.log),
-            Journal(paths.journal(plan.fingerprint), plan.fingerprint, plan.columns, resume) as j,
+            Journal(path, plan.fingerprint, plan.columns, resume) as journal,
             Monitor(plan.backend.device_memory) as monitor,
         ):
             _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
             _log.info("%s", plan.backend_reason)
-            rows = _measure(plan, j, monitor, progress)
+            rows = _measure(plan, journal, monitor, progress)
             measured = time.perf_counter()
             table = rows_to_table(rows.values(), plan.columns)
             names = [weight.name for weight in plan.weights]
@@ -189,7 +190,7 @@ def analyze(
             outputs = finalize(paths, table)
             meta = {
                 **_describe(plan, ordered, monitor.usage()),
-                "resumed_rows": len(j.rows),
+                "resumed_rows": len(journal.rows),
                 "seconds": {
                     "open": opened - began,
                     "measure": measured - opened,
@@ -202,7 +203,7 @@ def analyze(
                 "outputs": outputs,
             }
             write_meta(paths.meta, meta)
-            j.discard()
+            journal.discard()
             _report(paths, checks)
     return Run(paths.meta, meta)
 

@@ -269,6 +269,8 @@ DAMAGED = {
     "out of range": (safetensors_bytes({"w": entry(begin=8, end=16)}, bytes(8)), "w"),
     "overlap": (safetensors_bytes({"a": entry(), "b": entry(begin=4, end=12)}, bytes(12)), "b"),
     "empty file": (b"", ""),
+    "no Unicode": (safetensors_bytes({"w\ud800": entry()}, bytes(8)), "Unicode"),
+    "no Unicode type": (safetensors_bytes({"w": entry("F\udfff")}, bytes(8)), "w"),
 }
 
 
@@ -279,6 +281,13 @@ def test_a_damaged_file_ends_in_one_message(tmp_path, damage):
     path.write_bytes(content)
     refused(run("analyze", path, "--out", tmp_path / "out"), str(path), says)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_path_that_is_no_utf_8(tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff.safetensors"
+    with open(path, "wb") as file:  # noqa: PTH123  Path takes no bytes
+        file.write(safetensors_bytes(HEADER, bytes(8)))
+    refused(run("analyze", os.fsdecode(path), "--out", tmp_path / "out"), "Rename it")
 
 
 def test_an_unknown_dtype_keeps_its_row(tmp_path):

@@ -84,9 +84,13 @@ def _metadata(path: Path, value: Any) -> dict[str, str]:
 
 
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
+    if not _is_unicode(name):
+        raise damaged(path, f"tensor {name!r}: its name is no Unicode text")
     match entry:
         case {"dtype": str(dtype), "shape": list(extents), "data_offsets": [begin, end]} if (
-            all(_is_size(number) for number in (*extents, begin, end)) and begin <= end
+            all(_is_size(number) for number in (*extents, begin, end))
+            and begin <= end
+            and _is_unicode(dtype)
         ):
             shape = tuple(extents)
         case _:
@@ -101,6 +105,11 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
             f"{info.numel * DTYPES[dtype].itemsize}",
         )
     return info
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be written down: JSON's escapes can spell half a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_size(number: Any) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles, ModelRef
 from mlx_probe.source import hub, local, pypi
 from mlx_probe.source.reference import parse_reference
@@ -38,4 +39,11 @@ def resolve(text: str, revision: str | None = None, quiet: bool = False) -> Mode
         CheckpointError: The sharding index is damaged.
     """
     ref = parse_reference(text, revision)
-    return SOURCES[ref.source](ref, quiet)
+    files = SOURCES[ref.source](ref, quiet)
+    for path in (files.path, *files.weights):
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            # Tables and metadata are UTF-8 and name the files.
+            raise SourceError(f"{str(path)!r} is not a UTF-8 name", "Rename it") from error
+    return files
