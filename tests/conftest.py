@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from tinymodel import weights
+from weightfiles import write_safetensors
 
 from mlx_probe.backends import BACKENDS
 
@@ -14,3 +16,12 @@ def backend(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    write_safetensors(folder / "model.safetensors", weights(np.random.default_rng(0)))
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    return folder
