@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from mlx_probe.errors import Interrupted, ProbeError
+from mlx_probe.report.terminal import plain
 from mlx_probe.version import __version__
 
 from .analyze import analyze
@@ -45,7 +46,7 @@ class _ErrorBoundary(click.Group):
 
 
 def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
-    click.echo(f"Error: {error}", err=True)
+    click.echo(f"Error: {plain(str(error))}", err=True)
     ctx.exit(error.exit_code)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from mlx_probe.backends import BACKENDS
 from mlx_probe.plan import estimate_seconds, make_plan
 from mlx_probe.records import METRIC_LEVELS, AnalyzeConfig
-from mlx_probe.report.terminal import plan_text, summary_table
+from mlx_probe.report.terminal import plain, plan_text, summary_table
 from mlx_probe.run import analyze as run_analysis
 from mlx_probe.run import open_checkpoint
 from mlx_probe.table import WRITERS
@@ -162,4 +162,4 @@ def analyze(
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
     if not run.passed:
-        raise click.ClickException("the validation failed\n  " + "\n  ".join(run.failures))
+        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))

@@ -41,14 +41,19 @@ class _Size(click.ParamType[int]):
 
 SIZE = _Size()
 
+# What YAML says for "not set".
+_NOTHING = ("", "~", "null")
+
 
 def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     """Let a YAML file set the defaults of the command's options."""
     if path is None:
         return
     try:
-        entries = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        # Values stay text: each option reads its own as it does on the command line, and
+        # `revision: 1.10` is no number. This loader makes nothing but text, lists and mappings.
+        entries = yaml.load(path.read_text("utf-8"), yaml.BaseLoader) or {}
+    except (OSError, UnicodeError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(
             f"cannot read {path}: {error}", "Check the file's path and its YAML syntax"
         ) from error
@@ -67,9 +72,13 @@ def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
             near = difflib.get_close_matches(str(key), options, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(options)}"
             raise ConfigError(f"{path}: unknown key {key!r}", hint)
-        if option.multiple and not isinstance(value, list):
-            value = [value]
-        defaults[option.name] = value
+        if value in _NOTHING:
+            continue
+        values = value if isinstance(value, list) and option.multiple else [value]
+        if not all(isinstance(item, str) for item in values):
+            what = "one value or a list of values" if option.multiple else "one value"
+            raise ConfigError(f"{path}: {key!r} cannot be {value!r}", f"Give it {what}")
+        defaults[option.name] = values if option.multiple else value
     ctx.default_map = defaults
 
 

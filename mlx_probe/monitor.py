@@ -81,21 +81,19 @@ class Monitor:
 
     def usage(self) -> Usage:
         """What has been taken so far."""
-        self._look()
+        memory = self._look()
         now, peak_device = self._device_memory()
         with self._lock:
             seconds = time.monotonic() - self._began
             # A run shorter than a window has only its mean.
             peak = max(self._peak_bandwidth, self._read / seconds if seconds > 0 else 0.0)
-            return Usage(
-                seconds, self._read, process_memory(), self._peak_memory, now, peak_device, peak
-            )
+            return Usage(seconds, self._read, memory, self._peak_memory, now, peak_device, peak)
 
     def _sample(self) -> None:
         while not self._stop.wait(INTERVAL):
             self._look()
 
-    def _look(self) -> None:
+    def _look(self) -> int:
         memory, now = process_memory(), time.monotonic()
         with self._lock:
             self._peak_memory = max(self._peak_memory, memory)
@@ -107,3 +105,4 @@ class Monitor:
                 self._peak_bandwidth = max(
                     self._peak_bandwidth, (self._read - before) / (now - then)
                 )
+        return memory

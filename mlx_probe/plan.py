@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,13 +16,13 @@ import psutil
 from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.backends import Backend, choose_backend
+from mlx_probe.backends import BACKENDS, Backend, choose_backend
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.errors import ConfigError
 from mlx_probe.metrics import metrics_of_level
 from mlx_probe.monitor import process_memory
-from mlx_probe.records import AnalyzeConfig, Column
+from mlx_probe.records import METRIC_LEVELS, AnalyzeConfig, Column
 from mlx_probe.table.schema import table_columns
 from mlx_probe.version import __version__
 
@@ -67,8 +68,9 @@ class Plan:
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides a row's values; runs that share it can resume."""
         config = asdict(self.config)
-        # These decide how fast a run is and what is checked after it, not what it computes.
-        for name in ("workers", "memory_limit", "seed"):
+        # These decide how fast a run is and what is checked after it, not what it computes;
+        # what was asked of "device" matters less than what came of it.
+        for name in ("workers", "memory_limit", "seed", "device"):
             del config[name]
         files = self.checkpoint.files
         stats = [(path.name, path.stat()) for path in files.weights]
@@ -92,8 +94,10 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
 
     Raises:
         BackendError: This machine lacks the backend or device.
-        ConfigError: No tensor is selected, or the memory limit cannot hold the largest.
+        ConfigError: A setting makes no sense, no tensor is selected, or the memory limit
+            cannot hold the largest.
     """
+    _refuse_nonsense(config)
     backend, reason = choose_backend(config.backend, config.device)
     weights = select_weights(checkpoint.weights(), config.include, config.exclude)
     sizes = tuple(_working_set(weight, backend) for weight in weights)
@@ -123,6 +127,23 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
         sizes=sizes,
         budget=limit - taken,
     )
+
+
+def _refuse_nonsense(config: AnalyzeConfig) -> None:
+    # Comparisons with NaN are false: what is wrong is what does not hold.
+    for name, holds, domain in (
+        ("backend", config.backend in ("auto", *BACKENDS), f"auto, {', '.join(BACKENDS)}"),
+        ("device", config.device in ("auto", "cpu", "gpu"), "auto, cpu, gpu"),
+        ("metrics", config.metrics in METRIC_LEVELS, ", ".join(METRIC_LEVELS)),
+        ("rank_tol", 0 < config.rank_tol < 1, "above 0 and below 1"),
+        ("zero_epsilon", 0 <= config.zero_epsilon < math.inf, "finite and not negative"),
+        ("workers", config.workers >= 0, "0 or more"),
+        ("memory_limit", config.memory_limit >= 0, "0 or more bytes"),
+    ):
+        if not holds:
+            raise ConfigError(
+                f"{name} cannot be {getattr(config, name)!r}", f"Choose a value: {domain}"
+            )
 
 
 def select_weights(

@@ -171,15 +171,17 @@ def analyze(
 
         plan = make_plan(checkpoint, config)
         prepare_folder(paths)
-        path = paths.journal(plan.fingerprint)
+        fingerprint = plan.fingerprint
+        path = paths.journal(fingerprint)
         with (
             _log_file(paths.log),
-            Journal(path, plan.fingerprint, plan.columns, resume) as journal,
+            Journal(path, fingerprint, plan.columns, resume) as journal,
             Monitor(plan.backend.device_memory) as monitor,
         ):
             _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
             _log.info("%s", plan.backend_reason)
             rows = _measure(plan, journal, monitor, progress)
+            _refuse_changed(plan, fingerprint)
             measured = time.perf_counter()
             table = rows_to_table(rows.values(), plan.columns)
             names = [weight.name for weight in plan.weights]
@@ -190,6 +192,7 @@ def analyze(
             outputs = finalize(paths, table)
             meta = {
                 **_describe(plan, ordered, monitor.usage()),
+                "fingerprint": fingerprint,
                 "resumed_rows": len(journal.rows),
                 "seconds": {
                     "open": opened - began,
@@ -235,6 +238,21 @@ def _measure(plan: Plan, journal: Journal, monitor: Monitor, progress: Progress)
     return rows
 
 
+def _refuse_changed(plan: Plan, fingerprint: str) -> None:
+    """Rows from before and after a change describe no model at all."""
+    try:
+        if plan.fingerprint == fingerprint:
+            return
+    except OSError:
+        pass  # gone is changed
+    error = CheckpointError(
+        f"{plan.checkpoint.files.path} changed while it was read",
+        "Leave its files alone and run the same command again, which starts over",
+    )
+    _log.error("%s", error)
+    raise error
+
+
 def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
     """Check a finished run: its files, its table, and a few tensors recomputed.
 
@@ -250,13 +268,22 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
             is gone or has changed.
     """
     table, columns, meta = read_table(path)
-    checks = verify_hashes(locate_run(Path(path)).parent, meta)
-    checks += validate_table(table, columns, sum(meta["rows_by_status"].values()))
+    meta_path = locate_run(Path(path))
+    try:
+        expected_rows = sum(meta["rows_by_status"].values())
+        config = _config_from_meta(meta) if recompute else AnalyzeConfig()
+        files = _files_from_meta(meta) if recompute else None
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ResultError(
+            f"{meta_path} does not tell what this version of mlx-probe needs: {error!r}",
+            "Analyze the model again",
+        ) from error
+    checks = verify_hashes(meta_path.parent, meta)
+    checks += validate_table(table, columns, expected_rows)
     rows = table.to_pylist()
     checks.append(_no_failures(rows))
-    if recompute:
-        config = _config_from_meta(meta)
-        with _reopened(meta) as checkpoint:
+    if files is not None:
+        with _reopened(files) as checkpoint:
             weights = select_weights(checkpoint.weights(), config.include, config.exclude)
             if [w.name for w in weights] != [row["param_name"] for row in rows]:
                 raise ResultError(
@@ -284,7 +311,6 @@ def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> di
         "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
         "configuration": asdict(plan.config),
-        "fingerprint": plan.fingerprint,
         "backend": plan.backend.name,
         "device": plan.backend.device,
         "backend_reason": plan.backend_reason,
@@ -332,9 +358,9 @@ def _config_from_meta(meta: Mapping[str, Any]) -> AnalyzeConfig:
     return AnalyzeConfig(**entries)
 
 
-def _reopened(meta: Mapping[str, Any]) -> Checkpoint:
+def _reopened(files: ModelFiles) -> Checkpoint:
     try:
-        return checkpoints.open_checkpoint(_files_from_meta(meta))
+        return checkpoints.open_checkpoint(files)
     except CheckpointError as error:
         raise ResultError(
             f"the model of this run cannot be read again: {error.fact}",

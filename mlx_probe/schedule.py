@@ -34,7 +34,8 @@ def run_within_budget(
         One result for each task.
 
     Raises:
-        Exception: What ``work`` raised, after the tasks that had started have ended.
+        BaseException: What ``work`` raised, at once: tasks that had started go on in their
+            threads, and nobody hears of their results.
     """
     waiting = deque(tasks)
     running: dict[Future[Result], int] = {}

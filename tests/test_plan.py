@@ -8,6 +8,7 @@ from weightfiles import write_safetensors
 import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.cli.options import SIZE
 from mlx_probe.errors import ConfigError
 from mlx_probe.monitor import Monitor, process_memory
 from mlx_probe.plan import estimate_seconds, make_plan
@@ -51,8 +52,8 @@ def test_nothing_selected_names_something_near(path):
 def test_a_limit_that_is_too_small_is_refused_with_one_that_is_not(path):
     with pytest.raises(ConfigError, match=r"big\.weight") as refusal:
         plan_of(path, replace(NUMPY, memory_limit=process_memory() + 50_000_000))
-    megabytes = float(refusal.value.remedy.split("at least ")[1].split(" MB")[0])
-    plan = plan_of(path, replace(NUMPY, memory_limit=int(megabytes * 1.01e6)))
+    suggested = refusal.value.remedy.partition("at least ")[2].partition(",")[0]
+    plan = plan_of(path, replace(NUMPY, memory_limit=SIZE.convert(suggested, None, None)))
     assert max(plan.sizes) <= plan.budget
 
 

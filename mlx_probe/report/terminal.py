@@ -20,13 +20,19 @@ from mlx_probe.spotcheck import SPOT_CHECKS
 from mlx_probe.table.run_folder import RunPaths
 from mlx_probe.table.validation import Check
 
-__all__ = ["checkpoint_text", "checks_text", "plan_text", "printable", "summary_table"]
+__all__ = ["checkpoint_text", "checks_text", "plain", "plan_text", "printable", "summary_table"]
+
+
+def plain(text: str) -> str:
+    """Text from a file, harmless on a terminal: without control characters but line ends."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def printable(text: str) -> str:
-    """Text from a file, harmless on a terminal: no control characters, no markup of rich's."""
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return escape(plain)
+    """`plain` text of one line that rich takes for no markup."""
+    return escape(plain(text).replace("\n", "\\n"))
 
 
 def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
