@@ -32,6 +32,8 @@ def test_kill_9_loses_no_row_and_a_second_process_is_kept_out(tmp_path):
         assert time.monotonic() < deadline
         journal = next((tmp_path / "out").glob("*.partial.jsonl"), None)
         time.sleep(0.005)
+    # Held still, lest it ends before the second one has begun.
+    process.send_signal(signal.SIGSTOP)
     refused(run(*command), "another run is writing here")
     process.send_signal(signal.SIGKILL)
     process.wait()

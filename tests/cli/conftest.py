@@ -1,0 +1,1 @@
+from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
