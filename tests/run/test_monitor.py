@@ -1,0 +1,90 @@
+import threading
+
+import numpy as np
+import pytest
+
+from mlx_probe import monitor as module
+from mlx_probe.monitor import Monitor
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module.time, "monotonic", clock)
+    return clock
+
+
+def test_peak_memory_is_never_below_the_current():
+    with Monitor(lambda: (0, 0)) as monitor:
+        for size in (1, 40, 3, 80, 2):
+            ballast = np.ones(size * 100_000)
+            usage = monitor.usage()
+            assert 0 < usage.memory <= usage.peak_memory
+            del ballast
+
+
+def test_the_peak_stays_when_the_memory_goes():
+    with Monitor(lambda: (0, 0)) as monitor:
+        ballast = np.ones(8_000_000)
+        high = monitor.usage().memory
+        del ballast
+        usage = monitor.usage()
+    assert usage.memory < high <= usage.peak_memory
+
+
+def test_threads_lose_no_bytes():
+    with Monitor(lambda: (0, 0)) as monitor:
+        threads = [
+            threading.Thread(target=lambda: [monitor.add_read(3) for _ in range(2000)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert monitor.usage().bytes_read == 24_000
+
+
+def test_bandwidth_mean_and_peak(clock):
+    # Never entered: no thread looks but this one.
+    monitor = Monitor(lambda: (0, 0))
+    for nbytes in (100, 100, 900, 100):
+        monitor.add_read(nbytes)
+        clock.now += 1.0
+        usage = monitor.usage()
+    assert usage.seconds == 4.0
+    assert usage.bytes_read == 1200
+    assert usage.mean_bandwidth == 300.0
+    assert usage.peak_bandwidth == 900.0
+
+
+def test_a_run_shorter_than_the_window_has_its_mean_as_peak(clock):
+    monitor = Monitor(lambda: (0, 0))
+    monitor.add_read(100)
+    clock.now += 0.25
+    assert monitor.usage().peak_bandwidth == monitor.usage().mean_bandwidth == 400.0
+
+
+def test_no_time_no_bandwidth(clock):
+    monitor = Monitor(lambda: (0, 0))
+    assert monitor.usage().mean_bandwidth == 0.0
+
+
+def test_the_device_tells_its_own_peak():
+    with Monitor(lambda: (7, 11)) as monitor:
+        usage = monitor.usage()
+    assert (usage.device_memory, usage.peak_device_memory) == (7, 11)
+
+
+def test_the_thread_ends_with_the_run():
+    with Monitor(lambda: (0, 0)):
+        assert "monitor" in {thread.name for thread in threading.enumerate()}
+    assert "monitor" not in {thread.name for thread in threading.enumerate()}
