@@ -1,0 +1,55 @@
+"""`kill -9` of a real process, at an exact row."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from tinymodel import comparable, run
+
+import mlx_probe
+
+# The command in a process that kills itself when the given number of rows is on disk.
+SUICIDAL = """
+import os, signal, sys
+from mlx_probe.cli import main, progress
+from mlx_probe.run import Silent
+
+class Killer(Silent):
+    rows = int(os.environ["KILL_AFTER"])
+    def finish(self, weight, usage):
+        self.rows -= 1
+        if not self.rows:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.modules["mlx_probe.cli.analyze"].watch = lambda quiet: Killer()
+main()
+"""
+
+
+@pytest.mark.parametrize("rows", [1, 12])
+def test_a_killed_run_goes_on_where_it_was(tiny, whole, tmp_path, rows):
+    command = ["analyze", tiny, "--metrics", "full", "--backend", "numpy", "--out", tmp_path]
+    killed = subprocess.run(
+        [sys.executable, "-c", SUICIDAL, *map(str, command)],
+        env={**os.environ, "KILL_AFTER": str(rows)},
+        timeout=60,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "run_meta.json").exists()
+    again = run(*command)
+    assert again.returncode == 0, again.stderr
+    assert f"{rows} rows are there already" in again.stderr
+    logs = "".join(path.read_text("utf-8") for path in sorted(tmp_path.glob("analyze_*.log")))
+    assert f"resuming: {rows} of 17 rows are there" in logs
+    # Each tensor was measured once: its line is in the log of one of the two processes.
+    for name in whole.load().param_name.unique():
+        assert logs.count(f" INFO mlx_probe.run: {name}: ") in (1, 3 if "experts" in name else 1)
+    found = mlx_probe.load_run(tmp_path)
+    assert found.attrs["meta"]["resumed_rows"] == rows
+    pd.testing.assert_frame_equal(comparable(found), comparable(whole.load()))
