@@ -1,4 +1,3 @@
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ from mlx_probe import AnalyzeConfig
 from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.cli.options import SIZE
 from mlx_probe.errors import ConfigError
-from mlx_probe.monitor import Monitor, process_memory
+from mlx_probe.monitor import process_memory
 from mlx_probe.plan import estimate_seconds, make_plan
 
 NUMPY = AnalyzeConfig(backend="numpy")
@@ -64,47 +63,7 @@ def test_automatic_choices_are_recorded(path):
     assert config.memory_limit > process_memory()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"rank_tol": 1e-5},
-        {"zero_epsilon": 1e-7},
-        {"metrics": "full"},
-        {"include": ("*",)},
-        {"exclude": ("big*",)},
-        {"backend": "mlx", "device": "cpu"},
-    ],
-    ids=str,
-)
-def test_fingerprint_changes_with_what_decides_values(path, change):
-    assert plan_of(path, replace(NUMPY, **change)).fingerprint != plan_of(path).fingerprint
-
-
-@pytest.mark.parametrize("change", [{"workers": 7}, {"memory_limit": 2**33}, {"seed": 1}], ids=str)
-def test_fingerprint_ignores_what_does_not(path, change):
-    assert plan_of(path, replace(NUMPY, **change)).fingerprint == plan_of(path).fingerprint
-
-
-def test_fingerprint_knows_the_file(path):
-    before = plan_of(path).fingerprint
-    os.utime(path, ns=(1, 1))
-    assert plan_of(path).fingerprint != before
-
-
 def test_the_estimate_grows_with_the_work(path):
     whole = estimate_seconds(plan_of(path, replace(NUMPY, workers=1)))
     small = estimate_seconds(plan_of(path, replace(NUMPY, workers=1, exclude=("big*",))))
     assert 0 < small < whole
-
-
-def test_the_monitor_counts_bytes_and_sees_memory():
-    with Monitor(lambda: (3, 5)) as monitor:
-        monitor.add_read(100)
-        monitor.add_read(50)
-        ballast = np.ones(20_000_000 // 8)
-        usage = monitor.usage()
-        del ballast
-    assert usage.bytes_read == 150
-    assert usage.mean_bandwidth > 0
-    assert (usage.device_memory, usage.peak_device_memory) == (3, 5)
-    assert monitor.usage().peak_memory >= usage.memory > 20_000_000
