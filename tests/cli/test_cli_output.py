@@ -177,6 +177,14 @@ def test_a_resumed_run_says_so(tiny, tmp_path):
     assert result.stderr.endswith("; 17 weights, 6 rows are there already\n")
 
 
+def test_no_resume_takes_no_row_of_before(tiny, tmp_path):
+    with pytest.raises(Interrupted):
+        mlx_probe.analyze(tiny, out=tmp_path, progress=interrupt_after(6))
+    result = invoke("analyze", tiny, "--out", tmp_path, "--no-resume")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.endswith("; 17 weights\n")
+
+
 @pytest.fixture
 def evil(tmp_path):
     rng = np.random.default_rng(0)

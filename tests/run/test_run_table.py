@@ -46,6 +46,22 @@ def test_rows_are_the_tensors_in_file_order(frame, arrays):
     ]
 
 
+def test_places_are_those_that_the_names_tell(frame):
+    def layer(name):
+        return int(name.split(".")[2]) if ".layers." in name else None
+
+    layers = [None if pd.isna(index) else index for index in frame.layer_index]
+    assert layers == [layer(name) for name in frame.param_name]
+    places = frame.drop_duplicates("param_name").set_index("param_name")
+    places = places[["block_type", "component"]].apply(tuple, axis=1)
+    assert places["model.embed_tokens.weight"] == ("embedding", "embedding")
+    assert places["model.layers.0.self_attn.q_proj.weight"] == ("q_proj", "attention")
+    assert places["model.layers.0.mlp.gate_proj.weight"] == ("gate_proj", "mlp")
+    assert places["model.layers.0.mlp.experts.down_proj"] == ("down_proj", "moe")
+    assert places["model.norm.weight"] == ("norm", "norm")
+    assert places["lm_head.weight"] == ("output", "output")
+
+
 def test_numbers_are_those_of_numpy(frame, arrays):
     for (_, row), (_, _, x) in zip(frame.iterrows(), rows_of(arrays), strict=True):
         assert row["shape"] == x.shape
