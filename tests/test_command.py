@@ -91,18 +91,6 @@ def test_a_path_that_is_no_utf_8(tmp_path):
     refused(run("analyze", os.fsdecode(path), "--out", tmp_path / "out"), "Rename it")
 
 
-def test_an_unknown_dtype_keeps_its_row(tmp_path):
-    header = {"w": entry("F4", [2, 4], 0, 4), "v": entry("F32", [2], 4, 12)}
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(safetensors_bytes(header, bytes(12)))
-    result = run("analyze", path, "--out", tmp_path / "out")
-    assert result.returncode == 0, result.stderr
-    row = mlx_probe.load_run(tmp_path / "out").set_index("param_name").loc["w"]
-    assert (row["status"], row["dtype"]) == ("skipped", "F4")
-    assert "F4" in row.status_reason
-    assert "1 skipped" in " ".join(result.stdout.split())
-
-
 @pytest.mark.parametrize("shard", ["gone.safetensors", "../outside.safetensors", "/etc/passwd"])
 def test_an_index_that_points_astray(tmp_path, shard):
     folder = tmp_path / "model"

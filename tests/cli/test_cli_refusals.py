@@ -83,6 +83,8 @@ def test_an_unknown_dtype_is_a_row_and_no_failure(tmp_path):
     frame = mlx_probe.load_run(tmp_path / "out").set_index("param_name")
     assert frame.status.to_dict() == {"w": "skipped", "v": "ok"}
     assert "F4" in frame.loc["w", "status_reason"]
+    assert frame.loc["w", "dtype"] == "F4"
+    assert "1 skipped" in " ".join(result.stdout.split())
 
 
 def test_a_folder_that_cannot_be_written(tiny, tmp_path):
