@@ -25,7 +25,7 @@ import numpy as np
 
 import mlx_probe
 from mlx_probe.backends import BACKENDS
-from mlx_probe.backends.numpy import decode
+from mlx_probe.dtypes import decode
 
 
 def plain_loop(model: str, target: str) -> None:

@@ -71,8 +71,8 @@ class _Outcome:
 
 def _measure(weight: Weight, backend: Backend, config: AnalyzeConfig, monitor: Monitor) -> _Outcome:
     """Stream one weight once; moments and Gram matrix come from the same slabs."""
-    if weight.info.problem is not None:
-        return _Outcome("skipped", weight.info.problem)
+    if weight.problem is not None:
+        return _Outcome("skipped", weight.problem)
     if weight.numel == 0:
         return _Outcome("empty", "the tensor has no elements")
     if not weight.shape:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "FLOAT_FORMATS", "DType", "FloatFormat", "float8_e4m3_values"]
+__all__ = [
+    "DTYPES",
+    "FLOAT_FORMATS",
+    "SCALE_DTYPE",
+    "DType",
+    "FloatFormat",
+    "decode",
+    "float8_e4m3_values",
+]
 
 Kind = Literal["float", "int", "bool"]
 
@@ -81,6 +89,10 @@ _STORAGE: tuple[tuple[str, Kind, str], ...] = (
 DTYPES = {name: DType(name, kind, np.dtype(storage)) for name, kind, storage in _STORAGE}
 
 
+# A byte that is nothing but a biased exponent: scales of packed weights, never an element.
+SCALE_DTYPE = "F8_E8M0"
+
+
 def float8_e4m3_values() -> NDArray[np.float32]:
     """All 256 values of E4M3 ("fn" variant: no infinities, NaN at 0x7F and 0xFF).
 
@@ -96,3 +108,33 @@ def float8_e4m3_values() -> NDArray[np.float32]:
     magnitude = np.where(exponent == 0, subnormal, normal)
     magnitude[(code & 0x7F) == 0x7F] = np.nan
     return np.where(code & 0x80, -magnitude, magnitude).astype(np.float32)
+
+
+_E4M3 = float8_e4m3_values()
+# Source: OCP Microscaling Formats (MX) Specification 1.0, section 5.4.1.
+_E8M0 = np.append(np.ldexp(np.float32(1), np.arange(-127, 128)), np.float32(np.nan))
+
+
+def decode(stored: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Values of stored words, exactly.
+
+    Args:
+        stored: Words of `DTYPES`[dtype].storage (bytes for `SCALE_DTYPE`), any shape.
+        dtype: Key of `DTYPES`, or `SCALE_DTYPE`.
+
+    Returns:
+        Array of the same shape in the narrowest numpy type that holds every value of
+        ``dtype`` (float32 for BF16 and the 8-bit floats).
+    """
+    if dtype == "BF16":
+        wide: NDArray[Any] = np.left_shift(stored, 16, dtype=np.uint32)
+        return wide.view(np.float32)
+    if dtype == "F8_E4M3":
+        return np.take(_E4M3, stored)
+    if dtype == "F8_E5M2":
+        # E5M2 is the upper byte of float16.
+        half: NDArray[Any] = np.left_shift(stored, 8, dtype=np.uint16)
+        return half.view(np.float16)
+    if dtype == SCALE_DTYPE:
+        return np.take(_E8M0, stored)
+    return stored != 0 if dtype == "BOOL" else stored

@@ -7,6 +7,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "Interrupted",
+    "PackingError",
     "ProbeError",
     "ResultError",
     "SourceError",
@@ -45,6 +46,17 @@ class SourceError(ProbeError):
 
 class CheckpointError(ProbeError):
     """A weight file that is damaged, hostile or not understood."""
+
+
+class PackingError(CheckpointError):
+    """A packed weight whose pieces do not fit together; costs its row, not the run.
+
+    Args:
+        fact: What is wrong; becomes the row's reason.
+    """
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(fact, "Ask the publisher of the checkpoint for a sound one")
 
 
 class BackendError(ProbeError):

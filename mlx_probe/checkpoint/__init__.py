@@ -1,18 +1,24 @@
 """Named, lazily mapped tensors and the logical weights that they hold."""
 
+from mlx_probe.checkpoint.architecture import Architecture
 from mlx_probe.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from mlx_probe.checkpoint.formats import FORMATS, Format
 from mlx_probe.checkpoint.header import Header
-from mlx_probe.checkpoint.packing import PACKINGS, Packing
+from mlx_probe.checkpoint.packing import Packing
+from mlx_probe.checkpoint.packings import PACKINGS
+from mlx_probe.checkpoint.parameter import PLAIN, Parameter
 from mlx_probe.checkpoint.weight import Weight, chunk_extent
 
 __all__ = [
     "FORMATS",
     "PACKINGS",
+    "PLAIN",
+    "Architecture",
     "Checkpoint",
     "Format",
     "Header",
     "Packing",
+    "Parameter",
     "Weight",
     "chunk_extent",
     "open_checkpoint",

@@ -6,18 +6,24 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mlx_probe.checkpoint.architecture import Architecture, read_architecture
 from mlx_probe.checkpoint.formats import read_header
 from mlx_probe.checkpoint.header import Header, damaged, unreadable
 from mlx_probe.checkpoint.mapping import MappedFile
+from mlx_probe.checkpoint.parameter import Parameter, gather_parameters
 from mlx_probe.checkpoint.weight import Weight, weights_of
-from mlx_probe.errors import CheckpointError
+from mlx_probe.errors import CheckpointError, PackingError
 from mlx_probe.records import ModelFiles, TensorInfo
 from mlx_probe.sharding import read_weight_map
 
 __all__ = ["Checkpoint", "open_checkpoint"]
+
+# Far above the settings that packings keep in tensors of their own.
+MAX_SMALL = 1 << 16
 
 _log = logging.getLogger(__name__)
 
@@ -30,23 +36,27 @@ class Checkpoint:
         files: The files it was opened from.
         framework: Name of their format ("safetensors", "gguf").
         tensors: Stored tensors of all shards in reading order.
+        parameters: What they are pieces of, in the order of their main pieces.
         metadata: The files' own metadata; of equal keys the first file's.
         config: The model's config.json; empty if it has none.
+        architecture: What config or metadata tell of the network.
     """
 
     files: ModelFiles
     framework: str
     tensors: tuple[TensorInfo, ...]
+    parameters: tuple[Parameter, ...]
     metadata: Mapping[str, Any]
     config: Mapping[str, Any]
+    architecture: Architecture
     _mapped: Mapping[Path, MappedFile] = field(repr=False)
 
     def weights(self) -> tuple[Weight, ...]:
         """The logical weights in reading order; see `weights_of`."""
         return tuple(
             weight
-            for tensor in self.tensors
-            for weight in weights_of(tensor, self._mapped[tensor.shard])
+            for parameter in self.parameters
+            for weight in weights_of(parameter, self._mapped, self.architecture)
         )
 
     def close(self) -> None:
@@ -74,7 +84,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
     weight_map = read_weight_map(files.index) if files.index else {}
     if files.index:
         _check_shards(files.index, weight_map, files.weights)
-    headers = {path: read_header(path) for path in files.weights}
+    headers = {path: read_header(path, files.opener) for path in files.weights}
     frameworks = sorted({header.framework for header in headers.values()})
     if len(frameworks) != 1:
         raise CheckpointError(
@@ -87,14 +97,29 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
     metadata: dict[str, Any] = {}
     for header in headers.values():
         metadata = {**header.metadata, **metadata}
+    config = _read_config(files.config) if files.config else {}
+    tensors = tuple(tensor for header in headers.values() for tensor in header.tensors)
     return Checkpoint(
         files=files,
         framework=frameworks[0],
-        tensors=tuple(tensor for header in headers.values() for tensor in header.tensors),
+        tensors=tensors,
+        parameters=gather_parameters(tensors, config, partial(_read_small, files)),
         metadata=metadata,
-        config=_read_config(files.config) if files.config else {},
+        config=config,
+        architecture=read_architecture(config, metadata),
         _mapped={path: MappedFile(path, header.size) for path, header in headers.items()},
     )
+
+
+def _read_small(files: ModelFiles, tensor: TensorInfo) -> bytes:
+    if tensor.nbytes > MAX_SMALL or tensor.inflated is not None:
+        raise PackingError(f"{tensor.name}: {tensor.nbytes} bytes where a few were expected")
+    try:
+        with files.opener(tensor.shard) as file:
+            file.seek(tensor.start)
+            return file.read(tensor.nbytes)
+    except OSError as error:
+        raise unreadable(tensor.shard, error) from error
 
 
 def _check_shards(index: Path, weight_map: Mapping[str, str], weights: tuple[Path, ...]) -> None:

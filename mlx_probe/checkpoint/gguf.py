@@ -7,16 +7,15 @@ Parsed here because `gguf.GGUFReader` makes an object of every token of the toke
 from __future__ import annotations
 
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from mlx_probe.checkpoint.cursor import Cursor
-from mlx_probe.checkpoint.ggml import block_type
 from mlx_probe.checkpoint.header import MAX_RANK, Header, check_shape, damaged, in_file_order
+from mlx_probe.checkpoint.packings.ggml import block_type
 from mlx_probe.records import TensorInfo
 
 __all__ = ["read_header"]
@@ -40,11 +39,13 @@ class _Entry(NamedTuple):
     offset: int
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, file: BinaryIO, size: int) -> Header:
     """Read the header of a GGUF file and nothing else of it.
 
     Args:
-        path: The file.
+        path: The file's name.
+        file: The same, open at its start.
+        size: Its bytes.
 
     Returns:
         Its tensors, shapes in PyTorch order; those of types that cannot be decoded have
@@ -54,13 +55,11 @@ def read_header(path: Path) -> Header:
         CheckpointError: The file is truncated or breaks the format's rules.
         OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        cursor = Cursor(path, file, size)
-        _check_version(path, cursor)
-        entry_count = cursor.count(_ENTRY, "tensors")
-        metadata = _read_pairs(path, cursor)
-        entries = _read_entries(path, cursor, entry_count)
+    cursor = Cursor(path, file, size)
+    _check_version(path, cursor)
+    entry_count = cursor.count(_ENTRY, "tensors")
+    metadata = _read_pairs(path, cursor)
+    entries = _read_entries(path, cursor, entry_count)
     alignment = _alignment(path, metadata)
     data_start = -(-cursor.position // alignment) * alignment
     tensors = _place(path, entries, alignment, data_start, size)

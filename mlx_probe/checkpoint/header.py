@@ -71,16 +71,19 @@ def check_shape(path: Path, name: str, shape: tuple[int, ...]) -> None:
         raise damaged(path, f"tensor {name!r}: a shape of {len(shape)} dimensions is too large")
 
 
-def in_file_order(path: Path, tensors: Iterable[TensorInfo], size: int) -> tuple[TensorInfo, ...]:
+def in_file_order(
+    path: Path, tensors: Iterable[TensorInfo], size: int, shared: bool = False
+) -> tuple[TensorInfo, ...]:
     """Tensors by ascending offset, which is the order to read them in.
 
     Args:
         path: The file, for messages.
         tensors: Its tensors; ``stop`` is not before ``start``.
         size: Bytes of the file.
+        shared: Whether the format lets tensors share bytes.
 
     Raises:
-        CheckpointError: A tensor lies outside the file or over another one.
+        CheckpointError: A tensor lies outside the file or, unless shared, over another one.
     """
     ordered = sorted(tensors, key=lambda tensor: (tensor.start, tensor.stop))
     last = max(ordered, key=lambda tensor: tensor.stop, default=None)
@@ -94,7 +97,7 @@ def in_file_order(path: Path, tensors: Iterable[TensorInfo], size: int) -> tuple
     for tensor in ordered:
         if not tensor.nbytes:
             continue
-        if before is not None and tensor.start < before.stop:
+        if not shared and before is not None and tensor.start < before.stop:
             raise damaged(path, f"tensors {before.name!r} and {tensor.name!r} overlap")
         before = tensor
     return tuple(ordered)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import shutil
+import tempfile
+import threading
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,9 @@ from mlx_probe.checkpoint.header import damaged, unreadable
 from mlx_probe.errors import CheckpointError
 
 __all__ = ["MappedFile", "MappedRange"]
+
+# Bytes inflated at a time.
+_PIECE = 1 << 20
 
 
 class MappedRange:
@@ -63,6 +71,8 @@ class MappedFile:
     def __init__(self, path: Path, size: int) -> None:
         self._path, self._size = path, size
         self._closed = False
+        self._lock = threading.Lock()
+        self._inflated: tuple[tuple[int, int], MappedRange] | None = None
 
     def map(self, start: int, stop: int) -> MappedRange:
         """Map bytes ``start`` to ``stop``, at least one.
@@ -84,6 +94,52 @@ class MappedFile:
                 return MappedRange(file.fileno(), start, stop)
         except OSError as error:
             raise unreadable(self._path, error) from error
+
+    def inflate(self, start: int, stop: int, size: int) -> MappedRange:
+        """Inflate bytes ``start`` to ``stop`` into ``size`` bytes of a nameless temporary file.
+
+        On disk and not in memory, so that what was read can be given back (`release`); the
+        last one is kept, since the matrices of a stack come from the same bytes in turn.
+
+        Raises:
+            CheckpointError: As for `map`; or they inflate to another number of bytes, or the
+                temporary folder is full.
+        """
+        with self._lock:
+            if self._inflated is None or self._inflated[0] != (start, stop):
+                deflated = self.map(start, stop)
+                self._inflated = (start, stop), self._inflate_to_disk(deflated, size)
+            return self._inflated[1]
+
+    def _inflate_to_disk(self, deflated: MappedRange, size: int) -> MappedRange:
+        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        wrong = damaged(self._path, f"deflated bytes that do not inflate to {size}")
+        with tempfile.TemporaryFile() as file:
+            try:
+                if shutil.disk_usage(tempfile.gettempdir()).free < size:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                for first in range(0, deflated.data.size, _PIECE):
+                    part = deflated.data[first : first + _PIECE]
+                    pending = part.tobytes()
+                    deflated.release(part)
+                    while pending:
+                        file.write(stream.decompress(pending, _PIECE))
+                        if file.tell() > size:
+                            raise wrong
+                        pending = stream.unconsumed_tail
+                file.write(stream.flush())
+            except zlib.error as error:
+                raise damaged(self._path, f"cannot be inflated: {error}") from error
+            except OSError as error:
+                raise CheckpointError(
+                    f"{self._path}: cannot inflate {size} bytes into {tempfile.gettempdir()}: "
+                    f"{error.strerror}",
+                    "Free space there, or set TMPDIR to another folder",
+                ) from error
+            if file.tell() != size or not stream.eof:
+                raise wrong
+            file.flush()
+            return MappedRange(file.fileno(), 0, size)
 
     def close(self) -> None:
         """Refuse further maps; arrays that are already out stay valid."""

@@ -10,10 +10,9 @@ lacks, and loads what it does not refuse.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mlx_probe.checkpoint.header import (
     MAX_HEADER,
@@ -28,11 +27,13 @@ from mlx_probe.records import TensorInfo
 __all__ = ["read_header"]
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, file: BinaryIO, size: int) -> Header:
     """Read the header of a safetensors file and nothing else of it.
 
     Args:
-        path: The file.
+        path: The file's name.
+        file: The same, open at its start.
+        size: Its bytes.
 
     Returns:
         Its tensors; those of unknown dtype have `TensorInfo.problem` set.
@@ -41,16 +42,14 @@ def read_header(path: Path) -> Header:
         CheckpointError: The file is truncated or breaks the format's rules.
         OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise damaged(
-                path, f"truncated or not safetensors: a header of {length} bytes, a file of {size}"
-            )
-        if length > MAX_HEADER:
-            raise damaged(path, f"the header has {length} bytes, the limit is {MAX_HEADER}")
-        text = file.read(length)
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > size - 8:
+        raise damaged(
+            path, f"truncated or not safetensors: a header of {length} bytes, a file of {size}"
+        )
+    if length > MAX_HEADER:
+        raise damaged(path, f"the header has {length} bytes, the limit is {MAX_HEADER}")
+    text = file.read(length)
     entries = _parse(path, text)
     metadata = _metadata(path, entries.pop("__metadata__", {}))
     tensors = [_tensor(path, name, entry, 8 + length) for name, entry in entries.items()]

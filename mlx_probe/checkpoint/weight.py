@@ -1,18 +1,24 @@
-"""Logical weights: stored tensors viewed as the matrices and vectors of the network."""
+"""Logical weights: parameters viewed as the matrices and vectors of the network."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.mapping import MappedFile
-from mlx_probe.checkpoint.packing import packing_of
+from mlx_probe.checkpoint.architecture import Architecture
+from mlx_probe.checkpoint.fused import Part, parts_of
+from mlx_probe.checkpoint.mapping import MappedFile, MappedRange
+from mlx_probe.checkpoint.packing import Index, Piece, positions
+from mlx_probe.checkpoint.parameter import Parameter
+from mlx_probe.checkpoint.stored import byte_range, words_of
 from mlx_probe.naming import classify
-from mlx_probe.records import Role, TensorInfo
+from mlx_probe.records import Role
 
 __all__ = ["MAX_STACK", "Weight", "chunk_extent", "weights_of"]
 
@@ -20,6 +26,10 @@ __all__ = ["MAX_STACK", "Weight", "chunk_extent", "weights_of"]
 MAX_STACK = 1 << 16
 
 _CHUNK_ELEMENTS = 1 << 22
+
+# Elements that are unpacked at a time: what decoding needs besides its result stays in the
+# cache. A multiple of 1024, where rows may be cut.
+_BLOCK_ELEMENTS = 1 << 17
 
 
 def chunk_extent(short: int) -> int:
@@ -36,54 +46,84 @@ def chunk_extent(short: int) -> int:
 
 @dataclass(frozen=True)
 class Weight:
-    """One row of the results: a tensor, or one matrix of a stack of experts.
+    """One row of the results: a parameter, one matrix of a stack, or a part of a fused one.
 
     Attributes:
-        info: The stored tensor.
+        parameter: The parameter.
         role: What it does in the network.
         expert_index: Index in the stack, or the expert that the name tells.
-        shape: Shape as stored, without the stack's axis.
+        shape: Logical shape, without the stack's axis; of a part its own.
         rows: Rows of the matrix; None for what is not viewed as one.
         cols: Columns of the matrix; None for what is not viewed as one.
-        start: First byte in the file.
-        stop: One past the last byte.
-        file: The file that holds the bytes.
+        files: The files that hold the bytes.
+        stack_index: Index along the stack's axis; None where there is none.
+        part: Which part of a fused matrix; None for a whole one. A part's elements are the
+            whole one's, which has a row too.
     """
 
-    info: TensorInfo
+    parameter: Parameter
     role: Role
     expert_index: int | None
     shape: tuple[int, ...]
     rows: int | None
     cols: int | None
-    start: int
-    stop: int
-    file: MappedFile
+    files: Mapping[Path, MappedFile]
+    stack_index: int | None = None
+    part: Part | None = None
 
     @property
     def name(self) -> str:
-        """Name of the stored tensor."""
-        return self.info.name
+        """Name of the parameter."""
+        return self.parameter.name
+
+    @property
+    def label(self) -> str:
+        """A name that no other weight has: the parameter's, with expert and part."""
+        expert = "" if self.stack_index is None else f"[{self.stack_index}]"
+        return self.name + expert + (f" ({self.part.name})" if self.part else "")
 
     @property
     def dtype(self) -> str:
         """Stored type."""
-        return self.info.dtype
+        return self.parameter.dtype
 
     @property
     def chunk_dtype(self) -> str:
         """Key of `DTYPES` that `chunks` yields; without meaning where it yields nothing."""
-        return packing_of(self.dtype).chunk_dtype(self.dtype)
+        return self.parameter.chunk_dtype
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be read; None if it can."""
+        return self.parameter.problem
 
     @property
     def numel(self) -> int:
         """Number of elements."""
-        return math.prod(self.shape)
+        return prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes as stored."""
-        return self.stop - self.start
+        """Bytes as stored; of a stacked matrix or a part its share."""
+        whole = self.parameter.numel
+        return self.parameter.nbytes * self.numel // whole if whole else self.parameter.nbytes
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of the file that may stay in memory until the last chunk is read."""
+        return 0 if self._by_rows else self.nbytes
+
+    @property
+    def _by_rows(self) -> bool:
+        """Whether chunks are rows of the file, whose pages go back as soon as they are read."""
+        if not self.parameter.row_major or (self.rows or 1) < (self.cols or 0):
+            return False
+        return self.part is None or (self.part.axis == 0 and self.part.contiguous)
+
+    def byte_ranges(self) -> tuple[tuple[Path, int, int], ...]:
+        """File, first byte and one past the last of all that the values are made of."""
+        pieces = self.parameter.pieces
+        return tuple((piece.shard, *byte_range(piece, self.stack_index)) for piece in pieces)
 
     def chunks(self) -> Iterator[NDArray[Any]]:
         """Stream the elements, `chunk_extent` along the long side at a time.
@@ -99,77 +139,144 @@ class Weight:
 
         Raises:
             CheckpointError: The file is closed, gone or changed.
+            PackingError: Pieces of a packed weight contradict each other.
         """
-        if self.info.problem or not self.shape or not self.numel:
+        if self.problem or not self.shape or not self.numel:
             return
+        pieces, maps = self._open()
+        # A vector is one row: its only axis counts as columns, and is the long one.
         rows, cols = self.rows or 1, self.cols or self.numel
-        packing = packing_of(self.dtype)
-        mapped = self.file.map(self.start, self.stop)
-        stored = mapped.data.reshape(rows, -1)
+        tall = self.rows is not None and rows >= cols
         extent = chunk_extent(min(rows, cols))
-        tall = rows >= cols
-        shape = (-1,) if self.rows is None else (-1, cols) if tall else (rows, -1)
-        if not tall:
-            elements, nbytes = packing.block(self.dtype)
-            extent = extent // elements * nbytes
-        for first in range(0, stored.shape[0 if tall else 1], extent):
-            after = first + extent
-            part = stored[first:after] if tall else stored[:, first:after]
+        for first in range(0, rows if tall else cols, extent):
+            last = min(first + extent, rows if tall else cols)
+            lines: Index = slice(first, last) if tall else slice(0, rows)
+            across: Index = slice(0, cols) if tall else slice(first, last)
+            if self.part is not None:
+                lines, across = self.part.source(lines, across)
             # Not named, or two unpacked slabs would be in memory at once.
-            yield packing.unpack(part, self.dtype).reshape(shape)
-            # Column slabs share pages with the next ones: theirs go with the map.
-            if part.flags.c_contiguous:
-                mapped.release(part)
+            yield self._elements(pieces, lines, across).reshape(
+                (-1,) if self.rows is None else (last - first, cols) if tall else (rows, -1)
+            )
+            # Pages of columns are shared with the next ones: those go with the map.
+            if self._by_rows:
+                for piece, mapped in zip(pieces, maps, strict=True):
+                    if len(piece.words) == len(pieces[0].words):
+                        mapped.release(piece.words[lines] if tall else piece.words[:, across])
+
+    def _open(self) -> tuple[list[Piece], list[MappedRange]]:
+        """Map the pieces: those of a matrix with its rows first, a vector's as one row."""
+        pieces, maps = [], []
+        for info in self.parameter.pieces:
+            words, mapped = words_of(info, self.files[info.shard], self.stack_index)
+            # A piece on its own has the matrix's rows; others their own shapes.
+            if len(self.parameter.pieces) == 1:
+                words = words.reshape(self.rows or 1, -1)
+            pieces.append(Piece(words, info.dtype))
+            maps.append(mapped)
+        return pieces, maps
+
+    def _elements(self, pieces: Sequence[Piece], rows: Index, cols: Index) -> NDArray[Any]:
+        decode = self.parameter.decode
+        if decode is None:
+            return pieces[0].words[rows, cols]
+        # `parts_of` cuts packed matrices along their rows only.
+        assert isinstance(cols, slice)
+        numbers = positions(rows)
+        out = np.empty((len(numbers), cols.stop - cols.start), np.float32)
+        width = min(out.shape[1], _BLOCK_ELEMENTS)
+        height = max(1, _BLOCK_ELEMENTS // width)
+        for top in range(0, out.shape[0], height):
+            block = (
+                slice(rows.start + top, min(rows.start + top + height, rows.stop))
+                if isinstance(rows, slice)
+                else numbers[top : top + height]
+            )
+            for left in range(cols.start, cols.stop, width):
+                right = min(left + width, cols.stop)
+                values = decode(pieces, block, slice(left, right))
+                out[top : top + height, left - cols.start : right - cols.start] = values
+        return out
 
 
-def weights_of(info: TensorInfo, file: MappedFile) -> tuple[Weight, ...]:
-    """View a stored tensor as matrices and vectors.
+def weights_of(
+    parameter: Parameter, files: Mapping[Path, MappedFile], architecture: Architecture
+) -> tuple[Weight, ...]:
+    """View a parameter as matrices and vectors.
 
-    A 2-D tensor is a matrix as stored, a 1-D one a vector. Convolutions and everything of
-    four and more dimensions are a matrix of (first axis, all others). Any other 3-D tensor
-    is a stack with one matrix for each index of the first axis.
+    A 2-D parameter is a matrix as stored, a 1-D one a vector. Convolutions and everything of
+    four and more dimensions are a matrix of (first axis, all others). Any other 3-D parameter
+    is a stack with one matrix for each index of the first axis; a mixture's 2-D biases are a
+    stack of vectors.
 
     Args:
-        info: The tensor.
-        file: The file that holds it.
+        parameter: The parameter.
+        files: The files that hold it.
+        architecture: Tells how fused matrices are put together.
 
     Returns:
-        One weight, or one for each matrix of a stack. A tensor that is empty, 0-D or cannot
-        be read is one weight.
+        One weight, or one for each matrix of a stack, and after each fused matrix one for each
+        of its parts. A parameter that is empty, 0-D or cannot be read is one weight.
     """
-    role = classify(info.name)
-    stack = len(info.shape) == 3 and role.block_type != "conv"
-    if stack and info.shape[0] > MAX_STACK:
-        problem = f"a stack of {info.shape[0]} matrices; the limit is {MAX_STACK}"
-        info = replace(info, problem=info.problem or problem)
-    if stack and info.problem is None and info.numel:
-        count, rows, cols = info.shape
-        nbytes = info.nbytes // count
-        return tuple(
-            Weight(
-                info,
-                role,
+    role = classify(parameter.name)
+    shape = parameter.shape
+    stacked = _is_stack(parameter, role)
+    if stacked and shape[0] > MAX_STACK:
+        problem = f"a stack of {shape[0]} matrices; the limit is {MAX_STACK}"
+        parameter = replace(parameter, problem=parameter.problem or problem)
+    if parameter.decode is None and len(shape) - stacked > 2 and parameter.pieces[0].strides:
+        problem = f"a strided view of {len(shape)} dimensions; save a contiguous copy of it"
+        parameter = replace(parameter, problem=parameter.problem or problem)
+    if not stacked or parameter.problem is not None or not parameter.numel:
+        return _with_parts(_view(parameter, role, shape, files, stacked), architecture)
+    return tuple(
+        weight
+        for index in range(shape[0])
+        for weight in _with_parts(
+            replace(
+                _view(parameter, role, shape[1:], files),
                 expert_index=index,
-                shape=(rows, cols),
-                rows=rows,
-                cols=cols,
-                start=info.start + index * nbytes,
-                stop=info.start + (index + 1) * nbytes,
-                file=file,
-            )
-            for index in range(count)
+                stack_index=index,
+            ),
+            architecture,
         )
-    matrix = len(info.shape) >= 2 and not stack
-    return (
-        Weight(
-            info,
-            role,
-            expert_index=role.expert_index,
-            shape=info.shape,
-            rows=info.shape[0] if matrix else None,
-            cols=math.prod(info.shape[1:]) if matrix else None,
-            start=info.start,
-            stop=info.stop,
-            file=file,
-        ),
     )
+
+
+def _is_stack(parameter: Parameter, role: Role) -> bool:
+    if len(parameter.shape) == 2:
+        return role.component == "moe" and parameter.name.endswith("bias")
+    return len(parameter.shape) == 3 and "conv" not in role.block_type
+
+
+def _view(
+    parameter: Parameter,
+    role: Role,
+    shape: tuple[int, ...],
+    files: Mapping[Path, MappedFile],
+    stacked: bool = False,
+) -> Weight:
+    matrix = len(shape) >= 2 and not stacked
+    return Weight(
+        parameter,
+        role,
+        expert_index=role.expert_index,
+        shape=shape,
+        rows=shape[0] if matrix else None,
+        cols=prod(shape[1:]) if matrix else None,
+        files=files,
+    )
+
+
+def _with_parts(weight: Weight, architecture: Architecture) -> tuple[Weight, ...]:
+    if weight.problem is not None or weight.rows is None or len(weight.shape) != 2:
+        return (weight,)
+    parts = parts_of(weight.role, weight.shape, weight.parameter, architecture)
+    views = [weight]
+    for part in parts:
+        rows, cols = part.shape(*weight.shape)
+        role = replace(weight.role, block_type=part.name)
+        views.append(
+            replace(weight, role=role, shape=(rows, cols), rows=rows, cols=cols, part=part)
+        )
+    return tuple(views)

@@ -85,7 +85,7 @@ def plan_text(plan: Plan, paths: RunPaths, seconds: float) -> RenderableType:
     files, config = plan.checkpoint.files, plan.config
     matrices = sum(has_spectrum(weight) for weight in plan.weights)
     largest = max(range(len(plan.weights)), key=lambda i: plan.sizes[i])
-    skipped = [weight for weight in plan.weights if weight.info.problem]
+    skipped = [weight for weight in plan.weights if weight.problem]
     steps = [
         f"map {len(files.weights)} file(s), {config.workers} weight(s) in flight",
         "stream each weight once: moments and Gram matrix from the same slabs",

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matrices import FLOATS, e4m3_table, moments_of, store
 
-from mlx_probe.backends.numpy import NumpyBackend, decode
+from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.dtypes import decode
 from mlx_probe.backends.powersums import PowerSums
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.metrics import Measurement, compute_metrics

@@ -10,11 +10,10 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 from weightfiles import gguf_bytes, listed, model_files, pair, text, whole, write_gguf
 
-from mlx_probe.checkpoint import FORMATS, open_checkpoint
+from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.checkpoint.formats import read_header
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.errors import CheckpointError
-
-read_header = FORMATS[".gguf"].read_header
 
 # Every one has more than one chunk of 1024 and whole blocks of 256.
 SHAPES = {
@@ -114,7 +113,7 @@ def test_a_type_without_a_decoder_is_one_row_with_a_reason(path, kind, name):
     path.write_bytes(gguf_bytes([], entries, bytes(672)))
     odd, good = open_checkpoint(model_files(path)).weights()
     assert (odd.dtype, odd.shape, list(odd.chunks())) == (name, (2, 1, 256), [])
-    assert "gguf package" in odd.info.problem
+    assert "gguf package" in odd.problem
     # What no table tells ends where the next tensor begins.
     assert odd.nbytes == {9: 640, 15: 584}.get(kind, 640)
     assert whole(good).shape == (8,)

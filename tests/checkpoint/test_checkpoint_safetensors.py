@@ -7,11 +7,10 @@ import safetensors
 from safetensors.numpy import save_file
 from weightfiles import entry, model_files, safetensors_bytes, whole
 
-from mlx_probe.checkpoint import FORMATS, open_checkpoint
+from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.checkpoint.formats import read_header
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.errors import CheckpointError
-
-read_header = FORMATS[".safetensors"].read_header
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_an_unknown_dtype_is_one_row_with_a_reason(path, dtype, size):
     header = {"x": entry(dtype, [8], 0, size), "y": entry("U8", [4], size, size + 4)}
     path.write_bytes(safetensors_bytes(header, bytes(size) + b"good"))
     odd, good = open_checkpoint(model_files(path)).weights()
-    assert odd.info.problem == f"dtype {dtype} is not supported"
+    assert odd.problem == f"dtype {dtype} is not supported"
     assert (odd.shape, odd.nbytes, list(odd.chunks())) == ((8,), size, [])
     assert whole(good).tobytes() == b"good"
 

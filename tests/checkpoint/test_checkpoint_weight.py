@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from weightfiles import entry, model_files, safetensors_bytes, whole, write_safetensors
 
-from mlx_probe.checkpoint import PACKINGS, chunk_extent, open_checkpoint, packing
+from mlx_probe.checkpoint import chunk_extent, open_checkpoint
 from mlx_probe.checkpoint.mapping import MappedRange
 from mlx_probe.errors import CheckpointError
 from mlx_probe.records import Role
@@ -70,8 +70,11 @@ def test_a_stack_is_one_weight_for_each_index(path, role, rng):
         assert (weight.shape, weight.rows, weight.cols) == ((4, 1500), 4, 1500)
         assert (weight.numel, weight.nbytes) == (6000, 24000)
         np.testing.assert_array_equal(whole(weight), expert)
-    assert [w.start for w in weights[1:]] == [w.stop for w in weights[:-1]]
-    assert (weights[0].start, weights[-1].stop) == (weights[0].info.start, weights[0].info.stop)
+    ranges = [weight.byte_ranges() for weight in weights]
+    (stored,) = weights[0].parameter.pieces
+    assert [start for ((_, start, _),) in ranges[1:]] == [stop for ((_, _, stop),) in ranges[:-1]]
+    assert ranges[0][0][:2] == (path, stored.start)
+    assert ranges[-1][0][2] == stored.stop
 
 
 def test_a_convolution_of_three_dimensions_is_one_matrix(path, role, rng):
@@ -110,7 +113,7 @@ def test_a_stack_of_a_billion_is_one_row_with_a_reason(path):
         file.write(safetensors_bytes({"x": entry("U8", [size, 1, 1], 0, size)}))
         file.truncate(file.tell() + size)
     (weight,) = open_checkpoint(model_files(path)).weights()
-    assert weight.info.problem == "a stack of 1000000000 matrices; the limit is 65536"
+    assert weight.problem == "a stack of 1000000000 matrices; the limit is 65536"
     assert list(weight.chunks()) == []
 
 
@@ -119,12 +122,6 @@ def test_a_chunk_is_four_million_elements_or_1024_lines(short):
     extent = chunk_extent(short)
     assert extent % 1024 == 0
     assert extent == 1024 or extent * short <= 2**22 < (extent + 1024) * short
-
-
-def test_packings_deliver_known_types(path):
-    assert list(PACKINGS) == ["plain", "ggml"]
-    assert packing.packing_of("BF16").chunk_dtype("BF16") == "BF16"
-    assert packing.packing_of("Q4_1").chunk_dtype("Q4_1") == "F32"
 
 
 def test_threads_may_stream_at_once(path, rng):

@@ -1,0 +1,176 @@
+"""Fused matrices: query, key and value in one, or gate and up; and how to take them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlx_probe.checkpoint.architecture import Architecture
+from mlx_probe.checkpoint.packing import Index, positions
+from mlx_probe.checkpoint.parameter import Parameter
+from mlx_probe.records import Role
+
+__all__ = ["Part", "parts_of"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The lines of a fused matrix that make up one logical matrix.
+
+    Of every ``period`` lines it has ``length``, from ``offset`` on.
+
+    Attributes:
+        name: Block type of the logical matrix ("q_proj").
+        axis: 0 if the matrix is cut between its rows, 1 if between its columns.
+        count: Lines of the part.
+        period: Lines after which the parts repeat.
+        offset: Its first line within a period.
+        length: Its lines in a period.
+    """
+
+    name: str
+    axis: int
+    count: int
+    period: int
+    offset: int
+    length: int
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the part is one run of lines."""
+        return self.count == self.length
+
+    def shape(self, rows: int, cols: int) -> tuple[int, int]:
+        """Shape of the part, given that of the fused matrix."""
+        return (self.count, cols) if self.axis == 0 else (rows, self.count)
+
+    def source(self, rows: Index, cols: Index) -> tuple[Index, Index]:
+        """Where a block of the part lies in the fused matrix."""
+        if self.axis == 0:
+            return self._lines(rows), cols
+        return rows, self._lines(cols)
+
+    def _lines(self, lines: Index) -> Index:
+        if self.contiguous and isinstance(lines, slice):
+            return slice(lines.start + self.offset, lines.stop + self.offset)
+        turns, rest = np.divmod(positions(lines), self.length)
+        return turns * self.period + self.offset + rest
+
+
+# How query, key and value heads lie in one matrix. "blocks": all queries, all keys, all values.
+# "heads": query, key and value of a head, then the next head's. "groups": the queries that
+# share a key and a value, these two, then the next group.
+_BLOCKS, _HEADS, _GROUPS = "blocks", "heads", "groups"
+
+# By model type, for the families that do not simply have blocks (as the code of transformers
+# and of the models' authors reads them).
+_QKV_LAYOUT = {
+    "gpt_neox": _HEADS,
+    "gpt_neox_japanese": _HEADS,
+    "bloom": _HEADS,
+    "persimmon": _HEADS,
+    "fuyu": _HEADS,
+    "minimax": _HEADS,
+    "internlm2": _GROUPS,
+    "internlm_xcomposer2": _GROUPS,
+}
+# CodeGen keeps the shards of a four-way split apart; the linear attention of Qwen3-Next has
+# parts of other kinds. Nobody is served by a guess.
+_NO_LAYOUT = frozenset({"codegen", "qwen3_next", "xlnet"})
+
+# Fused matrices whose inputs are rows (Conv1D of GPT-2, experts of Llama 4 and gpt-oss) are
+# cut between columns. gpt-oss alternates gate and up.
+_ALTERNATING = frozenset({"gpt_oss"})
+
+
+def parts_of(
+    role: Role, shape: tuple[int, ...], parameter: Parameter, architecture: Architecture
+) -> tuple[Part, ...]:
+    """The logical matrices inside of a fused one, where the configuration tells.
+
+    Args:
+        role: What the matrix does.
+        shape: Its (rows, cols).
+        parameter: The parameter that it is, or is stacked in.
+        architecture: Head counts and widths.
+
+    Returns:
+        Its parts; none for what is not fused, or cannot be taken apart with certainty: the
+        parts' lines must add up exactly to the matrix.
+    """
+    if role.component in ("vision", "audio"):
+        # Towers have other heads than the language model.
+        return ()
+    if role.block_type == "qkv_proj":
+        return _qkv(shape, parameter, architecture)
+    if role.block_type == "gate_up_proj":
+        return _gate_up(role, shape, parameter, architecture)
+    return ()
+
+
+def _qkv(shape: tuple[int, ...], parameter: Parameter, a: Architecture) -> tuple[Part, ...]:
+    if a.heads is None or a.kv_heads is None or a.head_dim is None or a.heads % a.kv_heads:
+        return ()
+    layout = _qkv_layout(a)
+    total = (a.heads + 2 * a.kv_heads) * a.head_dim
+    axis = _axis(shape, total, parameter)
+    if axis is None or layout is None:
+        return ()
+    queries = a.heads // a.kv_heads
+    turns = 1 if layout == _BLOCKS else a.kv_heads
+    q = (a.heads if layout == _BLOCKS else queries) * a.head_dim
+    kv = (a.kv_heads if layout == _BLOCKS else 1) * a.head_dim
+    return tuple(
+        Part(name, axis, length * turns, total // turns, offset, length)
+        for name, offset, length in (
+            ("q_proj", 0, q),
+            ("k_proj", q, kv),
+            ("v_proj", q + kv, kv),
+        )
+    )
+
+
+def _qkv_layout(a: Architecture) -> str | None:
+    # llama.cpp's converter lays every family out in blocks.
+    if a.model_type in _NO_LAYOUT and "gguf" not in a.flags:
+        return None
+    if "gguf" in a.flags or a.model_type is None:
+        return _BLOCKS
+    if a.model_type == "falcon":
+        if "new_decoder_architecture" in a.flags:
+            return _GROUPS
+        return _BLOCKS if "multi_query" in a.flags else _HEADS
+    if a.model_type == "gpt_bigcode":
+        return _BLOCKS if "multi_query" in a.flags else _HEADS
+    return _QKV_LAYOUT.get(a.model_type, _BLOCKS)
+
+
+def _gate_up(
+    role: Role, shape: tuple[int, ...], parameter: Parameter, a: Architecture
+) -> tuple[Part, ...]:
+    width = a.intermediate_size
+    if role.component == "moe":
+        width = a.moe_intermediate_size or a.intermediate_size
+    if width is None:
+        return ()
+    axis = _axis(shape, 2 * width, parameter)
+    if axis is None:
+        return ()
+    alternating = a.model_type in _ALTERNATING
+    period, length = (2, 1) if alternating else (2 * width, width)
+    return tuple(
+        Part(name, axis, width, period, place * length, length)
+        for place, name in enumerate(("gate_proj", "up_proj"))
+    )
+
+
+def _axis(shape: tuple[int, ...], total: int, parameter: Parameter) -> int | None:
+    """The axis that is the fused one; None if neither can be, or both."""
+    fits = [extent == total for extent in shape]
+    if all(fits):
+        return None
+    if fits[0]:
+        return 0
+    # Packed columns cannot be cut anywhere.
+    return 1 if fits[1] and parameter.decode is None else None

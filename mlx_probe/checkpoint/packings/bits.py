@@ -1,0 +1,42 @@
+"""Small numbers out of packed bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["E2M1", "unpack_bits"]
+
+# All 16 values of the 4-bit float E2M1, by code.
+# Source: OCP Microscaling Formats (MX) Specification 1.0, section 5.3.3.
+_POSITIVE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+E2M1 = np.array([*_POSITIVE, *(-value for value in _POSITIVE)], np.float32)
+
+
+def unpack_bits(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Codes of a few bits each, packed without gaps from the lowest bit of the first byte up.
+
+    Args:
+        stored: Little-endian integers of any width, shape (..., n); n times their width is a
+            multiple of 8 codes, or ``bits`` is a power of two.
+        bits: Width of a code, 1 to 8.
+
+    Returns:
+        uint8, shape (..., codes).
+    """
+    data: NDArray[np.uint8] = np.ascontiguousarray(stored).view(np.uint8)
+    if bits == 8:
+        return data
+    if 8 % bits == 0:
+        shifts = np.arange(0, 8, bits, dtype=np.uint8)
+        codes: NDArray[np.uint8] = (data[..., None] >> shifts) & np.uint8((1 << bits) - 1)
+        return codes.reshape(*data.shape[:-1], -1)
+    # Eight codes fill as many bytes as a code has bits, and fit into one 64-bit word.
+    octets = data.reshape(*data.shape[:-1], -1, bits)
+    words = np.zeros((*octets.shape[:-1], 8), np.uint8)
+    words[..., :bits] = octets
+    shifts = np.arange(0, 8 * bits, bits, dtype=np.uint64)
+    wide: NDArray[np.uint64] = (words.view("<u8") >> shifts) & np.uint64((1 << bits) - 1)
+    return wide.astype(np.uint8).reshape(*data.shape[:-1], -1)

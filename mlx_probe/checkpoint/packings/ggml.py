@@ -1,0 +1,117 @@
+"""ggml's block formats, as GGUF files hold them: groups of numbers with shared scales.
+
+Sizes and decoding are the gguf package's; it is imported on first use because it takes a
+tenth of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.checkpoint.packing import Claim, Context, Index, Layout, Piece
+from mlx_probe.dtypes import DTYPES
+from mlx_probe.records import TensorInfo
+
+__all__ = ["BlockType", "block_type", "claim", "layout"]
+
+
+@dataclass(frozen=True)
+class BlockType:
+    """A tensor type of ggml.
+
+    Attributes:
+        name: Key of `DTYPES` where the elements lie plain ("F32"), else ggml's name ("Q4_1").
+        elements: Elements in a block, all of one row; 0 if unknown.
+        nbytes: Bytes of a block; 0 if unknown.
+        problem: Why blocks cannot be decoded; None if they can.
+    """
+
+    name: str
+    elements: int
+    nbytes: int
+    problem: str | None = None
+
+
+@lru_cache
+def block_type(number: int) -> BlockType:
+    """The tensor type that GGUF files store as ``number``."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    try:
+        name = GGMLQuantizationType(number).name
+    except ValueError:
+        problem = f"ggml type {number} is not known to the installed gguf package"
+        return BlockType(f"ggml_type_{number}", 0, 0, problem)
+    elements, nbytes = GGML_QUANT_SIZES[GGMLQuantizationType(number)]
+    if name in DTYPES:
+        return BlockType(name, elements, nbytes)
+    try:
+        _unpack(np.zeros((1, nbytes), np.uint8), name)
+    except NotImplementedError:
+        problem = f"dtype {name} is not supported: the installed gguf package cannot decode it"
+        return BlockType(name, elements, nbytes, problem)
+    return BlockType(name, elements, nbytes)
+
+
+def claim(tensor: TensorInfo, context: Context) -> Claim | None:
+    """Every tensor of a type of ggml's own."""
+    if tensor.problem or tensor.dtype in DTYPES or not tensor.shape:
+        return None
+    return Claim(tensor.name, (tensor,)) if _sizes(tensor.dtype) else None
+
+
+def layout(claim: Claim, context: Context) -> Layout:
+    """Whole blocks along the rows, which the format's reader has checked."""
+    (tensor,) = claim.pieces
+    elements, _ = _sizes(tensor.dtype) or (1, 1)
+    decode = partial(_decode, dtype=tensor.dtype, elements=elements)
+    return Layout(tensor.shape, f"{tensor.dtype}, blocks of {elements}", decode)
+
+
+def _decode(
+    pieces: Sequence[Piece], rows: Index, cols: slice, dtype: str, elements: int
+) -> NDArray[np.float32]:
+    # The words are the bytes of the rows; 1024, where columns may be cut, is whole blocks.
+    (blocks,) = pieces
+    nbytes = (_sizes(dtype) or (1, 1))[1]
+    stored = blocks.words[
+        rows, cols.start // elements * nbytes : -(-cols.stop // elements) * nbytes
+    ]
+    return _unpack(np.ascontiguousarray(stored), dtype)
+
+
+@lru_cache
+def _sizes(dtype: str) -> tuple[int, int] | None:
+    """Elements and bytes of one block of the type that ggml calls ``dtype``."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    if dtype not in GGMLQuantizationType.__members__:
+        return None
+    return GGML_QUANT_SIZES[GGMLQuantizationType[dtype]]
+
+
+def _unpack(stored: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
+    """Decode whole blocks.
+
+    Args:
+        stored: uint8 of shape (rows, bytes), contiguous.
+        dtype: ggml's name for the type.
+
+    Returns:
+        float32 of shape (rows, elements).
+
+    Raises:
+        NotImplementedError: The gguf package has no decoder for this type.
+    """
+    from gguf.constants import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    # A scale may be infinite or NaN: a value like any other here.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return dequantize(stored, GGMLQuantizationType[dtype])

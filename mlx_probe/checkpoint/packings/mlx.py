@@ -1,0 +1,134 @@
+"""MLX's quantization modes: affine, mxfp4, mxfp8 and nvfp4.
+
+Rows of ``weight`` are packed, lowest bits first, into 32-bit words; every group of a row has a
+scale and, in the affine mode, a bias. Group size and bits come from config.json, where single
+modules may have settings of their own.
+
+Source: MLX's documentation of ``mlx.core.quantize``; OCP Microscaling Formats 1.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.checkpoint.packing import (
+    Claim,
+    Context,
+    Index,
+    Layout,
+    Piece,
+    positions,
+    require_shape,
+)
+from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
+from mlx_probe.dtypes import SCALE_DTYPE, decode
+from mlx_probe.errors import PackingError
+from mlx_probe.records import TensorInfo
+
+__all__ = ["claim", "layout"]
+
+# Group size and bits where config.json names only the mode.
+DEFAULTS = {"affine": (64, 4), "mxfp4": (32, 4), "mxfp8": (32, 8), "nvfp4": (16, 4)}
+# What the bytes of their scales are.
+FLOAT_MODES = {"mxfp4": SCALE_DTYPE, "mxfp8": SCALE_DTYPE, "nvfp4": "F8_E4M3"}
+
+
+def claim(tensor: TensorInfo, context: Context) -> Claim | None:
+    """``weight`` in 32-bit words beside ``scales``, with ``biases`` in the affine mode."""
+    base = tensor.name.removesuffix("weight")
+    if tensor.dtype != "U32" or base == tensor.name:
+        return None
+    scales = context.find(f"{base}scales")
+    others = context.find(f"{base}biases", f"{base}global_scale")
+    return Claim(tensor.name, (tensor, *scales, *others)) if scales else None
+
+
+def layout(claim: Claim, context: Context) -> Layout:
+    """Rows of 32-bit words; see `Packing.layout`."""
+    weight, scales, *others = claim.pieces
+    mode, group, bits = _settings(claim, context.settings)
+    if len(weight.shape) < 2:
+        raise PackingError(f"{weight.name}: packed weights have rows, this is 1-D")
+    *stack, rows, words = weight.shape
+    if words * 32 % (bits * group):
+        raise PackingError(
+            f"{weight.name}: rows of {words} words are not whole groups of {group} at {bits} bits"
+        )
+    cols = words * 32 // bits
+    require_shape(weight, weight.shape)
+    require_shape(scales, (*stack, rows, cols // group))
+    for piece in others:
+        if piece.name.endswith("biases"):
+            require_shape(piece, scales.shape)
+        else:
+            require_shape(piece, tuple(stack), (*stack, 1))
+    affine = any(piece.name.endswith("biases") for piece in others)
+    if affine != (mode == "affine"):
+        raise PackingError(
+            f"{weight.name}: mode {mode} and {'biases' if affine else 'no biases'} beside it"
+        )
+    unpack = _affine if affine else partial(_float, scale_dtype=FLOAT_MODES[mode])
+    return Layout(
+        (*stack, rows, cols),
+        f"{mode}, {bits} bit, group {group}",
+        partial(unpack, group=group, bits=bits),
+    )
+
+
+def _settings(claim: Claim, settings: Mapping[str, Any]) -> tuple[str, int, int]:
+    """Mode, group size and bits: the module's own, else the model's."""
+    own = settings.get(claim.name.removesuffix(".weight"))
+    chosen = {**settings, **own} if isinstance(own, dict) else settings
+    if "group_size" not in chosen and "mode" not in chosen:
+        # 4 bits in groups of 64 and 8 bits in groups of 32 look the same.
+        raise PackingError(
+            f"{claim.name}: packed by MLX, but config.json with the group size and bits is missing"
+        )
+    mode = chosen.get("mode", "affine")
+    if mode not in DEFAULTS:
+        raise PackingError(f"{claim.name}: quantization mode {mode!r} is not known")
+    group, bits = (
+        chosen.get(key, value)
+        for key, value in zip(("group_size", "bits"), DEFAULTS[mode], strict=True)
+    )
+    widths = range(1, 9) if mode == "affine" else (DEFAULTS[mode][1],)
+    if type(group) is not int or group < 1 or type(bits) is not int or bits not in widths:
+        raise PackingError(f"{claim.name}: {bits!r} bits in groups of {group!r} in mode {mode}")
+    return mode, group, bits
+
+
+def _codes(pieces: Sequence[Piece], rows: Index, cols: slice, bits: int) -> NDArray[np.uint8]:
+    words = slice(cols.start * bits // 32, -(-cols.stop * bits // 32))
+    return unpack_bits(pieces[0].words[rows, words], bits)
+
+
+def _affine(
+    pieces: Sequence[Piece], rows: Index, cols: slice, group: int, bits: int
+) -> NDArray[np.float32]:
+    _, scales, biases = pieces
+    values = _codes(pieces, rows, cols, bits).astype(np.float32)
+    groups = positions(cols) // group
+    values *= scales.values(rows)[:, groups]
+    values += biases.values(rows)[:, groups]
+    return values
+
+
+def _float(
+    pieces: Sequence[Piece], rows: Index, cols: slice, group: int, bits: int, scale_dtype: str
+) -> NDArray[np.float32]:
+    _, scales, *tensor_scale = pieces
+    codes = _codes(pieces, rows, cols, bits)
+    values = np.take(E2M1, codes) if bits == 4 else decode(codes, "F8_E4M3")
+    factors = decode(scales.words[rows], scale_dtype)
+    if tensor_scale:
+        # One more scale, which maps the whole tensor's largest magnitude to the largest number
+        # that E2M1 and E4M3 can make together.
+        factors = factors * (tensor_scale[0].values().reshape(()) / np.float32(448 * 6))
+    with np.errstate(over="ignore", invalid="ignore"):
+        values *= factors[:, positions(cols) // group]
+    return values
