@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from mlx_probe.checkpoint import gguf, safetensors
+from mlx_probe.checkpoint import gguf, npz, safetensors, torch
 from mlx_probe.checkpoint.header import Header, damaged, unreadable
 from mlx_probe.errors import CheckpointError
 from mlx_probe.records import open_file
@@ -32,7 +32,14 @@ class Format(Protocol):
         """
 
 
-FORMATS: dict[str, Format] = {".safetensors": safetensors, ".gguf": gguf}
+FORMATS: dict[str, Format] = {
+    ".safetensors": safetensors,
+    ".gguf": gguf,
+    ".bin": torch,
+    ".pt": torch,
+    ".pth": torch,
+    ".npz": npz,
+}
 
 
 def read_header(path: Path, opener: Callable[[Path], BinaryIO] = open_file) -> Header:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles, ModelRef
-from mlx_probe.source.selection import WEIGHT_SUFFIXES, Selection, select_files
+from mlx_probe.source.selection import WEIGHT_SUFFIXES, Selection, config_name, select_files
 
 __all__ = ["fetch"]
 
@@ -25,7 +25,7 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
             selection = select_files(_list_folder(path), str(path), ref.file)
             return selection.resolve(path, path.name, "local", path)
         if path.is_file() and path.suffix.lower() in WEIGHT_SUFFIXES:
-            config = "config.json" if (path.parent / "config.json").is_file() else None
+            config = config_name(path.name, _list_folder(path.parent))
             selection = Selection((path.name,), None, config)
             return selection.resolve(path.parent, path.stem, "local", path)
     except OSError as error:

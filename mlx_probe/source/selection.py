@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -14,11 +14,44 @@ from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles
 from mlx_probe.sharding import read_weight_map
 
-__all__ = ["WEIGHT_SUFFIXES", "Selection", "find_weights", "select_files"]
+__all__ = ["WEIGHT_SUFFIXES", "Selection", "config_name", "find_weights", "select_files"]
 
-# In order of preference: where a model comes as both, safetensors is the original.
-WEIGHT_SUFFIXES = (".safetensors", ".gguf")
-INDEX_SUFFIX = ".safetensors.index.json"
+# In order of preference: where a model comes in several, safetensors is what others follow.
+WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npz")
+_INDEX_END = ".index.json"
+_INDEX_SUFFIXES = tuple(suffix + _INDEX_END for suffix in (".safetensors", ".bin"))
+# What the libraries call a model, where several files could be it.
+_STANDARD = {".safetensors": "model", ".bin": "pytorch_model", ".npz": "weights"}
+# Files with such suffixes that trainers, tokenizers and other engines leave beside weights.
+NOT_WEIGHTS = (
+    "training_args.bin",
+    "optimizer*.bin",
+    "optimizer*.pt",
+    "optimizer*.npz",
+    "optimizer*.safetensors",
+    "*optim_states.pt",
+    "scheduler*.bin",
+    "scheduler*.pt",
+    "scaler.pt",
+    "sampler*.bin",
+    "rng_state*.pth",
+    "rng_state*.pt",
+    "tokenizer*.bin",
+    "tokenizer*.pt",
+    "vocab*.bin",
+    "vocab*.pt",
+    "openvino_*.bin",
+    "ggml-*.bin",
+)
+# A fine-tuned difference to a model: of PEFT, and of mlx-lm.
+_ADAPTERS = (
+    "adapter_model.safetensors",
+    "adapters.safetensors",
+    "adapter_model.bin",
+    "adapters.npz",
+)
+# What mlx-lm saves on the way to adapters.safetensors.
+_UNFINISHED = re.compile(r"\d+_adapters\.(safetensors|npz)")
 # A part of a model in several files: model-00002-of-00005.safetensors, weights.02.safetensors.
 _PART = re.compile(
     r"(?P<stem>.*?[-._])(?P<number>\d{1,9})(?:-of-(?P<total>\d{1,9}))?(?P<end>\.\w+)"
@@ -32,7 +65,7 @@ class Selection:
     Attributes:
         weights: Weight files; empty where the index has to tell.
         index: Sharding index.
-        config: config.json beside the weights.
+        config: config.json beside the weights, or an adapter's adapter_config.json.
     """
 
     weights: tuple[str, ...]
@@ -74,20 +107,41 @@ class Selection:
 
 
 def find_weights(names: Iterable[str], file: str | None = None) -> list[str]:
-    """The weight files and indices among the names; with ``file``, those it picks."""
-    found = [name for name in names if name.endswith((*WEIGHT_SUFFIXES, INDEX_SUFFIX))]
-    if file is None:
-        return found
+    """The weight files and indices among the names; with ``file``, those it picks.
+
+    `NOT_WEIGHTS` are left out, unless picked by name.
+    """
+    found = [name for name in names if name.endswith((*WEIGHT_SUFFIXES, *_INDEX_SUFFIXES))]
     # First as a name, or m[1].gguf would also be a glob that means m1.gguf.
     named = [name for name in found if file in (name, PurePosixPath(name).name)]
-    return named or [name for name in found if fnmatchcase(name, file)]
+    if named:
+        return named
+    found = [name for name in found if not _is_among(name, NOT_WEIGHTS)]
+    return found if file is None else [name for name in found if fnmatchcase(name, file)]
+
+
+def config_name(weights: str, names: Container[str]) -> str | None:
+    """The configuration that describes a weight file.
+
+    Args:
+        weights: Name of the file, a relative POSIX path.
+        names: Names of all files there are.
+
+    Returns:
+        The config.json beside it, for an adapter its adapter_config.json; None if there is
+        none. An adapter's folder may hold the config.json of its base model as well.
+    """
+    config = "adapter_config.json" if _is_adapter(weights) else "config.json"
+    name = str(PurePosixPath(weights).parent / config)
+    return name if name in names else None
 
 
 def select_files(listing: Mapping[str, int], where: str, file: str | None = None) -> Selection:
-    """Choose the files of one model: its weights, index and config.json, nothing else.
+    """Choose the files of one model: its weights, index and configuration, nothing else.
 
     Only the shallowest folder that has weights counts: what lies deeper are other editions
-    (onnx/, original/) of the same model.
+    (onnx/, original/) of the same model. Of several formats the first of `WEIGHT_SUFFIXES`
+    is chosen; an adapter only where there is no model.
 
     Args:
         listing: Size in bytes of every file by its name, a relative POSIX path.
@@ -110,21 +164,37 @@ def select_files(listing: Mapping[str, int], where: str, file: str | None = None
     if len(folders) > 1:
         raise _choose(names, listing, where)
     folder = folders.pop()
-    config = str(folder / "config.json") if str(folder / "config.json") in listing else None
+    models = [name for name in names if not _is_adapter(name)]
+    adapters = [str(folder / name) for name in _ADAPTERS if str(folder / name) in names]
+    # Without either, the names are unfinished adapters.
+    names = models or adapters[:1] or names
+    config = config_name(names[0], listing)
 
-    standard = str(folder / f"model{INDEX_SUFFIX}")
-    indices = [name for name in names if name.endswith(INDEX_SUFFIX)]
-    if standard in indices or len(indices) == 1:
-        return Selection((), standard if standard in indices else indices[0], config)
-
-    standard = str(folder / "model.safetensors")
-    weights = [standard] if standard in names else []
-    for suffix in WEIGHT_SUFFIXES:
-        weights = weights or [name for name in names if name.endswith(suffix)]
+    suffix = next(end for end in WEIGHT_SUFFIXES if any(_is_of(name, end) for name in names))
+    standard = str(folder / f"{_STANDARD.get(suffix, 'model')}{suffix}")
+    indices = [name for name in names if name.endswith(suffix + _INDEX_END)]
+    if standard + _INDEX_END in indices or len(indices) == 1:
+        index = standard + _INDEX_END
+        return Selection((), index if index in indices else indices[0], config)
+    weights = [name for name in names if name.endswith(suffix)]
+    weights = [standard] if standard in weights else weights
     # A part that the user picked by name is all that is wanted.
     if not (_is_whole(weights) or (file is not None and len(weights) == 1)):
         raise _choose(weights or indices, listing, where)
     return Selection(tuple(weights), None, config)
+
+
+def _is_among(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(PurePosixPath(name).name, pattern) for pattern in patterns)
+
+
+def _is_of(name: str, suffix: str) -> bool:
+    return name.endswith((suffix, suffix + _INDEX_END))
+
+
+def _is_adapter(name: str) -> bool:
+    plain = PurePosixPath(name).name
+    return plain in _ADAPTERS or _UNFINISHED.fullmatch(plain) is not None
 
 
 def _is_whole(weights: Sequence[str]) -> bool:

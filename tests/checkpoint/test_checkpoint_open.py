@@ -30,7 +30,7 @@ def sharded(tmp_path):
 
 def test_all_names_are_there():
     assert all(hasattr(package, name) for name in package.__all__)
-    assert list(FORMATS) == [".safetensors", ".gguf"]
+    assert list(FORMATS) == [".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npz"]
 
 
 def test_shards_are_one_checkpoint_in_reading_order(sharded):
@@ -111,11 +111,11 @@ def test_metadata_of_equal_keys_is_the_first_files(tmp_path):
 
 
 def test_an_unknown_suffix_names_the_known_ones(tmp_path):
-    path = tmp_path / "model.bin"
+    path = tmp_path / "model.onnx"
     path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"model\.bin") as error:
+    with pytest.raises(CheckpointError, match=r"model\.onnx") as error:
         open_checkpoint(model_files(path))
-    assert error.value.remedy == "Choose a file that ends in .safetensors or .gguf"
+    assert error.value.remedy == f"Choose a file that ends in {' or '.join(FORMATS)}"
 
 
 def test_a_folder_in_place_of_a_file(tmp_path):

@@ -66,7 +66,7 @@ def test_what_was_fetched_opens(hub, tmp_path):
     hub.repos["owner/real"] = {"main": files}
     with open_checkpoint(resolve("owner/real")) as checkpoint:
         for weight in checkpoint.weights():
-            np.testing.assert_array_equal(whole(weight), arrays[weight.info.name])
+            np.testing.assert_array_equal(whole(weight), arrays[weight.name])
 
 
 @pytest.mark.parametrize("how", ["at", "option", "commit"])
@@ -182,7 +182,7 @@ def test_without_the_hub_another_file_is_not_there(hub, weights):
 )
 def test_refusals(hub, sharded, weights, text, fact, remedy):
     hub.repos["owner/gated"] = {"main": {"model.safetensors": weights}}
-    hub.repos["owner/other"] = {"main": {"pytorch_model.bin": weights}}
+    hub.repos["owner/other"] = {"main": {"model.onnx": weights}}
     hub.repos["owner/quants"] = {"main": {"Q4.gguf": weights, "Q8.gguf": weights}}
     hole = b'{"weight_map": {"a": "gone.safetensors"}}'
     hub.repos["owner/hole"] = {"main": {"model.safetensors.index.json": hole}}

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.errors import CheckpointError, SourceError
-from mlx_probe.source.selection import Selection, select_files
+from mlx_probe.source.selection import Selection, config_name, select_files
 
 INDEX = "model.safetensors.index.json"
+BIN_INDEX = "pytorch_model.bin.index.json"
 PARTS = ("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors")
 
 
@@ -38,6 +39,51 @@ PARTS = ("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors")
         # The top level has weights: what lies deeper are other editions.
         (["model.safetensors", "onnx/m.gguf"], (("model.safetensors",), None, None)),
         (["m.gguf", f"original/{INDEX}"], (("m.gguf",), None, None)),
+        # PyTorch's and NPZ files, where there is nothing better.
+        (["pytorch_model.bin", "model.safetensors"], (("model.safetensors",), None, None)),
+        (
+            [BIN_INDEX, "pytorch_model-1.bin", "model.safetensors"],
+            (("model.safetensors",), None, None),
+        ),
+        ([BIN_INDEX, INDEX, *PARTS, "pytorch_model-1.bin"], ((), INDEX, None)),
+        ([BIN_INDEX, "pytorch_model-1.bin", "config.json"], ((), BIN_INDEX, "config.json")),
+        (["pytorch_model.bin", "m.bin", "m.pt"], (("pytorch_model.bin",), None, None)),
+        (["pytorch_model.bin", "m.gguf"], (("m.gguf",), None, None)),
+        (["consolidated.00.pth", "params.json"], (("consolidated.00.pth",), None, None)),
+        (["base.pt", "base.pth", "base.npz"], (("base.pt",), None, None)),
+        (["weights.npz", "other.npz"], (("weights.npz",), None, None)),
+        (
+            ["weights.00.npz", "weights.01.npz", "config.json"],
+            (("weights.00.npz", "weights.01.npz"), None, "config.json"),
+        ),
+        (
+            ["training_args.bin", "optimizer.pt", "rng_state_0.pth", "x.pt", "out/m.bin"],
+            (("x.pt",), None, None),
+        ),
+        (["optimizer.bin", "scheduler.pt", "out/m.bin"], (("out/m.bin",), None, None)),
+        # Adapters, with the configuration that is theirs.
+        (
+            [
+                "adapter_model.safetensors",
+                "adapter_config.json",
+                "config.json",
+                "training_args.bin",
+            ],
+            (("adapter_model.safetensors",), None, "adapter_config.json"),
+        ),
+        (
+            ["adapters.safetensors", "0000100_adapters.safetensors", "adapter_config.json"],
+            (("adapters.safetensors",), None, "adapter_config.json"),
+        ),
+        (["0000100_adapters.safetensors"], (("0000100_adapters.safetensors",), None, None)),
+        (
+            ["adapter_model.bin", "adapter_model.safetensors"],
+            (("adapter_model.safetensors",), None, None),
+        ),
+        (
+            ["adapter_model.safetensors", "adapter_config.json", "m.bin", "config.json"],
+            (("m.bin",), None, "config.json"),
+        ),
         (
             ["pkg/data/m.gguf", "pkg/data/config.json", "pkg/data/old/m.gguf", "config.json"],
             (("pkg/data/m.gguf",), None, "pkg/data/config.json"),
@@ -62,6 +108,9 @@ def test_rule(names, expected):
         [*PARTS, "n-00001-of-00002.safetensors"],
         ["unet/x.safetensors", "vae/x.safetensors"],
         ["a.safetensors.index.json", "b.safetensors.index.json"],
+        ["0000100_adapters.safetensors", "0000200_adapters.safetensors"],
+        ["a.pt", "b.pt"],
+        ["x/adapters.safetensors", "y/adapters.safetensors"],
     ],
 )
 def test_asks_when_it_is_not_clear(names):
@@ -86,10 +135,14 @@ def test_lists_no_more_than_a_dozen():
         ("d[1].gguf", ("d[1].gguf",)),
         ("p-*.gguf", ("p-1.gguf", "p-2.gguf")),
         (PARTS[1], (PARTS[1],)),
+        ("optimizer.pt", ("optimizer.pt",)),
+        ("adapters.safetensors", ("adapters.safetensors",)),
+        ("0000100_adapters.safetensors", ("0000100_adapters.safetensors",)),
     ],
 )
 def test_picked_file(file, weights):
     names = ["a.gguf", "b.gguf", "sub/c.gguf", "d[1].gguf", "p-1.gguf", "p-2.gguf", INDEX, *PARTS]
+    names += ["optimizer.pt", "adapters.safetensors", "0000100_adapters.safetensors"]
     listing = dict.fromkeys([*names, "config.json"], 1)
     if weights is None:
         with pytest.raises(SourceError, match=r"a\.gguf .*, b\.gguf"):
@@ -98,10 +151,33 @@ def test_picked_file(file, weights):
         assert select_files(listing, "M", file).weights == weights
 
 
-@pytest.mark.parametrize(("names", "file"), [([], None), (["x.bin"], None), (["x.gguf"], "y.gguf")])
+@pytest.mark.parametrize(
+    ("names", "file"),
+    [
+        ([], None),
+        (["x.onnx", "bin", "model.bin.md"], None),
+        (["training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state_1.pth"], None),
+        (["tokenizer.bin", "a/scaler.pt", "openvino_model.bin"], None),
+        (["optimizer.pt", "m.pt"], "opt*"),
+        (["x.gguf"], "y.gguf"),
+    ],
+)
 def test_no_weights(names, file):
     with pytest.raises(SourceError, match="M has no weights"):
         select_files(dict.fromkeys(names, 1), "M", file)
+
+
+@pytest.mark.parametrize(
+    ("weights", "config"),
+    [
+        ("m.bin", "config.json"),
+        ("adapters.safetensors", "adapter_config.json"),
+        ("0000100_adapters.safetensors", "adapter_config.json"),
+        ("sub/m.bin", None),
+    ],
+)
+def test_configuration_of_a_file(weights, config):
+    assert config_name(weights, {"config.json", "adapter_config.json"}) == config
 
 
 def test_a_name_goes_before_a_glob():
@@ -114,7 +190,7 @@ def test_a_name_goes_before_a_glob():
 @settings(deadline=None)
 @given(
     st.lists(
-        st.from_regex(r"([ab]/)?m[-.]?[0-2]?(\.fp16)?\.(safetensors|gguf|bin)", fullmatch=True)
+        st.from_regex(r"([ab]/)?m[-.]?[0-2]?(\.fp16)?\.(safetensors|gguf|bin|npz)", fullmatch=True)
     )
 )
 def test_selects_from_the_listing_or_asks(names):
