@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from mlx_probe.backends import Backend
 from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
-from mlx_probe.checkpoint import Weight
-from mlx_probe.errors import SpectrumError
+from mlx_probe.checkpoint import PLAIN, Weight
+from mlx_probe.errors import PackingError, SpectrumError
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.monitor import Monitor
 from mlx_probe.plan import Plan, has_spectrum
@@ -27,7 +27,7 @@ __all__ = ["analyze_rows"]
 
 def analyze_rows(
     plan: Plan,
-    finished: Collection[int],
+    finished: Mapping[int, Row],
     monitor: Monitor,
     on_start: Callable[[Weight], None],
 ) -> Iterator[Row]:
@@ -35,12 +35,13 @@ def analyze_rows(
 
     Args:
         plan: What to measure, with what, and how much of it at once.
-        finished: Indices of rows that need no measuring.
+        finished: Rows that are there already, by index.
         monitor: Counts the bytes that are read.
         on_start: Called with every weight when its turn comes, from a worker's thread.
 
     Yields:
-        One row for each weight that is not finished, as they are done.
+        One row for each weight that is not finished, as they are done; copies of other
+        weights come last.
 
     Raises:
         CheckpointError: A file changed or vanished while it was read.
@@ -50,15 +51,30 @@ def analyze_rows(
         weight = plan.weights[index]
         on_start(weight)
         began = time.perf_counter()
-        outcome = _measure(weight, plan.backend, plan.config, monitor)
+        try:
+            outcome = _measure(weight, plan.backend, plan.config, monitor)
+        except PackingError as error:
+            outcome = _Outcome("skipped", error.fact)
         seconds = time.perf_counter() - began
-        return Row(index, _values(plan, weight, outcome, seconds))
+        return Row(index, {**_identity(plan, weight), **_values(plan, weight, outcome, seconds)})
 
-    todo = [(i, size) for i, size in enumerate(plan.sizes) if i not in finished]
+    copies = {i: of for i, of in plan.aliases.items() if i not in finished}
+    originals = {of: finished[of] for of in copies.values() if of in finished}
+    todo = [
+        (i, size)
+        for i, size in enumerate(plan.sizes)
+        if i not in finished and i not in plan.aliases
+    ]
     # One BLAS thread to a worker: matrices side by side beat threads within one, and sums
     # come out the same whatever the number of workers.
     with threadpool_limits(1, user_api="blas"):
-        yield from run_within_budget(work, todo, plan.config.workers, plan.budget)
+        for row in run_within_budget(work, todo, plan.config.workers, plan.budget):
+            if row.index in copies.values():
+                originals[row.index] = row
+            yield row
+    for index, of in copies.items():
+        on_start(plan.weights[index])
+        yield Row(index, _copied(plan, index, originals[of]))
 
 
 @dataclass(frozen=True)
@@ -84,7 +100,7 @@ def _measure(weight: Weight, backend: Backend, config: AnalyzeConfig, monitor: M
     gram = backend.gram_pass(rows, cols, dtype) if matrix else None
     rounding = None
     if matrix and config.metrics == "full":
-        packed = dtype != weight.dtype
+        packed = weight.parameter.packing != PLAIN
         bits = () if packed or cols % GROUP_SIZE else QUANTIZED_BITS
         rounding = backend.quantization_pass(rows, cols, dtype, bits)
 
@@ -119,12 +135,11 @@ def _measure(weight: Weight, backend: Backend, config: AnalyzeConfig, monitor: M
     return _Outcome(status, reason, measurement, read_seconds)
 
 
-def _values(plan: Plan, weight: Weight, outcome: _Outcome, seconds: float) -> dict[str, Any]:
-    """The columns of one row."""
-    files, read = plan.checkpoint.files, outcome.read_seconds
-    metrics = (
-        compute_metrics(outcome.measurement, plan.config.metrics) if outcome.measurement else {}
-    )
+def _identity(plan: Plan, weight: Weight) -> dict[str, Any]:
+    """The columns that the headers tell."""
+    files, parameter = plan.checkpoint.files, weight.parameter
+    plain = parameter.packing == PLAIN
+    pieces = [piece.name for piece in (*parameter.pieces, *parameter.extra)]
     return {
         "model_path": str(files.path),
         "model_id": files.model_id,
@@ -136,7 +151,6 @@ def _values(plan: Plan, weight: Weight, outcome: _Outcome, seconds: float) -> di
         "rows": weight.rows,
         "cols": weight.cols,
         "dtype": weight.dtype,
-        "created_at": datetime.now(timezone.utc),
         "device": plan.backend.device,
         "backend": plan.backend.name,
         "framework": plan.checkpoint.framework,
@@ -145,10 +159,39 @@ def _values(plan: Plan, weight: Weight, outcome: _Outcome, seconds: float) -> di
         "expert_index": weight.expert_index,
         "numel": weight.numel,
         "nbytes": weight.nbytes,
+        "part": weight.part.name if weight.part else None,
+        "packing": parameter.packing,
+        "packing_detail": parameter.detail or None,
+        "bits_per_weight": 8 * weight.nbytes / weight.numel if weight.numel else None,
+        "pieces": None if plain else pieces,
+    }
+
+
+def _values(plan: Plan, weight: Weight, outcome: _Outcome, seconds: float) -> dict[str, Any]:
+    """The columns that measuring tells."""
+    read = outcome.read_seconds
+    metrics = (
+        compute_metrics(outcome.measurement, plan.config.metrics) if outcome.measurement else {}
+    )
+    return {
+        "created_at": datetime.now(timezone.utc),
         "read_seconds": read,
         "compute_seconds": max(seconds - read, 0.0),
         "read_gbps": weight.nbytes / read / 1e9 if read > 0 else None,
         "status": outcome.status,
         "status_reason": outcome.reason,
         **metrics,
+    }
+
+
+def _copied(plan: Plan, index: int, original: Row) -> dict[str, Any]:
+    """A copy's columns: its own name and place, the original's numbers."""
+    return {
+        **original.values,
+        **_identity(plan, plan.weights[index]),
+        "created_at": datetime.now(timezone.utc),
+        "read_seconds": 0.0,
+        "compute_seconds": 0.0,
+        "read_gbps": None,
+        "alias_of": plan.weights[original.index].label,
     }

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -17,7 +17,7 @@ from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.backends import BACKENDS, Backend, choose_backend
-from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
+from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.errors import ConfigError
 from mlx_probe.metrics import metrics_of_level
@@ -46,6 +46,7 @@ class Plan:
         backend_reason: Why that backend, in one sentence.
         config: The configuration with every automatic choice made.
         columns: Columns of the result table.
+        aliases: Position of each weight that is a copy to that of the one it copies.
         sizes: Bytes of memory that each weight takes while it is measured.
         budget: Bytes that all weights in flight may take together.
     """
@@ -56,13 +57,19 @@ class Plan:
     backend_reason: str
     config: AnalyzeConfig
     columns: tuple[Column, ...]
+    aliases: Mapping[int, int]
     sizes: tuple[int, ...]
     budget: int
 
     @property
     def nbytes(self) -> int:
-        """Bytes of weights to read."""
-        return sum(weight.nbytes for weight in self.weights)
+        """Bytes of the weights as stored; parts of fused ones do not count again."""
+        return sum(weight.nbytes for weight in self.weights if weight.part is None)
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes to read: parts are read with their whole and once more, copies not at all."""
+        return sum(w.nbytes for i, w in enumerate(self.weights) if i not in self.aliases)
 
     @property
     def fingerprint(self) -> str:
@@ -80,6 +87,8 @@ class Plan:
             "backend": self.backend.name,
             "device": self.backend.device,
             "model": [str(files.path), files.model_id, files.revision],
+            # Decides how packed and fused weights are understood.
+            "model_config": dict(self.checkpoint.config),
             "files": [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -107,7 +116,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
     largest = max(range(len(weights)), key=lambda i: sizes[i])
     if taken + sizes[largest] > limit:
         raise ConfigError(
-            f"a memory limit of {decimal(limit)} cannot hold {weights[largest].name!r}: it takes "
+            f"a memory limit of {decimal(limit)} cannot hold {weights[largest].label!r}: it takes "
             f"{decimal(sizes[largest])} beside the {decimal(taken)} of the process itself",
             f"Set --memory-limit to at least {decimal(round(1.05 * (taken + sizes[largest])))}, "
             "or leave the tensor out with --exclude",
@@ -123,6 +132,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
             workers=config.workers or backend.default_workers,
             memory_limit=limit,
         ),
+        aliases=find_aliases(weights),
         columns=table_columns([metric.column for metric in metrics_of_level(config.metrics)]),
         sizes=sizes,
         budget=limit - taken,
@@ -213,7 +223,9 @@ def _calibrated_seconds(plan: Plan) -> float:
     matrix = gram.finish().matrix
     per_cube = seconds(lambda: backend.eigvalsh(matrix)) / side**3
     total = 0.0
-    for weight in plan.weights:
+    for index, weight in enumerate(plan.weights):
+        if index in plan.aliases:
+            continue
         total += weight.numel * per_element
         if has_spectrum(weight):
             rows, cols = weight.rows or 0, weight.cols or 0
@@ -227,6 +239,4 @@ def _working_set(weight: Weight, backend: Backend) -> int:
     rows, cols = weight.rows or 1, weight.cols or max(weight.numel, 1)
     short, long = sorted((max(rows, 1), max(cols, 1)))
     slab = short * min(long, chunk_extent(short))
-    # Slabs across a wide matrix touch pages of every row until the last one is done.
-    mapped = weight.nbytes if rows < cols else 0
-    return mapped + backend.working_set(slab, short if has_spectrum(weight) else 0)
+    return weight.resident_bytes + backend.working_set(slab, short if has_spectrum(weight) else 0)

@@ -137,8 +137,7 @@ class Role:
 
     Attributes:
         block_type: Its job ("q_proj", "norm", "embedding", "other" if unknown).
-        component: Its place ("embedding", "attention", "mlp", "moe", "norm", "output",
-            "other").
+        component: Its place, one of `naming.COMPONENTS` ("attention", "mlp", "moe" ...).
         layer_index: Block number, counted from 0.
         expert_index: Expert number inside the block, where the name has one.
     """

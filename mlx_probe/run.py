@@ -218,11 +218,11 @@ def _measure(plan: Plan, journal: Journal, monitor: Monitor, progress: Progress)
         _log.info("resuming: %d of %d rows are there", len(rows), len(plan.weights))
     progress.begin(plan, sorted(rows))
     try:
-        for row in analyze_rows(plan, rows.keys(), monitor, progress.start):
+        for row in analyze_rows(plan, dict(rows), monitor, progress.start):
             journal.append(row)
             rows[row.index] = row
             weight = plan.weights[row.index]
-            _log.info("%s: %s", weight.name, row.values["status_reason"] or row.values["status"])
+            _log.info("%s: %s", weight.label, row.values["status_reason"] or row.values["status"])
             progress.finish(weight, monitor.usage())
     except KeyboardInterrupt:
         _log.warning("interrupted after %d of %d rows", len(rows), len(plan.weights))
@@ -296,7 +296,7 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
 
 def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> dict[str, Any]:
     """The part of the metadata that tells what was run, with what, and what it took."""
-    files = plan.checkpoint.files
+    files, adapter = plan.checkpoint.files, plan.checkpoint.adapter
     return {
         "model": {
             "id": files.model_id,
@@ -306,6 +306,8 @@ def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> di
             "index": None if files.index is None else str(files.index),
             "config": None if files.config is None else str(files.config),
             "framework": plan.checkpoint.framework,
+            "architecture": plan.checkpoint.architecture.describe(),
+            "adapter": adapter.describe() if adapter else None,
         },
         "code_version": __version__,
         "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),

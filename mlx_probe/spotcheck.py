@@ -56,9 +56,7 @@ def spot_check(
 
 
 def _check(weight: Weight, row: Mapping[str, Any], config: AnalyzeConfig) -> Check:
-    name = f"spot check of {weight.name}"
-    if weight.expert_index is not None:
-        name += f" (expert {weight.expert_index})"
+    name = f"spot check of {weight.label}"
     try:
         expected, scales = _recompute(weight, config)
     except ProbeError as error:

@@ -1,5 +1,7 @@
 """Named, lazily mapped tensors and the logical weights that they hold."""
 
+from mlx_probe.checkpoint.adapter import Adapter
+from mlx_probe.checkpoint.aliases import find_aliases
 from mlx_probe.checkpoint.architecture import Architecture
 from mlx_probe.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from mlx_probe.checkpoint.formats import FORMATS, Format
@@ -13,6 +15,7 @@ __all__ = [
     "FORMATS",
     "PACKINGS",
     "PLAIN",
+    "Adapter",
     "Architecture",
     "Checkpoint",
     "Format",
@@ -21,5 +24,6 @@ __all__ = [
     "Parameter",
     "Weight",
     "chunk_extent",
+    "find_aliases",
     "open_checkpoint",
 ]

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mlx_probe.checkpoint.adapter import Adapter, read_adapter
 from mlx_probe.checkpoint.architecture import Architecture, read_architecture
 from mlx_probe.checkpoint.formats import read_header
 from mlx_probe.checkpoint.header import Header, damaged, unreadable
@@ -40,6 +41,7 @@ class Checkpoint:
         metadata: The files' own metadata; of equal keys the first file's.
         config: The model's config.json; empty if it has none.
         architecture: What config or metadata tell of the network.
+        adapter: What it adds to which modules, if it is an adapter.
     """
 
     files: ModelFiles
@@ -49,6 +51,7 @@ class Checkpoint:
     metadata: Mapping[str, Any]
     config: Mapping[str, Any]
     architecture: Architecture
+    adapter: Adapter | None
     _mapped: Mapping[Path, MappedFile] = field(repr=False)
 
     def weights(self) -> tuple[Weight, ...]:
@@ -107,6 +110,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
         metadata=metadata,
         config=config,
         architecture=read_architecture(config, metadata),
+        adapter=read_adapter(tensors, config),
         _mapped={path: MappedFile(path, header.size) for path, header in headers.items()},
     )
 

@@ -71,6 +71,7 @@ _QKV_LAYOUT = {
     "bloom": _HEADS,
     "persimmon": _HEADS,
     "fuyu": _HEADS,
+    "deberta": _HEADS,
     "minimax": _HEADS,
     "internlm2": _GROUPS,
     "internlm_xcomposer2": _GROUPS,
@@ -99,7 +100,7 @@ def parts_of(
         Its parts; none for what is not fused, or cannot be taken apart with certainty: the
         parts' lines must add up exactly to the matrix.
     """
-    if role.component in ("vision", "audio"):
+    if role.component in ("vision", "audio", "projector"):
         # Towers have other heads than the language model.
         return ()
     if role.block_type == "qkv_proj":

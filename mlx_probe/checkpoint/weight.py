@@ -27,6 +27,9 @@ MAX_STACK = 1 << 16
 
 _CHUNK_ELEMENTS = 1 << 22
 
+# In the block types of parameters that are one matrix in spite of three axes.
+_SINGLE = ("conv", "embedding", "token")
+
 # Elements that are unpacked at a time: what decoding needs besides its result stays in the
 # cache. A multiple of 1024, where rows may be cut.
 _BLOCK_ELEMENTS = 1 << 17
@@ -204,10 +207,10 @@ def weights_of(
 ) -> tuple[Weight, ...]:
     """View a parameter as matrices and vectors.
 
-    A 2-D parameter is a matrix as stored, a 1-D one a vector. Convolutions and everything of
-    four and more dimensions are a matrix of (first axis, all others). Any other 3-D parameter
-    is a stack with one matrix for each index of the first axis; a mixture's 2-D biases are a
-    stack of vectors.
+    A 2-D parameter is a matrix as stored, a 1-D one a vector. Convolutions, tables of
+    embeddings and everything of four and more dimensions are a matrix of (first axis, all
+    others), without a leading axis of one. Any other 3-D parameter is a stack with one matrix
+    for each index of the first axis; a mixture's 2-D biases are a stack of vectors.
 
     Args:
         parameter: The parameter.
@@ -246,7 +249,8 @@ def weights_of(
 def _is_stack(parameter: Parameter, role: Role) -> bool:
     if len(parameter.shape) == 2:
         return role.component == "moe" and parameter.name.endswith("bias")
-    return len(parameter.shape) == 3 and "conv" not in role.block_type
+    single = any(word in role.block_type for word in _SINGLE)
+    return len(parameter.shape) == 3 and not single
 
 
 def _view(
@@ -257,13 +261,17 @@ def _view(
     stacked: bool = False,
 ) -> Weight:
     matrix = len(shape) >= 2 and not stacked
+    # A table of embeddings may be stored for a batch of one.
+    first = (
+        1 if matrix and len(shape) == 3 and shape[0] == 1 and "conv" not in role.block_type else 0
+    )
     return Weight(
         parameter,
         role,
         expert_index=role.expert_index,
         shape=shape,
-        rows=shape[0] if matrix else None,
-        cols=prod(shape[1:]) if matrix else None,
+        rows=shape[first] if matrix else None,
+        cols=prod(shape[first + 1 :]) if matrix else None,
         files=files,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -13,14 +14,25 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.checkpoint import PLAIN, Checkpoint, Parameter
 from mlx_probe.naming import classify
 from mlx_probe.plan import Plan, has_spectrum
 from mlx_probe.spotcheck import SPOT_CHECKS
 from mlx_probe.table.run_folder import RunPaths
 from mlx_probe.table.validation import Check
 
-__all__ = ["checkpoint_text", "checks_text", "plain", "plan_text", "printable", "summary_table"]
+__all__ = [
+    "checkpoint_text",
+    "checks_text",
+    "plain",
+    "plan_text",
+    "printable",
+    "skipped_text",
+    "summary_table",
+]
+
+# Kinds of reasons that are told in full.
+_REASONS = 5
 
 
 def plain(text: str) -> str:
@@ -54,7 +66,9 @@ def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     blocks: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        blocks.setdefault(row["block_type"], []).append(row)
+        # Parts of fused matrices apart: their elements are in the fused ones' line already.
+        part = " (part)" if row.get("part") else ""
+        blocks.setdefault(row["block_type"] + part, []).append(row)
     for block_type, members in blocks.items():
         ranks = [
             row["rank"] / min(row["rows"], row["cols"])
@@ -85,7 +99,7 @@ def plan_text(plan: Plan, paths: RunPaths, seconds: float) -> RenderableType:
     files, config = plan.checkpoint.files, plan.config
     matrices = sum(has_spectrum(weight) for weight in plan.weights)
     largest = max(range(len(plan.weights)), key=lambda i: plan.sizes[i])
-    skipped = [weight for weight in plan.weights if weight.problem]
+    skipped = [(w.label, w.problem, w.nbytes) for w in plan.weights if w.problem]
     steps = [
         f"map {len(files.weights)} file(s), {config.workers} weight(s) in flight",
         "stream each weight once: moments and Gram matrix from the same slabs",
@@ -104,50 +118,96 @@ def plan_text(plan: Plan, paths: RunPaths, seconds: float) -> RenderableType:
             "rows, columns, types, ranges, ranks; "
             f"{SPOT_CHECKS} weights recomputed in float64 (seed {config.seed})"
         ),
-        "to read": decimal(plan.nbytes),
-        "largest working set": f"{decimal(plan.sizes[largest])} for {plan.weights[largest].name}",
+        "to read": decimal(plan.read_bytes),
+        "copies": f"{len(plan.aliases)} weights with the bytes of another" if plan.aliases else "",
+        "largest working set": f"{decimal(plan.sizes[largest])} for {plan.weights[largest].label}",
         "memory limit": decimal(config.memory_limit),
         "estimated time": f"{seconds:.1f} s of computing on this machine, reading not counted",
     }
-    if skipped:
-        lines["skipped"] = f"{len(skipped)} weights, {decimal(sum(w.nbytes for w in skipped))}"
-    return _grid(lines)
+    lines |= _skipped_lines(skipped, "weights")
+    return _grid({name: text for name, text in lines.items() if text})
 
 
 def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
-    """Every weight with its role, shape, type and size, and the totals; from headers only."""
+    """Every parameter with its role, shape, type and size, and the totals; from headers only."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("name", "role", "layer", "dtype", "shape", "size"):
         table.add_column(
             name, justify="right" if name in ("layer", "size") else "left", overflow="fold"
         )
-    for tensor in checkpoint.tensors:
-        role = classify(tensor.name)
+    files, parameters = checkpoint.files, checkpoint.parameters
+    for parameter in parameters:
+        role = classify(parameter.name)
         table.add_row(
-            printable(tensor.name),
+            printable(parameter.name),
             role.block_type,
             "" if role.layer_index is None else str(role.layer_index),
-            printable(tensor.dtype) + ("" if tensor.problem is None else " (skipped)"),
-            " x ".join(map(str, tensor.shape)) or "scalar",
-            decimal(tensor.nbytes),
+            printable(_stored_as(parameter)) + (" (skipped)" if parameter.problem else ""),
+            " x ".join(map(str, parameter.shape)) or "scalar",
+            decimal(parameter.nbytes),
         )
-    files, tensors = checkpoint.files, checkpoint.tensors
-    dtypes = Counter(tensor.dtype for tensor in tensors)
-    skipped = [tensor for tensor in tensors if tensor.problem]
+    numel, nbytes = (sum(getattr(p, name) for p in parameters) for name in ("numel", "nbytes"))
+    types = Counter(map(_stored_as, parameters))
     lines = {
         "model": f"{files.model_id} at {files.revision}",
         "path": str(files.path),
         "format": f"{checkpoint.framework}, {len(files.weights)} file(s)",
-        "tensors": f"{len(tensors)} ({', '.join(f'{n} {d}' for d, n in dtypes.most_common())})",
-        "parameters": f"{sum(tensor.numel for tensor in tensors):,}",
-        "size": decimal(sum(tensor.nbytes for tensor in tensors)),
+        "architecture": _pairs(checkpoint.architecture.describe()),
+        "tensors": f"{len(parameters)} ({', '.join(f'{n} {t}' for t, n in types.most_common())})",
+        "parameters": f"{numel:,}",
+        "size": decimal(nbytes) + (f", {8 * nbytes / numel:.2f} bits a weight" if numel else ""),
     }
-    if skipped:
-        lines["skipped"] = (
-            f"{len(skipped)} tensors, {decimal(sum(t.nbytes for t in skipped))}, "
-            f"the first: {skipped[0].name}: {skipped[0].problem}"
-        )
-    return Group(table, _grid(lines))
+    if checkpoint.adapter is not None:
+        adapter = checkpoint.adapter.describe()
+        adapter["targets"] = f"{len(adapter['targets'])} modules"
+        lines["adapter"] = _pairs(adapter)
+    skipped = [(p.name, p.problem, p.nbytes) for p in parameters if p.problem]
+    lines |= _skipped_lines(skipped, "tensors")
+    return Group(table, _grid({name: text for name, text in lines.items() if text}))
+
+
+def _skipped_lines(skipped: Sequence[tuple[str, str, int]], what: str) -> dict[str, str]:
+    """How much was not understood and why, given name, reason and bytes of each."""
+    if not skipped:
+        return {}
+    # Reasons that differ in a name or a number are of one kind; the first stands for it.
+    kinds: dict[str, list[str]] = {}
+    for name, reason, _ in skipped:
+        kind = re.sub(r"\S*[\d.]\S*", "#", reason)
+        kinds.setdefault(kind, []).append(reason if name in reason else f"{name}: {reason}")
+    reasons = [f"{len(alike)}: {alike[0]}" for alike in kinds.values()]
+    if len(reasons) > _REASONS:
+        reasons[_REASONS:] = [f"and {len(reasons) - _REASONS} more reasons"]
+    total = f"{len(skipped)} {what}, {decimal(sum(nbytes for _, _, nbytes in skipped))}"
+    return {"skipped": "\n".join([total, *reasons])}
+
+
+def _stored_as(parameter: Parameter) -> str:
+    if parameter.packing == PLAIN:
+        return parameter.dtype
+    if parameter.dtype in parameter.detail:
+        return f"{parameter.packing} {parameter.dtype}"
+    return f"{parameter.packing} {parameter.detail}".strip()
+
+
+def _pairs(known: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in known.items() if value is not None
+    )
+
+
+def skipped_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """What an analysis could not understand, with the reasons; empty if there is nothing.
+
+    Args:
+        rows: Rows of a result table, column name to value.
+    """
+    skipped = [
+        (row["param_name"], row["status_reason"], row["nbytes"])
+        for row in rows
+        if row["status"] == "skipped"
+    ]
+    return _grid(_skipped_lines(skipped, "weights"))
 
 
 def checks_text(checks: Sequence[Check]) -> RenderableType:

@@ -213,4 +213,4 @@ def _from_json(value: Any, column_type: str) -> Any:
         return None
     if column_type == "timestamp":
         return datetime.fromisoformat(value.replace("Z", "+00:00"))
-    return tuple(value) if column_type == "list<int64>" else value
+    return tuple(value) if isinstance(value, list) else value

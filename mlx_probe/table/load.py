@@ -31,8 +31,8 @@ def load_run(path: Path | str) -> pd.DataFrame:
 
     Returns:
         One row for each tensor. Integers are Int64, booleans boolean and strings string, all
-        with NA; floats are float64 with NaN for null; ``shape`` holds tuples; ``created_at``
-        is datetime64[us, UTC]. ``attrs["meta"]`` holds the run metadata.
+        with NA; floats are float64 with NaN for null; lists (``shape``, ``pieces``) are tuples;
+        ``created_at`` is datetime64[us, UTC]. ``attrs["meta"]`` holds the run metadata.
 
     Raises:
         ResultError: There is no finished run, or its files are damaged.
@@ -48,7 +48,7 @@ def load_run(path: Path | str) -> pd.DataFrame:
     }
     frame: pd.DataFrame = table.to_pandas(types_mapper=pandas_types.get)
     for column in columns:
-        if column.type == "list<int64>":
+        if column.type.startswith("list"):
             items = table[column.name].to_pylist()
             tuples = [None if item is None else tuple(item) for item in items]
             frame[column.name] = pd.Series(tuples, dtype=object, index=frame.index)

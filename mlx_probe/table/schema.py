@@ -117,6 +117,46 @@ BASE_COLUMNS: tuple[Column, ...] = (
         required=True,
     ),
     Column("status_reason", "string", "run", "Why the status is not ok; null if it is."),
+    Column(
+        "part",
+        "string",
+        "identity",
+        "Part of a fused matrix (q_proj, gate_proj ...) that the row is about; the fused "
+        "matrix has a row too, so leave parts out of sums. Null for whole weights.",
+    ),
+    Column(
+        "packing",
+        "string",
+        "storage",
+        "How the elements are stored: plain, or the scheme that packs them.",
+        required=True,
+    ),
+    Column(
+        "packing_detail",
+        "string",
+        "storage",
+        "Bits, group sizes and the like of the packing; null if plain.",
+    ),
+    Column(
+        "bits_per_weight",
+        "float64",
+        "storage",
+        "Stored bits for each logical element, scales and all.",
+        unit="bits",
+        lower=0,
+    ),
+    Column(
+        "pieces",
+        "list<string>",
+        "storage",
+        "Stored tensors that make up a packed weight; null if plain.",
+    ),
+    Column(
+        "alias_of",
+        "string",
+        "identity",
+        "Earlier weight with the same bytes, tied or stored twice, whose numbers these are.",
+    ),
 )
 
 
@@ -167,6 +207,7 @@ def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
         "bool": pa.bool_(),
         "timestamp": pa.timestamp("us", tz="UTC"),
         "list<int64>": pa.list_(pa.int64()),
+        "list<string>": pa.list_(pa.string()),
     }
     return pa.schema(
         [

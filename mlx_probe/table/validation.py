@@ -144,9 +144,13 @@ def _missing(view: _View, columns: Sequence[Column]) -> Violations:
 
 
 def _duplicates(view: _View) -> Violations:
-    keys = list(zip(view.values("param_name"), view.values("expert_index"), strict=True))
+    # Tables from before fused matrices were taken apart have no parts.
+    parts = view.values("part") if "part" in view.names else [None] * len(view.values("status"))
+    keys = list(zip(view.values("param_name"), view.values("expert_index"), parts, strict=True))
     counts = Counter(keys)
-    return [("the same tensor and expert", np.array([counts[key] > 1 for key in keys], np.bool_))]
+    return [
+        ("the same tensor, expert and part", np.array([counts[key] > 1 for key in keys], np.bool_))
+    ]
 
 
 def _out_of_range(view: _View, columns: Sequence[Column]) -> Violations:
