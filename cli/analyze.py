@@ -11,7 +11,7 @@ from rich.console import Console
 from mlx_probe.backends import BACKENDS
 from mlx_probe.plan import estimate_seconds, make_plan
 from mlx_probe.records import METRIC_LEVELS, AnalyzeConfig
-from mlx_probe.report.terminal import plain, plan_text, summary_table
+from mlx_probe.report.terminal import plain, plan_text, skipped_text, summary_table
 from mlx_probe.run import analyze as run_analysis
 from mlx_probe.run import open_checkpoint
 from mlx_probe.table import WRITERS
@@ -153,12 +153,15 @@ def analyze(
     )
     table, _, meta = read_table(run.meta_path)
     title = f"{meta['model']['id']} at {meta['model']['revision']}"
-    console.print(summary_table(table.to_pylist(), title))
+    rows = table.to_pylist()
+    console.print(summary_table(rows, title))
     statuses = ", ".join(f"{n} {status}" for status, n in meta["rows_by_status"].items())
     console.print(
         f"{table.num_rows} rows ({statuses}) in {sum(meta['seconds'][s] for s in _STAGES):.1f} s, "
         f"{meta['peak_process_memory'] / 1e6:.0f} MB peak, {meta['backend_reason']}"
     )
+    if any(row["status"] == "skipped" for row in rows):
+        console.print(skipped_text(rows))
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
     if not run.passed:

@@ -48,15 +48,16 @@ class _Bar:
         )
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
+        total = sum(weight.nbytes for weight in plan.weights)
         done = sum(plan.weights[i].nbytes for i in finished)
         self._progress.console.print(printable(plan.backend_reason))
-        self._task = self._progress.add_task("", total=plan.nbytes, weight="", took="")
+        self._task = self._progress.add_task("", total=total, weight="", took="")
         # What an earlier run did must not pass for this one's speed.
         self._progress.update(self._task, completed=done)
         self._progress.start()
 
     def start(self, weight: Weight) -> None:
-        self._progress.update(self._task, weight=printable(weight.name))
+        self._progress.update(self._task, weight=printable(weight.label))
 
     def finish(self, weight: Weight, usage: Usage) -> None:
         self._progress.update(self._task, advance=weight.nbytes, took=_took(usage))
@@ -70,7 +71,8 @@ class _Lines:
         self._console = console
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
-        self._total, self._done = plan.nbytes, sum(plan.weights[i].nbytes for i in finished)
+        self._total = sum(weight.nbytes for weight in plan.weights)
+        self._done = sum(plan.weights[i].nbytes for i in finished)
         self._resumed = self._done
         self._began = self._last = time.monotonic()
         again = f", {len(finished)} rows are there already" if finished else ""
@@ -88,7 +90,7 @@ class _Lines:
         rate = (self._done - self._resumed) / (now - self._began)
         left = (self._total - self._done) / rate if rate else 0.0
         share = self._done / self._total if self._total else 1.0
-        self._say(f"{share:4.0%}, {_took(usage)}, {left:.0f} s left, {printable(weight.name)}")
+        self._say(f"{share:4.0%}, {_took(usage)}, {left:.0f} s left, {printable(weight.label)}")
 
     def end(self) -> None:
         """The summary follows."""

@@ -6,9 +6,8 @@ from hypothesis.extra.numpy import arrays
 from matrices import FLOATS, e4m3_table, moments_of, store
 
 from mlx_probe.backends.numpy import NumpyBackend
-from mlx_probe.dtypes import decode
 from mlx_probe.backends.powersums import PowerSums
-from mlx_probe.dtypes import DTYPES
+from mlx_probe.dtypes import DTYPES, decode
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.metrics.moments import MOMENTS
 from mlx_probe.records import QUANTILES

@@ -121,6 +121,7 @@ def test_types_are_the_schema_s(whole):
         "bool": "boolean",
         "timestamp": "datetime64[us, UTC]",
         "list<int64>": "object",
+        "list<string>": "object",
     }
     columns = table_columns([metric.column for metric in METRICS])
     assert {c.name: types[c.type] for c in columns} == frame.dtypes.astype(str).to_dict()
@@ -189,6 +190,8 @@ def test_metadata_has_every_item(whole, tiny, arrays):
         "index": None,
         "config": str(tiny / "config.json"),
         "framework": "safetensors",
+        "architecture": {"model_type": "llama"},
+        "adapter": None,
     }
     assert meta["code_version"] == __version__
     assert (meta["backend"], meta["device"]) == ("numpy", "cpu")
@@ -236,7 +239,7 @@ def test_the_log_names_modules_levels_and_tensors(whole, arrays):
     lines = path.read_text("utf-8").splitlines()
     assert all(line.split(" ")[2:4] == ["INFO", "mlx_probe.run:"] for line in lines)
     for name in arrays:
-        assert any(f" {name}: " in line for line in lines)
+        assert any(f" {name}: " in line or f" {name}[0]: " in line for line in lines)
     assert any("1 NaN and 1 Inf" in line for line in lines)
     assert any("spot check of" in line for line in lines)
 

@@ -45,6 +45,7 @@ def make_values(name, shape, **values):
         "numel": math.prod(shape),
         "nbytes": 2 * math.prod(shape),
         "status": "ok",
+        "packing": "plain",
         **values,
     }
 

@@ -58,7 +58,7 @@ Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
         (0, {"model_id": None}, "required values", "model_id is missing"),
         (0, {"shape": None}, "required values", "shape is missing"),
         (0, {"status": None}, "required values", "status is missing"),
-        (4, {"expert_index": 0}, "unique rows", "the same tensor and expert"),
+        (4, {"expert_index": 0}, "unique rows", "the same tensor, expert and part"),
         (0, {"sparsity": 1.5}, "ranges", "sparsity > 1"),
         (0, {"sparsity": -0.5}, "ranges", "sparsity < 0"),
         (0, {"layer_index": -1}, "ranges", "layer_index < 0"),

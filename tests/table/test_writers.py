@@ -25,6 +25,7 @@ COLUMNS = (
     Column("flag", "bool", "", ""),
     Column("at", "timestamp", "", ""),
     Column("shape", "list<int64>", "", ""),
+    Column("pieces", "list<string>", "", ""),
 )
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
@@ -39,6 +40,7 @@ VALUES = st.fixed_dictionaries(
             datetime(1970, 1, 1), datetime(2262, 1, 1), timezones=st.just(timezone.utc)
         ),
         "shape": st.lists(INT64, max_size=3).map(tuple),
+        "pieces": st.lists(TEXT, max_size=3).map(tuple),
     },
 )
 

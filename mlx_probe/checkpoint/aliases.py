@@ -1,0 +1,84 @@
+"""Weights that are the same bytes: tied by their file range, or stored twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+
+from mlx_probe.checkpoint.header import unreadable
+from mlx_probe.checkpoint.weight import Weight
+
+__all__ = ["find_aliases"]
+
+# Bytes from the middle of a weight that most different weights differ in.
+_SAMPLE = 4096
+_PIECE = 1 << 22
+
+
+def find_aliases(weights: Sequence[Weight]) -> dict[int, int]:
+    """Which weights are copies of an earlier one.
+
+    Reads a few bytes of every weight that has the shape and type of another, and all bytes
+    only of those that agree in these.
+
+    Args:
+        weights: The weights, in file order.
+
+    Returns:
+        Position of each copy to the position of the first weight with the same bytes.
+
+    Raises:
+        CheckpointError: A file cannot be read.
+    """
+    readable = [i for i, w in enumerate(weights) if w.problem is None and w.shape and w.numel]
+    groups: list[list[int]] = [readable]
+    for key in (_kind, _sample, _digest):
+        groups = [part for group in groups for part in _split(group, weights, key)]
+    return {copy: group[0] for group in groups for copy in group[1:]}
+
+
+def _split(
+    group: Iterable[int], weights: Sequence[Weight], key: Callable[[Weight], Hashable]
+) -> list[list[int]]:
+    """The parts of a group that have equal keys, without those of one member."""
+    parts: dict[Hashable, list[int]] = defaultdict(list)
+    for index in group:
+        parts[key(weights[index])].append(index)
+    return [part for part in parts.values() if len(part) > 1]
+
+
+def _kind(weight: Weight) -> Hashable:
+    """Everything but the bytes that decides the values."""
+    pieces = [
+        (piece.dtype, piece.shape, piece.strides, piece.inflated)
+        for piece in weight.parameter.pieces
+    ]
+    sizes = [stop - start for _, start, stop in weight.byte_ranges()]
+    return weight.parameter.detail, weight.shape, weight.part, *pieces, *sizes
+
+
+def _sample(weight: Weight) -> bytes:
+    path, start, stop = weight.byte_ranges()[0]
+    middle = max(start, (start + stop - _SAMPLE) // 2)
+    return b"".join(_read(path, middle, min(middle + _SAMPLE, stop)))
+
+
+def _digest(weight: Weight) -> bytes:
+    digest = hashlib.blake2b(digest_size=32)
+    for path, start, stop in weight.byte_ranges():
+        for piece in _read(path, start, stop):
+            digest.update(piece)
+    return digest.digest()
+
+
+def _read(path: Path, start: int, stop: int) -> Iterable[bytes]:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            while start < stop and (piece := file.read(min(_PIECE, stop - start))):
+                yield piece
+                start += len(piece)
+    except OSError as error:
+        raise unreadable(path, error) from error
