@@ -81,6 +81,9 @@ class Piece:
     known: bool
 
 
+# What packings and adapters append to a module.
+_NO_PIECE = r"(?!lora_|weight_[a-z]|input_|scales|biases|qweight|qzeros|g_idx)"
+
 # The first line that matches decides; a projector is not part of the tower it stands in.
 _SCOPES: tuple[tuple[str, str | None, str], ...] = (
     ("mtp", None, r"mtp(_\w+)?|nextn(_\w+)?|eh_proj|[eh]norm|shared_head"),
@@ -230,8 +233,8 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("patch_embedding", "embedding", r"patch_embedd(er|ing)\.(input_proj|patch_embedding)"),
     ("patch_embedding", "embedding", r"embed_patches\.proj|video_patch_projection"),
     ("patch_embedding", "embedding", r"(video_)?embedder"),
-    # A router may be a small network.
-    ("router", "moe", r"(mlp\.gate|router|gate\.router_mlp)\.\w+|mlp\.gate_weight"),
+    # A router may be a small network; pieces of adapters and packings are none of its layers.
+    ("router", "moe", rf"(mlp\.gate|router|gate\.router_mlp)\.{_NO_PIECE}\w+|mlp\.gate_weight"),
     # What follows the last block.
     ("output", "output", r"(generator_)?lm_heads?(\.\d+)?|embed_out|classifier|score|codec_head"),
     ("output", "output", r"((entity_)?predictions|lm_head|cls\.predictions)\.decoder|^decoder"),

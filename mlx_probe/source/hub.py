@@ -7,19 +7,20 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles, ModelRef
 from mlx_probe.source.cache import require_space
-from mlx_probe.source.selection import find_weights, select_files
+from mlx_probe.source.hub_errors import UnreachableError, explained
+from mlx_probe.source.selection import Selection, find_weights, select_files
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
-__all__ = ["fetch"]
+__all__ = ["Listing", "connect", "fetch", "read_listing"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,60 +40,72 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
             or a file that is not as long as the Hub says.
         CheckpointError: The sharding index is damaged.
     """
-    from huggingface_hub import HfApi, constants
+    api = connect(quiet)
+    try:
+        with explained(ref):
+            listed = read_listing(api, ref)
+            folder = _snapshot(api, ref, listed.commit, listed.weights, listed.sizes)
+            return listed.selection.resolve(folder, ref.name, folder.name, folder)
+    except UnreachableError as error:
+        _log.warning("%s: no answer from the Hub (%s)", ref.text, error.reason)
+        return _find_in_cache(api, ref, error)
 
-    # HTTPError is the base class of whichever HTTP library this huggingface_hub uses.
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]
-        HfHubHTTPError,
-        HTTPError,
-        LocalEntryNotFoundError,
-    )
+
+@dataclass(frozen=True)
+class Listing:
+    """A repository at one commit, with its small files in the cache.
+
+    Attributes:
+        commit: The commit.
+        sizes: Bytes of every file by name; 0 where a mirror of the Hub leaves it out.
+        selection: The files that an analysis needs.
+        weights: Names of the weight files.
+        folder: The commit's folder in the cache; None if neither index nor config is there.
+    """
+
+    commit: str
+    sizes: Mapping[str, int]
+    selection: Selection
+    weights: tuple[str, ...]
+    folder: Path | None
+
+
+def connect(quiet: bool) -> HfApi:
+    """The Hub at the endpoint that is set now; ``quiet`` draws no progress bars."""
+    from huggingface_hub import HfApi, constants
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     if quiet or not sys.stderr.isatty():
         disable_progress_bars()
     # huggingface_hub reads the variable once, when it is imported; a notebook may set it later.
-    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or constants.ENDPOINT)
-    try:
-        return _download(api, ref)
-    except HfHubHTTPError as error:
-        if error.response.status_code < 500 and error.response.status_code != 429:
-            raise _refused(ref, error) from error
-        unreachable: Exception = error
-    except (HTTPError, ConnectionError, TimeoutError, LocalEntryNotFoundError) as error:
-        unreachable = error
-    # RuntimeError is what hf_xet, the Hub's own transfer library, has for most failures.
-    except (OSError, RuntimeError) as error:
-        raise SourceError(
-            f"cannot download {ref.text}: {_reason(error)}",
-            "Check the connection and the disk of the cache (HF_HOME), then run the same "
-            "command again: what is complete is kept",
-        ) from error
-    except ValueError as error:
-        # A name that the Hub does not allow, or an answer that is not the Hub's.
-        raise SourceError(
-            f"cannot download {ref.text}: {_reason(error)}",
-            "Check the spelling of the model and HF_ENDPOINT",
-        ) from error
-    _log.warning("%s: no answer from the Hub (%s)", ref.text, _reason(unreachable))
-    return _find_in_cache(api, ref, unreachable)
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or constants.ENDPOINT)
 
 
-def _download(api: HfApi, ref: ModelRef) -> ModelFiles:
+def read_listing(api: HfApi, ref: ModelRef) -> Listing:
+    """List a repository, choose its files, and fetch index and config into the cache.
+
+    Args:
+        api: From `connect`.
+        ref: Repository, revision, file to pick among several.
+
+    Raises:
+        SourceError: No weights, none picked of several, or a shard that is not there.
+        CheckpointError: The sharding index is damaged.
+        OSError: And whatever else huggingface_hub raises; see `explained`.
+    """
     info = api.model_info(ref.name, revision=ref.revision, files_metadata=True)
-    listing = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    selection = select_files(listing, ref.name, ref.file)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    selection = select_files(sizes, ref.name, ref.file)
     beside = [name for name in (selection.index, selection.config) if name is not None]
-    folder = _snapshot(api, ref, info.sha, beside, listing) if beside else Path()
-    weights = selection.weights or selection.shards(folder)
-    absent = [name for name in weights if name not in listing]
+    folder = _snapshot(api, ref, info.sha, beside, sizes) if beside else None
+    weights = selection.weights or selection.shards(folder or Path())
+    absent = [name for name in weights if name not in sizes]
     if absent:
         raise SourceError(
             f"{ref.name}: {selection.index} names {absent[0]}, which the repository lacks",
             "Choose another revision, or report it to the model's authors",
         )
-    folder = _snapshot(api, ref, info.sha, weights, listing)
-    return selection.resolve(folder, ref.name, folder.name, folder)
+    return Listing(info.sha or "", sizes, selection, weights, folder)
 
 
 def _snapshot(
@@ -138,13 +151,13 @@ def _snapshot(
     return folder
 
 
-def _find_in_cache(api: HfApi, ref: ModelRef, unreachable: Exception) -> ModelFiles:
+def _find_in_cache(api: HfApi, ref: ModelRef, unreachable: UnreachableError) -> ModelFiles:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     incomplete = SourceError(
         f"{ref.text} is not complete in the cache, and the Hub does not answer: "
-        f"{_reason(unreachable)}",
-        "Check the connection, HF_ENDPOINT and HF_HUB_OFFLINE, then run the same command again",
+        f"{unreachable.reason}",
+        unreachable.remedy,
     )
     try:
         # No patterns: whether the snapshot is complete as a repository does not matter here.
@@ -163,39 +176,3 @@ def _find_in_cache(api: HfApi, ref: ModelRef, unreachable: Exception) -> ModelFi
     if not all(path.is_file() for path in files.weights):
         raise incomplete from unreachable
     return files
-
-
-def _refused(ref: ModelRef, error: HfHubHTTPError) -> SourceError:
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    # Gated first: it is a kind of repository not found.
-    if isinstance(error, GatedRepoError):
-        return SourceError(
-            f"{ref.name} is gated: the Hub gives it only to accounts that accepted its terms",
-            "Accept them on the model's page, then log in with `hf auth login` or set HF_TOKEN",
-        )
-    if isinstance(error, RepositoryNotFoundError):
-        return SourceError(
-            f"the Hub has no model {ref.name}, or it is private",
-            "Check the spelling; for a private model log in with `hf auth login` or set HF_TOKEN",
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return SourceError(
-            f"{ref.name} has no revision {ref.revision!r}",
-            "Give a branch, tag or full commit hash of the repository",
-        )
-    return SourceError(
-        f"the Hub answers {error.response.status_code} for {ref.text}",
-        "Check the reference, your token (HF_TOKEN) and HF_ENDPOINT",
-    )
-
-
-def _reason(error: BaseException) -> str:
-    # A file that is not in the cache either is wrapped around what went wrong with the Hub.
-    error = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
