@@ -172,8 +172,9 @@ class Weight:
         pieces, maps = [], []
         for info in self.parameter.pieces:
             words, mapped = words_of(info, self.files[info.shard], self.stack_index)
-            # A piece on its own has the matrix's rows; others their own shapes.
-            if len(self.parameter.pieces) == 1:
+            # A piece on its own has the matrix's rows; others have their own shapes, and what
+            # has parts is a matrix already.
+            if len(self.parameter.pieces) == 1 and self.part is None:
                 words = words.reshape(self.rows or 1, -1)
             pieces.append(Piece(words, info.dtype))
             maps.append(mapped)

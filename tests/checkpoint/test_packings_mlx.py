@@ -8,7 +8,7 @@ import pytest
 import torch
 from weightfiles import model_files, whole, write_safetensors
 
-from mlx_probe.checkpoint import PACKINGS, open_checkpoint
+from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.errors import PackingError
 
 ROWS, COLS = 48, 1536
@@ -220,7 +220,7 @@ HOSTILE = {
     "biases of another shape": (MLX | {"biases": words((2, 8), "<f2")}, GOOD, "biases has"),
     "no biases": ({k: MLX[k] for k in ("weight", "scales")}, GOOD, "no biases"),
     "a packed vector": (MLX | {"weight": words((16,))}, GOOD, "have rows"),
-    "fp8 scale of another shape": (FP8 | {"weight_scale": words((3, 2), "<f4")}, {}, r"of \[2, 2\]"),
+    "fp8 scale misshapen": (FP8 | {"weight_scale": words((3, 2), "<f4")}, {}, r"of \[2, 2\]"),
     "fp8 scale of integers": (FP8 | {"weight_scale_inv": words((2, 2))}, {}, "no type for scales"),
     "fp8 block of nonsense": (
         FP8 | {"weight_scale_inv": words((2, 2), "<f4")},

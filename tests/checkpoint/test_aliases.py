@@ -1,0 +1,57 @@
+"""Weights that are the same bytes."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from weightfiles import model_files, write_safetensors
+
+from mlx_probe.checkpoint import find_aliases, open_checkpoint
+
+
+def aliases(path, arrays):
+    weights = open_checkpoint(model_files(write_safetensors(path, arrays))).weights()
+    copies = find_aliases(weights)
+    return {weights[copy].label: weights[of].label for copy, of in copies.items()}
+
+
+def test_equal_bytes_of_one_shape_and_type(tmp_path, rng):
+    table = rng.standard_normal((300, 40), np.float32)
+    late = table.copy()
+    late[-1, -1] += 1  # far from the sample in the middle
+    found = aliases(
+        tmp_path / "m.safetensors",
+        {
+            "embed_tokens.weight": table,
+            "almost": late,
+            "lm_head.weight": table,
+            "third": table,
+            "turned": table.reshape(40, 300),
+            "bits": (table.view(np.uint32), "U32"),
+        },
+    )
+    assert found == {
+        "lm_head.weight": "embed_tokens.weight",
+        "third": "embed_tokens.weight",
+    }
+
+
+def test_one_of_a_stack_names_its_place(tmp_path, rng):
+    stack = rng.standard_normal((4, 8, 8), np.float32)
+    stack[3] = stack[1]
+    assert aliases(tmp_path / "m.safetensors", {"x.experts.up_proj": stack}) == {
+        "x.experts.up_proj[3]": "x.experts.up_proj[1]"
+    }
+
+
+def test_scalars_and_empty_tensors_are_no_copies(tmp_path):
+    arrays = {f"s{i}": np.float32(1).reshape(()) for i in range(2)}
+    arrays |= {f"e{i}": np.zeros((0, 3), np.float32) for i in range(2)}
+    assert aliases(tmp_path / "m.safetensors", arrays) == {}
+
+
+@given(st.lists(st.integers(0, 3), max_size=12))
+def test_every_copy_points_to_the_first(tmp_path_factory, kinds):
+    arrays = {f"w{i}": np.full((3, 5), kind, np.float32) for i, kind in enumerate(kinds)}
+    found = aliases(tmp_path_factory.getbasetemp() / "alias.safetensors", arrays)
+    first = {kind: f"w{kinds.index(kind)}" for kind in kinds}
+    assert found == {f"w{i}": first[kind] for i, kind in enumerate(kinds) if f"w{i}" != first[kind]}
