@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 
 from mlx_probe.report.terminal import checkpoint_text
 from mlx_probe.run import open_checkpoint
+from mlx_probe.source import RemoteOpener
 
 from .options import model_argument, revision_option
 
@@ -16,7 +18,16 @@ __all__ = ["inspect"]
 @click.command(short_help="List MODEL's tensors.")
 @model_argument
 @revision_option
-def inspect(model: str, revision: str | None) -> None:
+@click.option(
+    "--remote",
+    is_flag=True,
+    help="Read the headers over the network and download no weights; for models on the Hub.",
+)
+def inspect(model: str, revision: str | None, remote: bool) -> None:
     """List MODEL's tensors: names, roles, shapes, types, sizes; from file headers only."""
-    with open_checkpoint(model, revision) as checkpoint:
-        Console(highlight=False).print(checkpoint_text(checkpoint))
+    console = Console(highlight=False)
+    with open_checkpoint(model, revision, remote=remote) as checkpoint:
+        console.print(checkpoint_text(checkpoint))
+        opener = checkpoint.files.opener
+        if isinstance(opener, RemoteOpener):
+            console.print(f"read {decimal(opener.fetched)} of {decimal(opener.size)} on the Hub")

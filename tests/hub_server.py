@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import threading
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -11,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 TOKEN = "hf_a_secret_that_no_message_shows"
+SIGNATURE = "key_to_a_file_that_no_message_shows"
 LARGE = (".safetensors", ".gguf", ".bin", ".onnx")
 
 
@@ -31,18 +34,30 @@ class Hub:
         gated: Repositories whose files are refused.
         short: Files of which half is sent, as though it were all.
         dropped: Files of which half is sent before the connection closes.
+        lost: Files, and how many more of their ranges break off in the middle.
+        ranges: Whether ranges are served; otherwise whole files are sent.
+        content_range: Content-Range to claim instead of the true one.
         failing: Status to answer everything with; 0 for none.
+        refusing: Status to answer with where files lie, apart from the Hub; 0 for none.
+        sizes: Whether the list of files tells how long they are.
         requests: Method and path of every request.
         tokens: Host of the requests, and what they authorized themselves with.
+        sent: Bytes of each file's content that were sent.
     """
 
     repos: dict = field(default_factory=dict)
     gated: set = field(default_factory=set)
     short: set = field(default_factory=set)
     dropped: set = field(default_factory=set)
+    lost: Counter = field(default_factory=Counter)
+    ranges: bool = True
+    content_range: str | None = None
     failing: int = 0
+    refusing: int = 0
+    sizes: bool = True
     requests: list = field(default_factory=list)
     tokens: set = field(default_factory=set)
+    sent: Counter = field(default_factory=Counter)
     server: ThreadingHTTPServer | None = None
 
     def start(self):
@@ -107,7 +122,10 @@ class Handler(BaseHTTPRequestHandler):
             self.on_files(match[1], match[2], self.send_resolved, match[3])
         elif match := re.fullmatch(r"/cdn/([^/]+/[^/]+)/([^/]+)/(.+)", path):
             _, files = self.hub.files(match[1], match[2])
-            self.send_content(match[3], files[match[3]])
+            if self.hub.refusing:
+                self.send(self.hub.refusing)
+            else:
+                self.send_content(match[3], files[match[3]])
         else:
             self.send(501)
 
@@ -121,7 +139,10 @@ class Handler(BaseHTTPRequestHandler):
         return send(repo, commit, files, *arguments)
 
     def send_info(self, repo, commit, files):
-        siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
+        siblings = [
+            {"rfilename": name, **({"size": len(data)} if self.hub.sizes else {})}
+            for name, data in files.items()
+        ]
         self.send_json({"id": repo, "modelId": repo, "sha": commit, "siblings": siblings})
 
     def send_tree(self, repo, commit, files):
@@ -143,19 +164,27 @@ class Handler(BaseHTTPRequestHandler):
         headers["X-Linked-Size"] = str(len(files[name]))
         headers["X-Linked-Etag"] = f'"{digest(files[name])}"'
         # Another host, as in reality: huggingface_hub follows only redirects within its own.
-        headers["Location"] = f"{self.hub.cdn}/{repo}/{commit}/{name}"
+        headers["Location"] = f"{self.hub.cdn}/{repo}/{commit}/{name}?Signature={SIGNATURE}"
         return self.send(302, headers)
 
     def send_content(self, name, data, headers=()):
         headers = {"ETag": f'"{digest(data)}"', "Accept-Ranges": "bytes", **dict(headers)}
-        status, start = 200, 0
-        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+        status, start, stop = 200, 0, len(data)
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if match and self.hub.ranges:
             status, start = 206, int(match[1])
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        body = data[start:]
+            stop = min(int(match[2]) + 1, stop) if match[2] else stop
+            true = f"bytes {start}-{stop - 1}/{len(data)}"
+            told = self.hub.content_range
+            headers["Content-Range"] = true if told is None else told
+        body = data[start:stop]
         if name in self.hub.short:
             body = body[: len(body) // 2]
         half = data[start : len(data) // 2] if name in self.hub.dropped else None
+        if self.hub.lost[name] > 0:
+            self.hub.lost[name] -= 1
+            half = body[: len(body) // 2]
+        self.hub.sent[name] += len(body if half is None else half)
         self.send(status, headers, body, half)
 
     def send_json(self, content):
@@ -168,7 +197,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body if instead is None else instead)
+            # A client may leave in the middle of what it did not ask for.
+            with suppress(ConnectionError):
+                self.wfile.write(body if instead is None else instead)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,15 @@ from mlx_probe.checkpoint.mapping import MappedFile
 from mlx_probe.checkpoint.parameter import Parameter, gather_parameters
 from mlx_probe.checkpoint.weight import Weight, weights_of
 from mlx_probe.errors import CheckpointError, PackingError
-from mlx_probe.records import ModelFiles, TensorInfo
+from mlx_probe.records import ModelFiles, TensorInfo, open_file
 from mlx_probe.sharding import read_weight_map
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 
 # Far above the settings that packings keep in tensors of their own.
 MAX_SMALL = 1 << 16
+
+REMOTE_READERS = 8
 
 _log = logging.getLogger(__name__)
 
@@ -86,8 +89,11 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
     """
     weight_map = read_weight_map(files.index) if files.index else {}
     if files.index:
-        _check_shards(files.index, weight_map, files.weights)
-    headers = {path: read_header(path, files.opener) for path in files.weights}
+        _check_shards(files.index, weight_map, files)
+    # Over the network one after the other would be slow; on a disk it is not.
+    with ThreadPoolExecutor(1 if files.opener is open_file else REMOTE_READERS) as pool:
+        read = pool.map(partial(read_header, opener=files.opener), files.weights)
+        headers = dict(zip(files.weights, read, strict=True))
     frameworks = sorted({header.framework for header in headers.values()})
     if len(frameworks) != 1:
         raise CheckpointError(
@@ -126,10 +132,11 @@ def _read_small(files: ModelFiles, tensor: TensorInfo) -> bytes:
         raise unreadable(tensor.shard, error) from error
 
 
-def _check_shards(index: Path, weight_map: Mapping[str, str], weights: tuple[Path, ...]) -> None:
+def _check_shards(index: Path, weight_map: Mapping[str, str], files: ModelFiles) -> None:
+    remote = files.opener is not open_file
     for shard in sorted(set(weight_map.values())):
         path = index.parent / shard
-        if path not in weights or not path.is_file():
+        if path not in files.weights or not (remote or path.is_file()):
             raise damaged(index, f"shard {shard} is missing", "Download the whole model again")
 
 

