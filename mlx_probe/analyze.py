@@ -114,6 +114,8 @@ def _measure(weight: Weight, backend: Backend, config: AnalyzeConfig, monitor: M
             gram.add(chunk)
         if rounding is not None:
             rounding.add(chunk)
+        # Or this slab would still be there while the next one is unpacked.
+        del stored, chunk
         clock = time.perf_counter()
 
     moments = elements.finish()

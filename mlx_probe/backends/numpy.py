@@ -33,6 +33,13 @@ __all__ = [
 # block stay in the second-level cache.
 BLOCK = 1 << 16
 
+# Elements that are counted at a time: bincount makes 64-bit copies of what it counts.
+COUNTED = 1 << 19
+
+# Elements that enter a Gram matrix at a time, and rows of it that a product makes at a time:
+# what a slab takes in float64, and its product, would be several times the slab itself.
+GRAM_ELEMENTS, GRAM_STRIPE = 1 << 20, 512
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -64,7 +71,9 @@ class CodePass:
     def add(self, chunk: Chunk) -> None:
         """Count the bit patterns of one chunk."""
         codes = chunk.stored.reshape(-1).view(f"<u{self._dtype.itemsize}")
-        self.add_counts(np.bincount(codes, minlength=self._counts.size))
+        for start in range(0, codes.size, COUNTED):
+            block = codes[start : start + COUNTED]
+            self.add_counts(np.bincount(block, minlength=self._counts.size))
 
     def add_counts(self, counts: NDArray[np.integer[Any]]) -> None:
         """Take in bit patterns that were counted elsewhere."""
@@ -92,16 +101,19 @@ class BinPass:
 
     def add(self, chunk: Chunk) -> None:
         """Sum one chunk, a cache-sized block at a time."""
-        stored, values = chunk.stored.reshape(-1), chunk.values.reshape(-1)
-        # Integers are binned as the float64 they become.
-        binned = stored if self._dtype.kind == "float" else values
-        words = binned.view(f"<u{binned.itemsize}")
-        self._counts += np.bincount(
-            words >> (8 * words.itemsize - BIN_BITS), minlength=self._counts.size
-        )
-        self._fits = tuple(name for name in self._fits if _fits(stored, name))
-        for start in range(0, values.size, BLOCK):
-            self._add_block(values[start : start + BLOCK])
+        elements = chunk.stored.reshape(-1)
+        for start in range(0, elements.size, COUNTED):
+            stored = elements[start : start + COUNTED]
+            values = Chunk(stored, self._dtype.name).values
+            # Integers are binned as the float64 they become.
+            binned = stored if self._dtype.kind == "float" else values
+            words = binned.view(f"<u{binned.itemsize}")
+            self._counts += np.bincount(
+                words >> (8 * words.itemsize - BIN_BITS), minlength=self._counts.size
+            )
+            self._fits = tuple(name for name in self._fits if _fits(stored, name))
+            for first in range(0, values.size, BLOCK):
+                self._add_block(values[first : first + BLOCK])
 
     def _add_block(self, x: NDArray[np.float64]) -> None:
         finite = np.isfinite(x)
@@ -150,13 +162,22 @@ class SlabGram:
         self._matrix = np.zeros((min(rows, cols),) * 2)
 
     def add(self, chunk: Chunk) -> None:
-        """Add one slab's part; numpy recognises X.T @ X and calls BLAS syrk."""
-        x = chunk.values if self._tall else chunk.values.T
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            self._matrix += x.T @ x
+        """Add one slab's part to the lower triangle, stripe by stripe."""
+        stored = chunk.stored if self._tall else chunk.stored.T
+        height = max(256, GRAM_ELEMENTS // len(self._matrix))
+        for start in range(0, len(stored), height):
+            x = Chunk(stored[start : start + height], chunk.dtype).values
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                for first in range(0, len(self._matrix), GRAM_STRIPE):
+                    last = first + GRAM_STRIPE
+                    # Of the first stripe, numpy sees X.T @ X and calls BLAS syrk.
+                    self._matrix[first:last, :last] += x[:, first:last].T @ x[:, :last]
 
     def finish(self) -> Gram:
         """The Gram matrix; every element entered exactly."""
+        for first in range(0, len(self._matrix), GRAM_STRIPE):
+            last = first + GRAM_STRIPE
+            self._matrix[first:last, last:] = self._matrix[last:, first:last].T
         return Gram(self._matrix, omitted=0.0)
 
 
@@ -218,8 +239,9 @@ class NumpyBackend:
         return os.cpu_count() or 1
 
     def load(self, stored: NDArray[Any], dtype: str) -> Chunk:
-        """Copy stored words out of the map, contiguous."""
-        return Chunk(np.array(stored, order="C"), dtype)
+        """Stored words, contiguous and out of the map; what is not of a map is not copied."""
+        ours = stored.flags.writeable and stored.flags.c_contiguous
+        return Chunk(stored if ours else np.array(stored, order="C"), dtype)
 
     def element_pass(self, dtype: str, zero_epsilon: float) -> CodePass | BinPass:
         """Moments: by bit patterns up to 16 bits, by float64 sums above."""

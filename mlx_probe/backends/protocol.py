@@ -87,7 +87,8 @@ class Backend(Protocol):
         """Bring stored words into this backend's memory.
 
         Args:
-            stored: Words as they lie in the file (a view of the map, any strides).
+            stored: Words as they lie in the file (a read-only view of the map, any strides),
+                or words that nobody else writes to.
             dtype: Key of `DTYPES`.
 
         Returns:
