@@ -38,7 +38,7 @@ COUNTED = 1 << 19
 
 # Elements that enter a Gram matrix at a time, and rows of it that a product makes at a time:
 # what a slab takes in float64, and its product, would be several times the slab itself.
-GRAM_ELEMENTS, GRAM_STRIPE = 1 << 20, 512
+GRAM_ELEMENTS, GRAM_STRIPE = 1 << 20, 256
 
 
 @dataclass(frozen=True)
