@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize, quantize
+from gguf.quants import _type_traits, dequantize, quantize
 from weightfiles import gguf_bytes, listed, model_files, pair, text, whole, write_gguf
 
 from mlx_probe.checkpoint import open_checkpoint
@@ -43,6 +43,19 @@ def stored_array(kind, shape, rng):
         return quantize(rng.standard_normal(shape, np.float32), GGMLQuantizationType[kind])
     elements, nbytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
     return rng.integers(0, 256, (*shape[:-1], shape[-1] // elements * nbytes), np.uint8)
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in _type_traits if kind.name not in PLAIN])
+def test_every_type_that_the_package_dequantizes(path, kind, rng):
+    elements, nbytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    stored = rng.integers(0, 256, (7, 4 * nbytes), np.uint8)
+    write_gguf(path, {"blk.0.ffn_up.weight": (stored, kind)})
+    (weight,) = open_checkpoint(model_files(path)).weights()
+    with np.errstate(all="ignore"):
+        expected = dequantize(stored, GGMLQuantizationType[kind])
+    assert (weight.shape, weight.parameter.packing) == ((7, 4 * elements), "ggml")
+    assert (weight.dtype, weight.problem) == (kind, None)
+    np.testing.assert_array_equal(whole(weight), expected)
 
 
 @pytest.mark.usefixtures("small_chunks")
