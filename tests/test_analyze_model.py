@@ -83,7 +83,7 @@ def test_rows_do_not_depend_on_workers_or_memory(model, tmp_path):
             (
                 AnalyzeConfig(workers=1),
                 AnalyzeConfig(workers=4),
-                AnalyzeConfig(workers=3, memory_limit=2**30),
+                AnalyzeConfig(workers=3, memory_limit=2**33),
             )
         )
     )

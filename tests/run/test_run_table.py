@@ -157,7 +157,7 @@ def test_a_level_fills_its_columns_with_the_same_numbers(tiny, whole, tmp_path, 
 
 @pytest.mark.parametrize(
     "change",
-    [{"workers": 1}, {"workers": 2}, {"workers": 5, "memory_limit": 2**30}, {"seed": 9}],
+    [{"workers": 1}, {"workers": 2}, {"workers": 5, "memory_limit": 2**33}, {"seed": 9}],
     ids=str,
 )
 def test_rows_depend_on_nothing_of_the_machine(tiny, whole, tmp_path, change):
