@@ -1,0 +1,148 @@
+"""AWQ: four-bit codes eight to a word, packed along the outputs in an order of their own.
+
+The version "gemm" has (inputs, outputs / 8) words with scales and zero points of
+(groups, outputs); "gemv" has (outputs, inputs / 8) words in plain order, and pads the groups of
+its scales and zero points.
+
+Source: Lin et al. 2023, "AWQ" (arXiv 2306.00978); the layout is that of AutoAWQ 0.2.9
+(``utils/packing_utils.py``, ``modules/linear/gemv.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.checkpoint.packing import Claim, Context, Index, Layout, Piece, positions
+from mlx_probe.checkpoint.packings import gptq
+from mlx_probe.checkpoint.packings.bits import unpack_bits
+from mlx_probe.checkpoint.packings.gptq import (
+    SCALE_DTYPES,
+    codes_at,
+    group_size,
+    missing,
+    require_piece,
+)
+from mlx_probe.errors import PackingError
+from mlx_probe.records import TensorInfo
+
+__all__ = ["claim", "layout"]
+
+BITS = 4
+PER_WORD = 32 // BITS
+# Where in its word each of eight neighbouring outputs lies.
+_PLACES = np.array([0, 4, 1, 5, 2, 6, 3, 7])
+
+
+def claim(tensor: TensorInfo, context: Context) -> Claim | None:
+    """``qweight`` of a model whose method is AWQ, or in whose shapes outputs are packed."""
+    found = gptq.claim(tensor, context)
+    if found is None or len(tensor.shape) < 2:
+        return None
+    scales = [piece for piece in found.pieces if piece.name.endswith(".scales")]
+    method = context.settings.get("quant_method")
+    by_shape = any(piece.shape[-1:] == (tensor.shape[-1] * PER_WORD,) for piece in scales)
+    if method == "awq" or (method != "gptq" and by_shape):
+        # An order of columns is none of AWQ's; a piece all the same.
+        order = tuple(piece for piece in found.pieces if piece.name.endswith("g_idx"))
+        pieces = tuple(piece for piece in found.pieces if piece not in order)
+        return replace(found, pieces=pieces, extra=(*found.extra, *order))
+    return None
+
+
+def layout(claim: Claim, context: Context) -> Layout:
+    """Words of either version; see `Packing.layout`."""
+    settings = context.settings
+    bits = settings.get("bits", settings.get("w_bit", BITS))
+    version = settings.get("version", settings.get("format")) or "gemm"
+    version = version.lower() if isinstance(version, str) else version
+    if bits != BITS or version not in ("gemm", "gemv"):
+        raise PackingError(
+            f"{claim.name}: AWQ of {bits!r} bits in the version {version!r} is not supported"
+        )
+    missing(claim, "qzeros", "scales")
+    qweight, _, scales = claim.pieces
+    if len(qweight.shape) not in (2, 3) or len(scales.shape) != len(qweight.shape):
+        raise PackingError(
+            f"{claim.name}: qweight {list(qweight.shape)} and scales {list(scales.shape)} "
+            "are no matrices that fit"
+        )
+    require_piece(qweight, ("I32",), qweight.shape)
+    return _gemv(claim, context) if version == "gemv" else _gemm(claim, context)
+
+
+def _gemm(claim: Claim, context: Context) -> Layout:
+    qweight, qzeros, scales = claim.pieces
+    *stack, cols, words = qweight.shape
+    groups = scales.shape[-2]
+    require_piece(scales, SCALE_DTYPES, (*stack, groups, words * PER_WORD))
+    require_piece(qzeros, ("I32",), (*stack, groups, words))
+    group = group_size(claim.name, cols, groups, context.settings)
+    return Layout(
+        (*stack, words * PER_WORD, cols),
+        f"{BITS} bit, group {group}",
+        partial(_decode_gemm, group=group),
+        row_major=False,
+    )
+
+
+def _gemv(claim: Claim, context: Context) -> Layout:
+    qweight, qzeros, scales = claim.pieces
+    *stack, rows, words = qweight.shape
+    cols = words * PER_WORD
+    settings = context.settings
+    group = settings.get("group_size", settings.get("q_group_size"))
+    group = max(cols, 1) if group == -1 else group
+    if type(group) is not int or group < 1 or cols % group:
+        # The groups are padded: their number tells nothing.
+        raise PackingError(
+            f"{claim.name}: {cols} columns are not groups of {group!r}, config.json's group_size"
+        )
+    width = qzeros.shape[-1] if qzeros.shape else 0
+    if cols // group > width * PER_WORD:
+        raise PackingError(
+            f"{qzeros.name}: {list(qzeros.shape)} words do not hold {cols // group} groups"
+        )
+    require_piece(qzeros, ("I32",), (*stack, rows, width))
+    require_piece(scales, SCALE_DTYPES, (*stack, rows, width * PER_WORD))
+    decode = partial(_decode_gemv, group=group)
+    return Layout((*stack, rows, cols), f"{BITS} bit, group {group}, gemv", decode)
+
+
+def _decode_gemm(
+    pieces: Sequence[Piece], rows: Index, cols: slice, group: int
+) -> NDArray[np.float32]:
+    qweight, qzeros, scales = pieces
+    outputs = positions(rows)
+    where = outputs // PER_WORD * PER_WORD + _PLACES[outputs % PER_WORD]
+    groups = positions(cols) // group
+    base = int(groups[0])
+    span = slice(base, int(groups[-1]) + 1)
+    codes = codes_at(qweight.words[cols], where, BITS)
+    values: NDArray[np.float32] = codes.astype(np.float32)
+    values -= codes_at(qzeros.words[span], where, BITS)[groups - base]
+    with np.errstate(over="ignore", invalid="ignore"):
+        values *= scales.values(span, rows)[groups - base]
+    block: NDArray[np.float32] = values.T
+    return block
+
+
+def _decode_gemv(
+    pieces: Sequence[Piece], rows: Index, cols: slice, group: int
+) -> NDArray[np.float32]:
+    qweight, qzeros, scales = pieces
+    groups = positions(cols) // group
+    base = int(groups[0])
+    span = slice(base, int(groups[-1]) + 1)
+    words = slice(cols.start // PER_WORD, -(-cols.stop // PER_WORD))
+    values: NDArray[np.float32] = unpack_bits(qweight.words[rows, words], BITS).astype(np.float32)
+    first = span.start // PER_WORD
+    stored = qzeros.words[rows, first : -(-span.stop // PER_WORD)]
+    values -= codes_at(stored, groups - first * PER_WORD, BITS)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values *= scales.values(rows, span)[:, groups - base]
+    return values

@@ -1,0 +1,311 @@
+"""compressed-tensors: what llm-compressor writes, integers and small floats with scales.
+
+Integers of 1 to 8 bits are packed along the rows (``weight_packed``, 32-bit words), floats of
+4 bits two to a byte; 8-bit integers and floats lie plain in ``weight``. A scale belongs to the
+tensor, a row, a group of columns or a block. Bit widths and groups are told by the shapes:
+config.json gives them by patterns on module names, of which only the block sizes are needed.
+
+Source: compressed-tensors 0.20 (``compressors/`` and ``quantization/lifecycle/
+forward_helpers.py``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.checkpoint.packing import Claim, Context, Index, Layout, Piece, positions
+from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
+from mlx_probe.checkpoint.packings.gptq import (
+    SCALE_DTYPES,
+    codes_at,
+    column_groups,
+    missing,
+    require_piece,
+)
+from mlx_probe.dtypes import DTYPES, SCALE_DTYPE
+from mlx_probe.errors import PackingError
+from mlx_probe.records import TensorInfo
+
+__all__ = ["claim", "layout"]
+
+METHOD = "compressed-tensors"
+# MX scales are bytes of nothing but an exponent, whatever type the file gives them.
+_EXPONENTS = ("U8", SCALE_DTYPE)
+_PIECES = ("weight_scale", "weight_zero_point", "weight_g_idx", "weight_global_scale")
+# Its shape before packing, and what was measured of activations.
+_EXTRA = (
+    "weight_shape",
+    "input_scale",
+    "input_zero_point",
+    "input_global_scale",
+    "output_scale",
+    "output_zero_point",
+)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a weight's codes and scales are to be read.
+
+    Attributes:
+        name: The weight, for messages.
+        shape: Rows and columns.
+        kind: "int" (packed words), "fp4" (packed bytes) or "plain".
+        bits: Width of a code.
+        block: Rows and columns that share a scale.
+        pieces: Ends of the pieces' names, in the order of the pieces.
+        scale_dtype: What the words of the scales are.
+        packed_zeros: Whether zero points are packed like the codes, along the rows.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    kind: str
+    bits: int
+    block: tuple[int, int]
+    pieces: tuple[str, ...]
+    scale_dtype: str
+    packed_zeros: bool
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Scales along the rows and along the columns."""
+        rows, cols = (
+            -(-extent // step) for extent, step in zip(self.shape, self.block, strict=True)
+        )
+        return rows, cols
+
+
+def claim(tensor: TensorInfo, context: Context) -> Claim | None:
+    """``weight_packed``, or an 8-bit ``weight``, beside ``weight_scale``.
+
+    8-bit floats only where config.json names the method: others store them alike.
+    """
+    name = tensor.name
+    packed = name.endswith("weight_packed") and tensor.dtype in ("I32", "U8")
+    base = name.removesuffix("weight_packed" if packed else "weight")
+    method = context.settings.get("quant_method")
+    plain = tensor.dtype == "I8" or (tensor.dtype == "F8_E4M3" and method == METHOD)
+    if base == name or base[-1:] not in ("", ".") or not (packed or plain):
+        return None
+    pieces = context.find(*(f"{base}{piece}" for piece in _PIECES))
+    extra = context.find(*(f"{base}{piece}" for piece in _EXTRA))
+    if not pieces and not packed:
+        return None
+    return Claim(f"{base}weight", (tensor, *pieces), extra)
+
+
+def layout(claim: Claim, context: Context) -> Layout:
+    """(out, in) in any of the formats; see `Packing.layout`."""
+    missing(claim, "weight_scale")
+    main, scale, *others = claim.pieces
+    if len(main.shape) not in (2, 3):
+        raise PackingError(f"{main.name} has the shape {list(main.shape)}, no matrix")
+    require_piece(main, (main.dtype,), main.shape)
+    named = {piece.name.rpartition(".")[2]: piece for piece in others}
+    *stack, rows, _ = main.shape
+    kind = {"I32": "int", "U8": "fp4"}.get(main.dtype, "plain")
+    cols, bits = _width(claim, context, kind)
+    block = _block(scale, tuple(stack), (rows, cols), context.settings)
+    form = _Form(
+        name=claim.name,
+        shape=(rows, cols),
+        kind=kind,
+        bits=bits,
+        block=block,
+        pieces=("weight_scale", *named),
+        scale_dtype=_scale_dtype(main, scale, "weight_global_scale" in named),
+        packed_zeros="weight_zero_point" in named and named["weight_zero_point"].dtype == "I32",
+    )
+    _check_others(named, scale, tuple(stack), form)
+    number = f"{'fp' if main.dtype != 'I8' and kind != 'int' else 'int'}{bits}"
+    return Layout((*stack, rows, cols), f"{number}, {_describe(form)}", partial(_decode, form=form))
+
+
+def _width(claim: Claim, context: Context, kind: str) -> tuple[int, int]:
+    """Columns, and bits of each."""
+    main = claim.pieces[0]
+    *lines, words = main.shape
+    if kind == "plain":
+        return words, 8
+    if kind == "fp4":
+        return words * 2, 4
+    shapes = [piece for piece in claim.extra if piece.name.endswith("weight_shape")]
+    if not shapes:
+        raise PackingError(f"{claim.name}: weight_shape is missing beside its packed codes")
+    (stored,) = shapes
+    require_piece(stored, ("I64", "I32"), (len(main.shape),))
+    shape = np.frombuffer(context.read(stored), DTYPES[stored.dtype].storage).tolist()
+    cols = shape[-1]
+    if shape[:-1] != lines or cols < 0:
+        raise PackingError(f"{main.name}: weight_shape {shape} beside {list(main.shape)} words")
+    fitting = [bits for bits in range(1, 9) if -(-cols * bits // 32) == words]
+    told = [weights.get("num_bits") for weights in _schemes(context.settings)]
+    # Narrow matrices leave room for several widths.
+    chosen = fitting if len(fitting) == 1 else [bits for bits in fitting if bits in told]
+    if len(chosen) != 1:
+        raise PackingError(
+            f"{main.name}: rows of {words} words for {cols} columns do not tell the bits of each"
+        )
+    return cols, chosen[0]
+
+
+def _block(
+    scale: TensorInfo,
+    stack: tuple[int, ...],
+    shape: tuple[int, int],
+    settings: Mapping[str, Any],
+) -> tuple[int, int]:
+    """Rows and columns that share a scale, as the scales' shape tells it."""
+    rows, cols = shape
+    if scale.shape in (stack, (*stack, 1), (*stack, 1, 1)):
+        return max(rows, 1), max(cols, 1)
+    if scale.shape in ((*stack, rows), (*stack, rows, 1)):
+        return 1, max(cols, 1)
+    if len(scale.shape) == len(stack) + 2 and scale.shape[: len(stack)] == stack:
+        down, across = scale.shape[-2:]
+        if down == rows and across and not cols % across:
+            return 1, max(cols // across, 1)
+        for weights in _schemes(settings):
+            height, width = _structure(weights.get("block_structure")) or (0, 0)
+            if height and (down, across) == (-(-rows // height), -(-cols // width)):
+                return height, width
+    raise PackingError(
+        f"{scale.name} has the shape {list(scale.shape)}: no scale for the tensor, each row, "
+        f"equal groups or config.json's blocks of {rows} x {cols}"
+    )
+
+
+def _schemes(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What config.json tells of weights, for any modules."""
+    groups = settings.get("config_groups")
+    schemes = list(groups.values()) if isinstance(groups, Mapping) else []
+    found = [scheme.get("weights") for scheme in schemes if isinstance(scheme, Mapping)]
+    return [weights for weights in found if isinstance(weights, Mapping)]
+
+
+def _structure(given: object) -> tuple[int, int] | None:
+    """Rows and columns of a block, [128, 128] or "128x128"; None for what is neither."""
+    sides = (
+        [int(side) for side in re.findall(r"\d{1,9}", given)] if isinstance(given, str) else given
+    )
+    if not isinstance(sides, list) or len(sides) != 2:
+        return None
+    height, width = sides
+    fits = type(height) is int and type(width) is int and height > 0 and width > 0
+    return (height, width) if fits else None
+
+
+def _scale_dtype(main: TensorInfo, scale: TensorInfo, scaled: bool) -> str:
+    """What the words of the scales are: exponents for the MX formats."""
+    if scaled:
+        allowed: tuple[str, ...] = ("F8_E4M3", *SCALE_DTYPES)
+    elif main.dtype == "U8":
+        allowed = _EXPONENTS
+    else:
+        allowed = (*SCALE_DTYPES, *_EXPONENTS) if main.dtype == "F8_E4M3" else SCALE_DTYPES
+    require_piece(scale, allowed, scale.shape)
+    return SCALE_DTYPE if scale.dtype in _EXPONENTS else scale.dtype
+
+
+def _check_others(
+    named: Mapping[str, TensorInfo], scale: TensorInfo, stack: tuple[int, ...], form: _Form
+) -> None:
+    rows, cols = form.shape
+    down, across = form.grid
+    for end, piece in named.items():
+        if end == "weight_zero_point":
+            if form.kind == "fp4":
+                raise PackingError(f"{piece.name}: 4-bit floats have no zero points")
+            if form.packed_zeros:
+                words = -(-down * form.bits // 32)
+                require_piece(piece, ("I32",), (*stack, words, across))
+                if form.kind != "int" or down != rows:
+                    raise PackingError(f"{piece.name}: packed zero points that rows do not have")
+            else:
+                require_piece(piece, ("I8", "F8_E4M3"), scale.shape)
+        elif end == "weight_g_idx":
+            require_piece(piece, ("I32", "I64"), (*stack, cols))
+            if form.block[0] != 1:
+                raise PackingError(f"{piece.name}: an order of groups, and none there")
+        else:
+            require_piece(piece, ("F32",), stack, (*stack, 1))
+            if form.kind != "fp4":
+                raise PackingError(f"{piece.name}: a global scale of what are no 4-bit floats")
+
+
+def _describe(form: _Form) -> str:
+    height, width = form.block
+    rows, cols = form.shape
+    if (height, width) == (max(rows, 1), max(cols, 1)):
+        return "one scale"
+    if height == 1:
+        return "a scale for each row" if width == max(cols, 1) else f"group {width}"
+    return f"blocks of {height} x {width}"
+
+
+def _decode(pieces: Sequence[Piece], rows: Index, cols: slice, form: _Form) -> NDArray[np.float32]:
+    main, *others = pieces
+    named = dict(zip(form.pieces, others, strict=True))
+    order = _order(named)
+    down = positions(rows) // form.block[0]
+    across = column_groups(order, cols, form.block[1], form.grid[1], form.name)
+    # Only the groups at hand: expanded, all of them may be as large as the matrix.
+    base = int(across.min())
+    span = slice(base, int(across.max()) + 1)
+    across = across - base
+    values = _codes(main, rows, cols, form)
+    if "weight_zero_point" in named:
+        values -= _zeros(named["weight_zero_point"], down, span, form)[:, across]
+    stored = named["weight_scale"]
+    words = stored.words.reshape(form.grid)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        factors = Piece(words, form.scale_dtype).values(down, span)
+        if "weight_global_scale" in named:
+            factors = factors / named["weight_global_scale"].values().reshape(())
+        values *= factors[:, across]
+    return values
+
+
+def _order(named: Mapping[str, Piece]) -> list[Piece]:
+    """The order of the groups; an order that was never set is full of -1."""
+    order = [piece for end, piece in named.items() if end == "weight_g_idx"]
+    return [piece for piece in order if not (piece.words == -1).any()]
+
+
+def _codes(main: Piece, rows: Index, cols: slice, form: _Form) -> NDArray[np.float32]:
+    """The codes as numbers: integers less the packed offset."""
+    if form.kind == "plain":
+        return main.values(rows, cols)
+    if form.kind == "fp4":
+        return np.take(E2M1, unpack_bits(main.words[rows, cols.start // 2 : -(-cols.stop // 2)], 4))
+    bits = form.bits
+    # 32 codes fill as many words as a code has bits; a last row's end may lack some.
+    words = main.words[rows, cols.start // 32 * bits : -(-cols.stop // 32) * bits]
+    lacking = -words.shape[1] % bits if 8 % bits else 0
+    if lacking:
+        words = np.pad(words, ((0, 0), (0, lacking)))
+    codes = unpack_bits(words, bits)[:, : cols.stop - cols.start]
+    values: NDArray[np.float32] = codes.astype(np.float32)
+    values -= np.float32(1 << (bits - 1))
+    return values
+
+
+def _zeros(stored: Piece, down: NDArray[np.intp], span: slice, form: _Form) -> NDArray[np.float32]:
+    """Zero points of rows and groups."""
+    if not form.packed_zeros:
+        return Piece(stored.words.reshape(form.grid), stored.dtype).values(down, span)
+    first = int(down.min()) // 32 * form.bits
+    last = -(-(int(down.max()) + 1) // 32) * form.bits
+    words = np.ascontiguousarray(stored.words[first:last, span].T)
+    codes = codes_at(words, down - first // form.bits * 32, form.bits).T
+    zeros: NDArray[np.float32] = codes.astype(np.float32)
+    zeros -= np.float32(1 << (form.bits - 1))
+    return zeros
