@@ -47,6 +47,16 @@ def awq(codes, zeros, scales):
     }
 
 
+def awq_gemv(codes, zeros, scales):
+    """AWQ's pieces (gemv); groups are padded to whole words, here of one more."""
+    padding = ((0, 0), (0, 8 + -zeros.shape[1] % 8))
+    return {
+        "qweight": (pack_rows(codes, 4), "I32"),
+        "qzeros": (pack_rows(np.pad(zeros, padding), 4), "I32"),
+        "scales": (np.pad(scales, padding), "F16"),
+    }
+
+
 def compressed(codes, zeros, scales, bits):
     """compressed-tensors' pieces (pack-quantized) of unsigned codes; its own are signed."""
     return {

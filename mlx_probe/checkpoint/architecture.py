@@ -72,14 +72,16 @@ class Architecture:
 
 
 def read_architecture(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Architecture:
-    """The architecture as config.json tells it, or else a GGUF file's metadata.
+    """The architecture as a GGUF file's metadata tell it, or config.json.
+
+    A GGUF file's own come first: what llama.cpp converted no longer lies as config.json says.
 
     Args:
         config: config.json; of a multimodal model its ``text_config`` counts.
         metadata: The weight files' own metadata.
     """
     name = metadata.get("general.architecture")
-    if not config and isinstance(name, str):
+    if isinstance(name, str):
         found = {field: metadata.get(f"{name}.{key}") for field, key in _GGUF_KEYS.items()}
         return _complete(name, found, frozenset({"gguf"}))
     text = config.get("text_config") or config.get("llm_config") or config.get("language_config")

@@ -164,7 +164,7 @@ class Weight:
             # Pages of columns are shared with the next ones: those go with the map.
             if self._by_rows:
                 for piece, mapped in zip(pieces, maps, strict=True):
-                    if len(piece.words) == len(pieces[0].words):
+                    if piece.words.shape[:1] == pieces[0].words.shape[:1]:
                         mapped.release(piece.words[lines] if tall else piece.words[:, across])
 
     def _open(self) -> tuple[list[Piece], list[MappedRange]]:
@@ -228,8 +228,10 @@ def weights_of(
     if stacked and shape[0] > MAX_STACK:
         problem = f"a stack of {shape[0]} matrices; the limit is {MAX_STACK}"
         parameter = replace(parameter, problem=parameter.problem or problem)
-    if parameter.decode is None and len(shape) - stacked > 2 and parameter.pieces[0].strides:
-        problem = f"a strided view of {len(shape)} dimensions; save a contiguous copy of it"
+    pieces = parameter.pieces
+    if len(shape) - stacked > 2 and (len(pieces) > 1 or pieces[0].strides is not None):
+        what = "packed in several pieces" if len(pieces) > 1 else "a strided view"
+        problem = f"{what} and of {len(shape)} dimensions: only matrices and stacks are read so"
         parameter = replace(parameter, problem=parameter.problem or problem)
     if not stacked or parameter.problem is not None or not parameter.numel:
         return _with_parts(_view(parameter, role, shape, files, stacked), architecture)
@@ -249,7 +251,8 @@ def weights_of(
 
 def _is_stack(parameter: Parameter, role: Role) -> bool:
     if len(parameter.shape) == 2:
-        return role.component == "moe" and parameter.name.endswith("bias")
+        bias = parameter.decode is None and parameter.name.endswith("bias")
+        return bias and role.component == "moe"
     single = any(word in role.block_type for word in _SINGLE)
     return len(parameter.shape) == 3 and not single
 

@@ -181,3 +181,17 @@ def test_a_table_for_a_batch_of_one_is_one_matrix(tmp_path):
     name = "vision_tower.embeddings.position_embedding"
     (weight,) = opened(tmp_path, name, np.ones((1, 10, 4), np.float32), {})
     assert (weight.rows, weight.cols, weight.expert_index) == (10, 4, None)
+
+
+def test_gguf_files_do_not_lie_as_the_config_beside_them_says(tmp_path, rng):
+    matrix = rng.standard_normal((144, HIDDEN)).astype(np.float32)
+    path = write_gguf(
+        tmp_path / "m.gguf",
+        {"blk.0.attn_qkv.weight": (matrix, "F32")},
+        llama__attention__head_count=HEADS,
+        llama__embedding_length=HIDDEN,
+    )
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_type": "gpt_neox", **MHA}))
+    _, query, *_ = open_checkpoint(model_files(path, config=config)).weights()
+    np.testing.assert_array_equal(whole(query), matrix[:48])

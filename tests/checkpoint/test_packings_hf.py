@@ -7,6 +7,7 @@ they leave out (long rows, stacks, hostile files) is made by the published formu
 import json
 import math
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from weightfiles import model_files, whole, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
-from mlx_probe.checkpoint.packing import Context, Piece
+from mlx_probe.checkpoint.packing import Claim, Context, Piece
 from mlx_probe.checkpoint.packings import awq, bitsandbytes, compressed_tensors, gptq
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.errors import PackingError
@@ -28,6 +29,8 @@ GOLDEN = packers.golden()
 # rounds to it (from 8-bit scales it makes bfloat16; of powers of two nothing is lost). Others
 # were asked for float32.
 UNITS = {"F32": 0, "F16": 2**-10, "BF16": 2**-7, "F8_E4M3": 2**-7, "U8": 0}
+# Scales and bits of a single column.
+NARROW = np.ones((4, 1), "<f2"), 4
 STATE = "m.weight.quant_state.bitsandbytes__nf4"
 
 
@@ -99,6 +102,12 @@ def awq_case(rng, rows, cols):
     return named(packers.awq(codes, zeros, scales)), {}, values
 
 
+def gemv_case(rng, rows, cols):
+    codes, zeros, scales, values = affine(rng, rows, cols, 4, 64)
+    config = {"quant_method": "awq", "version": "gemv", "group_size": 64}
+    return named(packers.awq_gemv(codes, zeros, scales)), config, values
+
+
 def compressed_case(rng, rows, cols, bits=4, group=64):
     codes, zeros, scales, values = affine(rng, rows, cols, bits, group)
     pieces = packers.compressed(codes, zeros, scales, bits)
@@ -130,6 +139,7 @@ def int8_case(rng, rows, cols):
 CASES = {
     **{f"gptq {bits}": (gptq_case, {"bits": bits}) for bits in (2, 3, 4, 8)},
     "awq": (awq_case, {}),
+    "awq gemv": (gemv_case, {}),
     **{f"compressed_tensors {bits}": (compressed_case, {"bits": bits}) for bits in (3, 4)},
     "bitsandbytes nf4": (nf4_case, {}),
     "bitsandbytes int8": (int8_case, {}),
@@ -166,6 +176,7 @@ def packed(tmp_path_factory):
     return found
 
 
+@settings(deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("case", CASES)
 def test_any_rows_and_slabs_decode_alike(packed, case, data):
@@ -219,6 +230,19 @@ def test_without_a_configuration_shapes_tell(tmp_path):
         np.testing.assert_array_equal(whole(only(tmp_path, tensors, {})), values)
 
 
+def test_modules_find_their_own_scheme_by_shape(tmp_path):
+    """A narrow matrix fits several widths, and blocks several sizes: a scheme has to name one."""
+    tensors, config, values = GOLDEN["compressed_tensors fp8 block"]
+    others = {"weights": {"num_bits": 4, "block_structure": "64x64"}}
+    mine = {"weights": {"num_bits": 16, "block_structure": "12x20"}}
+    config = config | {"config_groups": {"a": others, "b": mine}}
+    np.testing.assert_array_equal(whole(only(tmp_path, tensors, config)), values)
+    narrow = named(packers.compressed(np.arange(4)[:, None], np.zeros((4, 1), int), *NARROW))
+    np.testing.assert_array_equal(whole(only(tmp_path, narrow, config))[:, 0], np.arange(4))
+    (refused,) = opened(tmp_path, narrow, {"quant_method": "compressed-tensors"})
+    assert "do not tell the bits" in refused.problem
+
+
 def test_columns_of_compressed_tensors_may_have_an_order(tmp_path, rng):
     codes, zeros, scales, plain = affine(rng, 64, 128, 4, 32)
     tensors = named(packers.compressed(codes, zeros, scales, 4))
@@ -253,7 +277,7 @@ def told(**settings):
     return change
 
 
-def state(text):
+def with_state(text):
     return replaced(STATE, np.frombuffer(text.encode(), np.uint8), "U8")
 
 
@@ -294,6 +318,31 @@ HOSTILE = [
     ),
     ("compressed_tensors fp8 block", told(config_groups=[3]), "no scale for the tensor"),
     (
+        "compressed_tensors 4 bit group",
+        replaced("m.weight_shape", np.array([31, 96], "<i8"), "I64"),
+        r"weight_shape \[31, 96\]",
+    ),
+    (
+        "compressed_tensors int8 tensor",
+        replaced("m.weight_zero_point", np.zeros((1, 1), "<i4"), "I32"),
+        "packed zero points that rows do not have",
+    ),
+    (
+        "compressed_tensors 4 bit tensor",
+        replaced("m.weight_g_idx", np.zeros(96, "<i4"), "I32"),
+        "an order of groups, and none there",
+    ),
+    (
+        "compressed_tensors 4 bit group",
+        replaced("m.weight_global_scale", np.ones(1, "<f4"), "F32"),
+        "a global scale of what are no 4-bit floats",
+    ),
+    (
+        "compressed_tensors nvfp4",
+        replaced("m.weight_zero_point", np.zeros((32, 6), "i1"), "I8"),
+        "4-bit floats have no zero points",
+    ),
+    (
         "compressed_tensors 4 bit asymmetric",
         replaced("m.weight_zero_point", np.zeros((5, 3), "<i4"), "I32"),
         "m.weight_zero_point has the shape",
@@ -304,21 +353,33 @@ HOSTILE = [
         "m.weight_g_idx has the shape",
     ),
     ("bitsandbytes nf4 32x128", without("m.weight.absmax"), "absmax missing"),
-    ("bitsandbytes nf4 32x128", state("{"), "not JSON"),
-    ("bitsandbytes nf4 32x128", state("[" * 60000), "not JSON"),
-    ("bitsandbytes nf4 32x128", state("[]"), "not a JSON object"),
-    ("bitsandbytes nf4 32x128", state("x" * 70000), "70000 bytes where a few were expected"),
-    ("bitsandbytes nf4 32x128", state('{"shape": 3}'), "a matrix is expected"),
-    ("bitsandbytes nf4 32x128", state('{"blocksize": 0, "shape": [32, 128]}'), "blocksize cannot"),
+    ("bitsandbytes nf4 32x128", with_state("{"), "not JSON"),
+    ("bitsandbytes nf4 32x128", with_state("[" * 60000), "not JSON"),
+    ("bitsandbytes nf4 32x128", with_state("[]"), "not a JSON object"),
+    ("bitsandbytes nf4 32x128", with_state("x" * 70000), "70000 bytes where a few were expected"),
+    ("bitsandbytes nf4 32x128", with_state('{"shape": 3}'), "a matrix is expected"),
     (
         "bitsandbytes nf4 32x128",
-        state('{"blocksize": 64, "shape": [32, 129]}'),
+        with_state('{"blocksize": 0, "shape": [32, 128]}'),
+        "blocksize cannot",
+    ),
+    (
+        "bitsandbytes nf4 32x128",
+        with_state('{"blocksize": 64, "shape": [32, 129]}'),
         "do not hold 4 bits",
     ),
-    ("bitsandbytes nf4 32x128", state('{"blocksize": 32, "shape": [32, 128]}'), "absmax has the"),
-    ("bitsandbytes nf4 32x128", state(NF4 + ', "nested_offset": NaN}'), "nested_offset cannot"),
-    ("bitsandbytes nf4 32x128", state(NF4 + ', "nested_blocksize": 256}'), "nested_absmax"),
-    ("bitsandbytes nf4 32x128 nested", state(NF4 + "}"), "which the quant_state denies"),
+    (
+        "bitsandbytes nf4 32x128",
+        with_state('{"blocksize": 32, "shape": [32, 128]}'),
+        "absmax has the",
+    ),
+    (
+        "bitsandbytes nf4 32x128",
+        with_state(NF4 + ', "nested_offset": NaN}'),
+        "nested_offset cannot",
+    ),
+    ("bitsandbytes nf4 32x128", with_state(NF4 + ', "nested_blocksize": 256}'), "nested_absmax"),
+    ("bitsandbytes nf4 32x128 nested", with_state(NF4 + "}"), "which the quant_state denies"),
     ("bitsandbytes int8", replaced("m.SCB", np.ones(31, "<f4"), "F32"), "m.SCB has the shape"),
     ("bitsandbytes int8", replaced("m.weight_format", np.uint8([3]), "U8"), "weights in rows"),
 ]
@@ -334,6 +395,17 @@ def test_pieces_that_do_not_fit_are_one_row_with_a_reason(tmp_path, case, change
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(weight.problem)
     assert list(weight.chunks()) == []
+
+
+def test_flat_codes_that_lie_apart_are_refused(tmp_path):
+    """Making them contiguous for each block would copy the matrix each time."""
+    tensors, config, _ = GOLDEN["bitsandbytes nf4 32x128"]
+    main, *others = only(tmp_path, tensors, config).parameter.pieces
+    apart = replace(main, strides=(1, 2048))
+    state = replace(main, name=STATE, shape=(77,), stop=main.start + 77)
+    context = Context({}, {}, lambda info: tensors[STATE][0].tobytes())
+    with pytest.raises(PackingError, match="do not hold 4 bits"):
+        bitsandbytes.layout(Claim("m.weight", (apart, *others), (state,)), context)
 
 
 @pytest.mark.parametrize("wrong", [-1, 3, 2**31 - 1])
@@ -352,7 +424,7 @@ KEYS = ("bits", "group_size", "checkpoint_format", "version", "dynamic", "config
 BLOCKS = {"group_0": {"weights": {"num_bits": 4, "block_structure": "4x32"}}, "": {"weights": 3}}
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(case=st.sampled_from(sorted(GOLDEN)), data=st.data())
 def test_hostile_headers_are_refused_or_read(case, data):
     """Whatever shapes, types and settings say: a PackingError, or values of the shape told."""
