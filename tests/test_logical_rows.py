@@ -134,3 +134,21 @@ def test_an_index_that_names_itself(tmp_path):
     name = "model.safetensors.index.json"
     (tmp_path / name).write_text(json.dumps({"weight_map": {"w": name}}))
     refused(run("analyze", tmp_path), name, "not a weight file")
+
+
+def test_a_weight_both_packed_and_not_has_a_row_for_each(tmp_path):
+    name = "model.layers.0.self_attn.q_proj"
+    arrays = {
+        f"{name}.qweight": (np.zeros((8, 64), np.int32), "I32"),
+        f"{name}.scales": (np.ones((2, 64), np.float16), "F16"),
+        f"{name}.weight": np.ones((64, 64), np.float32),
+    }
+    write_safetensors(tmp_path / "model.safetensors", arrays)
+    done = mlx_probe.analyze(tmp_path, out=tmp_path / "out", config=AnalyzeConfig(backend="numpy"))
+    assert done.passed, done.failures
+    frame = done.load()
+    assert list(frame.param_name) == [f"{name}.qweight", f"{name}.weight"]
+    assert list(frame.status) == ["skipped", "ok"]
+    assert (
+        frame.status_reason[0] == f"{name}.qweight: packed, though {name}.weight is there as well"
+    )

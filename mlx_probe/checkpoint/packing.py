@@ -22,7 +22,9 @@ __all__ = [
     "Layout",
     "Packing",
     "Piece",
+    "missing",
     "positions",
+    "require_piece",
     "require_shape",
 ]
 
@@ -155,3 +157,32 @@ def require_shape(piece: TensorInfo, *shapes: tuple[int, ...]) -> None:
     width = DTYPES[piece.dtype].itemsize if piece.dtype in DTYPES else 1
     if (piece.inflated or piece.nbytes) != math.prod(piece.shape) * width:
         raise PackingError(f"{piece.name}: {piece.nbytes} bytes do not hold its shape")
+
+
+def require_piece(piece: TensorInfo, dtypes: Sequence[str], *shapes: tuple[int, ...]) -> None:
+    """Refuse a piece of another type or shape, or one that cannot be read.
+
+    Raises:
+        PackingError: It is one of these.
+    """
+    if piece.problem:
+        raise PackingError(f"{piece.name}: {piece.problem}")
+    if piece.dtype not in dtypes:
+        raise PackingError(f"{piece.name} is {piece.dtype} instead of {' or '.join(dtypes)}")
+    require_shape(piece, *shapes)
+
+
+def missing(claim: Claim, *names: str) -> None:
+    """Refuse a claim without the pieces that follow its main one.
+
+    Args:
+        claim: The claim.
+        names: Ends of the pieces' names, in their order.
+
+    Raises:
+        PackingError: Pieces are missing.
+    """
+    found = {piece.name.rpartition(".")[2] for piece in claim.pieces}
+    lacking = [name for name in names if name not in found]
+    if lacking:
+        raise PackingError(f"{claim.name}: {' and '.join(lacking)} missing beside its codes")

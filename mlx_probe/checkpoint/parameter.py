@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -111,6 +111,10 @@ def gather_parameters(
 def _packed(packing: str, claim: Claim, context: Context) -> Parameter:
     main = claim.pieces[0]
     try:
+        if claim.name != main.name and claim.name in context.tensors:
+            # Under its own name: rows are told apart by names.
+            unpacked, claim = claim.name, replace(claim, name=main.name)
+            raise PackingError(f"{main.name}: packed, though {unpacked} is there as well")
         layout = PACKINGS[packing].layout(claim, context)
     except PackingError as error:
         return Parameter(

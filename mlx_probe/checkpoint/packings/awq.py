@@ -17,16 +17,19 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import Claim, Context, Index, Layout, Piece, positions
-from mlx_probe.checkpoint.packings import gptq
-from mlx_probe.checkpoint.packings.bits import unpack_bits
-from mlx_probe.checkpoint.packings.gptq import (
-    SCALE_DTYPES,
-    codes_at,
-    group_size,
+from mlx_probe.checkpoint.packing import (
+    Claim,
+    Context,
+    Index,
+    Layout,
+    Piece,
     missing,
+    positions,
     require_piece,
 )
+from mlx_probe.checkpoint.packings import gptq
+from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
+from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, group_size
 from mlx_probe.errors import PackingError
 from mlx_probe.records import TensorInfo
 

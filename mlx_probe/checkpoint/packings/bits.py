@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["E2M1", "unpack_bits"]
+__all__ = ["E2M1", "codes_at", "unpack_bits"]
 
 # All 16 values of the 4-bit float E2M1, by code.
 # Source: OCP Microscaling Formats (MX) Specification 1.0, section 5.3.3.
@@ -40,3 +40,25 @@ def unpack_bits(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     shifts = np.arange(0, 8 * bits, bits, dtype=np.uint64)
     wide: NDArray[np.uint64] = (words.view("<u8") >> shifts) & np.uint64((1 << bits) - 1)
     return wide.astype(np.uint8).reshape(*data.shape[:-1], -1)
+
+
+def codes_at(stored: NDArray[Any], where: NDArray[np.intp], bits: int) -> NDArray[np.uint8]:
+    """Single codes out of packed words, wherever they are.
+
+    Args:
+        stored: Little-endian integers, shape (..., n), packed from the lowest bit up.
+        where: Numbers of the codes on the last axis, shape (k,).
+        bits: Width of a code, 1 to 8.
+
+    Returns:
+        uint8, shape (..., k).
+    """
+    data: NDArray[np.uint8] = np.ascontiguousarray(stored).view(np.uint8)
+    first, rest = np.divmod(where * bits, 8)
+    shifts = rest.astype(np.uint8)
+    codes: NDArray[np.uint8] = np.take(data, first, axis=-1) >> shifts
+    if 8 % bits:
+        # Such a code may end in the next byte; what else comes from there is masked out.
+        codes |= data[..., np.minimum(first + 1, data.shape[-1] - 1)] << (8 - shifts)
+    codes &= np.uint8((1 << bits) - 1)
+    return codes

@@ -21,8 +21,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import Claim, Context, Index, Layout, Piece, positions
-from mlx_probe.checkpoint.packings.gptq import missing, require_piece
+from mlx_probe.checkpoint.packing import (
+    Claim,
+    Context,
+    Index,
+    Layout,
+    Piece,
+    missing,
+    positions,
+    require_piece,
+)
 from mlx_probe.errors import PackingError
 from mlx_probe.records import TensorInfo
 

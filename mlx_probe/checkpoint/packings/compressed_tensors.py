@@ -20,15 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import Claim, Context, Index, Layout, Piece, positions
-from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
-from mlx_probe.checkpoint.packings.gptq import (
-    SCALE_DTYPES,
-    codes_at,
-    column_groups,
+from mlx_probe.checkpoint.packing import (
+    Claim,
+    Context,
+    Index,
+    Layout,
+    Piece,
     missing,
+    positions,
     require_piece,
 )
+from mlx_probe.checkpoint.packings.bits import E2M1, codes_at, unpack_bits
+from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, column_groups
 from mlx_probe.dtypes import DTYPES, SCALE_DTYPE
 from mlx_probe.errors import PackingError
 from mlx_probe.records import TensorInfo

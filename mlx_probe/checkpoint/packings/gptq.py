@@ -25,22 +25,20 @@ from mlx_probe.checkpoint.packing import (
     Index,
     Layout,
     Piece,
+    missing,
     positions,
-    require_shape,
+    require_piece,
 )
-from mlx_probe.checkpoint.packings.bits import unpack_bits
+from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.errors import PackingError
 from mlx_probe.records import TensorInfo
 
 __all__ = [
     "SCALE_DTYPES",
     "claim",
-    "codes_at",
     "column_groups",
     "group_size",
     "layout",
-    "missing",
-    "require_piece",
 ]
 
 WIDTHS = (2, 3, 4, 8)
@@ -154,57 +152,6 @@ def group_size(name: str, cols: int, groups: int, settings: Mapping[str, Any]) -
     if not 0 < groups <= cols or cols % groups:
         raise PackingError(f"{name}: {cols} columns are not {groups} groups of one size")
     return cols // groups
-
-
-def missing(claim: Claim, *names: str) -> None:
-    """Refuse a claim without the pieces that follow its main one.
-
-    Args:
-        claim: The claim.
-        names: Ends of the pieces' names, in their order.
-
-    Raises:
-        PackingError: Pieces are missing.
-    """
-    found = {piece.name.rpartition(".")[2] for piece in claim.pieces}
-    lacking = [name for name in names if name not in found]
-    if lacking:
-        raise PackingError(f"{claim.name}: {' and '.join(lacking)} missing beside its codes")
-
-
-def require_piece(piece: TensorInfo, dtypes: Sequence[str], *shapes: tuple[int, ...]) -> None:
-    """Refuse a piece of another type or shape, or one that cannot be read.
-
-    Raises:
-        PackingError: It is one of these.
-    """
-    if piece.problem:
-        raise PackingError(f"{piece.name}: {piece.problem}")
-    if piece.dtype not in dtypes:
-        raise PackingError(f"{piece.name} is {piece.dtype} instead of {' or '.join(dtypes)}")
-    require_shape(piece, *shapes)
-
-
-def codes_at(stored: NDArray[Any], where: NDArray[np.intp], bits: int) -> NDArray[np.uint8]:
-    """Single codes out of packed words, wherever they are.
-
-    Args:
-        stored: Little-endian integers, shape (..., n), packed from the lowest bit up.
-        where: Numbers of the codes on the last axis, shape (k,).
-        bits: Width of a code, 1 to 8.
-
-    Returns:
-        uint8, shape (..., k).
-    """
-    data: NDArray[np.uint8] = np.ascontiguousarray(stored).view(np.uint8)
-    first, rest = np.divmod(where * bits, 8)
-    shifts = rest.astype(np.uint8)
-    codes: NDArray[np.uint8] = np.take(data, first, axis=-1) >> shifts
-    if 8 % bits:
-        # Such a code may end in the next byte; what else comes from there is masked out.
-        codes |= data[..., np.minimum(first + 1, data.shape[-1] - 1)] << (8 - shifts)
-    codes &= np.uint8((1 << bits) - 1)
-    return codes
 
 
 def column_groups(
