@@ -56,7 +56,10 @@ def _kind(weight: Weight) -> Hashable:
         for piece in weight.parameter.pieces
     ]
     sizes = [stop - start for _, start, stop in weight.byte_ranges()]
-    return weight.parameter.detail, weight.shape, weight.part, *pieces, *sizes
+    # The matrices of a deflated stack have their bytes in common.
+    deflated = any(piece.inflated is not None for piece in weight.parameter.pieces)
+    place = weight.stack_index if deflated else None
+    return weight.parameter.detail, weight.shape, weight.part, place, *pieces, *sizes
 
 
 def _sample(weight: Weight) -> bytes:

@@ -119,7 +119,8 @@ class Weight:
     @property
     def _by_rows(self) -> bool:
         """Whether chunks are rows of the file, whose pages go back as soon as they are read."""
-        if not self.parameter.row_major or (self.rows or 1) < (self.cols or 0):
+        strided = any(piece.strides is not None for piece in self.parameter.pieces)
+        if strided or not self.parameter.row_major or (self.rows or 1) < (self.cols or 0):
             return False
         return self.part is None or (self.part.axis == 0 and self.part.contiguous)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from weightfiles import model_files, write_safetensors
+from weightfiles import model_files, whole, write_safetensors
 
 from mlx_probe.checkpoint import find_aliases, open_checkpoint
 
@@ -55,3 +55,14 @@ def test_every_copy_points_to_the_first(tmp_path_factory, kinds):
     found = aliases(tmp_path_factory.getbasetemp() / "alias.safetensors", arrays)
     first = {kind: f"w{kinds.index(kind)}" for kind in kinds}
     assert found == {f"w{i}": first[kind] for i, kind in enumerate(kinds) if f"w{i}" != first[kind]}
+
+
+def test_a_deflated_stack_is_no_row_of_copies(tmp_path, rng):
+    stack = rng.standard_normal((4, 8, 8)).astype(np.float32)
+    path = tmp_path / "weights.npz"
+    np.savez_compressed(path, **{"a.experts.up_proj": stack, "b.experts.up_proj": stack})
+    weights = open_checkpoint(model_files(path)).weights()
+    copies = {weights[i].label: weights[of].label for i, of in find_aliases(weights).items()}
+    assert copies == {f"b.experts.up_proj[{i}]": f"a.experts.up_proj[{i}]" for i in range(4)}
+    for weight in weights:
+        np.testing.assert_array_equal(whole(weight), stack[weight.expert_index])
