@@ -50,7 +50,13 @@ def test_ctrl_c_says_what_is_saved(tmp_path):
     tensors = {f"w{i}": rng.standard_normal((600, 500)) for i in range(60)}
     path = write_safetensors(tmp_path / "model.safetensors", tensors, "F64")
     command = [COMMAND, "analyze", path, "--workers", "1", "--out", tmp_path / "out"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background makes them ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not any(p.read_bytes().count(b"\n") > 5 for p in (tmp_path / "out").glob("*.jsonl")):
         assert process.poll() is None
         time.sleep(0.005)
