@@ -36,9 +36,9 @@ BLOCK = 1 << 16
 # Elements that are counted at a time: bincount makes 64-bit copies of what it counts.
 COUNTED = 1 << 19
 
-# Elements that enter a Gram matrix at a time, and rows of it that a product makes at a time:
-# what a slab takes in float64, and its product, would be several times the slab itself.
-GRAM_ELEMENTS, GRAM_STRIPE = 1 << 20, 256
+# Elements that enter a Gram matrix at a time, and rows of a large one that a product makes at a
+# time: what a slab takes in float64, and its product, would be several times the slab itself.
+GRAM_ELEMENTS, GRAM_STRIPE, GRAM_LARGE = 1 << 20, 256, 1024
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ class SlabGram:
     def __init__(self, rows: int, cols: int) -> None:
         self._tall = rows >= cols
         self._matrix = np.zeros((min(rows, cols),) * 2)
+        self._stripe = GRAM_STRIPE if min(rows, cols) > GRAM_LARGE else GRAM_LARGE
 
     def add(self, chunk: Chunk) -> None:
         """Add one slab's part to the lower triangle, stripe by stripe."""
@@ -168,15 +169,15 @@ class SlabGram:
         for start in range(0, len(stored), height):
             x = Chunk(stored[start : start + height], chunk.dtype).values
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                for first in range(0, len(self._matrix), GRAM_STRIPE):
-                    last = first + GRAM_STRIPE
+                for first in range(0, len(self._matrix), self._stripe):
+                    last = first + self._stripe
                     # Of the first stripe, numpy sees X.T @ X and calls BLAS syrk.
                     self._matrix[first:last, :last] += x[:, first:last].T @ x[:, :last]
 
     def finish(self) -> Gram:
         """The Gram matrix; every element entered exactly."""
-        for first in range(0, len(self._matrix), GRAM_STRIPE):
-            last = first + GRAM_STRIPE
+        for first in range(0, len(self._matrix), self._stripe):
+            last = first + self._stripe
             self._matrix[first:last, last:] = self._matrix[last:, first:last].T
         return Gram(self._matrix, omitted=0.0)
 
