@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from mlx_probe.checkpoint.header import unreadable
@@ -34,7 +35,9 @@ def find_aliases(weights: Sequence[Weight]) -> dict[int, int]:
     """
     readable = [i for i, w in enumerate(weights) if w.problem is None and w.shape and w.numel]
     groups: list[list[int]] = [readable]
-    for key in (_kind, _sample, _digest):
+    # Tied weights have their ranges in common, which are read once.
+    digest = lru_cache(maxsize=None)(_digest)
+    for key in (_kind, _sample, lambda weight: digest(weight.byte_ranges())):
         groups = [part for group in groups for part in _split(group, weights, key)]
     return {copy: group[0] for group in groups for copy in group[1:]}
 
@@ -68,9 +71,9 @@ def _sample(weight: Weight) -> bytes:
     return b"".join(_read(path, middle, min(middle + _SAMPLE, stop)))
 
 
-def _digest(weight: Weight) -> bytes:
+def _digest(ranges: tuple[tuple[Path, int, int], ...]) -> bytes:
     digest = hashlib.blake2b(digest_size=32)
-    for path, start, stop in weight.byte_ranges():
+    for path, start, stop in ranges:
         for piece in _read(path, start, stop):
             digest.update(piece)
     return digest.digest()

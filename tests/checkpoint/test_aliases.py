@@ -1,10 +1,12 @@
 """Weights that are the same bytes."""
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from weightfiles import model_files, whole, write_safetensors
 
+from mlx_probe.checkpoint import aliases as aliases_module
 from mlx_probe.checkpoint import find_aliases, open_checkpoint
 
 
@@ -66,3 +68,15 @@ def test_a_deflated_stack_is_no_row_of_copies(tmp_path, rng):
     assert copies == {f"b.experts.up_proj[{i}]": f"a.experts.up_proj[{i}]" for i in range(4)}
     for weight in weights:
         np.testing.assert_array_equal(whole(weight), stack[weight.expert_index])
+
+
+def test_a_range_in_common_is_read_once(tmp_path, monkeypatch):
+    tensor = torch.randn(300, 40)
+    torch.save({"embed_tokens.weight": tensor, "lm_head.weight": tensor}, tmp_path / "m.bin")
+    weights = open_checkpoint(model_files(tmp_path / "m.bin")).weights()
+    assert weights[0].byte_ranges() == weights[1].byte_ranges()
+    read, reads = aliases_module._read, []
+    monkeypatch.setattr(aliases_module, "_read", lambda *place: reads.append(place) or read(*place))
+    assert find_aliases(weights) == {1: 0}
+    # A sample of each, then the whole of it.
+    assert [stop - start for _, start, stop in reads] == [4096, 4096, 48000]
