@@ -73,6 +73,15 @@ def gguf_bytes(pairs=(), entries=(), data=b"", version=3, counts=None):
     return head + bytes(-len(head) % 32) + data
 
 
+def edited(original, edits, cut):
+    """A file cut off and overwritten: edits are (position, bytes), wherever they fall."""
+    content = bytearray(original[:cut])
+    for position, patch in edits:
+        place = position % (len(content) + 1)
+        content[place : place + len(patch)] = patch
+    return bytes(content)
+
+
 def whole(weight):
     """All chunks put together along the long side."""
     chunks = [np.array(chunk) for chunk in weight.chunks()]

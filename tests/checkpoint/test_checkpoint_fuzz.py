@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weightfiles import entry, model_files, safetensors_bytes, write_gguf
+from weightfiles import edited, entry, model_files, safetensors_bytes, write_gguf
 
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.errors import CheckpointError
@@ -46,10 +46,7 @@ def originals(tmp_path_factory):
 @given(edits=EDITS, cut=st.none() | st.integers(0, 1 << 12))
 def test_damaged_files_are_understood_or_refused(originals, suffix, edits, cut):
     folder, original = originals[suffix]
-    content = bytearray(original[:cut])
-    for position, patch in edits:
-        place = position % (len(content) + 1)
-        content[place : place + len(patch)] = patch
+    content = edited(original, edits, cut)
     path = folder / f"fuzzed{suffix}"
     path.write_bytes(content)
     try:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from weightfiles import edited
 
 from mlx_probe.checkpoint import zip as archives
 from mlx_probe.checkpoint.formats import read_header
@@ -285,10 +286,7 @@ ORIGINALS = [SOUND, npz(zipfile.ZIP_DEFLATED, a_npy=npy(order=True, shape=(1, 2)
 )
 def test_damaged_files_are_understood_or_refused(tmp_path_factory, original, edits, cut):
     path = tmp_path_factory.getbasetemp() / "fuzzed.npz"
-    data = bytearray(original[:cut])
-    for position, patch in edits:
-        place = position % (len(data) + 1)
-        data[place : place + len(patch)] = patch
+    data = edited(original, edits, cut)
     path.write_bytes(data)
     try:
         found = read_header(path)

@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
+from weightfiles import edited
 
 from mlx_probe.checkpoint import pickle as restricted
 from mlx_probe.checkpoint import torch_objects
@@ -483,10 +484,7 @@ INSTRUCTIONS = st.sampled_from([*restricted._INSTRUCTIONS, pickle.STOP, b"\0", b
 )
 def test_damaged_files_are_understood_or_refused(originals, layout, edits, cut):
     path, original = originals
-    data = bytearray(original[layout][:cut])
-    for position, patch in edits:
-        place = position % (len(data) + 1)
-        data[place : place + len(patch)] = patch
+    data = edited(original[layout], edits, cut)
     path.write_bytes(data)
     try:
         found = read_header(path)

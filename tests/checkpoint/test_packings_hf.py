@@ -446,7 +446,8 @@ def test_hostile_headers_are_refused_or_read(case, data):
     def read(info):
         if info.nbytes > 1 << 16:
             raise PackingError("too large")
-        return arrays[info.name].tobytes()
+        # Empty ones may have extents that no array was made for.
+        return arrays[info.name].tobytes() if info.nbytes else b""
 
     context = Context(infos, config, read)
     claims = [

@@ -14,7 +14,7 @@ from mlx_probe.errors import PackingError
 ROWS, COLS = 48, 1536
 NAME = "model.layers.0.mlp.up_proj"
 # mx.quantize's modes, with every group size and width that it offers.
-AFFINE = [(bits, group) for bits in (2, 3, 4, 5, 6, 8) for group in (32, 64, 128)]
+AFFINE = [(bits, group) for bits in (1, 2, 3, 4, 5, 6, 8) for group in (32, 64, 128)]
 
 
 def stored(array):
