@@ -15,9 +15,11 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.backends.chunk import Chunk
 from mlx_probe.backends.distribution import BIN_BITS, Tally, moments_of_bins
 from mlx_probe.backends.mlx_digits import DigitGram, scaled
-from mlx_probe.backends.numpy import BinPass, Chunk, CodePass, SlabGram, SlabQR, qr_parts
+from mlx_probe.backends.numpy import SlabGram, SlabQR, qr_parts
+from mlx_probe.backends.numpy_moments import BinPass, CodePass
 from mlx_probe.backends.powersums import PowerSums
 from mlx_probe.backends.quantization import ErrorSums, QuantizationSums, affine_round
 from mlx_probe.dtypes import DTYPES, float8_e4m3_values

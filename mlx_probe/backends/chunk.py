@@ -1,0 +1,33 @@
+"""Stored words in this process's memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.dtypes import decode
+
+__all__ = ["Chunk"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Stored words in memory, decoded at most once.
+
+    Attributes:
+        stored: Contiguous words as in the file.
+        dtype: Key of `DTYPES`.
+    """
+
+    stored: NDArray[Any]
+    dtype: str
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The elements, float64, same shape as ``stored``."""
+        with np.errstate(invalid="ignore"):  # signalling NaNs turn quiet, as they should
+            return decode(self.stored, self.dtype).astype(np.float64)
