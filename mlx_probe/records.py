@@ -13,17 +13,22 @@ from numpy.typing import NDArray
 __all__ = [
     "METRIC_LEVELS",
     "QUANTILES",
+    "SPECTRUM_MODES",
     "AnalyzeConfig",
     "Column",
     "ColumnType",
+    "Estimate",
     "MetricLevel",
     "ModelFiles",
     "ModelRef",
     "Moments",
     "QuantizationError",
+    "RankCount",
     "Role",
     "Row",
+    "Sketch",
     "Spectrum",
+    "SpectrumMode",
     "Status",
     "TensorInfo",
     "open_file",
@@ -37,6 +42,8 @@ MetricLevel = Literal["basic", "standard", "full"]
 # The quantiles that `Moments` carries: METRICS' q001, q01, q50, q99, q999.
 QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
 METRIC_LEVELS: tuple[MetricLevel, ...] = ("basic", "standard", "full")
+SpectrumMode = Literal["exact", "approx"]
+SPECTRUM_MODES: tuple[SpectrumMode, ...] = ("exact", "approx")
 ColumnType = Literal[
     "string", "int64", "float64", "bool", "timestamp", "list<int64>", "list<string>"
 ]
@@ -235,6 +242,62 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
+class RankCount:
+    """The numerical rank of a matrix, proved without its singular values.
+
+    Attributes:
+        rank: Number of singular values above rank_tol times the largest.
+        rows: Rows of the matrix as stored.
+        cols: Columns of the matrix as stored.
+        method: Algorithm that counted.
+        error: Bound on the error of a singular value at the threshold, relative to the
+            largest.
+    """
+
+    rank: int
+    rows: int
+    cols: int
+    method: str
+    error: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number from random samples.
+
+    Attributes:
+        value: The estimate.
+        half_width: Half the width of its 95 % confidence interval.
+    """
+
+    value: float
+    half_width: float
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What an approximate method can tell of a spectrum.
+
+    Attributes:
+        leading: Largest singular values, float64, descending; at most min(rows, cols).
+        rows: Rows of the matrix as stored.
+        cols: Columns of the matrix as stored.
+        method: Algorithm that produced it.
+        error: Bound on ``|leading[i] - exact| / leading[0]``.
+        effective_rank: exp of the entropy of sigma / sum sigma.
+        spectral_entropy: Entropy of lambda / sum lambda over ln M; None for M = 1.
+    """
+
+    leading: NDArray[np.float64]
+    rows: int
+    cols: int
+    method: str
+    error: float
+    effective_rank: Estimate
+    spectral_entropy: Estimate | None
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of the result table.
 
@@ -280,18 +343,21 @@ class AnalyzeConfig:
         backend: Key in `BACKENDS`, or "auto".
         device: "auto", "cpu" or "gpu".
         metrics: Which metric columns to fill: "basic", "standard" or "full".
+        spectrum: "exact" for all singular values, "approx" for the leading ones and estimates.
         include: Globs on tensor names; empty means all.
         exclude: Globs on tensor names, applied after ``include``.
         rank_tol: `rank` counts singular values above ``rank_tol`` times the largest.
         zero_epsilon: `sparsity` counts magnitudes up to this.
         workers: Matrices in flight; 0 chooses for the backend and this machine.
         memory_limit: Bytes for the whole process; 0 takes four fifths of what is free.
-        seed: Seeds the choice of the tensors that the spot check recomputes.
+        seed: Seeds the random vectors of approximate spectra, and the choice of the tensors that
+            the spot check recomputes.
     """
 
     backend: str = "auto"
     device: str = "auto"
     metrics: MetricLevel = "standard"
+    spectrum: SpectrumMode = "exact"
     include: tuple[str, ...] = field(default=())
     exclude: tuple[str, ...] = field(default=())
     rank_tol: float = 1e-6
