@@ -15,7 +15,7 @@ ROOT = Path(mlx_probe.__file__).parent.parent
 
 # Lower may not import higher; packages on one level may not import each other.
 LEVELS = (
-    {"errors", "records", "dtypes", "naming", "version", "sharding", "monitor", "schedule"},
+    {"errors", "records", "dtypes", "naming", "version", "sharding", "monitor", "schedule", "lapack"},
     {"source", "checkpoint", "backends", "table"},
     {"spectrum"},
     {"metrics"},

@@ -1,0 +1,312 @@
+"""LAPACK in place, from the library that numpy has loaded.
+
+numpy.linalg copies what it works on and wraps neither the rank-k update, nor the two-stage
+eigen-solver, nor a factorization that counts; all of them are in the OpenBLAS that its wheels
+bundle, and are called there by ctypes, which releases the GIL. Where a library has not got
+them, numpy.linalg does the same with more memory and more work.
+
+Matrices are float64 in C order; of symmetric ones only the upper triangle is read or written.
+LAPACK sees the transpose and calls it the lower one, for which its reductions are faster.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
+
+from mlx_probe.errors import SpectrumError
+
+__all__ = [
+    "add_gram",
+    "eigenvalues",
+    "fold",
+    "has_two_stage",
+    "is_positive_definite",
+    "positive_count",
+    "singular_values",
+    "symmetric_product",
+    "works_in_place",
+]
+
+Matrix = NDArray[np.float64]
+
+_ROUTINES = (
+    *("dsyrk", "dsymv", "dsyevd", "dsyevd_2stage"),
+    *("dpotrf", "dsytrf", "dtpqrt", "dgesdd"),
+)
+
+# How builds decorate the routines' names: numpy's wheels, other OpenBLAS and MKL, Accelerate.
+_SPELLINGS = ("scipy_{}_64_", "scipy_{}_", "{}_64_", "{}_", "{}$NEWLAPACK$ILP64")
+
+# Columns of a panel in the QR update: LAPACK's usual block.
+_PANEL = 64
+
+# Rows of a product at a time where there is no rank-k update: bounds what it takes besides.
+_STRIPE = 1024
+
+
+def add_gram(matrix: Matrix, x: Matrix) -> None:
+    """Add ``x.T @ x`` to the upper triangle of a matrix (BLAS syrk: half a product's work).
+
+    Args:
+        matrix: Shape (M, M); changed in place.
+        x: Shape (k, M), in C or Fortran order.
+    """
+    n, k = len(matrix), len(x)
+    if _library() is None:
+        for first in range(0, n, _STRIPE):
+            last = first + _STRIPE
+            matrix[first:last, first:] += x[:, first:last].T @ x[:, first:]
+        return
+    flat, transposed = (x, "N") if x.flags.c_contiguous else (np.ascontiguousarray(x.T), "T")
+    one = ctypes.c_double(1.0)
+    width = n if transposed == "N" else k
+    _call("dsyrk", "L", transposed, n, k, one, flat, width, one, matrix, n)
+
+
+def symmetric_product(matrix: Matrix, v: Matrix) -> Matrix:
+    """Product of a symmetric matrix and a vector (BLAS symv).
+
+    Args:
+        matrix: Shape (M, M), upper triangle.
+        v: Shape (M,), contiguous.
+
+    Returns:
+        Shape (M,).
+    """
+    n = len(matrix)
+    if _library() is None:
+        above = np.triu(matrix, 1)
+        return np.asarray(above @ v + above.T @ v + np.diagonal(matrix) * v)
+    product = np.empty(n)
+    one, zero = ctypes.c_double(1.0), ctypes.c_double(0.0)
+    _call("dsymv", "L", n, one, matrix, n, v, 1, zero, product, 1)
+    return product
+
+
+def has_two_stage() -> bool:
+    """Whether the two-stage eigen-solver is there."""
+    return _library() is not None
+
+
+def works_in_place() -> bool:
+    """Whether factorizations need hardly more memory than their matrix."""
+    return _library() is not None
+
+
+def eigenvalues(matrix: Matrix, two_stage: bool = False) -> Matrix:
+    """Eigenvalues of a symmetric matrix, ascending.
+
+    Args:
+        matrix: Shape (M, M), upper triangle; destroyed.
+        two_stage: Whether to reduce to a band first (LAPACK syevd_2stage, faster for large
+            matrices) instead of to a tridiagonal at once (syevd).
+
+    Returns:
+        Shape (M,).
+
+    Raises:
+        SpectrumError: The iteration did not converge.
+    """
+    n = len(matrix)
+    if _library() is None:
+        try:
+            return np.asarray(np.linalg.eigvalsh(matrix, UPLO="U"), np.float64)
+        except np.linalg.LinAlgError as error:
+            raise _did_not_converge("syevd") from error
+    routine = "dsyevd_2stage" if two_stage and n > 1 else "dsyevd"
+    values = np.empty(n)
+    asked, asked_integers, info = np.empty(1), np.zeros(1, np.int64), _Info()
+    _call(routine, "N", "L", n, matrix, n, values, asked, -1, asked_integers, -1, info)
+    work, integers = np.empty(int(asked[0])), np.zeros(max(int(asked_integers[0]), 1), np.int64)
+    _call(
+        routine,
+        *("N", "L", n, matrix, n, values, work, work.size, integers, integers.size, info),
+    )
+    if info.code:
+        raise _did_not_converge(routine[1:])
+    return values
+
+
+def is_positive_definite(matrix: Matrix) -> bool:
+    """Whether the Cholesky factorization of a symmetric matrix exists (LAPACK potrf).
+
+    Args:
+        matrix: Shape (M, M), upper triangle; destroyed.
+    """
+    if _library() is None:
+        try:
+            np.linalg.cholesky(matrix.T)
+        except np.linalg.LinAlgError:
+            return False
+        return True
+    n, info = len(matrix), _Info()
+    _call("dpotrf", "L", n, matrix, n, info)
+    return info.code == 0
+
+
+def positive_count(matrix: Matrix) -> int:
+    """Number of positive eigenvalues of a symmetric matrix, without computing them.
+
+    The diagonal blocks of its LDL^T factorization have the same signs (Sylvester's law of
+    inertia). LAPACK sytrf; Bunch and Kaufman's blocks of order two hold one positive and one
+    negative eigenvalue each.
+
+    Args:
+        matrix: Shape (M, M), upper triangle; destroyed.
+    """
+    n = len(matrix)
+    if _library() is None:
+        return int(np.count_nonzero(np.linalg.eigvalsh(matrix, UPLO="U") > 0))
+    pivots, asked, info = np.zeros(n, np.int64), np.empty(1), _Info()
+    _call("dsytrf", "L", n, matrix, n, pivots, asked, -1, info)
+    work = np.empty(int(asked[0]))
+    _call("dsytrf", "L", n, matrix, n, pivots, work, work.size, info)
+    # A library with 32-bit integers has filled the first half of the buffer only.
+    if _int_bits() == 32:
+        pivots = pivots.view(np.int32)[:n].astype(np.int64)
+    single = pivots > 0
+    return int(np.count_nonzero(np.diagonal(matrix)[single] > 0)) + int((~single).sum()) // 2
+
+
+def fold(triangle: Matrix, x: Matrix) -> Matrix:
+    """Triangular factor of a triangle with rows below it (LAPACK tpqrt, in place).
+
+    Args:
+        triangle: Upper triangular, shape (M, M), Fortran order; destroyed.
+        x: Shape (k, M), Fortran order; destroyed.
+
+    Returns:
+        Upper triangular, shape (M, M), Fortran order.
+    """
+    k, n = x.shape
+    if _library() is None:
+        return np.asfortranarray(np.linalg.qr(np.concatenate((triangle, x)), mode="r"))
+    panel, info = min(_PANEL, n), _Info()
+    reflectors, work = np.empty(panel * n), np.empty(panel * n)
+    _call("dtpqrt", k, n, 0, panel, triangle, n, x, k, reflectors, panel, work, info)
+    return triangle
+
+
+def singular_values(matrix: Matrix) -> Matrix:
+    """Singular values of a square matrix, descending (LAPACK gesdd).
+
+    Args:
+        matrix: Shape (M, M), Fortran order; destroyed.
+
+    Returns:
+        Shape (M,).
+
+    Raises:
+        SpectrumError: The iteration did not converge.
+    """
+    n = len(matrix)
+    if _library() is None:
+        try:
+            return np.asarray(np.linalg.svd(matrix, compute_uv=False), np.float64)
+        except np.linalg.LinAlgError as error:
+            raise _did_not_converge("gesdd") from error
+    values, none, info = np.empty(n), np.empty(1), _Info()
+    integers, asked = np.zeros(8 * n, np.int64), np.empty(1)
+    shape = ("N", n, n, matrix, n, values, none, 1, none, 1)
+    _call("dgesdd", *shape, asked, -1, integers, info)
+    work = np.empty(int(asked[0]))
+    _call("dgesdd", *shape, work, work.size, integers, info)
+    if info.code:
+        raise _did_not_converge("gesdd")
+    return values
+
+
+def _did_not_converge(routine: str) -> SpectrumError:
+    return SpectrumError(
+        f"LAPACK {routine} did not converge", "Report the tensor; its other columns are valid"
+    )
+
+
+class _Info:
+    """LAPACK's verdict: 0 for success."""
+
+    def __init__(self) -> None:
+        self._value = ctypes.c_int64(0)
+        self.reference = ctypes.byref(self._value)
+
+    @property
+    def code(self) -> int:
+        """The lower half, which is all that a library with 32-bit integers writes."""
+        return ctypes.c_int32(self._value.value & 0xFFFFFFFF).value
+
+
+def _call(routine: str, *arguments: Any) -> None:
+    """Call by reference, as Fortran does, with the lengths of its strings at the end.
+
+    Integers are 64 bits wide; a library that expects 32 reads their lower half, which on the
+    little-endian machines that numpy's wheels are for is the number itself.
+    """
+    routines = _routines()
+    assert routines is not None
+    references: list[Any] = []
+    lengths: list[ctypes.c_size_t] = []
+    for argument in arguments:
+        if isinstance(argument, np.ndarray):
+            references.append(ctypes.c_void_p(argument.ctypes.data))
+        elif isinstance(argument, str):
+            references.append(ctypes.c_char_p(argument.encode()))
+            lengths.append(ctypes.c_size_t(len(argument)))
+        elif isinstance(argument, int):
+            references.append(ctypes.byref(ctypes.c_int64(argument)))
+        elif isinstance(argument, _Info):
+            references.append(argument.reference)
+        else:
+            references.append(ctypes.byref(argument))
+    routines[routine](*references, *lengths)
+
+
+@cache
+def _library() -> dict[str, Callable[..., None]] | None:
+    """All of `_ROUTINES`; None where one is missing or does not compute what it should."""
+    routines = _routines()
+    if routines is None:
+        return None
+    x, matrix, values = np.array([[2.0, 1.0, 0.0]]), np.eye(3), np.empty(3)
+    one, work, integers = ctypes.c_double(1.0), np.empty(256), np.zeros(64, np.int64)
+    _call("dsyrk", "L", "N", 3, 1, one, x, 3, one, matrix, 3)
+    _call("dsyevd", "N", "L", 3, matrix, 3, values, work, work.size, integers, 64, _Info())
+    return routines if np.allclose(values, (1.0, 1.0, 6.0), rtol=1e-14) else None
+
+
+@cache
+def _routines() -> dict[str, Callable[..., None]] | None:
+    if sys.byteorder != "little":
+        return None
+    paths = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
+    if sys.platform == "darwin":
+        paths.append("/System/Library/Frameworks/Accelerate.framework/Accelerate")
+    for path in paths:
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:
+            continue
+        for spelling in _SPELLINGS:
+            try:
+                routines = {name: getattr(library, spelling.format(name)) for name in _ROUTINES}
+            except AttributeError:
+                continue
+            for routine in routines.values():
+                routine.restype = None
+            return routines
+    return None
+
+
+@cache
+def _int_bits() -> int:
+    """Width of the library's integers: a 32-bit one leaves half of a word as it was."""
+    pivots, work, info = np.full(1, -1, np.int64), np.empty(64), _Info()
+    _call("dsytrf", "L", 1, np.ones((1, 1)), 1, pivots, work, work.size, info)
+    return 64 if pivots[0] == 1 else 32

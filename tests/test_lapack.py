@@ -1,0 +1,95 @@
+"""LAPACK in place against numpy, and what stands in for it where routines are missing."""
+
+import numpy as np
+import pytest
+
+from mlx_probe import lapack
+from mlx_probe.errors import SpectrumError
+
+
+@pytest.fixture(params=["in place", "numpy"], autouse=True)
+def way(request, monkeypatch):
+    if request.param == "numpy":
+        monkeypatch.setattr(lapack, "_library", lambda: None)
+    else:
+        assert lapack.works_in_place(), "numpy's wheels bundle all routines"
+
+
+@pytest.fixture(params=[1, 2, 5, 70, 150])
+def size(request):
+    return request.param
+
+
+def upper(matrix):
+    """Only what may be read: the rest is poisoned."""
+    return np.where(np.triu(np.ones_like(matrix)) > 0, matrix, np.nan)
+
+
+def symmetric(rng, size):
+    x = rng.standard_normal((size, size))
+    return x + x.T
+
+
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("rows", [1, 40, 300])
+def test_gram_matrices_add_up(rng, size, rows, order):
+    x = np.asarray(rng.standard_normal((rows, size)), order=order)
+    matrix = np.zeros((size, size))
+    lapack.add_gram(matrix, x)
+    lapack.add_gram(matrix, 2 * x)
+    np.testing.assert_allclose(np.triu(matrix), np.triu(5 * x.T @ x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("two_stage", [False, True])
+def test_eigenvalues(rng, size, two_stage):
+    matrix = symmetric(rng, size)
+    expected = np.linalg.eigvalsh(matrix)
+    # numpy looks at the triangle it was told, not beyond.
+    found = lapack.eigenvalues(upper(matrix), two_stage)
+    np.testing.assert_allclose(found, expected, atol=1e-13 * np.abs(expected).max())
+
+
+def test_definiteness_and_inertia(rng, size):
+    matrix = symmetric(rng, size)
+    values = np.linalg.eigvalsh(matrix)
+    for shift in (values[0] - 1, values[-1] + 1, values.mean() + 1e-3, 0.0):
+        shifted = matrix - shift * np.eye(size)
+        count = np.count_nonzero(values > shift)
+        assert lapack.positive_count(upper(shifted)) == count
+        assert lapack.is_positive_definite(upper(shifted)) == (count == size)
+
+
+def test_products(rng, size):
+    matrix, v = symmetric(rng, size), rng.standard_normal(size)
+    np.testing.assert_allclose(lapack.symmetric_product(np.triu(matrix), v), matrix @ v, atol=1e-11)
+
+
+def test_folding_and_singular_values(rng, size):
+    x = rng.standard_normal((3 * size, size))
+    triangle = np.zeros((size, size), order="F")
+    for part in np.array_split(x, 4):
+        triangle = lapack.fold(triangle, np.array(part, order="F"))
+    assert np.array_equal(triangle, np.triu(triangle))
+    expected = np.linalg.svd(x, compute_uv=False)
+    found = lapack.singular_values(np.array(triangle, order="F"))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_nan_does_not_pass_for_a_spectrum():
+    matrix = np.full((8, 8), np.nan)
+    try:
+        found = lapack.singular_values(np.array(matrix, order="F"))
+    except SpectrumError as error:
+        assert "gesdd" in error.fact
+    else:
+        assert np.isnan(found).all()
+
+
+def test_a_library_that_computes_something_else_is_not_used(monkeypatch):
+    monkeypatch.undo()
+    lapack._library.cache_clear()
+    monkeypatch.setattr(lapack, "_routines", lambda: dict.fromkeys(lapack._ROUTINES, max))
+    with monkeypatch.context() as nothing:
+        nothing.setattr(lapack, "_call", lambda *arguments: None)
+        assert not lapack.works_in_place()
+    lapack._library.cache_clear()
