@@ -1,0 +1,203 @@
+"""What this machine can do, measured once and kept: its rates, and which eigen-solver wins.
+
+A figure of another machine would mislead: whether memory or arithmetic limits a run, and from
+which size on the two-stage solver pays, differs with caches, cores and libraries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from mlx_probe import lapack
+from mlx_probe.cache import cache_dir
+from mlx_probe.machine import blas_library, cpu_model, usable_cores
+from mlx_probe.solver_race import SMALLEST_TWO_STAGE, SolverTimes, crossover, race
+
+__all__ = [
+    "SMALLEST_TWO_STAGE",
+    "Calibration",
+    "load_calibration",
+    "two_stage_from",
+]
+
+# A file of another format is another machine's.
+FORMAT = 1
+
+# Bytes to copy, more than caches hold, and the side of the matrices to multiply: a twentieth of
+# a second each.
+COPIED, PRODUCT_SIDE, REPEATS = 1 << 26, 512, 5
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is known of a machine.
+
+    Attributes:
+        machine: What the figures depend on.
+        copy_bandwidth: Bytes that one core copies in a second, memory to memory; None if it has
+            not been measured.
+        product_rate: Flops in a second of a float64 matrix product on one core; None if it has
+            not been measured.
+        solver_times: Races of the eigen-solvers, by side; empty if none was held.
+    """
+
+    machine: Mapping[str, str | int]
+    copy_bandwidth: float | None = None
+    product_rate: float | None = None
+    solver_times: tuple[SolverTimes, ...] = ()
+
+    @property
+    def two_stage_from(self) -> int | None:
+        """Smallest short side at which the two-stage solver wins; None for never."""
+        return crossover(self.solver_times)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {**asdict(self), "two_stage_from": self.two_stage_from}
+
+
+# Of this process: a folder that cannot be written must not cost every run a measurement.
+_known: dict[str, Calibration] = {}
+
+
+def two_stage_from() -> int | None:
+    """Smallest short side at which the two-stage eigen-solver wins here.
+
+    Measured in about three seconds, once for a machine. None if it never wins, or is not there.
+    """
+    return load_calibration(solvers=True).two_stage_from
+
+
+def load_calibration(rates: bool = False, solvers: bool = False) -> Calibration:
+    """What is known of this machine, from the cache; what is asked for and unknown is measured.
+
+    Args:
+        rates: Whether the copy bandwidth and the product rate are needed: 0.2 s.
+        solvers: Whether the race of the eigen-solvers is needed: about 3 s.
+    """
+    machine = _machine()
+    key = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache_dir() / "calibration" / f"{key}.json"
+    known = _known.get(key) or _read(path, machine) or Calibration(machine)
+    rates = rates and None in (known.copy_bandwidth, known.product_rate)
+    solvers = solvers and not known.solver_times and lapack.has_two_stage()
+    if rates or solvers:
+        found = _measure_apart(rates, solvers)
+        if rates:
+            known = replace(
+                known, copy_bandwidth=found.copy_bandwidth, product_rate=found.product_rate
+            )
+        if solvers:
+            known = replace(known, solver_times=found.solver_times)
+        _write(path, known)
+    _known[key] = known
+    return known
+
+
+def measure(rates: bool, solvers: bool) -> Calibration:
+    """Measure in this process; arguments as for `load_calibration`."""
+    found = Calibration(_machine())
+    with threadpool_limits(1, user_api="blas"):
+        if rates:
+            copied, multiplied = _copy_bandwidth(), _product_rate()
+            found = replace(found, copy_bandwidth=copied, product_rate=multiplied)
+        if solvers:
+            found = replace(found, solver_times=tuple(race(usable_cores())))
+    return found
+
+
+def _measure_apart(rates: bool, solvers: bool) -> Calibration:
+    """Measure in a process of its own: a run's memory limit has no room for it."""
+    program = (
+        "import json; from dataclasses import asdict; from mlx_probe.calibration import measure; "
+        f"print(json.dumps(asdict(measure({rates}, {solvers}))))"
+    )
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        found = _calibration(json.loads(child.stdout), _machine())
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        found = None
+    return found or measure(rates, solvers)
+
+
+def _machine() -> dict[str, str | int]:
+    return {
+        "format": FORMAT,
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "numpy": np.__version__,
+        "blas": blas_library(),
+    }
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of several times: what else a machine does only ever slows it."""
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _copy_bandwidth() -> float:
+    source = np.ones(COPIED, np.uint8)
+    target = np.empty_like(source)
+    return COPIED / _fastest(lambda: np.copyto(target, source))
+
+
+def _product_rate() -> float:
+    a = np.ones((PRODUCT_SIDE, PRODUCT_SIDE))
+    b, product = 2 * a, np.empty_like(a)
+    return 2 * PRODUCT_SIDE**3 / _fastest(lambda: np.matmul(a, b, out=product))
+
+
+def _read(path: Path, machine: Mapping[str, str | int]) -> Calibration | None:
+    """The kept figures; None where there are none that can be relied on."""
+    try:
+        return _calibration(json.loads(path.read_text("utf-8")), machine)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _calibration(entry: Any, machine: Mapping[str, str | int]) -> Calibration | None:
+    """A calibration from its JSON; None if it is another machine's or makes no sense.
+
+    Raises:
+        KeyError, TypeError: It is not the JSON of a calibration.
+    """
+    times = tuple(SolverTimes(**race) for race in entry["solver_times"])
+    rates = (entry["copy_bandwidth"], entry["product_rate"])
+    figures = [rate for rate in rates if rate is not None]
+    figures += [x for t in times for x in (t.side, t.one_stage, t.two_stage)]
+    if entry["machine"] != machine or not all(0 < x < math.inf for x in figures):
+        return None
+    return Calibration(machine, *rates, times)
+
+
+def _write(path: Path, calibration: Calibration) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A cache that cannot be kept costs time and nothing else.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(json.dumps(asdict(calibration), indent=2) + "\n", "utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""From which size on the two-stage eigen-solver is the faster one: a race on this machine.
+
+LAPACK's syevd reduces a symmetric matrix to a tridiagonal one at once, half of it by products
+with a vector, which fetch the whole matrix each time; syevd_2stage reduces it to a band first, by
+matrix products, for more arithmetic in all. Who wins depends on the caches.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from mlx_probe import lapack
+
+__all__ = ["SMALLEST_TWO_STAGE", "SolverTimes", "crossover", "race"]
+
+# Short sides at which the solvers race. The ratio of their times bends down where matrices
+# outgrow the caches, so it is followed upwards instead of being foretold from small ones.
+SMALLEST_TWO_STAGE = 1024
+SIDES = (SMALLEST_TWO_STAGE, 1792, 2304, 2816, 3584, 4608)
+
+# Seconds for all races, bytes that the matrices of one may take together, and how often it is
+# held.
+SECONDS, MEMORY, ROUNDS = 3.0, 1 << 28, 3
+
+# Power of the side with which a race's time grows where matrices outgrow the caches.
+GROWTH = 3.3
+
+# Farther than this factor above the largest race, a crossing is a guess.
+REACH = 4.0
+
+
+@dataclass(frozen=True)
+class SolverTimes:
+    """One race: the median time of a matrix with all cores at work, one matrix on each.
+
+    Attributes:
+        side: Rows of the matrices.
+        one_stage: Seconds of LAPACK syevd.
+        two_stage: Seconds of LAPACK syevd_2stage.
+    """
+
+    side: int
+    one_stage: float
+    two_stage: float
+
+
+def race(cores: int) -> list[SolverTimes]:
+    """Races of growing matrices, until the two-stage solver wins or the time is used up.
+
+    A victory may be a disturbance of the other one: it must hold in the fastest of `ROUNDS`, as
+    far as there is time for them.
+
+    Args:
+        cores: Matrices to solve at once, each with one BLAS thread; fewer where memory forbids.
+    """
+    began = time.perf_counter()
+    times: list[SolverTimes] = []
+    with ThreadPoolExecutor(cores) as executor:
+        for side in SIDES:
+            if times and not _in_time(side, times[-1], began):
+                break
+            matrix = np.random.default_rng(0).standard_normal((side, side))
+            # As runs do, one matrix on each core: they share the caches and the memory.
+            matrices = [matrix] * max(1, min(cores, MEMORY // matrix.nbytes))
+            best = SolverTimes(side, math.inf, math.inf)
+            for _ in range(ROUNDS):
+                best = SolverTimes(
+                    side,
+                    min(best.one_stage, median(executor.map(_one_stage, matrices))),
+                    min(best.two_stage, median(executor.map(_two_stage, matrices))),
+                )
+                won = best.two_stage < best.one_stage
+                if not won or not _in_time(side, best, began):
+                    break
+            times.append(best)
+            if won:
+                break
+    return times
+
+
+def _one_stage(matrix: lapack.Matrix) -> float:
+    return _seconds(matrix, two_stage=False)
+
+
+def _two_stage(matrix: lapack.Matrix) -> float:
+    return _seconds(matrix, two_stage=True)
+
+
+def _seconds(matrix: lapack.Matrix, two_stage: bool) -> float:
+    copy, clock = matrix.copy(), time.perf_counter()
+    lapack.eigenvalues(copy, two_stage)
+    return time.perf_counter() - clock
+
+
+def _in_time(side: int, last: SolverTimes, began: float) -> bool:
+    """Whether a race can be expected to end in time, from the one before."""
+    growth: float = (side / last.side) ** GROWTH
+    expected = (last.one_stage + last.two_stage) * growth
+    return time.perf_counter() - began + expected <= SECONDS
+
+
+def crossover(times: Sequence[SolverTimes]) -> int | None:
+    """Smallest side at which the two-stage solver is the faster one.
+
+    The logarithm of the ratio of the times is taken as linear in the logarithm of the side:
+    between the two sides where it changes its sign, and beyond the largest side if it has not
+    yet, with the slope of the last piece. That slope is at least the one over all sides: the
+    ratio falls ever faster, and where it seems to fall more slowly that was noise.
+
+    Args:
+        times: Races by ascending side.
+
+    Returns:
+        None if the ratio does not fall, or would reach 1 only beyond `REACH` times the largest
+        side, and for no races.
+    """
+    points = [(math.log(t.side), math.log(t.two_stage / t.one_stage)) for t in times]
+    won = next((i for i, (_, ratio) in enumerate(points) if ratio <= 0), None)
+    if won == 0:
+        return times[0].side
+    if won is None and len(points) < 2:
+        return None
+    near = points[won - 1] if won else points[-1]
+    if won:
+        slope = _slope(near, points[won])
+    else:
+        slope = min(_slope(points[-2], near), _slope(points[0], near))
+    if slope >= 0:
+        return None
+    side = math.exp(min(near[0] - near[1] / slope, 50.0))
+    return round(side) if side <= REACH * times[-1].side else None
+
+
+def _slope(a: tuple[float, float], b: tuple[float, float]) -> float:
+    return (b[1] - a[1]) / (b[0] - a[0])
