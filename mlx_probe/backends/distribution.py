@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ __all__ = ["BIN_BITS", "Tally", "moments_of_bins", "moments_of_values"]
 # Leading bits that make a bin of a 32- or 64-bit float: a bin of float32 is 2**-11 of its
 # values wide, a bin of float64 2**-8.
 BIN_BITS = 20
+
+# Bins that are looked at together, a power of two: a binade of one sign in float32.
+ROW_BITS = 11
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,15 @@ def moments_of_values(
     """Exact moments from how often each value occurs.
 
     Args:
-        values: Value of every bit pattern, NaN and infinities included, shape (patterns,).
-        counts: Occurrences, shape (patterns,).
+        values: Value of every bit pattern that occurs, NaN and infinities included, shape
+            (patterns,).
+        counts: Occurrences, all positive, shape (patterns,).
         zero_epsilon: Magnitude up to which `Moments.small_count` counts.
         stored_format: Key of `FLOAT_FORMATS`; None for integers.
 
     Returns:
         Moments whose quantiles equal ``numpy.quantile``'s of the expanded data.
     """
-    present = counts > 0
-    values, counts = values[present], counts[present]
     finite = np.isfinite(values)
     nan_count = int(counts[np.isnan(values)].sum())
     inf_count = int(counts.sum() - counts[finite].sum()) - nan_count
@@ -84,7 +87,10 @@ def moments_of_values(
 
 
 def moments_of_bins(
-    counts: NDArray[np.int64], tally: Tally, stored_format: str | None, fits: Collection[str]
+    counts: NDArray[np.integer[Any]],
+    tally: Tally,
+    stored_format: str | None,
+    fits: Collection[str],
 ) -> Moments:
     """Moments of 32- or 64-bit floats: sums from ``tally``, quantiles from the bins.
 
@@ -98,17 +104,18 @@ def moments_of_bins(
         Moments whose quantiles are within one bin (2**-11 of the value for float32, 2**-8
         for float64 and wide integers).
     """
-    codes = np.flatnonzero(counts)
+    codes = _occupied(counts)
     near, far = _bin_edges(codes, stored_format or "F64")
     finite = np.isfinite(near)
-    near, far, counts = near[finite], far[finite], counts[codes][finite]
+    occurrences = counts[codes][finite].astype(np.int64)
+    near, far = near[finite], far[finite]
     value_dtype = stored_format
     if stored_format is not None and "BF16" in fits:
         # Bins are finer than bfloat16, so the edges are the values themselves.
         value_dtype = _narrowest_format(near, "BF16")
     elif stored_format is not None:
         value_dtype = next((name for name in FLOAT_FORMATS if name in fits), stored_format)
-    return _moments(tally, near, far, counts, value_dtype)
+    return _moments(tally, near, far, occurrences, value_dtype)
 
 
 def _moments(
@@ -141,23 +148,33 @@ def _moments(
     )
 
 
+def _occupied(counts: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """Indices of what is not zero in a large and mostly empty table, ascending.
+
+    Row by row: most are empty, and the maximum of a row takes a fraction of a search in it.
+    """
+    rows = counts.reshape(-1, 1 << ROW_BITS)
+    busy = np.flatnonzero(rows.max(axis=1) > 0)
+    inside = np.flatnonzero(rows[busy] > 0)
+    row, place = inside >> ROW_BITS, inside & ((1 << ROW_BITS) - 1)
+    codes: NDArray[np.intp] = (busy[row] << ROW_BITS) + place
+    return codes
+
+
 def _bin_edges(
     codes: NDArray[np.int64], dtype: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both ends of bins given by their leading bits, the one nearer to zero first."""
     bits = FLOAT_FORMATS[dtype].bits
     word, storage = np.dtype(f"<u{bits // 8}"), DTYPES[dtype].storage
-    magnitude = codes & ((1 << (BIN_BITS - 1)) - 1)
 
     def value(leading: NDArray[np.int64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):  # the bins of NaNs
             return (leading.astype(word) << (bits - BIN_BITS)).view(storage).astype(np.float64)
 
-    near, far = value(magnitude), value(magnitude + 1)
+    near, far = value(codes), value(codes + 1)
     # The last finite bin has no finite far end; its near end stands in.
-    far = np.where(np.isfinite(far), far, near)
-    sign = np.where(codes >> (BIN_BITS - 1), -1.0, 1.0)
-    return sign * near, sign * far
+    return near, np.where(np.isfinite(far), far, near)
 
 
 def _quantiles(
@@ -168,23 +185,22 @@ def _quantiles(
         return [float("nan")] * len(QUANTILES)
     lower, upper = np.minimum(near, far), np.maximum(near, far)
     order = np.argsort(lower, kind="stable")
-    lower, upper, counts = lower[order], upper[order], counts[order]
-    ends = np.cumsum(counts)
+    ends = np.cumsum(counts[order])
 
-    def order_statistic(k: int) -> float:
-        i = int(np.searchsorted(ends, k, side="right"))
-        place = (k - (ends[i] - counts[i]) + 0.5) / counts[i]
-        return float(lower[i] + (upper[i] - lower[i]) * place)
+    def order_statistics(k: NDArray[np.int64]) -> NDArray[np.float64]:
+        place = np.searchsorted(ends, k, side="right")
+        i = order[place]
+        within = (k - (ends[place] - counts[i]) + 0.5) / counts[i]
+        return lower[i] + (upper[i] - lower[i]) * within
 
-    result = []
-    for q in QUANTILES:
-        position = q * (int(ends[-1]) - 1)
-        k = int(position)
-        value = order_statistic(k)
-        if position > k:
-            value += (order_statistic(k + 1) - value) * (position - k)
-        result.append(value)
-    return result
+    last = int(ends[-1]) - 1
+    position = np.array(QUANTILES) * last
+    first = position.astype(np.int64)
+    below, above = order_statistics(first), order_statistics(np.minimum(first + 1, last))
+    with np.errstate(over="ignore", invalid="ignore"):  # float64 files near the range's end
+        between = below + (above - below) * (position - first)
+    quantiles: list[float] = np.where(position > first, between, below).tolist()
+    return quantiles
 
 
 def _rounding_variance(
@@ -194,12 +210,12 @@ def _rounding_variance(
     if not counts.size:
         return None
     form = FLOAT_FORMATS[value_dtype]
-    _, exponent = np.frexp(magnitudes)
-    # frexp's fraction lies in [0.5, 1), hence the -1; zeros and subnormals share one ulp.
-    binade = np.where(magnitudes == 0, form.min_exponent, exponent - 1)
-    ulp = np.ldexp(1.0, np.maximum(binade, form.min_exponent) - form.precision + 1)
+    # Without sign and fraction a float64 is the power of two below it, or zero.
+    binade = (magnitudes.view(np.uint64) & np.uint64(0x7FF << 52)).view(np.float64)
+    # Zeros and subnormals share the ulp of the smallest normal numbers.
+    ulp = np.maximum(binade, 2.0**form.min_exponent) * 2.0 ** (1 - form.precision)
     with np.errstate(over="ignore"):  # float64 files near the range's end
-        return float(np.sum(counts * ulp**2) / (12 * np.sum(counts)))
+        return float(np.dot(counts, ulp**2) / (12 * counts.sum()))
 
 
 def _narrowest_format(values: NDArray[np.float64], stored: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,20 @@ from numpy.typing import NDArray
 from mlx_probe.backends.chunk import Chunk
 from mlx_probe.backends.distribution import BIN_BITS, Tally, moments_of_bins, moments_of_values
 from mlx_probe.backends.powersums import PowerSums
-from mlx_probe.dtypes import DTYPES
+from mlx_probe.dtypes import DTYPES, FLOAT_FORMATS
 from mlx_probe.records import Moments
 
 __all__ = ["BinPass", "CodePass"]
 
-# Elements that moments are summed over at a time: 512 KiB in float64, so the passes over a
-# block stay in the second-level cache.
-BLOCK = 1 << 16
+# Codes that are counted at a time: bincount makes a 64-bit copy of them and a new table.
+COUNTED = 1 << 18
 
-# Elements that are counted at a time: bincount makes 64-bit copies of what it counts.
-COUNTED = 1 << 19
+# Elements of wide types at a time: what is made of them stays in the cache, and numpy's calls,
+# between which threads wait for each other, are long enough to be few.
+BLOCK = 1 << 17
+
+# Elements up to which no bin of 32 bits overflows.
+NARROW = (1 << 31) - 1
 
 
 class CodePass:
@@ -28,15 +32,20 @@ class CodePass:
 
     def __init__(self, dtype: str, zero_epsilon: float) -> None:
         self._dtype = DTYPES[dtype]
+        self._word = np.dtype(f"<u{self._dtype.itemsize}")
         self._zero_epsilon = zero_epsilon
-        self._counts = np.zeros(1 << (8 * self._dtype.itemsize), np.int64)
+        self._counts = np.zeros(1 << (8 * self._word.itemsize), np.int64)
 
     def add(self, chunk: Chunk) -> None:
         """Count the bit patterns of one chunk."""
-        codes = chunk.stored.reshape(-1).view(f"<u{self._dtype.itemsize}")
+        codes = chunk.stored.reshape(-1).view(self._word)
         for start in range(0, codes.size, COUNTED):
             block = codes[start : start + COUNTED]
-            self.add_counts(np.bincount(block, minlength=self._counts.size))
+            if block.size < self._counts.size:
+                # Bincount is faster for each code, but makes a table that must be added.
+                np.add.at(self._counts, block.astype(np.intp), 1)
+            else:
+                self.add_counts(np.bincount(block, minlength=self._counts.size))
 
     def add_counts(self, counts: NDArray[np.integer[Any]]) -> None:
         """Take in bit patterns that were counted elsewhere."""
@@ -44,10 +53,11 @@ class CodePass:
 
     def finish(self) -> Moments:
         """Exact moments of everything added."""
-        patterns = np.arange(self._counts.size).astype(f"<u{self._dtype.itemsize}")
-        values = Chunk(patterns.view(self._dtype.storage), self._dtype.name).values
+        present = np.flatnonzero(self._counts > 0)
+        patterns = present.astype(self._word).view(self._dtype.storage)
+        values = Chunk(patterns, self._dtype.name).values
         stored_format = self._dtype.name if self._dtype.kind == "float" else None
-        return moments_of_values(values, self._counts, self._zero_epsilon, stored_format)
+        return moments_of_values(values, self._counts[present], self._zero_epsilon, stored_format)
 
 
 class BinPass:
@@ -56,43 +66,62 @@ class BinPass:
     def __init__(self, dtype: str, zero_epsilon: float) -> None:
         self._dtype = DTYPES[dtype]
         self._zero_epsilon = zero_epsilon
-        self._counts = np.zeros(1 << BIN_BITS, np.int64)
+        self._counts: NDArray[np.integer[Any]] = np.zeros(1 << BIN_BITS, np.int32)
+        self._seen = 0
         self._nan = self._inf = self._zero = self._small = 0
-        self._min, self._max = np.inf, -np.inf
+        self._min, self._max = math.inf, -math.inf
         self._sums = PowerSums()
         self._fits = {"F32": ("BF16", "F16"), "F64": ("BF16", "F16", "F32")}.get(dtype, ())
+        # Made once: memory that is new to the process costs more than the work on it.
+        self._bins = np.empty(BLOCK, np.intp)
+        self._values, self._other = np.empty((2, BLOCK))
 
     def add(self, chunk: Chunk) -> None:
         """Sum one chunk, a cache-sized block at a time."""
         elements = chunk.stored.reshape(-1)
-        for start in range(0, elements.size, COUNTED):
-            stored = elements[start : start + COUNTED]
-            values = Chunk(stored, self._dtype.name).values
-            # Integers are binned as the float64 they become.
-            binned = stored if self._dtype.kind == "float" else values
-            words = binned.view(f"<u{binned.itemsize}")
-            self._counts += np.bincount(
-                words >> (8 * words.itemsize - BIN_BITS), minlength=self._counts.size
-            )
-            self._fits = tuple(name for name in self._fits if _fits(stored, name))
-            for first in range(0, values.size, BLOCK):
-                self._add_block(values[first : first + BLOCK])
+        # Signalling NaNs turn quiet; float64 files may lie near the range's end.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, elements.size, BLOCK):
+                block = elements[start : start + BLOCK]
+                # Integers are binned as the float64 they become.
+                exact = self._dtype.kind == "float"
+                self._add_block(block if exact else block.astype(np.float64))
 
-    def _add_block(self, x: NDArray[np.float64]) -> None:
-        finite = np.isfinite(x)
-        if not finite.all():
-            nans = int(np.isnan(x).sum())
+    def _add_block(self, x: NDArray[np.floating[Any]]) -> None:
+        self._count_bins(x)
+        low, high = float(x.min()), float(x.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            finite, nans = np.isfinite(x), int(np.count_nonzero(np.isnan(x)))
             self._nan += nans
-            self._inf += x.size - int(finite.sum()) - nans
+            self._inf += x.size - int(np.count_nonzero(finite)) - nans
             x = x[finite]
             if not x.size:
                 return
-        self._zero += x.size - int(np.count_nonzero(x))
-        self._small += int(np.count_nonzero(np.abs(x) <= self._zero_epsilon))
-        self._min = min(self._min, float(x.min()))
-        self._max = max(self._max, float(x.max()))
-        with np.errstate(over="ignore", invalid="ignore"):  # float64 files near the range's end
-            self._sums = self._sums.merge(PowerSums.of(x))
+            low, high = float(x.min()), float(x.max())
+        self._min, self._max = min(self._min, low), max(self._max, high)
+        self._fits = tuple(name for name in self._fits if _fits(x, name))
+        values, other = self._values[: x.size], self._other[: x.size]
+        np.copyto(values, x)
+        if float(np.abs(x, out=other.view(x.dtype)[: x.size]).min()) <= self._zero_epsilon:
+            # In float64, where epsilon is not rounded.
+            np.abs(values, out=other)
+            self._small += int(np.count_nonzero(other <= self._zero_epsilon))
+            self._zero += int(np.count_nonzero(other == 0))
+        self._sums = self._sums.merge(PowerSums.of(values, values, other))
+
+    def _count_bins(self, x: NDArray[np.floating[Any]]) -> None:
+        self._seen += x.size
+        if self._seen > NARROW:
+            self._counts = self._counts.astype(np.int64, copy=False)
+        bits = 8 * x.itemsize
+        # The words' buffer is that of the values, which come later.
+        words = self._values.view(f"<u{x.itemsize}")[: x.size]
+        np.right_shift(x.view(words.dtype), bits - BIN_BITS, out=words)
+        bins = self._bins[: x.size]
+        np.copyto(bins, words)
+        # Not bincount, which would make and clear a table of a million bins for each block.
+        # A one of the table's own type: of another, this takes forty times as long.
+        np.add.at(self._counts, bins, self._counts.dtype.type(1))
 
     def finish(self) -> Moments:
         """Moments of everything added; see `moments_of_bins` for the quantiles."""
@@ -103,15 +132,13 @@ class BinPass:
         return moments_of_bins(self._counts, tally, stored_format, self._fits)
 
 
-def _fits(x: NDArray[Any], name: str) -> bool:
-    """Whether a narrower format holds every finite element of a float32 or float64 array."""
-    # A glance at the beginning spares most arrays the full look.
-    for part in (x[:1024], x):
-        with np.errstate(over="ignore", invalid="ignore"):
-            narrow = part.astype(np.float16 if name == "F16" else np.float32)
-        exact = narrow == part
-        if name == "BF16":
-            exact &= (narrow.view(np.uint32) & 0xFFFF) == 0
-        if not np.all(exact | ~np.isfinite(part)):
-            return False
-    return True
+def _fits(x: NDArray[np.floating[Any]], name: str) -> bool:
+    """Whether a narrower format holds every element of a finite float32 or float64 array."""
+    lost = FLOAT_FORMATS[f"F{8 * x.itemsize}"].precision - FLOAT_FORMATS[name].precision
+    # Bits of the fraction that the format lacks decide nearly always, and soon.
+    if int(np.bitwise_or.reduce(x.view(f"<u{x.itemsize}"))) & ((1 << lost) - 1):
+        return False
+    narrow = x.astype(np.float16 if name == "F16" else np.float32, copy=False)
+    if name == "BF16" and np.bitwise_or.reduce(narrow.view("<u4")) & 0xFFFF:
+        return False
+    return bool(np.all(narrow == x))

@@ -29,11 +29,22 @@ class PowerSums:
     s4: float = 0.0
 
     @classmethod
-    def of(cls, x: NDArray[np.float64]) -> PowerSums:
-        """Sums over a non-empty array of any shape, in two reads of it."""
+    def of(
+        cls,
+        x: NDArray[np.float64],
+        deviations: NDArray[np.float64] | None = None,
+        squares: NDArray[np.float64] | None = None,
+    ) -> PowerSums:
+        """Sums over a non-empty vector, in two reads of it.
+
+        Args:
+            x: The elements, shape (n,).
+            deviations: Overwritten, shape (n,), ``x`` itself allowed; None makes an array.
+            squares: Overwritten, shape (n,); None makes an array.
+        """
         mean = float(x.mean())
-        d = (x - mean).ravel()
-        d2 = d * d
+        d = np.subtract(x, mean, out=deviations)
+        d2 = np.multiply(d, d, out=squares)
         return cls(x.size, mean, float(d2.sum()), float(np.dot(d2, d)), float(np.dot(d2, d2)))
 
     @classmethod
@@ -42,10 +53,11 @@ class PowerSums:
         n = int(counts.sum())
         if n == 0:
             return cls()
-        mean = float(np.sum(counts * values) / n)
+        mean = float(np.dot(counts, values) / n)
         d = values - mean
-        s2, s3, s4 = (float(np.sum(counts * d**k)) for k in (2, 3, 4))
-        return cls(n, mean, s2, s3, s4)
+        d2 = d * d
+        weighted = counts * d2
+        return cls(n, mean, float(weighted.sum()), *(float(np.dot(weighted, p)) for p in (d, d2)))
 
     @classmethod
     def of_shifted(cls, count: int, shift: float, raw: NDArray[np.float64]) -> PowerSums:

@@ -48,14 +48,19 @@ def stored_array(kind, shape, rng):
 @pytest.mark.parametrize("kind", [kind.name for kind in _type_traits if kind.name not in PLAIN])
 def test_every_type_that_the_package_dequantizes(path, kind, rng):
     elements, nbytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
-    stored = rng.integers(0, 256, (7, 4 * nbytes), np.uint8)
+    # Random bytes: scales of every kind, zero, subnormal, infinite and NaN among them.
+    stored = rng.integers(0, 256, (200, 12 * nbytes), np.uint8)
     write_gguf(path, {"blk.0.ffn_up.weight": (stored, kind)})
     (weight,) = open_checkpoint(model_files(path)).weights()
     with np.errstate(all="ignore"):
         expected = dequantize(stored, GGMLQuantizationType[kind])
-    assert (weight.shape, weight.parameter.packing) == ((7, 4 * elements), "ggml")
+    assert (weight.shape, weight.parameter.packing) == ((200, 12 * elements), "ggml")
     assert (weight.dtype, weight.problem) == (kind, None)
-    np.testing.assert_array_equal(whole(weight), expected)
+    found = whole(weight)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    numbers = ~np.isnan(expected)
+    # As words, which tell -0 from 0.
+    np.testing.assert_array_equal(found.view("<u4")[numbers], expected.view("<u4")[numbers])
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -1,0 +1,157 @@
+"""Blocks, tables and scratch memory of the numpy backend's moments."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matrices import FLOATS, decoded, moments_of, store
+
+from mlx_probe.backends import numpy_moments
+from mlx_probe.backends.distribution import BIN_BITS, moments_of_bins
+from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.backends.numpy_moments import BLOCK, COUNTED
+from mlx_probe.backends.powersums import PowerSums
+from mlx_probe.dtypes import DTYPES, FLOAT_FORMATS
+from mlx_probe.records import QUANTILES
+
+NUMPY = NumpyBackend()
+CODED = [name for name, dtype in DTYPES.items() if dtype.itemsize <= 2]
+WIDE = [name for name, dtype in DTYPES.items() if dtype.itemsize > 2]
+
+
+def patterns(dtype, count, rng):
+    """Random bits: every exponent, subnormals, NaN and infinities."""
+    return rng.integers(0, 256, count * DTYPES[dtype].itemsize, np.uint8).view(
+        DTYPES[dtype].storage
+    )
+
+
+@pytest.mark.parametrize("dtype", CODED)
+def test_codes_are_counted_alike_in_long_and_short_chunks(dtype, rng):
+    words = patterns(dtype, COUNTED + 70_001, rng)
+    whole = moments_of(NUMPY, words, dtype, extent=words.size)
+    parts = moments_of(NUMPY, words, dtype, extent=999)
+    np.testing.assert_equal(whole, parts)
+    assert whole.count == words.size
+
+
+@pytest.mark.parametrize("dtype", [name for name in FLOATS if name in CODED])
+def test_moments_of_codes_are_exact(dtype, rng):
+    words, values = store(rng.standard_t(3, 2000), dtype)
+    x = [Fraction(value) for value in values.tolist()]
+    mean = sum(x) / len(x)
+    exact = [sum((each - mean) ** k for each in x) / len(x) for k in (2, 3, 4)]
+    found = moments_of(NUMPY, words, dtype)
+    deviation = float(exact[0]) ** 0.5
+    assert abs(found.mean - float(mean)) <= 1e-15 * deviation
+    for k, value in enumerate(exact, 2):
+        assert abs(getattr(found, f"m{k}") - float(value)) <= 1e-14 * deviation**k
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+@pytest.mark.parametrize("count", [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK - 5])
+def test_every_element_is_in_one_block(dtype, count, rng):
+    words, x = store(1000 * rng.random(count) + 1, dtype)
+    found = moments_of(NUMPY, words, dtype, extent=count)
+    assert (found.count, found.min, found.max) == (count, x.min(), x.max())
+    assert found.mean == pytest.approx(x.mean(), rel=1e-14)
+    assert found.m4 == pytest.approx(np.mean((x - x.mean()) ** 4), rel=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F64"])
+def test_nan_inf_zero_and_small_in_any_block(dtype, rng, monkeypatch):
+    monkeypatch.setattr(numpy_moments, "BLOCK", 64)
+    x = rng.standard_normal(64 * 20)
+    x[64 * 3 : 64 * 4] = np.nan
+    for value in (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-8, 1e-9):
+        x[rng.integers(0, x.size, 9)] = value
+    words, x = store(x, dtype)
+    found = moments_of(NUMPY, words, dtype, extent=x.size)
+    finite = x[np.isfinite(x)]
+    assert (found.nan_count, found.inf_count, found.zero_count, found.small_count) == (
+        np.isnan(x).sum(),
+        np.isinf(x).sum(),
+        (x == 0).sum(),
+        (np.abs(finite) <= 1e-8).sum(),
+    )
+    assert (found.min, found.max) == (finite.min(), finite.max())
+    assert found.m2 == pytest.approx(finite.var(), rel=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # signalling NaNs
+@pytest.mark.parametrize(("dtype", "tolerance"), [("F32", 2**-11), ("F64", 2**-8)])
+def test_quantiles_of_random_bits_lie_between_their_neighbours(dtype, tolerance, rng):
+    words = patterns(dtype, 50_000, rng)
+    found = moments_of(NUMPY, words, dtype, extent=words.size)
+    x = decoded(words, dtype)
+    x = x[np.isfinite(x)]
+    assert (found.count, found.finite_count) == (words.size, x.size)
+    for q, value in zip(QUANTILES, found.quantiles, strict=True):
+        low, high = (np.quantile(x, q, method=method) for method in ("lower", "higher"))
+        assert low - abs(low) * tolerance <= value <= high + abs(high) * tolerance
+
+
+@pytest.mark.parametrize("held", ["BF16", "F16"])
+def test_value_dtype_does_not_depend_on_nan(backend, held, rng):
+    values = store(rng.standard_normal(100), held)[1].astype(np.float32)
+    odd = np.array([0x7FC00001, 0xFFFFFFFF], np.uint32).view(np.float32)
+    assert moments_of(backend, np.concatenate((values, odd)), "F32").value_dtype == held
+
+
+@pytest.mark.parametrize(
+    ("dtype", "held", "value"),
+    [
+        # Few bits, but outside of the range.
+        ("F32", "F32", 2.0**-140 + 2.0**-148),
+        ("F32", "BF16", 2.0**20),
+        ("F64", "F64", 2.0**1000),
+        ("F64", "F64", 2.0**-300),
+        ("F64", "F32", 2.0**-140),
+        ("F64", "BF16", 2.0**-133),
+    ],
+)
+def test_value_dtype_heeds_the_exponent(dtype, held, value):
+    # 1 + 2**-7 needs all the bits of BF16, so nothing narrower fits.
+    words, _ = store(np.array([1 + 2**-7, value]), dtype)
+    assert moments_of(NUMPY, words, dtype).value_dtype == held
+
+
+def test_a_bin_holds_more_than_32_bits():
+    elements = NUMPY.element_pass("F32", 1e-8)
+    ones = NUMPY.load(np.ones(10, np.float32), "F32")
+    elements.add(ones)
+    # As if so many had come.
+    elements._counts[elements._counts > 0] = elements._seen = 2**31 - 5
+    elements.add(ones)
+    assert elements._counts.max() == 2**31 + 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.integers(0, (1 << BIN_BITS) - 1), st.integers(1, 2**40)))
+def test_no_bin_is_lost(occupied):
+    counts = np.zeros(1 << BIN_BITS, np.int64)
+    counts[list(occupied)] = list(occupied.values())
+    words = (np.array(list(occupied), np.uint32) << (32 - BIN_BITS)).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        x = words.astype(np.float64)
+    finite = np.isfinite(x)
+    occurrences = np.array(list(occupied.values()), np.float64)[finite]
+    tally = numpy_moments.Tally(0, 0, 0, 0, -np.inf, np.inf, PowerSums())
+    found = moments_of_bins(counts, tally, "F32", ())
+    if not finite.any():
+        assert found.rounding_variance is None
+        return
+    form = FLOAT_FORMATS["F32"]
+    smallest = 2.0 ** (form.min_exponent - form.precision + 1)
+    ulp = np.maximum(np.spacing(np.abs(words[finite])).astype(np.float64), smallest)
+    expected = np.sum(occurrences * ulp**2) / (12 * occurrences.sum())
+    assert found.rounding_variance == pytest.approx(expected, rel=1e-12)
+
+
+def test_power_sums_leave_their_elements_alone(rng):
+    x = rng.standard_normal(1000)
+    kept, scratch = x.copy(), np.empty((2, 1000))
+    assert PowerSums.of(x) == PowerSums.of(x, *scratch)
+    np.testing.assert_array_equal(x, kept)
