@@ -1,65 +1,67 @@
-"""Exact Gram matrices on devices without float64, by splitting elements into digits.
+"""Exact products of float32 matrices that are split into signed 8-bit digits.
 
 Needs MLX. The source is the error-free splitting of Ozaki, Ogita, Oishi and Rump 2012,
 "Error-free transformations of matrix multiplication by using fast routines of matrix
-multiplication and its applications", with integer digits.
+multiplication and its applications", with integer digits. No step rounds, so that no device,
+no order of its additions and no shortened product (TF32) changes a bit:
+
+- Digit k is an integer of at most 11 bits in units of 2**-(7 + 8 k): within 128 units, the
+  leading one within 2**11 (numbers within `LARGEST` = 16). TF32 keeps 11 bits.
+- In a block of at most `BLOCK_ROWS` = 2**10 rows the squares of a column's digits add up to at
+  most 2**24 units: those of the lower digits by their size (128**2 * 2**10), those of the
+  leading one because the caller sees to it (`ENERGY` = 2**24 * 2**-14). By Cauchy and Schwarz
+  every partial sum of the product of two columns is then an integer of at most 2**24 units,
+  which float32 holds.
+- Products D_i.T @ D_j are added up in int64 in groups, in units of the group's last level:
+  levels i + j from 0 to 4, from 5 to 8, from 9 to 12. After `WINDOW` = 2**6 blocks (65,536 rows)
+  a product is at most 2**30 units of its own. Levels 0 to 4 weigh 2**32, 2**24, ..., 1 and have
+  1, 2, ..., 5 products: together less than 2**62 / (1 - 2**-8)**2 < 2**63. Levels of the other
+  groups weigh at most 2**24 and have at most 6 products (of 6 digits): less than 2**58.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
-from mlx_probe.backends.protocol import Gram
+__all__ = [
+    "BLOCK_ROWS",
+    "ENERGY",
+    "LARGEST",
+    "WINDOW",
+    "blocked",
+    "digit_products",
+    "group_count",
+    "group_unit",
+    "peel",
+    "scaled",
+]
 
-__all__ = ["DigitGram", "digit_products", "peel", "scaled"]
-
-# Products of two signed 8-bit digits stay below 2**14, so 2**10 of them add up to at most
-# 2**24: every partial sum is an integer that float32 holds exactly, in whatever order the
-# device adds.
-EXACT_ROWS = 1024
+BLOCK_ROWS = 1 << 10
+WINDOW = 1 << 6
+ENERGY = 2.0**10
+LARGEST = 2.0**4
 
 
-class _Chunk(Protocol):
-    @property
-    def values(self) -> mx.array: ...
+def blocked(x: mx.array) -> mx.array:
+    """Cut rows into equal blocks of at most `BLOCK_ROWS`, with rows of zeros at the end.
 
+    Args:
+        x: Shape (batch, rows, columns).
 
-class DigitGram:
-    """Gram matrix of the short side from exact float32 products of 8-bit digits.
-
-    Each slab's short-side vectors are scaled by powers of two into (-1, 1) and peeled into
-    signed 8-bit digits; digit matrices are multiplied in float32, which is exact (see
-    `EXACT_ROWS`), and combined in int64 and float64. Three digits hold 23 bits below each
-    vector's largest element, four hold 31; what is left over is measured in ``omitted``.
+    Returns:
+        Shape (batch, blocks, rows of a block, columns).
     """
-
-    def __init__(self, rows: int, cols: int, digits: int) -> None:
-        self._tall = rows >= cols
-        self._digits = digits
-        self._matrix = np.zeros((min(rows, cols),) * 2)
-        self._omitted_squared = 0.0
-
-    def add(self, chunk: _Chunk) -> None:
-        """Add one slab's part."""
-        x = chunk.values if self._tall else chunk.values.T
-        largest = np.array(mx.abs(x).max(axis=0)).astype(np.float64)
-        exponent = np.where(largest > 0, np.frexp(largest)[1], 0)
-        digits, left_over = peel(scaled(x, -exponent), self._digits)
-        scale = np.ldexp(1.0, exponent)
-        levels = np.zeros_like(self._matrix)
-        for level, products in digit_products(digits):
-            levels += np.ldexp(np.array(products).astype(np.float64), -14 - 8 * level)
-        self._matrix += levels * scale[:, None] * scale
-        lost = np.array(left_over).astype(np.float64) * scale
-        # The hundredth covers the float32 rounding of the sums of squares themselves.
-        self._omitted_squared += 1.01 * float(np.dot(lost, lost))
-
-    def finish(self) -> Gram:
-        """The Gram matrix and the Frobenius norm of what the digits left out."""
-        return Gram(self._matrix, omitted=float(np.sqrt(self._omitted_squared)))
+    batch, rows, columns = x.shape
+    blocks = -(-rows // BLOCK_ROWS)
+    height = -(-rows // blocks)
+    padding = blocks * height - rows
+    if padding:
+        x = mx.pad(x, [(0, 0), (0, padding), (0, 0)])
+    return x.reshape(batch, blocks, height, columns)
 
 
 def scaled(x: mx.array, exponent: Any) -> mx.array:
@@ -70,43 +72,65 @@ def scaled(x: mx.array, exponent: Any) -> mx.array:
     return x
 
 
-def peel(x: mx.array, digits: int) -> tuple[list[mx.array], mx.array]:
-    """Signed 8-bit digits of values in (-1, 1), and what is left in each column.
+def peel(x: mx.array, count: int) -> tuple[list[mx.array], mx.array]:
+    """Signed 8-bit digits of small numbers, and what is left.
+
+    Args:
+        x: float32, any shape. Numbers in (-1, 1) have digits of at most 128 units; larger ones
+            a larger leading digit.
+        count: Digits.
 
     Returns:
-        Integer-valued float32 matrices of x's shape with entries in [-128, 128], the most
-        significant first; and for each column the Euclidean norm of the remainder, in x's
-        units, float32 of shape (columns,).
+        Digits as the numbers that they stand for, float32 of x's shape, the leading one first;
+        and the remainder in units of the last digit, at most a half.
     """
-    peeled = []
-    for k in range(digits):
+    digits = []
+    for k in range(count):
         x = x * (128.0 if k == 0 else 256.0)
-        digit = mx.round(x)
-        x = x - digit
-        peeled.append(digit)
-    left_over = mx.sqrt(mx.square(x).sum(axis=0)) * 2.0 ** -(8 * digits - 1)
-    return peeled, left_over
+        integer = mx.round(x)
+        x = x - integer
+        digits.append(integer * 2.0 ** -(7 + 8 * k))
+    return digits, x
 
 
-def digit_products(digits: list[mx.array]) -> list[tuple[int, mx.array]]:
-    """Exact sums of products D_i.T @ D_j, grouped by their weight 2**(-8 (i + j)).
+def digit_products(digits: Sequence[mx.array], first: int, last: int) -> list[mx.array]:
+    """A panel of the sum of all products D_i.T @ D_j, by groups of levels i + j.
+
+    Args:
+        digits: As `peel` makes them, at most 6, shape (batch, blocks, rows, columns), no more
+            than `WINDOW` blocks.
+        first: First row of the panel, and first column.
+        last: One past the last row; columns go to the end.
 
     Returns:
-        Pairs of level i + j and the int64 sum of its products, shape (columns, columns).
+        For each group an int64 array of shape (batch, last - first, columns - first), in units
+        of `group_unit`.
     """
-    rows, columns = digits[0].shape
-    padding = -rows % EXACT_ROWS if rows > EXACT_ROWS else 0
-    blocks = [
-        mx.pad(d, [(0, padding), (0, 0)]).reshape(-1, min(rows + padding, EXACT_ROWS), columns)
-        for d in digits
-    ]
-    sums: dict[int, mx.array] = {}
-    for i, left in enumerate(blocks):
-        for j in range(i, len(blocks)):
-            # 2**24 in each of the blocks: float32 holds a block's product, int64 their sum.
-            product = (left.transpose(0, 2, 1) @ blocks[j]).astype(mx.int64).sum(axis=0)
-            if i != j:
-                product = product + product.T
-            sums[i + j] = sums[i + j] + product if i + j in sums else product
-            mx.eval(sums[i + j])
-    return list(sums.items())
+    batch, blocks, _, columns = digits[0].shape
+    groups: dict[int, mx.array] = {}
+    for j, right in enumerate(digits):
+        for group in range(group_count(len(digits))):
+            members = [d for i, d in enumerate(digits) if _group(i + j) == group]
+            if not members:
+                continue
+            # Side by side they are one product, large enough for a GPU.
+            left = mx.concatenate([d[..., first:last] for d in members], axis=3)
+            product = (left * (1 / group_unit(group))).swapaxes(2, 3) @ right[..., first:]
+            shape = (batch, blocks, len(members), last - first, columns - first)
+            total = product.astype(mx.int64).reshape(shape).sum(axis=(1, 2))
+            groups[group] = groups[group] + total if group in groups else total
+    return [groups[group] for group in sorted(groups)]
+
+
+def group_count(digits: int) -> int:
+    """Groups that the products of some digits fall into."""
+    return _group(2 * digits - 2) + 1
+
+
+def group_unit(group: int) -> float:
+    """Unit of a group's integers."""
+    return 2.0 ** -(14 + 8 * (4 * group + 4))
+
+
+def _group(level: int) -> int:
+    return max(level - 1, 0) // 4

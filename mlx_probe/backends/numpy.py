@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe import lapack
 from mlx_probe.backends.chunk import Chunk
 from mlx_probe.backends.distribution import BIN_BITS
 from mlx_probe.backends.numpy_moments import BinPass, CodePass
 from mlx_probe.backends.protocol import Gram
 from mlx_probe.backends.quantization import QuantizationSums
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import SpectrumError
+from mlx_probe.dtypes import DTYPES, decode
+from mlx_probe.machine import usable_cores
 
-__all__ = ["NumpyBackend", "SlabGram", "SlabQR", "qr_parts"]
+__all__ = ["NumpyBackend", "SlabGram", "SlabOperator"]
 
-# Elements that enter a Gram matrix at a time, and rows of a large one that a product makes at a
-# time: what a slab takes in float64, and its product, would be several times the slab itself.
-GRAM_ELEMENTS, GRAM_STRIPE, GRAM_LARGE = 1 << 20, 256, 1024
+# Elements that enter a product at a time: what a slab takes in float64 would be several times
+# the slab itself. At least so many lines, or the product would be slow.
+BLOCK_ELEMENTS, BLOCK_LINES = 1 << 18, 256
 
 
 class SlabGram:
@@ -30,70 +30,44 @@ class SlabGram:
     def __init__(self, rows: int, cols: int) -> None:
         self._tall = rows >= cols
         self._matrix = np.zeros((min(rows, cols),) * 2)
-        self._stripe = GRAM_STRIPE if min(rows, cols) > GRAM_LARGE else GRAM_LARGE
 
     def add(self, chunk: Chunk) -> None:
-        """Add one slab's part to the lower triangle, stripe by stripe."""
+        """Add one slab's part to the upper triangle, block by block."""
         stored = chunk.stored if self._tall else chunk.stored.T
-        height = max(256, GRAM_ELEMENTS // len(self._matrix))
-        for start in range(0, len(stored), height):
-            x = Chunk(stored[start : start + height], chunk.dtype).values
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                for first in range(0, len(self._matrix), self._stripe):
-                    last = first + self._stripe
-                    # Of the first stripe, numpy sees X.T @ X and calls BLAS syrk.
-                    self._matrix[first:last, :last] += x[:, first:last].T @ x[:, :last]
+        height = max(BLOCK_LINES, BLOCK_ELEMENTS // len(self._matrix))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            for start in range(0, len(stored), height):
+                block = Chunk(stored[start : start + height], chunk.dtype)
+                lapack.add_gram(self._matrix, block.values)
 
     def finish(self) -> Gram:
         """The Gram matrix; every element entered exactly."""
-        for first in range(0, len(self._matrix), self._stripe):
-            last = first + self._stripe
-            self._matrix[first:last, last:] = self._matrix[last:, first:last].T
         return Gram(self._matrix, omitted=0.0)
 
 
-def qr_parts(x: Any) -> Iterator[Any]:
-    """A slab in parts about as tall as wide, so that a fold takes a few triangles' memory."""
-    step = max(x.shape[1], 256)
-    for start in range(0, x.shape[0], step):
-        yield x[start : start + step]
-
-
-class SlabQR:
-    """Float64 singular values by sequential QR: slabs are folded into one triangle.
-
-    Backward stable with a bound of order M**1.5 eps sigma_1, and never holds more than the
-    triangle and one slab. Source: Demmel, Grigori, Hoemmen, Langou 2012,
-    "Communication-optimal parallel and sequential QR and LU factorizations", section 4;
-    LAPACK geqrf and gesdd.
-    """
+class SlabOperator:
+    """A matrix in float32, scaled by a power of two, for products with blocks of vectors."""
 
     def __init__(self, rows: int, cols: int) -> None:
         self._tall = rows >= cols
-        self._triangle = np.zeros((0, min(rows, cols)))
+        self._short = min(rows, cols)
+        self._slabs: list[tuple[NDArray[np.float32], int]] = []
 
     def add(self, chunk: Chunk) -> None:
-        """Fold one slab into the triangle."""
-        x = chunk.values if self._tall else chunk.values.T
-        for part in qr_parts(x):
-            stacked = np.concatenate((self._triangle, part))
-            # What is not taller than wide goes to the SVD as it is.
-            if len(stacked) > len(part.T):
-                stacked = np.asarray(np.linalg.qr(stacked, mode="r"))
-            self._triangle = stacked
+        """Keep one slab: lines of the long side, each as long as the short side."""
+        x = decode(chunk.stored, chunk.dtype)
+        # By its own power of two: float32's products neither overflow nor underflow.
+        exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])
+        x = np.ldexp(x, -exponent).astype(np.float32, copy=False)
+        self._slabs.append((x if self._tall else x.T, exponent))
 
-    def singular_values(self) -> NDArray[np.float64]:
-        """Singular values of everything added: float64, descending.
-
-        Raises:
-            SpectrumError: The SVD did not converge.
-        """
-        try:
-            return np.asarray(np.linalg.svd(self._triangle, compute_uv=False), np.float64)
-        except np.linalg.LinAlgError as error:
-            raise SpectrumError(
-                f"LAPACK gesdd: {error}", "Report the tensor; its other columns are valid"
-            ) from error
+    def apply(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The Gram matrix times a block of vectors; float32 products, float64 sums of slabs."""
+        narrow = v.astype(np.float32)
+        result = np.zeros((self._short, v.shape[1]))
+        for x, exponent in self._slabs:
+            result += np.ldexp((x.T @ (x @ narrow)).astype(np.float64), 2 * exponent)
+        return result
 
 
 class NumpyBackend:
@@ -101,13 +75,12 @@ class NumpyBackend:
 
     name = "numpy"
     device = "cpu"
+    lanes = 0
 
     @property
     def default_workers(self) -> int:
-        """One for each core that this process may use."""
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        """One for each core."""
+        return usable_cores()
 
     def load(self, stored: NDArray[Any], dtype: str) -> Chunk:
         """Stored words, contiguous and out of the map; what is not of a map is not copied."""
@@ -119,13 +92,26 @@ class NumpyBackend:
         kind = CodePass if DTYPES[dtype].itemsize <= 2 else BinPass
         return kind(dtype, zero_epsilon)
 
-    def gram_pass(self, rows: int, cols: int, dtype: str) -> SlabGram:
-        """Float64 Gram matrix."""
+    def gram_pass(self, rows: int, cols: int, dtype: str, precise: bool = False) -> SlabGram:
+        """Float64 Gram matrix, precise in any case."""
         return SlabGram(rows, cols)
 
-    def triangular_pass(self, rows: int, cols: int, dtype: str) -> SlabQR:
-        """Float64 QR."""
-        return SlabQR(rows, cols)
+    def batch_size(self, rows: int, cols: int) -> int:
+        """No batches: workers take matrices one by one."""
+        return 1
+
+    def gram_batch(self, chunks: Sequence[Chunk], rows: int, cols: int, dtype: str) -> list[Gram]:
+        """One Gram matrix after the other."""
+        grams = []
+        for chunk in chunks:
+            gram = self.gram_pass(rows, cols, dtype)
+            gram.add(chunk)
+            grams.append(gram.finish())
+        return grams
+
+    def operator_pass(self, rows: int, cols: int, dtype: str) -> SlabOperator:
+        """Products in float32 by BLAS."""
+        return SlabOperator(rows, cols)
 
     def quantization_pass(
         self, rows: int, cols: int, dtype: str, bits: Sequence[int]
@@ -133,22 +119,10 @@ class NumpyBackend:
         """Affine rounding errors."""
         return QuantizationSums(rows, cols, dtype, bits)
 
-    def eigvalsh(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Eigenvalues, ascending (LAPACK syevd).
-
-        Raises:
-            SpectrumError: The iteration did not converge.
-        """
-        try:
-            return np.asarray(np.linalg.eigvalsh(matrix), np.float64)
-        except np.linalg.LinAlgError as error:
-            raise SpectrumError(
-                f"LAPACK syevd: {error}", "Report the tensor; its other columns are valid"
-            ) from error
-
-    def working_set(self, slab_elements: int, short: int) -> int:
-        """A slab as words, decoded and unpacking; the Gram matrix or the QR's two triangles."""
-        return 32 * slab_elements + 64 * short**2 + (24 << BIN_BITS)
+    def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
+        """A slab as loaded, blocks of it in float64, the counts; the matrix that is factorized."""
+        blocks = 24 * max(BLOCK_ELEMENTS, BLOCK_LINES * short) + (24 << BIN_BITS)
+        return itemsize * slab_elements + blocks + lapack.workspace(short)
 
     def device_memory(self) -> tuple[int, int]:
         """No device: zeros."""

@@ -1,4 +1,8 @@
-"""What a backend must offer; the engine knows nothing else about numpy or MLX."""
+"""What a backend must offer; the engine knows nothing else about numpy or MLX.
+
+Factorizations are not here: no GPU that MLX drives has float64, so that they are the host's
+LAPACK for every backend.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.records import Moments, QuantizationError
 
-__all__ = ["Backend", "ElementPass", "Gram", "GramPass", "QuantizationPass", "TriangularPass"]
+__all__ = ["Backend", "ElementPass", "Gram", "GramPass", "OperatorPass", "QuantizationPass"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Gram:
     """The Gram matrix of a weight's short side.
 
     Attributes:
-        matrix: float64, shape (M, M), M = min(rows, cols), symmetric.
+        matrix: float64, shape (M, M), M = min(rows, cols); of the symmetric matrix only the
+            upper triangle is defined.
         omitted: Frobenius norm of what the representation of the elements left out; 0
             where every element entered exactly.
     """
@@ -48,14 +53,22 @@ class GramPass(Protocol):
         """The Gram matrix of everything added."""
 
 
-class TriangularPass(Protocol):
-    """Triangular factor of a matrix, fed slab by slab along the long side."""
+class OperatorPass(Protocol):
+    """A matrix kept in float32 for products, fed slab by slab along the long side."""
 
     def add(self, chunk: Any) -> None:
         """Take in one loaded slab, shaped as for `GramPass.add`."""
 
-    def singular_values(self) -> NDArray[np.float64]:
-        """Singular values of everything added: float64, descending."""
+    def apply(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The Gram matrix of the short side times a block of vectors, without forming it.
+
+        Args:
+            v: Shape (M, k).
+
+        Returns:
+            (A.T A) v of a tall or square A, (A A.T) v of a wide one, shape (M, k), to the
+            accuracy of float32.
+        """
 
 
 class QuantizationPass(Protocol):
@@ -83,6 +96,10 @@ class Backend(Protocol):
     def default_workers(self) -> int:
         """Matrices to keep in flight when the user does not say."""
 
+    @property
+    def lanes(self) -> int:
+        """Weights whose elements may be worked on at once; 0 for as many as are in flight."""
+
     def load(self, stored: NDArray[Any], dtype: str) -> Any:
         """Bring stored words into this backend's memory.
 
@@ -98,11 +115,20 @@ class Backend(Protocol):
     def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:
         """Start the moments of one tensor of type ``dtype``."""
 
-    def gram_pass(self, rows: int, cols: int, dtype: str) -> GramPass:
-        """Start the Gram matrix of one rows x cols matrix of type ``dtype``."""
+    def gram_pass(self, rows: int, cols: int, dtype: str, precise: bool = False) -> GramPass:
+        """Start the Gram matrix of one rows x cols matrix of type ``dtype``.
 
-    def triangular_pass(self, rows: int, cols: int, dtype: str) -> TriangularPass:
-        """Start the float64 triangular factor of one rows x cols matrix."""
+        ``precise`` leaves less out where a representation leaves something out.
+        """
+
+    def batch_size(self, rows: int, cols: int) -> int:
+        """Matrices of one shape that `gram_batch` takes at once; 1 where batches gain nothing."""
+
+    def gram_batch(self, chunks: Sequence[Any], rows: int, cols: int, dtype: str) -> list[Gram]:
+        """Gram matrices of several small rows x cols matrices, each of them one loaded chunk."""
+
+    def operator_pass(self, rows: int, cols: int, dtype: str) -> OperatorPass:
+        """Start keeping one rows x cols matrix for products."""
 
     def quantization_pass(
         self, rows: int, cols: int, dtype: str, bits: Sequence[int]
@@ -113,18 +139,12 @@ class Backend(Protocol):
         in any case.
         """
 
-    def eigvalsh(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Eigenvalues of a symmetric matrix, float64, ascending (LAPACK syevd).
-
-        Raises:
-            SpectrumError: The iteration did not converge.
-        """
-
-    def working_set(self, slab_elements: int, short: int) -> int:
+    def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
         """Bytes that measuring one weight takes at most, the file's own pages excluded.
 
         Args:
             slab_elements: Elements of its largest slab.
+            itemsize: Bytes of an element as it is loaded.
             short: Short side of the matrix; 0 for a vector.
         """
 

@@ -1,0 +1,165 @@
+"""Exact Gram matrices on devices without float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.backends.mlx_digits import (
+    ENERGY,
+    LARGEST,
+    WINDOW,
+    blocked,
+    digit_products,
+    group_unit,
+    peel,
+    scaled,
+)
+from mlx_probe.backends.protocol import Gram
+
+__all__ = ["DigitGram"]
+
+# Exponent of columns that were zero so far: the least float32, 2**-149, is far beyond it.
+_ZERO = -200
+
+# The matrix is made in panels, of which only the upper part is needed. About eight spare nearly
+# half of the work; narrower ones would be slow, and products of larger ones take memory.
+_PANELS, _NARROWEST, _PANEL_ELEMENTS = 8, 128, 1 << 20
+
+
+class DigitGram:
+    """Gram matrices of equal matrices from exact float32 products of 8-bit digits.
+
+    Columns are scaled by powers of two, peeled into digits, and multiplied without rounding
+    (see `mlx_digits`). The sums stay on the device, in int64; the host takes them over in
+    float64 after 65,536 rows, and before a column's power of two changes.
+
+    That is the one which brings the column's first slab into (-1, 1). Later slabs may exceed it
+    up to sixteen times, as long as no block's squares add up to more than if all its elements
+    were ones: then the products are still exact, and no bit is spent on headroom. Otherwise it
+    is raised to the slab's.
+
+    Three digits hold 23 bits below the power of two of each column, four hold 31. What is left
+    over is measured in ``omitted``, which bounds its Frobenius norm for each matrix, except for
+    what a power of two pushes below float32's range: less than 2**-125 of its column's largest.
+
+    Between two transfers to the host, sums do not depend on the order of slabs, nor on their
+    extent; the first slab's maxima decide what is left over, and every transfer rounds to
+    float64.
+
+    Args:
+        columns: Columns of each matrix.
+        digits: Digits that an element is split into, at most 6.
+        batch: Matrices.
+        floor: Magnitude below which the device takes numbers for zero.
+    """
+
+    def __init__(self, columns: int, digits: int, batch: int = 1, floor: float = 0.0) -> None:
+        self._digits, self._floor = digits, floor
+        self._matrix = np.zeros((batch, columns, columns))
+        self._panels = _panels(columns)
+        self._blocks = 0
+        self._exponent: NDArray[np.int32] | None = None
+        self._omitted_squared = np.zeros(batch)
+
+    def add(self, x: mx.array) -> None:
+        """Add rows, shape (batch, rows, columns), float32."""
+        self._omitted_squared += x.shape[1] * x.shape[2] * self._floor**2
+        x = blocked(x)
+        if self._exponent is None:
+            self._exponent = np.full((x.shape[0], x.shape[3]), _ZERO, np.int32)
+            largest = np.array(_largest(x))
+            self._raise(largest, largest > 0)
+        digits, (largest, energy, left_over) = self._peel(x)
+        limit = np.ldexp(1.0, self._exponent)
+        fits = (largest < limit) | ((largest < LARGEST * limit) & (energy < ENERGY))
+        if not fits.all():
+            self._raise(largest, ~fits)
+            digits, (_, _, left_over) = self._peel(x)
+        unit = np.ldexp(1.0, self._exponent - 8 * self._digits + 1)
+        # The thousandth covers the float32 rounding of the sums of squares themselves: of 1,024
+        # terms, then of the blocks.
+        self._omitted_squared += 1.001 * (left_over * unit**2).sum(axis=1)
+        for first in range(0, x.shape[1], WINDOW):
+            self._multiply([digit[:, first : first + WINDOW] for digit in digits])
+
+    def finish(self) -> list[Gram]:
+        """The Gram matrices (upper triangles), and what the digits left out."""
+        self._flush()
+        omitted = np.sqrt(self._omitted_squared)
+        return [
+            Gram(matrix, float(left)) for matrix, left in zip(self._matrix, omitted, strict=True)
+        ]
+
+    def _peel(self, x: mx.array) -> tuple[list[mx.array], NDArray[np.float64]]:
+        """Digits; and for each column its largest element, energy and left-over squares."""
+        assert self._exponent is not None
+        digits, rest = peel(scaled(x, -self._exponent[:, None, None, :]), self._digits)
+        energy = mx.square(digits[0]).sum(axis=2).max(axis=1)
+        # What is too small to be squared counts as 2**-60.
+        rest = mx.where(rest == 0, 0.0, mx.maximum(mx.abs(rest), 2.0**-60))
+        left_over = mx.square(rest).sum(axis=2).sum(axis=1)
+        survey = np.array(mx.stack([_largest(x), energy, left_over]))
+        return digits, survey.astype(np.float64)
+
+    def _raise(self, largest: NDArray[np.floating], which: NDArray[np.bool_]) -> None:
+        """Give columns the power of two just above their largest element."""
+        assert self._exponent is not None
+        # Sums of a column of zeros are zero in any unit.
+        if (self._exponent[which] > _ZERO).any():
+            self._flush()
+        # The exponent of an infinity is anything; such a matrix has no spectrum anyway.
+        self._exponent[which] = np.frexp(np.nan_to_num(largest[which], posinf=0.0))[1]
+
+    def _multiply(self, digits: list[mx.array]) -> None:
+        blocks = digits[0].shape[1]
+        if self._blocks + blocks > WINDOW:
+            self._flush()
+        self._blocks += blocks
+        for panel in self._panels:
+            sums = digit_products(digits, panel.first, panel.last)
+            if panel.sums:
+                sums = [a + b for a, b in zip(panel.sums, sums, strict=True)]
+            panel.sums = sums
+            # Or the graph would keep all slabs; the next one's survey waits for this.
+            mx.async_eval(*sums)  # type: ignore[no-untyped-call]
+
+    def _flush(self) -> None:
+        """Bring the sums to the host, the group of the lowest levels first."""
+        if not self._blocks:
+            return
+        assert self._exponent is not None
+        scale = np.ldexp(1.0, self._exponent)
+        for panel in self._panels:
+            rows = slice(panel.first, panel.last)
+            target = self._matrix[:, rows, panel.first :]
+            for group, sums in reversed(list(enumerate(panel.sums))):
+                part = np.asarray(sums) * (group_unit(group) * scale[:, rows, None])
+                part *= scale[:, None, panel.first :]
+                target += part
+            panel.sums = []
+        self._blocks = 0
+
+
+@dataclass
+class _Panel:
+    """Rows first to last of the matrix from column first on, as int64 sums by groups."""
+
+    first: int
+    last: int
+    sums: list[mx.array] = field(default_factory=list)
+
+
+def _panels(columns: int) -> list[_Panel]:
+    height = max(_NARROWEST, min(columns // _PANELS, _PANEL_ELEMENTS // columns))
+    count = -(-columns // height)
+    edges = [columns * i // count for i in range(count + 1)]
+    return [_Panel(first, last) for first, last in pairwise(edges)]
+
+
+def _largest(x: mx.array) -> mx.array:
+    return mx.abs(x).max(axis=(1, 2))

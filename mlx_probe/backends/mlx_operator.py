@@ -1,0 +1,61 @@
+"""A matrix on the device, for products with blocks of vectors."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.backends.mlx_digits import scaled
+
+__all__ = ["DeviceOperator"]
+
+
+class _Chunk(Protocol):
+    @property
+    def values(self) -> mx.array: ...
+
+
+class DeviceOperator:
+    """The Gram matrix of the short side as an operator: slabs in float32, never multiplied out.
+
+    All slabs are scaled by one power of two, so that products neither overflow nor underflow
+    and add up on the device: one transfer for each block of vectors. There are fewer slabs than
+    lines in each of them, so that this sum rounds less than the products do.
+    """
+
+    def __init__(self, rows: int, cols: int) -> None:
+        self._tall = rows >= cols
+        self._short = min(rows, cols)
+        self._slabs: list[mx.array] = []
+        self._largest: list[mx.array] = []
+        self._exponent: int | None = None
+
+    def add(self, chunk: _Chunk) -> None:
+        """Keep one slab: lines of the long side, each as long as the short side."""
+        x = chunk.values if self._tall else chunk.values.T
+        self._slabs.append(x)
+        # Nothing to wait for until all slabs are there.
+        self._largest.append(mx.abs(x).max())
+
+    def apply(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The Gram matrix times a block of vectors, shape (M, k); float32 throughout."""
+        if not self._slabs:
+            return np.zeros((self._short, v.shape[1]))
+        if self._exponent is None:
+            self._exponent = self._scale()
+        narrow = mx.array(v.astype(np.float32))
+        first, *others = (x.T @ (x @ narrow) for x in self._slabs)
+        product = sum(others, start=first)
+        return np.ldexp(np.array(product).astype(np.float64), 2 * self._exponent)
+
+    def _scale(self) -> int:
+        """Bring all elements into (-1, 1); the exponent of what they are to be multiplied by."""
+        exponent = int(np.frexp(max(float(np.array(each)) for each in self._largest))[1])
+        for i, x in enumerate(self._slabs):
+            self._slabs[i] = scaled(x, -exponent)
+            # One by one, or the matrix would be there twice.
+            mx.eval(self._slabs[i])
+        return exponent

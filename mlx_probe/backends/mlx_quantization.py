@@ -1,0 +1,58 @@
+"""Errors of affine rounding on a device without float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_probe.backends.mlx_digits import scaled
+from mlx_probe.backends.mlx_sums import partial_sums, total
+from mlx_probe.backends.quantization import ErrorSums, affine_round
+from mlx_probe.records import QuantizationError
+
+__all__ = ["DeviceQuantizationPass"]
+
+
+class _Chunk(Protocol):
+    @property
+    def values(self) -> mx.array: ...
+
+
+class DeviceQuantizationPass:
+    """Affine rounding errors on the device."""
+
+    def __init__(self, rows: int, cols: int, dtype: str, bits: Sequence[int]) -> None:
+        self._sums = ErrorSums(rows, cols, bits)
+        kept = {"BF16": mx.bfloat16, "F16": mx.float16}.get(dtype)
+        self._keep = None if kept is None else lambda x: x.astype(kept).astype(mx.float32)
+
+    def add(self, chunk: _Chunk) -> None:
+        """Round one slab and add up what that changes; the host waits twice."""
+        x = chunk.values
+        errors = {
+            bits: (x - affine_round(mx, x, bits, self._keep)).reshape(-1)
+            for bits in self._sums.bits
+        }
+        magnitude = mx.abs(x)
+        maxima = [magnitude.max(axis=1), magnitude.max(axis=0)]
+        largest = {bits: mx.abs(error).max() for bits, error in errors.items()}
+        mx.eval(errors, maxima, largest)
+        # By a power of two, so that float32 squares neither overflow nor underflow.
+        exponent = {bits: int(np.frexp(each.item())[1]) for bits, each in largest.items()}
+        squares = {
+            bits: partial_sums(mx.square(scaled(error, -exponent[bits])))
+            for bits, error in errors.items()
+        }
+        mx.eval(squares)
+        squared = {
+            bits: float(np.ldexp(total(parts), 2 * exponent[bits]))
+            for bits, parts in squares.items()
+        }
+        self._sums.add_slab(np.array(maxima[0]), np.array(maxima[1]), squared)
+
+    def finish(self) -> QuantizationError:
+        """The errors over everything added."""
+        return self._sums.finish()

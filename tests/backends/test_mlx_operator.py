@@ -1,0 +1,56 @@
+"""The Gram matrix as an operator; numpy's is held to the same."""
+
+import numpy as np
+import pytest
+from matrices import FLOATS, orthonormal, slabs_of, store
+
+FLOAT32_EPS = float(np.finfo(np.float32).eps)
+
+
+def operator_of(backend, words, dtype, extent=1024):
+    operator = backend.operator_pass(*words.shape, dtype)
+    for part in slabs_of(words, extent):
+        operator.add(backend.load(part, dtype))
+    return operator
+
+
+def check(operator, values, v):
+    short = values if values.shape[0] >= values.shape[1] else values.T
+    found = operator.apply(v)
+    assert found.shape == v.shape
+    assert found.dtype == np.float64
+    # Scaled first: squares of huge numbers are beyond float32 anyway.
+    scale = np.abs(values).max() or 1.0
+    short = short / scale
+    bound = 64 * FLOAT32_EPS * np.linalg.norm(short) ** 2
+    assert np.linalg.norm(found / scale / scale - short.T @ (short @ v), axis=0).max() <= bound
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", [(300, 40), (40, 300), (64, 64), (1, 5), (5, 1)])
+@pytest.mark.parametrize("extent", [1024, 100])
+def test_products_are_those_of_the_gram_matrix(backend, dtype, shape, extent, rng):
+    words, values = store(rng.standard_normal(shape), dtype)
+    operator = operator_of(backend, words, dtype, extent)
+    for width in (1, 8):
+        v = orthonormal(rng, min(shape), min(width, *shape))
+        check(operator, values, v)
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-38, 1e-30, 1e30, 1e38])
+def test_products_neither_overflow_nor_underflow(backend, scale, rng):
+    words, values = store(scale * rng.uniform(-1, 1, (200, 10)), "F32")
+    check(operator_of(backend, words, "F32", 64), values, orthonormal(rng, 10, 3))
+
+
+def test_slabs_of_very_different_scale(backend, rng):
+    x = rng.standard_normal((300, 10))
+    x[:100] *= 1e-35
+    x[200:] *= 1e30
+    words, values = store(x, "F32")
+    check(operator_of(backend, words, "F32", 100), values, orthonormal(rng, 10, 3))
+
+
+def test_zeros(backend):
+    operator = operator_of(backend, np.zeros((30, 4), np.float32), "F32")
+    assert not operator.apply(np.eye(4)).any()
