@@ -33,6 +33,7 @@ __all__ = [
     "singular_values",
     "symmetric_product",
     "works_in_place",
+    "workspace",
 ]
 
 Matrix = NDArray[np.float64]
@@ -99,6 +100,15 @@ def has_two_stage() -> bool:
 def works_in_place() -> bool:
     """Whether factorizations need hardly more memory than their matrix."""
     return _library() is not None
+
+
+def workspace(size: int) -> int:
+    """Bytes that a matrix of some order and its factorization take at most.
+
+    In place that is the matrix and at most 104 columns of work (those of syevd_2stage);
+    numpy.linalg makes copies: stacking, factorizing and decomposing take up to eight.
+    """
+    return 8 * size * (size + 128) if works_in_place() else 64 * size**2
 
 
 def eigenvalues(matrix: Matrix, two_stage: bool = False) -> Matrix:

@@ -11,7 +11,7 @@ import numpy as np
 from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.metrics import Measurement
-from mlx_probe.spectrum import singular_values
+from mlx_probe.spectrum import Source, count_rank, singular_values
 
 FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.kind == "float")
 NUMPY_TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
@@ -92,7 +92,24 @@ def slabs_of(words, extent=1024):
         yield words[:, part] if wide else words[part]
 
 
-def measure(backend, words, dtype, rank_tol=1e-6, level="full", zero_epsilon=1e-8, extent=1024):
+def gram_of(backend, words, dtype, precise=False, extent=1024):
+    """The Gram matrix of the short side as `analyze` makes it: its upper triangle."""
+    gram = backend.gram_pass(*words.shape, dtype, precise)
+    for part in slabs_of(words, extent):
+        gram.add(backend.load(part, dtype))
+    return gram.finish()
+
+
+def measure(
+    backend,
+    words,
+    dtype,
+    rank_tol=1e-6,
+    level="full",
+    zero_epsilon=1e-8,
+    extent=1024,
+    two_stage_from=None,
+):
     """Drive the passes and the choice of the spectrum as `analyze` does."""
     rows, cols = words.shape if words.ndim == 2 else (0, 0)
     matrix = words.ndim == 2 and DTYPES[dtype].kind == "float"
@@ -113,8 +130,13 @@ def measure(backend, words, dtype, rank_tol=1e-6, level="full", zero_epsilon=1e-
     def again():
         return slabs_of(words, extent)
 
+    def precise():
+        return gram_of(backend, words, dtype, True, extent)
+
     gram = passes[1].finish()
-    spectrum = singular_values(gram, moments, rows, cols, again, dtype, backend, rank_tol)
+    source = Source(rows, cols, dtype, moments, again, precise)
+    spectrum = count_rank(gram, rows, cols, rank_tol) if level == "basic" else None
+    spectrum = spectrum or singular_values(gram, source, rank_tol, two_stage_from)
     return Measurement(moments, rank_tol, spectrum, passes[2].finish() if passes[2:] else None)
 
 
@@ -125,7 +147,7 @@ def moments_of(backend, words, dtype, **options):
 
 def spectrum_of(backend, words, dtype, **options):
     """Spectrum of a matrix of floats."""
-    return measure(backend, words, dtype, level="basic", **options).spectrum
+    return measure(backend, words, dtype, level="standard", **options).spectrum
 
 
 def orthonormal(rng, n, k):

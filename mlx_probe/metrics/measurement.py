@@ -13,6 +13,8 @@ from mlx_probe.records import (
     MetricLevel,
     Moments,
     QuantizationError,
+    RankCount,
+    Sketch,
     Spectrum,
 )
 
@@ -26,13 +28,14 @@ class Measurement:
     Attributes:
         moments: Of all elements.
         rank_tol: Tolerance of `rank`, relative to sigma_1.
-        spectrum: All singular values; None for vectors, integers and non-finite matrices.
+        spectrum: All singular values, or as much as a method tells of them; None for vectors,
+            integers and non-finite matrices.
         quantization: Rounding errors; None unless the full metrics were asked for.
     """
 
     moments: Moments
     rank_tol: float
-    spectrum: Spectrum | None = None
+    spectrum: Spectrum | RankCount | Sketch | None = None
     quantization: QuantizationError | None = None
 
 

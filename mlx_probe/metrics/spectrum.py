@@ -1,7 +1,8 @@
-"""What follows directly from all singular values of a matrix.
+"""What follows directly from the singular values of a matrix.
 
 sigma are the singular values, lambda = sigma^2, M = min(rows, cols), N = max(rows, cols).
-Everything is None for tensors without a spectrum, and where a zero matrix makes it 0/0.
+Everything is None for tensors without a spectrum, where a zero matrix makes it 0/0, and where a
+method that does not compute all singular values cannot tell.
 """
 
 from __future__ import annotations
@@ -12,13 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.records import RankCount, Sketch, Spectrum
 from mlx_probe.spectrum import count_above, noise_threshold, numpy_tolerance
 
 __all__ = ["SPECTRUM"]
 
 
 def _sigma(m: Measurement) -> NDArray[np.float64] | None:
-    return None if m.spectrum is None else m.spectrum.values
+    """All singular values."""
+    return m.spectrum.values if isinstance(m.spectrum, Spectrum) else None
+
+
+def _leading(m: Measurement) -> NDArray[np.float64] | None:
+    """The largest singular values: all of them, or those that a sketch has."""
+    return m.spectrum.leading if isinstance(m.spectrum, Sketch) else _sigma(m)
 
 
 def _shares(m: Measurement, power: int) -> NDArray[np.float64] | None:
@@ -30,6 +38,14 @@ def _shares(m: Measurement, power: int) -> NDArray[np.float64] | None:
     return np.asarray(shares / shares.sum())
 
 
+def _energy_shares(m: Measurement) -> NDArray[np.float64] | None:
+    """Lambda over its sum for the leading values; a sketch takes the sum from the elements."""
+    if not isinstance(m.spectrum, Sketch):
+        return _shares(m, 2)
+    norm = math.sqrt(m.moments.sum_of_squares)
+    return (m.spectrum.leading / norm) ** 2 if norm > 0 else None
+
+
 def _entropy(shares: NDArray[np.float64]) -> float:
     """-sum p ln p, with 0 ln 0 = 0."""
     p = shares[shares > 0]
@@ -38,13 +54,15 @@ def _entropy(shares: NDArray[np.float64]) -> float:
 
 def rank(m: Measurement) -> int | None:
     """Singular values above rank_tol times the largest."""
+    if isinstance(m.spectrum, RankCount):
+        return m.spectrum.rank
     sigma = _sigma(m)
     return None if sigma is None else count_above(sigma, m.rank_tol * sigma[0])
 
 
 def rank_numpy(m: Measurement) -> int | None:
     """Singular values above N eps(float32) times the largest: numpy.linalg.matrix_rank's rule."""
-    if m.spectrum is None:
+    if not isinstance(m.spectrum, Spectrum):
         return None
     sigma = m.spectrum.values
     return count_above(sigma, numpy_tolerance(m.spectrum.rows, m.spectrum.cols) * sigma[0])
@@ -52,7 +70,7 @@ def rank_numpy(m: Measurement) -> int | None:
 
 def noise_rank(m: Measurement) -> int | None:
     """Singular values above the rounding noise of value_dtype, s_q (sqrt(rows) + sqrt(cols))."""
-    if m.spectrum is None:
+    if not isinstance(m.spectrum, Spectrum):
         return None
     threshold = noise_threshold(m.moments, m.spectrum.rows, m.spectrum.cols)
     return None if threshold is None else count_above(m.spectrum.values, threshold)
@@ -60,12 +78,14 @@ def noise_rank(m: Measurement) -> int | None:
 
 def spectral_norm(m: Measurement) -> float | None:
     """Largest singular value, sigma_1 (WeightWatcher's column of that name is its square)."""
-    sigma = _sigma(m)
+    sigma = _leading(m)
     return None if sigma is None else float(sigma[0])
 
 
 def frobenius_norm(m: Measurement) -> float | None:
     """Root of the sum of lambda."""
+    if isinstance(m.spectrum, Sketch):
+        return math.sqrt(m.moments.sum_of_squares)
     sigma = _sigma(m)
     if sigma is None or sigma[0] == 0:
         return None if sigma is None else 0.0
@@ -96,22 +116,37 @@ def condition_number(m: Measurement) -> float | None:
 
 def stable_rank(m: Measurement) -> float | None:
     """Sum of lambda over lambda_1."""
-    shares = _shares(m, 2)
+    shares = _energy_shares(m)
     return None if shares is None else float(1.0 / shares[0])
 
 
 def effective_rank(m: Measurement) -> float | None:
     """exp(-sum p ln p), p = sigma / sum sigma (Roy and Vetterli 2007)."""
+    if isinstance(m.spectrum, Sketch):
+        return m.spectrum.effective_rank.value
     shares = _shares(m, 1)
     return None if shares is None else math.exp(_entropy(shares))
 
 
+def effective_rank_error(m: Measurement) -> float | None:
+    """Half-width of effective_rank's 95 % confidence interval; null where it is exact."""
+    return m.spectrum.effective_rank.half_width if isinstance(m.spectrum, Sketch) else None
+
+
 def spectral_entropy(m: Measurement) -> float | None:
     """-sum p ln p / ln M, p = lambda / sum lambda; undefined for M = 1."""
+    if isinstance(m.spectrum, Sketch):
+        return m.spectrum.spectral_entropy.value if m.spectrum.spectral_entropy else None
     shares = _shares(m, 2)
     if shares is None or len(shares) == 1:
         return None
     return _entropy(shares) / math.log(len(shares))
+
+
+def spectral_entropy_error(m: Measurement) -> float | None:
+    """Half-width of spectral_entropy's 95 % confidence interval; null where it is exact."""
+    sketched = isinstance(m.spectrum, Sketch) and m.spectrum.spectral_entropy
+    return sketched.half_width if sketched else None
 
 
 def participation_ratio(m: Measurement) -> float | None:
@@ -121,12 +156,24 @@ def participation_ratio(m: Measurement) -> float | None:
 
 
 def _energy_rank(m: Measurement, share: float) -> int | None:
+    if isinstance(m.spectrum, Sketch):
+        return _sketched_energy_rank(m, m.spectrum, share)
     shares = _shares(m, 2)
     if shares is None:
         return None
     # Against the same running sum's end, so that rounding cannot ask for more than all.
     energy = np.cumsum(shares)
     return int(np.searchsorted(energy, share * energy[-1])) + 1
+
+
+def _sketched_energy_rank(m: Measurement, sketch: Sketch, share: float) -> int | None:
+    """The same, if the leading values reach it wherever they lie within their error."""
+    off = sketch.error * sketch.leading[0]
+    ranks = []
+    for sigma in (np.maximum(sketch.leading - off, 0.0), sketch.leading + off):
+        energy = np.cumsum(sigma**2) / m.moments.sum_of_squares
+        ranks.append(int(np.searchsorted(energy, share)) + 1)
+    return ranks[0] if ranks[0] == ranks[1] <= len(sketch.leading) else None
 
 
 def energy_rank_90(m: Measurement) -> int | None:
@@ -146,23 +193,30 @@ def energy_rank_99(m: Measurement) -> int | None:
 
 def top1_energy(m: Measurement) -> float | None:
     """Share of lambda_1 in the sum of lambda."""
-    shares = _shares(m, 2)
-    return None if shares is None else float(shares[0])
+    shares = _energy_shares(m)
+    return None if shares is None else min(float(shares[0]), 1.0)
 
 
 def top10_energy(m: Measurement) -> float | None:
     """Share of the ten largest lambda in their sum."""
-    shares = _shares(m, 2)
-    return None if shares is None else min(float(shares[:10].sum()), 1.0)
+    shares = _energy_shares(m)
+    if shares is None or (isinstance(m.spectrum, Sketch) and len(shares) < 10):
+        return None
+    return min(float(shares[:10].sum()), 1.0)
 
 
 def spectrum_method(m: Measurement) -> str | None:
-    """Algorithm: gram_f64 (eigenvalues of a float64 Gram matrix), qr_svd_f64, zero_matrix."""
+    """Algorithm: gram_f64, gram_2stage_f64, qr_svd_f64, cholesky_f64, inertia_f64, block_lanczos.
+
+    All singular values: gram_f64 (eigenvalues of a float64 Gram matrix), gram_2stage_f64 (the
+    same by way of a band), qr_svd_f64 (straight from the elements), zero_matrix. The rank alone:
+    cholesky_f64, inertia_f64. Leading values and estimates: block_lanczos.
+    """
     return None if m.spectrum is None else m.spectrum.method
 
 
 def spectrum_error(m: Measurement) -> float | None:
-    """Bound on |sigma_i - exact| / sigma_1 for the method used."""
+    """Bound on |sigma_i - exact| / sigma_1 for the method used; of a count, at its threshold."""
     return None if m.spectrum is None else m.spectrum.error
 
 
@@ -179,7 +233,9 @@ SPECTRUM = (
     Metric(condition_number, lower=1),
     Metric(stable_rank, lower=1),
     Metric(effective_rank, lower=0.999999),
+    Metric(effective_rank_error, lower=0),
     Metric(spectral_entropy, lower=0, upper=1.000001),
+    Metric(spectral_entropy_error, lower=0),
     Metric(participation_ratio, lower=0.999999),
     Metric(energy_rank_90, type="int64", lower=1),
     Metric(energy_rank_95, type="int64", lower=1),

@@ -2,51 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends import Backend, Gram
-from mlx_probe.records import Moments, Spectrum
-from mlx_probe.spectrum.bounds import direct_error, gram_error
+from mlx_probe import lapack
+from mlx_probe.backends import Gram
+from mlx_probe.records import Moments, RankCount, Spectrum
+from mlx_probe.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squares_are_safe
+from mlx_probe.spectrum.counting import count_rank
+from mlx_probe.spectrum.direct import direct_spectrum
 from mlx_probe.spectrum.rank import certified, count_above, noise_threshold, numpy_tolerance
+from mlx_probe.spectrum.sketch import sketch_bytes, sketch_spectrum
 
-__all__ = ["count_above", "noise_threshold", "numpy_tolerance", "singular_values"]
+__all__ = [
+    "Source",
+    "count_above",
+    "count_rank",
+    "direct_spectrum",
+    "flops_of",
+    "gram_spectrum",
+    "noise_threshold",
+    "numpy_tolerance",
+    "singular_values",
+    "sketch_bytes",
+    "sketch_spectrum",
+    "zero_spectrum",
+]
 
-# Below this tolerance the squares in question drown in the rounding of sigma_1 squared.
-SMALLEST_GRAM_TOL = 2e-7
 
-# Outside this range of the trace, squares may have overflowed or lost bits to underflow.
-SAFE_TRACE = (1e-250, 1e250)
+@dataclass(frozen=True)
+class Source:
+    """A matrix of finite elements that can be read again.
+
+    Attributes:
+        rows: Rows.
+        cols: Columns.
+        dtype: Type of the stored words, a key of `DTYPES`.
+        moments: Of the elements.
+        slabs: Starts another reading of the stored words along the long side: (k, cols) of
+            tall and square matrices, (rows, k) of wide ones.
+        precise_gram: Makes the Gram matrix anew, with less left out.
+    """
+
+    rows: int
+    cols: int
+    dtype: str
+    moments: Moments
+    slabs: Callable[[], Iterable[NDArray[Any]]]
+    precise_gram: Callable[[], Gram]
 
 
 def singular_values(
-    gram: Gram,
-    moments: Moments,
-    rows: int,
-    cols: int,
-    slabs: Callable[[], Iterator[NDArray[Any]]],
-    dtype: str,
-    backend: Backend,
-    rank_tol: float,
+    gram: Gram, source: Source, rank_tol: float, two_stage_from: int | None = None
 ) -> Spectrum:
-    """Spectrum of a finite matrix, exact enough for every count that is taken of it.
+    """Spectrum of a matrix, exact enough for every count that is taken of it.
 
     First the square roots of the Gram matrix's eigenvalues. If their error bound exceeds a
     tenth of ``rank_tol``, or an eigenvalue lies so close to a threshold that the bound cannot
-    tell on which side (`certified`), the matrix is read once more into a float64 QR and SVD.
+    tell on which side (`certified`), then, where the Gram matrix left something out, the same
+    with less left out; and at last a float64 QR and SVD of the elements.
 
     Args:
-        gram: Gram matrix of the short side, float64, shape (M, M).
-        moments: Moments of the elements, all finite.
-        rows: Rows of the matrix.
-        cols: Columns of the matrix.
-        slabs: Starts another reading of the stored words, slab by slab.
-        dtype: Their type, a key of `DTYPES`.
-        backend: Does the factorizations.
+        gram: Gram matrix of the short side; destroyed.
+        source: The matrix itself.
         rank_tol: Tolerance of the numerical rank, relative to sigma_1.
+        two_stage_from: Short side from which eigenvalues come by way of a band; None for
+            never.
 
     Returns:
         All min(rows, cols) singular values with method and error bound.
@@ -54,21 +79,94 @@ def singular_values(
     Raises:
         SpectrumError: LAPACK did not converge.
     """
-    if moments.min == moments.max == 0:
-        return Spectrum(np.zeros(min(rows, cols)), rows, cols, "zero_matrix", 0.0)
-    trace = float(np.trace(gram.matrix))
-    if rank_tol >= SMALLEST_GRAM_TOL and SAFE_TRACE[0] < trace < SAFE_TRACE[1]:
-        eigenvalues = backend.eigvalsh(gram.matrix)[::-1]
-        error = gram_error(eigenvalues, gram.omitted)
-        largest = float(np.sqrt(eigenvalues[0]))
-        thresholds = [rank_tol * largest, numpy_tolerance(rows, cols) * largest]
-        noise = noise_threshold(moments, rows, cols)
-        if noise is not None:
-            thresholds.append(noise)
-        if error <= rank_tol / 10 and certified(eigenvalues, gram.omitted, thresholds):
-            values = np.sqrt(np.maximum(eigenvalues, 0.0))
-            return Spectrum(values, rows, cols, "gram_f64", error)
-    triangle = backend.triangular_pass(rows, cols, dtype)
-    for stored in slabs():
-        triangle.add(backend.load(stored, dtype))
-    return Spectrum(triangle.singular_values(), rows, cols, "qr_svd_f64", direct_error(rows, cols))
+    if source.moments.min == source.moments.max == 0:
+        return zero_spectrum(source.rows, source.cols)
+    if rank_tol >= SMALLEST_GRAM_TOL and squares_are_safe(gram.matrix):
+        spectrum, hope = gram_spectrum(gram, source, rank_tol, two_stage_from)
+        if spectrum is None and hope:
+            gram = source.precise_gram()
+            spectrum, _ = gram_spectrum(gram, source, rank_tol, two_stage_from)
+        if spectrum is not None:
+            return spectrum
+    return direct_spectrum(source.slabs(), source.rows, source.cols, source.dtype, gram.matrix)
+
+
+def flops_of(found: Spectrum | RankCount) -> float:
+    """Floating-point operations of the factorizations that a method needs, Gram matrix apart.
+
+    Leading terms, for M = min(rows, cols) and N = max(rows, cols): 4/3 M^3 for the reduction to
+    a tridiagonal, M^3/3 for a Cholesky or LDL^T factorization (the latter come in twos, after
+    the former has failed), 8/3 M^3 for the reduction to a bidiagonal after a QR of 2 N M^2.
+    Source: Golub and Van Loan, "Matrix Computations", 4th ed., chapters 4, 5 and 8.
+    """
+    short, long = sorted((float(found.rows), float(found.cols)))
+    folding = 2 * long * short**2 if long > short else 0.0
+    return {
+        "gram_f64": 4 / 3 * short**3,
+        "gram_2stage_f64": 4 / 3 * short**3,
+        "cholesky_f64": short**3 / 3,
+        "inertia_f64": short**3,
+        "qr_svd_f64": folding + 8 / 3 * short**3,
+        "zero_matrix": 0.0,
+    }[found.method]
+
+
+def zero_spectrum(rows: int, cols: int) -> Spectrum:
+    """The spectrum of a matrix of zeros."""
+    return Spectrum(np.zeros(min(rows, cols)), rows, cols, "zero_matrix", 0.0)
+
+
+def gram_spectrum(
+    gram: Gram, source: Source, rank_tol: float, two_stage_from: int | None
+) -> tuple[Spectrum | None, bool]:
+    """Square roots of a Gram matrix's eigenvalues.
+
+    Args:
+        gram: Gram matrix of the short side; destroyed.
+        source: The matrix itself.
+        rank_tol: Tolerance of the numerical rank, relative to sigma_1.
+        two_stage_from: As for `singular_values`.
+
+    Returns:
+        The spectrum, or None if it leaves a count undecided; and whether it would not, had
+        the Gram matrix left nothing out.
+
+    Raises:
+        SpectrumError: The eigen-solver did not converge.
+    """
+    rows, cols = source.rows, source.cols
+    matrix = _without_zeros(gram.matrix)
+    two_stage = two_stage_from is not None and len(matrix) >= two_stage_from
+    eigenvalues = lapack.eigenvalues(matrix, two_stage)[::-1]
+    largest = float(np.sqrt(eigenvalues[0]))
+    thresholds = [rank_tol * largest, numpy_tolerance(rows, cols) * largest]
+    noise = noise_threshold(source.moments, rows, cols)
+    if noise is not None:
+        thresholds.append(noise)
+
+    def decided(omitted: float) -> bool:
+        close_enough = gram_error(eigenvalues, omitted) <= rank_tol / 10
+        return close_enough and certified(eigenvalues, omitted, thresholds)
+
+    if not decided(gram.omitted):
+        return None, gram.omitted > 0 and decided(0.0)
+    values = np.zeros(min(rows, cols))
+    values[: len(eigenvalues)] = np.sqrt(np.maximum(eigenvalues, 0.0))
+    method = "gram_2stage_f64" if two_stage else "gram_f64"
+    return Spectrum(values, rows, cols, method, gram_error(eigenvalues, gram.omitted)), False
+
+
+def _without_zeros(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix without lines of zeros, moved together in the same memory.
+
+    What is zero on a Gram matrix's diagonal is a line of zeros of the weight (pruned channels,
+    unused tokens): a singular value of exactly zero, which rounding would hide among the
+    others' errors and send the whole matrix to the SVD.
+    """
+    kept = np.flatnonzero(np.diagonal(matrix))
+    if len(kept) == len(matrix):
+        return matrix
+    flat, size = matrix.reshape(-1), len(kept)
+    for new, old in enumerate(kept):
+        flat[new * size : (new + 1) * size] = matrix[old, kept]
+    return flat[: size * size].reshape(size, size)

@@ -53,7 +53,7 @@ def certified(
         omitted: Frobenius norm e of what the Gram matrix left out.
         thresholds: Singular values to count above, in the weight's units.
     """
-    solver = gram_eigenvalue_bound(eigenvalues)
+    solver = gram_eigenvalue_bound(float(eigenvalues.max()), len(eigenvalues))
     for t in thresholds:
         delta = solver + 2 * t * omitted + omitted**2
         surely = np.count_nonzero(eigenvalues > t**2 + delta)

@@ -1,13 +1,23 @@
 """Every metric on numbers small enough to work out by hand."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from mlx_probe.metrics import METRICS, Measurement, compute_metrics, metrics_of_level
-from mlx_probe.records import METRIC_LEVELS, QUANTILES, Moments, QuantizationError, Spectrum
+from mlx_probe.records import (
+    METRIC_LEVELS,
+    QUANTILES,
+    Estimate,
+    Moments,
+    QuantizationError,
+    RankCount,
+    Sketch,
+    Spectrum,
+)
 
 MOMENTS = Moments(
     count=13,
@@ -65,6 +75,9 @@ BY_HAND = {
     "stable_rank": 25 / 16,
     "effective_rank": (7 / 4) ** (4 / 7) * (7 / 3) ** (3 / 7),
     "spectral_entropy": -(0.64 * math.log(0.64) + 0.36 * math.log(0.36)) / math.log(3),
+    # Exact numbers have no confidence interval.
+    "effective_rank_error": None,
+    "spectral_entropy_error": None,
     "participation_ratio": 625 / 337,
     "energy_rank_90": 2,
     "energy_rank_95": 2,
@@ -93,6 +106,9 @@ def found():
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_by_hand(found, metric):
     value, expected = found[metric.name], BY_HAND[metric.name]
+    if expected is None:
+        assert value is None
+        return
     assert value == (expected if isinstance(expected, str) else pytest.approx(expected, rel=1e-14))
     assert type(value) is TYPES[metric.type]
     if metric.type != "string":
@@ -192,3 +208,68 @@ def test_moments_of_a_constant_have_no_shape():
     moments = Moments(**{**vars(MOMENTS), "m2": 0.0, "m3": 0.0, "m4": 0.0})
     found = compute_metrics(Measurement(moments, 1e-6), "basic")
     assert (found["std"], found["skewness"], found["kurtosis"]) == (0.0, None, None)
+
+
+SPECTRAL = {metric.name for metric in METRICS if metric.family == "spectrum"}
+
+
+def spectral(spectrum):
+    """What a way to a spectrum fills of its columns."""
+    found = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "full")
+    return {name: found[name] for name in SPECTRAL if found[name] is not None}
+
+
+def test_a_count_fills_the_rank_alone():
+    assert spectral(RankCount(3, 3, 4, "cholesky_f64", 1e-8)) == {
+        "rank": 3,
+        "spectrum_method": "cholesky_f64",
+        "spectrum_error": 1e-8,
+    }
+
+
+# Ten finite elements with mean square 25: the sum of lambda is 250.
+LEADING = np.sqrt([100.0, 80.0, 40.0, *[4.0] * 7])
+
+
+def sketch(count=10, error=1e-9):
+    ranks = Estimate(5.5, 0.25), Estimate(0.75, 0.03)
+    return Sketch(LEADING[:count], 40, 50, "block_lanczos", error, *ranks)
+
+
+def test_a_sketch_fills_what_it_supports():
+    assert spectral(sketch()) == pytest.approx(
+        {
+            "spectrum_method": "block_lanczos",
+            "spectrum_error": 1e-9,
+            "spectral_norm": 10.0,
+            "frobenius_norm": math.sqrt(250.0),
+            "stable_rank": 2.5,
+            "effective_rank": 5.5,
+            "effective_rank_error": 0.25,
+            "spectral_entropy": 0.75,
+            "spectral_entropy_error": 0.03,
+            # 220 + 4 k >= 225, >= 237.5, >= 247.5
+            "energy_rank_90": 5,
+            "energy_rank_95": 8,
+            "top1_energy": 0.4,
+            "top10_energy": 248 / 250,
+        }
+        | {"energy_rank_99": 10}
+    )
+
+
+def test_a_sketch_that_ends_before_says_no_energy_rank():
+    found = spectral(sketch(count=4))
+    assert "top10_energy" not in found
+    assert not {"energy_rank_90", "energy_rank_95", "energy_rank_99"} & set(found)
+
+
+def test_a_sketch_whose_error_could_move_an_energy_rank_says_none():
+    found = spectral(sketch(error=2e-2))
+    assert "energy_rank_90" not in found
+    assert "spectral_norm" in found
+
+
+def test_a_sketch_of_one_value_has_no_entropy():
+    found = spectral(replace(sketch(count=1), spectral_entropy=None))
+    assert not {"spectral_entropy", "spectral_entropy_error"} & set(found)

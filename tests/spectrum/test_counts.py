@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import FAMILIES, decoded, measure, store, ulp, with_spectrum
+from matrices import FAMILIES, decoded, measure, spectrum_of, store, ulp, with_spectrum
 
 from mlx_probe.backends import Gram
 from mlx_probe.metrics import compute_metrics
-from mlx_probe.spectrum import noise_threshold, singular_values
+from mlx_probe.spectrum import Source, noise_threshold, singular_values
 from mlx_probe.spectrum.bounds import EPS, direct_error, gram_error
 from mlx_probe.spectrum.rank import certified
 
@@ -61,7 +61,7 @@ def test_how_near_the_tolerance_decides_the_method(backend, dtype, off, method, 
     diagonal = np.linspace(1, 0.1, 40)
     diagonal[7] = 1e-6 * (1 + off)
     words, _ = store(np.diag(diagonal)[rng.permutation(40)], dtype)
-    spectrum = measure(backend, words, dtype).spectrum
+    spectrum = spectrum_of(backend, words, dtype)
     assert spectrum.method == method
     assert np.count_nonzero(spectrum.values > 1e-6 * spectrum.values[0]) == 39 + (off > 0)
 
@@ -86,7 +86,7 @@ def test_rank_of_outer_products(backend, shape, rank, rng):
 def test_no_method_is_used_beyond_its_bound(backend, size, decades, rank_tol, seed):
     rng = np.random.default_rng(seed)
     x = with_spectrum(rng, 30, size, np.logspace(0, -decades, size))
-    spectrum = measure(backend, x, "F64", rank_tol, "basic").spectrum
+    spectrum = spectrum_of(backend, x, "F64", rank_tol=rank_tol)
     exact = np.linalg.svd(x, compute_uv=False)
     assert spectrum.method == "qr_svd_f64" or spectrum.error <= rank_tol / 10
     assert spectrum.method == "qr_svd_f64" or rank_tol >= 2e-7
@@ -95,23 +95,40 @@ def test_no_method_is_used_beyond_its_bound(backend, size, decades, rank_tol, se
 
 @pytest.mark.parametrize("scale", [1.0, 1e-100, 1e100])
 def test_deficiency_at_a_coarse_tolerance_keeps_the_gram_route_if_the_bound_allows(scale, rng):
-    class NoMoreReading:
-        def eigvalsh(self, matrix):
-            return np.linalg.eigvalsh(matrix)
-
     x = scale * with_spectrum(rng, 50, 20, np.array([1.0] * 10 + [0.0] * 10))
 
     class Small:
         min, max, rounding_variance = -scale, scale, (1e-6 * scale) ** 2
 
-    def solve(rank_tol, omitted):
-        gram = Gram(x.T @ x, omitted)
-        return singular_values(gram, Small, 50, 20, None, "F64", NoMoreReading(), rank_tol)
+    asked = []
 
-    assert solve(1e-3, 0.0).method == "gram_f64"
-    # What the digits left out counts as well; the direct method would need the file.
-    with pytest.raises(AttributeError):
-        solve(1e-3, 1e-3 * scale)
+    def precise():
+        asked.append("precise")
+        return Gram(x.T @ x, 1e-3 * omitted)
+
+    def solve(rank_tol):
+        source = Source(50, 20, "F64", Small, lambda: [x], precise)
+        return singular_values(Gram(x.T @ x, omitted), source, rank_tol).method
+
+    omitted = 0.0
+    assert (solve(1e-3), asked) == ("gram_f64", [])
+    # What a representation left out counts as well: then less is left out.
+    omitted = 1e-3 * scale
+    assert (solve(1e-3), asked) == ("gram_f64", ["precise"])
+    # That would not help where the eigenvalues themselves are not good enough.
+    assert (solve(1e-6), asked) == ("qr_svd_f64", ["precise"])
+
+
+def test_lines_of_zeros_are_exact_and_need_no_svd(backend, rng):
+    x = rng.standard_normal((90, 40))
+    x[:, rng.permutation(40)[:15]] = 0.0
+    words, values = store(x, "F32")
+    for matrix, exact in ((words, values), (words.T.copy(), values.T)):
+        spectrum = spectrum_of(backend, matrix, "F32")
+        assert spectrum.method == "gram_f64"
+        assert not spectrum.values[25:].any()
+        sigma = np.linalg.svd(exact, compute_uv=False)
+        assert np.abs(spectrum.values - sigma).max() <= spectrum.error * sigma[0]
 
 
 def test_certainty_ends_at_delta():

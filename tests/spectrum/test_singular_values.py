@@ -28,12 +28,21 @@ def check(spectrum, values, rank_tol=1e-6):
     assert found == np.count_nonzero(exact > noise * exact[0])
 
 
+@pytest.mark.parametrize("two_stage_from", [None, 2], ids=["syevd", "syevd_2stage"])
 @pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_hard_matrices(backend, family, shape, dtype):
+def test_hard_matrices(backend, family, shape, dtype, two_stage_from):
     words, values = store(FAMILIES[family](np.random.default_rng(11), *shape), dtype)
-    check(spectrum_of(backend, words, dtype), values)
+    spectrum = spectrum_of(backend, words, dtype, two_stage_from=two_stage_from)
+    assert (two_stage_from is not None) >= (spectrum.method == "gram_2stage_f64")
+    check(spectrum, values)
+
+
+def test_the_two_stage_solver_is_named_where_it_is_used(backend):
+    words, _ = store(FAMILIES["gaussian"](np.random.default_rng(19), 90, 40), "BF16")
+    for limit, method in ((None, "gram_f64"), (41, "gram_f64"), (40, "gram_2stage_f64")):
+        assert spectrum_of(backend, words, "BF16", two_stage_from=limit).method == method
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F64"])
@@ -43,13 +52,21 @@ def test_other_types(backend, shape, dtype):
     check(spectrum_of(backend, words, dtype), values)
 
 
-@pytest.mark.parametrize(("dtype", "scale"), [("F32", 1e-40), ("F32", 1e30), ("F64", 1e200)])
-@pytest.mark.parametrize("family", ["gaussian", "duplicate columns"])
-def test_extreme_scales(backend, family, dtype, scale):
-    words, values = store(scale * FAMILIES[family](np.random.default_rng(13), 90, 40), dtype)
+@pytest.mark.parametrize("shape", [(90, 40), (40, 40), (40, 90)])
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [
+        *(("F32", 1e-40), ("F32", 1e30), ("F64", 1e200), ("F64", 1e-200)),
+        *(("BF16", 1e-38), ("BF16", 1e36), ("F16", 1e-5), ("F16", 1e4)),
+    ],
+)
+@pytest.mark.parametrize("family", ["gaussian", "power 1", "duplicate columns"])
+def test_subnormal_and_huge_scales(backend, family, dtype, scale, shape):
+    words, values = store(scale * FAMILIES[family](np.random.default_rng(13), *shape), dtype)
     spectrum = spectrum_of(backend, words, dtype)
     exact = reference(values / scale)
-    assert np.abs(spectrum.values / scale - exact).max() <= 1e-7 * exact[0]
+    assert np.abs(spectrum.values / scale - exact).max() <= spectrum.error * exact[0]
+    assert spectrum.error <= 1e-7
     assert count_above(spectrum.values, 1e-6 * spectrum.values[0]) == np.count_nonzero(
         exact > 1e-6 * exact[0]
     )
