@@ -10,7 +10,8 @@ from rich.console import Console
 
 from mlx_probe.backends import BACKENDS
 from mlx_probe.plan import estimate_seconds, make_plan
-from mlx_probe.records import METRIC_LEVELS, AnalyzeConfig
+from mlx_probe.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig
+from mlx_probe.report.cost import cost_text
 from mlx_probe.report.terminal import plain, plan_text, skipped_text, summary_table
 from mlx_probe.run import analyze as run_analysis
 from mlx_probe.run import open_checkpoint
@@ -69,6 +70,13 @@ _STAGES = ("measure", "validate", "write")
     help="basic: moments and rank. standard: all that follows from the spectrum. full: also "
     "how the weights would survive quantization.",
 )
+@click.option(
+    "--spectrum",
+    type=click.Choice(SPECTRUM_MODES),
+    default=_DEFAULT.spectrum,
+    help="exact: all singular values. approx: a preview of large matrices, the leading 256 and "
+    "estimates; columns that need the others stay empty.",
+)
 @click.option("--include", multiple=True, metavar="GLOB", help="Only tensors of such names.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No tensors of such names.")
 @click.option(
@@ -90,7 +98,7 @@ _STAGES = ("measure", "validate", "write")
     type=click.IntRange(0),
     metavar="N",
     default=_DEFAULT.workers,
-    help="Weights in flight; 0 means one for each core with numpy, one with mlx.",
+    help="Weights in flight; 0 means one for each core.",
 )
 @click.option(
     "--memory-limit",
@@ -104,7 +112,8 @@ _STAGES = ("measure", "validate", "write")
     type=int,
     metavar="N",
     default=_DEFAULT.seed,
-    help="Chooses the tensors that the final spot check recomputes.",
+    help="Chooses the tensors that the final spot check recomputes, and the random vectors of "
+    "approximate spectra.",
 )
 @config_option
 @click.option(
@@ -160,6 +169,7 @@ def analyze(
         f"{table.num_rows} rows ({statuses}) in {sum(meta['seconds'][s] for s in _STAGES):.1f} s, "
         f"{meta['peak_process_memory'] / 1e6:.0f} MB peak, {meta['backend_reason']}"
     )
+    console.print(cost_text(meta))
     if any(row["status"] == "skipped" for row in rows):
         console.print(skipped_text(rows))
     for path in (*run.outputs, run.meta_path):

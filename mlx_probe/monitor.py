@@ -1,22 +1,47 @@
-"""What a run takes from the machine: process memory, device memory, bandwidth."""
+"""What a run takes from the machine: memory, bandwidth, and the time of each stage."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import psutil
 
-__all__ = ["Monitor", "Usage", "process_memory"]
+__all__ = ["STAGES", "Monitor", "Usage", "Work", "process_memory"]
 
 INTERVAL = 0.05
+
+# What measuring a weight consists of, in the order in which it happens.
+STAGES = {
+    "read": "bring the bytes in and unpack them",
+    "moments": "moments and other sums over the elements",
+    "gram": "Gram matrices",
+    "solve": "eigenvalues of Gram matrices, and counts of them",
+    "direct": "singular values by QR and SVD",
+    "sketch": "leading values by block Lanczos",
+}
 
 
 def process_memory() -> int:
     """Resident bytes of this process now."""
     return int(psutil.Process().memory_info().rss)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one stage has taken.
+
+    Attributes:
+        seconds: In all workers together.
+        bytes: That went through it.
+        flops: Floating-point operations of the algorithm, not of what a device makes of it.
+    """
+
+    seconds: float = 0.0
+    bytes: int = 0
+    flops: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +56,7 @@ class Usage:
         device_memory: Bytes of device memory now.
         peak_device_memory: Most bytes of device memory, as the backend counts them.
         peak_bandwidth: Most bytes read in one second's window, per second.
+        stages: What each of `STAGES` has taken, in their order; those that occurred.
     """
 
     seconds: float
@@ -40,6 +66,7 @@ class Usage:
     device_memory: int
     peak_device_memory: int
     peak_bandwidth: float
+    stages: Mapping[str, Work]
 
     @property
     def mean_bandwidth(self) -> float:
@@ -61,7 +88,7 @@ class Monitor:
         self._thread = threading.Thread(target=self._sample, name="monitor", daemon=True)
         self._began = time.monotonic()
         self._window: list[tuple[float, int]] = [(self._began, 0)]
-        self._read = 0
+        self._stages = dict.fromkeys(STAGES, Work())
         self._peak_memory = 0
         self._peak_bandwidth = 0.0
 
@@ -74,10 +101,20 @@ class Monitor:
         self._thread.join()
         self._look()
 
-    def add_read(self, nbytes: int) -> None:
-        """Count bytes of weights as read; any thread may call it."""
+    def add(self, stage: str, seconds: float, nbytes: int = 0, flops: float = 0.0) -> None:
+        """Count what a worker has just done; any thread may call it.
+
+        Args:
+            stage: Key of `STAGES`; the bytes of "read" are those of the bandwidth.
+            seconds: Time that it took.
+            nbytes: Bytes that went through.
+            flops: Floating-point operations.
+        """
         with self._lock:
-            self._read += nbytes
+            work = self._stages[stage]
+            self._stages[stage] = Work(
+                work.seconds + seconds, work.bytes + nbytes, work.flops + flops
+            )
 
     def usage(self) -> Usage:
         """What has been taken so far."""
@@ -85,9 +122,18 @@ class Monitor:
         now, peak_device = self._device_memory()
         with self._lock:
             seconds = time.monotonic() - self._began
+            read = self._stages["read"].bytes
             # A run shorter than a window has only its mean.
-            peak = max(self._peak_bandwidth, self._read / seconds if seconds > 0 else 0.0)
-            return Usage(seconds, self._read, memory, self._peak_memory, now, peak_device, peak)
+            return Usage(
+                seconds=seconds,
+                bytes_read=read,
+                memory=memory,
+                peak_memory=self._peak_memory,
+                device_memory=now,
+                peak_device_memory=peak_device,
+                peak_bandwidth=max(self._peak_bandwidth, read / seconds if seconds > 0 else 0.0),
+                stages={name: work for name, work in self._stages.items() if work != Work()},
+            )
 
     def _sample(self) -> None:
         while not self._stop.wait(INTERVAL):
@@ -97,12 +143,11 @@ class Monitor:
         memory, now = process_memory(), time.monotonic()
         with self._lock:
             self._peak_memory = max(self._peak_memory, memory)
-            self._window.append((now, self._read))
+            read = self._stages["read"].bytes
+            self._window.append((now, read))
             while len(self._window) > 1 and self._window[1][0] <= now - 1.0:
                 self._window.pop(0)
             then, before = self._window[0]
             if now - then >= 1.0:
-                self._peak_bandwidth = max(
-                    self._peak_bandwidth, (self._read - before) / (now - then)
-                )
+                self._peak_bandwidth = max(self._peak_bandwidth, (read - before) / (now - then))
         return memory

@@ -16,13 +16,15 @@ import psutil
 from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
+from mlx_probe import calibration, lapack
 from mlx_probe.backends import BACKENDS, Backend, choose_backend
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.errors import ConfigError
 from mlx_probe.metrics import metrics_of_level
 from mlx_probe.monitor import process_memory
-from mlx_probe.records import METRIC_LEVELS, AnalyzeConfig, Column
+from mlx_probe.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column
+from mlx_probe.spectrum import sketch_bytes
 from mlx_probe.table.schema import table_columns
 from mlx_probe.version import __version__
 
@@ -31,8 +33,11 @@ __all__ = ["Plan", "estimate_seconds", "has_spectrum", "make_plan", "select_weig
 # Share of the free memory that a run takes when the user sets no limit.
 DEFAULT_MEMORY_SHARE = 0.8
 
-# What rows, tables and their writers take besides the weights in flight.
-RESERVE = 32_000_000
+# Short side from which `--spectrum approx` approximates: below, the exact way is as fast.
+SKETCHED_FROM = 1024
+
+# What rows, tables and their writers take besides the weights in flight; pandas is most of it.
+RESERVE = 80_000_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Plan:
         aliases: Position of each weight that is a copy to that of the one it copies.
         sizes: Bytes of memory that each weight takes while it is measured.
         budget: Bytes that all weights in flight may take together.
+        two_stage_from: Short side from which this machine solves by way of a band; None for
+            never.
     """
 
     checkpoint: Checkpoint
@@ -60,6 +67,7 @@ class Plan:
     aliases: Mapping[int, int]
     sizes: tuple[int, ...]
     budget: int
+    two_stage_from: int | None
 
     @property
     def nbytes(self) -> int:
@@ -77,8 +85,10 @@ class Plan:
         config = asdict(self.config)
         # These decide how fast a run is and what is checked after it, not what it computes;
         # what was asked of "device" matters less than what came of it.
-        for name in ("workers", "memory_limit", "seed", "device"):
+        for name in ("workers", "memory_limit", "device"):
             del config[name]
+        if self.config.spectrum == "exact":
+            del config["seed"]
         files = self.checkpoint.files
         stats = [(path.name, path.stat()) for path in files.weights]
         identity = {
@@ -86,6 +96,7 @@ class Plan:
             "config": config,
             "backend": self.backend.name,
             "device": self.backend.device,
+            "two_stage_from": self.two_stage_from,
             "model": [str(files.path), files.model_id, files.revision],
             # Decides how packed and fused weights are understood.
             "model_config": dict(self.checkpoint.config),
@@ -109,7 +120,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
     _refuse_nonsense(config)
     backend, reason = choose_backend(config.backend, config.device)
     weights = select_weights(checkpoint.weights(), config.include, config.exclude)
-    sizes = tuple(_working_set(weight, backend) for weight in weights)
+    sizes = tuple(_working_set(weight, backend, config) for weight in weights)
     taken = process_memory() + RESERVE
     free = int(DEFAULT_MEMORY_SHARE * psutil.virtual_memory().available)
     limit = config.memory_limit or taken + free
@@ -136,6 +147,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
         columns=table_columns([metric.column for metric in metrics_of_level(config.metrics)]),
         sizes=sizes,
         budget=limit - taken,
+        two_stage_from=_two_stage_from(weights),
     )
 
 
@@ -145,6 +157,7 @@ def _refuse_nonsense(config: AnalyzeConfig) -> None:
         ("backend", config.backend in ("auto", *BACKENDS), f"auto, {', '.join(BACKENDS)}"),
         ("device", config.device in ("auto", "cpu", "gpu"), "auto, cpu, gpu"),
         ("metrics", config.metrics in METRIC_LEVELS, ", ".join(METRIC_LEVELS)),
+        ("spectrum", config.spectrum in SPECTRUM_MODES, ", ".join(SPECTRUM_MODES)),
         ("rank_tol", 0 < config.rank_tol < 1, "above 0 and below 1"),
         ("zero_epsilon", 0 <= config.zero_epsilon < math.inf, "finite and not negative"),
         ("workers", config.workers >= 0, "0 or more"),
@@ -221,7 +234,7 @@ def _calibrated_seconds(plan: Plan) -> float:
     per_element = seconds(lambda: elements.add(backend.load(slab, "F32"))) / slab.size
     per_flop = seconds(lambda: gram.add(chunk)) / (tall * side * side)
     matrix = gram.finish().matrix
-    per_cube = seconds(lambda: backend.eigvalsh(matrix)) / side**3
+    per_cube = seconds(lambda: lapack.eigenvalues(matrix)) / side**3
     total = 0.0
     for index, weight in enumerate(plan.weights):
         if index in plan.aliases:
@@ -234,9 +247,29 @@ def _calibrated_seconds(plan: Plan) -> float:
     return total / plan.config.workers
 
 
-def _working_set(weight: Weight, backend: Backend) -> int:
+def is_sketched(weight: Weight, config: AnalyzeConfig) -> bool:
+    """Whether a weight's spectrum is approximated: small ones are exact as fast."""
+    if config.spectrum == "exact" or not has_spectrum(weight):
+        return False
+    return min(weight.rows or 0, weight.cols or 0) >= SKETCHED_FROM
+
+
+def _two_stage_from(weights: Sequence[Weight]) -> int | None:
+    """Where this machine's calibration puts the limit; not asked for small matrices."""
+    shorts = [min(w.rows or 0, w.cols or 0) for w in weights if has_spectrum(w)]
+    if max(shorts, default=0) < calibration.SMALLEST_TWO_STAGE:
+        return None
+    return calibration.two_stage_from()
+
+
+def _working_set(weight: Weight, backend: Backend, config: AnalyzeConfig) -> int:
     """Bytes that measuring a weight takes at most."""
     rows, cols = weight.rows or 1, weight.cols or max(weight.numel, 1)
     short, long = sorted((max(rows, 1), max(cols, 1)))
     slab = short * min(long, chunk_extent(short))
-    return weight.resident_bytes + backend.working_set(slab, short if has_spectrum(weight) else 0)
+    itemsize = DTYPES[weight.chunk_dtype].itemsize if weight.problem is None else 0
+    if is_sketched(weight, config):
+        kept = 4 * weight.numel + sketch_bytes(short)
+        return weight.resident_bytes + backend.working_set(slab, itemsize, 0) + kept
+    factorized = short if has_spectrum(weight) else 0
+    return weight.resident_bytes + backend.working_set(slab, itemsize, factorized)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.analyze import analyze_rows
+from mlx_probe.calibration import load_calibration
 from mlx_probe.checkpoint import Checkpoint, Weight
+from mlx_probe.cost import binding_limit, stage_costs
 from mlx_probe.errors import CheckpointError, Interrupted, ProbeError, ResultError
 from mlx_probe.monitor import Monitor, Usage
 from mlx_probe.plan import Plan, make_plan, select_weights
@@ -173,7 +176,7 @@ def analyze(
             None if out is None else Path(out), formats, checkpoint.files.model_id
         )
         # Loaded now and not with the table, so that the plan counts the memory that it takes.
-        import pyarrow  # noqa: F401
+        import pyarrow
 
         plan = make_plan(checkpoint, config)
         prepare_folder(paths)
@@ -186,6 +189,8 @@ def analyze(
         ):
             _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
             _log.info("%s", plan.backend_reason)
+            # pyarrow imports pandas with its first array; the workers need not wait for that.
+            threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
             rows = _measure(plan, journal, monitor, progress)
             _refuse_changed(plan, fingerprint)
             measured = time.perf_counter()
@@ -196,18 +201,24 @@ def analyze(
             checks += [_no_failures(ordered), *spot_check(plan.weights, ordered, plan.config)]
             checked = time.perf_counter()
             outputs = finalize(paths, table)
+            # Before the calibration, whose time and memory are not the run's.
+            usage = monitor.usage()
+            seconds = {
+                "open": opened - began,
+                "measure": measured - opened,
+                "validate": checked - measured,
+                "write": time.perf_counter() - checked,
+            }
             meta = {
-                **_describe(plan, ordered, monitor.usage()),
+                **_describe(plan, ordered, usage),
                 "fingerprint": fingerprint,
                 "resumed_rows": len(journal.rows),
                 "seconds": {
-                    "open": opened - began,
-                    "measure": measured - opened,
-                    "validate": checked - measured,
-                    "write": time.perf_counter() - checked,
+                    **seconds,
                     "read_in_workers": _total(ordered, "read_seconds"),
                     "compute_in_workers": _total(ordered, "compute_seconds"),
                 },
+                **_cost(plan, usage, seconds),
                 "validation": _validation(checks),
                 "outputs": outputs,
             }
@@ -331,6 +342,17 @@ def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> di
         "peak_device_memory": usage.peak_device_memory,
         "rows_by_status": dict(Counter(row["status"] for row in rows)),
         "columns": columns_to_meta(plan.columns),
+    }
+
+
+def _cost(plan: Plan, usage: Usage, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The part of the metadata that tells what each stage cost, and what limited the run."""
+    calibration, workers = load_calibration(rates=True), plan.config.workers
+    lanes = min(plan.backend.lanes or workers, workers)
+    return {
+        "stages": stage_costs(usage.stages, calibration),
+        "limit": asdict(binding_limit(usage.stages, seconds, workers, lanes)),
+        "calibration": calibration.describe(),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -21,8 +20,8 @@ def run_within_budget(
 ) -> Iterator[Result]:
     """Results of ``work`` as they finish, not in order.
 
-    Tasks start in order, as long as a worker is free and the sizes of those under way add up
-    to no more than the budget; the next task waits for its turn rather than being overtaken.
+    A free worker takes the first task that fits beside those under way: put the longest first,
+    and short ones fill what they leave, of time and of memory.
 
     Args:
         work: Called in a worker thread.
@@ -37,21 +36,33 @@ def run_within_budget(
         BaseException: What ``work`` raised, at once: tasks that had started go on in their
             threads, and nobody hears of their results.
     """
-    waiting = deque(tasks)
+    waiting = list(tasks)
     running: dict[Future[Result], int] = {}
     executor = ThreadPoolExecutor(workers, thread_name_prefix="probe")
+
+    def start() -> None:
+        while waiting and len(running) < workers:
+            free = budget - sum(running.values())
+            fitting = (i for i, (_, size) in enumerate(waiting) if size <= free)
+            # Alone, a task may start in any case.
+            chosen = next(fitting, None if running else 0)
+            if chosen is None:
+                break
+            task, size = waiting.pop(chosen)
+            running[executor.submit(work, task)] = size
+
     try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                task, size = waiting[0]
-                if running and sum(running.values()) + size > budget:
-                    break
-                waiting.popleft()
-                running[executor.submit(work, task)] = size
+        start()
+        while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            # Results that came in before a failure are handed on first: none is lost.
-            for future in sorted(done, key=lambda f: f.exception() is not None):
+            for future in done:
                 del running[future]
+            # Results that came in before a failure are handed on first: none is lost.
+            ordered = sorted(done, key=lambda f: f.exception() is not None)
+            if ordered[-1].exception() is None:
+                # Before the results, which may take their reader a while.
+                start()
+            for future in ordered:
                 yield future.result()
     finally:
         # Not waiting for what is under way: a large matrix would hold up Ctrl-C for minutes.

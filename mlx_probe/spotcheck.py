@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from mlx_probe.checkpoint import Weight
 from mlx_probe.dtypes import decode
 from mlx_probe.errors import ProbeError
-from mlx_probe.plan import has_spectrum
+from mlx_probe.plan import has_spectrum, is_sketched
 from mlx_probe.records import AnalyzeConfig
 from mlx_probe.table.validation import Check
 
@@ -51,8 +52,11 @@ def spot_check(
     candidates = [i for i, row in enumerate(rows) if row["status"] == "ok"]
     chosen = random.Random(config.seed).sample(candidates, min(SPOT_CHECKS, len(candidates)))
     # Threads that wait for a busy core make a small SVD ten times slower.
-    with threadpool_limits(1, user_api="blas"):
-        return [_check(weights[i], rows[i], config) for i in sorted(chosen)]
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(config.workers or 1, thread_name_prefix="check") as executor,
+    ):
+        return list(executor.map(lambda i: _check(weights[i], rows[i], config), sorted(chosen)))
 
 
 def _check(weight: Weight, row: Mapping[str, Any], config: AnalyzeConfig) -> Check:
@@ -92,7 +96,8 @@ def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float],
     }
     # The mean's error is measured by the elements it is made of, not by what cancels out.
     scales = {"mean": max(abs(low), abs(high)), "std": abs(mean), "var": mean * mean}
-    if has_spectrum(weight) and weight.numel <= SVD_ELEMENTS:
+    exact = has_spectrum(weight) and not is_sketched(weight, config)
+    if exact and weight.numel <= SVD_ELEMENTS:
         tall = (weight.rows or 0) >= (weight.cols or 0)
         slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
         matrix = np.concatenate(slabs, axis=0 if tall else 1).astype(np.float64)

@@ -15,11 +15,13 @@ ROOT = Path(mlx_probe.__file__).parent.parent
 
 # Lower may not import higher; packages on one level may not import each other.
 LEVELS = (
-    {"errors", "records", "dtypes", "naming", "version", "sharding", "monitor", "schedule", "lapack"},
+    {"errors", "records", "dtypes", "naming", "version", "sharding", "monitor", "schedule"}
+    | {"lapack", "calibration", "cache", "solver_race", "machine", "cost"},
     {"source", "checkpoint", "backends", "table"},
     {"spectrum"},
     {"metrics"},
-    {"plan", "analyze", "spotcheck", "run"},
+    {"plan", "order", "measure", "analyze", "spotcheck", "run"}
+    | {"workload", "contenders", "bench"},
     {"report"},
     {"cli"},
 )

@@ -41,6 +41,12 @@ class MappedRange:
         self._base = whole.ctypes.data
         self.data: NDArray[np.uint8] = whole[lead:]
 
+    def will_need(self) -> None:
+        """Advise the system to bring the pages into its cache."""
+        if hasattr(mmap, "MADV_WILLNEED"):
+            with suppress(OSError):  # advice: some file systems take none
+                self._map.madvise(mmap.MADV_WILLNEED)
+
     def release(self, part: NDArray[Any]) -> None:
         """Give the pages of a contiguous piece of ``data`` back to the system.
 
@@ -94,6 +100,15 @@ class MappedFile:
                 return MappedRange(file.fileno(), start, stop)
         except OSError as error:
             raise unreadable(self._path, error) from error
+
+    def prefetch(self, start: int, stop: int) -> None:
+        """Ask the system to read bytes ``start`` to ``stop`` ahead of their use.
+
+        Whatever is wrong with them is told when they are mapped to be read.
+        """
+        if stop > start:
+            with suppress(CheckpointError):
+                self.map(start, stop).will_need()
 
     def inflate(self, start: int, stop: int, size: int) -> MappedRange:
         """Inflate bytes ``start`` to ``stop`` into ``size`` bytes of a nameless temporary file.

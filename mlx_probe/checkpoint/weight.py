@@ -129,6 +129,11 @@ class Weight:
         pieces = self.parameter.pieces
         return tuple((piece.shard, *byte_range(piece, self.stack_index)) for piece in pieces)
 
+    def prefetch(self) -> None:
+        """Ask the system to have the bytes in memory soon; an unreadable file is no error yet."""
+        for path, start, stop in self.byte_ranges() if self.problem is None else ():
+            self.files[path].prefetch(start, stop)
+
     def chunks(self) -> Iterator[NDArray[Any]]:
         """Stream the elements, `chunk_extent` along the long side at a time.
 

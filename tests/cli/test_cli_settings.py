@@ -20,6 +20,7 @@ LAYERS = {
     "backend": ("mlx", "numpy", "auto", ("mlx", "numpy", "numpy")),
     "device": ("cpu", "cpu", "auto", ("cpu", "cpu", "auto")),
     "metrics": ("basic", "full", "standard", ("basic", "full", "standard")),
+    "spectrum": ("approx", "exact", "approx", ("approx", "exact", "approx")),
     "include": ("'*q*'", "*k* *v*", "*o*", (["*q*"], ["*k*", "*v*"], ["*o*"])),
     "exclude": ("[mask, e*]", "mask", "e*", (["mask", "e*"], ["mask"], ["e*"])),
     "rank_tol": ("1e-5", "1e-4", "1e-3", (1e-5, 1e-4, 1e-3)),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlx_probe import monitor as module
-from mlx_probe.monitor import Monitor
+from mlx_probe.monitor import STAGES, Monitor, Work
 
 
 class Clock:
@@ -40,24 +40,50 @@ def test_the_peak_stays_when_the_memory_goes():
     assert usage.memory < high <= usage.peak_memory
 
 
-def test_threads_lose_no_bytes():
+def test_threads_lose_no_work():
+    def work(stage):
+        for _ in range(2000):
+            monitor.add(stage, 0.5, 3, 0.25)
+
     with Monitor(lambda: (0, 0)) as monitor:
-        threads = [
-            threading.Thread(target=lambda: [monitor.add_read(3) for _ in range(2000)])
-            for _ in range(4)
-        ]
+        stages = ("gram", "read", "gram", "read", "gram")
+        threads = [threading.Thread(target=work, args=(stage,)) for stage in stages]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert monitor.usage().bytes_read == 24_000
+        usage = monitor.usage()
+    assert usage.stages == {
+        "read": Work(2000.0, 12_000, 1000.0),
+        "gram": Work(3000.0, 18_000, 1500.0),
+    }
+    assert usage.bytes_read == 12_000
+
+
+def test_stages_come_in_their_order():
+    monitor = Monitor(lambda: (0, 0))
+    assert monitor.usage().stages == {}
+    for stage in reversed(STAGES):
+        monitor.add(stage, 1.0)
+    assert list(monitor.usage().stages) == list(STAGES)
+    with pytest.raises(KeyError):
+        monitor.add("nonsense", 1.0)
+
+
+def test_usage_is_of_its_moment():
+    monitor = Monitor(lambda: (0, 0))
+    monitor.add("solve", 1.0, flops=8.0)
+    before = monitor.usage()
+    monitor.add("solve", 1.0, flops=8.0)
+    assert before.stages == {"solve": Work(1.0, 0, 8.0)}
 
 
 def test_bandwidth_mean_and_peak(clock):
     # Never entered: no thread looks but this one.
     monitor = Monitor(lambda: (0, 0))
     for nbytes in (100, 100, 900, 100):
-        monitor.add_read(nbytes)
+        monitor.add("read", 0.1, nbytes)
+        monitor.add("moments", 0.1, nbytes)
         clock.now += 1.0
         usage = monitor.usage()
     assert usage.seconds == 4.0
@@ -68,7 +94,7 @@ def test_bandwidth_mean_and_peak(clock):
 
 def test_a_run_shorter_than_the_window_has_its_mean_as_peak(clock):
     monitor = Monitor(lambda: (0, 0))
-    monitor.add_read(100)
+    monitor.add("read", 0.1, 100)
     clock.now += 0.25
     assert monitor.usage().peak_bandwidth == monitor.usage().mean_bandwidth == 400.0
 

@@ -3,8 +3,10 @@
 import os
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 from models import write_shards
+from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig, plan
@@ -20,6 +22,7 @@ OTHER = {
     "backend": "mlx",
     "device": "cpu",
     "metrics": "full",
+    "spectrum": "approx",
     "include": ("*",),
     "exclude": ("mask",),
     "rank_tol": 1e-5,
@@ -48,6 +51,22 @@ def test_fingerprint_knows_which_way_the_backend_was_chosen_from_only_by_the_cho
     chosen = plan_of(tiny, AnalyzeConfig(device="cpu"))
     assert chosen.backend.name == "numpy"
     assert chosen.fingerprint == plan_of(tiny).fingerprint
+
+
+def test_fingerprint_knows_the_seed_where_values_come_from_it(tiny):
+    prints = {plan_of(tiny, replace(NUMPY, spectrum="approx", seed=s)).fingerprint for s in (0, 1)}
+    assert len(prints) == 2
+
+
+def test_the_calibration_is_asked_for_large_matrices_only_and_decides_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan.calibration, "two_stage_from", lambda: 1500)
+    small = write_safetensors(tmp_path / "a.safetensors", {"w": np.zeros((3000, 64), "f4")})
+    large = write_safetensors(tmp_path / "b.safetensors", {"w": np.zeros((1024, 1024), "f4")})
+    assert plan_of(small).two_stage_from is None
+    before = plan_of(large)
+    assert before.two_stage_from == 1500
+    monkeypatch.setattr(plan.calibration, "two_stage_from", lambda: None)
+    assert plan_of(large).fingerprint != before.fingerprint
 
 
 def test_fingerprint_knows_the_code(tiny, monkeypatch):

@@ -1,0 +1,151 @@
+"""A comparison: the same matrices through several `CONTENDERS`, in turn, timed and compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from statistics import median
+
+from mlx_probe.calibration import SMALLEST_TWO_STAGE, two_stage_from
+from mlx_probe.contenders import CONTENDERS, Summary, Way
+from mlx_probe.errors import BackendError
+from mlx_probe.workload import Shape, Workload, synthetic_model, workload_of
+
+__all__ = ["Comparison", "Result", "compare"]
+
+# What every contender does once before the clock runs: libraries load, kernels compile.
+WARM_UP: tuple[Shape, ...] = ((64, 48),)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one contender.
+
+    Attributes:
+        name: Key of `CONTENDERS`.
+        version: Of its package.
+        device: Where it works on elements.
+        seconds: Of each pass over all matrices.
+        ratio: Its median over the first contender's.
+        compared: Matrices that the first contender has as well.
+        sum_difference: Largest relative difference from the first contender's sum of the
+            singular values; None if it does not tell.
+        largest_difference: The same of the largest singular value.
+        equal_ranks: Matrices with the same rank; None if it does not tell.
+    """
+
+    name: str
+    version: str
+    device: str
+    seconds: tuple[float, ...]
+    ratio: float
+    compared: int
+    sum_difference: float | None
+    largest_difference: float | None
+    equal_ranks: int | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of all of them.
+
+    Attributes:
+        results: By contender, in the order in which they ran.
+        left_out: Contender to why it could not run.
+    """
+
+    results: tuple[Result, ...]
+    left_out: Mapping[str, str]
+
+
+def compare(
+    workload: Workload,
+    names: Sequence[str],
+    repeat: int,
+    on_turn: Callable[[str], None] = lambda name: None,
+) -> Comparison:
+    """Time contenders in turn, and compare what they found with the first one's.
+
+    Args:
+        workload: The matrices.
+        names: Keys of `CONTENDERS`; empty for all that this machine has.
+        repeat: Passes of each.
+        on_turn: Called with a contender's name before each of its passes.
+
+    Raises:
+        BackendError: A contender that was named cannot run.
+    """
+    ways: dict[str, Way] = {}
+    left_out: dict[str, str] = {}
+    seconds: dict[str, list[float]] = {}
+    found: dict[str, Mapping[str, Summary]] = {}
+    with synthetic_model(WARM_UP, "F32") as model:
+        warm_up = workload_of(model)
+        for name in names or CONTENDERS:
+            with _leaving_out(name, left_out, named=bool(names)):
+                way = CONTENDERS[name].prepare()
+                way.spectra(warm_up)
+                ways[name], seconds[name] = way, []
+    # Measured once for a machine: runs find it in the cache.
+    if any(min(w.rows or 0, w.cols or 0) >= SMALLEST_TWO_STAGE for w in workload.weights):
+        two_stage_from()
+    for _ in range(repeat):
+        for name in [name for name in ways if name not in left_out]:
+            on_turn(name)
+            began = time.perf_counter()
+            with _leaving_out(name, left_out, named=bool(names)):
+                found[name] = ways[name].spectra(workload)
+                seconds[name].append(time.perf_counter() - began)
+    took = {name: tuple(each) for name, each in seconds.items() if name not in left_out}
+    first = next(iter(took))
+    results = tuple(
+        _result(name, ways[name], each, median(took[first]), found[name], found[first])
+        for name, each in took.items()
+    )
+    return Comparison(results, left_out)
+
+
+@contextmanager
+def _leaving_out(name: str, left_out: dict[str, str], named: bool) -> Iterator[None]:
+    """Note why a contender cannot run, unless it was asked for by name."""
+    try:
+        yield
+    except BackendError as error:
+        if named:
+            raise
+        left_out[name] = error.fact
+
+
+def _result(
+    name: str,
+    way: Way,
+    seconds: tuple[float, ...],
+    first: float,
+    found: Mapping[str, Summary],
+    reference: Mapping[str, Summary],
+) -> Result:
+    both = [(found[label], reference[label]) for label in reference if label in found]
+    sums = [(a.sum, b.sum) for a, b in both if a.sum is not None and b.sum is not None]
+    ranks = [a.rank == b.rank for a, b in both if a.rank is not None and b.rank is not None]
+    return Result(
+        name=name,
+        version=metadata.version(CONTENDERS[name].package),
+        device=way.device,
+        seconds=seconds,
+        ratio=median(seconds) / first,
+        compared=len(both),
+        sum_difference=max(map(_difference, sums), default=None),
+        largest_difference=max(
+            (_difference((a.largest, b.largest)) for a, b in both), default=None
+        ),
+        equal_ranks=sum(ranks) if ranks else None,
+    )
+
+
+def _difference(pair: tuple[float, float]) -> float:
+    """Relative to the larger of two; zero matrices agree."""
+    a, b = pair
+    return abs(a - b) / max(abs(a), abs(b)) if a != b else 0.0

@@ -1,0 +1,252 @@
+"""Measuring a weight: its elements are streamed once, and its numbers are made of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from threading import BoundedSemaphore
+from typing import Any, Protocol
+
+from mlx_probe.backends import Gram
+from mlx_probe.backends.protocol import ElementPass, GramPass, OperatorPass, QuantizationPass
+from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
+from mlx_probe.checkpoint import PLAIN, Weight
+from mlx_probe.errors import PackingError, SpectrumError
+from mlx_probe.metrics import Measurement
+from mlx_probe.monitor import Monitor
+from mlx_probe.plan import Plan, has_spectrum, is_sketched
+from mlx_probe.records import Moments, RankCount, Sketch, Spectrum, Status
+from mlx_probe.spectrum import (
+    Source,
+    count_rank,
+    flops_of,
+    singular_values,
+    sketch_spectrum,
+    zero_spectrum,
+)
+
+__all__ = ["Measurer", "Outcome"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one weight.
+
+    Attributes:
+        status: As in the table.
+        reason: Why it is not ok.
+        measurement: The numbers, where there are any.
+        read_seconds: Time to bring the elements into the backend.
+        seconds: Time in all.
+    """
+
+    status: Status
+    reason: str | None
+    measurement: Measurement | None = None
+    read_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+class _Pass(Protocol):
+    def add(self, chunk: Any) -> None: ...
+
+
+@dataclass
+class _Kept:
+    """Chunks for a batch."""
+
+    chunks: list[Any] = field(default_factory=list)
+
+    def add(self, chunk: Any) -> None:
+        self.chunks.append(chunk)
+
+
+@dataclass
+class _Passes:
+    """What one weight's chunks go through; the stages are those of the cost account."""
+
+    elements: ElementPass
+    gram: GramPass | None = None
+    operator: OperatorPass | None = None
+    rounding: QuantizationPass | None = None
+
+    def by_stage(self) -> list[tuple[str, _Pass]]:
+        stages = {
+            "moments": (self.elements, self.rounding),
+            "gram": (self.gram,),
+            "sketch": (self.operator,),
+        }
+        return [(stage, each) for stage, passes in stages.items() for each in passes if each]
+
+
+class Measurer:
+    """Measures weights; any number of threads may use it at once.
+
+    Elements go through the backend's lanes, factorizations beside them: while one worker
+    solves, a GPU makes the next worker's Gram matrix.
+
+    Args:
+        plan: Says with what, and how.
+        monitor: Is told what each stage took.
+    """
+
+    def __init__(self, plan: Plan, monitor: Monitor) -> None:
+        self._plan, self._monitor = plan, monitor
+        self._backend, self._config = plan.backend, plan.config
+        self._lane = BoundedSemaphore(plan.backend.lanes or plan.config.workers)
+
+    def measure(self, weights: Sequence[Weight]) -> list[Outcome]:
+        """Measure one weight, or a batch of equal ones (`work_order`).
+
+        Raises:
+            CheckpointError: A file changed or vanished while it was read.
+        """
+        if len(weights) > 1:
+            try:
+                return self._measure_batch(weights)
+            except PackingError:
+                pass  # whose it was comes out one by one
+        return [self._measure_alone(weight) for weight in weights]
+
+    def _measure_alone(self, weight: Weight) -> Outcome:
+        if weight.problem is not None:
+            return Outcome("skipped", weight.problem)
+        if weight.numel == 0:
+            return Outcome("empty", "the tensor has no elements")
+        if not weight.shape:
+            return Outcome("scalar", "the tensor is 0-D: one number has no distribution")
+        began = time.perf_counter()
+        passes = self._passes(weight)
+        rows, cols = weight.rows or 0, weight.cols or 0
+        if is_sketched(weight, self._config):
+            passes.operator = self._backend.operator_pass(rows, cols, weight.chunk_dtype)
+        elif has_spectrum(weight):
+            passes.gram = self._backend.gram_pass(rows, cols, weight.chunk_dtype)
+        try:
+            with self._lane:
+                read = self._stream(weight, passes.by_stage())
+                gram = self._finished(passes.gram) if passes.gram else None
+        except PackingError as error:
+            return Outcome("skipped", error.fact, seconds=time.perf_counter() - began)
+        outcome = self._conclude(weight, passes, gram)
+        return replace(outcome, read_seconds=read, seconds=time.perf_counter() - began)
+
+    def _measure_batch(self, weights: Sequence[Weight]) -> list[Outcome]:
+        """Equal small matrices: their Gram matrices are made at once."""
+        first = weights[0]
+        kept, passes, reads = _Kept(), [self._passes(weight) for weight in weights], []
+        shape = (first.rows or 0, first.cols or 0)
+        began = time.perf_counter()
+        with self._lane:
+            for weight, each in zip(weights, passes, strict=True):
+                reads.append(self._stream(weight, [*each.by_stage(), ("gram", kept)]))
+            clock = time.perf_counter()
+            grams = self._backend.gram_batch(kept.chunks, *shape, first.chunk_dtype)
+            self._monitor.add("gram", time.perf_counter() - clock)
+        share = (time.perf_counter() - began - sum(reads)) / len(weights)
+        outcomes = []
+        for weight, each, gram, read in zip(weights, passes, grams, reads, strict=True):
+            clock = time.perf_counter()
+            outcome = self._conclude(weight, each, gram)
+            seconds = read + share + time.perf_counter() - clock
+            outcomes.append(replace(outcome, read_seconds=read, seconds=seconds))
+        return outcomes
+
+    def _passes(self, weight: Weight) -> _Passes:
+        dtype = weight.chunk_dtype
+        passes = _Passes(self._backend.element_pass(dtype, self._config.zero_epsilon))
+        if has_spectrum(weight) and self._config.metrics == "full":
+            rows, cols = weight.rows or 0, weight.cols or 0
+            packed = weight.parameter.packing != PLAIN
+            bits = () if packed or cols % GROUP_SIZE else QUANTIZED_BITS
+            passes.rounding = self._backend.quantization_pass(rows, cols, dtype, bits)
+        return passes
+
+    def _stream(self, weight: Weight, passes: Sequence[tuple[str, _Pass]]) -> float:
+        """Send all chunks through all passes; seconds of reading."""
+        short = min(weight.rows or 0, weight.cols or 0)
+        seconds, clock = 0.0, time.perf_counter()
+        for stored in weight.chunks():
+            chunk = self._backend.load(stored, weight.chunk_dtype)
+            nbytes = weight.nbytes * stored.size // weight.numel
+            took = time.perf_counter() - clock
+            self._monitor.add("read", took, nbytes)
+            seconds += took
+            for stage, each in passes:
+                clock = time.perf_counter()
+                each.add(chunk)
+                flops = stored.size * (short + 1) if stage == "gram" else 0
+                self._monitor.add(stage, time.perf_counter() - clock, stored.nbytes, flops)
+            # Or this slab would still be there while the next one is unpacked.
+            del stored, chunk
+            clock = time.perf_counter()
+        return seconds
+
+    def _finished(self, gram: GramPass) -> Gram:
+        clock = time.perf_counter()
+        matrix = gram.finish()
+        self._monitor.add("gram", time.perf_counter() - clock)
+        return matrix
+
+    def _conclude(self, weight: Weight, passes: _Passes, gram: Gram | None) -> Outcome:
+        """The numbers that follow from what the passes hold."""
+        clock = time.perf_counter()
+        moments = passes.elements.finish()
+        self._monitor.add("moments", time.perf_counter() - clock)
+        rank_tol = self._config.rank_tol
+        if moments.nan_count or moments.inf_count:
+            found = f"{moments.nan_count} NaN and {moments.inf_count} Inf"
+            found += f" in {moments.count} elements"
+            return Outcome("nonfinite", found, Measurement(moments, rank_tol))
+        status: Status = "ok"
+        reason: str | None = None
+        spectrum: Spectrum | RankCount | Sketch | None = None
+        try:
+            if gram is not None:
+                spectrum = self._exact(weight, moments, gram)
+            elif passes.operator is not None:
+                spectrum = self._sketch(weight, moments, passes.operator)
+        except SpectrumError as error:
+            status, reason = "failed", error.fact
+        rounding = None if passes.rounding is None else passes.rounding.finish()
+        return Outcome(status, reason, Measurement(moments, rank_tol, spectrum, rounding))
+
+    def _exact(self, weight: Weight, moments: Moments, gram: Gram) -> Spectrum | RankCount:
+        rows, cols, dtype = weight.rows or 0, weight.cols or 0, weight.chunk_dtype
+        rank_tol, elsewhere = self._config.rank_tol, 0.0
+
+        def precise() -> Gram:
+            nonlocal elsewhere
+            began = time.perf_counter()
+            again = self._backend.gram_pass(rows, cols, dtype, precise=True)
+            with self._lane:
+                self._stream(weight, [("gram", again)])
+                matrix = self._finished(again)
+            # It has been counted as what it is.
+            elsewhere += time.perf_counter() - began
+            return matrix
+
+        source = Source(rows, cols, dtype, moments, weight.chunks, precise)
+        clock = time.perf_counter()
+        found: Spectrum | RankCount | None = None
+        if self._config.metrics == "basic":
+            found = count_rank(gram, rows, cols, rank_tol)
+        if found is None:
+            found = singular_values(gram, source, rank_tol, self._plan.two_stage_from)
+        stage = "direct" if found.method == "qr_svd_f64" else "solve"
+        seconds = time.perf_counter() - clock - elsewhere
+        self._monitor.add(stage, seconds, flops=flops_of(found))
+        return found
+
+    def _sketch(
+        self, weight: Weight, moments: Moments, operator: OperatorPass
+    ) -> Spectrum | Sketch:
+        rows, cols = weight.rows or 0, weight.cols or 0
+        if moments.min == moments.max == 0:
+            return zero_spectrum(rows, cols)
+        clock = time.perf_counter()
+        with self._lane:
+            sketch = sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)
+        self._monitor.add("sketch", time.perf_counter() - clock)
+        return sketch

@@ -1,0 +1,80 @@
+"""A comparison of contenders, as text for a terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from statistics import median
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from mlx_probe.bench import Comparison
+from mlx_probe.contenders import CONTENDERS
+from mlx_probe.report.terminal import printable
+from mlx_probe.table.versions import package_versions
+from mlx_probe.workload import Workload
+
+__all__ = ["comparison_json", "comparison_text"]
+
+_THREADS = (
+    "All in this process, in turn, each with the BLAS threads it takes by default: mlx-probe's "
+    "workers one each, the others as many as there are cores."
+)
+
+
+def comparison_text(
+    comparison: Comparison, title: str, workload: Workload, repeat: int
+) -> RenderableType:
+    """A line for each contender: time, ratio, and how well it agrees with the first.
+
+    Args:
+        comparison: What came of it.
+        title: What was measured.
+        workload: The matrices.
+        repeat: Passes of each.
+    """
+    elements = sum(weight.numel for weight in workload.weights)
+    heading = f"{len(workload.weights)} matrices, {elements:,} elements, median of {repeat}"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("contender", "device"):
+        table.add_column(name, no_wrap=True)
+    for name in ("seconds", "ratio", "matrices", "sum off by", "largest by", "same rank"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in comparison.results:
+        table.add_row(
+            result.name,
+            result.device.split(":")[0],
+            f"{median(result.seconds):.3f}",
+            f"{result.ratio:.2f}",
+            str(result.compared),
+            _difference(result.sum_difference),
+            _difference(result.largest_difference),
+            "-" if result.equal_ranks is None else str(result.equal_ranks),
+        )
+    left_out = (f"left out: {name}: {why}" for name, why in comparison.left_out.items())
+    return Group(printable(f"{title}: {heading}"), table, _THREADS, *map(printable, left_out))
+
+
+def comparison_json(comparison: Comparison, title: str, workload: Workload, repeat: int) -> str:
+    """The comparison with every pass's time, the matrices, and the packages that ran."""
+    described = {
+        "workload": title,
+        "matrices": [
+            {"name": w.label, "rows": w.rows, "cols": w.cols, "dtype": w.dtype}
+            for w in workload.weights
+        ],
+        "repeat": repeat,
+        "environment": package_versions(),
+        "contenders": [
+            {"description": CONTENDERS[result.name].description, **asdict(result)}
+            for result in comparison.results
+        ],
+        "left_out": comparison.left_out,
+    }
+    return json.dumps(described, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _difference(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1e}"
