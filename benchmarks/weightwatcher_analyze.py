@@ -1,0 +1,39 @@
+"""WeightWatcher's analyze() of matrices in an .npz file; needs numpy, torch and weightwatcher.
+
+    python benchmarks/weightwatcher_analyze.py MATRICES.npz RESULT.json
+
+Imports nothing of ours, so that it runs under an interpreter that has WeightWatcher.
+`whole_run.py --weightwatcher PYTHON` calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import weightwatcher
+
+
+def main(source: str, target: str) -> None:
+    """Time analyze() alone, with the matrices in memory, and keep the largest eigenvalues."""
+    matrices = np.load(source)
+    model = torch.nn.Sequential()
+    for name in matrices.files:
+        rows, cols = matrices[name].shape
+        layer = torch.nn.Linear(cols, rows, bias=False)
+        layer.weight.data = torch.from_numpy(matrices[name])
+        model.append(layer)
+    watcher = weightwatcher.WeightWatcher(model=model)
+    began = time.perf_counter()
+    details = watcher.analyze()
+    seconds = time.perf_counter() - began
+    largest = dict(zip(matrices.files, map(float, details["spectral_norm"]), strict=True))
+    Path(target).write_text(json.dumps({"seconds": seconds, "largest_eigenvalue": largest}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
