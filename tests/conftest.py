@@ -1,9 +1,17 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 from tinymodel import weights
 from weightfiles import write_safetensors
 
 from mlx_probe.backends import BACKENDS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread():
+    """Small matrices gain nothing by more, and on a busy machine lose seconds each."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 # For the session: backends keep no state, and Hypothesis wants no fixture per example.

@@ -69,8 +69,9 @@ def sketch_spectrum(
 
     Effective rank and entropy are sums over all eigenvalues, by stochastic Lanczos quadrature
     (Ubaru, Chen and Saad 2017, SIAM J. Matrix Anal. Appl. 38) on what the leading eigenvectors
-    leave (`Rule`, `estimate`); their 95 % intervals each held the truth
-    for 199 of 200 matrices of 900 x 720 from eight families.
+    leave (`Rule`, `estimate`). Their 95 % intervals held the truth for 199 and 198 of 200 matrices
+    of 900 x 720 from eight families, and on flat and power-law spectra of order 1,024, where
+    chance is most of their width, for 94 to 98 % of 200 seeds.
 
     Args:
         apply: Product of the Gram matrix with a block of vectors, shape (M, k) to (M, k), from
