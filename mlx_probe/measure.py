@@ -18,6 +18,7 @@ from mlx_probe.monitor import Monitor
 from mlx_probe.plan import Plan, has_spectrum, is_sketched
 from mlx_probe.records import Moments, RankCount, Sketch, Spectrum, Status
 from mlx_probe.spectrum import (
+    BASIS,
     Source,
     count_rank,
     flops_of,
@@ -248,5 +249,7 @@ class Measurer:
         clock = time.perf_counter()
         with self._lane:
             sketch = sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)
-        self._monitor.add("sketch", time.perf_counter() - clock)
+        # Two products with the matrix for each vector of the basis.
+        flops = 4.0 * rows * cols * min(BASIS, rows, cols)
+        self._monitor.add("sketch", time.perf_counter() - clock, flops=flops)
         return sketch

@@ -33,8 +33,9 @@ __all__ = ["Plan", "estimate_seconds", "has_spectrum", "make_plan", "select_weig
 # Share of the free memory that a run takes when the user sets no limit.
 DEFAULT_MEMORY_SHARE = 0.8
 
-# Short side from which `--spectrum approx` approximates: below, the exact way is as fast.
-SKETCHED_FROM = 1024
+# Short side from which `--spectrum approx` approximates: below, the exact way is about as fast
+# (on one core 0.7 s against 0.4 s at 2,048, 0.1 s against 0.2 s at 1,024).
+SKETCHED_FROM = 2048
 
 # What rows, tables and their writers take besides the weights in flight; pandas is most of it.
 RESERVE = 80_000_000

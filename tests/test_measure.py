@@ -134,7 +134,8 @@ def test_one_bad_member_does_not_spoil_a_batch(checkpoint, monkeypatch):
     assert outcomes[1].reason == "scales of 3 rows"
 
 
-def test_large_matrices_are_sketched_on_request_and_small_ones_are_not(tmp_path):
+def test_large_matrices_are_sketched_on_request_and_small_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlx_probe.plan.SKETCHED_FROM", 1024)
     rng = np.random.default_rng(0)
     arrays = {
         "layers.0.up_proj.weight": rng.standard_normal((1200, 1024)).astype(np.float32),

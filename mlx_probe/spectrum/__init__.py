@@ -15,10 +15,12 @@ from mlx_probe.records import Moments, RankCount, Spectrum
 from mlx_probe.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squares_are_safe
 from mlx_probe.spectrum.counting import count_rank
 from mlx_probe.spectrum.direct import direct_spectrum
+from mlx_probe.spectrum.lanczos import BASIS
 from mlx_probe.spectrum.rank import certified, count_above, noise_threshold, numpy_tolerance
 from mlx_probe.spectrum.sketch import sketch_bytes, sketch_spectrum
 
 __all__ = [
+    "BASIS",
     "Source",
     "count_above",
     "count_rank",

@@ -14,9 +14,9 @@ __all__ = ["BASIS", "BLOCK", "Compression", "block_lanczos"]
 
 Matrix = NDArray[np.float64]
 
-# Vectors of a block, and of the whole basis: twenty steps. Measured at equal size of the basis,
-# on Gaussian and power-law matrices: blocks of 16 keep a fifth more leading values, for a
-# third more time in products and half as many probes; blocks of 64 keep a third less.
+# Vectors of a block, and of the whole basis: twenty steps. On a Gaussian matrix of 1,024, blocks
+# of 16 found a fifth more leading values to 1 %, for a third more time in products and with half
+# as many probes; blocks of 64 found a third less.
 BLOCK, BASIS = 32, 640
 
 # What remains of a block below this share of its norm is float32's rounding, and no direction.
