@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from mlx_probe.dtypes import decode
 from mlx_probe.errors import ProbeError
 from mlx_probe.plan import has_spectrum, is_sketched
 from mlx_probe.records import AnalyzeConfig
+from mlx_probe.schedule import run_within_budget
 from mlx_probe.table.validation import Check
 
 __all__ = ["SPOT_CHECKS", "spot_check"]
@@ -29,6 +29,9 @@ SPOT_CHECKS = 5
 # Largest matrix, in elements, that is decomposed again by a full SVD: a second or two. Above
 # it only the sums are recomputed.
 SVD_ELEMENTS = 1 << 21
+
+# Bytes that checks side by side may take in any case: a run sets more than that aside.
+SMALL = 1 << 25
 
 # Elements decoded at a time: 2 MiB in float64.
 BLOCK = 1 << 18
@@ -51,12 +54,25 @@ def spot_check(
     """
     candidates = [i for i, row in enumerate(rows) if row["status"] == "ok"]
     chosen = random.Random(config.seed).sample(candidates, min(SPOT_CHECKS, len(candidates)))
+    sizes = {i: _memory(weights[i]) for i in chosen}
+    # Side by side only what takes no more than the largest alone, or next to nothing.
+    budget = max([SMALL, *sizes.values()])
+    checks: dict[int, Check] = {}
+
+    def work(i: int) -> None:
+        checks[i] = _check(weights[i], rows[i], config)
+
     # Threads that wait for a busy core make a small SVD ten times slower.
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(config.workers or 1, thread_name_prefix="check") as executor,
-    ):
-        return list(executor.map(lambda i: _check(weights[i], rows[i], config), sorted(chosen)))
+    with threadpool_limits(1, user_api="blas"):
+        for _ in run_within_budget(work, list(sizes.items()), config.workers or 1, budget):
+            pass
+    return [checks[i] for i in sorted(checks)]
+
+
+def _memory(weight: Weight) -> int:
+    """Bytes that recomputing takes: pages, a slab and blocks of it, or the matrix and its SVD."""
+    svd = 32 * weight.numel if has_spectrum(weight) and weight.numel <= SVD_ELEMENTS else 0
+    return weight.resident_bytes + max(svd, 16 * min(weight.numel, SVD_ELEMENTS))
 
 
 def _check(weight: Weight, row: Mapping[str, Any], config: AnalyzeConfig) -> Check:

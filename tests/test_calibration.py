@@ -177,11 +177,8 @@ def test_another_process_measures_so_that_this_one_keeps_its_memory(folder, monk
     assert min(found.copy_bandwidth, found.product_rate) > 0
 
 
-def test_where_no_process_can_be_started_this_one_measures(machine, monkeypatch):
-    monkeypatch.undo()
-    machine = Machine(monkeypatch)
+def test_where_no_process_can_be_started_this_one_measures(machine, folder, monkeypatch):
     monkeypatch.setattr(module, "_measure_apart", APART)
-    monkeypatch.setattr(module.sys, "executable", "/nowhere/python")
-    monkeypatch.setenv("MLX_PROBE_CACHE", "/nowhere")
+    monkeypatch.setattr(module.sys, "executable", str(folder / "no python"))
     assert load_calibration(rates=True).product_rate == 5e10
     assert machine.rates == 1
