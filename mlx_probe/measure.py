@@ -127,9 +127,10 @@ class Measurer:
         try:
             with self._lane:
                 read = self._stream(weight, passes.by_stage())
-                gram = self._finished(passes.gram) if passes.gram else None
         except PackingError as error:
             return Outcome("skipped", error.fact, seconds=time.perf_counter() - began)
+        # Beside the lane: what is queued on a device is waited for here.
+        gram = self._finished(passes.gram) if passes.gram else None
         outcome = self._conclude(weight, passes, gram)
         return replace(outcome, read_seconds=read, seconds=time.perf_counter() - began)
 
@@ -223,7 +224,7 @@ class Measurer:
             again = self._backend.gram_pass(rows, cols, dtype, precise=True)
             with self._lane:
                 self._stream(weight, [("gram", again)])
-                matrix = self._finished(again)
+            matrix = self._finished(again)
             # It has been counted as what it is.
             elsewhere += time.perf_counter() - began
             return matrix
