@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from mlx_probe.records import Role
 
@@ -48,7 +48,7 @@ class Rule:
 
     block_type: str
     component: str
-    pattern: re.Pattern[str]
+    pattern: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Scope:
     """
 
     component: str
-    inside: re.Pattern[str]
+    inside: str
     over: str | None
 
 
@@ -77,7 +77,7 @@ class Piece:
     """
 
     block_type: str
-    pattern: re.Pattern[str]
+    pattern: str
     known: bool
 
 
@@ -477,11 +477,11 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
 # BERT's first checkpoints call a norm's weight gamma and its bias beta.
 _PARAMETER = r"(\.(weight|bias|gamma|beta))?\Z"
 RULES = tuple(
-    Rule(block_type, component, re.compile(rf"(?:^|\.)(?:{pattern}){_PARAMETER}"))
+    Rule(block_type, component, rf"(?:^|\.)(?:{pattern}){_PARAMETER}")
     for block_type, component, pattern in _TABLE
 )
 SCOPES = tuple(
-    Scope(component, re.compile(rf"(?:^|\.)(?:{inside})(?:\.|\Z)"), over)
+    Scope(component, rf"(?:^|\.)(?:{inside})(?:\.|\Z)", over)
     for component, over, inside in _SCOPES
 )
 
@@ -499,7 +499,7 @@ _PIECES: tuple[tuple[str, str, bool], ...] = (
     ("quantization", r"\.(\w*act(ivation)?\w*\.)*(x_min|x_max|shift)", False),  # I-BERT
 )
 PIECES = tuple(
-    Piece(block_type, re.compile(rf"(\.(weight|bias))?{pattern}\Z"), known)
+    Piece(block_type, rf"(\.(weight|bias))?{pattern}\Z", known)
     for block_type, pattern, known in _PIECES
 )
 # The component of a piece that belongs to a module, not to one weight of it.
@@ -561,6 +561,15 @@ def classify(name: str) -> Role:
     )
 
 
+# Compiled when a name first comes so far: most models need a few of the hundreds, and all of
+# them together would be a tenth of a short run's start.
+_compiled = cache(re.compile)
+
+
+def _search(pattern: str, name: str) -> re.Match[str] | None:
+    return _compiled(pattern).search(name)
+
+
 # A model has about thirty names that differ in more than these numbers.
 @lru_cache(maxsize=4096)
 def _job_and_place(name: str) -> tuple[str, str]:
@@ -583,15 +592,15 @@ def deciding(name: str) -> tuple[Rule | Piece | None, Scope | None]:
         None for a job that nothing knows; None where no scope overrules the rule.
     """
     name = _WRAPPERS.sub("", name)
-    inside = [scope for scope in SCOPES if scope.inside.search(name)]
+    inside = [scope for scope in SCOPES if _search(scope.inside, name)]
     tower = next((scope for scope in inside if scope.over is None), None)
     for rule in RULES:
         if rule.component in TOWERS and (tower is None or rule.component != tower.component):
             continue
-        if rule.pattern.search(name):
+        if _search(rule.pattern, name):
             return rule, next((s for s in inside if s.over in (None, rule.component)), None)
     for piece in PIECES:
-        match = piece.pattern.search(name)
+        match = _search(piece.pattern, name)
         if match and not (piece.known and _job_and_place(name[: match.start()])[0] == "other"):
             return piece, tower
     return None, tower
@@ -599,7 +608,7 @@ def deciding(name: str) -> tuple[Rule | Piece | None, Scope | None]:
 
 def _place_of_owner(name: str, piece: Piece) -> str:
     name = _WRAPPERS.sub("", name)
-    match = piece.pattern.search(name)
+    match = _search(piece.pattern, name)
     owner = name[: match.start()] if match else name
     job, component = _job_and_place(owner)
     if job != "other" or component != "other":
