@@ -112,8 +112,13 @@ _STAGES = ("measure", "validate", "write")
     type=int,
     metavar="N",
     default=_DEFAULT.seed,
-    help="Chooses the tensors that the final spot check recomputes, and the random vectors of "
-    "approximate spectra.",
+    help="Chooses the tensors that the final spot check recomputes, the random vectors of "
+    "approximate spectra, and the resamples behind intervals.",
+)
+@click.option(
+    "--save-spectra/--no-save-spectra",
+    default=_DEFAULT.save_spectra,
+    help="Keep all singular values in spectra.parquet, for plots.",
 )
 @config_option
 @click.option(

@@ -15,6 +15,16 @@ from __future__ import annotations
 from mlx_probe.records import AnalyzeConfig
 from mlx_probe.run import Run, analyze, open_checkpoint
 from mlx_probe.table.load import load_run
+from mlx_probe.table.side import load_side_table, load_spectra
 from mlx_probe.version import __version__
 
-__all__ = ["AnalyzeConfig", "Run", "__version__", "analyze", "load_run", "open_checkpoint"]
+__all__ = [
+    "AnalyzeConfig",
+    "Run",
+    "__version__",
+    "analyze",
+    "load_run",
+    "load_side_table",
+    "load_spectra",
+    "open_checkpoint",
+]

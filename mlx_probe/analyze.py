@@ -56,7 +56,11 @@ def analyze_rows(
             on_start(weight)
         outcomes = measurer.measure(weights)
         return [
-            Row(index, {**_identity(plan, weight), **_values(plan, weight, outcome)})
+            Row(
+                index,
+                {**_identity(plan, weight), **_values(plan, weight, outcome)},
+                outcome.sigma if plan.config.save_spectra else None,
+            )
             for index, weight, outcome in zip(task, weights, outcomes, strict=True)
         ]
 

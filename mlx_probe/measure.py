@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlx_probe.backends import Gram
 from mlx_probe.backends.protocol import ElementPass, GramPass, OperatorPass, QuantizationPass
 from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
@@ -47,6 +50,14 @@ class Outcome:
     measurement: Measurement | None = None
     read_seconds: float = 0.0
     seconds: float = 0.0
+
+    @property
+    def sigma(self) -> NDArray[np.float64] | None:
+        """Singular values: all, or those that an approximate method has."""
+        spectrum = self.measurement.spectrum if self.measurement else None
+        if isinstance(spectrum, Sketch):
+            return spectrum.leading
+        return spectrum.values if isinstance(spectrum, Spectrum) else None
 
 
 class _Pass(Protocol):
@@ -212,7 +223,9 @@ class Measurer:
         except SpectrumError as error:
             status, reason = "failed", error.fact
         rounding = None if passes.rounding is None else passes.rounding.finish()
-        return Outcome(status, reason, Measurement(moments, rank_tol, spectrum, rounding))
+        seed = self._config.seed if self._config.metrics == "full" else None
+        measurement = Measurement(moments, rank_tol, spectrum, rounding, seed)
+        return Outcome(status, reason, measurement)
 
     def _exact(self, weight: Weight, moments: Moments, gram: Gram) -> Spectrum | RankCount:
         rows, cols, dtype = weight.rows or 0, weight.cols or 0, weight.chunk_dtype

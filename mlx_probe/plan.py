@@ -88,7 +88,7 @@ class Plan:
         # what was asked of "device" matters less than what came of it.
         for name in ("workers", "memory_limit", "device"):
             del config[name]
-        if self.config.spectrum == "exact":
+        if self.config.spectrum == "exact" and self.config.metrics != "full":
             del config["seed"]
         files = self.checkpoint.files
         stats = [(path.name, path.stat()) for path in files.weights]

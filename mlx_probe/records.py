@@ -329,10 +329,12 @@ class Row:
     Attributes:
         index: Position in file order.
         values: Column name to value; a column that is absent is null.
+        sigma: Singular values to be kept, float64, descending; None for none.
     """
 
     index: int
     values: Mapping[str, Any]
+    sigma: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -350,8 +352,9 @@ class AnalyzeConfig:
         zero_epsilon: `sparsity` counts magnitudes up to this.
         workers: Matrices in flight; 0 chooses for the backend and this machine.
         memory_limit: Bytes for the whole process; 0 takes four fifths of what is free.
-        seed: Seeds the random vectors of approximate spectra, and the choice of the tensors that
-            the spot check recomputes.
+        seed: Seeds the random vectors of approximate spectra, the resampling behind intervals,
+            and the choice of the tensors that the spot check recomputes.
+        save_spectra: Whether singular values are kept, in spectra.parquet.
     """
 
     backend: str = "auto"
@@ -365,3 +368,4 @@ class AnalyzeConfig:
     workers: int = 0
     memory_limit: int = 0
     seed: int = 0
+    save_spectra: bool = True

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -200,7 +200,7 @@ def analyze(
             ordered = [rows[i].values for i in range(len(plan.weights))]
             checks += [_no_failures(ordered), *spot_check(plan.weights, ordered, plan.config)]
             checked = time.perf_counter()
-            outputs = finalize(paths, table)
+            outputs = finalize(paths, table, spectra=journal.spectra())
             # Before the calibration, whose time and memory are not the run's.
             usage = monitor.usage()
             seconds = {
@@ -237,7 +237,8 @@ def _measure(plan: Plan, journal: Journal, monitor: Monitor, progress: Progress)
     try:
         for row in analyze_rows(plan, dict(rows), monitor, progress.start):
             journal.append(row)
-            rows[row.index] = row
+            # Its singular values are on the disk now; those of all rows could be gigabytes.
+            rows[row.index] = replace(row, sigma=None)
             weight = plan.weights[row.index]
             _log.info("%s: %s", weight.label, row.values["status_reason"] or row.values["status"])
             progress.finish(weight, monitor.usage())

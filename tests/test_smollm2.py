@@ -86,6 +86,17 @@ def test_weightwatcher_agrees(rows):
     np.testing.assert_allclose(ours.spectral_norm**2, theirs.spectral_norm, rtol=1e-4)
     np.testing.assert_allclose(ours.stable_rank, theirs.stable_rank, rtol=1e-4)
     np.testing.assert_array_equal(ours["rank"], theirs.matrix_rank)
+    for column in ("alpha", "D", "xmin"):
+        own = {"alpha": "ww_alpha", "D": "ww_alpha_D", "xmin": "ww_alpha_xmin"}[column]
+        np.testing.assert_allclose(ours[own], theirs[column], rtol=1e-4)
+
+
+def test_spectra_are_kept(folder, rows):
+    kept = mlx_probe.load_spectra(folder).set_index("param_name")
+    assert list(kept.index) == list(rows.index[rows.spectral_norm.notna()])
+    assert sum(map(len, kept.singular_values)) == 576 * 151 + 192 * 60
+    for name, values in kept.singular_values.items():
+        assert values.sum() == rows.nuclear_norm[name]
 
 
 def test_ranks_and_spectra_are_those_of_float64_svd(rows):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from mlx_probe.records import (
     METRIC_LEVELS,
@@ -20,6 +20,8 @@ from mlx_probe.records import (
 
 __all__ = ["Measurement", "Metric"]
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -31,12 +33,27 @@ class Measurement:
         spectrum: All singular values, or as much as a method tells of them; None for vectors,
             integers and non-finite matrices.
         quantization: Rounding errors; None unless the full metrics were asked for.
+        seed: Of resampling; None unless the full metrics were asked for.
     """
 
     moments: Moments
     rank_tol: float
     spectrum: Spectrum | RankCount | Sketch | None = None
     quantization: QuantizationError | None = None
+    seed: int | None = None
+    _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """What several metrics follow from, computed by the first that asks.
+
+        Args:
+            name: Names it among the metrics.
+            compute: Pure function of this measurement.
+        """
+        if name not in self._found:
+            self._found[name] = compute()
+        found: T = self._found[name]
+        return found
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,16 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlx_probe.errors import ResultError
 from mlx_probe.records import Column, Row
@@ -56,6 +60,8 @@ class Journal:
         """
         self.path = path
         self.rows: dict[int, Row] = {}
+        # Where in the file the line of a row with singular values begins.
+        self._spectra: dict[int, int] = {}
         self._types = {column.name: column.type for column in columns}
         header = {
             "journal": _FORMAT_VERSION,
@@ -102,7 +108,11 @@ class Journal:
             ResultError: The disk is full or fails; rows appended before are safe.
         """
         try:
-            self._write({"index": row.index, "values": row.values})
+            record: dict[str, Any] = {"index": row.index, "values": row.values}
+            if row.sigma is not None:
+                self._spectra[row.index] = self._end
+                record["sigma"] = b64encode(row.sigma.astype("<f8").tobytes()).decode("ascii")
+            self._write(record)
         except OSError as error:
             # What was written of the line must not run into a later one.
             with suppress(OSError):
@@ -110,6 +120,25 @@ class Journal:
             raise ResultError(
                 f"{write_error(self.path, error).fact}; finished rows are safe",
                 "Free space on that disk and run the same command again to resume",
+            ) from error
+
+    def spectra(self) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Singular values of the rows that have some, by `Row.index`, in its order.
+
+        They are on disk alone: those of a large model would be gigabytes.
+
+        Raises:
+            ResultError: The file cannot be read any more.
+        """
+        try:
+            with self.path.open("rb") as file:
+                for index in sorted(self._spectra):
+                    file.seek(self._spectra[index])
+                    stored = b64decode(_parse(file.readline())["sigma"])
+                    yield index, np.frombuffer(stored, "<f8")
+        except (OSError, KeyError, ValueError) as error:
+            raise ResultError(
+                f"{self.path} cannot be read any more: {error}", "Run the same command again"
             ) from error
 
     def discard(self) -> None:
@@ -142,6 +171,8 @@ class Journal:
                         _log.warning(message, self.path, number)
                         break
                     self.rows[row.index] = row
+                    if "sigma" in record:
+                        self._spectra[row.index] = end
                 end += len(line)
         return end
 

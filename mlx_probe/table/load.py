@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["load_run", "locate_run", "read_table"]
+__all__ = [
+    "load_run",
+    "locate_run",
+    "read_described",
+    "read_table",
+    "to_frame",
+    "unreadable_table",
+]
 
 _PARTIAL = ".partial.jsonl"
 _AGAIN = "Run the same `mlx-probe analyze` command again"
@@ -38,21 +46,29 @@ def load_run(path: Path | str) -> pd.DataFrame:
         ResultError: There is no finished run, or its files are damaged.
     """
     import pandas as pd
-    import pyarrow as pa
 
     table, columns, meta = read_table(path)
-    pandas_types = {
-        pa.int64(): pd.Int64Dtype(),
-        pa.bool_(): pd.BooleanDtype(),
-        pa.string(): pd.StringDtype(),
-    }
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pandas_types.get)
+    frame = to_frame(table)
     for column in columns:
         if column.type.startswith("list"):
             items = table[column.name].to_pylist()
             tuples = [None if item is None else tuple(item) for item in items]
             frame[column.name] = pd.Series(tuples, dtype=object, index=frame.index)
     frame.attrs["meta"] = meta
+    return frame
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """A table with pandas' own nullable types."""
+    import pandas as pd
+    import pyarrow as pa
+
+    pandas_types = {
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+        pa.string(): pd.StringDtype(),
+    }
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pandas_types.get)
     return frame
 
 
@@ -69,12 +85,37 @@ def read_table(path: Path | str) -> tuple[pa.Table, tuple[Column, ...], dict[str
     Raises:
         ResultError: There is no finished run, or its files are damaged.
     """
-    import pyarrow as pa
-
     meta_path, wanted = _locate(Path(path))
     meta = read_meta(meta_path)
+    stem = stem_of(meta_path)
+    names = {suffix: f"{stem}.{suffix}" for suffix in WRITERS if wanted in (None, suffix)}
+    table, columns = read_described(meta_path, meta, meta, names, wanted)
+    return table, columns, meta
+
+
+def read_described(
+    meta_path: Path,
+    meta: Mapping[str, Any],
+    described: Mapping[str, Any],
+    names: Mapping[str, str],
+    wanted: str | None = None,
+) -> tuple[pa.Table, tuple[Column, ...]]:
+    """One of the tables that a run's metadata vouches for.
+
+    Args:
+        meta_path: The run's metadata file.
+        meta: Its content.
+        described: Has the table's "columns".
+        names: File names by format; of those that were written the last is read.
+        wanted: The only format that will do, for the message; None for any.
+
+    Raises:
+        ResultError: The run has no such table, or its files are damaged.
+    """
+    import pyarrow as pa
+
     try:
-        columns = columns_from_meta(meta)
+        columns = columns_from_meta(described)
         schema = arrow_schema(columns)
         sizes = {name: entry["bytes"] for name, entry in meta["outputs"].items()}
     except (AttributeError, KeyError, TypeError) as error:
@@ -82,8 +123,7 @@ def read_table(path: Path | str) -> tuple[pa.Table, tuple[Column, ...], dict[str
             f"{meta_path} does not describe a run of mlx-probe: {error!r}", _AGAIN
         ) from error
     # Only what the metadata vouches for: other tables in the folder may be older.
-    names = {table_format: f"{stem_of(meta_path)}.{table_format}" for table_format in WRITERS}
-    formats = [key for key in WRITERS if names[key] in sizes and wanted in (None, key)]
+    formats = [suffix for suffix, name in names.items() if name in sizes]
     if not formats:
         what = "a table" if wanted is None else f"a {wanted} table"
         raise ResultError(f"{meta_path} does not vouch for {what}", _AGAIN)
@@ -92,11 +132,14 @@ def read_table(path: Path | str) -> tuple[pa.Table, tuple[Column, ...], dict[str
         # Text formats that lost their last lines are still well-formed.
         if (size := table_path.stat().st_size) != sizes[table_path.name]:
             raise ValueError(f"{size} bytes instead of {sizes[table_path.name]}")
-        return WRITERS[formats[-1]].read(table_path, schema), columns, meta
+        return WRITERS[formats[-1]].read(table_path, schema), columns
     except (OSError, TypeError, ValueError, pa.ArrowException) as error:
-        raise ResultError(
-            f"cannot read {table_path}: {error}", f"Restore the file, or: {_AGAIN}"
-        ) from error
+        raise unreadable_table(table_path, error) from error
+
+
+def unreadable_table(path: Path, error: Exception) -> ResultError:
+    """A table of a finished run that cannot be read."""
+    return ResultError(f"cannot read {path}: {error}", f"Restore the file, or: {_AGAIN}")
 
 
 def locate_run(path: Path) -> Path:

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe.table import WRITERS
 from mlx_probe.table.disk import replacing
 from mlx_probe.table.run_folder import RunPaths
+from mlx_probe.table.spectra import SPECTRA, write_spectra
 from mlx_probe.table.validation import Check
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 __all__ = ["finalize", "verify_hashes"]
 
 
-def finalize(paths: RunPaths, table: pa.Table) -> dict[str, dict[str, Any]]:
-    """Writes the table in every requested format; the metadata is the caller's, and last.
+def finalize(
+    paths: RunPaths,
+    table: pa.Table,
+    sides: Mapping[str, pa.Table] | None = None,
+    spectra: Iterable[tuple[int, NDArray[np.float64]]] = (),
+) -> dict[str, dict[str, Any]]:
+    """Writes the tables in every requested format; the metadata is the caller's, and last.
 
     Args:
         paths: Where to.
         table: The finished table.
+        sides: Tables beside it, by name.
+        spectra: Row numbers and singular values, in order; no file is made of none.
 
     Returns:
         File name to ``{"sha256": ..., "bytes": ...}``: the metadata's key "outputs".
@@ -32,13 +43,20 @@ def finalize(paths: RunPaths, table: pa.Table) -> dict[str, dict[str, Any]]:
     Raises:
         ResultError: The disk refused; nothing was replaced unless all formats were written.
     """
+    tables = {paths.table(name): (name, table) for name in paths.formats}
+    for side, beside in (sides or {}).items():
+        tables |= {paths.side(side, name): (name, beside) for name in paths.formats}
+    files = list(tables)
     with ExitStack() as stack:
-        for name in paths.formats:
-            temporary = stack.enter_context(replacing(paths.table(name)))
-            WRITERS[name].write(table, temporary)
+        for file, (name, content) in tables.items():
+            WRITERS[name].write(content, stack.enter_context(replacing(file)))
+        first = next(numbered := iter(spectra), None)
+        if first is not None:
+            files.append(paths.side(SPECTRA, "parquet"))
+            temporary = stack.enter_context(replacing(files[-1]))
+            write_spectra(table, chain((first,), numbered), temporary)
         # An older run's metadata must not vouch for this run's tables.
         paths.meta.unlink(missing_ok=True)
-    files = [paths.table(name) for name in paths.formats]
     return {file.name: {"sha256": _sha256(file), "bytes": file.stat().st_size} for file in files}
 
 

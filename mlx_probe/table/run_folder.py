@@ -23,6 +23,7 @@ __all__ = [
     "meta_name",
     "prepare_folder",
     "resolve_output",
+    "side_name",
     "stem_of",
 ]
 
@@ -59,6 +60,10 @@ class RunPaths:
         """The table in one format."""
         return self.folder / f"{self.stem}.{table_format}"
 
+    def side(self, name: str, suffix: str) -> Path:
+        """A table beside the main one."""
+        return self.folder / side_name(self.stem, name, suffix)
+
     def journal(self, fingerprint: str) -> Path:
         """Finished rows of an incomplete run with this fingerprint (hex digits)."""
         return self.folder / f"{self.stem}.{fingerprint[:12]}.partial.jsonl"
@@ -67,6 +72,11 @@ class RunPaths:
 def meta_name(stem: str) -> str:
     """Name of the metadata file that belongs to the tables called ``stem``."""
     return "run_meta.json" if stem == DEFAULT_STEM else f"{stem}.run_meta.json"
+
+
+def side_name(stem: str, name: str, suffix: str) -> str:
+    """Name of a table that belongs to the main tables called ``stem``."""
+    return f"{name}.{suffix}" if stem == DEFAULT_STEM else f"{stem}.{name}.{suffix}"
 
 
 def stem_of(meta: Path) -> str:

@@ -144,7 +144,8 @@ def test_a_run_ends_with_a_summary_and_the_files(tiny, tmp_path):
     for block in mlx_probe.load_run(out).block_type.unique():
         assert f" {block[:12]}" in said
     assert "17 rows (14 ok, 1 nonfinite, 1 empty, 1 scalar) in " in said
-    assert result.stdout.endswith(f"  {out / 'params.jsonl'}\n  {out / 'run_meta.json'}\n")
+    files = ("params.jsonl", "spectra.parquet", "run_meta.json")
+    assert result.stdout.endswith("".join(f"  {out / name}\n" for name in files))
 
 
 def test_quiet_prints_nothing(tiny, tmp_path):

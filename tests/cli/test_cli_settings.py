@@ -28,6 +28,8 @@ LAYERS = {
     "workers": ("2", "3", "4", (2, 3, 4)),
     "memory_limit": ("4GB", "5GiB", "6000000000", (4 * 10**9, 5 * 2**30, 6 * 10**9)),
     "seed": ("5", "6", "7", (5, 6, 7)),
+    # A flag: as an option without a value.
+    "save_spectra": ("false", "true", None, (False, True, False)),
 }
 
 
@@ -42,6 +44,7 @@ def test_option_over_environment_over_file_over_default(tiny, tmp_path, name):
     option = f"--{name.replace('_', '-')}"
     config = tmp_path / "c.yaml"
     config.write_text(f"{option[2:]}: {in_file}\n")
+    chosen = (option, as_option) if as_option else (f"--no-{option[2:]}",)
     variable = {f"MLX_PROBE_ANALYZE_{name.upper()}": in_environment}
 
     def found(*arguments, **environment):
@@ -55,7 +58,7 @@ def test_option_over_environment_over_file_over_default(tiny, tmp_path, name):
     assert [
         found(*file),
         found(*file, **variable),
-        found(*file, option, as_option, **variable),
+        found(*file, *chosen, **variable),
     ] == list(expected)
 
 
@@ -68,7 +71,7 @@ def test_an_option_on_its_own_line_of_any_spelling(tiny, tmp_path):
     meta = json.loads((out / "run_meta.json").read_text("utf-8"))
     assert meta["configuration"]["rank_tol"] == 1e-5
     assert meta["configuration"]["zero_epsilon"] == 1e-4
-    assert list(meta["outputs"]) == ["params.csv", "params.jsonl"]
+    assert list(meta["outputs"]) == ["params.csv", "params.jsonl", "spectra.parquet"]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "workers:\nseed: ~\nout: null\n"])

@@ -41,6 +41,8 @@ SPECTRUM = Spectrum(np.array([4.0, 3.0, 0.0]), 3, 4, "gram_f64", 1e-9)
 ROUNDING = QuantizationError(
     {4: 62.5, 8: 2.5}, np.array([16.0, 17.0, 1.0]), np.array([14.0, 15.0, 16.0, 1.0])
 )
+# Of the Marchenko-Pastur law, by quadrature of its density.
+MEDIAN_OF_3_4 = 0.7429484870
 BY_HAND = {
     "mean": 3.0,
     "std": 4.0,
@@ -84,12 +86,30 @@ BY_HAND = {
     "energy_rank_99": 2,
     "top1_energy": 0.64,
     "top10_energy": 1.0,
+    # Of 16 and 9 only 9 has a tail: alpha = 1 + 2 / ln(16/9), and exp(-2) instead of 1/2 at 16.
+    "alpha": 1 + 2 / math.log(16 / 9),
+    "alpha_stderr": math.sqrt(2) / math.log(16 / 9),
+    "alpha_xmin": 9.0,
+    "alpha_tail_count": 2,
+    "alpha_D": 0.5 - math.exp(-2),
+    "alpha_reliable": False,
+    # Without a seed nothing is resampled.
+    "alpha_low": None,
+    "alpha_high": None,
+    "ww_alpha": 1 + 2 / math.log(16 / 9),
+    "ww_alpha_D": 0.5 - math.exp(-2),
+    "ww_alpha_xmin": 9.0,
+    "alpha_hat": (1 + 2 / math.log(16 / 9)) * math.log10(16),
+    "mp_edge": 3 / math.sqrt(4 * MEDIAN_OF_3_4) * (2 + math.sqrt(3)),
+    "mp_softrank": (3 / math.sqrt(4 * MEDIAN_OF_3_4) * (2 + math.sqrt(3)) / 4) ** 2,
+    "spikes": 0,
+    "gd_rank": 0,
     "q4_nrmse": 0.5,
     "q8_nrmse": 0.1,
     "outlier_columns": 2,
     "outlier_rows": 1,
 }
-TYPES = {"int64": int, "float64": float, "string": str}
+TYPES = {"int64": int, "float64": float, "string": str, "bool": bool}
 
 
 def with_sigma(*sigma, rank_tol=1e-6):
@@ -109,9 +129,10 @@ def test_by_hand(found, metric):
     if expected is None:
         assert value is None
         return
-    assert value == (expected if isinstance(expected, str) else pytest.approx(expected, rel=1e-14))
+    rel = 1e-9 if metric.family == "random_matrix" else 1e-14
+    assert value == (expected if isinstance(expected, str) else pytest.approx(expected, rel=rel))
     assert type(value) is TYPES[metric.type]
-    if metric.type != "string":
+    if metric.type not in ("string", "bool"):
         assert metric.lower is None or value >= metric.lower
         assert metric.upper is None or value <= metric.upper
 
@@ -122,7 +143,8 @@ def test_names_are_unique_and_described():
     for metric in METRICS:
         column = metric.column
         assert (column.name, column.type) == (metric.name, metric.type)
-        assert column.family in ("moments", "spectrum", "quantization")
+        families = ("moments", "spectrum", "heavy_tail", "random_matrix", "quantization")
+        assert column.family in families
         assert column.description.endswith(".") or ";" in column.description
 
 

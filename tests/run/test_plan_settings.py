@@ -30,6 +30,8 @@ OTHER = {
     "workers": 7,
     "memory_limit": 2**33,
     "seed": 1,
+    # Decides what of a row is kept.
+    "save_spectra": False,
 }
 # "device": asked for or chosen, the CPU computes the same.
 DECIDE_NO_VALUE = {"device", "workers", "memory_limit", "seed"}
@@ -54,8 +56,9 @@ def test_fingerprint_knows_which_way_the_backend_was_chosen_from_only_by_the_cho
 
 
 def test_fingerprint_knows_the_seed_where_values_come_from_it(tiny):
-    prints = {plan_of(tiny, replace(NUMPY, spectrum="approx", seed=s)).fingerprint for s in (0, 1)}
-    assert len(prints) == 2
+    for change in ({"spectrum": "approx"}, {"metrics": "full"}):
+        configs = [replace(NUMPY, seed=seed, **change) for seed in (0, 1)]
+        assert len({plan_of(tiny, config).fingerprint for config in configs}) == 2
 
 
 def test_the_calibration_is_asked_for_large_matrices_only_and_decides_values(tmp_path, monkeypatch):

@@ -1,0 +1,175 @@
+"""Power-law exponents of the spectrum's tail, with what is needed to doubt them.
+
+Fitted to lambda = sigma^2, every value of which is tried as the point from which the law holds.
+Noise has an exponent too: look at alpha_stderr, alpha_reliable and `spikes` before alpha. The
+columns that begin with ww_ keep WeightWatcher's conventions, for comparison with its tables.
+Everything is None for vectors, and where there are not two different eigenvalues.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.metrics.power_law import Interval, PowerLaw, bootstrap_interval, fit_power_law
+from mlx_probe.records import Spectrum
+
+__all__ = ["HEAVY_TAIL"]
+
+# Below this share of lambda_1 an eigenvalue says nothing that float64 could tell.
+_KEPT = 1e-12
+
+# WeightWatcher's cut, in the weight's own units squared.
+_WW_KEPT = 1e-5
+
+# What a tail needs to be believed: values, and an interval no wider than this.
+_FEWEST, _WIDEST = 20, 2.0
+
+# Of a normal distribution, between -1.645 and 1.645 standard errors lie 90 %.
+_NORMAL_90 = 1.6448536269514722
+
+
+def _eigenvalues(m: Measurement) -> NDArray[np.float64]:
+    """Lambda ascending; empty without a spectrum, or where squares overflow."""
+    if not isinstance(m.spectrum, Spectrum):
+        return np.empty(0)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = m.spectrum.values[::-1] ** 2
+    return squares if squares[-1] < np.inf else np.empty(0)
+
+
+def _tail_values(m: Measurement) -> NDArray[np.float64]:
+    values = _eigenvalues(m)
+    return values[values > _KEPT * values[-1]] if values.size else values
+
+
+def _fit(m: Measurement) -> PowerLaw | None:
+    return m.once("power law", lambda: fit_power_law(_tail_values(m)))
+
+
+def _ww_fit(m: Measurement) -> PowerLaw | None:
+    values = _eigenvalues(m)
+    kept = values[values > _WW_KEPT]
+    # Nearly always nothing or everything is cut off, and the search has been done.
+    if len(kept) == len(_tail_values(m)):
+        return _fit(m)
+    return m.once("power law, WeightWatcher's cut", lambda: fit_power_law(kept))
+
+
+def _interval(m: Measurement) -> Interval | None:
+    def resample() -> Interval | None:
+        values = _tail_values(m)
+        resampled = m.seed is not None and len(values) > 1
+        return bootstrap_interval(values, m.seed or 0) if resampled else None
+
+    return m.once("interval of alpha", resample)
+
+
+def alpha(m: Measurement) -> float | None:
+    """Exponent of the power law that fits the tail of lambda best (Clauset et al. 2009).
+
+    1 + n / sum ln(lambda / xmin) over the n eigenvalues from xmin on; of all eigenvalues above
+    1e-12 lambda_1 the one with the least Kolmogorov-Smirnov distance is xmin.
+    """
+    fit = _fit(m)
+    return fit.alpha if fit else None
+
+
+def alpha_stderr(m: Measurement) -> float | None:
+    """Standard error of alpha for its xmin: (alpha - 1) / sqrt(alpha_tail_count)."""
+    fit = _fit(m)
+    return fit.stderr if fit else None
+
+
+def alpha_xmin(m: Measurement) -> float | None:
+    """Smallest lambda of the fitted tail."""
+    fit = _fit(m)
+    return fit.xmin if fit else None
+
+
+def alpha_tail_count(m: Measurement) -> int | None:
+    """Eigenvalues in the fitted tail."""
+    fit = _fit(m)
+    return fit.tail_count if fit else None
+
+
+def alpha_D(m: Measurement) -> float | None:  # noqa: N802 (D is its name in the literature)
+    """Kolmogorov-Smirnov distance of the fitted tail from the law."""
+    fit = _fit(m)
+    return fit.distance if fit else None
+
+
+def alpha_low(m: Measurement) -> float | None:
+    """Lower end of alpha's 90 % interval, from 200 seeded resamples with an xmin each.
+
+    Of 500 values from Pareto laws the interval held the true alpha in 89.5 % of 200 trials.
+    """
+    interval = _interval(m)
+    return interval.low if interval else None
+
+
+def alpha_high(m: Measurement) -> float | None:
+    """Upper end of alpha's 90 % interval; see alpha_low."""
+    interval = _interval(m)
+    return interval.high if interval else None
+
+
+def alpha_reliable(m: Measurement) -> bool | None:
+    """Whether the tail has 20 values and alpha's 90 % interval is at most 2 wide.
+
+    The interval is that of alpha_low and alpha_high with the full metrics, and 1.645
+    alpha_stderr on either side otherwise.
+    """
+    fit = _fit(m)
+    if fit is None:
+        return None
+    interval = _interval(m)
+    width = interval.high - interval.low if interval else 2 * _NORMAL_90 * fit.stderr
+    return fit.tail_count >= _FEWEST and width <= _WIDEST
+
+
+def ww_alpha(m: Measurement) -> float | None:
+    """WeightWatcher's alpha: the same search over the lambda above 1e-5 (its absolute cut)."""
+    fit = _ww_fit(m)
+    return fit.alpha if fit else None
+
+
+def ww_alpha_D(m: Measurement) -> float | None:  # noqa: N802 (D is its name in the literature)
+    """WeightWatcher's D: distance of the tail of ww_alpha."""
+    fit = _ww_fit(m)
+    return fit.distance if fit else None
+
+
+def ww_alpha_xmin(m: Measurement) -> float | None:
+    """WeightWatcher's xmin: smallest lambda of the tail of ww_alpha."""
+    fit = _ww_fit(m)
+    return fit.xmin if fit else None
+
+
+def alpha_hat(m: Measurement) -> float | None:
+    """ww_alpha times log10(lambda_1): WeightWatcher's alpha_weighted.
+
+    Source: Martin, Peng and Mahoney 2021, "Predicting trends in the quality of
+    state-of-the-art neural networks", Nature Communications 12, 4122.
+    """
+    fit = _ww_fit(m)
+    return fit.alpha * math.log10(_eigenvalues(m)[-1]) if fit else None
+
+
+HEAVY_TAIL = (
+    Metric(alpha, lower=1),
+    Metric(alpha_stderr, lower=0),
+    Metric(alpha_xmin, unit="weight^2", lower=0),
+    Metric(alpha_tail_count, type="int64", lower=2),
+    Metric(alpha_D, lower=0, upper=1),
+    Metric(alpha_reliable, type="bool"),
+    Metric(alpha_low, level="full", lower=1),
+    Metric(alpha_high, level="full", lower=1),
+    Metric(ww_alpha, lower=1),
+    Metric(ww_alpha_D, lower=0, upper=1),
+    Metric(ww_alpha_xmin, unit="weight^2", lower=0),
+    Metric(alpha_hat),
+)

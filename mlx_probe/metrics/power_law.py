@@ -1,0 +1,163 @@
+"""Power-law tails fitted to the eigenvalues of a matrix.
+
+Source: Clauset, Shalizi and Newman 2009, "Power-law distributions in empirical data", SIAM
+Review 51(4), 661-703: maximum likelihood for the exponent, the Kolmogorov-Smirnov distance for
+the point from which the law holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Interval", "PowerLaw", "bootstrap_interval", "fit_power_law"]
+
+# Entries of the model that are looked at together: two arrays of so many stay in the cache.
+_BLOCK = 1 << 15
+
+# Resamples behind an interval, and what it leaves out on both sides together.
+RESAMPLES = 200
+_OUTSIDE = 0.10
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """A density proportional to x**-alpha from xmin on.
+
+    Attributes:
+        alpha: Exponent, above 1.
+        xmin: Where the law begins: one of the values.
+        tail_count: Values from there on, itself included.
+        distance: Kolmogorov-Smirnov distance between law and values.
+    """
+
+    alpha: float
+    xmin: float
+    tail_count: int
+    distance: float
+
+    @property
+    def stderr(self) -> float:
+        """Standard error of alpha for a given xmin: (alpha - 1) / sqrt(n)."""
+        return (self.alpha - 1) / math.sqrt(self.tail_count)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 90 % confidence interval.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+    """
+
+    low: float
+    high: float
+
+
+def fit_power_law(values: NDArray[np.float64]) -> PowerLaw | None:
+    """The power law that fits the largest values best.
+
+    Every value is tried as xmin; the exponent for each is the maximum likelihood estimate
+    ``1 + n / sum ln(x / xmin)``, and the xmin with the least distance is taken, the smallest
+    such if there are several. The distance is that of Clauset's and of the powerlaw package's
+    code: the greatest difference, of either sign, between the model's distribution function
+    and the share of the tail below each value.
+
+    Args:
+        values: Positive, ascending, shape (n,).
+
+    Returns:
+        None if there are not two different values.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    fit = _best(np.log(distinct), counts.astype(np.float64))
+    if fit is None:
+        return None
+    first, alpha, distance = fit
+    return PowerLaw(alpha, float(distinct[first]), int(counts[first:].sum()), distance)
+
+
+def bootstrap_interval(values: NDArray[np.float64], seed: int) -> Interval | None:
+    """Percentile interval of alpha over resampled values, each with its own best xmin.
+
+    Of 500 values from Pareto laws with alpha between 2 and 5 it held the true alpha in 89.5 %
+    of 200 trials (benchmarks/nulls.py).
+
+    Args:
+        values: Positive, ascending, shape (n,).
+        seed: Of the resampling.
+
+    Returns:
+        None if a resample has not two different values.
+    """
+    rng = np.random.default_rng(seed)
+    n, logs = len(values), np.log(values)
+    alphas = []
+    for _ in range(RESAMPLES):
+        counts = rng.multinomial(n, np.full(n, 1.0 / n))
+        drawn = counts > 0
+        fit = _best(logs[drawn], counts[drawn].astype(np.float64))
+        if fit is None:
+            return None
+        alphas.append(fit[1])
+    low, high = np.quantile(alphas, [_OUTSIDE / 2, 1 - _OUTSIDE / 2])
+    return Interval(float(low), float(high))
+
+
+def _best(
+    logs: NDArray[np.float64], counts: NDArray[np.float64]
+) -> tuple[int, float, float] | None:
+    """Index of the best xmin, exponent and distance.
+
+    Args:
+        logs: Ascending, shape (n,).
+        counts: How often each occurs, shape (n,).
+    """
+    if len(logs) < 2 or logs[0] == logs[-1]:
+        # Different values may have equal logarithms.
+        return None
+    # Differences are all that counts: from the largest on, the sums do not cancel.
+    logs = logs - logs[-1]
+    above = np.cumsum(counts[::-1])[::-1]
+    excess = np.cumsum((counts * logs)[::-1])[::-1] - above * logs
+    # The largest, and what equals it, has no tail to fit.
+    candidates = int(np.searchsorted(logs, 0.0))
+    rates = above[:candidates] / excess[:candidates]
+    distances = _distances(logs, above, rates)
+    first = int(np.argmin(distances))
+    return first, 1.0 + float(rates[first]), float(distances[first])
+
+
+def _distances(
+    logs: NDArray[np.float64], above: NDArray[np.float64], rates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Kolmogorov-Smirnov distance for every candidate.
+
+    Args:
+        logs: Ascending, shape (n,).
+        above: Number of values from each on, shape (n,).
+        rates: Exponent less one for each of the first values as xmin, shape (candidates,).
+
+    Returns:
+        Shape (candidates,).
+    """
+    distances = np.empty_like(rates)
+    first = 0
+    while first < len(rates):
+        height = min(max(_BLOCK // (len(logs) - first), 1), len(rates) - first)
+        rows = slice(first, first + height)
+        # Survival functions, in place: of the model, and then less that of the values.
+        gap = np.subtract.outer(logs[rows], logs[first:])
+        gap *= rates[rows, None]
+        with np.errstate(over="ignore"):  # below the candidate, where nothing is compared
+            np.exp(gap, out=gap)
+        gap -= np.multiply.outer(1.0 / above[rows], above[first:])
+        corner = gap[:, :height]
+        corner[np.tri(height, k=-1, dtype=bool)] = 0.0
+        np.maximum(gap.max(axis=1), -gap.min(axis=1), out=distances[rows])
+        first += height
+    return distances

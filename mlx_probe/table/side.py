@@ -1,0 +1,68 @@
+"""What a run wrote beside its main table, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlx_probe.table import WRITERS
+from mlx_probe.table.load import locate_run, read_described, to_frame, unreadable_table
+from mlx_probe.table.meta import read_meta
+from mlx_probe.table.run_folder import side_name, stem_of
+from mlx_probe.table.spectra import SPECTRA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["load_side_table", "load_spectra"]
+
+
+def load_side_table(run: Path | str, name: str) -> pd.DataFrame | None:
+    """A table that a run wrote beside its main one.
+
+    Args:
+        run: A run folder, its run_meta.json, or one of its tables.
+        name: Which: "heads" or "experts".
+
+    Returns:
+        Types as of `load_run`; None where the run has none.
+
+    Raises:
+        ResultError: There is no finished run, or its files are damaged.
+    """
+    meta_path = locate_run(Path(run))
+    meta = read_meta(meta_path)
+    described = meta.get("tables", {}).get(name)
+    if described is None:
+        return None
+    names = {suffix: side_name(stem_of(meta_path), name, suffix) for suffix in WRITERS}
+    return to_frame(read_described(meta_path, meta, described, names)[0])
+
+
+def load_spectra(run: Path | str) -> pd.DataFrame | None:
+    """The singular values that a run kept.
+
+    Args:
+        run: A run folder, its run_meta.json, or one of its tables.
+
+    Returns:
+        One row for each matrix with a spectrum of its own (copies have none: see
+        ``alias_of``): name and shape, spectrum_method, spectrum_error, and singular_values, a
+        float64 array, descending: all of them, or the leading ones of an approximate method.
+        None where the run kept none.
+
+    Raises:
+        ResultError: There is no finished run, or its files are damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    meta_path = locate_run(Path(run))
+    file = meta_path.with_name(side_name(stem_of(meta_path), SPECTRA, "parquet"))
+    if file.name not in read_meta(meta_path).get("outputs", {}):
+        return None
+    try:
+        with parquet.ParquetFile(file, pre_buffer=False) as opened:
+            return to_frame(opened.read(use_threads=False))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise unreadable_table(file, error) from error

