@@ -13,7 +13,7 @@ Read `mlx_probe.analyze` first: it is the main path.
 from __future__ import annotations
 
 from mlx_probe.records import AnalyzeConfig
-from mlx_probe.run import Run, analyze, open_checkpoint
+from mlx_probe.run import Run, analyze, open_checkpoint, reopen
 from mlx_probe.table.load import load_run
 from mlx_probe.table.side import load_side_table, load_spectra
 from mlx_probe.version import __version__
@@ -27,4 +27,5 @@ __all__ = [
     "load_side_table",
     "load_spectra",
     "open_checkpoint",
+    "reopen",
 ]

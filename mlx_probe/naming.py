@@ -481,8 +481,7 @@ RULES = tuple(
     for block_type, component, pattern in _TABLE
 )
 SCOPES = tuple(
-    Scope(component, rf"(?:^|\.)(?:{inside})(?:\.|\Z)", over)
-    for component, over, inside in _SCOPES
+    Scope(component, rf"(?:^|\.)(?:{inside})(?:\.|\Z)", over) for component, over, inside in _SCOPES
 )
 
 # What hangs on a weight: its name is the weight's (or, of a cache's scales, the module's) and

@@ -28,7 +28,7 @@ from mlx_probe.spotcheck import spot_check
 from mlx_probe.table.disk import write_error
 from mlx_probe.table.journal import Journal
 from mlx_probe.table.load import load_run, locate_run, read_table
-from mlx_probe.table.meta import columns_to_meta, write_meta
+from mlx_probe.table.meta import columns_to_meta, read_meta, write_meta
 from mlx_probe.table.outputs import finalize, verify_hashes
 from mlx_probe.table.run_folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.table.schema import rows_to_table
@@ -310,6 +310,18 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
                 )
             checks += spot_check(weights, rows, config)
     return checks
+
+
+def reopen(run: str | Path) -> Checkpoint:
+    """The model that a finished run was made from, as it lies on this disk.
+
+    Args:
+        run: Run folder, run_meta.json, or one of the tables.
+
+    Raises:
+        ResultError: There is no finished run, or its model is gone or damaged.
+    """
+    return _reopened(_files_from_meta(read_meta(locate_run(Path(run)))))
 
 
 def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> dict[str, Any]:
