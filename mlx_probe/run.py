@@ -23,6 +23,7 @@ from mlx_probe.errors import CheckpointError, Interrupted, ProbeError, ResultErr
 from mlx_probe.monitor import Monitor, Usage
 from mlx_probe.plan import Plan, make_plan, select_weights
 from mlx_probe.records import AnalyzeConfig, ModelFiles, Row
+from mlx_probe.sides import SIDES, side_tables
 from mlx_probe.source import resolve
 from mlx_probe.spotcheck import spot_check
 from mlx_probe.table.disk import write_error
@@ -193,6 +194,7 @@ def analyze(
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
             rows = _measure(plan, journal, monitor, progress)
             _refuse_changed(plan, fingerprint)
+            sides = side_tables(plan, monitor)
             measured = time.perf_counter()
             table = rows_to_table(rows.values(), plan.columns)
             names = [weight.name for weight in plan.weights]
@@ -200,7 +202,7 @@ def analyze(
             ordered = [rows[i].values for i in range(len(plan.weights))]
             checks += [_no_failures(ordered), *spot_check(plan.weights, ordered, plan.config)]
             checked = time.perf_counter()
-            outputs = finalize(paths, table, spectra=journal.spectra())
+            outputs = finalize(paths, table, sides, journal.spectra())
             # Before the calibration, whose time and memory are not the run's.
             usage = monitor.usage()
             seconds = {
@@ -221,6 +223,9 @@ def analyze(
                 **_cost(plan, usage, seconds),
                 "validation": _validation(checks),
                 "outputs": outputs,
+                "tables": {
+                    name: {"columns": columns_to_meta(SIDES[name].columns)} for name in sides
+                },
             }
             write_meta(paths.meta, meta)
             journal.discard()
@@ -248,9 +253,6 @@ def _measure(plan: Plan, journal: Journal, monitor: Monitor, progress: Progress)
             f"interrupted; {len(rows)} of {len(plan.weights)} rows are saved in {journal.path}",
             "Run the same command again to go on from there",
         ) from None
-    except ProbeError as error:
-        _log.error("%s", error)
-        raise
     finally:
         progress.end()
     return rows
@@ -263,12 +265,10 @@ def _refuse_changed(plan: Plan, fingerprint: str) -> None:
             return
     except OSError:
         pass  # gone is changed
-    error = CheckpointError(
+    raise CheckpointError(
         f"{plan.checkpoint.files.path} changed while it was read",
         "Leave its files alone and run the same command again, which starts over",
     )
-    _log.error("%s", error)
-    raise error
 
 
 def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
@@ -425,7 +425,7 @@ def _files_from_meta(meta: Mapping[str, Any]) -> ModelFiles:
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """Send the package's log to a file while the run lasts."""
+    """Send the package's log to a file while the run lasts, and to the log what ended it."""
     logger = logging.getLogger("mlx_probe")
     try:
         handler = logging.FileHandler(path, encoding="utf-8")
@@ -437,6 +437,11 @@ def _log_file(path: Path) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     try:
         yield
+    except Interrupted:
+        raise  # no fault
+    except ProbeError as error:
+        _log.error("%s", error)
+        raise
     finally:
         logger.setLevel(before)
         logger.removeHandler(handler)

