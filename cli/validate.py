@@ -7,8 +7,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from mlx_probe.compare import KIND, validate_comparison
 from mlx_probe.report.terminal import checks_text
 from mlx_probe.run import validate_run
+from mlx_probe.table.load import locate_run
+from mlx_probe.table.meta import read_meta
 
 __all__ = ["validate"]
 
@@ -24,9 +27,11 @@ __all__ = ["validate"]
 def validate(run: Path, recompute: bool) -> None:
     """Check a finished RUN: its files, its table, and a few tensors recomputed.
 
-    RUN is a run folder, its run_meta.json, or one of its tables.
+    Of a comparison nothing is recomputed. RUN is a run folder, its run_meta.json, or one of
+    its tables.
     """
-    checks = validate_run(run, recompute)
+    compared = read_meta(locate_run(run)).get("kind") == KIND
+    checks = validate_comparison(run) if compared else validate_run(run, recompute)
     Console(highlight=False).print(checks_text(checks))
     failed = sum(not check.passed for check in checks)
     if failed:

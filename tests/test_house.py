@@ -21,7 +21,8 @@ LEVELS = (
     {"spectrum"},
     {"metrics"},
     {"plan", "order", "measure", "analyze", "spotcheck", "run"}
-    | {"workload", "contenders", "bench"},
+    | {"workload", "contenders", "bench", "elements", "heads", "experts", "sides"}
+    | {"compare", "comparison"},
     {"report"},
     {"cli"},
 )

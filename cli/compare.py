@@ -1,0 +1,144 @@
+"""`mlx-probe compare`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from mlx_probe.compare import compare as run_comparison
+from mlx_probe.comparison import CompareConfig
+from mlx_probe.report.compare import comparison_summary
+from mlx_probe.report.terminal import plain, printable
+from mlx_probe.table import WRITERS
+from mlx_probe.table.load import read_table
+
+from .options import SIZE, config_option, quiet_option
+
+__all__ = ["compare"]
+
+_DEFAULT = CompareConfig()
+
+
+@click.command(
+    short_help="Compare two models, or a base and its adapter.",
+    context_settings={"show_default": True},
+)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the results, or a file whose suffix names the format.  "
+    "[default: data/outputs/<A>--vs--<B>/]",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(list(WRITERS)),
+    help=f"Table format; may be repeated.  [default: {next(iter(WRITERS))}]",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Only tensors of such names in A.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="No tensors of such names in A.")
+@click.option(
+    "--rank-tol",
+    type=click.FloatRange(1e-9, 1, max_open=True),
+    metavar="SHARE",
+    default=_DEFAULT.rank_tol,
+    help="delta_rank counts singular values of the difference above this share of its largest.",
+)
+@click.option(
+    "--directions",
+    type=click.IntRange(0),
+    metavar="K",
+    default=_DEFAULT.directions,
+    help="Leading singular directions whose overlap is taken; 0 for no singular vectors at all.",
+)
+@click.option(
+    "--intruder-directions",
+    type=click.IntRange(1),
+    metavar="K",
+    default=_DEFAULT.intruder_directions,
+    help="Leading singular vectors of B that are looked at for intruder dimensions.",
+)
+@click.option(
+    "--intruder-epsilon",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="COSINE",
+    default=_DEFAULT.intruder_epsilon,
+    help="One is an intruder if its cosine with every singular vector of A is below this.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    default=_DEFAULT.workers,
+    help="Matrices in flight; 0 means one for each core.",
+)
+@click.option(
+    "--memory-limit",
+    type=SIZE,
+    default=_DEFAULT.memory_limit,
+    help="Memory for the whole process, such as 600MB; 0 takes four fifths of what is free. "
+    "Matrices whose singular vectors do not fit get the other columns, and the reason.",
+)
+@click.option("--revision-a", metavar="REV", help="Commit, branch, tag or version of A.")
+@click.option("--revision-b", metavar="REV", help="Commit, branch, tag or version of B.")
+@config_option
+@click.option(
+    "--resume/--no-resume", default=True, help="Go on from an interrupted run of the same kind."
+)
+@quiet_option
+def compare(
+    a: str,
+    b: str,
+    out: Path | None,
+    formats: tuple[str, ...],
+    revision_a: str | None,
+    revision_b: str | None,
+    resume: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Compare models A and B matrix by matrix, or a base A and its LoRA or DoRA adapter B.
+
+    A and B are base and tuned model, before and after quantization, or two training steps; each
+    is any MODEL. Tensors are matched by name, or by their role in the network, so that a GGUF
+    finds its counterparts in a Hugging Face repository. Writes one row for each: relative change
+    and cosine, rank and effective rank of the difference, overlap of the leading singular
+    directions, intruder dimensions. What has no counterpart or another shape is listed as such.
+    """
+    progress = Console(stderr=True, highlight=False)
+    spinner = progress.status("") if progress.is_terminal and not quiet else nullcontext()
+    with spinner as status:
+
+        def tell(done: int, total: int, label: str) -> None:
+            if status is not None:
+                status.update(f"{done} of {total}  {printable(label)}")
+
+        run = run_comparison(
+            a,
+            b,
+            out=out,
+            formats=formats,
+            revision_a=revision_a,
+            revision_b=revision_b,
+            config=CompareConfig(**settings),
+            resume=resume,
+            on_row=None if quiet else tell,
+        )
+    console = Console(quiet=quiet, highlight=False)
+    table, _, meta = read_table(run.meta_path)
+    console.print(comparison_summary(table.to_pylist(), meta))
+    console.print(
+        f"{table.num_rows} rows in {meta['seconds']['measure']:.1f} s, "
+        f"{meta['peak_process_memory'] / 1e6:.0f} MB peak"
+    )
+    for path in (*run.outputs, run.meta_path):
+        console.print(f"  {path}", soft_wrap=True, markup=False)
+    if not run.passed:
+        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))

@@ -1,0 +1,173 @@
+"""A weight and what an adapter makes of it, without forming the product of the factors.
+
+LoRA: W' = W + L R, scale included (Hu et al. 2021, arXiv 2106.09685). DoRA: row i of W' is
+m_i (W + L R)_i / ||(W + L R)_i|| (Liu et al. 2024, arXiv 2402.09353; both PEFT and mlx-lm take the
+norms of rows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlx_probe.checkpoint import Weight
+from mlx_probe.comparison.blocks import Floats, Side, is_tall, whole
+from mlx_probe.errors import SpectrumError
+from mlx_probe.records import Spectrum
+from mlx_probe.spectrum import zero_spectrum
+from mlx_probe.spectrum.bounds import direct_error
+
+__all__ = ["Adapted", "Factors", "Product", "product_spectrum"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """The difference that a LoRA makes, as two factors in float64.
+
+    Attributes:
+        left: L with the scale, shape (rows, rank).
+        right: R, shape (rank, cols).
+    """
+
+    left: Floats
+    right: Floats
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no factor holds a NaN or an infinity."""
+        return bool(np.isfinite(self.left).all() and np.isfinite(self.right).all())
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What an adapter stores for one module.
+
+    Attributes:
+        left: Weight that L is made of.
+        right: Weight that R is made of.
+        scale: What the product is multiplied by.
+        left_turned: Whether L is that weight's transpose.
+        right_turned: Whether R is that weight's transpose.
+        magnitude: DoRA's norms of the rows; None for LoRA.
+    """
+
+    left: Weight
+    right: Weight
+    scale: float
+    left_turned: bool
+    right_turned: bool
+    magnitude: Weight | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Rows of L, columns of L, rows of R and columns of R."""
+        left = (self.left.rows or 0, self.left.cols or 0)
+        right = (self.right.rows or 0, self.right.cols or 0)
+        if self.left_turned:
+            left = left[::-1]
+        if self.right_turned:
+            right = right[::-1]
+        return (*left, *right)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both in float64, with the copies that a QR makes."""
+        return 4 * 8 * (self.left.numel + self.right.numel)
+
+    def read(self) -> Product:
+        """Read the factors.
+
+        Raises:
+            CheckpointError: The file is closed, gone or changed.
+        """
+        left, right = whole(self.left), whole(self.right)
+        left, right = left.T if self.left_turned else left, right.T if self.right_turned else right
+        return Product(left * self.scale, np.ascontiguousarray(right))
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A base and the same with an adapter, as two sides.
+
+    Attributes:
+        a: The base.
+        product: The difference before DoRA's norms.
+        magnitude: DoRA's norms, shape (rows,); None for LoRA.
+    """
+
+    a: Side
+    product: Product
+    magnitude: Floats | None = None
+
+    def blocks(self) -> Iterator[tuple[Floats, Floats]]:
+        """Blocks of A, and of A with the adapter: of the product one block at a time."""
+        tall, magnitude = is_tall(self.a.weight), self.magnitude
+        # Of a wide matrix a line is a column, and its rows' norms are known at the end only.
+        gains = None if magnitude is None or tall else _divided(magnitude, self._row_norms())
+        first = 0
+        for x, sums in self._sums():
+            if magnitude is not None and tall:
+                norms = np.sqrt(np.square(sums).sum(axis=1))
+                sums *= _divided(magnitude[first : first + len(x)], norms)[:, None]
+            elif gains is not None:
+                sums *= gains
+            first += len(x)
+            yield x, sums
+
+    def _sums(self) -> Iterator[tuple[Floats, Floats]]:
+        """Blocks of A and of A + L R."""
+        left, right = self.product.left, self.product.right
+        along, across = (left, right) if is_tall(self.a.weight) else (right.T, left.T)
+        first = 0
+        for x in self.a.lines():
+            yield x, x + along[first : first + len(x)] @ across
+            first += len(x)
+
+    def _row_norms(self) -> Floats:
+        energy = np.zeros(len(self.product.left))
+        for _, sums in self._sums():
+            energy += np.square(sums).sum(axis=0)
+        return np.sqrt(energy)
+
+
+def _divided(magnitude: Floats, norms: Floats) -> Floats:
+    """DoRA's gains; NaN for a row of zeros, whose direction is not defined."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(magnitude / np.where(norms == 0, np.nan, norms))
+
+
+def product_spectrum(product: Product) -> Spectrum:
+    """Singular values of L R from the QR factors of both: those of R_L R_R.T, of the rank's order.
+
+    L = Q_L R_L and R.T = Q_R R_R give L R = Q_L (R_L R_R.T) Q_R.T with orthonormal outer factors.
+    Each step is backward stable, relative to ||L|| ||R||, which may exceed sigma_1; the error
+    bound says by how much.
+
+    Args:
+        product: The factors, finite.
+
+    Returns:
+        All min(rows, cols) singular values; those beyond the factors' rank are exactly 0.
+
+    Raises:
+        SpectrumError: The SVD did not converge, or the product overflows.
+    """
+    rows, cols = len(product.left), product.right.shape[1]
+    try:
+        core_left = np.asarray(np.linalg.qr(product.left, mode="r"))
+        core_right = np.asarray(np.linalg.qr(product.right.T, mode="r"))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            core = core_left @ core_right.T
+        if not core.any():
+            return zero_spectrum(rows, cols)
+        sigma = np.linalg.svd(core, compute_uv=False)
+    except np.linalg.LinAlgError as error:
+        raise SpectrumError(
+            "LAPACK gesdd did not converge", "Report the tensor; its other columns are valid"
+        ) from error
+    values = np.zeros(min(rows, cols))
+    values[: len(sigma)] = sigma
+    growth = float(np.linalg.norm(core_left, 2) * np.linalg.norm(core_right, 2) / sigma[0])
+    return Spectrum(values, rows, cols, "qr_product_f64", direct_error(rows, cols) * growth)

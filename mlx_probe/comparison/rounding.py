@@ -1,0 +1,44 @@
+"""How large a difference rounding alone makes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.comparison.blocks import Side
+from mlx_probe.dtypes import FLOAT_FORMATS
+
+__all__ = ["rounding_edge"]
+
+
+def rounding_edge(side: Side) -> float:
+    """Spectral norm to expect of the rounding errors of a matrix.
+
+    max_i sqrt(sum_j v_ij) + max_j sqrt(sum_i v_ij), v = ulp^2 / 12 the variance of rounding to
+    nearest, in the narrowest format that holds every element exactly (`Moments.value_dtype`).
+    The leading term of the bound on the norm of a matrix of independent entries of different
+    variances (Bandeira and van Handel 2016, Annals of Probability 44, theorem 1.1); for equal
+    ones it is the edge of METRICS' `noise_rank`, which rows and columns of large elements, whose
+    errors are larger as well, go beyond.
+
+    Args:
+        side: A finite matrix of floats; read twice.
+    """
+    backend, weight = NumpyBackend(), side.weight
+    elements = backend.element_pass(weight.chunk_dtype, 0.0)
+    for stored in weight.chunks():
+        elements.add(backend.load(stored, weight.chunk_dtype))
+    value_dtype = elements.finish().value_dtype
+    if value_dtype is None:
+        return 0.0
+    form = FLOAT_FORMATS[value_dtype]
+    across, largest = np.zeros(min(weight.rows or 1, weight.cols or 1)), 0.0
+    for x in side.lines():
+        exponent = np.maximum(np.frexp(x)[1] - 1, form.min_exponent) - (form.precision - 1)
+        with np.errstate(over="ignore", under="ignore"):
+            variance = np.where(x == 0, 0.0, np.ldexp(1 / 12, 2 * exponent))
+        across += variance.sum(axis=0)
+        largest = max(largest, float(variance.sum(axis=1).max()))
+    return math.sqrt(largest) + math.sqrt(float(across.max()))

@@ -1,0 +1,81 @@
+"""How much of a pair is computed, for the memory that there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlx_probe import lapack
+from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.checkpoint import chunk_extent
+from mlx_probe.comparison.config import CompareConfig
+from mlx_probe.comparison.pair import Pair
+from mlx_probe.comparison.subspaces import subspace_bytes
+from mlx_probe.dtypes import DTYPES
+from mlx_probe.plan import has_spectrum
+
+__all__ = ["Scope", "is_matrix", "scope_of"]
+
+_BACKEND = NumpyBackend()
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How much of a pair is computed, and what that takes.
+
+    Attributes:
+        spectrum: Whether the difference's singular values are.
+        vectors: Whether the leading singular vectors of both are.
+        reason: Why not, where the matrix has them.
+        nbytes: Memory that it takes at most.
+    """
+
+    spectrum: bool
+    vectors: bool
+    reason: str | None
+    nbytes: int
+
+
+def is_matrix(pair: Pair) -> bool:
+    """Whether both are matrices of floats."""
+    return has_spectrum(pair.weight) and (
+        pair.b is None or pair.factors is not None or has_spectrum(pair.b)
+    )
+
+
+def scope_of(pair: Pair, config: CompareConfig, budget: int) -> Scope:
+    """What of a pair fits into a budget of memory, the most wanted first.
+
+    Args:
+        pair: A pair without a status.
+        config: What is asked for.
+        budget: Bytes.
+    """
+    weight = pair.weight
+    short = min(weight.rows or 1, weight.cols or 1)
+    long = max(weight.rows or 1, weight.cols or max(weight.numel, 1))
+    slab = short * min(long, chunk_extent(short))
+    stream = 0
+    for side in (pair.a, pair.b):
+        if side is not None and (side is pair.a or pair.factors is None):
+            itemsize = DTYPES[side.chunk_dtype].itemsize * (2 if pair.turn_a or pair.turn_b else 1)
+            stream += side.resident_bytes + _BACKEND.working_set(slab, itemsize, 0)
+    # Differences, their products and masks beside the two blocks.
+    stream += _BACKEND.working_set(0, 0, 0)
+    if pair.factors is not None:
+        stream += pair.factors.nbytes
+    if not is_matrix(pair):
+        return Scope(False, False, None, stream)
+    lowrank = pair.factors is not None and pair.factors.magnitude is None
+    spectrum = stream + (0 if lowrank else lapack.workspace(short))
+    leading = max(config.directions, config.intruder_directions)
+    vectors = max(spectrum, stream + subspace_bytes(short, leading))
+    if not config.directions:
+        vectors = spectrum
+    if vectors <= budget:
+        return Scope(True, config.directions > 0, None, vectors)
+    reason = f"the memory limit leaves {budget / 1e6:.0f} MB"
+    if spectrum <= budget:
+        reason += f", singular vectors take {vectors / 1e6:.0f} MB"
+        return Scope(True, False, reason, spectrum)
+    reason += f", the spectrum takes {spectrum / 1e6:.0f} MB"
+    return Scope(False, False, reason, stream)
