@@ -1,0 +1,81 @@
+"""`mlx-probe report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+
+from mlx_probe.errors import ConfigError
+from mlx_probe.table.disk import replacing, write_error
+from mlx_probe.table.load import locate_run
+from mlx_probe.table.run_folder import DEFAULT_STEM, stem_of
+
+__all__ = ["report"]
+
+_SUFFIXES = (".html", ".htm")
+
+
+@click.command(short_help="Make a finished RUN a page to look at.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="The page.  [default: report.html beside the run]",
+)
+@click.option("--terminal", is_flag=True, help="Print the report as text and write no page.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="COLUMN",
+    help="With --terminal: a column to draw over the layers; may be repeated.",
+)
+def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]) -> None:
+    """Show a finished RUN of analyze or compare.
+
+    RUN is a run folder, its run_meta.json, or one of its tables. The page is one HTML file
+    that needs no network and nothing beside it: maps over the layers, spectra, outliers, every
+    row, and how the run came about.
+    """
+    if terminal and out is not None:
+        raise ConfigError("--out names a page, and --terminal writes none", "Leave one out")
+    if metrics and not terminal:
+        raise ConfigError("--metric is for --terminal", "Choose metrics in the page itself")
+    if out is not None and out.suffix.lower() not in _SUFFIXES:
+        raise ConfigError(f"{out} is no name of a page", "Give --out a name that ends in .html")
+    # pandas, half a second that no other command should pay.
+    from mlx_probe.report.html import report_html
+    from mlx_probe.report.material import load_material, metric_names
+    from mlx_probe.report.profile import default_metrics, profile_text
+
+    material = load_material(run)
+    console = Console(highlight=False)
+    if terminal:
+        there = metric_names(material.frame)
+        for name in metrics:
+            if name not in there:
+                raise ConfigError(
+                    f"{run} has no numbers in a column {name!r}",
+                    f"Choose from {', '.join(there) or 'another run'}",
+                )
+        chosen = list(dict.fromkeys(metrics)) or default_metrics(material)
+        console.print(profile_text(material, chosen, console.width, console.encoding))
+        return
+    target = out or _beside(locate_run(run))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(target.parent, error) from error
+    with replacing(target) as temporary:
+        temporary.write_text(report_html(material), encoding="utf-8")
+    console.print(f"{target} ({decimal(target.stat().st_size)})", soft_wrap=True, markup=False)
+
+
+def _beside(meta: Path) -> Path:
+    """report.html, with the tables' name before it where they have one of their own."""
+    stem = stem_of(meta)
+    return meta.with_name("report.html" if stem == DEFAULT_STEM else f"{stem}.report.html")

@@ -1,0 +1,138 @@
+"""What a run was about, as labelled lines of text: for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.filesize import decimal
+
+from mlx_probe.report.material import Material, floats
+
+__all__ = ["model_facts", "run_facts", "title_of"]
+
+Facts = dict[str, str]
+
+
+def title_of(material: Material) -> str:
+    """The model's name, or both names of a comparison."""
+    sides = _compared(material.meta)
+    if sides:
+        return " against ".join(_name(side) for side in sides)
+    return _name(_mapping(material.meta.get("model")))
+
+
+def model_facts(material: Material) -> Facts:
+    """What the model is; what an older run does not tell is left out."""
+    meta, frame = material.meta, material.frame
+    facts: Facts = {}
+    for label, side in zip(("A", "B"), _compared(meta), strict=False):
+        facts[label] = _described(side)
+        facts[f"{label} is"] = _is(side)
+    model = _mapping(meta.get("model"))
+    if not facts:
+        facts["model"] = str(model.get("id", ""))
+        facts["revision"] = str(model.get("revision", ""))
+        facts["path"] = str(model.get("path", ""))
+        facts["format"] = _text(model.get("framework"))
+        facts["architecture"] = _pairs(_mapping(model.get("architecture")))
+        facts["adapter"] = _pairs(_mapping(model.get("adapter")))
+    facts["tensors"] = _tensors(material)
+    if "numel" in frame:
+        whole = frame["part"].isna() if "part" in frame else frame["numel"].notna()
+        own = frame["alias_of"].isna() if "alias_of" in frame else whole
+        counted = frame.loc[whole & own]
+        numel = int(np.nansum(floats(counted, "numel")))
+        facts["parameters"] = f"{numel:,}"
+        if "nbytes" in frame:
+            nbytes = int(np.nansum(floats(counted, "nbytes")))
+            bits = f" ({8 * nbytes / numel:.2f} bits a parameter)" if numel else ""
+            facts["bytes"] = f"{nbytes:,}{bits}"
+    if "packing" in frame and not material.is_compare:
+        counts = frame["packing"].value_counts()
+        facts["packing"] = ", ".join(f"{name} {n}" for name, n in counts.items())
+    facts["backend"] = " on ".join(
+        filter(None, map(_text, (meta.get("backend"), meta.get("device"))))
+    )
+    facts["made"] = _text(meta.get("created_at"))
+    return {label: text for label, text in facts.items() if text}
+
+
+def run_facts(material: Material) -> Facts:
+    """How the run came about: versions, command, settings, memory and time."""
+    meta = material.meta
+    environment = _mapping(meta.get("environment"))
+    seconds = _mapping(meta.get("seconds"))
+    facts: Facts = {
+        "command": " ".join(map(str, meta.get("command") or ())),
+        "settings": _pairs(_mapping(meta.get("configuration"))),
+        "backend": _text(meta.get("backend_reason")),
+        "mlx-probe": _text(meta.get("code_version")),
+        "python": _text(environment.get("python")),
+        "packages": _pairs(_mapping(environment.get("packages"))),
+        "machine": ", ".join(
+            filter(None, (_text(environment.get(key)) for key in ("platform", "cpu")))
+        ),
+        "BLAS": _text(_mapping(environment.get("blas")).get("numpy")),
+        "seconds": ", ".join(
+            f"{name.replace('_', ' ')} {float(s):.2f}" for name, s in seconds.items()
+        ),
+        "fingerprint": _text(meta.get("fingerprint")),
+    }
+    for label, key in (
+        ("peak memory", "peak_process_memory"),
+        ("peak device memory", "peak_device_memory"),
+        ("read", "bytes_read"),
+    ):
+        if isinstance(value := meta.get(key), (int, float)) and value:
+            facts[label] = decimal(int(value))
+    return {label: text for label, text in facts.items() if text}
+
+
+def _tensors(material: Material) -> str:
+    statuses = ""
+    if "status" in material.frame:
+        counts = material.frame["status"].value_counts()
+        statuses = " (" + ", ".join(f"{n} {status}" for status, n in counts.items()) + ")"
+    return f"{len(material.frame):,} rows{statuses if len(material.frame) else ''}"
+
+
+def _compared(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The two checkpoints of a comparison; empty for a run of one model."""
+    if meta.get("kind") != "compare":
+        return []
+    models = _mapping(meta.get("models"))
+    return [_mapping(models.get("a")), _mapping(models.get("b"))]
+
+
+def _name(model: Mapping[str, Any]) -> str:
+    return str(model.get("id") or model.get("model_id") or model.get("path") or "a model")
+
+
+def _described(model: Mapping[str, Any]) -> str:
+    revision = model.get("revision")
+    return _name(model) + (f" at {revision}" if revision else "")
+
+
+def _is(model: Mapping[str, Any]) -> str:
+    """Format, architecture and adapter of one side of a comparison."""
+    parts = (
+        _text(model.get("framework")),
+        _pairs(_mapping(model.get("architecture"))),
+        _pairs(_mapping(model.get("adapter"))),
+    )
+    return "; ".join(filter(None, parts))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _pairs(known: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in known.items() if value not in (None, [], ())}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in told.items())

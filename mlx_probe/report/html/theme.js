@@ -1,0 +1,51 @@
+// Colours of the plots follow the page: as the system says, or as the button says.
+
+const root = document.documentElement;
+const drawings = [];
+// Okabe and Ito's colours, which the colour-blind tell apart; the first is the page's accent.
+const LINES = ["#3b82d8", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b8a800", "#8a7cc9"];
+const DASHES = ["solid", "dash", "dot", "dashdot"];
+
+function color(name) { return getComputedStyle(root).getPropertyValue(`--${name}`).trim(); }
+
+function lineStyle(index) {
+  return { color: LINES[index % LINES.length], dash: DASHES[Math.floor(index / LINES.length) % DASHES.length], width: 1.8 };
+}
+
+function axis(more) {
+  return { gridcolor: color("line"), zeroline: false, linecolor: color("line"), automargin: true, ...more };
+}
+
+function draw(target, traces, layout) {
+  const made = Plotly.react(target, traces, {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: color("plot"), margin: { l: 60, r: 20, t: 30, b: 45 },
+    font: { color: color("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("muted"), activecolor: color("accent") },
+    hoverlabel: { bgcolor: color("card"), bordercolor: color("line"), font: { color: color("ink") }, align: "left" },
+    ...layout,
+  }, { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] });
+  // Plotly keeps the size that a plot had; the next one may need another.
+  if (target.clientHeight !== target._fullLayout.height) Plotly.Plots.resize(target);
+  return made;
+}
+
+// Runs now and again whenever the colours change.
+function drawn(work) {
+  drawings.push(work);
+  work();
+}
+
+function startTheme() {
+  const button = document.getElementById("theme");
+  const modes = ["", "light", "dark"];
+  const names = { "": "Auto", light: "Light", dark: "Dark" };
+  const apply = (mode) => {
+    if (mode) root.dataset.theme = mode; else delete root.dataset.theme;
+    button.textContent = names[mode];
+    drawings.forEach((work) => work());
+  };
+  let at = 0;
+  button.textContent = names[modes[at]];
+  button.addEventListener("click", () => { at = (at + 1) % modes.length; apply(modes[at]); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => apply(modes[at]));
+}

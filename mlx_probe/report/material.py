@@ -1,0 +1,124 @@
+"""What a report is made from: a run's rows, side tables, spectra and metadata, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlx_probe.comparison.columns import COLUMNS as COMPARE_COLUMNS
+from mlx_probe.experts import EXPERT_COLUMNS
+from mlx_probe.heads import HEAD_COLUMNS
+from mlx_probe.metrics import METRICS
+from mlx_probe.records import Column
+from mlx_probe.table.load import load_run
+from mlx_probe.table.meta import columns_from_meta
+from mlx_probe.table.schema import table_columns
+from mlx_probe.table.side import load_side_table, load_spectra
+
+__all__ = ["SIDE_TABLES", "Material", "floats", "group_labels", "load_material", "metric_names"]
+
+# Side tables that the report shows, with what is known of their columns.
+SIDE_TABLES = {"heads": HEAD_COLUMNS, "experts": EXPERT_COLUMNS}
+# Numbers that say where a row is, not what is in it.
+_PLACES = ("layer_index", "expert_index", "head_index", "kv_head_index")
+# What the report shows first, of what there is.
+_FIRST = ("relative_change", "nearest_cosine", "stable_rank", "effective_rank", "std")
+
+
+@dataclass(frozen=True)
+class Material:
+    """A finished run as a report reads it.
+
+    Attributes:
+        frame: One row for each tensor, as `load_run` returns it.
+        columns: The run's own columns, with descriptions where this version knows them.
+        meta: Run metadata.
+        sides: Side tables of the run by name; those that it has.
+        spectra: Singular values, one row for each matrix; None if the run kept none.
+    """
+
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    meta: Mapping[str, Any]
+    sides: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    spectra: pd.DataFrame | None = None
+
+    @property
+    def is_compare(self) -> bool:
+        """Whether the rows are differences between two checkpoints."""
+        return self.meta.get("kind") == "compare"
+
+
+def load_material(run: str | Path) -> Material:
+    """Everything of a finished run that a report can show.
+
+    Args:
+        run: A run folder, its run_meta.json, or one of its tables.
+
+    Raises:
+        ResultError: There is no finished run, or its files are damaged.
+    """
+    frame = load_run(run)
+    meta = frame.attrs["meta"]
+    if meta.get("kind") == "compare":
+        return Material(frame, _described(columns_from_meta(meta), COMPARE_COLUMNS), meta)
+    columns = _described(columns_from_meta(meta), table_columns([m.column for m in METRICS]))
+    sides = {name: load_side_table(run, name) for name in SIDE_TABLES}
+    present = {name: side for name, side in sides.items() if side is not None and len(side)}
+    return Material(frame, columns, meta, present, load_spectra(run))
+
+
+def _described(columns: Sequence[Column], known: Sequence[Column]) -> tuple[Column, ...]:
+    """A run's columns with the descriptions that its metadata leaves out."""
+    by_name = {column.name: column for column in known}
+    return tuple(by_name.get(column.name, column) for column in columns)
+
+
+def floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """A column of numbers or booleans, NaN for null."""
+    values: NDArray[np.float64] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    return values
+
+
+def group_labels(frame: pd.DataFrame) -> list[str]:
+    """The group whose members are comparable: block type, parts of fused matrices apart.
+
+    Args:
+        frame: Rows with ``block_type`` and, in newer runs, ``part``.
+
+    Returns:
+        A label for each row.
+    """
+    types = [str(value) for value in frame["block_type"].fillna("other")]
+    if "part" not in frame:
+        return types
+    parts = frame["part"].notna()
+    return [f"{name} (part)" if part else name for name, part in zip(types, parts, strict=True)]
+
+
+def metric_names(frame: pd.DataFrame) -> list[str]:
+    """Columns of numbers in which at least one row has one, those to show first leading.
+
+    Columns that say where a row is (``layer_index``) are none.
+    """
+    numeric = [
+        name
+        for name in frame.columns
+        if pd.api.types.is_numeric_dtype(frame[name]) and name not in _PLACES
+    ]
+    filled = [name for name in numeric if not np.isnan(floats(frame, name)).all()]
+    return _leading(filled, _FIRST)
+
+
+def _leading(names: Sequence[str], first: Sequence[str]) -> list[str]:
+    """Names with the first of ``first`` that is among them moved to the front."""
+    for name in first:
+        if name in names:
+            return [name, *(other for other in names if other != name)]
+    return list(names)

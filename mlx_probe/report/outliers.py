@@ -1,0 +1,221 @@
+"""Tensors that stand out among their kind, ranked, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlx_probe.report.material import floats, group_labels
+
+__all__ = [
+    "KINDS",
+    "RULE",
+    "SAME",
+    "Outlier",
+    "Reason",
+    "count_kinds",
+    "find_outliers",
+    "robust_z",
+    "spans_decades",
+    "unreliable_fits",
+]
+
+# Beyond this many robust standard deviations a tensor is told. 3.5 (Iglewicz and Hoaglin 1993)
+# is for one column; over twenty columns and thousands of rows it would tell half of the model.
+THRESHOLD = 6.0
+# A median and a spread of fewer tensors say little about a kind.
+FEWEST = 5
+_TO_SIGMA = 1.4826  # MAD to standard deviation, for a Gaussian
+_MEAN_TO_SIGMA = 1.2533  # mean absolute deviation to standard deviation, for a Gaussian
+_DECADES = 2.0
+# Differences that four digits do not show are rounding, however many deviations they are.
+SAME = 1e-4
+
+# One column for each property: std, var and rms of the same tensor would be told three times.
+METRICS = (
+    *("std", "mean", "abs_max", "skewness", "kurtosis", "sparsity", "bits_per_weight"),
+    *("spectral_norm", "condition_number", "stable_rank", "effective_rank", "energy_rank_90"),
+    *("top1_energy", "alpha", "mp_softrank", "spikes", "gd_rank"),
+    *("q4_nrmse", "q8_nrmse", "outlier_columns", "outlier_rows"),
+    *("relative_change", "cosine", "delta_rank", "delta_effective_rank", "delta_stable_rank"),
+    *("left_overlap", "right_overlap", "intruder_count"),
+)
+# Most serious first: the rank of a tensor is that of its most serious reason.
+KINDS = ("status", "rank", "deviation", "fit")
+
+RULE = (
+    "A tensor is listed for: a status other than ok, empty or scalar; a rank below the short "
+    f"side; a value more than {THRESHOLD:g} robust standard deviations from the median of the "
+    "tensors of its block type (deviation = 1.4826 MAD; where more than half are equal, 1.2533 "
+    "mean absolute deviations; columns that span two decades are compared by logarithm; block "
+    f"types of at least {FEWEST} tensors; alpha only of reliable fits); a power-law fit that is "
+    "not reliable where most of its block type are. Spikes, singular values above the noise "
+    "edge, are in every trained matrix, so their number is listed where it deviates. In this "
+    "order, and within it by size."
+)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a tensor is listed.
+
+    Attributes:
+        kind: One of `KINDS`.
+        column: The column that tells.
+        text: The reason in words.
+        size: How far out: robust z for a deviation, share of missing rank for a rank.
+    """
+
+    kind: str
+    column: str
+    text: str
+    size: float
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """A tensor that stands out.
+
+    Attributes:
+        row: Its position in the table.
+        reasons: Why, most serious first.
+    """
+
+    row: int
+    reasons: tuple[Reason, ...]
+
+
+def find_outliers(frame: pd.DataFrame) -> list[Outlier]:
+    """Tensors that stand out by `RULE`, most serious first.
+
+    Args:
+        frame: A run's rows; columns that it lacks give no reasons.
+    """
+    reasons: dict[int, list[Reason]] = {}
+    groups = np.array(group_labels(frame), dtype=object)
+    for row, reason in (*_states(frame), *_deviations(frame, groups), *_fits(frame, groups)):
+        reasons.setdefault(row, []).append(reason)
+    found = [Outlier(row, tuple(sorted(of, key=_order))) for row, of in reasons.items()]
+    return sorted(found, key=lambda outlier: (*_order(outlier.reasons[0]), outlier.row))
+
+
+def robust_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance from the median in robust standard deviations.
+
+    The scale is 1.4826 times the median absolute deviation from the median, or, where that is
+    0 because more than half of the values are equal, 1.2533 times the mean absolute deviation
+    (Iglewicz and Hoaglin 1993, "How to detect and handle outliers").
+
+    Args:
+        values: Any numbers, shape (n,).
+
+    Returns:
+        Shape (n,); 0 where all are equal, NaN where a value is not finite.
+    """
+    finite = np.isfinite(values)
+    z = np.full(values.shape, np.nan)
+    if not finite.any():
+        return z
+    away = values[finite] - np.median(values[finite])
+    scale = _TO_SIGMA * np.median(np.abs(away)) or _MEAN_TO_SIGMA * np.mean(np.abs(away))
+    z[finite] = away / scale if scale > 0 else 0.0
+    return z
+
+
+def spans_decades(values: NDArray[np.float64]) -> bool:
+    """Whether values are better seen on a logarithmic scale: positive, over two decades.
+
+    Args:
+        values: Any numbers; those that are not finite do not count.
+    """
+    finite = values[np.isfinite(values)]
+    if len(finite) == 0 or finite.min() <= 0:
+        return False
+    return bool(np.log10(finite.max()) - np.log10(finite.min()) >= _DECADES)
+
+
+def _order(reason: Reason) -> tuple[int, float]:
+    return KINDS.index(reason.kind), -reason.size
+
+
+def _states(frame: pd.DataFrame) -> list[tuple[int, Reason]]:
+    found = []
+    if "status" in frame:
+        # The last is of comparisons: nothing to tell is as it should be.
+        fine = ("ok", "empty", "scalar", "identical")
+        whys = frame["status_reason"] if "status_reason" in frame else frame["status"]
+        for row, (status, why) in enumerate(zip(frame["status"], whys, strict=True)):
+            if pd.notna(status) and status not in fine:
+                text = str(status) if pd.isna(why) or why == status else f"{status}: {why}"
+                found.append((row, Reason("status", "status", text, 1.0)))
+    if {"rank", "rows", "cols"} <= set(frame.columns):
+        rank = floats(frame, "rank")
+        full = np.fmin(floats(frame, "rows"), floats(frame, "cols"))
+        for row in map(int, np.flatnonzero(rank < full)):
+            text = f"rank {rank[row]:.0f} of {full[row]:.0f}"
+            found.append((row, Reason("rank", "rank", text, float(1 - rank[row] / full[row]))))
+    return found
+
+
+def _deviations(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[int, Reason]]:
+    found = []
+    for name in METRICS:
+        if name not in frame or not pd.api.types.is_numeric_dtype(frame[name]):
+            continue
+        values = floats(frame, name)
+        if name == "alpha" and "alpha_reliable" in frame:
+            # An exponent that cannot be trusted cannot stand out.
+            values = np.where(floats(frame, "alpha_reliable") == 1, values, np.nan)
+        for group in dict.fromkeys(groups):
+            rows = np.flatnonzero((groups == group) & np.isfinite(values))
+            if len(rows) < FEWEST:
+                continue
+            members = values[rows]
+            logs = spans_decades(members)
+            z = robust_z(np.log10(members) if logs else members)
+            middle = float(np.median(members))
+            apart = np.abs(members - middle) > SAME * np.maximum(np.abs(members), abs(middle))
+            for at in np.flatnonzero((np.abs(z) > THRESHOLD) & apart):
+                text = (
+                    f"{name} {members[at]:.4g}, median of {group} {middle:.4g} "
+                    f"(z {z[at]:+.1f}{', by logarithm' if logs else ''})"
+                )
+                found.append((int(rows[at]), Reason("deviation", name, text, float(abs(z[at])))))
+    return found
+
+
+def _fits(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[int, Reason]]:
+    if not {"alpha", "alpha_reliable"} <= set(frame.columns):
+        return []
+    alpha, reliable = floats(frame, "alpha"), floats(frame, "alpha_reliable")
+    shares = pd.Series(reliable).groupby(groups).mean()
+    tail = floats(frame, "alpha_tail_count") if "alpha_tail_count" in frame else alpha * np.nan
+    found = []
+    for row in np.flatnonzero((reliable == 0) & np.isfinite(alpha)):
+        # Where no fit holds, that is told once, by `unreliable_fits`, and makes no outlier.
+        if shares[groups[row]] <= 0.5:
+            continue
+        count = f", tail of {tail[row]:.0f} values" if np.isfinite(tail[row]) else ""
+        text = f"power-law fit not reliable: alpha {alpha[row]:.3g}{count}"
+        found.append((int(row), Reason("fit", "alpha_reliable", text, 0.0)))
+    return found
+
+
+def unreliable_fits(frame: pd.DataFrame) -> str:
+    """How many power-law fits are not to be trusted, as a sentence; "" without any fit."""
+    if not {"alpha", "alpha_reliable"} <= set(frame.columns):
+        return ""
+    reliable = floats(frame, "alpha_reliable")[np.isfinite(floats(frame, "alpha"))]
+    if not len(reliable):
+        return ""
+    return f"{int(np.sum(reliable == 0))} of {len(reliable)} power-law fits are not reliable."
+
+
+def count_kinds(outliers: Sequence[Outlier]) -> dict[str, int]:
+    """How many tensors are listed for each kind of reason, in the order of `KINDS`."""
+    counts = {kind: sum(any(r.kind == kind for r in o.reasons) for o in outliers) for kind in KINDS}
+    return {kind: count for kind, count in counts.items() if count}

@@ -1,0 +1,201 @@
+"""The report as text: what the model is, lines over its layers, and what stands out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from mlx_probe.report.facts import model_facts, title_of
+from mlx_probe.report.material import Material, floats, group_labels, metric_names
+from mlx_probe.report.outliers import (
+    SAME,
+    Outlier,
+    count_kinds,
+    find_outliers,
+    spans_decades,
+    unreliable_fits,
+)
+from mlx_probe.report.terminal import printable
+
+__all__ = ["BLOCKS", "PLAIN_BLOCKS", "blocks_for", "default_metrics", "profile_text", "sparkline"]
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+# Where a terminal's encoding lacks those: more ink for more.
+PLAIN_BLOCKS = "_.:-=+*#"
+_GAP = "·"
+_PLAIN_GAP = " "
+# What is profiled unless somebody chooses, of what the run has.
+_DEFAULT = ("relative_change", "delta_effective_rank", "cosine", "stable_rank", "effective_rank")
+_DEFAULT_ELSE = ("std", "kurtosis", "rank")
+_MOST_DEFAULT = 3
+_BITS = ("q4_nrmse", "q8_nrmse")
+_MOST_OUTLIERS = 15
+_MOST_REASONS = 3
+
+
+def blocks_for(encoding: str) -> str:
+    """The characters of a sparkline that an encoding has, low to high.
+
+    Args:
+        encoding: A name that Python knows; others count as ASCII.
+    """
+    try:
+        (BLOCKS + _GAP).encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return PLAIN_BLOCKS
+    return BLOCKS
+
+
+def default_metrics(material: Material) -> list[str]:
+    """Columns to profile when nobody chooses: at most three that the run has."""
+    there = metric_names(material.frame)
+    wanted = [name for name in _DEFAULT if name in there]
+    wanted += [name for name in _DEFAULT_ELSE if name in there]
+    return (wanted or there)[:_MOST_DEFAULT]
+
+
+def sparkline(values: NDArray[np.float64], blocks: str = BLOCKS) -> str:
+    """One character for each value, higher for larger.
+
+    Args:
+        values: Any numbers; those that are not finite become gaps. Values that span two
+            decades are compared by logarithm.
+        blocks: Characters, low to high.
+    """
+    known = np.where(np.isfinite(values), values, np.nan)
+    scaled = np.log10(known) if spans_decades(known) else known
+    finite = scaled[np.isfinite(scaled)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
+    # Halves: the largest and the smallest number are further apart than any number.
+    span = high / 2 - low / 2
+    # Values that are written alike are neither high nor low.
+    apart = span > SAME / 2 * max(abs(high), abs(low))
+    middle = np.where(np.isfinite(scaled), 0.5, np.nan)
+    unit = (scaled / 2 - low / 2) / span if apart else middle
+    gap = _GAP if blocks == BLOCKS else _PLAIN_GAP
+    top = len(blocks) - 1
+    return "".join(blocks[round(float(u) * top)] if np.isfinite(u) else gap for u in unit)
+
+
+def profile_text(
+    material: Material, metrics: Sequence[str], width: int, encoding: str
+) -> RenderableType:
+    """A run for a terminal.
+
+    Args:
+        material: The run.
+        metrics: Columns of numbers to draw over the layers.
+        width: Characters of a line.
+        encoding: The terminal's; without block characters in it, ASCII ones are used.
+    """
+    blocks = blocks_for(encoding)
+    facts = Table.grid(padding=(0, 2))
+    for name, text in model_facts(material).items():
+        facts.add_row(printable(name), printable(text))
+    parts: list[RenderableType] = [printable(title_of(material)), "", facts]
+    for name in metrics:
+        parts += ["", *_profile(material, name, width, blocks)]
+    outliers = find_outliers(material.frame)
+    parts += ["", *_outliers(material, outliers)]
+    sensitive = [name for name in _BITS if name in metric_names(material.frame)]
+    for name in sensitive:
+        if name not in metrics:
+            parts += ["", *_profile(material, name, width, blocks)]
+    if sensitive:
+        parts += ["", _most_sensitive(material, sensitive[0])]
+    return Group(*parts)
+
+
+def _profile(material: Material, name: str, width: int, blocks: str) -> list[RenderableType]:
+    """A line of characters for each block type, with its range."""
+    lines = _by_layer(material, name)
+    layers = max((len(values) for values, _ in lines.values()), default=0)
+    each = max(1, -(-layers // max(8, width - 48)))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("block type", no_wrap=True, max_width=18)
+    where = f"layers 0 to {layers - 1}" if layers else "layers"
+    table.add_column(where, no_wrap=True)
+    for end in ("min", "median", "max"):
+        table.add_column(end, justify="right", no_wrap=True)
+    for group, (values, everything) in lines.items():
+        inside = not np.isnan(values).all()
+        drawn = sparkline(_binned(values, each), blocks) if inside else "outside the layers"
+        ends = (everything.min(), np.median(everything), everything.max())
+        table.add_row(printable(group), printable(drawn), *(f"{end:.4g}" for end in ends))
+    note = f" (a character for {each} layers, their median)" if each > 1 else ""
+    return [f"{printable(name)} by layer{note}", table]
+
+
+def _by_layer(
+    material: Material, name: str
+) -> Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """For each block type the median in every layer, NaN where it has none, and all values."""
+    frame = material.frame
+    values = floats(frame, name)
+    layers = floats(frame, "layer_index") if "layer_index" in frame else np.full(len(frame), np.nan)
+    groups = np.array(group_labels(frame), dtype=object)
+    count = int(np.nanmax(layers)) + 1 if np.isfinite(layers).any() else 0
+    found = {}
+    for group in dict.fromkeys(groups):
+        own = (groups == group) & ~np.isnan(values)
+        if not own.any():
+            continue
+        line = np.full(count, np.nan)
+        for layer in np.unique(layers[own & np.isfinite(layers)]):
+            line[int(layer)] = np.median(values[own & (layers == layer)])
+        found[group] = (line, values[own])
+    return found
+
+
+def _binned(values: NDArray[np.float64], each: int) -> NDArray[np.float64]:
+    """Medians of ``each`` values after another, NaN where there are none."""
+    if each == 1:
+        return values
+    bins = (values[at : at + each] for at in range(0, len(values), each))
+    return np.array(
+        [np.median(own) if len(own := part[~np.isnan(part)]) else np.nan for part in bins]
+    )
+
+
+def _outliers(material: Material, outliers: Sequence[Outlier]) -> list[RenderableType]:
+    fits = unreliable_fits(material.frame)
+    notes = [fits] if fits else []
+    if not outliers:
+        return ["no outliers", *notes]
+    counts = ", ".join(f"{kind} {count}" for kind, count in count_kinds(outliers).items())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("tensor", overflow="fold", ratio=2)
+    table.add_column("reasons", overflow="fold", ratio=3)
+    for outlier in outliers[:_MOST_OUTLIERS]:
+        reasons = [printable(reason.text) for reason in outlier.reasons[:_MOST_REASONS]]
+        if len(outlier.reasons) > _MOST_REASONS:
+            reasons.append(f"and {len(outlier.reasons) - _MOST_REASONS} more")
+        table.add_row(_label(material, outlier.row), "\n".join(reasons))
+    rest = len(outliers) - _MOST_OUTLIERS
+    more = [f"and {rest} more, in the HTML report"] if rest > 0 else []
+    return [f"outliers: {len(outliers)} tensors ({counts})", table, *more, *notes]
+
+
+def _most_sensitive(material: Material, name: str) -> RenderableType:
+    values = floats(material.frame, name)
+    order = [row for row in np.argsort(-values, kind="stable") if np.isfinite(values[row])][:5]
+    lines = [f"{values[row]:.4g}  {_label(material, int(row))}" for row in order]
+    return "\n".join([f"most sensitive by {printable(name)}:", *(f"  {line}" for line in lines)])
+
+
+def _label(material: Material, row: int) -> str:
+    """A tensor's name, with its expert and part."""
+    told = material.frame.iloc[row]
+    name = told["param_name"]
+    # Of a comparison's rows, those that only the second model has.
+    text = str(told["other_name"] if pd.isna(name) and "other_name" in told else name)
+    for column, form in (("expert_index", "[{}]"), ("part", " ({})")):
+        if column in told and not pd.isna(told[column]):
+            text += form.format(told[column])
+    return printable(text)

@@ -1,0 +1,31 @@
+import pandas as pd
+import pytest
+from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
+
+from mlx_probe.records import Column
+from mlx_probe.report.material import Material, load_material
+
+
+@pytest.fixture
+def material(whole):  # noqa: F811
+    return load_material(whole.folder)
+
+
+@pytest.fixture
+def make():
+    """A material of some columns; the others are those of a plain layer."""
+
+    def make(meta=None, **columns):
+        count = len(next(iter(columns.values())))
+        frame = pd.DataFrame(
+            {
+                "param_name": [f"layers.{row}.w" for row in range(count)],
+                "layer_index": range(count),
+                "block_type": ["q_proj"] * count,
+                **columns,
+            }
+        )
+        known = tuple(Column(name, "float64", "moments", "") for name in frame.columns)
+        return Material(frame, known, meta or {})
+
+    return make

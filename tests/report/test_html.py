@@ -1,0 +1,393 @@
+"""The page: valid, complete in itself, inert whatever names it holds, equal to the table."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from models import edit_meta, forge
+
+from mlx_probe.records import Column
+from mlx_probe.report.html import report_html
+from mlx_probe.report.html.encoding import encode_frame, encode_numbers, script_json
+from mlx_probe.report.html.payload import page_payload
+from mlx_probe.report.html.spectra import encode_spectra, plotted_ranks
+from mlx_probe.report.material import Material, load_material, metric_names
+
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)>",
+    "<!--<script>alert(1)</script>",
+    "\x1b[31mred\x1b]0;title\x07",
+    "line\u2028and\u2029paragraph",
+    '" onmouseover="alert(1)',
+    "%{customdata} <a href='javascript:alert(1)'>",
+    "\ud800 lone",
+    "a\u202eb",
+)
+VOID = {"meta", "link", "input", "br", "img", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements with attributes in order, text by the id of a script; refuses what is not nested."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.scripts, self.text, self._open = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open[-1:] == ["script"]:
+            self.scripts[-1] += data
+        elif self._open[-1:] != ["style"]:
+            self.text.append(data)
+
+    @property
+    def data(self):
+        return json.loads(self.scripts[0])
+
+
+def numbers(column):
+    (kind,) = {"f4", "f8"} & column.keys()
+    return np.frombuffer(base64.b64decode(column[kind]), f"<{kind}").astype(np.float64)
+
+
+def texts(column):
+    codes = np.frombuffer(base64.b64decode(column["codes"]), "<i4")
+    return [None if code < 0 else column["levels"][code] for code in codes]
+
+
+def assert_inert(page):
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"img", "link", "iframe", "object", "embed", "form", "base", "a:href"}
+    assert len(page.scripts) == 3
+    for _, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert not {"src", "srcset", "action", "data"} & attributes.keys()
+        assert attributes.get("href", "#").startswith("#")
+
+
+def test_the_page_loads_nothing(material):
+    text = report_html(material)
+    page = Page(text)
+    assert_inert(page)
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    text.encode("utf-8")
+
+
+def test_the_policy_allows_the_page_s_own_scripts_alone(material):
+    page = Page(report_html(material))
+    (policy,) = [
+        attributes["content"]
+        for tag, attributes in page.elements
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    wanted = [hashlib.sha256(s.encode()).digest() for s in page.scripts[1:]]
+    hashes = [base64.b64encode(digest).decode() for digest in wanted]
+    assert rules["script-src"].split() == [f"'sha256-{value}'" for value in hashes]
+    assert not [value for value in rules.values() if re.search(r"https?:|\*|unsafe-eval", value)]
+
+
+def test_the_page_says_what_the_model_is(material):
+    text = " ".join(Page(report_html(material)).text)
+    for told in ("tiny", "safetensors", "model type llama", "numpy on cpu", "all 16 checks passed"):
+        assert told in text
+    assert "parameters" in text
+
+
+@pytest.fixture
+def hostile(copied):
+    """A run whose tensors, block types and model have the names of `HOSTILE`."""
+    readable = [name for name in HOSTILE if "\ud800" not in name]
+
+    def edit(table):
+        for column in ("param_name", "block_type", "status_reason", "dtype"):
+            values = [readable[row % len(readable)] for row in range(table.num_rows)]
+            at = table.column_names.index(column)
+            table = table.set_column(at, table.schema.field(column), [pa.array(values)])
+        return table
+
+    def rename(meta):
+        meta["model"] |= {"id": HOSTILE[0], "path": HOSTILE[6], "revision": HOSTILE[2]}
+        meta["command"] = list(HOSTILE)
+        meta["validation"]["checks"][0] |= {"passed": False, "detail": HOSTILE[0]}
+        meta["stages"] = {HOSTILE[0]: {"seconds": 1.0}}
+
+    def main_table_alone(meta):
+        meta["outputs"] = {n: o for n, o in meta["outputs"].items() if n.startswith("params.")}
+        meta.pop("tables", None)
+
+    before = load_material(copied)
+    after = load_material(edit_meta(forge(edit_meta(copied, main_table_alone), edit), rename))
+    first = before.frame["param_name"].drop_duplicates()
+    renamed = dict(zip(first, after.frame["param_name"][first.index], strict=True))
+    spectra = before.spectra.assign(param_name=before.spectra["param_name"].map(renamed))
+    return Material(after.frame, after.columns, after.meta, {}, spectra)
+
+
+def test_hostile_names_are_inert(hostile):
+    text = report_html(hostile)
+    text.encode("utf-8")
+    page = Page(text)
+    assert_inert(page)
+    assert HOSTILE[0] in "".join(page.text)
+    own = text.replace(page.scripts[1], "")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202e]", own)
+    assert set(page.data["group_names"]) <= set(HOSTILE)
+    assert HOSTILE[1] in texts(page.data["tables"]["params"]["columns"][3])
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_script_json_is_inert(name):
+    text = script_json({name: [name]})
+    assert not re.search("[<>&\u2028\u2029]", text)
+    assert json.loads(text) == {name: [name]}
+
+
+def test_the_data_are_the_table_s(material):
+    data = Page(report_html(material)).data
+    table = data["tables"]["params"]
+    assert [column["name"] for column in table["columns"]] == list(material.frame.columns)
+    for column in table["columns"]:
+        values = material.frame[column["name"]]
+        if column["kind"] == "text":
+            assert [text is None for text in texts(column)] == values.isna().tolist()
+            if pd.api.types.is_string_dtype(values):
+                assert texts(column) == [None if pd.isna(v) else v for v in values]
+        else:
+            wanted = values.to_numpy(dtype=float, na_value=np.nan)
+            np.testing.assert_allclose(numbers(column), wanted, rtol=6e-8, atol=0)
+            if column["kind"] == "int":
+                np.testing.assert_array_equal(numbers(column), wanted)
+
+
+def test_every_metric_with_values_can_be_chosen(material):
+    payload = page_payload(material)
+    offered = payload["tables"]["params"]["map"]["metrics"]
+    numeric = material.frame.select_dtypes(["number", "boolean"])
+    wanted = {name for name in numeric if numeric[name].notna().any()}
+    assert set(offered) == wanted - {"layer_index", "expert_index"}
+    described = {column["name"]: column for column in payload["tables"]["params"]["columns"]}
+    assert described["effective_rank"]["about"]
+    assert described["effective_rank"]["family"] == "spectrum"
+
+
+def test_spectra_are_those_of_the_run(material):
+    data = Page(report_html(material)).data
+    spectra, frame = data["spectra"], material.frame
+    assert spectra["kept"] == spectra["total"] == len(material.spectra) == len(spectra["of"])
+    for row, entry in spectra["of"].items():
+        told = frame.iloc[int(row)]
+        sigma = numbers(entry)
+        assert entry["count"] == min(told["rows"], told["cols"])
+        assert len(sigma) == len(spectra["ranks"][str(entry["count"])])
+        if not pd.isna(told["spectral_norm"]):
+            assert sigma[0] == pytest.approx(told["spectral_norm"], rel=1e-6)
+
+
+def test_the_null_is_at_the_level_of_the_edge(material):
+    spectra, frame = page_payload(material)["spectra"], material.frame
+    compared = 0
+    for row, entry in spectra["of"].items():
+        edge = frame["mp_edge"].iloc[int(row)]
+        if entry["noise"] is None:
+            assert pd.isna(edge)
+            continue
+        null = numbers(spectra["nulls"][entry["shape"]]) * entry["noise"]
+        # The largest expected value of noise lies below the edge, by less for large matrices.
+        assert 0.8 * edge < null[0] < edge
+        compared += 1
+    assert compared
+
+
+def test_a_copy_shows_the_spectrum_of_its_original():
+    frame = pd.DataFrame(
+        {"param_name": ["a", "b"], "part": [None, None], "alias_of": [None, "a"]},
+    )
+    spectra = spectra_of(["a"], [np.array([3.0, 2.0, 1.0])])
+    encoded = encode_spectra(spectra, frame, [])
+    assert encoded["copies"] == {"1": 0}
+    assert list(encoded["of"]) == ["0"]
+
+
+def spectra_of(names, values):
+    return pd.DataFrame(
+        {
+            "param_name": names,
+            "expert_index": pd.array([None] * len(names), dtype="Int64"),
+            "part": [None] * len(names),
+            "rows": [len(v) for v in values],
+            "cols": [2 * len(v) for v in values],
+            "spectrum_error": 0.0,
+            "singular_values": values,
+        }
+    )
+
+
+def test_spectra_keep_to_their_budget_outliers_first():
+    names = [f"w{n}" for n in range(6)]
+    values = [np.linspace(2, 1, 10) for _ in names]
+    frame = pd.DataFrame({"param_name": names})
+    encoded = encode_spectra(spectra_of(names, values), frame, [4, 2], budget=35)
+    assert (encoded["kept"], encoded["total"]) == (3, 6)
+    assert list(encoded["of"]) == ["0", "2", "4"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 299, 300, 301, 1000, 65536])
+def test_plotted_ranks_cover_a_spectrum(count):
+    ranks = plotted_ranks(count)
+    assert ranks[0] == 1
+    assert ranks[-1] == count
+    assert (np.diff(ranks) > 0).all()
+    assert len(ranks) <= 300
+    # The longest step is a short one on a logarithmic axis.
+    assert (ranks[1:] / ranks[:-1])[ranks[:-1] > 20].max(initial=1) < 1.15
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1.5, np.nan, np.inf, -np.inf, 0.0], "f4"),
+        ([2.0**24, -3.0], "f4"),
+        ([2.0**24 + 1, 3.0], "f8"),
+        ([1e-300, 1.5], "f8"),
+        ([1e300, 1.5], "f8"),
+        ([], "f4"),
+    ],
+)
+def test_numbers_keep_what_they_are(values, kind):
+    encoded = encode_numbers(np.array(values, dtype=np.float64))
+    assert list(encoded) == [kind]
+    np.testing.assert_allclose(numbers(encoded), np.array(values), rtol=6e-8, atol=0)
+
+
+def test_columns_of_all_kinds():
+    frame = pd.DataFrame(
+        {
+            "when": pd.to_datetime(["2025-01-31T09:00:00.25Z", None]),
+            "shape": [(2, 3), None],
+            "pieces": [("a", "b"), ()],
+            "flag": pd.array([True, None], dtype="boolean"),
+            "count": pd.array([7, None], dtype="Int64"),
+            "empty": [np.nan, np.nan],
+        }
+    )
+    encoded = encode_frame(frame, [Column("count", "int64", "run", "How many.", unit="s")])
+    when, shape, pieces, flag, count, empty = encoded
+    assert texts(when) == ["2025-01-31 09:00:00+00:00", None]
+    assert texts(shape) == ["2 x 3", None]
+    assert texts(pieces) == ["a, b", ""]
+    assert (flag["kind"], count["kind"], empty["kind"]) == ("bool", "int", "float")
+    assert (count["about"], count["unit"], count["family"]) == ("How many.", "s", "run")
+    assert not empty["filled"]
+    assert not empty["log"]
+
+
+def test_a_run_without_spectra(material):
+    bare = Material(material.frame, material.columns, material.meta)
+    page = Page(report_html(bare))
+    assert page.data["spectra"] is None
+    assert set(page.data["tables"]) == {"params"}
+
+
+def test_a_run_of_an_older_version(material):
+    """Columns, parts and metadata that it did not have yet."""
+    kept = ["param_name", "layer_index", "block_type", "shape", "rows", "cols", "rank", "std"]
+    frame = material.frame[kept]
+    columns = tuple(column for column in material.columns if column.name in kept)
+    page = Page(report_html(Material(frame, columns, {"model": {"id": "old"}})))
+    assert page.data["tables"]["params"]["map"]["metrics"] == ["std", "rows", "cols", "rank"]
+    assert "old" in "".join(page.text)
+
+
+def test_an_empty_run(material):
+    empty = Material(material.frame.iloc[:0], material.columns, material.meta)
+    page = Page(report_html(empty))
+    assert page.data["tables"]["params"]["map"] is None
+    assert not [a for _, a in page.elements if a.get("id") == "maps"]
+
+
+def test_a_comparison(make):
+    meta = {
+        "kind": "compare",
+        "models": {"a": {"id": "base", "revision": "1"}, "b": {"id": "tuned", "revision": "2"}},
+    }
+    material = make(
+        meta,
+        other_name=[f"layers.{row}.w" for row in range(3)],
+        status=["ok", "identical", "only_a"],
+        status_reason=[None, None, "B has no such tensor"],
+        relative_change=[0.5, 0.0, np.nan],
+        delta_rank=pd.array([3, 0, None], dtype="Int64"),
+        cosine=[0.9, 1.0, np.nan],
+    )
+    page = Page(report_html(material))
+    data = page.data
+    assert data["compare"]
+    assert data["tables"]["params"]["map"]["metrics"][0] == "relative_change"
+    assert {"delta_rank", "cosine"} <= set(data["tables"]["params"]["map"]["metrics"])
+    assert data["outliers"] == [
+        {"row": 2, "reasons": [["status", "only_a: B has no such tensor"]]},
+    ]
+    text = "".join(page.text)
+    assert "base against tuned" in text
+    assert "What changed where" in text
+    assert not [a for _, a in page.elements if a.get("id") == "quantization"]
+
+
+def test_side_tables_have_maps_and_rows(material):
+    heads = pd.DataFrame(
+        {
+            "layer_index": [0, 0, 0, 0],
+            "circuit": ["qk", "qk", "ov", "ov"],
+            "head_index": [0, 1, 0, 1],
+            "stable_rank": [2.0, 3.0, 4.0, 5.0],
+        }
+    )
+    experts = pd.DataFrame(
+        {
+            "layer_index": [0, 0],
+            "block_type": ["up_proj", "up_proj"],
+            "expert_index": [0, 1],
+            "nearest_cosine": [0.1, 0.2],
+        }
+    )
+    both = Material(
+        material.frame, material.columns, material.meta, {"heads": heads, "experts": experts}
+    )
+    page = Page(report_html(both))
+    tables = page.data["tables"]
+    assert tables["heads"]["map"] == {
+        "rows": "head_index",
+        "split": "circuit",
+        "metrics": ["stable_rank"],
+    }
+    assert tables["experts"]["map"]["rows"] == "expert_index"
+    assert tables["experts"]["map"]["split"] is None
+    drawn = {a.get("data-table") for _, a in page.elements if a.get("class") == "map"}
+    assert drawn == {"heads", "experts"}
+
+
+def test_metric_names_are_columns_of_numbers(make):
+    frame = make(std=[1.0, 2.0], empty=[np.nan] * 2, word=["a", "b"], flag=[True, False]).frame
+    assert metric_names(frame) == ["std", "flag"]

@@ -1,0 +1,127 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as floats_of
+
+from mlx_probe.report.outliers import (
+    THRESHOLD,
+    count_kinds,
+    find_outliers,
+    robust_z,
+    spans_decades,
+    unreliable_fits,
+)
+
+WHOLE = floats_of(np.float64, st.integers(1, 30), elements=st.integers(-(2**20), 2**20).map(float))
+
+
+def test_robust_z_of_a_known_case():
+    # median 3, deviations 2 1 0 1 97, MAD 1
+    z = robust_z(np.array([1.0, 2, 3, 4, 100]))
+    assert z == pytest.approx(np.array([-2, -1, 0, 1, 97]) / 1.4826)
+
+
+def test_robust_z_where_most_are_equal():
+    # MAD 0, mean absolute deviation 5/10
+    z = robust_z(np.array([0.0] * 9 + [5.0]))
+    assert z[:9] == pytest.approx(0)
+    assert z[9] == pytest.approx(5 / (1.2533 * 0.5))
+
+
+def test_robust_z_leaves_out_what_is_not_finite():
+    z = robust_z(np.array([1.0, np.nan, 2.0, np.inf, 3.0]))
+    assert np.isnan(z[[1, 3]]).all()
+    assert z[2] == 0
+    assert np.isnan(robust_z(np.array([np.nan, np.inf]))).all()
+
+
+@given(WHOLE, st.sampled_from([0.5, 2.0, 1024.0]), st.sampled_from([-8.0, 0.0, 64.0]))
+def test_robust_z_knows_neither_unit_nor_origin(values, scale, shift):
+    # Whole numbers and powers of two: nothing is rounded.
+    assert robust_z(values * scale + shift) == pytest.approx(robust_z(values), rel=1e-12)
+    assert robust_z(-values) == pytest.approx(-robust_z(values), rel=1e-12)
+
+
+def test_spans_decades():
+    assert spans_decades(np.array([1.0, np.nan, 100.0]))
+    assert not spans_decades(np.array([1.0, 99.0]))
+    assert not spans_decades(np.array([0.0, 1000.0]))
+    assert not spans_decades(np.array([np.nan, np.inf]))
+
+
+def stats(make, **columns):
+    return make(**columns).frame
+
+
+def test_a_tensor_is_compared_with_its_own_kind(make):
+    types = ["q_proj"] * 8 + ["down_proj"] * 8
+    std = [1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98, 9.0]
+    std += [9.0, 9.1, 8.9, 9.05, 8.95, 9.02, 8.98, 9.01]
+    (found,) = find_outliers(stats(make, block_type=types, std=std))
+    assert found.row == 7
+    assert [(r.kind, r.column) for r in found.reasons] == [("deviation", "std")]
+    assert "std 9, median of q_proj 1.01" in found.reasons[0].text
+
+
+def test_parts_of_fused_matrices_are_a_kind_of_their_own(make):
+    std = [1.0, 1.1, 0.9, 1.05, 0.95, 9.0, 9.1, 8.9, 9.05, 8.95]
+    part = [None] * 5 + ["q_proj"] * 5
+    assert find_outliers(stats(make, std=std, part=part)) == []
+
+
+def test_few_tensors_have_no_outliers(make):
+    assert find_outliers(stats(make, std=[1.0, 1.0, 1.0, 50.0])) == []
+
+
+def test_a_wide_column_is_compared_by_logarithm(make):
+    # As plain numbers the last would lie thousands of deviations out.
+    values = [10.0**n for n in range(8)]
+    assert find_outliers(stats(make, condition_number=values)) == []
+
+
+def test_what_is_most_serious_comes_first(make):
+    count = 9
+    frame = stats(
+        make,
+        status=["ok"] * (count - 1) + ["nonfinite"],
+        status_reason=[None] * (count - 1) + ["2 NaNs"],
+        rows=[8] * count,
+        cols=[16] * count,
+        rank=pd.array([8, 8, 8, 8, 4, 6, 8, 8, None], dtype="Int64"),
+        std=[50.0, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98, 1.0, np.nan],
+        alpha=[3.0] * count,
+        alpha_reliable=pd.array([True] * 6 + [False, True, None], dtype="boolean"),
+    )
+    found = find_outliers(frame)
+    assert [outlier.row for outlier in found] == [8, 4, 5, 0, 6]
+    first = [outlier.reasons[0] for outlier in found]
+    assert [reason.kind for reason in first] == ["status", "rank", "rank", "deviation", "fit"]
+    assert first[0].text == "nonfinite: 2 NaNs"
+    assert first[1].text == "rank 4 of 8"
+    assert first[3].size > THRESHOLD
+    assert count_kinds(found) == {"status": 1, "rank": 2, "deviation": 1, "fit": 1}
+
+
+def test_rounding_is_no_deviation(make):
+    values = [1.0, 1 + 1e-16, 1 - 1e-16, 1 + 2e-16, 1 - 2e-16, 1 + 5e-5]
+    assert np.abs(robust_z(np.array(values))[-1]) > THRESHOLD
+    assert find_outliers(stats(make, stable_rank=values)) == []
+
+
+def test_fits_that_nowhere_hold_are_told_once(make):
+    frame = stats(make, alpha=[3.0] * 6, alpha_reliable=[False] * 5 + [True])
+    assert find_outliers(frame) == []
+    assert unreliable_fits(frame) == "5 of 6 power-law fits are not reliable."
+
+
+def test_an_exponent_that_is_not_reliable_does_not_stand_out(make):
+    alpha = [3.0, 3.1, 2.9, 3.05, 2.95, 40.0]
+    assert find_outliers(stats(make, alpha=alpha))[0].row == 5
+    (found,) = find_outliers(stats(make, alpha=alpha, alpha_reliable=[True] * 5 + [False]))
+    assert [reason.kind for reason in found.reasons] == ["fit"]
+
+
+def test_an_old_run_has_no_fits(make):
+    assert unreliable_fits(stats(make, std=[1.0] * 6)) == ""
