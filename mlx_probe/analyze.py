@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -55,7 +56,8 @@ def analyze_rows(
         for weight in weights:
             on_start(weight)
         outcomes = measurer.measure(weights)
-        return [
+        clock = time.perf_counter()
+        rows = [
             Row(
                 index,
                 {**_identity(plan, weight), **_values(plan, weight, outcome)},
@@ -63,6 +65,8 @@ def analyze_rows(
             )
             for index, weight, outcome in zip(task, weights, outcomes, strict=True)
         ]
+        monitor.add("metrics", time.perf_counter() - clock)
+        return rows
 
     copies = {i: of for i, of in plan.aliases.items() if i not in finished}
     originals = {of: finished[of] for of in copies.values() if of in finished}

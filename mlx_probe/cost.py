@@ -20,6 +20,7 @@ _LIMITS = {
     "solve": ("eigen-solver", False),
     "direct": ("eigen-solver", False),
     "sketch": ("matrix products", True),
+    "metrics": ("metrics", False),
     "sides": ("heads and experts", False),
 }
 

@@ -23,6 +23,7 @@ STAGES = {
     "solve": "eigenvalues of Gram matrices, and counts of them",
     "direct": "singular values by QR and SVD",
     "sketch": "leading values by block Lanczos",
+    "metrics": "columns that follow from moments and spectra, resampling",
     "sides": "heads and experts, after the weights",
 }
 

@@ -13,7 +13,7 @@ from mlx_probe.monitor import STAGES
 
 def test_every_stage_is_accounted_for(whole):
     stages, seconds = whole.meta["stages"], whole.meta["seconds"]
-    assert set(stages) == {"read", "moments", "gram", "solve", "sides"} <= set(STAGES)
+    assert set(stages) == {"read", "moments", "gram", "solve", "metrics", "sides"} <= set(STAGES)
     assert stages["read"]["bytes"] == whole.meta["bytes_read"]
     assert stages["read"]["seconds"] == pytest.approx(seconds["read_in_workers"])
     frame = whole.load()
