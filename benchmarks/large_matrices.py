@@ -7,7 +7,8 @@ a process of its own, in turn with what it is compared to:
 
 - a 4,096 x 4,096 and a 14,336 x 4,096 matrix, against ``numpy.linalg.svd(compute_uv=False)`` of
   their float32 values, and against one float64 product of 2 n**3 flops with all cores;
-- a 151,936 x 1,024 embedding, against the rate of a float64 product on one core;
+- a 151,936 x 1,024 embedding with one worker, against the rate of a float64 product on one
+  core;
 - 64 experts of 2,048 x 768, with one worker and with all.
 
 Times of mlx-probe are those of measuring: start-up (a third of a second) and the calibration
@@ -110,7 +111,7 @@ def main(runs: int, workers: int) -> None:
                 note(f"mlx-probe, {each}", measured(root / each, workers))
             note("product", product(SQUARE[0]))
             note("product rate", 2 * 2048**3 / product(2048, 1))
-            embedding = analyse(root / "embedding", workers)
+            embedding = analyse(root / "embedding", 1)
             rows, cols = CHECKPOINTS["embedding"]["model.embed_tokens.weight"]
             flops = float(rows) * cols * (cols + 1)
             note("embedding", flops / embedding["seconds"]["measure"])

@@ -12,6 +12,8 @@ Read `mlx_probe.analyze` first: it is the main path.
 
 from __future__ import annotations
 
+from mlx_probe.compare import compare
+from mlx_probe.comparison import CompareConfig
 from mlx_probe.records import AnalyzeConfig
 from mlx_probe.run import Run, analyze, open_checkpoint, reopen
 from mlx_probe.table.load import load_run
@@ -20,9 +22,11 @@ from mlx_probe.version import __version__
 
 __all__ = [
     "AnalyzeConfig",
+    "CompareConfig",
     "Run",
     "__version__",
     "analyze",
+    "compare",
     "load_run",
     "load_side_table",
     "load_spectra",

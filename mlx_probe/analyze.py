@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.checkpoint import PLAIN, Weight
+from mlx_probe.machine import usable_cores
 from mlx_probe.measure import Measurer, Outcome
 from mlx_probe.metrics import compute_metrics
 from mlx_probe.monitor import Monitor
@@ -49,13 +51,13 @@ def analyze_rows(
     in_turn = [task for task, _ in tasks]
     following = dict(zip(in_turn, in_turn[plan.config.workers :], strict=False))
 
-    def work(task: tuple[int, ...]) -> list[Row]:
+    def work(task: tuple[int, ...], threads: int = 1) -> list[Row]:
         for index in following.get(task, ()):
             plan.weights[index].prefetch()
         weights = [plan.weights[index] for index in task]
         for weight in weights:
             on_start(weight)
-        outcomes = measurer.measure(weights)
+        outcomes = measurer.measure(weights, threads)
         clock = time.perf_counter()
         rows = [
             Row(
@@ -70,10 +72,13 @@ def analyze_rows(
 
     copies = {i: of for i, of in plan.aliases.items() if i not in finished}
     originals = {of: finished[of] for of in copies.values() if of in finished}
+    workers = plan.config.workers
+    alone = partial(work, threads=min(workers, usable_cores()))
     # One BLAS thread to a worker: matrices side by side beat threads within one, and sums
-    # come out the same whatever the number of workers.
+    # come out the same whatever the number of workers. One that has the machine to itself is
+    # multiplied by all cores, in the same tiles.
     with threadpool_limits(1, user_api="blas"):
-        for rows in run_within_budget(work, tasks, plan.config.workers, plan.budget):
+        for rows in run_within_budget(work, tasks, workers, plan.budget, alone):
             originals.update((row.index, row) for row in rows if row.index in copies.values())
             yield from rows
     for index, of in copies.items():

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -32,6 +35,8 @@ __all__ = [
     "positive_count",
     "singular_values",
     "symmetric_product",
+    "threads",
+    "width",
     "works_in_place",
     "workspace",
 ]
@@ -39,7 +44,7 @@ __all__ = [
 Matrix = NDArray[np.float64]
 
 _ROUTINES = (
-    *("dsyrk", "dsymv", "dsyevd", "dsyevd_2stage"),
+    *("dsyrk", "dgemm", "dsymv", "dsyevd", "dsyevd_2stage"),
     *("dpotrf", "dsytrf", "dtpqrt", "dgesdd"),
 )
 
@@ -49,8 +54,37 @@ _SPELLINGS = ("scipy_{}_64_", "scipy_{}_", "{}_64_", "{}_", "{}$NEWLAPACK$ILP64"
 # Columns of a panel in the QR update: LAPACK's usual block.
 _PANEL = 64
 
+# Order from which a Gram matrix is made of tiles, and how many to a side.
+_TILED, _TILES = 2048, 4
+
 # Rows of a product at a time where there is no rank-k update: bounds what it takes besides.
 _STRIPE = 1024
+
+
+# How many tiles of a product run side by side when this thread of Python asks for one.
+_width: ContextVar[int] = ContextVar("width", default=1)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let `add_gram` work on several tiles of large matrices at once.
+
+    The tiles are the same for any number, and each is one call in one BLAS thread: no bit
+    depends on it. BLAS's own threads would divide the work otherwise for every number of them.
+
+    Args:
+        count: Cores that nothing else uses meanwhile.
+    """
+    token = _width.set(count)
+    try:
+        yield
+    finally:
+        _width.reset(token)
+
+
+def width() -> int:
+    """Cores that `add_gram` uses when it is called from here; see `threads`."""
+    return _width.get()
 
 
 def add_gram(matrix: Matrix, x: Matrix) -> None:
@@ -58,18 +92,47 @@ def add_gram(matrix: Matrix, x: Matrix) -> None:
 
     Args:
         matrix: Shape (M, M); changed in place.
-        x: Shape (k, M), in C or Fortran order.
+        x: Shape (k, M); copied if it is neither in C nor in Fortran order.
     """
-    n, k = len(matrix), len(x)
+    n = len(matrix)
     if _library() is None:
         for first in range(0, n, _STRIPE):
             last = first + _STRIPE
             matrix[first:last, first:] += x[:, first:last].T @ x[:, first:]
         return
-    flat, transposed = (x, "N") if x.flags.c_contiguous else (np.ascontiguousarray(x.T), "T")
-    one = ctypes.c_double(1.0)
-    width = n if transposed == "N" else k
-    _call("dsyrk", "L", transposed, n, k, one, flat, width, one, matrix, n)
+    if not (x.flags.c_contiguous or x.flags.f_contiguous):
+        x = np.ascontiguousarray(x)
+    step = n if n < _TILED else -(-n // _TILES)
+    cuts = [slice(first, min(first + step, n)) for first in range(0, n, step)]
+    # Those off the diagonal first: they take twice as long.
+    tiles = [(a, b) for i, a in enumerate(cuts) for b in cuts[i + 1 :]]
+    tiles += [(a, a) for a in cuts]
+
+    def add(tile: tuple[slice, slice]) -> None:
+        _add_tile(matrix, x, *tile)
+
+    if width() == 1 or len(tiles) == 1:
+        for tile in tiles:
+            add(tile)
+        return
+    with ThreadPoolExecutor(width()) as pool:
+        for _ in pool.map(add, tiles):
+            pass
+
+
+def _add_tile(matrix: Matrix, x: Matrix, rows: slice, cols: slice) -> None:
+    """The part of `add_gram` in some rows and columns: syrk on the diagonal, gemm above it."""
+    n, k = len(matrix), len(x)
+    # What lies row by row is LAPACK's transpose.
+    plain = x.flags.c_contiguous
+    one, lead = ctypes.c_double(1.0), n if plain else k
+    tile, left, right = matrix[rows, cols], x[:, rows], x[:, cols]
+    high, wide = tile.shape
+    if rows == cols:
+        _call("dsyrk", "L", "N" if plain else "T", wide, k, one, left, lead, one, tile, n)
+        return
+    ways = ("N", "T") if plain else ("T", "N")
+    _call("dgemm", *ways, wide, high, k, one, right, lead, left, lead, one, tile, n)
 
 
 def symmetric_product(matrix: Matrix, v: Matrix) -> Matrix:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe import lapack
 from mlx_probe.backends import Gram
 from mlx_probe.backends.protocol import ElementPass, GramPass, OperatorPass, QuantizationPass
 from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
@@ -108,8 +109,12 @@ class Measurer:
         self._backend, self._config = plan.backend, plan.config
         self._lane = BoundedSemaphore(plan.backend.lanes or plan.config.workers)
 
-    def measure(self, weights: Sequence[Weight]) -> list[Outcome]:
+    def measure(self, weights: Sequence[Weight], threads: int = 1) -> list[Outcome]:
         """Measure one weight, or a batch of equal ones (`work_order`).
+
+        Args:
+            weights: What to measure.
+            threads: Cores that nothing else uses meanwhile; results do not depend on it.
 
         Raises:
             CheckpointError: A file changed or vanished while it was read.
@@ -119,7 +124,8 @@ class Measurer:
                 return self._measure_batch(weights)
             except PackingError:
                 pass  # whose it was comes out one by one
-        return [self._measure_alone(weight) for weight in weights]
+        with lapack.threads(threads):
+            return [self._measure_alone(weight) for weight in weights]
 
     def _measure_alone(self, weight: Weight) -> Outcome:
         if weight.problem is not None:
@@ -189,8 +195,12 @@ class Measurer:
             for stage, each in passes:
                 clock = time.perf_counter()
                 each.add(chunk)
+                took = time.perf_counter() - clock
                 flops = stored.size * (short + 1) if stage == "gram" else 0
-                self._monitor.add(stage, time.perf_counter() - clock, stored.nbytes, flops)
+                if stage == "gram" and not self._backend.lanes:
+                    # These cores are no other worker's.
+                    took *= lapack.width()
+                self._monitor.add(stage, took, stored.nbytes, flops)
             # Or this slab would still be there while the next one is unpacked.
             del stored, chunk
             clock = time.perf_counter()

@@ -17,6 +17,7 @@ def run_within_budget(
     tasks: Sequence[tuple[Task, int]],
     workers: int,
     budget: int,
+    alone: Callable[[Task], Result] | None = None,
 ) -> Iterator[Result]:
     """Results of ``work`` as they finish, not in order.
 
@@ -28,6 +29,8 @@ def run_within_budget(
         tasks: Every task with the bytes it needs, none above the budget.
         workers: Threads.
         budget: Bytes.
+        alone: Called instead of ``work`` for a task beside which no other will run from its
+            beginning to its end, where there is more than one worker: it may use all cores.
 
     Yields:
         One result for each task.
@@ -41,15 +44,19 @@ def run_within_budget(
     executor = ThreadPoolExecutor(workers, thread_name_prefix="probe")
 
     def start() -> None:
-        while waiting and len(running) < workers:
-            free = budget - sum(running.values())
+        chosen: list[tuple[Task, int]] = []
+        while waiting and len(running) + len(chosen) < workers:
+            free = budget - sum(running.values()) - sum(size for _, size in chosen)
             fitting = (i for i, (_, size) in enumerate(waiting) if size <= free)
             # Alone, a task may start in any case.
-            chosen = next(fitting, None if running else 0)
-            if chosen is None:
+            place = next(fitting, None if running or chosen else 0)
+            if place is None:
                 break
-            task, size = waiting.pop(chosen)
-            running[executor.submit(work, task)] = size
+            chosen.append(waiting.pop(place))
+        # Others start when one ends, and not before.
+        lonely = alone is not None and workers > 1 and len(chosen) == 1 and not running
+        for task, size in chosen:
+            running[executor.submit(alone if alone and lonely else work, task)] = size
 
     try:
         start()

@@ -1,5 +1,7 @@
 """LAPACK in place against numpy, and what stands in for it where routines are missing."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,33 @@ def test_a_library_that_computes_something_else_is_not_used(monkeypatch):
         nothing.setattr(lapack, "_call", lambda *arguments: None)
         assert not lapack.works_in_place()
     lapack._library.cache_clear()
+
+
+@pytest.mark.parametrize("size", [2047, 2048, 2213])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_threads_change_no_bit(size, order):
+    x = np.random.default_rng(size).standard_normal((24, size))
+    found = []
+    for count in (1, 2, 3):
+        matrix = np.zeros((size, size))
+        with lapack.threads(count):
+            assert lapack.width() == count
+            for start in (0, 12):
+                lapack.add_gram(matrix, np.array(x[start : start + 12], order=order))
+        assert lapack.width() == 1
+        found.append(np.triu(matrix))
+    assert np.allclose(found[0], np.triu(x.T @ x), rtol=1e-12, atol=1e-12)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+def test_threads_are_those_of_one_caller():
+    with lapack.threads(2), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lapack.width).result() == 1
+
+
+def test_any_layout_is_multiplied():
+    x = np.random.default_rng(2).standard_normal((20, 90))[::2, ::3]
+    matrix = np.zeros((30, 30))
+    lapack.add_gram(matrix, x)
+    assert np.allclose(np.triu(matrix), np.triu(x.T @ x), rtol=1e-13)

@@ -108,7 +108,7 @@ def test_stages_are_told_what_they_did(checkpoint):
     plan = make_plan(checkpoint, AnalyzeConfig(backend="numpy", workers=2))
     _, usage = rows_of(plan)
     stages, nbytes = usage.stages, sum(weight.nbytes for weight in plan.weights)
-    assert set(stages) == {"read", "moments", "gram", "solve"}
+    assert set(stages) == {"read", "moments", "gram", "solve", "metrics"}
     assert stages["read"].bytes == stages["moments"].bytes == stages["gram"].bytes == nbytes
     elements = sum(weight.numel for weight in plan.weights)
     assert stages["gram"].flops == elements * 31

@@ -63,3 +63,23 @@ def test_a_failure_passes_on_after_the_results_before_it():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
+
+
+def test_a_task_that_has_the_machine_to_itself_is_told():
+    def run(tasks, workers, budget):
+        def work(task):
+            return task, "beside"
+
+        def alone(task):
+            return task, "alone"
+
+        return dict(run_within_budget(work, tasks, workers, budget, alone))
+
+    assert run([("a", 1)], 2, 10) == {"a": "alone"}
+    assert run([("a", 1)], 1, 10) == {"a": "beside"}
+    assert set(run([("a", 1), ("b", 1)], 2, 10).values()) == {"beside"}
+    # Memory for one at a time.
+    assert run([("a", 8), ("b", 8)], 2, 10) == {"a": "alone", "b": "alone"}
+    # The third starts while the first or second may still be under way, or when both are done.
+    found = run([("a", 5), ("b", 5), ("c", 10)], 2, 10)
+    assert (found["a"], found["b"], found["c"]) == ("beside", "beside", "alone")

