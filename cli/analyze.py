@@ -15,16 +15,19 @@ from mlx_probe.report.cost import cost_text
 from mlx_probe.report.terminal import plain, plan_text, skipped_text, summary_table
 from mlx_probe.run import analyze as run_analysis
 from mlx_probe.run import open_checkpoint
-from mlx_probe.table import WRITERS
 from mlx_probe.table.load import read_table
 from mlx_probe.table.run_folder import resolve_output
 
 from .options import (
     SIZE,
     config_option,
+    format_option,
     model_argument,
+    out_option,
     quiet_option,
+    resume_option,
     revision_option,
+    workers_option,
 )
 from .progress import watch
 
@@ -38,19 +41,8 @@ _STAGES = ("measure", "validate", "write")
 
 @click.command(short_help="Measure every tensor of MODEL.", context_settings={"show_default": True})
 @model_argument
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the results, or a file whose suffix names the format.  "
-    "[default: data/outputs/<model>/]",
-)
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(list(WRITERS)),
-    help=f"Table format; may be repeated.  [default: {next(iter(WRITERS))}]",
-)
+@out_option("data/outputs/<model>/")
+@format_option
 @click.option(
     "--backend",
     type=click.Choice(["auto", *BACKENDS]),
@@ -68,7 +60,7 @@ _STAGES = ("measure", "validate", "write")
     type=click.Choice(METRIC_LEVELS),
     default=_DEFAULT.metrics,
     help="basic: moments and rank. standard: all that follows from the spectrum. full: also "
-    "how the weights would survive quantization.",
+    "intervals, how the weights would survive quantization, heads and experts.",
 )
 @click.option(
     "--spectrum",
@@ -93,13 +85,7 @@ _STAGES = ("measure", "validate", "write")
     default=_DEFAULT.zero_epsilon,
     help="sparsity counts magnitudes up to this.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    metavar="N",
-    default=_DEFAULT.workers,
-    help="Weights in flight; 0 means one for each core.",
-)
+@workers_option("Weights")
 @click.option(
     "--memory-limit",
     type=SIZE,
@@ -121,9 +107,7 @@ _STAGES = ("measure", "validate", "write")
     help="Keep all singular values in spectra.parquet, for plots.",
 )
 @config_option
-@click.option(
-    "--resume/--no-resume", default=True, help="Go on from an interrupted run of the same kind."
-)
+@resume_option
 @click.option(
     "--dry-run",
     is_flag=True,

@@ -13,10 +13,17 @@ from mlx_probe.compare import compare as run_comparison
 from mlx_probe.comparison import CompareConfig
 from mlx_probe.report.compare import comparison_summary
 from mlx_probe.report.terminal import plain, printable
-from mlx_probe.table import WRITERS
 from mlx_probe.table.load import read_table
 
-from .options import SIZE, config_option, quiet_option
+from .options import (
+    SIZE,
+    config_option,
+    format_option,
+    out_option,
+    quiet_option,
+    resume_option,
+    workers_option,
+)
 
 __all__ = ["compare"]
 
@@ -29,19 +36,8 @@ _DEFAULT = CompareConfig()
 )
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the results, or a file whose suffix names the format.  "
-    "[default: data/outputs/<A>--vs--<B>/]",
-)
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(list(WRITERS)),
-    help=f"Table format; may be repeated.  [default: {next(iter(WRITERS))}]",
-)
+@out_option("data/outputs/<A>--vs--<B>/")
+@format_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Only tensors of such names in A.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No tensors of such names in A.")
 @click.option(
@@ -72,13 +68,7 @@ _DEFAULT = CompareConfig()
     default=_DEFAULT.intruder_epsilon,
     help="One is an intruder if its cosine with every singular vector of A is below this.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    metavar="N",
-    default=_DEFAULT.workers,
-    help="Matrices in flight; 0 means one for each core.",
-)
+@workers_option("Matrices")
 @click.option(
     "--memory-limit",
     type=SIZE,
@@ -89,9 +79,7 @@ _DEFAULT = CompareConfig()
 @click.option("--revision-a", metavar="REV", help="Commit, branch, tag or version of A.")
 @click.option("--revision-b", metavar="REV", help="Commit, branch, tag or version of B.")
 @config_option
-@click.option(
-    "--resume/--no-resume", default=True, help="Go on from an interrupted run of the same kind."
-)
+@resume_option
 @quiet_option
 def compare(
     a: str,

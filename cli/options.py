@@ -12,8 +12,19 @@ import click
 import yaml
 
 from mlx_probe.errors import ConfigError
+from mlx_probe.table import WRITERS
 
-__all__ = ["SIZE", "config_option", "model_argument", "quiet_option", "revision_option"]
+__all__ = [
+    "SIZE",
+    "config_option",
+    "format_option",
+    "model_argument",
+    "out_option",
+    "quiet_option",
+    "resume_option",
+    "revision_option",
+    "workers_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -104,6 +115,45 @@ def config_option(command: Command) -> Command:
         expose_value=False,
         callback=_load_config,
         help="Defaults for these options. An option or its environment variable wins over it.",
+    )(command)
+
+
+def out_option(folder: str) -> Callable[[Command], Command]:
+    """--out: ``folder`` is what the help says of the default."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        help="Folder for the results, or a file whose suffix names the format.  "
+        f"[default: {folder}]",
+    )
+
+
+def format_option(command: Command) -> Command:
+    """--format, repeatable."""
+    return click.option(
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice(list(WRITERS)),
+        help=f"Table format; may be repeated.  [default: {next(iter(WRITERS))}]",
+    )(command)
+
+
+def workers_option(what: str) -> Callable[[Command], Command]:
+    """--workers: ``what`` are in flight."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(0),
+        metavar="N",
+        default=0,
+        help=f"{what} in flight; 0 means one for each core.",
+    )
+
+
+def resume_option(command: Command) -> Command:
+    """--resume or --no-resume."""
+    return click.option(
+        "--resume/--no-resume", default=True, help="Go on from an interrupted run of the same kind."
     )(command)
 
 

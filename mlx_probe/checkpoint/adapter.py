@@ -10,12 +10,13 @@ from typing import Any
 
 from mlx_probe.records import TensorInfo
 
-__all__ = ["Adapter", "read_adapter"]
+__all__ = ["PEFT_PREFIX", "Adapter", "read_adapter"]
 
 # PEFT puts an adapter's name between (lora_A.default.weight) while it is in memory.
 _PEFT = re.compile(r"(?P<module>.+)\.lora_(?P<side>embedding_)?A(\.\w+)?(\.weight)?")
 _MLX = re.compile(r"(?P<module>.+)\.lora_a")
-_PEFT_PREFIX = "base_model.model."
+# What PEFT puts before the base model's names.
+PEFT_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def read_adapter(tensors: Sequence[TensorInfo], config: Mapping[str, Any]) -> Ad
     # Counted from the end: the factors of a mixture's experts are stacked.
     ranks = {tensor.shape[axis] for _, tensor in factors}
     targets = tuple(
-        dict.fromkeys(match["module"].removeprefix(_PEFT_PREFIX) for match, _ in factors)
+        dict.fromkeys(match["module"].removeprefix(PEFT_PREFIX) for match, _ in factors)
     )
     names = [tensor.name for tensor in tensors]
     modules = {match["module"] for match, _ in factors}

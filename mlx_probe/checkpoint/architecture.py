@@ -105,7 +105,8 @@ def _complete(
     heads, hidden = known.get("heads"), known.get("hidden_size")
     if heads and hidden and "head_dim" not in known and hidden % heads == 0:
         known["head_dim"] = hidden // heads
-    if "multi_query" in flags and "kv_heads" not in known:
+    if "multi_query" in flags and "new_decoder_architecture" not in flags:
+        # Falcon-7B's config.json tells another number beside it, which its code does not use.
         known["kv_heads"] = 1
     elif heads and not isinstance(found.get("kv_heads"), list):
         known.setdefault("kv_heads", heads)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlx_probe.checkpoint import Adapter, Checkpoint, Weight
+from mlx_probe.checkpoint.adapter import PEFT_PREFIX
 from mlx_probe.comparison.adapted import Factors
 from mlx_probe.comparison.pair import Pair, role_key, rotary_turn, shape_text, unreadable
 from mlx_probe.naming import PIECES, classify
@@ -17,8 +18,6 @@ from mlx_probe.naming import PIECES, classify
 __all__ = ["pair_adapter"]
 
 _FACTORS = ("lora_a", "lora_b", "dora_magnitude")
-# What PEFT puts before the base model's names.
-_PEFT_PREFIX = "base_model.model."
 # Status and reason of what has to be read.
 _FINE: tuple[None, None] = (None, None)
 
@@ -65,7 +64,7 @@ def pair_adapter(base: Checkpoint, tuned: Checkpoint) -> tuple[Pair, ...]:
         reason = "a bias that the adapter adds beside its factors"
         rest += [Pair(None, piece, status="only_b", reason=reason) for piece in module.others]
     for weight in stored:
-        found = index.find(weight.name.removeprefix(_PEFT_PREFIX))
+        found = index.find(weight.name.removeprefix(PEFT_PREFIX))
         if found is None or found in pairs:
             reason = "the base has no tensor of this name or role"
             rest.append(Pair(None, weight, status="only_b", reason=reason))
@@ -110,7 +109,7 @@ def _modules(tuned: Checkpoint) -> tuple[list[_Module], list[Weight]]:
             continue
         patterns = (piece.pattern for piece in PIECES if piece.block_type == block_type)
         match = next(found for p in patterns if (found := re.search(p, weight.name)) is not None)
-        owner = weight.name[: match.start()].removeprefix(_PEFT_PREFIX)
+        owner = weight.name[: match.start()].removeprefix(PEFT_PREFIX)
         module = modules.setdefault(owner, _Module(owner))
         if weight.name.endswith("bias") or block_type in module.pieces:
             module.others.append(weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlx_probe.metrics import METRICS, Metric
 from mlx_probe.records import Column
+from mlx_probe.table.schema import BASE_COLUMNS
 
 __all__ = ["COLUMNS", "DELTA", "STATUSES"]
 
@@ -26,25 +27,14 @@ _OF_THE_DIFFERENCE = (
 _BY_NAME = {metric.name: metric for metric in METRICS}
 DELTA: tuple[Metric, ...] = tuple(_BY_NAME[name] for name in _OF_THE_DIFFERENCE)
 
+_OF_TABLE = {column.name: column for column in BASE_COLUMNS}
 _IDENTITY = (
     Column("param_name", "string", "identity", "Name of the tensor in A; null if only B has it."),
     Column("other_name", "string", "identity", "Name of the tensor in B; null if only A has it."),
-    Column(
-        "layer_index",
-        "int64",
-        "identity",
-        "Number of the block, counted from 0; null outside the blocks.",
-        lower=0,
-    ),
+    _OF_TABLE["layer_index"],
     Column("block_type", "string", "identity", "Role of the tensor in the network.", required=True),
     Column("component", "string", "identity", "Place of the tensor.", required=True),
-    Column(
-        "expert_index",
-        "int64",
-        "identity",
-        "Number of the expert inside its block, counted from 0; null for dense tensors.",
-        lower=0,
-    ),
+    _OF_TABLE["expert_index"],
     Column(
         "part",
         "string",

@@ -44,9 +44,17 @@ QKV = {
     "bloom": ("h.0.self_attention.query_key_value.weight", {"model_type": "bloom", **MHA}, heads),
     "falcon": (FALCON, {"model_type": "falcon", **MHA}, heads),
     "falcon-7b": (FALCON, {"model_type": "falcon", "multi_query": True, **MHA}, blocks),
+    "falcon-7b as published": (
+        FALCON,
+        {"model_type": "falcon", "multi_query": True, "num_kv_heads": HEADS, **MHA},
+        blocks,
+    ),
     "falcon-40b": (
         FALCON,
-        {"model_type": "falcon", "new_decoder_architecture": True, "num_kv_heads": KV, **MHA},
+        {
+            **{"model_type": "falcon", "new_decoder_architecture": True, "num_kv_heads": KV},
+            **{"multi_query": True, **MHA},
+        },
         groups,
     ),
     "internlm2": (
@@ -67,7 +75,7 @@ def opened(path, name, array, config):
 def test_query_key_and_value_are_told_apart(tmp_path, rng, case):
     name, config, split = QKV[case]
     kv = KV if split is groups or "num_key_value_heads" in str(config) else HEADS
-    kv = 1 if config.get("multi_query") else kv
+    kv = 1 if config.get("multi_query") and split is not groups else kv
     matrix = rng.standard_normal(((HEADS + 2 * kv) * DIM, HIDDEN), np.float32)
     fused, *parts = opened(tmp_path, name, matrix, config)
     assert (fused.role.block_type, fused.part) == ("qkv_proj", None)
