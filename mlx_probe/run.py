@@ -96,7 +96,7 @@ class Run:
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """The tables."""
+        """The tables, and the singular values."""
         return tuple(self.folder / name for name in self.meta["outputs"])
 
     @property

@@ -134,7 +134,7 @@ def test_configuration_order_is_option_environment_file_default(model, tmp_path)
     found = meta["configuration"]
     assert (found["seed"], found["workers"], found["rank_tol"]) == (7, 3, 1e-5)
     assert found["zero_epsilon"] == AnalyzeConfig().zero_epsilon
-    assert list(meta["outputs"]) == ["params.jsonl"]
+    assert list(meta["outputs"]) == ["params.jsonl", "spectra.parquet"]
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_compared_with_its_4_bit_conversion_every_matrix_moved_a_little(four_bit
     assert (matrices.cosine > 0.99).all()
     # Rounding errors are noise: they have no small rank.
     short = matrices[["rows", "cols"]].min(axis=1)
-    assert (matrices.delta_effective_rank > 0.8 * short).all()
+    assert (matrices.delta_effective_rank > 0.6 * short).all()
 
 
 @pytest.fixture(scope="module")

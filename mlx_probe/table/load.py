@@ -171,6 +171,14 @@ def _locate(path: Path) -> tuple[Path, str | None]:
         meta = path.with_name(meta_name(path.stem))
         if meta.exists() and path.exists():
             return meta, path.suffix[1:]
+    if path.exists() and any(
+        path.name in read_meta(meta).get("outputs", {})
+        for meta in path.parent.glob("*run_meta.json")
+    ):
+        raise ResultError(
+            f"{path} is a table beside a run's main one",
+            "Name the run's folder; in Python, read it by load_side_table or load_spectra",
+        )
     is_table = not path.name.endswith((_PARTIAL, "run_meta.json"))
     raise _unfinished(path.parent, glob.escape(path.stem) if is_table else "*", path)
 

@@ -112,3 +112,9 @@ def test_a_run_of_before_has_no_side_tables(model, tmp_path):
     run.meta_path.write_text(json.dumps(meta), "utf-8")
     assert mlx_probe.load_spectra(run.folder) is None
     assert mlx_probe.load_side_table(run.folder, "heads") is None
+
+
+def test_a_side_table_is_no_run(model, tmp_path):
+    run = mlx_probe.analyze(model, out=tmp_path, config=NUMPY)
+    with pytest.raises(ResultError, match="beside a run's main one"):
+        mlx_probe.load_run(run.folder / "spectra.parquet")
