@@ -22,6 +22,7 @@ from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.errors import ConfigError
 from mlx_probe.metrics import metrics_of_level
+from mlx_probe.metrics.power_law import bootstrap_interval
 from mlx_probe.monitor import process_memory
 from mlx_probe.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column
 from mlx_probe.spectrum import sketch_bytes
@@ -236,6 +237,7 @@ def _calibrated_seconds(plan: Plan) -> float:
     per_flop = seconds(lambda: gram.add(chunk)) / (tall * side * side)
     matrix = gram.finish().matrix
     per_cube = seconds(lambda: lapack.eigenvalues(matrix)) / side**3
+    resampling = _resampling_seconds(rng) if plan.config.metrics == "full" else lambda short: 0.0
     total = 0.0
     for index, weight in enumerate(plan.weights):
         if index in plan.aliases:
@@ -245,7 +247,23 @@ def _calibrated_seconds(plan: Plan) -> float:
             rows, cols = weight.rows or 0, weight.cols or 0
             short = min(rows, cols)
             total += rows * cols * short * per_flop + short**3 * per_cube
+            total += resampling(short)
     return total / plan.config.workers
+
+
+def _resampling_seconds(rng: np.random.Generator) -> Callable[[int], float]:
+    """Seconds of the resampling behind intervals by the number of singular values.
+
+    A search looks at every pair of values, and its calls cost as much as there are values.
+    """
+    sizes, seconds = np.array([128.0, 512.0]), []
+    for size in sizes:
+        values = np.sort(rng.pareto(1.5, int(size)) + 1)
+        began = time.perf_counter()
+        bootstrap_interval(values, 0)
+        seconds.append(time.perf_counter() - began)
+    pairs, each = np.linalg.solve(np.stack((sizes**2, sizes), axis=1), seconds)
+    return lambda short: float(pairs * short**2 + each * short)
 
 
 def is_sketched(weight: Weight, config: AnalyzeConfig) -> bool:

@@ -19,6 +19,7 @@ from mlx_probe.naming import classify
 from mlx_probe.plan import Plan, has_spectrum
 from mlx_probe.spotcheck import SPOT_CHECKS
 from mlx_probe.table.run_folder import RunPaths
+from mlx_probe.table.spectra import SPECTRA
 from mlx_probe.table.validation import Check
 
 __all__ = [
@@ -105,15 +106,20 @@ def plan_text(plan: Plan, paths: RunPaths, seconds: float) -> RenderableType:
         "stream each weight once: moments and Gram matrix from the same slabs",
         "singular values from the Gram matrix; float64 SVD where its error bound is too wide",
         "write each row to a journal as it is done; resume from it after an interruption",
+        *(["heads and experts, several weights together"] if config.metrics == "full" else []),
         "write the tables and run_meta.json",
     ]
+    # Of what a model may not have, nothing is promised.
+    kept = config.save_spectra and matrices and config.metrics != "basic"
+    spectra = [paths.side(SPECTRA, "parquet")] if kept else []
+    outputs = [*map(paths.table, paths.formats), *spectra, paths.meta]
     lines = {
         "goal": f"{config.metrics} metrics of {len(plan.weights)} weights, {matrices} spectra",
         "model": f"{files.model_id} at {files.revision} ({plan.checkpoint.framework})",
         "inputs": "\n".join(str(path) for path in files.weights),
         "backend": plan.backend_reason,
         "steps": "\n".join(f"{n}. {step}" for n, step in enumerate(steps, start=1)),
-        "outputs": "\n".join(str(path) for path in (*map(paths.table, paths.formats), paths.meta)),
+        "outputs": "\n".join(str(path) for path in outputs),
         "checks": (
             "rows, columns, types, ranges, ranks; "
             f"{SPOT_CHECKS} weights recomputed in float64 (seed {config.seed})"
