@@ -32,7 +32,8 @@ def load_side_table(run: Path | str, name: str) -> pd.DataFrame | None:
     """
     meta_path = locate_run(Path(run))
     meta = read_meta(meta_path)
-    described = meta.get("tables", {}).get(name)
+    tables = meta.get("tables")
+    described = tables.get(name) if isinstance(tables, dict) else None
     if described is None:
         return None
     names = {suffix: side_name(stem_of(meta_path), name, suffix) for suffix in WRITERS}
