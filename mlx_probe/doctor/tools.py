@@ -1,0 +1,133 @@
+"""Programs and packages that are useful beside mlx-probe, and whether they work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mlx_probe.doctor.facts import Tool
+
+__all__ = ["TOOLS", "look_for_tools"]
+
+# Seconds that a program has for saying its version, and torch for saying its devices.
+PATIENCE = 4.0
+
+_TORCH = """
+import json, torch
+print(json.dumps({"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}))
+"""
+
+
+def look_for_tools(packages: Mapping[str, str]) -> tuple[Tool, ...]:
+    """Every member of `TOOLS`, all looked for at once.
+
+    Args:
+        packages: Installed packages and their versions.
+    """
+    with ThreadPoolExecutor(len(TOOLS)) as pool:
+        return tuple(pool.map(lambda look: look(packages), TOOLS.values()))
+
+
+def _ollama(packages: Mapping[str, str]) -> Tool:
+    given = os.environ.get("OLLAMA_MODELS")
+    store = Path(given).expanduser() if given else Path.home() / ".ollama" / "models"
+    tool = _program("Ollama", ("ollama",), ("Ollama.app",), store)
+    if given and not store.is_dir():
+        return Tool(tool.name, tool.found, problem=f"OLLAMA_MODELS is no folder: {store}")
+    return tool
+
+
+def _lm_studio(packages: Mapping[str, str]) -> Tool:
+    home = Path.home()
+    # The older place is that of versions before 0.3.
+    stores = [home / ".lmstudio" / "models", home / ".cache" / "lm-studio" / "models"]
+    store = next(filter(Path.is_dir, stores), stores[0])
+    commands = ("lms", str(home / ".lmstudio" / "bin" / "lms"))
+    # Its command starts the program when it is asked for a version.
+    return _program("LM Studio", commands, ("LM Studio.app",), store, ask=False)
+
+
+def _llama_cpp(packages: Mapping[str, str]) -> Tool:
+    return _program("llama.cpp", ("llama-cli", "llama-server", "llama-quantize"))
+
+
+def _torch(packages: Mapping[str, str]) -> Tool:
+    version = packages.get("torch")
+    if version is None:
+        return Tool("torch")
+    # In a process of its own: it takes seconds and a quarter of a gigabyte.
+    output, problem = _answer([sys.executable, "-c", _TORCH])
+    # Warnings may come before and after.
+    answers = [line for line in output.splitlines() if line.startswith("{")]
+    if problem or not answers:
+        return Tool("torch", version, problem=problem or "it does not say which devices it has")
+    names = [name for name, there in json.loads(answers[-1]).items() if there]
+    return Tool("torch", version, detail=" and ".join(names) or "cpu only")
+
+
+def _weightwatcher(packages: Mapping[str, str]) -> Tool:
+    version = packages.get("weightwatcher")
+    if version is None:
+        return Tool("WeightWatcher")
+    problem = "" if "torch" in packages else "it needs torch, which is not installed"
+    return Tool("WeightWatcher", version, problem=problem)
+
+
+TOOLS: dict[str, Callable[[Mapping[str, str]], Tool]] = {
+    "Ollama": _ollama,
+    "LM Studio": _lm_studio,
+    "llama.cpp": _llama_cpp,
+    "torch": _torch,
+    "WeightWatcher": _weightwatcher,
+}
+
+
+def _program(
+    name: str,
+    commands: Sequence[str],
+    apps: Sequence[str] = (),
+    store: Path | None = None,
+    ask: bool = True,
+) -> Tool:
+    """A program by its commands, its application folders and its store of models."""
+    detail = f"models in {store}" if store is not None and store.is_dir() else ""
+    path = next(filter(None, map(shutil.which, commands)), None)
+    if path is None:
+        places = (Path("/Applications") / app for app in apps)
+        app = next((str(place) for place in places if place.exists()), "")
+        return Tool(name, app, detail)
+    if not ask:
+        return Tool(name, path, detail)
+    output, problem = _answer([path, "--version"])
+    # The first: llama.cpp goes on with its compiler's.
+    version = re.search(r"version(?: is|:) v?(\d[\w.-]*)", output)
+    return Tool(name, f"{path} {version[1]}" if version else path, detail, problem)
+
+
+def _answer(command: Sequence[str]) -> tuple[str, str]:
+    """What a command prints, and what went wrong; "" if nothing did."""
+    try:
+        child = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return "", f"no answer within {PATIENCE:g} s"
+    except OSError as error:
+        return "", f"does not start: {os.strerror(error.errno or 0)}"
+    lines = child.stdout.strip().splitlines()
+    if child.returncode:
+        return child.stdout, f"fails: {lines[-1] if lines else f'exit code {child.returncode}'}"
+    return child.stdout, ""

@@ -1,0 +1,77 @@
+"""What the doctor found, as text for a terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from mlx_probe.doctor import Difference, Facts, Finding
+from mlx_probe.report.terminal import printable
+
+__all__ = ["differences_text", "findings_json", "findings_text"]
+
+_MARKS = {
+    "ok": "[green]ok[/]",
+    "warning": "[yellow]warning[/]",
+    "error": "[bold red]error[/]",
+}
+
+
+def findings_text(findings: Sequence[Finding]) -> RenderableType:
+    """A line for each finding, its remedy below it, and how many there are of each status."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    previous = ""
+    for finding in findings:
+        name = "" if finding.check == previous else finding.check
+        table.add_row(_MARKS[finding.status], printable(name), printable(finding.fact))
+        if finding.remedy:
+            table.add_row("", "", f"[cyan]{printable(finding.remedy)}[/]")
+        previous = finding.check
+    counts = Counter(finding.status for finding in findings)
+    total = f"{counts['ok']} ok, {counts['warning']} warnings, {counts['error']} errors"
+    return Group(table, "", total)
+
+
+def differences_text(differences: Sequence[Difference], folder: Path) -> RenderableType:
+    """What is not as it was, before and now.
+
+    Args:
+        differences: From `Snapshot.differences`.
+        folder: Of the snapshot.
+    """
+    if not differences:
+        return f"as in {printable(str(folder))}: the same environment and packages"
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", overflow="fold")
+    table.add_column(overflow="fold")
+    for difference in differences:
+        before, now = (
+            "absent" if text is None else printable(text)
+            for text in (difference.before, difference.now)
+        )
+        table.add_row(printable(difference.name), f"{before} -> {now}")
+    return Group(f"{len(differences)} differences from {printable(str(folder))}:", table)
+
+
+def findings_json(
+    facts: Facts, findings: Sequence[Finding], differences: Sequence[Difference] | None
+) -> str:
+    """All of it: "status" (the worst), "checks", "facts", "differences" (null if not compared)."""
+    found = {finding.status for finding in findings}
+    worst = next((status for status in ("error", "warning") if status in found), "ok")
+    content = {
+        "status": worst,
+        "checks": [asdict(finding) for finding in findings],
+        "facts": facts.describe(),
+        "differences": None if differences is None else [asdict(d) for d in differences],
+    }
+    return json.dumps(content, indent=2)

@@ -1,0 +1,136 @@
+"""Every check on a machine where all is well, and where it is not."""
+
+from dataclasses import replace
+
+import pytest
+from machines import LINUX, MAC, but
+
+from mlx_probe.backends.mlx_status import MlxStatus
+from mlx_probe.doctor import CHECKS, examine
+from mlx_probe.doctor.facts import Requirement, Tool
+
+
+def verdicts(check, facts):
+    return [(f.status, f.fact, f.remedy) for f in examine(facts) if f.check == check]
+
+
+def disk(**changes):
+    return but(disks=(replace(MAC.disks[0], **changes), MAC.disks[1]))
+
+
+def hub(**changes):
+    return but("hub", **changes)
+
+
+def tool(name, **changes):
+    return but(tools=(Tool(name, **changes),))
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_all_is_well_on_a_good_machine(check):
+    found = verdicts(check, MAC)
+    assert found
+    assert all((status, remedy) == ("ok", "") for status, _, remedy in found), found
+
+
+FAULTS = [
+    ("python", but("system", python="3.9.7"), "error", "needs >=3.10", "Python >=3.10"),
+    ("python", but("system", machine="x86_64"), "error", "emulated on Apple", "arm64"),
+    ("packages", but(requirements=()), "error", "own metadata", "pip install mlx-probe"),
+    (
+        "packages",
+        but(requirements=(Requirement("numpy", ">=1.26", None, "mlx-probe", False),)),
+        "error",
+        "mlx-probe needs numpy>=1.26: it is not installed",
+        "pip install 'numpy>=1.26'",
+    ),
+    (
+        "packages",
+        but(requirements=(Requirement("mlx-metal", "==0.32.4", "0.31.0", "mlx", False),)),
+        "error",
+        "mlx needs mlx-metal==0.32.4: 0.31.0",
+        "pip install 'mlx-metal==0.32.4'",
+    ),
+    ("mlx", but(mlx=None, mlx_problem="no MLX"), "error", "no MLX", "pip install"),
+    ("mlx", replace(LINUX, mlx=None, mlx_problem="no"), "warning", "no", "'mlx[cpu]'"),
+    ("mlx", LINUX, "warning", "sees no GPU", "Apple-Silicon"),
+    ("mlx", but("mlx", gpu=False), "warning", "sees no GPU", "virtual machine"),
+    (
+        "device memory",
+        but("mlx", working_set=9 << 30),
+        "warning",
+        "9.7 GB",
+        "wired_limit_mb=349525",
+    ),
+    ("device memory", but("mlx", working_set=None), "warning", "does not say", "--memory-limit"),
+    ("numpy blas", but("blas", double_rate=2e9), "warning", "2.0 GFLOP/s", "reinstall numpy"),
+    ("numpy blas", but("blas", double_rate=None), "warning", "not be measured", "again"),
+    ("mlx blas", LINUX, "warning", "reference BLAS", "LD_PRELOAD=libopenblas.so.0"),
+    ("mlx blas", but("blas", mlx_rate=6e9), "warning", "are slow: 6.0 GFLOP/s", "update MLX"),
+    ("disk", disk(free=None, problem="cannot be written"), "error", "/hub", "HF_HOME"),
+    ("disk", disk(write_rate=None, problem="cannot be written"), "error", "cannot be", "HF_HOME"),
+    ("disk", disk(free=10**8), "error", "100.0 MB free", "Free space"),
+    ("disk", disk(free=6 * 10**8, write_rate=None, problem="no"), "error", "no", "Free space"),
+    ("disk", disk(free=5 * 10**9), "warning", "little room", "Free space"),
+    ("disk", disk(read_rate=9e7), "warning", "90.0 MB/s: slow", "HF_HOME"),
+    ("disk", disk(write_rate=1e7), "warning", "writes 10.0 MB/s", "HF_HOME"),
+    ("hub", hub(offline=True, status=None), "warning", "HF_HUB_OFFLINE", "Unset"),
+    ("hub", hub(status=None, problem="no answer"), "error", "no answer", "--offline"),
+    ("hub", hub(status=429), "warning", "answers 429", "again"),
+    ("hub", hub(status=503), "warning", "answers 503", "mirror"),
+    ("hub", hub(status=302), "warning", "elsewhere", "Log in"),
+    ("token", hub(token="none", token_source=""), "warning", "no token", "hf auth login"),
+    ("token", hub(token="refused"), "error", "refuses the token (HF_TOKEN)", "new one"),
+    ("token", hub(token="malformed"), "error", "characters", "new one"),
+    ("token", hub(token="unknown"), "warning", "nobody said", "again"),
+    ("tools", tool("Ollama", found="/ollama", problem="fails"), "warning", "fails", "Repair"),
+    ("tools", tool("torch", found="2.13.0", detail="cpu only"), "warning", "without MPS", "arm64"),
+]
+
+
+@pytest.mark.parametrize(("check", "facts", "status", "fact", "remedy"), FAULTS)
+def test_a_fault_is_told_with_what_to_do_about_it(check, facts, status, fact, remedy):
+    first = verdicts(check, facts)[0]
+    assert first[0] == status
+    assert fact in first[1]
+    assert remedy in first[2]
+
+
+def test_every_check_has_a_fault():
+    assert {check for check, *_ in FAULTS} == set(CHECKS)
+
+
+def test_what_was_not_asked_is_not_judged():
+    found = {f.check for f in examine(but(hub=None))}
+    assert found == set(CHECKS) - {"hub", "token"}
+    assert not verdicts("device memory", LINUX)
+    assert not verdicts("mlx blas", but("blas", mlx_rate=None))
+
+
+def test_memory_of_a_gpu_of_its_own_is_not_compared_with_main_memory():
+    cuda = replace(LINUX, mlx=MlxStatus("0.32.4", True, "a GPU", 24 * 10**9))
+    assert verdicts("device memory", cuda) == [("ok", "24.0 GB on the GPU", "")]
+
+
+def test_a_preloaded_library_is_named():
+    preloaded = replace(LINUX, blas=replace(LINUX.blas, mlx_rate=90e9, others=("openblas 0.3.21",)))
+    ((status, fact, _),) = verdicts("mlx blas", preloaded)
+    assert status == "ok"
+    assert "openblas 0.3.21" in fact
+
+
+def test_every_lacking_package_is_named():
+    lacking = tuple(
+        Requirement(name, ">=1", None, "mlx-probe", False) for name in ("click", "rich")
+    )
+    assert len(verdicts("packages", but(requirements=(*lacking, *MAC.requirements)))) == 2
+
+
+@pytest.mark.parametrize("status", [401, 404, 501])
+def test_any_word_from_the_endpoint_is_an_answer(status):
+    assert verdicts("hub", hub(status=status))[0][0] == "ok"
+
+
+def test_optional_tools_may_be_absent():
+    assert verdicts("tools", tool("Ollama")) == [("ok", "Ollama not found (optional)", "")]
+    assert verdicts("tools", replace(LINUX, tools=(Tool("torch", "2", "cpu only"),)))[0][0] == "ok"
