@@ -18,6 +18,9 @@ __all__ = ["Interval", "PowerLaw", "bootstrap_interval", "fit_power_law"]
 # Entries of the model that are looked at together: two arrays of so many stay in the cache.
 _BLOCK = 1 << 15
 
+# Of so many values one is looked at first.
+_STRIDE = 16
+
 # Resamples behind an interval, and what it leaves out on both sides together.
 RESAMPLES = 200
 _OUTSIDE = 0.10
@@ -127,37 +130,73 @@ def _best(
     # The largest, and what equals it, has no tail to fit.
     candidates = int(np.searchsorted(logs, 0.0))
     rates = above[:candidates] / excess[:candidates]
-    distances = _distances(logs, above, rates)
-    first = int(np.argmin(distances))
-    return first, 1.0 + float(rates[first]), float(distances[first])
+    first, distance = _nearest(logs, above, rates)
+    return first, 1.0 + float(rates[first]), distance
 
 
-def _distances(
+def _nearest(
     logs: NDArray[np.float64], above: NDArray[np.float64], rates: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Kolmogorov-Smirnov distance for every candidate.
+) -> tuple[int, float]:
+    """The first of the candidates with the least distance, and that distance.
+
+    A distance is a maximum over the tail, and the maximum over a part of it is a lower bound:
+    candidates whose bound exceeds the least distance so far need no closer look.
 
     Args:
         logs: Ascending, shape (n,).
         above: Number of values from each on, shape (n,).
         rates: Exponent less one for each of the first values as xmin, shape (candidates,).
+    """
+    candidates = np.arange(len(rates))
+    some = np.arange(0, len(logs), _STRIDE)
+    bounds = np.empty(len(rates))
+    height = max(_BLOCK // len(some), 1)
+    for start in range(0, len(rates), height):
+        rows = candidates[start : start + height]
+        bounds[rows] = _distances(logs, above, rates, rows, some)
+    order = np.argsort(bounds, kind="stable")
+    best, nearest = math.inf, 0
+    height = max(_BLOCK // len(logs), 1)
+    for start in range(0, len(order), height):
+        rows = order[start : start + height]
+        rows = rows[bounds[rows] <= best]
+        if not len(rows):
+            break
+        distances = _distances(logs, above, rates, rows, np.arange(rows.min(), len(logs)))
+        least = float(distances.min())
+        first = int(rows[distances == least].min())
+        if (least, first) < (best, nearest):
+            best, nearest = least, first
+    return nearest, best
+
+
+def _distances(
+    logs: NDArray[np.float64],
+    above: NDArray[np.float64],
+    rates: NDArray[np.float64],
+    candidates: NDArray[np.intp],
+    values: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Greatest difference between law and values, at some of the values.
+
+    Args:
+        logs: Ascending, shape (n,).
+        above: Number of values from each on, shape (n,).
+        rates: Exponent less one of each candidate.
+        candidates: Indices of xmin, shape (k,).
+        values: Indices of values, ascending; those below a candidate are no part of its tail.
 
     Returns:
-        Shape (candidates,).
+        Shape (k,); 0 where no value is in the tail.
     """
-    distances = np.empty_like(rates)
-    first = 0
-    while first < len(rates):
-        height = min(max(_BLOCK // (len(logs) - first), 1), len(rates) - first)
-        rows = slice(first, first + height)
-        # Survival functions, in place: of the model, and then less that of the values.
-        gap = np.subtract.outer(logs[rows], logs[first:])
-        gap *= rates[rows, None]
-        with np.errstate(over="ignore"):  # below the candidate, where nothing is compared
-            np.exp(gap, out=gap)
-        gap -= np.multiply.outer(1.0 / above[rows], above[first:])
-        corner = gap[:, :height]
-        corner[np.tri(height, k=-1, dtype=bool)] = 0.0
-        np.maximum(gap.max(axis=1), -gap.min(axis=1), out=distances[rows])
-        first += height
-    return distances
+    values = values[np.searchsorted(values, candidates.min()) :]
+    if not len(values):
+        return np.zeros(len(candidates))
+    # Survival functions, in place: of the law, and then less that of the values.
+    gap = np.subtract.outer(logs[candidates], logs[values])
+    gap *= rates[candidates, None]
+    with np.errstate(over="ignore"):  # below the candidate, where nothing is compared
+        np.exp(gap, out=gap)
+    gap -= np.multiply.outer(1.0 / above[candidates], above[values])
+    np.copyto(gap, 0.0, where=values < candidates[:, None])
+    return np.asarray(np.maximum(gap.max(axis=1), -gap.min(axis=1)))

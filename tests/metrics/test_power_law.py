@@ -102,6 +102,10 @@ def test_blocks_of_candidates_change_nothing(monkeypatch):
     whole = fit_power_law(values)
     monkeypatch.setattr("mlx_probe.metrics.power_law._BLOCK", 7)
     assert fit_power_law(values) == whole
+    # Nor does what is looked at first.
+    for stride in (1, 5, 300):
+        monkeypatch.setattr("mlx_probe.metrics.power_law._STRIDE", stride)
+        assert fit_power_law(values) == whole
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e-3, 1e150])
