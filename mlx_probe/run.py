@@ -321,7 +321,15 @@ def reopen(run: str | Path) -> Checkpoint:
     Raises:
         ResultError: There is no finished run, or its model is gone or damaged.
     """
-    return _reopened(_files_from_meta(read_meta(locate_run(Path(run)))))
+    meta_path = locate_run(Path(run))
+    try:
+        files = _files_from_meta(read_meta(meta_path))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ResultError(
+            f"{meta_path} does not tell one model that its run was made from: {error!r}",
+            "Name a run of `mlx-probe analyze`",
+        ) from error
+    return _reopened(files)
 
 
 def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> dict[str, Any]:

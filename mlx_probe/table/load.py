@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _PARTIAL = ".partial.jsonl"
-_AGAIN = "Run the same `mlx-probe analyze` command again"
+_AGAIN = "Run the same command of mlx-probe again"
 
 
 def load_run(path: Path | str) -> pd.DataFrame:

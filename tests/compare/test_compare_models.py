@@ -356,6 +356,8 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(base, tmp_path, arra
     with pytest.raises(Interrupted, match="saved in"):
         compare(base, other, out=out, on_row=stop)
     assert [path.name.endswith(".partial.jsonl") for path in out.iterdir()] == [True]
+    with pytest.raises(ResultError, match="Run the same command of mlx-probe again"):
+        mlx_probe.load_run(out)
     again = []
     run = compare(base, other, out=out, on_row=lambda done, total, label: again.append(label))
     assert run.meta["resumed_rows"] == 3
@@ -381,3 +383,9 @@ def test_a_finished_comparison_is_validated(base, tmp_path):
 def test_include_and_exclude(base, tmp_path):
     rows = rows_of(base, base, tmp_path, include=("*layers.1*",), exclude=("*norm*",))
     assert len(rows) == 4
+
+
+def test_a_comparison_has_no_one_model_to_reopen(base, tmp_path):
+    run = compare(base, base, out=tmp_path)
+    with pytest.raises(ResultError, match="does not tell one model"):
+        mlx_probe.reopen(run.folder)

@@ -118,3 +118,12 @@ def test_a_side_table_is_no_run(model, tmp_path):
     run = mlx_probe.analyze(model, out=tmp_path, config=NUMPY)
     with pytest.raises(ResultError, match="beside a run's main one"):
         mlx_probe.load_run(run.folder / "spectra.parquet")
+
+
+def test_a_run_opens_its_model_again(model, tmp_path):
+    run = mlx_probe.analyze(model, out=tmp_path, config=NUMPY)
+    with mlx_probe.reopen(run.folder) as checkpoint:
+        assert [weight.name for weight in checkpoint.weights()] == list(run.load().param_name)
+    model.unlink()
+    with pytest.raises(ResultError, match="cannot be read again"):
+        mlx_probe.reopen(run.folder)
