@@ -92,14 +92,20 @@ class MappedFile:
             with self._path.open("rb") as file:
                 # Pages beyond the end of a shortened file would kill the process (SIGBUS).
                 if os.fstat(file.fileno()).st_size != self._size:
-                    raise damaged(
-                        self._path,
-                        "changed its size since its header was read",
-                        "Wait until the download has ended and start again",
-                    )
+                    raise self._resized()
                 return MappedRange(file.fileno(), start, stop)
         except OSError as error:
             raise unreadable(self._path, error) from error
+        except ValueError as error:
+            # Shortened after it was looked at: mmap refuses lengths beyond the end.
+            raise self._resized() from error
+
+    def _resized(self) -> CheckpointError:
+        return damaged(
+            self._path,
+            "changed its size since its header was read",
+            "Wait until the download has ended and start again",
+        )
 
     def prefetch(self, start: int, stop: int) -> None:
         """Ask the system to read bytes ``start`` to ``stop`` ahead of their use.
