@@ -41,6 +41,9 @@ SKETCHED_FROM = 2048
 # What rows, tables and their writers take besides the weights in flight; pandas is most of it.
 RESERVE = 80_000_000
 
+# What the allocator keeps of a worker's memory, beside what its next weight takes.
+KEPT = 16_000_000
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -289,6 +292,6 @@ def _working_set(weight: Weight, backend: Backend, config: AnalyzeConfig) -> int
     itemsize = DTYPES[weight.chunk_dtype].itemsize if weight.problem is None else 0
     if is_sketched(weight, config):
         kept = 4 * weight.numel + sketch_bytes(short)
-        return weight.resident_bytes + backend.working_set(slab, itemsize, 0) + kept
+        return KEPT + weight.resident_bytes + backend.working_set(slab, itemsize, 0) + kept
     factorized = short if has_spectrum(weight) else 0
-    return weight.resident_bytes + backend.working_set(slab, itemsize, factorized)
+    return KEPT + weight.resident_bytes + backend.working_set(slab, itemsize, factorized)

@@ -121,8 +121,11 @@ class NumpyBackend:
 
     def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
         """A slab as loaded, blocks of it in float64, the counts; the matrix that is factorized."""
-        blocks = 24 * max(BLOCK_ELEMENTS, BLOCK_LINES * short) + (24 << BIN_BITS)
-        return itemsize * slab_elements + blocks + lapack.workspace(short)
+        # An element of a block as stored, in float32 and in float64; of wide types there are
+        # counts of `BIN_BITS` leading bits, and three numbers for each that occurs.
+        blocks = 16 * max(BLOCK_ELEMENTS, BLOCK_LINES * short)
+        counts = 12 << BIN_BITS if itemsize > 2 else 4 << 16
+        return itemsize * slab_elements + blocks + counts + lapack.workspace(short)
 
     def device_memory(self) -> tuple[int, int]:
         """No device: zeros."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.backends.chunk import Chunk
 from mlx_probe.records import QuantizationError
 
 __all__ = ["GROUP_SIZE", "QUANTIZED_BITS", "ErrorSums", "QuantizationSums", "affine_round"]
@@ -16,9 +17,8 @@ GROUP_SIZE = 64
 QUANTIZED_BITS = (4, 8)
 
 
-class _Chunk(Protocol):
-    @property
-    def values(self) -> NDArray[np.float64]: ...
+# Elements that are rounded at a time: what that takes besides them stays in the cache.
+BLOCK_ELEMENTS = 1 << 18
 
 
 class ErrorSums:
@@ -64,17 +64,25 @@ class QuantizationSums:
         self._sums = ErrorSums(rows, cols, bits)
         self._keep = {"BF16": _round_to_bfloat16, "F16": _round_to_float16}.get(dtype)
 
-    def add(self, chunk: _Chunk) -> None:
-        """Round one slab and add up what that changes."""
-        squared = {}
-        # Float64 files beyond float32's range give NaN: no such weight can be quantized.
-        with np.errstate(over="ignore", invalid="ignore"):
-            x = chunk.values.astype(np.float32)
-            for bits in self._sums.bits:
-                error = (x - affine_round(np, x, bits, self._keep)).ravel().astype(np.float64)
-                squared[bits] = float(np.dot(error, error))
-        magnitude = np.abs(chunk.values)
-        self._sums.add_slab(magnitude.max(axis=1), magnitude.max(axis=0), squared)
+    def add(self, chunk: Chunk) -> None:
+        """Round one slab, some rows at a time, and add up what that changes."""
+        rows, cols = chunk.stored.shape
+        row_max, col_max = np.zeros(rows), np.zeros(cols)
+        squared = dict.fromkeys(self._sums.bits, 0.0)
+        height = max(1, BLOCK_ELEMENTS // cols)
+        for start in range(0, rows, height):
+            values = Chunk(chunk.stored[start : start + height], chunk.dtype).values
+            magnitude = np.abs(values)
+            row_max[start : start + height] = magnitude.max(axis=1)
+            np.maximum(col_max, magnitude.max(axis=0), out=col_max)
+            # Float64 files beyond float32's range give NaN: no such weight can be quantized.
+            with np.errstate(over="ignore", invalid="ignore"):
+                x = values.astype(np.float32)
+                for bits in self._sums.bits:
+                    rounded = affine_round(np, x, bits, self._keep)
+                    error = (x - rounded).ravel().astype(np.float64)
+                    squared[bits] += float(np.dot(error, error))
+        self._sums.add_slab(row_max, col_max, squared)
 
     def finish(self) -> QuantizationError:
         """The errors over everything added."""
