@@ -1,4 +1,4 @@
-"""The weight file formats, by suffix."""
+"""The weight file formats, by suffix, or by their first bytes where there is no suffix."""
 
 from __future__ import annotations
 
@@ -42,29 +42,42 @@ FORMATS: dict[str, Format] = {
 }
 
 
+# Of files without a suffix, as Ollama keeps them.
+SIGNATURES: dict[bytes, Format] = {b"GGUF": gguf}
+
+
 def read_header(path: Path, opener: Callable[[Path], BinaryIO] = open_file) -> Header:
-    """Read a weight file's header with the format that its suffix names.
+    """Read a weight file's header with the format that its suffix or first bytes name.
 
     Args:
         path: The file.
         opener: Opens it.
 
     Raises:
-        CheckpointError: The suffix is unknown, the file cannot be read, is damaged, or is a
+        CheckpointError: The format is unknown, the file cannot be read, is damaged, or is a
             Git LFS pointer instead of weights.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise CheckpointError(
-            f"{path}: not a weight file that is understood",
-            f"Choose a file that ends in {' or '.join(FORMATS)}",
-        )
+    form = FORMATS.get(path.suffix.lower())
+    if form is None and path.suffix:
+        raise _unknown(path)
     try:
         with opener(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
-            if file.read(24) == b"version https://git-lfs.":
+            first = file.read(24)
+            if first == b"version https://git-lfs.":
                 raise damaged(path, "a Git LFS pointer, not weights", "Run git lfs pull there")
+            form = form or next((f for s, f in SIGNATURES.items() if first.startswith(s)), None)
+            if form is None:
+                raise _unknown(path)
             file.seek(0)
-            return FORMATS[path.suffix.lower()].read_header(path, file, size)
+            return form.read_header(path, file, size)
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def _unknown(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: not a weight file that is understood",
+        f"Choose a file that ends in {' or '.join(FORMATS)}",
+    )

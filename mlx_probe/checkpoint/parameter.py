@@ -62,6 +62,14 @@ class Parameter:
         return sum(piece.nbytes for piece in (*self.pieces, *self.extra))
 
     @property
+    def stored_as(self) -> str:
+        """Stored type and packing, as people say it ("BF16", "mlx 4 bit, group 64")."""
+        if self.packing == PLAIN:
+            return self.dtype
+        told = self.dtype if self.dtype in self.detail else self.detail
+        return f"{self.packing} {told}".strip()
+
+    @property
     def chunk_dtype(self) -> str:
         """Key of `DTYPES` that its elements are read as."""
         return self.dtype if self.decode is None else "F32"

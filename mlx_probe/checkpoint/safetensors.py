@@ -51,7 +51,7 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
         raise damaged(path, f"the header has {length} bytes, the limit is {MAX_HEADER}")
     text = file.read(length)
     entries = _parse(path, text)
-    metadata = _metadata(path, entries.pop("__metadata__", {}))
+    metadata = _metadata(path, entries.pop("__metadata__", None))
     tensors = [_tensor(path, name, entry, 8 + length) for name, entry in entries.items()]
     return Header("safetensors", in_file_order(path, tensors, size), metadata, size)
 
@@ -77,6 +77,8 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def _metadata(path: Path, value: Any) -> dict[str, str]:
+    if value is None:
+        return {}  # what MLX writes for none
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise damaged(path, "__metadata__ is not a map from text to text")
     return value

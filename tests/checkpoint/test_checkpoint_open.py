@@ -118,6 +118,15 @@ def test_an_unknown_suffix_names_the_known_ones(tmp_path):
     assert error.value.remedy == f"Choose a file that ends in {' or '.join(FORMATS)}"
 
 
+def test_without_a_suffix_the_first_bytes_tell(tmp_path):
+    write_gguf(tmp_path / "a.gguf", {"a": (A, "F32")})
+    blob = (tmp_path / "a.gguf").rename(tmp_path / "sha256-0123")
+    assert open_checkpoint(model_files(blob)).framework == "gguf"
+    blob.write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match="sha256-0123: not a weight file"):
+        open_checkpoint(model_files(blob))
+
+
 def test_a_folder_in_place_of_a_file(tmp_path):
     path = tmp_path / "model.gguf"
     path.mkdir()

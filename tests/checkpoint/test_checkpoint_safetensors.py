@@ -1,6 +1,7 @@
 import re
 import time
 
+import mlx.core as mx
 import numpy as np
 import pytest
 import safetensors
@@ -158,3 +159,10 @@ def test_a_git_lfs_pointer_is_recognised(path):
     with pytest.raises(CheckpointError, match="Git LFS pointer") as error:
         open_checkpoint(model_files(path))
     assert error.value.remedy == "Run git lfs pull there"
+
+
+def test_files_that_mlx_wrote_without_metadata_are_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    mx.save_safetensors(str(path), {"a": mx.zeros((2, 3))})
+    assert b'"__metadata__":null' in path.read_bytes()
+    assert read_header(path).metadata == {}
