@@ -14,6 +14,7 @@ from mlx_probe.comparison import CompareConfig
 from mlx_probe.report.compare import comparison_summary
 from mlx_probe.report.terminal import plain, printable
 from mlx_probe.table.load import read_table
+from mlx_probe.watch import WatchConfig
 
 from .options import (
     SIZE,
@@ -22,8 +23,10 @@ from .options import (
     out_option,
     quiet_option,
     resume_option,
+    watch_options,
     workers_option,
 )
+from .progress import alert_line
 
 __all__ = ["compare"]
 
@@ -78,6 +81,7 @@ _DEFAULT = CompareConfig()
 )
 @click.option("--revision-a", metavar="REV", help="Commit, branch, tag or version of A.")
 @click.option("--revision-b", metavar="REV", help="Commit, branch, tag or version of B.")
+@watch_options
 @config_option
 @resume_option
 @quiet_option
@@ -90,6 +94,8 @@ def compare(
     revision_b: str | None,
     resume: bool,
     quiet: bool,
+    alert: tuple[str, ...],
+    prometheus: int,
     **settings: Any,
 ) -> None:
     """Compare models A and B matrix by matrix, or a base A and its LoRA or DoRA adapter B.
@@ -108,6 +114,10 @@ def compare(
             if status is not None:
                 status.update(f"{done} of {total}  {printable(label)}")
 
+        def alert_user(text: str, is_warning: bool) -> None:
+            if not quiet:
+                progress.print(alert_line(text, is_warning), soft_wrap=True)
+
         run = run_comparison(
             a,
             b,
@@ -116,8 +126,10 @@ def compare(
             revision_a=revision_a,
             revision_b=revision_b,
             config=CompareConfig(**settings),
+            watch=WatchConfig(alert=alert, prometheus=prometheus),
             resume=resume,
             on_row=None if quiet else tell,
+            on_alert=alert_user,
         )
     console = Console(quiet=quiet, highlight=False)
     table, _, meta = read_table(run.meta_path)

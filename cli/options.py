@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +11,10 @@ import click
 import yaml
 
 from mlx_probe.errors import ConfigError
+from mlx_probe.monitor.rules import QUANTITIES, parse_rule
+from mlx_probe.sizes import parse_size
 from mlx_probe.table import WRITERS
+from mlx_probe.watch import WatchConfig
 
 __all__ = [
     "SIZE",
@@ -23,17 +25,11 @@ __all__ = [
     "quiet_option",
     "resume_option",
     "revision_option",
+    "watch_options",
     "workers_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-_UNITS = {
-    "": 1,
-    **{unit: 1000**n for n, unit in enumerate(("B", "KB", "MB", "GB", "TB"))},
-    **{unit: 1024**n for n, unit in enumerate(("KIB", "MIB", "GIB", "TIB"), start=1)},
-}
 
 
 class _Size(click.ParamType[int]):
@@ -44,13 +40,27 @@ class _Size(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int) and value >= 0:
             return value
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
-        if match is None or match[2].upper() not in _UNITS:
+        size = parse_size(str(value))
+        if size is None:
             self.fail(f"{value!r} is not a size such as 600MB or 1.5GiB", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
+        return size
 
 
 SIZE = _Size()
+
+
+class _Alert(click.ParamType[str]):
+    """A rule of the monitor; in an environment variable they are separated by semicolons."""
+
+    name = "rule"
+    # Rules have spaces.
+    envvar_list_splitter = ";"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return parse_rule(str(value)).text
+
+
+_WATCH = WatchConfig()
 
 # What YAML says for "not set".
 _NOTHING = ("", "~", "null")
@@ -160,3 +170,25 @@ def resume_option(command: Command) -> Command:
 def quiet_option(command: Command) -> Command:
     """--quiet."""
     return click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")(command)
+
+
+def watch_options(command: Command) -> Command:
+    """--alert and --prometheus: settings of `WatchConfig`."""
+    rules = click.option(
+        "--alert",
+        multiple=True,
+        type=_Alert(),
+        metavar="RULE",
+        default=_WATCH.alert,
+        help='A rule such as "memory above 90% pause" or "disk below 5GB stop"; may be repeated, '
+        f"and replaces the default. About {', '.join(QUANTITIES)}; above, below or growing; "
+        "warn, pause reading until it is over, or stop with everything saved.",
+    )
+    port = click.option(
+        "--prometheus",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        default=_WATCH.prometheus,
+        help="Port of 127.0.0.1 on which Prometheus finds the samples; 0 for none.",
+    )
+    return rules(port(command))

@@ -16,7 +16,7 @@ from mlx_probe.report.terminal import printable
 from mlx_probe.run import Progress as Watcher
 from mlx_probe.run import Silent
 
-__all__ = ["watch"]
+__all__ = ["alert_line", "watch"]
 
 # Seconds between two lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 5.0
@@ -28,6 +28,12 @@ def watch(quiet: bool) -> Watcher:
         return Silent()
     console = Console(stderr=True, highlight=False)
     return _Bar(console) if console.is_terminal else _Lines(console)
+
+
+def alert_line(text: str, is_warning: bool) -> str:
+    """A rule that is broken or kept again, as markup."""
+    style = "bold yellow" if is_warning else "green"
+    return f"[{style}]{printable(text)}[/]"
 
 
 def _took(usage: Usage) -> str:
@@ -62,6 +68,10 @@ class _Bar:
     def finish(self, weight: Weight, usage: Usage) -> None:
         self._progress.update(self._task, advance=weight.nbytes, took=_took(usage))
 
+    def tell(self, text: str, is_warning: bool) -> None:
+        # Above the bar, which goes on below it.
+        self._progress.console.print(alert_line(text, is_warning), soft_wrap=True)
+
     def end(self) -> None:
         self._progress.stop()
 
@@ -91,6 +101,9 @@ class _Lines:
         left = (self._total - self._done) / rate if rate else 0.0
         share = self._done / self._total if self._total else 1.0
         self._say(f"{share:4.0%}, {_took(usage)}, {left:.0f} s left, {printable(weight.label)}")
+
+    def tell(self, text: str, is_warning: bool) -> None:
+        self._say(alert_line(text, is_warning))
 
     def end(self) -> None:
         """The summary follows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from functools import partial
@@ -44,6 +43,7 @@ def analyze_rows(
 
     Raises:
         CheckpointError: A file changed or vanished while it was read.
+        Stopped: The monitor's gate is closed for good.
     """
     measurer = Measurer(plan, monitor)
     tasks = work_order(plan, finished)
@@ -52,13 +52,14 @@ def analyze_rows(
     following = dict(zip(in_turn, in_turn[plan.config.workers :], strict=False))
 
     def work(task: tuple[int, ...], threads: int = 1) -> list[Row]:
+        monitor.gate.wait()
         for index in following.get(task, ()):
             plan.weights[index].prefetch()
         weights = [plan.weights[index] for index in task]
         for weight in weights:
             on_start(weight)
         outcomes = measurer.measure(weights, threads)
-        clock = time.perf_counter()
+        clock = monitor.gate.clock()
         rows = [
             Row(
                 index,
@@ -67,7 +68,7 @@ def analyze_rows(
             )
             for index, weight, outcome in zip(task, weights, outcomes, strict=True)
         ]
-        monitor.add("metrics", time.perf_counter() - clock)
+        monitor.add("metrics", monitor.gate.clock() - clock)
         return rows
 
     copies = {i: of for i, of in plan.aliases.items() if i not in finished}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +26,8 @@ from mlx_probe.comparison.config import refuse_nonsense
 from mlx_probe.comparison.scope import Scope, scope_of
 from mlx_probe.errors import CheckpointError, ConfigError, Interrupted
 from mlx_probe.machine import usable_cores
-from mlx_probe.monitor import Monitor, process_memory
+from mlx_probe.monitor import Gate, Monitor, process_memory
+from mlx_probe.monitor.sample import Standing
 from mlx_probe.plan import DEFAULT_MEMORY_SHARE, RESERVE, has_spectrum, select_weights
 from mlx_probe.records import Row
 from mlx_probe.run import Run, open_checkpoint
@@ -35,10 +37,12 @@ from mlx_probe.table.load import locate_run, read_table
 from mlx_probe.table.meta import columns_to_meta, write_meta
 from mlx_probe.table.outputs import finalize, verify_hashes
 from mlx_probe.table.run_folder import RunPaths, prepare_folder, resolve_output
+from mlx_probe.table.samples import MONITOR, lines_name
 from mlx_probe.table.schema import rows_to_table
 from mlx_probe.table.validation import Check, validate_table
 from mlx_probe.table.versions import package_versions
 from mlx_probe.version import __version__
+from mlx_probe.watch import Watch, WatchConfig
 
 __all__ = ["KIND", "STEM", "compare", "validate_comparison"]
 
@@ -77,8 +81,10 @@ def compare(
     revision_a: str | None = None,
     revision_b: str | None = None,
     config: CompareConfig | None = None,
+    watch: WatchConfig | None = None,
     resume: bool = True,
     on_row: Callable[[int, int, str], None] | None = None,
+    on_alert: Callable[[str, bool], None] | None = None,
 ) -> Run:
     """Compare two models, or a base and its adapter, and write one row for each matrix.
 
@@ -94,17 +100,23 @@ def compare(
         revision_a: Commit, branch, tag or version of A.
         revision_b: The same of B.
         config: What to compute and how.
+        watch: Rules on what the machine has left, and who may look on; changes no result.
         resume: Whether to use the rows of an interrupted comparison.
         on_row: Told after each row how many are done, of how many, and its tensor's label.
+        on_alert: Told of rules that are broken or kept again, and whether that is a warning;
+            None for Python's logging.
 
     Returns:
         The run, with ``meta["kind"] == "compare"``. Look at its ``failures``.
 
     Raises:
+        Stopped: A rule that stops was broken; finished rows stay on disk.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
     began = time.perf_counter()
-    config = config or CompareConfig()
+    config, watch = config or CompareConfig(), watch or WatchConfig()
+    # A wrong rule is refused before anything is fetched.
+    _ = watch.rules
     refuse_nonsense(config)
     quiet = on_row is None
     with (
@@ -117,12 +129,25 @@ def compare(
         prepare_folder(paths)
         fingerprint = _fingerprint(plan, first, second)
         path = paths.journal(fingerprint)
+        monitor, course = Monitor(lambda: (0, 0)), _Course(plan.pairs, on_row)
+        watching = Watch(
+            KIND,
+            f"{first.files.model_id} and {second.files.model_id}",
+            course.standing,
+            config=watch,
+            gate=monitor.gate,
+            folder=paths.folder,
+            lines=paths.folder / lines_name(paths.stem, fingerprint),
+            resume=resume,
+            tell=on_alert,
+        )
         with (
             Journal(path, fingerprint, COLUMNS, resume) as journal,
-            Monitor(lambda: (0, 0)) as monitor,
+            monitor,
+            _resuming(watching, course, journal),
         ):
             try:
-                rows = _rows(plan, journal, on_row or (lambda done, total, label: None))
+                rows = _rows(plan, journal, course, monitor.gate)
             except KeyboardInterrupt:
                 raise Interrupted(
                     f"interrupted; finished rows are saved in {path}",
@@ -160,6 +185,8 @@ def compare(
                     "compute_in_workers": sum(row["compute_seconds"] or 0.0 for row in found),
                 },
                 "resumed_rows": len(journal.rows),
+                # Not among the outputs: it is of the moment, and nobody's result.
+                MONITOR: watching.keep(paths.side(MONITOR, "parquet")),
                 "validation": {
                     "passed": all(check.passed for check in checks),
                     "checks": [asdict(check) for check in checks],
@@ -221,12 +248,50 @@ def _plan(pairs: Sequence[Pair], config: CompareConfig) -> _Plan:
     )
 
 
-def _rows(plan: _Plan, journal: Journal, on_row: Callable[[int, int, str], None]) -> list[Row]:
+class _Course:
+    """How far a comparison is, in bytes of both sides as stored."""
+
+    def __init__(
+        self, pairs: Sequence[Pair], on_row: Callable[[int, int, str], None] | None
+    ) -> None:
+        self._pairs, self._on_row = pairs, on_row
+        self._sizes = [
+            sum(side.nbytes for side in (pair.a, pair.b) if side is not None) for pair in pairs
+        ]
+        self._total, self._lock = sum(self._sizes), threading.Lock()
+        self._found, self._read, self._what = 0, 0, ""
+
+    def standing(self) -> Standing:
+        with self._lock:
+            return Standing(self._found + self._read, self._total, self._what, self._read)
+
+    def resume(self, indices: Iterable[int]) -> None:
+        self._found = sum(self._sizes[index] for index in indices)
+
+    def start(self, index: int) -> None:
+        self._what = self._pairs[index].weight.label
+
+    def finish(self, index: int, rows: int) -> None:
+        with self._lock:
+            self._read += self._sizes[index]
+        if self._on_row is not None:
+            self._on_row(rows, len(self._pairs), self._pairs[index].weight.label)
+
+
+def _resuming(watching: Watch, course: _Course, journal: Journal) -> Watch:
+    """The watch; its first sample must not take an earlier run's work for this one's."""
+    course.resume(journal.rows)
+    return watching
+
+
+def _rows(plan: _Plan, journal: Journal, course: _Course, gate: Gate) -> list[Row]:
     """One row for each pair: those that the journal had, and the others as they are done."""
 
     def work(index: int) -> Row:
-        pair = plan.pairs[index]
-        measured = measure_pair(pair, plan.config, plan.scopes[index], plan.two_stage_from)
+        gate.wait()
+        course.start(index)
+        pair, scope = plan.pairs[index], plan.scopes[index]
+        measured = measure_pair(pair, plan.config, scope, plan.two_stage_from, gate)
         return Row(index, {**_identity(pair), **measured})
 
     # The longest first, so that no worker begins one when the others have nothing left to do.
@@ -237,7 +302,7 @@ def _rows(plan: _Plan, journal: Journal, on_row: Callable[[int, int, str], None]
         for row in run_within_budget(work, tasks, plan.config.workers, plan.budget):
             journal.append(row)
             rows.append(row)
-            on_row(len(rows), len(plan.pairs), plan.pairs[row.index].weight.label)
+            course.finish(row.index, len(rows))
     return rows
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "ResultError",
     "SourceError",
     "SpectrumError",
+    "Stopped",
 ]
 
 
@@ -71,6 +72,12 @@ class Interrupted(ProbeError):  # noqa: N818  nothing failed
     """The user stopped the run."""
 
     exit_code = 130  # 128 + SIGINT, the shell's convention
+
+
+class Stopped(ProbeError):  # noqa: N818  nothing failed
+    """A rule of the user's ended the job; what was finished is saved."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
 class ResultError(ProbeError):

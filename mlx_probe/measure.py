@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
@@ -106,6 +105,8 @@ class Measurer:
 
     def __init__(self, plan: Plan, monitor: Monitor) -> None:
         self._plan, self._monitor = plan, monitor
+        # Of a worker that waits at the gate it stands still.
+        self._clock = monitor.gate.clock
         self._backend, self._config = plan.backend, plan.config
         self._lane = BoundedSemaphore(plan.backend.lanes or plan.config.workers)
 
@@ -118,6 +119,7 @@ class Measurer:
 
         Raises:
             CheckpointError: A file changed or vanished while it was read.
+            Stopped: The monitor's gate is closed for good.
         """
         if len(weights) > 1:
             try:
@@ -134,7 +136,7 @@ class Measurer:
             return Outcome("empty", "the tensor has no elements")
         if not weight.shape:
             return Outcome("scalar", "the tensor is 0-D: one number has no distribution")
-        began = time.perf_counter()
+        began = self._clock()
         passes = self._passes(weight)
         rows, cols = weight.rows or 0, weight.cols or 0
         if is_sketched(weight, self._config):
@@ -145,30 +147,30 @@ class Measurer:
             with self._lane:
                 read = self._stream(weight, passes.by_stage())
         except PackingError as error:
-            return Outcome("skipped", error.fact, seconds=time.perf_counter() - began)
+            return Outcome("skipped", error.fact, seconds=self._clock() - began)
         # Beside the lane: what is queued on a device is waited for here.
         gram = self._finished(passes.gram) if passes.gram else None
         outcome = self._conclude(weight, passes, gram)
-        return replace(outcome, read_seconds=read, seconds=time.perf_counter() - began)
+        return replace(outcome, read_seconds=read, seconds=self._clock() - began)
 
     def _measure_batch(self, weights: Sequence[Weight]) -> list[Outcome]:
         """Equal small matrices: their Gram matrices are made at once."""
         first = weights[0]
         kept, passes, reads = _Kept(), [self._passes(weight) for weight in weights], []
         shape = (first.rows or 0, first.cols or 0)
-        began = time.perf_counter()
+        began = self._clock()
         with self._lane:
             for weight, each in zip(weights, passes, strict=True):
                 reads.append(self._stream(weight, [*each.by_stage(), ("gram", kept)]))
-            clock = time.perf_counter()
+            clock = self._clock()
             grams = self._backend.gram_batch(kept.chunks, *shape, first.chunk_dtype)
-            self._monitor.add("gram", time.perf_counter() - clock)
-        share = (time.perf_counter() - began - sum(reads)) / len(weights)
+            self._monitor.add("gram", self._clock() - clock)
+        share = (self._clock() - began - sum(reads)) / len(weights)
         outcomes = []
         for weight, each, gram, read in zip(weights, passes, grams, reads, strict=True):
-            clock = time.perf_counter()
+            clock = self._clock()
             outcome = self._conclude(weight, each, gram)
-            seconds = read + share + time.perf_counter() - clock
+            seconds = read + share + self._clock() - clock
             outcomes.append(replace(outcome, read_seconds=read, seconds=seconds))
         return outcomes
 
@@ -185,38 +187,43 @@ class Measurer:
     def _stream(self, weight: Weight, passes: Sequence[tuple[str, _Pass]]) -> float:
         """Send all chunks through all passes; seconds of reading."""
         short = min(weight.rows or 0, weight.cols or 0)
-        seconds, clock = 0.0, time.perf_counter()
+        self._monitor.gate.wait()
+        seconds, elements, clock = 0.0, 0, self._clock()
         for stored in weight.chunks():
             chunk = self._backend.load(stored, weight.chunk_dtype)
             nbytes = weight.nbytes * stored.size // weight.numel
-            took = time.perf_counter() - clock
+            took = self._clock() - clock
             self._monitor.add("read", took, nbytes)
             seconds += took
             for stage, each in passes:
-                clock = time.perf_counter()
+                clock = self._clock()
                 each.add(chunk)
-                took = time.perf_counter() - clock
+                took = self._clock() - clock
                 flops = stored.size * (short + 1) if stage == "gram" else 0
                 if stage == "gram" and not self._backend.lanes:
                     # These cores are no other worker's.
                     took *= lapack.width()
                 self._monitor.add(stage, took, stored.nbytes, flops)
+            elements += stored.size
             # Or this slab would still be there while the next one is unpacked.
             del stored, chunk
-            clock = time.perf_counter()
+            # Not after the last one: what needs no more bytes is finished.
+            if elements < weight.numel:
+                self._monitor.gate.wait()
+            clock = self._clock()
         return seconds
 
     def _finished(self, gram: GramPass) -> Gram:
-        clock = time.perf_counter()
+        clock = self._clock()
         matrix = gram.finish()
-        self._monitor.add("gram", time.perf_counter() - clock)
+        self._monitor.add("gram", self._clock() - clock)
         return matrix
 
     def _conclude(self, weight: Weight, passes: _Passes, gram: Gram | None) -> Outcome:
         """The numbers that follow from what the passes hold."""
-        clock = time.perf_counter()
+        clock = self._clock()
         moments = passes.elements.finish()
-        self._monitor.add("moments", time.perf_counter() - clock)
+        self._monitor.add("moments", self._clock() - clock)
         rank_tol = self._config.rank_tol
         if moments.nan_count or moments.inf_count:
             found = f"{moments.nan_count} NaN and {moments.inf_count} Inf"
@@ -243,24 +250,24 @@ class Measurer:
 
         def precise() -> Gram:
             nonlocal elsewhere
-            began = time.perf_counter()
+            began = self._clock()
             again = self._backend.gram_pass(rows, cols, dtype, precise=True)
             with self._lane:
                 self._stream(weight, [("gram", again)])
             matrix = self._finished(again)
             # It has been counted as what it is.
-            elsewhere += time.perf_counter() - began
+            elsewhere += self._clock() - began
             return matrix
 
         source = Source(rows, cols, dtype, moments, weight.chunks, precise)
-        clock = time.perf_counter()
+        clock = self._clock()
         found: Spectrum | RankCount | None = None
         if self._config.metrics == "basic":
             found = count_rank(gram, rows, cols, rank_tol)
         if found is None:
             found = singular_values(gram, source, rank_tol, self._plan.two_stage_from)
         stage = "direct" if found.method == "qr_svd_f64" else "solve"
-        seconds = time.perf_counter() - clock - elsewhere
+        seconds = self._clock() - clock - elsewhere
         self._monitor.add(stage, seconds, flops=flops_of(found))
         return found
 
@@ -270,10 +277,10 @@ class Measurer:
         rows, cols = weight.rows or 0, weight.cols or 0
         if moments.min == moments.max == 0:
             return zero_spectrum(rows, cols)
-        clock = time.perf_counter()
+        clock = self._clock()
         with self._lane:
             sketch = sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)
         # Two products with the matrix for each vector of the basis.
         flops = 4.0 * rows * cols * min(BASIS, rows, cols)
-        self._monitor.add("sketch", time.perf_counter() - clock, flops=flops)
+        self._monitor.add("sketch", self._clock() - clock, flops=flops)
         return sketch

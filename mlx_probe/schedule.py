@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from mlx_probe.errors import Stopped
+
 __all__ = ["run_within_budget"]
 
 Task = TypeVar("Task")
@@ -36,11 +38,14 @@ def run_within_budget(
         One result for each task.
 
     Raises:
+        Stopped: A task was turned away; nothing else is started, and the results of those
+            under way come first.
         BaseException: What ``work`` raised, at once: tasks that had started go on in their
             threads, and nobody hears of their results.
     """
     waiting = list(tasks)
     running: dict[Future[Result], int] = {}
+    stopped: BaseException | None = None
     executor = ThreadPoolExecutor(workers, thread_name_prefix="probe")
 
     def start() -> None:
@@ -64,13 +69,18 @@ def run_within_budget(
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 del running[future]
+            turned_away = [f.exception() for f in done if isinstance(f.exception(), Stopped)]
+            stopped = stopped or next(iter(turned_away), None)
+            finished = [f for f in done if not isinstance(f.exception(), Stopped)]
             # Results that came in before a failure are handed on first: none is lost.
-            ordered = sorted(done, key=lambda f: f.exception() is not None)
-            if ordered[-1].exception() is None:
+            ordered = sorted(finished, key=lambda f: f.exception() is not None)
+            if stopped is None and ordered[-1].exception() is None:
                 # Before the results, which may take their reader a while.
                 start()
             for future in ordered:
                 yield future.result()
+        if stopped is not None:
+            raise stopped
     finally:
         # Not waiting for what is under way: a large matrix would hold up Ctrl-C for minutes.
         executor.shutdown(wait=False, cancel_futures=True)

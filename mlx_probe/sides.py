@@ -6,7 +6,6 @@ only, and made anew when a run resumes: they take a fraction of its time.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,12 +64,16 @@ def side_tables(plan: Plan, monitor: Monitor) -> dict[str, pa.Table]:
 
     Raises:
         CheckpointError: A file changed or vanished while it was read.
+        Stopped: The monitor's gate is closed for good.
     """
     tables = {}
     for name, side in SIDES.items() if plan.config.metrics == "full" else ():
-        began = time.perf_counter()
-        rows = [Row(index, values) for index, values in enumerate(side.rows(plan))]
-        monitor.add("sides", time.perf_counter() - began)
+        began, rows = monitor.gate.clock(), []
+        # Workers take the next layer or group when its rows are asked for.
+        for index, values in enumerate(side.rows(plan)):
+            monitor.gate.wait()
+            rows.append(Row(index, values))
+        monitor.add("sides", monitor.gate.clock() - began)
         if rows:
             tables[name] = rows_to_table(rows, side.columns)
     return tables

@@ -1,7 +1,9 @@
 import threading
+import time
 
 import pytest
 
+from mlx_probe.errors import Stopped
 from mlx_probe.schedule import run_within_budget
 
 
@@ -83,3 +85,24 @@ def test_a_task_that_has_the_machine_to_itself_is_told():
     # The third starts while the first or second may still be under way, or when both are done.
     found = run([("a", 5), ("b", 5), ("c", 10)], 2, 10)
     assert (found["a"], found["b"], found["c"]) == ("beside", "beside", "alone")
+
+
+def test_a_task_that_is_turned_away_ends_the_schedule_when_the_others_are_done():
+    under_way, begun = threading.Event(), []
+
+    def work(task):
+        begun.append(task)
+        if task == 1:
+            assert under_way.wait(30)
+            raise Stopped("the rule", "Go on later")
+        if task == 2:
+            under_way.set()
+            # Still at it when the other one has been turned away.
+            time.sleep(0.2)
+        return task
+
+    results, found = run_within_budget(work, [(i, 1) for i in range(1, 9)], 2, 100), []
+    with pytest.raises(Stopped, match="the rule"):
+        found.extend(results)
+    assert found == [2]
+    assert begun == [1, 2]

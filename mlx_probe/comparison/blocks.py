@@ -7,7 +7,7 @@ those of a wide one its columns. A vector comes in blocks of shape (k,).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mlx_probe.backends.numpy import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.checkpoint import Weight
 from mlx_probe.dtypes import decode
+from mlx_probe.monitor import Gate
 
 __all__ = ["Both", "Floats", "Side", "TwoSides", "is_tall", "whole"]
 
@@ -42,10 +43,12 @@ class Side:
         weight: The weight.
         turn: Rows of an attention head whose rotary pairs lie beside each other, and are
             brought into two halves; 0 for rows as stored. See `pairing.rotary_turn`.
+        gate: What is passed before every slab.
     """
 
     weight: Weight
     turn: int = 0
+    gate: Gate = field(default_factory=Gate)
 
     def lines(self) -> Iterator[Floats]:
         """Blocks of the elements.
@@ -53,10 +56,13 @@ class Side:
         Raises:
             CheckpointError: The file is closed, gone or changed.
             PackingError: Pieces of a packed weight contradict each other.
+            Stopped: The gate is closed for good.
         """
         weight, tall = self.weight, is_tall(self.weight)
         short = min(weight.rows or 1, weight.cols or 1)
         height = max(BLOCK_LINES, BLOCK_ELEMENTS // short)
+        self.gate.wait()
+        elements = 0
         for stored in weight.chunks():
             words = self._in_halves(stored) if self.turn else stored
             lines = words if tall else words.T
@@ -65,6 +71,10 @@ class Side:
                 with np.errstate(invalid="ignore"):  # signalling NaNs turn quiet, as they should
                     x = decode(block, weight.chunk_dtype).astype(np.float64)
                 yield x
+            elements += stored.size
+            # Not after the last one: what needs no more bytes is finished.
+            if elements < weight.numel:
+                self.gate.wait()
 
     def _in_halves(self, stored: NDArray[Any]) -> NDArray[Any]:
         pairs = stored.reshape(-1, self.turn // 2, 2, *stored.shape[1:])

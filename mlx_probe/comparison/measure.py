@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from mlx_probe.comparison.scope import Scope, is_matrix
 from mlx_probe.comparison.subspaces import compare_subspaces
 from mlx_probe.errors import PackingError, SpectrumError
 from mlx_probe.metrics import Measurement
+from mlx_probe.monitor import Gate
 from mlx_probe.records import Moments, Spectrum
 from mlx_probe.spectrum import Source, count_above, singular_values, zero_spectrum
 
@@ -51,7 +51,11 @@ class _Change:
 
 
 def measure_pair(
-    pair: Pair, config: CompareConfig, scope: Scope, two_stage_from: int | None = None
+    pair: Pair,
+    config: CompareConfig,
+    scope: Scope,
+    two_stage_from: int | None = None,
+    gate: Gate | None = None,
 ) -> dict[str, Any]:
     """The measured columns of a pair; of one whose status is known, that status.
 
@@ -60,24 +64,27 @@ def measure_pair(
         config: What to compute.
         scope: How much of it.
         two_stage_from: As for `singular_values`.
+        gate: What is passed before every slab; None for one that is always open.
 
     Raises:
         CheckpointError: A file changed or vanished while it was read.
+        Stopped: The gate is closed for good.
     """
     if pair.status is not None:
         return {"status": pair.status, "status_reason": pair.reason}
-    began = time.perf_counter()
+    gate = gate or Gate()
+    began = gate.clock()
     try:
-        values = _measured(pair, config, scope, two_stage_from)
+        values = _measured(pair, config, scope, two_stage_from, gate)
     except PackingError as error:
         values = {"status": "skipped", "status_reason": error.fact}
-    return {**values, "compute_seconds": time.perf_counter() - began}
+    return {**values, "compute_seconds": gate.clock() - began}
 
 
 def _measured(
-    pair: Pair, config: CompareConfig, scope: Scope, two_stage_from: int | None
+    pair: Pair, config: CompareConfig, scope: Scope, two_stage_from: int | None, gate: Gate
 ) -> dict[str, Any]:
-    both, product = _sides(pair)
+    both, product = _sides(pair, gate)
     if product is not None and not product.is_finite:
         return _nonfinite("the adapter's factors hold NaN or Inf")
     spectrum = None
@@ -125,15 +132,15 @@ def _nonfinite(reason: str) -> dict[str, Any]:
     return {"status": "nonfinite", "status_reason": reason}
 
 
-def _sides(pair: Pair) -> tuple[Both, Product | None]:
+def _sides(pair: Pair, gate: Gate) -> tuple[Both, Product | None]:
     """The two sides of a pair, and the factors of an adapter."""
     assert pair.a is not None
-    a = Side(pair.a, pair.turn_a)
+    a = Side(pair.a, pair.turn_a, gate)
     if pair.factors is not None:
         product = pair.factors.read()
         magnitude = pair.factors.magnitude
         return Adapted(a, product, None if magnitude is None else whole(magnitude)), product
-    return TwoSides(a, a if pair.b is None else Side(pair.b, pair.turn_b)), None
+    return TwoSides(a, a if pair.b is None else Side(pair.b, pair.turn_b, gate)), None
 
 
 def _change(both: Both) -> _Change:

@@ -300,6 +300,7 @@ def test_what_a_run_leaves(base, tmp_path):
     run = compare(base, base, out=tmp_path, formats=list(WRITERS))
     assert {path.name for path in tmp_path.iterdir()} == {
         *(f"compare.{kind}" for kind in WRITERS),
+        "compare.monitor.parquet",
         "compare.run_meta.json",
     }
     meta = json.loads(run.meta_path.read_text())
@@ -355,7 +356,8 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(base, tmp_path, arra
     out = tmp_path / "out"
     with pytest.raises(Interrupted, match="saved in"):
         compare(base, other, out=out, on_row=stop)
-    assert [path.name.endswith(".partial.jsonl") for path in out.iterdir()] == [True]
+    kept = sorted(path.name for path in out.iterdir())
+    assert [name.split(".")[-2:] for name in kept] == [["partial", "jsonl"], ["samples", "jsonl"]]
     with pytest.raises(ResultError, match="Run the same command of mlx-probe again"):
         mlx_probe.load_run(out)
     again = []

@@ -15,7 +15,7 @@ from mlx_probe import AnalyzeConfig
 from mlx_probe.backends import BACKENDS
 from mlx_probe.metrics import METRICS, metrics_of_level
 from mlx_probe.records import METRIC_LEVELS
-from mlx_probe.run import validate_run
+from mlx_probe.revisit import validate_run
 from mlx_probe.table import WRITERS
 from mlx_probe.table.schema import table_columns
 from mlx_probe.version import __version__
@@ -244,7 +244,7 @@ def test_metadata_has_every_item(whole, tiny, arrays):
 def test_a_finished_folder_holds_tables_metadata_and_log(whole):
     names = {path.name for path in whole.folder.iterdir()}
     (log,) = (name for name in names if name.startswith("analyze_"))
-    assert names == {*TABLES, "run_meta.json", log}
+    assert names == {*TABLES, "monitor.parquet", "plan.json", "run_meta.json", log}
 
 
 def test_the_log_names_modules_levels_and_tensors(whole, arrays):

@@ -1,4 +1,4 @@
-"""What a run takes from the machine: memory, bandwidth, and the time of each stage."""
+"""What a run takes from the machine: peak memory, bandwidth, and the time of each stage."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import psutil
+
+from mlx_probe.monitor.gate import Gate
 
 __all__ = ["STAGES", "Monitor", "Usage", "Work", "process_memory"]
 
@@ -87,9 +89,13 @@ class Monitor:
 
     Args:
         device_memory: Bytes of device memory in use and at the peak.
+
+    Attributes:
+        gate: What workers pass before they take more; whoever watches the machine closes it.
     """
 
     def __init__(self, device_memory: Callable[[], tuple[int, int]]) -> None:
+        self.gate = Gate()
         self._device_memory = device_memory
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -123,6 +129,11 @@ class Monitor:
             self._stages[stage] = Work(
                 work.seconds + seconds, work.bytes + nbytes, work.flops + flops
             )
+
+    def work(self, stage: str) -> Work:
+        """What one of `STAGES` has taken so far."""
+        with self._lock:
+            return self._stages[stage]
 
     def usage(self) -> Usage:
         """What has been taken so far."""

@@ -1,0 +1,72 @@
+"""What the sampler of a job takes: processor time of its thread, as a share of the time.
+
+`python benchmarks/sampler.py [SECONDS]`: watches a job that does nothing, and then one whose
+cores are busy, at one sample a second, with every kind of rule. At most 1 % is the aim.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mlx_probe.machine import usable_cores
+from mlx_probe.monitor.sample import Standing
+from mlx_probe.table.samples import read_recording
+from mlx_probe.watch import Watch, WatchConfig
+
+RULES = (
+    *(
+        "memory above 99% pause",
+        "process above 99% stop",
+        "swap growing warn",
+        "disk below 1MB stop",
+    ),
+    *("bandwidth below 1KB warn", "others above 100% pause"),
+)
+
+
+def busy(end: threading.Event) -> None:
+    matrix = np.ones((256, 256))
+    while not end.is_set():
+        matrix @ matrix
+
+
+def measure(seconds: float, workers: int) -> tuple[int, float]:
+    """Samples that were taken, and the share of one core that the thread took for them."""
+    end, began = threading.Event(), time.monotonic()
+    threads = [threading.Thread(target=busy, args=(end,)) for _ in range(workers)]
+
+    def standing() -> Standing:
+        passed = time.monotonic() - began
+        return Standing(int(passed * 1e9), 10**12, "a tensor", int(passed * 1e9), passed)
+
+    with tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder) / "monitor.samples.jsonl"
+        config = WatchConfig(alert=RULES)
+        with Watch(
+            "bench", "m", standing, config=config, folder=Path(folder), lines=lines
+        ) as watch:
+            for thread in threads:
+                thread.start()
+            clock = time.perf_counter()
+            time.sleep(seconds)
+            share = watch.sampler.cpu_seconds / (time.perf_counter() - clock)
+            end.set()
+        return len(read_recording(lines).samples), share
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 62.0
+    for what, workers in (("idle", 0), ("all cores busy", usable_cores())):
+        samples, share = measure(seconds, workers)
+        verdict = "" if share <= 0.01 else "  MORE THAN 1 %"
+        print(f"{what:15} {samples:4} samples in {seconds:.0f} s: {share:.3%} of a core{verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""`mlx-probe monitor`."""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from mlx_probe.attach import Onlooker, attach
+from mlx_probe.report.monitor import dashboard
+from mlx_probe.table.strict_json import encode
+
+__all__ = ["monitor"]
+
+# Seconds between two frames.
+INTERVAL = 0.5
+
+_HINT = "q leaves; the job goes on"
+
+
+@click.command(short_help="Watch a running job, or see what a RUN took.")
+@click.argument("run", metavar="[RUN|PID]", required=False)
+@click.option("--once", is_flag=True, help="Print one frame and leave.")
+@click.option("--json", "as_json", is_flag=True, help="Print the samples as JSON, a line each.")
+def monitor(run: str | None, once: bool, as_json: bool) -> None:
+    """Watch a running job: progress, memory, processor, disk, bandwidth, device, alerts.
+
+    PID is the job's process, RUN its folder or one of its files; without either it is the one
+    job that runs. Of a run that is over it shows the samples that were kept. What it takes to
+    look on is taken from this process: the job notices nothing, and goes on when this ends.
+    """
+    onlooker = attach(run)
+    if as_json:
+        _print_lines(onlooker)
+        return
+    console = Console(highlight=False)
+    onlooker.news()
+    if once or not console.is_terminal or onlooker.view().is_over:
+        _print_frame(console, onlooker)
+        return
+    with suppress(KeyboardInterrupt):
+        _follow(console, onlooker)
+    if onlooker.view().is_over:
+        _print_frame(console, onlooker)
+
+
+def _follow(console: Console, onlooker: Onlooker) -> None:
+    """Draw frames until the user leaves or the job is over."""
+    with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
+        while not onlooker.view().is_over:
+            width, height = console.size
+            live.update(dashboard(onlooker.view(), width, height, _HINT), refresh=True)
+            if pressed(INTERVAL) in ("q", "Q", "\x03"):
+                return
+            onlooker.news()
+
+
+def _print_frame(console: Console, onlooker: Onlooker) -> None:
+    width, height = console.size
+    # Without a terminal there is no height to keep to.
+    console.print(dashboard(onlooker.view(), width, height - 1 if console.is_terminal else 24))
+
+
+def _print_lines(onlooker: Onlooker) -> None:
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        while True:
+            for sample in onlooker.news():
+                click.echo(encode(sample.values()))
+            if onlooker.view().is_over:
+                return
+            time.sleep(INTERVAL)
+
+
+def _no_key(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[float], str]]:
+    """Lets keys be read one by one; gives a function that waits for one so many seconds."""
+    if not sys.stdin.isatty():
+        yield _no_key
+        return
+    import termios
+    import tty
+
+    def pressed(seconds: float) -> str:
+        ready, _, _ = select.select([sys.stdin], [], [], seconds)
+        return sys.stdin.read(1) if ready else ""
+
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        yield pressed
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

@@ -1,0 +1,173 @@
+"""Looking on: a running job by its number or folder, or what was kept of one that is over."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_probe.errors import ResultError
+from mlx_probe.monitor.jobs import Job, running_jobs
+from mlx_probe.monitor.sample import Sample
+from mlx_probe.table.samples import SampleTail, find_recording, read_recording
+
+__all__ = ["Onlooker", "View", "attach"]
+
+# Samples that an onlooker keeps: two hours at one a second.
+_KEPT = 7200
+
+
+@dataclass(frozen=True)
+class View:
+    """What there is to see at one moment.
+
+    Attributes:
+        job: What runs or ran; None if nothing tells.
+        samples: Its samples, in order; of a long job the latest.
+        state: "running", "paused" or "stopping"; of one that is over "finished", or "not
+            finished" with its rows kept.
+        resumed_at: Bytes that were behind the job when its present process began.
+        worked: Seconds in which that process was not paused.
+        path: Where the samples are; None for nowhere.
+    """
+
+    job: Job | None
+    samples: tuple[Sample, ...]
+    state: str
+    resumed_at: int
+    worked: float
+    path: Path | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in ("finished", "not finished")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time that the rest will take at the pace so far; None while there is none."""
+        if not self.samples or self.is_over:
+            return None
+        last = self.samples[-1]
+        done = last.done - self.resumed_at
+        if done <= 0 or self.worked <= 0 or not last.total:
+            return None
+        return max(last.total - last.done, 0) * self.worked / done
+
+
+class Onlooker:
+    """Follows a job.
+
+    Args:
+        job: A running one; None to look at ``kept`` only.
+        kept: What was kept of a job that is over.
+    """
+
+    def __init__(self, job: Job | None, kept: Path | None = None) -> None:
+        self._job, self._path = job, kept
+        self._samples: deque[Sample] = deque(maxlen=_KEPT)
+        self._session, self._resumed_at, self._worked, self._before = -1, 0, 0.0, 0.0
+        self._state = "" if job else "not finished"
+        self._tail: SampleTail | None = None
+        if job is not None and job.samples:
+            self._path = Path(job.samples)
+            self._tail = SampleTail(self._path)
+
+    def news(self) -> list[Sample]:
+        """The samples that have come since the last call; `view` knows them, too.
+
+        Raises:
+            ResultError: What was kept cannot be read.
+        """
+        if self._job is not None and not self._state:
+            # Looked up first: what the job wrote before it ended is read after that.
+            alive = self._job in running_jobs()
+            new = [s for s in (self._tail.read() if self._tail else []) if isinstance(s, Sample)]
+            if not alive:
+                new += self._end(new[-1] if new else self._samples[-1] if self._samples else None)
+        elif self._tail is None and self._path is not None and not self._samples:
+            recording = read_recording(self._path)
+            new = list(recording.samples)
+            self._job = recording.jobs[-1] if recording.jobs else self._job
+            self._state = "finished" if self._path.suffix == ".parquet" else "not finished"
+        else:
+            return []
+        for sample in new:
+            self._add(sample)
+        return new
+
+    def view(self) -> View:
+        """What there is to see now."""
+        last = self._samples[-1].state if self._samples else "running"
+        return View(
+            job=self._job,
+            samples=tuple(self._samples),
+            state=self._state or last,
+            resumed_at=self._resumed_at,
+            worked=self._worked,
+            path=self._path,
+        )
+
+    def _add(self, sample: Sample) -> None:
+        if sample.session != self._session:
+            self._session, self._worked = sample.session, 0.0
+            self._resumed_at, self._before = sample.done, sample.seconds
+        if sample.state == "running":
+            self._worked += sample.seconds - self._before
+        self._before = sample.seconds
+        self._samples.append(sample)
+
+    def _end(self, last: Sample | None) -> list[Sample]:
+        """What became of a job that is no longer there: its samples after ``last``."""
+        self._state = "not finished"
+        lines, job = self._path, self._job
+        if job is None or lines is None or lines.exists():
+            return []
+        kept = find_recording(Path(job.folder)) if job.folder else None
+        self._path = kept
+        if kept is None or kept.suffix != ".parquet":
+            return []
+        self._state = "finished"
+        samples = read_recording(kept).samples
+        return [s for s in samples if last is None or s.created_at > last.created_at]
+
+
+def attach(target: str | None) -> Onlooker:
+    """Find what to look at.
+
+    Args:
+        target: A process number, a run folder or one of its files; None for the one job that
+            runs.
+
+    Raises:
+        ResultError: There is no such job or run, or there are several.
+    """
+    jobs = running_jobs()
+    if target is None:
+        return Onlooker(_only(jobs))
+    path = Path(target)
+    if target.isdecimal() and not path.exists():
+        return Onlooker(_only([job for job in jobs if str(job.pid) == target], target))
+    folder = (path if path.is_dir() else path.parent).resolve()
+    here = [job for job in jobs if job.folder and Path(job.folder).resolve() == folder]
+    if here and path.exists():
+        return Onlooker(here[-1])
+    kept = find_recording(path) if path.exists() else None
+    if kept is None:
+        what = "has no samples" if path.exists() else "does not exist"
+        raise ResultError(
+            f"{target} {what}", "Name a run of this version, or the process of a running job"
+        )
+    return Onlooker(None, kept)
+
+
+def _only(jobs: list[Job], pid: str | None = None) -> Job:
+    if len(jobs) == 1:
+        return jobs[0]
+    if not jobs:
+        what = "no job is running" if pid is None else f"process {pid} is no running job"
+        raise ResultError(what, "Start one, or name the folder of a run that is over")
+    lines = [f"  {job.pid}  {job.kind}  {job.title!r}  in {job.folder!r}" for job in jobs]
+    raise ResultError(
+        "\n".join([f"{len(jobs)} jobs are running:", *lines]), "Name one by its number or folder"
+    )

@@ -1,0 +1,168 @@
+"""Which jobs of this user run on this machine, for those who want to look on.
+
+A job keeps a small file in the cache folder while it runs. One that was killed leaves it
+behind: a file whose process is gone, or is another one by now, is nobody's and is removed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mlx_probe.cache import cache_dir
+
+__all__ = ["Job", "jobs_folder", "register", "running_jobs", "scratch_lines", "started_at"]
+
+_numbers = itertools.count()
+
+# The system derives it from the time of booting, which a clock that is set moves a little.
+_TOLERANCE = 2.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What there is to know of a job besides its samples.
+
+    Attributes:
+        pid: Its process.
+        process_started: When that began, in seconds since 1970.
+        kind: "analyze", "compare", "download" ...
+        title: What it works on.
+        folder: Where its results go.
+        samples: Its file of samples; "" for none.
+        created_at: When it began, ISO 8601.
+        session: Number of the process that works on the run.
+        interval: Seconds between two samples.
+        cores: Of the machine.
+        memory: Bytes of the machine's memory.
+        copy_bandwidth: Bytes in a second that one core copies; None if not calibrated.
+        rules: Texts of its rules.
+    """
+
+    pid: int
+    process_started: float
+    kind: str
+    title: str
+    folder: str
+    samples: str
+    created_at: str
+    session: int
+    interval: float
+    cores: int
+    memory: int
+    copy_bandwidth: float | None
+    rules: tuple[str, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, entry: Any) -> Job:
+        """What `describe` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: That is no job.
+        """
+        if not isinstance(entry, Mapping):
+            raise TypeError("no object")
+        copy = entry["copy_bandwidth"]
+        return cls(
+            pid=int(entry["pid"]),
+            process_started=float(entry["process_started"]),
+            kind=str(entry["kind"]),
+            title=str(entry["title"]),
+            folder=str(entry["folder"]),
+            samples=str(entry["samples"]),
+            created_at=str(entry["created_at"]),
+            session=int(entry["session"]),
+            interval=float(entry["interval"]),
+            cores=int(entry["cores"]),
+            memory=int(entry["memory"]),
+            copy_bandwidth=None if copy is None else float(copy),
+            rules=tuple(str(rule) for rule in entry["rules"]),
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process is there, and is the one that it was."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.process_started) < _TOLERANCE
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, ValueError, OverflowError):
+            return False
+
+
+def jobs_folder() -> Path:
+    """Where running jobs are told of."""
+    return cache_dir() / "jobs"
+
+
+def started_at() -> float:
+    """When this process began, in seconds since 1970."""
+    return psutil.Process().create_time()
+
+
+def register(job: Job) -> Path | None:
+    """Tell of a job.
+
+    Returns:
+        The file, which the job removes at its end; None if the cache cannot be written: then
+        nobody can look on by its number.
+    """
+    folder = jobs_folder()
+    path = folder / f"{job.pid}.{next(_numbers)}.json"
+    temporary = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(job.describe()), "utf-8")
+        temporary.replace(path)
+    except OSError:
+        return None
+    return path
+
+
+def scratch_lines() -> Path:
+    """A file for the samples of a job that keeps them nowhere; its folder is there if it can be."""
+    folder = jobs_folder()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{os.getpid()}.{next(_numbers)}.samples.jsonl"
+
+
+def running_jobs() -> list[Job]:
+    """The jobs that run now, the oldest first; what the dead left behind is removed."""
+    jobs = []
+    try:
+        files = sorted(jobs_folder().iterdir())
+    except OSError:
+        return []
+    for file in files:
+        name = re.fullmatch(r"(\d{1,10})\.\d+\.(json|tmp|samples\.jsonl)", file.name)
+        # What is not ours stays.
+        if name is None:
+            continue
+        job = _read(file) if name[2] == "json" else None
+        if job is not None and job.pid == int(name[1]) and job.is_alive:
+            jobs.append(job)
+        elif job is not None or not psutil.pid_exists(int(name[1])):
+            with suppress(OSError):
+                file.unlink()
+    return sorted(jobs, key=lambda job: (job.created_at, job.pid))
+
+
+def _read(file: Path) -> Job | None:
+    try:
+        return Job.from_json(json.loads(file.read_text("utf-8")))
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None

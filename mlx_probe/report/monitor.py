@@ -1,0 +1,302 @@
+"""The dashboard of a job: one screen of text, of any size from 80 x 24."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import chain
+
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.text import Text
+
+from mlx_probe.attach import View
+from mlx_probe.monitor.jobs import Job
+from mlx_probe.monitor.sample import Sample
+from mlx_probe.report.graph import bars, buckets
+from mlx_probe.report.terminal import printable
+
+__all__ = ["dashboard"]
+
+# Seconds that graphs show, at least.
+SPAN = 300
+
+_STYLES = {
+    "running": "bold green",
+    "paused": "bold yellow",
+    "stopping": "bold red",
+    "finished": "bold green",
+    "not finished": "bold red",
+}
+_LABEL = 9
+
+
+@dataclass(frozen=True)
+class _Gauge:
+    """One thing that is shown over time.
+
+    Attributes:
+        label: Its name.
+        values: By sample.
+        texts: What is said of the last value; the first line always, others where there is room.
+        unit: A value as text.
+        top: What fills the graph; None for the largest value.
+        style: Of the graph.
+    """
+
+    label: str
+    values: list[float | None]
+    texts: tuple[str, ...]
+    unit: Callable[[float | None], str]
+    top: float | None = None
+    style: str = "cyan"
+
+    @property
+    def over_all(self) -> tuple[str, ...]:
+        """What is said of a job that is over: the last value tells nothing."""
+        known = [value for value in self.values if value is not None]
+        if not known:
+            return ("-",)
+        mean = self.unit(sum(known) / len(known))
+        return (f"{mean} on average", f"{self.unit(max(known))} at most")
+
+
+def dashboard(view: View, width: int, height: int, hint: str = "") -> RenderableType:
+    """One frame.
+
+    Args:
+        view: What there is to see.
+        width: Columns of the terminal.
+        height: Lines.
+        hint: The last line: what keys do.
+    """
+    width = max(width, 40)
+    head = _head(view, width)
+    if not view.samples:
+        waiting = "no samples" if view.is_over else "no sample yet: the first comes in a second"
+        return Group(*head, Text(""), Text(waiting, style="dim"), *_cut([hint], width, "dim"))
+    gauges = _gauges(view)
+    if view.is_over:
+        gauges = [replace(gauge, texts=gauge.over_all) for gauge in gauges]
+    alerts = _alerts(view, width)
+    # Alerts get what one line for each gauge leaves, and gauges what alerts do not need.
+    room = height - len(head) - 4
+    shown = alerts[-max(room - len(gauges), 1) :][-max(height // 4, 3) :]
+    tall = max(1, min(6, (room - len(shown)) // len(gauges)))
+    body = chain.from_iterable(_lines(gauge, width, tall) for gauge in gauges)
+    lines = [
+        *head,
+        Text(""),
+        *body,
+        Text(""),
+        Text("alerts", style="bold"),
+        *shown,
+    ]
+    filled: list[RenderableType] = [*lines[: height - 1]]
+    if hint:
+        # At the bottom of the screen.
+        filled += [Text("")] * (height - 1 - len(filled))
+        filled += _cut([hint], width, "dim")
+    return Group(*filled)
+
+
+def _head(view: View, width: int) -> list[Text]:
+    """What runs, how far it is, and what is under way."""
+    job, last = view.job, view.samples[-1] if view.samples else None
+    name = f"{job.kind}  {job.title}" if job else "a run"
+    passed = timedelta(seconds=int(last.seconds)) if last else ""
+    session = f"session {last.session + 1}, " if last and last.session else ""
+    state = Text.assemble((view.state, _STYLES.get(view.state, "bold")), f"  {session}{passed}")
+    left = _one(f"mlx-probe {name}", "bold")
+    left.truncate(max(width - state.cell_len - 2, 10), overflow="ellipsis", pad=True)
+    lines = [Text.assemble(left, "  ", state)]
+    if last is None:
+        return lines
+    share = min(last.done / last.total, 1.0) if last.total else 0.0
+    left_text = view.seconds_left
+    counts = f" {share:4.0%}  {decimal(last.done)} of {decimal(last.total)}"
+    if left_text is not None:
+        counts += f"  {timedelta(seconds=round(left_text))} left"
+    # So that the bar does not jump with every digit.
+    counts = counts.ljust(44)
+    room = max(width - len(counts), 10)
+    full = round(share * room)
+    lines.append(
+        Text.assemble(("━" * full, "green"), ("─" * (room - full), "bright_black"), counts)
+    )
+    what = " " if view.state == "finished" else last.what or " "
+    lines += _cut([what], width, "dim")
+    return lines
+
+
+def _gauges(view: View) -> list[_Gauge]:
+    samples, job = view.samples, view.job
+    memory = job.memory if job and job.memory else None
+    last = samples[-1]
+    gauges = [
+        _Gauge("cpu", [s.process_cpu for s in samples], _cpu(last, job), _percent, _all_cores(job)),
+        _Gauge("memory", [s.process_memory for s in samples], _memory(samples), _size),
+        _Gauge(
+            "machine", [s.memory_percent for s in samples], _machine(last, memory), _percent, 100.0
+        ),
+        _Gauge("swap", [s.swap_used for s in samples], _swap(last), _size, style="magenta"),
+        _Gauge(
+            "reading", [s.read_rate for s in samples], _reading(last, job), _rate, style="green"
+        ),
+        _Gauge("disk", [_traffic(s) for s in samples], _disk(last), _rate, style="blue"),
+    ]
+    if any(s.device_memory_peak for s in samples):
+        texts = f"{_size(last.device_memory)} in use", f"{_size(last.device_memory_peak)} at most"
+        gauges.append(_Gauge("device", [s.device_memory for s in samples], texts, _size))
+    if any(s.gpu_percent is not None or s.gpu_power is not None for s in samples):
+        power = () if last.gpu_power is None else (f"{last.gpu_power:.1f} W",)
+        texts = (f"{_percent(last.gpu_percent)} busy", *power)
+        gauges.append(_Gauge("gpu", [s.gpu_percent for s in samples], texts, _percent, 100.0))
+    return gauges
+
+
+def _cpu(last: Sample, job: Job | None) -> tuple[str, ...]:
+    cores = f" of {job.cores} cores" if job else ""
+    if last.process_cpu is None:
+        return ("-",)
+    return (
+        f"{last.process_cpu:.0f} %{cores}; machine {last.machine_cpu or 0:.0f} %",
+        f"others {last.other_cpu or 0:.0f} % of the machine",
+    )
+
+
+def _all_cores(job: Job | None) -> float | None:
+    return 100.0 * job.cores if job else None
+
+
+def _memory(samples: Sequence[Sample]) -> tuple[str, ...]:
+    most = max((s.process_memory or 0 for s in samples), default=0)
+    return f"{_size(samples[-1].process_memory)} in this process", f"{_size(most)} at most"
+
+
+def _machine(last: Sample, memory: int | None) -> tuple[str, ...]:
+    if last.memory_percent is None:
+        return ("-",)
+    whole = f" of {decimal(memory)}" if memory else ""
+    return f"{last.memory_percent:.1f} %{whole} in use", f"{_size(last.memory_available)} available"
+
+
+def _swap(last: Sample) -> tuple[str, ...]:
+    traffic = f"in {_rate(last.swap_in_rate)}, out {_rate(last.swap_out_rate)}"
+    return f"{_size(last.swap_used)} in use", traffic
+
+
+def _reading(last: Sample, job: Job | None) -> tuple[str, ...]:
+    copy = job.copy_bandwidth if job else None
+    share = f", {last.read_speed / copy:.0%} of copy" if last.read_speed and copy else ""
+    texts = [f"{_rate(last.read_rate)} of weights"]
+    if last.read_speed is not None:
+        texts.append(f"{_rate(last.read_speed)} while reading{share}")
+    if copy:
+        texts.append(f"one core copies {_rate(copy)}")
+    return tuple(texts)
+
+
+def _traffic(sample: Sample) -> float | None:
+    if sample.disk_read_rate is None:
+        return None
+    return sample.disk_read_rate + (sample.disk_write_rate or 0.0)
+
+
+def _disk(last: Sample) -> tuple[str, ...]:
+    free = "-" if last.disk_free is None else f"{_size(last.disk_free)} free"
+    read, write = _rate(last.disk_read_rate), _rate(last.disk_write_rate)
+    whose = " (machine)" if last.disk_scope == "machine" else ""
+    return free, f"read {read}, write {write}{whose}"
+
+
+def _lines(gauge: _Gauge, width: int, height: int) -> list[Text]:
+    """A gauge: its name, its graph, and what is to be said, in as many lines as it has."""
+    text_width = min(max(36, width // 4), 60)
+    graph_width = max(width - _LABEL - text_width - 2, 8)
+    # A line is left free between tall ones.
+    rows = height if height < 3 else height - 1
+    values = buckets(gauge.values, graph_width, max(SPAN, graph_width))
+    graph = bars(values, graph_width, rows, gauge.top)
+    texts = gauge.texts if rows > 1 else _joined(gauge.texts, text_width)
+    top = gauge.top or max((value for value in values if value), default=None)
+    if rows > len(texts) and top:
+        texts = (*texts, f"graph up to {gauge.unit(top)}")
+    lines = []
+    for row in range(height):
+        label = gauge.label if row == 0 else ""
+        drawn = graph[row] if row < rows else ""
+        text = _one(texts[row] if row < min(len(texts), rows) else "", "")
+        text.truncate(text_width, overflow="ellipsis")
+        lines.append(
+            Text.assemble((label.ljust(_LABEL), "bold"), (drawn.ljust(graph_width), gauge.style))
+            + Text("  ")
+            + text
+        )
+    return lines
+
+
+def _joined(texts: Sequence[str], width: int) -> tuple[str]:
+    """As many of the texts as fit in one line."""
+    line = texts[0]
+    for text in texts[1:]:
+        if len(line) + len(text) + 2 <= width:
+            line += f"; {text}"
+    return (line,)
+
+
+def _alerts(view: View, width: int) -> list[Text]:
+    """Rules that are or were broken, each with its time; the latest last."""
+    began: dict[str, Sample] = {}
+    found: list[tuple[Sample, str, Sample | None]] = []
+    told: dict[str, str] = {}
+    for sample in view.samples:
+        now = {text.split(":")[0]: text for text in sample.alerts}
+        for rule in [rule for rule in began if rule not in now]:
+            found.append((began.pop(rule), told[rule], sample))
+        for rule, text in now.items():
+            if rule not in began:
+                began[rule], told[rule] = sample, text
+            elif rule in now:
+                told[rule] = text
+    found += [(sample, told[rule], None) for rule, sample in began.items()]
+    if not found:
+        rules = view.job.rules if view.job else ()
+        return _cut([f"none; the rules: {', '.join(rules) or 'none'}"], width, "dim")
+    found.sort(key=lambda entry: entry[0].created_at)
+    lines = []
+    for start, text, end in found:
+        at = start.created_at.astimezone().strftime("%H:%M:%S")
+        if end is None:
+            lines += _cut([f"{at}  {text}"], width, "yellow")
+        else:
+            seconds = (end.created_at - start.created_at).total_seconds()
+            lines += _cut([f"{at}  {text}, for {seconds:.0f} s"], width, "dim")
+    return lines
+
+
+def _cut(texts: Sequence[str], width: int, style: str) -> list[Text]:
+    lines = []
+    for text in texts:
+        line = _one(text, style)
+        line.truncate(width, overflow="ellipsis")
+        lines.append(line)
+    return lines
+
+
+def _one(text: str, style: str) -> Text:
+    """Text from anywhere, harmless and on one line."""
+    return Text.from_markup(printable(text), style=style)
+
+
+def _size(nbytes: float | None) -> str:
+    return "-" if nbytes is None else decimal(round(nbytes))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0f} %"
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{decimal(round(rate))}/s"

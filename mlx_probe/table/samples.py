@@ -1,0 +1,308 @@
+"""A job's samples on disk: a line each while it runs, a Parquet file when it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.errors import ResultError
+from mlx_probe.monitor.jobs import Job
+from mlx_probe.monitor.sample import SAMPLE_COLUMNS, Sample
+from mlx_probe.records import Row
+from mlx_probe.table.disk import replacing, write_error
+from mlx_probe.table.load import to_frame
+from mlx_probe.table.run_folder import DEFAULT_STEM, side_name, stem_of
+from mlx_probe.table.schema import arrow_schema, rows_to_table
+from mlx_probe.table.strict_json import encode
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = [
+    "MONITOR",
+    "Recording",
+    "SampleLog",
+    "SampleTail",
+    "find_recording",
+    "lines_name",
+    "load_samples",
+    "read_recording",
+    "write_recording",
+]
+
+# Name of the finished file, without stem and suffix.
+MONITOR = "monitor"
+
+# Not the journal's: these lines are no rows.
+_LINES = "samples.jsonl"
+
+_JOBS = b"mlx_probe_jobs"
+
+# Samples that are held in memory at a time while a file is written: a day has 86,400.
+_GROUP = 10_000
+
+
+def lines_name(stem: str, fingerprint: str) -> str:
+    """Name of the file of lines of an incomplete run with this fingerprint (hex digits)."""
+    return side_name(stem, f"{MONITOR}.{fingerprint[:12]}", _LINES)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was kept of a job.
+
+    Attributes:
+        path: The file.
+        jobs: The processes that worked on it, in order.
+        samples: Their samples, in order.
+    """
+
+    path: Path
+    jobs: tuple[Job, ...]
+    samples: tuple[Sample, ...]
+
+
+class SampleLog:
+    """An append-only file: a line for each process that worked on a run, and for each sample.
+
+    Attributes:
+        path: The file.
+        session: Number of this process, counted from 0.
+    """
+
+    def __init__(self, path: Path, resume: bool = True) -> None:
+        """Open or create it; a last line without its end is cut off.
+
+        Args:
+            path: The file; its folder exists.
+            resume: Whether to append to what an earlier process wrote.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        self.path = path
+        self._file = path.open("ab" if resume else "wb", buffering=0)
+        try:
+            self.session, self._end = 0, 0
+            with path.open("rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._end += len(line)
+                    self.session += isinstance(_parse(line), Job)
+            os.ftruncate(self._file.fileno(), self._end)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def begin(self, job: Job) -> None:
+        """Write the line of this process.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        self._write({"job": job.describe()})
+
+    def append(self, sample: Sample) -> None:
+        """Write a sample.
+
+        Raises:
+            OSError: The disk refuses; the lines before are whole.
+        """
+        self._write(sample.values())
+
+    def close(self) -> None:
+        """Close the file, which stays."""
+        self._file.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        rest = memoryview((encode(record) + "\n").encode("ascii"))
+        length = len(rest)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            # What was written of the line must not run into a later one.
+            with suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._end)
+            raise
+        self._end += length
+
+
+class SampleTail:
+    """Reads what is appended to a file of lines, while it is being written.
+
+    Args:
+        path: The file; it may not be there yet, or no longer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._place = path, 0
+
+    def read(self) -> list[Job | Sample]:
+        """What has come since the last call; lines that make no sense are left out."""
+        try:
+            with self._path.open("rb") as file:
+                # It was begun anew.
+                if file.seek(0, os.SEEK_END) < self._place:
+                    self._place = 0
+                file.seek(self._place)
+                found = file.read()
+        except OSError:
+            return []
+        whole = found.rfind(b"\n") + 1
+        self._place += whole
+        parsed = map(_parse, found[:whole].splitlines())
+        return [each for each in parsed if each is not None]
+
+
+def find_recording(run: Path) -> Path | None:
+    """The file with the samples of a run: of several the latest.
+
+    Args:
+        run: A run folder, a run_meta.json, a table, or a file of samples.
+    """
+    if run.name.endswith(_LINES) or run.name.endswith(f"{MONITOR}.parquet"):
+        return run if run.is_file() else None
+    if run.is_dir():
+        found = [*run.glob(f"*{MONITOR}.*{_LINES}"), *run.glob(f"*{MONITOR}.parquet")]
+    else:
+        stem = stem_of(run) if run.suffix == ".json" else run.stem
+        lead = "" if stem == DEFAULT_STEM else f"{stem}."
+        found = [
+            file
+            for file in run.parent.glob(f"*{MONITOR}.*")
+            if file.name.startswith(f"{lead}{MONITOR}.")
+            and file.name.endswith((_LINES, side_name(stem, MONITOR, "parquet")))
+        ]
+    return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
+
+
+def read_recording(path: Path) -> Recording:
+    """Read a file of samples, of either kind.
+
+    Raises:
+        ResultError: It cannot be read.
+    """
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
+    try:
+        found = [each for each in _lines(path) if each is not None]
+    except OSError as error:
+        raise ResultError(f"cannot read {path}: {error.strerror}", "Check the path") from error
+    return _recording(path, found)
+
+
+def load_samples(run: Path | str) -> pd.DataFrame | None:
+    """The samples of a run as a pandas DataFrame, one row each, with `SAMPLE_COLUMNS`.
+
+    Args:
+        run: A run folder, its run_meta.json, one of its tables, or a file of samples; the run
+            may be under way or have been killed.
+
+    Returns:
+        Types as of `load_run`; None where the run has none.
+
+    Raises:
+        ResultError: They cannot be read.
+    """
+    path = find_recording(Path(run))
+    if path is None:
+        return None
+    samples = read_recording(path).samples
+    rows = [Row(index, sample.values()) for index, sample in enumerate(samples)]
+    return to_frame(rows_to_table(rows, SAMPLE_COLUMNS))
+
+
+def write_recording(lines: Path, path: Path) -> int:
+    """Make the finished file of a file of lines.
+
+    Args:
+        lines: As `SampleLog` wrote it; it stays.
+        path: The Parquet file.
+
+    Returns:
+        How many samples it has.
+
+    Raises:
+        ResultError: The disk refused.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        jobs = [job.describe() for job in _lines(lines) if isinstance(job, Job)]
+        fields = [
+            pa.field(column.name, field.type, metadata=_description(column))
+            for column, field in zip(SAMPLE_COLUMNS, arrow_schema(SAMPLE_COLUMNS), strict=True)
+        ]
+        schema = pa.schema(fields, metadata={_JOBS: json.dumps(jobs).encode()})
+        count, samples = 0, (each for each in _lines(lines) if isinstance(each, Sample))
+        with (
+            replacing(path) as temporary,
+            parquet.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
+            while group := list(islice(samples, _GROUP)):
+                rows = [Row(count + i, sample.values()) for i, sample in enumerate(group)]
+                table = rows_to_table(rows, SAMPLE_COLUMNS)
+                writer.write_table(pa.Table.from_arrays(table.columns, schema=schema))
+                count += len(group)
+    except OSError as error:
+        raise write_error(path, error) from error
+    return count
+
+
+def _description(column: Any) -> dict[bytes, bytes]:
+    unit = f" ({column.unit})" if column.unit else ""
+    return {b"description": f"{column.description}{unit}".encode()}
+
+
+def _read_parquet(path: Path) -> Recording:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
+            table: pa.Table = file.read(use_threads=False)
+        samples = [Sample.from_values(values) for values in table.to_pylist()]
+        jobs = json.loads((table.schema.metadata or {}).get(_JOBS, b"[]"))
+        found: list[Job | Sample] = [*map(Job.from_json, jobs), *samples]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise ResultError(
+            f"cannot read {path}: {error}", "Name a run whose samples are there"
+        ) from error
+    return _recording(path, found)
+
+
+def _recording(path: Path, found: Iterable[Job | Sample]) -> Recording:
+    found = list(found)
+    return Recording(
+        path,
+        tuple(each for each in found if isinstance(each, Job)),
+        tuple(each for each in found if isinstance(each, Sample)),
+    )
+
+
+def _lines(path: Path) -> Iterator[Job | Sample | None]:
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield _parse(line)
+
+
+def _parse(line: bytes) -> Job | Sample | None:
+    """What a line says; None if that is nothing."""
+    try:
+        record = json.loads(line)
+        if "job" in record:
+            return Job.from_json(record["job"])
+        return Sample.from_values(record)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError):
+        return None

@@ -1,0 +1,259 @@
+"""Watching a long job: samples once a second, rules that warn, pause or stop it, onlookers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mlx_probe.calibration import load_calibration
+from mlx_probe.errors import ProbeError
+from mlx_probe.machine import usable_cores
+from mlx_probe.monitor.accelerator import Accelerator
+from mlx_probe.monitor.gate import Gate
+from mlx_probe.monitor.guard import Guard
+from mlx_probe.monitor.jobs import Job, register, scratch_lines, started_at
+from mlx_probe.monitor.readings import Readings, free_space
+from mlx_probe.monitor.rules import DEFAULT_RULES, Reference, Rule, parse_rule
+from mlx_probe.monitor.sample import Sample, Standing
+from mlx_probe.monitor.sampler import Sampler
+from mlx_probe.table.disk import write_error
+from mlx_probe.table.samples import SampleLog, write_recording
+
+__all__ = ["Watch", "WatchConfig"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WatchConfig:
+    """How a job is watched; nothing of it changes a result.
+
+    Attributes:
+        alert: Rules, as `parse_rule` reads them.
+        prometheus: Port on the loopback where Prometheus finds the samples; 0 for none.
+        interval: Seconds between two samples.
+    """
+
+    alert: tuple[str, ...] = DEFAULT_RULES
+    prometheus: int = 0
+    interval: float = 1.0
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules, without repetition.
+
+        Raises:
+            ConfigError: A text is no rule.
+        """
+        return tuple(dict.fromkeys(map(parse_rule, self.alert)))
+
+
+class Watch:
+    """Watches a job between ``with`` and its end.
+
+    A job's threads call ``watch.gate.wait()`` before they take more memory, disk or network,
+    which may hold them and may raise `Stopped`.
+
+    Args:
+        kind: "analyze", "compare", "download" ...
+        title: What the job works on.
+        standing: How far it is; called from the sampler's thread.
+        config: Rules and onlookers.
+        gate: What the job's threads pass; None for a new one.
+        folder: Where the results go.
+        lines: File for the samples while the job runs; it stays unless `keep` is called. None
+            for one in the cache that goes with the job.
+        resume: Whether ``lines`` is continued.
+        device_memory: Bytes of device memory in use and at the peak.
+        tell: Is given what the user should know, and whether it is a warning, from the
+            sampler's thread; None for Python's logging.
+
+    Attributes:
+        gate: See above.
+        job: What others are told of the job.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        title: str,
+        standing: Callable[[], Standing],
+        *,
+        config: WatchConfig | None = None,
+        gate: Gate | None = None,
+        folder: Path | None = None,
+        lines: Path | None = None,
+        resume: bool = True,
+        device_memory: Callable[[], tuple[int, int]] | None = None,
+        tell: Callable[[str, bool], None] | None = None,
+    ) -> None:
+        self._config, self.gate = config or WatchConfig(), gate or Gate()
+        self._kind, self._title, self._standing = kind, title, standing
+        self._folder, self._resume = folder, resume
+        self._lines, self._keeps_lines = lines or scratch_lines(), lines is not None
+        self._device_memory, self._tell = device_memory, tell or _to_log
+        self._log: SampleLog | None = None
+        self._log_failed = self._finished = False
+        self._latest: Sample | None = None
+
+    def __enter__(self) -> Watch:
+        rules = self._config.rules
+        self._reference = self._known(rules)
+        self._guard = Guard(rules, self._reference, self.gate, self._tell)
+        with ExitStack() as stack:
+            self._log = self._open_log()
+            if self._log is not None:
+                stack.callback(self._log.close)
+            if not self._keeps_lines:
+                stack.callback(_remove, self._lines)
+            session = self._log.session if self._log else 0
+            self.job = self._describe(session)
+            self._note(lambda log: log.begin(self.job))
+            if self._config.prometheus:
+                # Only here: it takes its time, and few ask for it.
+                from mlx_probe.monitor.prometheus import serving
+
+                stack.enter_context(
+                    serving(self._config.prometheus, lambda: self._latest, self.job)
+                )
+            accelerator = stack.enter_context(Accelerator())
+            self._readings = Readings(
+                self._standing, self._device_memory, self._folder, session, accelerator
+            )
+            # The last thing that goes: those who look on take it for the job's life.
+            if (registered := register(self.job)) is not None:
+                stack.callback(_remove, registered)
+            self._sampler = Sampler(self._look, self._config.interval, self.gate.resume)
+            # Here and now: a rule that is broken from the beginning lets nothing begin.
+            self._look()
+            self._sampler.__enter__()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is not None:
+            # Threads that the job left behind would wait for a sampler that is no more.
+            self.gate.stop("the job has ended", "Run the same command again")
+        try:
+            self._finish()
+        finally:
+            self._stack.close()
+
+    @property
+    def sampler(self) -> Sampler:
+        """The thread, for those who measure it."""
+        return self._sampler
+
+    def keep(self, path: Path) -> dict[str, Any]:
+        """End the watching and write the finished file.
+
+        Args:
+            path: The Parquet file.
+
+        Returns:
+            For the metadata: its name, null if the disk refused it, and what happened.
+        """
+        self._finish()
+        found: dict[str, Any] = {
+            "file": None,
+            "samples": 0,
+            "sessions": self.job.session + 1,
+            "interval": self._config.interval,
+            "rules": list(self.job.rules),
+            "alerts": [episode.describe() for episode in self._guard.episodes],
+            "paused_seconds": self.gate.paused_seconds,
+        }
+        try:
+            found["samples"] = write_recording(self._lines, path)
+            found["file"] = path.name
+            self._lines.unlink()
+        except OSError as error:
+            self._tell(write_error(self._lines, error).fact, True)
+        except ProbeError as error:
+            # The results are what counts: their own writers say if they cannot be kept.
+            self._tell(f"the samples are not kept: {error.fact}", True)
+        return found
+
+    def _look(self) -> None:
+        sample = self._readings.look(self.gate.state)
+        alerts = self._guard.take(sample)
+        self._keep(replace(sample, state=self.gate.state, alerts=alerts))
+
+    def _keep(self, sample: Sample) -> None:
+        self._latest = sample
+        self._note(lambda log: log.append(sample))
+
+    def _finish(self) -> None:
+        """Once more a sample, and then no more."""
+        if self._finished:
+            return
+        self._finished = True
+        self._sampler.__exit__()
+        alerts = self._latest.alerts if self._latest else ()
+        self._keep(replace(self._readings.look(self.gate.state), alerts=alerts))
+
+    def _open_log(self) -> SampleLog | None:
+        try:
+            return SampleLog(self._lines, self._resume)
+        except OSError as error:
+            self._tell(f"no samples are kept: {write_error(self._lines, error).fact}", True)
+            return None
+
+    def _note(self, write: Callable[[SampleLog], None]) -> None:
+        """Write to the file; a disk that refuses costs samples, and not the job."""
+        if self._log is None:
+            return
+        try:
+            write(self._log)
+        except OSError as error:
+            if not self._log_failed:
+                fact = write_error(self._log.path, error).fact
+                self._tell(f"{fact}; the job goes on without these samples", True)
+            self._log_failed = True
+
+    def _describe(self, session: int) -> Job:
+        return Job(
+            pid=os.getpid(),
+            process_started=started_at(),
+            kind=self._kind,
+            title=self._title,
+            folder="" if self._folder is None else str(self._folder.absolute()),
+            samples=str(self._lines.absolute()),
+            created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            session=session,
+            interval=self._config.interval,
+            cores=usable_cores(),
+            memory=self._reference.memory or 0,
+            copy_bandwidth=self._reference.copy_bandwidth,
+            rules=tuple(rule.text for rule in self._config.rules),
+        )
+
+    def _known(self, rules: tuple[Rule, ...]) -> Reference:
+        # Measured if a rule needs it; what is kept from an earlier run costs nothing.
+        needed = any(rule.quantity == "bandwidth" and rule.is_share for rule in rules)
+        disk = None
+        if self._folder is not None:
+            with suppress(OSError):
+                disk = free_space(self._folder)[1]
+        return Reference(
+            memory=psutil.virtual_memory().total,
+            disk=disk,
+            copy_bandwidth=load_calibration(rates=needed).copy_bandwidth,
+        )
+
+
+def _to_log(text: str, is_warning: bool) -> None:
+    _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()

@@ -1,0 +1,154 @@
+"""Looking on from outside: what runs, what is over, and what becomes of it meanwhile."""
+
+import os
+
+import pytest
+from looks import job, look
+
+from mlx_probe.attach import attach
+from mlx_probe.errors import ResultError
+from mlx_probe.monitor.jobs import register, started_at
+from mlx_probe.table.samples import SampleLog, write_recording
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
+
+
+class Running:
+    """A job of this process whose samples the test writes."""
+
+    def __init__(self, folder, resume=True, name="monitor.0.samples.jsonl", **values):
+        folder.mkdir(exist_ok=True)
+        self.folder, self.lines = folder, folder / name
+        self.log = SampleLog(self.lines, resume)
+        self.job = job(
+            pid=os.getpid(),
+            process_started=started_at(),
+            folder=str(folder),
+            samples=str(self.lines),
+            session=self.log.session,
+            **values,
+        )
+        self.log.begin(self.job)
+        self.file = register(self.job)
+
+    def take(self, *looks):
+        for each in looks:
+            self.log.append(each)
+
+    def finish(self):
+        write_recording(self.lines, self.folder / "monitor.parquet")
+        self.lines.unlink()
+        self.vanish()
+
+    def vanish(self):
+        self.log.close()
+        self.file.unlink()
+
+
+@pytest.fixture
+def running(tmp_path):
+    return Running(tmp_path / "out")
+
+
+def test_nothing_runs(tmp_path):
+    for target, says in [
+        (None, "no job is running"),
+        ("12345678", "is no running job"),
+        (str(tmp_path / "none"), "does not exist"),
+        (str(tmp_path), "has no samples"),
+    ]:
+        with pytest.raises(ResultError, match=says):
+            attach(target)
+
+
+def test_the_one_job_is_found_by_nothing_by_number_and_by_folder(running):
+    running.take(look(0))
+    for target in (None, str(os.getpid()), str(running.folder), str(running.lines)):
+        onlooker = attach(target)
+        assert onlooker.news() == [look(0)]
+        assert onlooker.view().job == running.job
+        assert onlooker.view().state == "running"
+    running.vanish()
+
+
+def test_several_jobs_are_listed(running, tmp_path):
+    other = Running(tmp_path / "other", title="evil\nname")
+    with pytest.raises(ResultError, match="2 jobs are running") as refusal:
+        attach(None)
+    assert refusal.value.fact.count("\n") == 2
+    assert attach(str(other.folder)).view().job == other.job
+    running.vanish()
+    other.vanish()
+
+
+def test_a_job_is_followed_to_its_end(running):
+    onlooker = attach(None)
+    assert onlooker.news() == []
+    assert onlooker.view().seconds_left is None
+    running.take(look(0, done=0), look(10, done=20))
+    assert len(onlooker.news()) == 2
+    assert onlooker.view().seconds_left == 40
+    running.take(look(20, done=20, state="paused"))
+    onlooker.news()
+    # At the pace of the time in which it was not paused.
+    assert onlooker.view().seconds_left == 40
+    assert onlooker.view().state == "paused"
+    running.take(look(30, done=100))
+    running.finish()
+    # The last one is in the finished file only.
+    assert onlooker.news() == [look(30, done=100)]
+    view = onlooker.view()
+    assert (view.state, view.is_over, view.seconds_left) == ("finished", True, None)
+    assert len(view.samples) == 4
+    assert onlooker.news() == []
+
+
+def test_a_job_that_is_killed_while_it_is_watched(running):
+    onlooker = attach(None)
+    running.take(look(0))
+    onlooker.news()
+    running.take(look(1, state="stopping"))
+    running.vanish()
+    assert onlooker.news() == [look(1, state="stopping")]
+    assert onlooker.view().state == "not finished"
+    # And later, by its folder.
+    again = attach(str(running.folder))
+    assert len(again.news()) == 2
+    assert again.view().state == "not finished"
+    assert again.view().job == running.job
+
+
+def test_what_an_earlier_process_did_is_not_this_ones_pace(running):
+    running.take(look(0), look(10, done=50))
+    running.vanish()
+    other = Running(running.folder)
+    other.take(look(0, session=1, done=50), look(10, session=1, done=60))
+    onlooker = attach(None)
+    onlooker.news()
+    assert onlooker.view().seconds_left == 40
+    other.vanish()
+
+
+def test_a_finished_run_is_shown_from_its_file(running):
+    running.take(look(0), look(1, done=100))
+    running.finish()
+    onlooker = attach(str(running.folder))
+    assert onlooker.view().samples == ()
+    assert len(onlooker.news()) == 2
+    view = onlooker.view()
+    assert (view.state, view.job.title) == ("finished", "m")
+
+
+def test_a_job_whose_samples_cannot_be_written_is_there_all_the_same(tmp_path):
+    file = register(
+        job(pid=os.getpid(), process_started=started_at(), folder=str(tmp_path), samples="")
+    )
+    onlooker = attach(None)
+    assert onlooker.news() == []
+    assert onlooker.view().state == "running"
+    file.unlink()
+    onlooker.news()
+    assert onlooker.view().state == "not finished"

@@ -1,0 +1,274 @@
+"""The whole watch around a job that is a test, with its own thread and files."""
+
+import errno
+import json
+import threading
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from mlx_probe.errors import ConfigError, Stopped
+from mlx_probe.monitor import process_memory
+from mlx_probe.monitor.jobs import jobs_folder, running_jobs
+from mlx_probe.monitor.prometheus import ADDRESS, PREFIX, metric_names
+from mlx_probe.monitor.sample import Standing
+from mlx_probe.table.samples import SampleLog, read_recording
+from mlx_probe.watch import Watch, WatchConfig
+
+PATIENCE = 30
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
+
+
+class Told:
+    """Messages, and a way to wait for one."""
+
+    def __init__(self):
+        self.texts, self._changed = [], threading.Condition()
+
+    def __call__(self, text, is_warning):
+        with self._changed:
+            self.texts.append(text)
+            self._changed.notify_all()
+
+    def wait_for(self, start):
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: any(text.startswith(start) for text in self.texts), PATIENCE
+            ), self.texts
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+def watching(tmp_path, told=None, *alert, standing=Standing, **how):
+    config = WatchConfig(alert=alert, interval=0.01, prometheus=how.pop("prometheus", 0))
+    lines = tmp_path / "monitor.0.samples.jsonl"
+    return Watch(
+        "test", "m", standing, config=config, folder=tmp_path, lines=lines, tell=told, **how
+    )
+
+
+def pressed(monkeypatch, gigabytes):
+    """Let the machine say that so much of its memory is available."""
+    real = psutil.virtual_memory()
+    value = real._replace(available=int(gigabytes * 1e9), total=10 * 10**9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: value)
+
+
+def test_a_breach_pauses_within_two_samples_and_resumes(tmp_path, told, monkeypatch):
+    pressed(monkeypatch, 5)
+    passed = []
+    with watching(tmp_path, told, "memory above 90% pause") as watch:
+        watch.gate.wait()
+        pressed(monkeypatch, 0.5)
+        told.wait_for("paused")
+        thread = threading.Thread(target=lambda: (watch.gate.wait(), passed.append(1)))
+        thread.start()
+        thread.join(0.1)
+        assert passed == []
+        pressed(monkeypatch, 5)
+        told.wait_for("goes on")
+        thread.join(PATIENCE)
+        assert passed == [1]
+    samples = read_recording(tmp_path / "monitor.0.samples.jsonl").samples
+    broken = [i for i, sample in enumerate(samples) if sample.memory_percent > 90]
+    # Two is what is allowed; it is the very sample that finds it.
+    assert samples[broken[0]].state == "paused"
+    assert all(samples[i].alerts and samples[i].state == "paused" for i in broken)
+    assert samples[-1].state == "running"
+    assert samples[-1].alerts == ()
+
+
+def test_memory_that_is_really_allocated_is_found(tmp_path, told):
+    limit = process_memory() + 100_000_000
+    with watching(tmp_path, told, f"process above {limit} stop") as watch:
+        watch.gate.wait()
+        ballast = np.ones(40_000_000)
+        told.wait_for("stopping: process at")
+        with pytest.raises(Stopped, match=f"process above {limit} stop"):
+            watch.gate.wait()
+        del ballast
+
+
+def test_what_is_kept(tmp_path, told):
+    standing = Standing(3, 9, "a tensor")
+    with watching(tmp_path, told, "memory above 0.001% warn", standing=lambda: standing) as watch:
+        found = watch.keep(tmp_path / "monitor.parquet")
+    assert found["file"] == "monitor.parquet"
+    assert found["rules"] == ["memory above 0.001% warn"]
+    assert [alert["rule"] for alert in found["alerts"]] == found["rules"]
+    assert found["paused_seconds"] == 0
+    assert json.loads(json.dumps(found)) == found
+    kept = read_recording(tmp_path / "monitor.parquet")
+    assert len(kept.samples) == found["samples"] >= 2
+    assert {(s.done, s.total, s.what) for s in kept.samples} == {(3, 9, "a tensor")}
+    assert [each.kind for each in kept.jobs] == ["test"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "monitor.parquet"]
+
+
+def test_a_job_is_told_of_until_its_file_is_there(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "mlx_probe.watch.write_recording", lambda lines, path: seen.extend(running_jobs()) or 0
+    )
+    with watching(tmp_path) as watch:
+        assert [job.title for job in running_jobs()] == ["m"]
+        watch.keep(tmp_path / "monitor.parquet")
+    assert len(seen) == 1
+    assert running_jobs() == []
+
+
+def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, told):
+    ended = threading.Event()
+
+    def work():
+        with pytest.raises(Stopped, match="has ended"):
+            watch.gate.wait()
+        ended.set()
+
+    def fail():
+        told.wait_for("paused")
+        threading.Thread(target=work).start()
+        raise KeyboardInterrupt
+
+    watch = watching(tmp_path, told, "memory above 0.001% pause")
+    with pytest.raises(KeyboardInterrupt), watch:
+        fail()
+    assert ended.wait(PATIENCE)
+    assert read_recording(tmp_path / "monitor.0.samples.jsonl").samples[0].state == "paused"
+    assert running_jobs() == []
+    assert "sampler" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(told):
+    with Watch("download", "m", Standing, config=WatchConfig(interval=0.01)) as watch:
+        (job,) = running_jobs()
+        while len(read_recording(Path(job.samples)).samples) < 2:
+            pass
+        watch.gate.wait()
+    assert list(jobs_folder().iterdir()) == []
+
+
+def test_a_full_disk_is_told_once_and_costs_samples_only(tmp_path, told, monkeypatch):
+    tried = threading.Semaphore(0)
+
+    def refuse(self, record):
+        tried.release()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SampleLog, "_write", refuse)
+    with watching(tmp_path, told) as watch:
+        for _ in range(4):
+            assert tried.acquire(timeout=PATIENCE)
+        watch.gate.wait()
+        assert watch.keep(tmp_path / "monitor.parquet")["samples"] == 0
+    assert len(told.texts) == 1
+    assert "No space left" in told.texts[0]
+
+
+def test_a_place_that_cannot_be_written_is_told_and_costs_samples_only(tmp_path, told):
+    (tmp_path / "monitor.0.samples.jsonl").mkdir()
+    with watching(tmp_path, told) as watch:
+        watch.gate.wait()
+        assert watch.keep(tmp_path / "monitor.parquet")["file"] is None
+    assert "no samples are kept" in told.texts[0]
+
+
+def test_a_sampler_that_fails_holds_nobody(tmp_path, told, monkeypatch):
+    failures = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(args.exc_value))
+    with watching(tmp_path, told, "memory above 0.001% pause") as watch:
+        told.wait_for("paused")
+        monkeypatch.setattr(watch._readings, "look", lambda state: 1 / 0)
+        watch.gate.wait()
+        monkeypatch.undo()
+    assert [type(error) for error in failures] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize("alert", [("memory above",), ("disk below 5GB stop", "nonsense")])
+def test_a_wrong_rule_is_refused_before_anything_is_there(tmp_path, alert):
+    with pytest.raises(ConfigError, match="is not a rule"), watching(tmp_path, None, *alert):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        return probe.getsockname()[1]
+
+
+def metrics(port):
+    with urllib.request.urlopen(f"http://{ADDRESS}:{port}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def test_prometheus_finds_the_latest_sample_on_the_loopback(tmp_path, told):
+    pytest.importorskip("prometheus_client")
+    port = free_port()
+    standing = Standing(30, 90, "a tensor")
+    watch = watching(
+        tmp_path, told, "memory above 0.001% warn", standing=lambda: standing, prometheus=port
+    )
+    with watch:
+        told.wait_for("memory at")
+        while "mlx_probe_alerts" not in (text := metrics(port)):
+            pass
+        connections = psutil.Process().net_connections("tcp")
+        bound = [c.laddr.ip for c in connections if c.laddr.port == port and not c.raddr]
+        assert bound == [ADDRESS]
+    assert "mlx_probe_done 30.0" in text
+    assert 'mlx_probe_state{state="running"} 1.0' in text
+    assert "mlx_probe_alerts 1.0" in text
+    assert 'kind="test"' in text
+    served = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert served <= set(metric_names())
+    with pytest.raises(OSError, match="refused"):
+        metrics(port)
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path):
+    pytest.importorskip("prometheus_client")
+    port = free_port()
+    with (
+        watching(tmp_path, prometheus=port),
+        pytest.raises(ConfigError, match=f"port {port}"),
+        watching(tmp_path, prometheus=port),
+    ):
+        pass
+
+
+def test_prometheus_without_its_package_is_one_message(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "prometheus_client", None)
+    with (
+        pytest.raises(ConfigError, match="prometheus-client") as refusal,
+        watching(tmp_path, prometheus=free_port()),
+    ):
+        pass
+    assert "mlx-probe[prometheus]" in refusal.value.remedy
+
+
+def test_the_dashboard_of_grafana_asks_for_what_is_served():
+    import re
+
+    path = Path(__file__).parents[2] / "configs" / "grafana-dashboard.json"
+    dashboard = json.loads(path.read_text("utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = {name for query in queries for name in re.findall(rf"{PREFIX}\w+", query)}
+    assert len(queries) >= len(dashboard["panels"]) >= 10
+    assert asked <= set(metric_names())
+    # And each query is about something.
+    assert all(PREFIX in query for query in queries)
+    numbers = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(numbers)) == len(numbers)
