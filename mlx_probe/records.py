@@ -60,8 +60,8 @@ class ModelRef:
 
     Attributes:
         text: The reference as typed.
-        source: Key in `SOURCES` ("local", "hub", "pypi").
-        name: Path, repository id or package name.
+        source: Key in `SOURCES` ("local", "hub", "pypi", "url").
+        name: Path, repository id, package name or address.
         revision: Commit, branch, tag or version; None for the newest.
         file: One weight file inside the model, where it has several to choose from.
     """

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,24 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
+def blob_id(data):
+    """Git's name for a content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def etag_of(name, data):
+    """The Hub's name for a content: by SHA-256 only where it is in its large-file storage."""
+    return digest(data) if name.endswith(LARGE) else blob_id(data)
+
+
+def metadata_of(name, data):
+    """What `files_metadata=True` adds to a file of a repository's list."""
+    if not name.endswith(LARGE):
+        return {"size": len(data), "blobId": blob_id(data)}
+    lfs = {"sha256": digest(data), "size": len(data), "pointerSize": 134}
+    return {"size": len(data), "blobId": blob_id(lfs["sha256"].encode()), "lfs": lfs}
+
+
 @dataclass
 class Hub:
     """Repositories to serve, and what was asked for.
@@ -43,6 +62,13 @@ class Hub:
         requests: Method and path of every request.
         tokens: Host of the requests, and what they authorized themselves with.
         sent: Bytes of each file's content that were sent.
+        faults: What goes wrong with answers; None for nothing (see `hub_faults`).
+        pace: Seconds between pieces of 4 kB; 0 to send all at once.
+        generation: Tells apart the commits of mirrors that are not at the same one.
+        modified: When the repositories were last changed.
+        lax: Whether every revision asked for is answered with the one that is there: "" not,
+            "honest" telling so, "lying" as though it were the one asked for.
+        claims: Contents by name whose hashes are told in place of those of what is sent.
     """
 
     repos: dict = field(default_factory=dict)
@@ -58,6 +84,12 @@ class Hub:
     requests: list = field(default_factory=list)
     tokens: set = field(default_factory=set)
     sent: Counter = field(default_factory=Counter)
+    faults: object = None
+    pace: float = 0.0
+    generation: str = ""
+    modified: str = "2026-01-02T03:04:05.000Z"
+    lax: str = ""
+    claims: dict = field(default_factory=dict)
     server: ThreadingHTTPServer | None = None
 
     def start(self):
@@ -89,8 +121,11 @@ class Hub:
     def files(self, repo, revision):
         """Commit and files of a branch, or of a commit."""
         for branch, files in self.repos[repo].items():
-            if revision in (branch, commit_of(repo + branch)):
-                return commit_of(repo + branch), files
+            commit = commit_of(repo + branch + self.generation)
+            if revision in (branch, commit):
+                return commit, files
+        if self.lax:
+            return revision if self.lax == "lying" else commit, files
         return None, None
 
 
@@ -114,6 +149,8 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.tokens.add((host, self.headers.get("Authorization")))
         if self.hub.failing:
             self.send(self.hub.failing)
+        elif self.hub.faults and (refusal := self.hub.faults.refuse(self.command, path)):
+            self.send(*refusal)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self.on_files(match[1], match[2] or "main", self.send_info)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/(.+)", path):
@@ -140,15 +177,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_info(self, repo, commit, files):
         siblings = [
-            {"rfilename": name, **({"size": len(data)} if self.hub.sizes else {})}
+            {"rfilename": name, **(metadata_of(name, data) if self.hub.sizes else {})}
             for name, data in files.items()
         ]
-        self.send_json({"id": repo, "modelId": repo, "sha": commit, "siblings": siblings})
+        # A list of files is of its own commit, whatever was asked for.
+        if self.hub.lax:
+            commit, _ = self.hub.files(repo, next(iter(self.hub.repos[repo])))
+        answer = {"id": repo, "modelId": repo, "sha": commit, "siblings": siblings}
+        self.send_json({**answer, "lastModified": self.hub.modified})
 
     def send_tree(self, repo, commit, files):
         self.send_json(
             [
-                {"type": "file", "path": name, "size": len(data), "oid": digest(data)[:40]}
+                {"type": "file", "path": name, "size": len(data), "oid": blob_id(data)}
                 for name, data in files.items()
             ]
         )
@@ -161,14 +202,15 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit}
         if not name.endswith(LARGE):
             return self.send_content(name, files[name], headers)
-        headers["X-Linked-Size"] = str(len(files[name]))
-        headers["X-Linked-Etag"] = f'"{digest(files[name])}"'
+        claimed = self.hub.claims.get(name, files[name])
+        headers["X-Linked-Size"] = str(len(claimed))
+        headers["X-Linked-Etag"] = f'"{digest(claimed)}"'
         # Another host, as in reality: huggingface_hub follows only redirects within its own.
         headers["Location"] = f"{self.hub.cdn}/{repo}/{commit}/{name}?Signature={SIGNATURE}"
         return self.send(302, headers)
 
     def send_content(self, name, data, headers=()):
-        headers = {"ETag": f'"{digest(data)}"', "Accept-Ranges": "bytes", **dict(headers)}
+        headers = {"ETag": f'"{etag_of(name, data)}"', "Accept-Ranges": "bytes", **dict(headers)}
         status, start, stop = 200, 0, len(data)
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if match and self.hub.ranges:
@@ -178,28 +220,47 @@ class Handler(BaseHTTPRequestHandler):
             told = self.hub.content_range
             headers["Content-Range"] = true if told is None else told
         body = data[start:stop]
+        if self.hub.faults and self.command == "GET":
+            fault = self.hub.faults.spoil(name, body)
+            if fault is not None:
+                self.hub.sent[name] += len(fault.body)
+                headers.update(fault.headers)
+                return self.send(status, headers, body, fault.body, fault.stall)
         if name in self.hub.short:
             body = body[: len(body) // 2]
         half = data[start : len(data) // 2] if name in self.hub.dropped else None
         if self.hub.lost[name] > 0:
             self.hub.lost[name] -= 1
             half = body[: len(body) // 2]
+        if self.hub.pace and self.command == "GET":
+            return self.send(status, headers, body, counted=name)
         self.hub.sent[name] += len(body if half is None else half)
-        self.send(status, headers, body, half)
+        return self.send(status, headers, body, half)
 
     def send_json(self, content):
         self.send(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
-    def send(self, status, headers=(), body=b"", instead=None):
+    def send(self, status, headers=(), body=b"", instead=None, stall=None, counted=None):
         self.send_response(status)
-        for key, value in dict(headers).items():
+        for key, value in {"Content-Length": str(len(body)), **dict(headers)}.items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            # A client may leave in the middle of what it did not ask for.
-            with suppress(ConnectionError):
-                self.wfile.write(body if instead is None else instead)
+        # A client may leave in the middle of what it did not ask for.
+        with suppress(ConnectionError):
+            self.end_headers()
+            if self.command != "GET":
+                return
+            body = body if instead is None else instead
+            if not self.hub.pace:
+                self.wfile.write(body)
+            else:
+                for start in range(0, len(body), 4096):
+                    self.wfile.write(body[start : start + 4096])
+                    if counted:
+                        self.hub.sent[counted] += len(body[start : start + 4096])
+                    time.sleep(self.hub.pace)
+            if stall is not None:
+                # Says no more, and does not hang up either.
+                stall()
 
 
 @pytest.fixture

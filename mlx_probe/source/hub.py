@@ -1,26 +1,29 @@
-"""Models on the Hugging Face Hub, through huggingface_hub and its cache."""
+"""Models on the Hugging Face Hub, in huggingface_hub's cache."""
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.source.answer import shown_address
+from mlx_probe.source.bring import Errand, bring_all
+from mlx_probe.source.content import check_names
+from mlx_probe.source.hub_cache import CachePlace
 from mlx_probe.source.hub_errors import UnreachableError, explained
+from mlx_probe.source.hub_listing import Repository, list_repository
+from mlx_probe.source.patience import Patience
+from mlx_probe.source.place import FolderPlace, Place
+from mlx_probe.source.progress import Watcher, watching
 from mlx_probe.source.selection import Selection, find_weights, select_files
-from mlx_probe.source.space import require_space
+from mlx_probe.source.space import space_for
+from mlx_probe.source.supply import Supply
+from mlx_probe.source.transfer import TransferError
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-__all__ = ["Listing", "connect", "fetch", "read_listing"]
+__all__ = ["Choice", "choose", "fetch", "need", "supply"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,132 +40,167 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
 
     Raises:
         SourceError: Repository or revision missing, access denied, no connection, disk full,
-            or a file that is not as long as the Hub says.
+            or a file that does not arrive as it was published.
         CheckpointError: The sharding index is damaged.
     """
-    api = connect(quiet)
     try:
         with explained(ref):
-            listed = read_listing(api, ref)
-            folder = _snapshot(api, ref, listed.commit, listed.weights, listed.sizes)
-            return listed.selection.resolve(folder, ref.name, folder.name, folder)
+            repository = list_repository(ref)
+            place = CachePlace(ref.name, repository.commit)
+            chosen = choose(repository, ref, place)
+            with watching(quiet) as watcher:
+                need(repository, chosen.weights, place, ref.text, watcher=watcher)
+            place.remember(ref.revision)
+            folder = place.folder
+            return chosen.selection.resolve(folder, ref.name, repository.commit, folder)
     except UnreachableError as error:
         _log.warning("%s: no answer from the Hub (%s)", ref.text, error.reason)
-        return _find_in_cache(api, ref, error)
+        return _find_in_cache(ref, error, error.reason)
+    except TransferError as error:
+        if not error.temporary:
+            raise
+        try:
+            files = _find_in_cache(ref, error, error.fact)
+        except SourceError:
+            raise error from None
+        _log.warning("%s: the copy in the cache, since %s", ref.text, error.fact)
+        return files
 
 
 @dataclass(frozen=True)
-class Listing:
-    """A repository at one commit, with its small files in the cache.
+class Choice:
+    """The files of a repository that an analysis needs.
 
     Attributes:
-        commit: The commit.
-        sizes: Bytes of every file by name; 0 where a mirror of the Hub leaves it out.
-        selection: The files that an analysis needs.
+        selection: Index, configuration, and weights where no index tells them.
         weights: Names of the weight files.
-        folder: The commit's folder in the cache; None if neither index nor config is there.
     """
 
-    commit: str
-    sizes: Mapping[str, int]
     selection: Selection
     weights: tuple[str, ...]
-    folder: Path | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, the small ones first."""
+        beside = (self.selection.index, self.selection.config)
+        return (*(name for name in beside if name is not None), *self.weights)
 
 
-def connect(quiet: bool) -> HfApi:
-    """The Hub at the endpoint that is set now; ``quiet`` draws no progress bars."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
-
-    if quiet or not sys.stderr.isatty():
-        disable_progress_bars()
-    # huggingface_hub reads the variable once, when it is imported; a notebook may set it later.
-    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or constants.ENDPOINT)
-
-
-def read_listing(api: HfApi, ref: ModelRef) -> Listing:
-    """List a repository, choose its files, and fetch index and config into the cache.
+def choose(
+    repository: Repository,
+    ref: ModelRef,
+    place: Place,
+    patience: Patience | None = None,
+    watcher: Watcher | None = None,
+) -> Choice:
+    """Choose a repository's files, and bring index and config to ``place``.
 
     Args:
-        api: From `connect`.
-        ref: Repository, revision, file to pick among several.
+        repository: From `list_repository`.
+        ref: Repository, file to pick among several.
+        place: Where the two small files go.
+        patience: When to give up on a file.
+        watcher: Counts what arrives.
 
     Raises:
         SourceError: No weights, none picked of several, or a shard that is not there.
         CheckpointError: The sharding index is damaged.
         OSError: And whatever else huggingface_hub raises; see `explained`.
     """
-    info = api.model_info(ref.name, revision=ref.revision, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    selection = select_files(sizes, ref.name, ref.file)
+    selection = select_files(repository.sizes, ref.name, ref.file)
     beside = [name for name in (selection.index, selection.config) if name is not None]
-    folder = _snapshot(api, ref, info.sha, beside, sizes) if beside else None
-    weights = selection.weights or selection.shards(folder or Path())
-    absent = [name for name in weights if name not in sizes]
+    need(repository, beside, place, ref.text, patience, watcher)
+    weights = selection.weights or selection.shards(place.folder)
+    absent = [name for name in weights if name not in repository.files]
     if absent:
         raise SourceError(
             f"{ref.name}: {selection.index} names {absent[0]}, which the repository lacks",
             "Choose another revision, or report it to the model's authors",
         )
-    return Listing(info.sha or "", sizes, selection, weights, folder)
+    return Choice(selection, weights)
 
 
-def _snapshot(
-    api: HfApi,
-    ref: ModelRef,
-    commit: str | None,
+def need(
+    repository: Repository,
     names: Sequence[str],
-    listing: Mapping[str, int],
-) -> Path:
-    """Files of a commit in the cache, each as long as the Hub says; returns their folder."""
-    from huggingface_hub import constants, try_to_load_from_cache
+    place: Place,
+    what: str,
+    patience: Patience | None = None,
+    watcher: Watcher | None = None,
+) -> None:
+    """Have files of a repository in a place; those that are there, by name and length, stay.
 
-    missing = [
-        name
-        for name in names
-        if not isinstance(try_to_load_from_cache(ref.name, name, revision=commit), str)
-    ]
-    cache = Path(constants.HF_HUB_CACHE)
-    cache.mkdir(parents=True, exist_ok=True)
-    require_space(cache, sum(listing[name] for name in missing), ref.text, "HF_HOME")
-    # By the user's revision, not by commit: only so does the cache learn which commit a branch
-    # is at, and finds it again without a connection.
-    folder = Path(
-        api.snapshot_download(
-            ref.name, revision=ref.revision, allow_patterns=[glob.escape(name) for name in names]
-        )
-    )
-    if folder.name != commit:
-        raise SourceError(
-            f"{ref.name} moved from commit {commit} to {folder.name} during the download",
-            "Run the same command again",
-        )
+    Args:
+        repository: From `list_repository`.
+        names: Which of its files.
+        place: Where they should be.
+        what: What needs them, for messages.
+        patience: When to give up on a file.
+        watcher: Draws how it goes.
+
+    Raises:
+        SourceError: No space, or a file that cannot be had.
+        OSError: And whatever else huggingface_hub raises; see `explained`.
+    """
+    check_names(names, what)
+    errands: list[Errand] = []
     for name in names:
-        found = (folder / name).stat().st_size
-        # Mirrors of the Hub may leave sizes out.
-        if listing[name] and found != listing[name]:
-            raise SourceError(
-                # The blob behind the link: without the link alone, the blob would be taken again.
-                f"{(folder / name).resolve()}, in the cache as {name}, has {found} bytes; "
-                f"the Hub says {listing[name]}",
-                "Delete that file and run the same command again",
-            )
-    return folder
+        if place.find(repository.files[name]) is None:
+            errands.append(repository.errand(name))
+    if not errands:
+        return
+    space_for(errands, place, what)
+    watcher = watcher or Watcher()
+    watcher.begin(errands, place)
+    bring_all(errands, place, patience=patience, traffic=watcher.traffic, on_done=watcher.finish)
 
 
-def _find_in_cache(api: HfApi, ref: ModelRef, unreachable: UnreachableError) -> ModelFiles:
+def supply(
+    ref: ModelRef,
+    folder: Path | None = None,
+    endpoints: Sequence[str] = (),
+    patience: Patience | None = None,
+    dry: bool = False,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> Supply:
+    """List a repository and choose its files; see `Supplier`.
+
+    Raises:
+        SourceError: Repository or revision missing, access denied, mirrors that disagree, or no
+            connection.
+        CheckpointError: The sharding index is damaged.
+        OSError: And whatever else huggingface_hub raises; see `explained`.
+    """
+    repository = list_repository(ref, endpoints, patience)
+    cache = CachePlace(ref.name, repository.commit)
+    place: Place = cache if folder is None else FolderPlace(folder)
+    # The index tells which shards there are; only in the cache does nobody mind it.
+    chosen = choose(repository, ref, cache if dry else place, patience, Watcher(on_bytes))
+    return Supply(
+        source="hub",
+        model=ref.name,
+        revision=repository.commit,
+        endpoint=shown_address(repository.endpoints[0]),
+        files=repository.files,
+        chosen=chosen.names,
+        place=place,
+        errand=repository.errand,
+        on_complete=lambda: cache.remember(ref.revision) if folder is None else None,
+    )
+
+
+def _find_in_cache(ref: ModelRef, cause: SourceError, reason: str) -> ModelFiles:
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     incomplete = SourceError(
-        f"{ref.text} is not complete in the cache, and the Hub does not answer: "
-        f"{unreachable.reason}",
-        unreachable.remedy,
+        f"{ref.text} is not complete in the cache, and the Hub does not answer: {reason}",
+        cause.remedy,
     )
     try:
         # No patterns: whether the snapshot is complete as a repository does not matter here.
         folder = Path(
-            api.snapshot_download(
+            snapshot_download(
                 ref.name, revision=ref.revision, allow_patterns=[], local_files_only=True
             )
         )
@@ -171,8 +209,8 @@ def _find_in_cache(api: HfApi, ref: ModelRef, unreachable: UnreachableError) -> 
     paths = [path for path in folder.rglob("*") if path.is_file()]
     listing = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
     if not find_weights(listing, ref.file):
-        raise incomplete from unreachable
+        raise incomplete from cause
     files = select_files(listing, ref.text, ref.file).resolve(folder, ref.name, folder.name, folder)
     if not all(path.is_file() for path in files.weights):
-        raise incomplete from unreachable
+        raise incomplete from cause
     return files

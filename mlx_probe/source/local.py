@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mlx_probe.errors import SourceError
+from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.source.patience import Patience
+from mlx_probe.source.place import FolderPlace
 from mlx_probe.source.selection import WEIGHT_SUFFIXES, Selection, config_name, select_files
+from mlx_probe.source.supply import Supply, supply_from
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "supply"]
 
 
 def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
@@ -24,7 +28,8 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         if path.is_dir():
             selection = select_files(_list_folder(path), str(path), ref.file)
             return selection.resolve(path, path.name, "local", path)
-        if path.is_file() and path.suffix.lower() in WEIGHT_SUFFIXES:
+        # Ollama's blobs have no suffix; the reader looks at their first bytes.
+        if path.is_file() and path.suffix.lower() in ("", *WEIGHT_SUFFIXES):
             config = config_name(path.name, _list_folder(path.parent))
             selection = Selection((path.name,), None, config)
             return selection.resolve(path.parent, path.stem, "local", path)
@@ -36,6 +41,38 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         f"{path} {'is not a weight file' if path.exists() else 'does not exist'}",
         f"Give a folder, or a file that ends in {' or '.join(WEIGHT_SUFFIXES)}",
     )
+
+
+def supply(
+    ref: ModelRef,
+    folder: Path | None = None,
+    endpoints: Sequence[str] = (),
+    patience: Patience | None = None,
+    dry: bool = False,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> Supply:
+    """Files that need no more than a link; see `Supplier`.
+
+    Raises:
+        SourceError: No weights there, or not readable.
+        ConfigError: No folder to link them into, or endpoints.
+        CheckpointError: The sharding index is damaged.
+    """
+    if endpoints:
+        raise ConfigError("--endpoint is for the Hub and its mirrors", "Drop it")
+    if folder is None:
+        raise ConfigError(
+            f"{ref.text} is on this disk already", "Name a folder to link it into with --local-dir"
+        )
+    found = fetch(ref)
+    root = found.path if found.path.is_dir() else found.path.parent
+    if folder.exists() and folder.resolve() == root.resolve():
+        raise ConfigError(f"{folder} is the model's own folder", "Choose another --local-dir")
+    # No deeper: a single file may lie in a folder of all sorts.
+    beside = [path for path in root.iterdir() if path.is_file()]
+    paths = {*beside, *found.weights}
+    needed = (found.index, found.config, *found.weights)
+    return supply_from("local", str(root), "", root, paths, needed, FolderPlace(folder), link=True)
 
 
 def _list_folder(folder: Path) -> dict[str, int]:

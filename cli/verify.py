@@ -1,0 +1,106 @@
+"""`mlx-probe verify`."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mlx_probe.download import DownloadConfig
+from mlx_probe.download import repair as run_repair
+from mlx_probe.download import verify as run_verify
+from mlx_probe.monitor.sample import Standing
+from mlx_probe.report.download import verification_json, verification_text
+from mlx_probe.source.progress import watching
+from mlx_probe.watch import Watch, WatchConfig
+
+from .download import endpoint_option
+from .options import quiet_option, revision_option, watch_options
+from .progress import alert_line
+
+__all__ = ["verify"]
+
+
+@click.command(short_help="Are the files of a model what they were?")
+@click.argument("target")
+@click.option("--repair", is_flag=True, help="Fetch anew what is damaged or missing.")
+@revision_option
+@endpoint_option
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 32),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Files hashed or fetched at a time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@watch_options
+@quiet_option
+def verify(
+    target: str,
+    repair: bool,
+    revision: str | None,
+    endpoints: tuple[str, ...],
+    workers: int,
+    alert: tuple[str, ...],
+    prometheus: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Hash every file of a model, and name those that are damaged, missing or short.
+
+    TARGET is a folder, or a Hub model of which the copy in the cache is meant. A folder is
+    compared with its mlx-probe-manifest.json; a Hub model, or a folder of the Hub's cache
+    without one, with what the Hub says of it. The exit code is 1 if a file is not right.
+
+    --repair fetches only those files, from where they came; a damaged file is replaced when
+    the new one is verified, not before.
+    """
+    config = DownloadConfig(endpoints=endpoints, workers=workers)
+    progress = Console(stderr=True, highlight=False)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=progress,
+        transient=True,
+        disable=quiet or not progress.is_terminal,
+    )
+    task = bars.add_task("hashing", total=None)
+
+    def standing() -> Standing:
+        hashed = int(bars.tasks[task].completed)
+        return Standing(hashed, int(bars.tasks[task].total or 0), target, hashed)
+
+    def tell(text: str, is_warning: bool) -> None:
+        if not quiet:
+            bars.console.print(alert_line(text, is_warning), soft_wrap=True)
+
+    rules = WatchConfig(alert=alert, prometheus=prometheus)
+    with Watch("verify", target, standing, config=rules, tell=tell) as watch:
+
+        def on_check(count: int) -> None:
+            bars.advance(task, count)
+            watch.gate.wait()
+
+        with bars:
+            done = run_verify(
+                target,
+                config,
+                revision,
+                on_total=lambda total: bars.update(task, total=total),
+                on_check=on_check,
+            )
+        if repair and done.damaged:
+            with watching(quiet, lines=True, on_bytes=lambda _: watch.gate.wait()) as watcher:
+                done = run_repair(done, config, watcher)
+    if as_json:
+        click.echo(verification_json(done))
+    elif not quiet:
+        Console(highlight=False).print(verification_text(done), soft_wrap=True)
+    if done.damaged:
+        raise click.ClickException(
+            f"{len(done.damaged)} of {len(done.findings)} file(s) are not right"
+        )

@@ -1,0 +1,27 @@
+"""Models brought to this disk, verified, and looked after there.
+
+`download` is the main path: look up, choose, see what is there, bring the rest, keep a record.
+"""
+
+from __future__ import annotations
+
+from mlx_probe.download.choice import COMPANIONS
+from mlx_probe.download.config import DownloadConfig
+from mlx_probe.download.plan import DownloadPlan, Item
+from mlx_probe.download.repair import repair
+from mlx_probe.download.run import Downloaded, download, plan_download
+from mlx_probe.download.verify import Finding, Verification, verify
+
+__all__ = [
+    "COMPANIONS",
+    "DownloadConfig",
+    "DownloadPlan",
+    "Downloaded",
+    "Finding",
+    "Item",
+    "Verification",
+    "download",
+    "plan_download",
+    "repair",
+    "verify",
+]

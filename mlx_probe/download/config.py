@@ -1,0 +1,56 @@
+"""What the user can choose about a download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlx_probe.errors import ConfigError
+from mlx_probe.source.answer import is_safe_url, shown_address
+from mlx_probe.source.patience import Patience
+
+__all__ = ["DownloadConfig", "check_endpoints"]
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """Settings of one download.
+
+    Attributes:
+        local_dir: Folder for the files; None for the source's own cache.
+        endpoints: The Hub and its mirrors, in the order in which they are asked; none for
+            HF_ENDPOINT or the Hub.
+        include: Globs on file names that are wanted; none for `COMPANIONS` and the weights.
+        exclude: Globs on file names that are not wanted.
+        workers: Files at a time.
+        patience: When to give up on a server.
+    """
+
+    local_dir: Path | None = None
+    endpoints: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    workers: int = 4
+    patience: Patience = field(default_factory=Patience)
+
+    def __post_init__(self) -> None:
+        check_endpoints(self.endpoints)
+        if self.local_dir is not None and self.local_dir.exists() and not self.local_dir.is_dir():
+            raise ConfigError(f"{self.local_dir} is a file", "Name a folder with --local-dir")
+
+
+def check_endpoints(endpoints: tuple[str, ...]) -> None:
+    """Refuse mirrors that a token must not be sent to.
+
+    Raises:
+        ConfigError: One is no https address, or carries a password.
+    """
+    for endpoint in endpoints:
+        if not is_safe_url(endpoint) or "@" in urlsplit(endpoint).netloc:
+            # Whatever it is: the part that could be shown may not be told from a secret.
+            shown = shown_address(endpoint) if "://" in endpoint and "@" not in endpoint else "it"
+            raise ConfigError(
+                f"--endpoint {shown} is no address such as https://host, without user and password",
+                "Give an https:// address; plain http is for this machine only",
+            )

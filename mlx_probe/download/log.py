@@ -1,0 +1,44 @@
+"""The log of one download."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+__all__ = ["logging_to"]
+
+
+@contextmanager
+def logging_to(folder: Path) -> Iterator[Path]:
+    """Send the package's log to a new file, download_<UTC time>.log, while the work lasts.
+
+    Args:
+        folder: Where; made if need be.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S_%fZ")
+    path = folder / f"download_{stamp}.log"
+    # Exclusively: not through a link that somebody put there.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    logger = logging.getLogger("mlx_probe")
+    with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        before = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield path
+        except BaseException as error:
+            logger.error("ended by %s: %s", type(error).__name__, getattr(error, "fact", error))
+            raise
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(before)

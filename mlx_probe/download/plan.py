@@ -1,0 +1,156 @@
+"""What is there of a model, and what has to be brought."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mlx_probe.errors import SourceError
+from mlx_probe.source.bring import Errand
+from mlx_probe.source.content import Hasher, PublishedFile, hash_file
+from mlx_probe.source.crew import Stop, in_threads
+from mlx_probe.source.manifest import Manifest, ManifestFile, read_manifest, record
+from mlx_probe.source.space import existing_folder
+from mlx_probe.source.supply import Supply
+
+__all__ = ["DownloadPlan", "Item", "make_plan"]
+
+State = Literal["verified", "unverified", "wrong", "partial", "missing"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A wanted file.
+
+    Attributes:
+        file: What the publisher says of it.
+        state: "verified": there, and its hash is right. "unverified": there, of the right
+            length. "wrong": something else is there. "partial": there in part. "missing".
+        have: Bytes that need not come again.
+        errand: How to get it; None where it is there, or comes from this disk.
+        entry: Its record, where it is verified.
+    """
+
+    file: PublishedFile
+    state: State
+    have: int
+    errand: Errand | None = None
+    entry: ManifestFile | None = None
+
+    @property
+    def to_fetch(self) -> int:
+        """Bytes to bring."""
+        return max(0, (self.file.size or 0) - self.have)
+
+
+@dataclass(frozen=True)
+class DownloadPlan:
+    """A download before it begins.
+
+    Attributes:
+        supply: Where the files come from and go to.
+        items: The wanted files.
+        free: Bytes free on the disk they go to.
+    """
+
+    supply: Supply
+    items: tuple[Item, ...]
+    free: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all wanted files."""
+        return sum(item.file.size or 0 for item in self.items)
+
+    @property
+    def to_fetch(self) -> int:
+        """Bytes to bring."""
+        return sum(item.to_fetch for item in self.items)
+
+
+def make_plan(
+    supply: Supply,
+    names: Sequence[str],
+    workers: int,
+    hashing: bool = True,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> DownloadPlan:
+    """See what is there of the wanted files.
+
+    Args:
+        supply: The model.
+        names: The wanted files.
+        workers: Files hashed at a time.
+        hashing: Whether files are hashed that no manifest vouches for.
+        on_bytes: Called, in several threads, with the bytes of each piece hashed.
+
+    Raises:
+        SourceError: A link leads out of the folder.
+        OSError: And whatever else huggingface_hub raises; see `explained`.
+    """
+    try:
+        manifest = read_manifest(supply.place.folder)
+    except SourceError:
+        # Damaged: it vouches for nothing.
+        manifest = None
+
+    stop = Stop()
+
+    def count(read: int) -> None:
+        on_bytes(read)
+        stop.check()
+
+    def look(name: str) -> Item:
+        return _look(supply, name, manifest, hashing, count)
+
+    items = tuple(in_threads(look, names, workers, stop))
+    free = shutil.disk_usage(existing_folder(supply.place.folder)).free
+    return DownloadPlan(supply, items, free)
+
+
+def _look(
+    supply: Supply,
+    name: str,
+    manifest: Manifest | None,
+    hashing: bool,
+    on_bytes: Callable[[int], None],
+) -> Item:
+    errand = supply.errand(name, False) if supply.errand else None
+    file = errand.file if errand else supply.files[name]
+    path: Path | None = supply.place.find(file)
+    if path is None:
+        taken = (supply.place.folder / name).exists()
+        have = supply.place.partial_size(errand.key) if errand else 0
+        if supply.link:
+            have = file.size or 0
+        return Item(
+            file, "wrong" if taken else "partial" if have and errand else "missing", have, errand
+        )
+    size = file.size if file.size is not None else path.stat().st_size
+    entry = manifest.find(name) if manifest else None
+    # A manifest tells what the file was; only the publisher tells what it should be.
+    if entry and file.sha256 in (None, entry.sha256) and entry.vouches_for(path):
+        same = file.sha256 is not None or (manifest and manifest.revision == supply.revision)
+        if same:
+            return Item(file, "verified", size, None, entry)
+    if not hashing:
+        return Item(file, "unverified", size)
+    hasher = hash_file(path, file, on_bytes)
+    if hasher.mismatch(file) or (supply.origin is not None and _differs(supply, name, hasher)):
+        again = supply.errand(name, True) if supply.errand else None
+        return Item(file, "wrong", supply.place.partial_size(again.key) if again else 0, again)
+    known = PublishedFile(name, size, hasher.sha256)
+    return Item(known, "verified", size, None, record(known, path))
+
+
+def _differs(supply: Supply, name: str, hasher: Hasher) -> bool:
+    """Whether a file differs from the one that it would be linked to or copied from."""
+    origin = (supply.origin or Path()) / name
+    path = supply.place.folder / name
+    if origin.samefile(path):
+        return False
+    found = hash_file(origin, supply.files[name])
+    return found.sha256 != hasher.sha256

@@ -1,0 +1,168 @@
+"""Bringing back the files of a model that are damaged or missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from mlx_probe.download.config import DownloadConfig
+from mlx_probe.download.origin import take
+from mlx_probe.download.run import writing
+from mlx_probe.download.verify import Case, Verification
+from mlx_probe.errors import SourceError
+from mlx_probe.records import ModelRef
+from mlx_probe.source import SUPPLIERS
+from mlx_probe.source.answer import shown_address
+from mlx_probe.source.bring import Errand, bring_all
+from mlx_probe.source.content import PublishedFile
+from mlx_probe.source.hub_cache import CachePlace
+from mlx_probe.source.hub_listing import Repository, list_repository
+from mlx_probe.source.manifest import Manifest, ManifestFile, record, write_manifest
+from mlx_probe.source.place import Place
+from mlx_probe.source.progress import Watcher
+from mlx_probe.source.space import space_for
+
+__all__ = ["repair"]
+
+
+def repair(
+    found: Verification, config: DownloadConfig | None = None, watcher: Watcher | None = None
+) -> Verification:
+    """Bring anew what is not right; each file is replaced only when the new one is verified.
+
+    Args:
+        found: From `verify`.
+        config: Mirrors, workers, patience.
+        watcher: Knows how far it is.
+
+    Returns:
+        The same findings, with what was repaired.
+
+    Raises:
+        SourceError: A file cannot be had, or is published with another content by now.
+        ConfigError: Mirrors for a source that has none.
+        Interrupted: The user stopped it.
+    """
+    config, watcher, case = config or DownloadConfig(), watcher or Watcher(), found.case
+    names = [finding.name for finding in found.damaged]
+    if not names or case is None:
+        return found
+    with writing(case.ref, config):
+        if case.repository is not None:
+            _from_hub(case, case.repository, names, config, watcher)
+        elif case.manifest is not None:
+            _from_source(case, case.manifest, names, config, watcher)
+    findings = tuple(replace(f, repaired=True) if f.problem else f for f in found.findings)
+    return replace(found, findings=findings, received=watcher.received)
+
+
+def _from_hub(
+    case: Case, found: Repository, names: Sequence[str], config: DownloadConfig, watcher: Watcher
+) -> None:
+    _check_supply(case, found.files, names, found.commit)
+    # What the manifest says counts, whatever the source says by now.
+    errands = [_bound(found.errand(name, again=True), case.files[name]) for name in names]
+    endpoint = shown_address(found.endpoints[0])
+    known = Manifest("hub", found.name, found.commit, endpoint, "", "", ())
+    _bring(_place_of(case.place, known), errands, known, config, watcher)
+
+
+def _from_source(
+    case: Case,
+    manifest: Manifest,
+    names: Sequence[str],
+    config: DownloadConfig,
+    watcher: Watcher,
+) -> None:
+    source = manifest.source
+    if source not in SUPPLIERS:
+        raise SourceError(
+            f"the manifest in {case.place.folder} names no source that files could come from",
+            "Download the model again",
+        )
+    ref = ModelRef(manifest.model, source, manifest.model, manifest.revision or None)
+    with writing(ref, config):
+        if source == "hub":
+            # Not the endpoint that the manifest names: whoever wrote it would get the token.
+            found = list_repository(ref, config.endpoints, config.patience)
+            _from_hub(case, found, names, config, watcher)
+            return
+        supply = SUPPLIERS[source](ref, case.place.folder, config.endpoints, config.patience, True)
+        _check_supply(case, supply.files, names, supply.revision)
+        if supply.errand is None:
+            entries = [take(supply, name, watcher.count) for name in names]
+            _confirm(case, entries)
+            _record(case.place, manifest, entries)
+            return
+        errands = [_bound(supply.errand(name, True), case.files[name]) for name in names]
+        _bring(case.place, errands, manifest, config, watcher)
+
+
+def _bring(
+    place: Place,
+    errands: Sequence[Errand],
+    manifest: Manifest,
+    config: DownloadConfig,
+    watcher: Watcher,
+) -> None:
+    space_for(errands, place, manifest.model)
+    watcher.begin(errands, place)
+    came = bring_all(
+        errands, place, config.workers, config.patience, watcher.traffic, watcher.finish
+    )
+    _record(place, manifest, [record(file, place.folder / file.name) for file in came])
+
+
+def _record(place: Place, manifest: Manifest, entries: Sequence[ManifestFile]) -> None:
+    write_manifest(
+        place.folder,
+        manifest.source,
+        manifest.model,
+        manifest.revision,
+        manifest.endpoint,
+        entries,
+    )
+
+
+def _place_of(place: Place, manifest: Manifest) -> Place:
+    """The cache's own way of keeping files, for a folder that is in the Hub's cache."""
+    if manifest.source == "hub" and re.fullmatch("[0-9a-f]{40}", manifest.revision):
+        cache = CachePlace(manifest.model, manifest.revision)
+        if cache.folder.exists() and cache.folder.samefile(place.folder):
+            return cache
+    return place
+
+
+def _check_supply(
+    case: Case, files: Mapping[str, PublishedFile], names: Sequence[str], revision: str
+) -> None:
+    wanted = case.manifest.revision if case.manifest else revision
+    absent = [name for name in names if name not in files]
+    if absent or wanted != revision:
+        what = f"no longer has {absent[0]}" if absent else f"has revision {revision}, not {wanted}"
+        raise SourceError(
+            f"the source of {case.place.folder} {what}", "Download the model again to a new folder"
+        )
+
+
+def _bound(errand: Errand, wanted: PublishedFile) -> Errand:
+    """The same errand, satisfied only by the content that the manifest names."""
+    sizes = {errand.file.size, wanted.size} - {None}
+    hashes = {errand.file.sha256, wanted.sha256} - {None}
+    if len(sizes) > 1 or len(hashes) > 1:
+        raise SourceError(
+            f"{wanted.name} is published with another content than was downloaded",
+            "Download the model again to a new folder",
+        )
+    file = replace(errand.file, size=wanted.size, sha256=wanted.sha256 or errand.file.sha256)
+    return replace(errand, file=file)
+
+
+def _confirm(case: Case, entries: Sequence[ManifestFile]) -> None:
+    for entry in entries:
+        if case.files[entry.name].sha256 != entry.sha256:
+            raise SourceError(
+                f"{entry.name} is not what it was in the folder it came from",
+                "Find a sound copy and link or download it again",
+            )

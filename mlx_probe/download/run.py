@@ -1,0 +1,223 @@
+"""One download, from the reference to the manifest."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_probe.cache import cache_dir
+from mlx_probe.download.choice import wanted_names
+from mlx_probe.download.config import DownloadConfig
+from mlx_probe.download.log import logging_to
+from mlx_probe.download.origin import take
+from mlx_probe.download.plan import DownloadPlan, make_plan
+from mlx_probe.errors import Interrupted, SourceError
+from mlx_probe.monitor.sample import Standing
+from mlx_probe.records import ModelRef
+from mlx_probe.source import SUPPLIERS
+from mlx_probe.source.bring import bring_all
+from mlx_probe.source.content import PublishedFile
+from mlx_probe.source.crew import Stop, in_threads
+from mlx_probe.source.hub_errors import explained
+from mlx_probe.source.manifest import ManifestFile, record, write_manifest
+from mlx_probe.source.progress import Watcher
+from mlx_probe.source.space import existing_folder, require_space
+from mlx_probe.source.supply import Supply
+from mlx_probe.watch import Watch, WatchConfig
+
+__all__ = ["Downloaded", "download", "plan_download", "writing"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A finished download.
+
+    Attributes:
+        plan: What was there before.
+        folder: Where the files are.
+        manifest: The record of them.
+        log: What happened.
+        received: Bytes that came over the network.
+    """
+
+    plan: DownloadPlan
+    folder: Path
+    manifest: Path
+    log: Path
+    received: int
+
+
+def plan_download(ref: ModelRef, config: DownloadConfig | None = None) -> DownloadPlan:
+    """What a download would bring; hashes nothing, and writes nothing but the Hub's cache.
+
+    Args:
+        ref: From `parse_reference`.
+        config: Settings.
+
+    Raises:
+        SourceError: The model cannot be found.
+        ConfigError: Settings that do not fit the model.
+        CheckpointError: The sharding index is damaged.
+    """
+    config = config or DownloadConfig()
+    with writing(ref, config):
+        supply = _look_up(ref, config, dry=True)
+        return make_plan(supply, wanted_names(supply, config), config.workers, hashing=False)
+
+
+def download(
+    ref: ModelRef,
+    config: DownloadConfig | None = None,
+    watcher: Watcher | None = None,
+    watch: WatchConfig | None = None,
+) -> Downloaded:
+    """Bring a model's files to this disk; what is there and right stays, what is partial goes on.
+
+    Args:
+        ref: From `parse_reference`.
+        config: Settings.
+        watcher: Knows how far it is.
+        watch: Rules on what the machine has left, and who may look on.
+
+    Raises:
+        Stopped: A rule that stops was broken; what is there is kept.
+        SourceError: The model or one of its files cannot be had, or does not arrive as it was
+            published.
+        ConfigError: Settings that do not fit the model.
+        CheckpointError: The sharding index is damaged.
+        Interrupted: The user stopped it.
+    """
+    config, watcher = config or DownloadConfig(), watcher or Watcher()
+    folder = config.local_dir or cache_dir() / "downloads" / _plain_name(ref)
+    with writing(ref, config), logging_to(folder) as log, ExitStack() as stack:
+        supply = _look_up(ref, config, on_bytes=watcher.count)
+        stack.enter_context(_watched(ref, supply, watcher, watch, log))
+        _log.info("%s %s at %s", supply.source, supply.model, supply.revision or "no revision")
+        names = wanted_names(supply, config)
+        plan = make_plan(supply, names, config.workers, on_bytes=watcher.check)
+        for item in plan.items:
+            _log.info("%s: %s bytes, %s", item.file.name, item.file.size, item.state)
+        require_space(
+            existing_folder(supply.place.folder), plan.to_fetch, supply.model, supply.place.variable
+        )
+        files = _bring(plan, config, watcher)
+        supply.on_complete()
+        manifest = write_manifest(
+            supply.place.folder,
+            supply.source,
+            supply.model,
+            supply.revision,
+            supply.endpoint,
+            files,
+        )
+        for file in files:
+            _log.info("%s: sha256 %s", file.name, file.sha256)
+        _log.info("complete: %d bytes came over the network", watcher.received)
+    return Downloaded(plan, supply.place.folder, manifest, log, watcher.received)
+
+
+@contextmanager
+def _watched(
+    ref: ModelRef, supply: Supply, watcher: Watcher, config: WatchConfig | None, log: Path
+) -> Iterator[None]:
+    """Watch what follows, and keep the samples beside the log if it ends well."""
+
+    def standing() -> Standing:
+        return Standing(watcher.done, watcher.total, supply.model, watcher.received)
+
+    def tell(text: str, is_warning: bool) -> None:
+        _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
+        watcher.tell(text, is_warning)
+
+    place = existing_folder(supply.place.folder)
+    with Watch("download", ref.text, standing, config=config, folder=place, tell=tell) as watch:
+
+        def pass_gate(count: int, told: Callable[[int], None] = watcher.on_bytes) -> None:
+            told(count)
+            watch.gate.wait()
+
+        watcher.on_bytes = pass_gate
+        watch.gate.wait()
+        yield
+        watch.keep(log.with_suffix(".monitor.parquet"))
+
+
+@contextmanager
+def writing(ref: ModelRef, config: DownloadConfig) -> Iterator[None]:
+    """Turn what the disk, huggingface_hub and the user can do into errors with a remedy.
+
+    Raises:
+        SourceError: Any of the two.
+        Interrupted: The user stopped.
+    """
+    try:
+        with explained(ref) if ref.source == "hub" else nullcontext():
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; what is there is kept",
+            "Run the same command again to go on from there",
+        ) from None
+    except SourceError as error:
+        if config.local_dir is None:
+            raise
+        raise SourceError(
+            error.fact, error.remedy.replace("the cache (HF_HOME)", "--local-dir")
+        ) from error.__cause__
+    except OSError as error:
+        raise SourceError(
+            f"cannot download to {config.local_dir or cache_dir()}: {error.strerror or error}",
+            "Check that disk and its permissions, then run the same command again",
+        ) from error
+
+
+def _look_up(
+    ref: ModelRef,
+    config: DownloadConfig,
+    dry: bool = False,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> Supply:
+    return SUPPLIERS[ref.source](
+        ref, config.local_dir, config.endpoints, config.patience, dry, on_bytes
+    )
+
+
+def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list[ManifestFile]:
+    """Have what is not there; returns the records of all files."""
+    supply = plan.supply
+    there = [item.entry for item in plan.items if item.entry is not None]
+    needed = [item for item in plan.items if item.entry is None]
+    errands = [item.errand for item in needed if item.errand is not None]
+    came: list[PublishedFile] = []
+    if errands:
+        watcher.begin(errands, supply.place)
+        came = bring_all(
+            errands,
+            supply.place,
+            config.workers,
+            config.patience,
+            watcher.traffic,
+            watcher.finish,
+        )
+    stop = Stop()
+
+    def count(read: int) -> None:
+        watcher.check(read)
+        stop.check()
+
+    here = [item.file.name for item in needed if item.errand is None]
+    taken = in_threads(lambda name: take(supply, name, count), here, config.workers, stop)
+    found = [record(file, supply.place.folder / file.name) for file in came]
+    return [*there, *taken, *found]
+
+
+def _plain_name(ref: ModelRef) -> str:
+    """A reference as one name of a folder."""
+    name = ref.name if ref.source in ("hub", "pypi") else ref.source
+    return re.sub(r"[^A-Za-z0-9._-]", "--", name)[:100]

@@ -1,0 +1,194 @@
+"""Whether a model's files are what they were published as."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_probe.download.config import DownloadConfig
+from mlx_probe.download.run import writing
+from mlx_probe.errors import CheckpointError, SourceError
+from mlx_probe.records import ModelRef
+from mlx_probe.source import parse_reference
+from mlx_probe.source.answer import shown_address
+from mlx_probe.source.content import PublishedFile, check_names, hash_file, name_problem
+from mlx_probe.source.crew import Stop, in_threads
+from mlx_probe.source.hub_cache import CachePlace
+from mlx_probe.source.hub_listing import Repository, list_repository
+from mlx_probe.source.manifest import (
+    MANIFEST,
+    Manifest,
+    read_manifest,
+)
+from mlx_probe.source.place import FolderPlace, Place
+from mlx_probe.source.selection import select_files
+
+__all__ = ["Case", "Finding", "Verification", "verify"]
+
+_log = logging.getLogger(__name__)
+
+_SNAPSHOT = re.compile(
+    r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to be verified, and where it came from.
+
+    Attributes:
+        ref: What the user asked for.
+        place: Where the files are.
+        files: What they have to be, by name.
+        manifest: The record of them; None if there is none.
+        repository: What the Hub says of them; None where the manifest tells it.
+    """
+
+    ref: ModelRef
+    place: Place
+    files: Mapping[str, PublishedFile]
+    manifest: Manifest | None
+    repository: Repository | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file.
+
+    Attributes:
+        name: Its name.
+        size: Bytes that it has to have.
+        problem: "" if it is right; otherwise "missing", how it differs, or why it cannot be read.
+        repaired: Whether it was brought anew, and is right now.
+    """
+
+    name: str
+    size: int
+    problem: str = ""
+    repaired: bool = False
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in a folder.
+
+    Attributes:
+        folder: The folder.
+        against: What the files were compared with.
+        findings: One for each file.
+        received: Bytes that repairs brought over the network.
+        case: What a repair has to know; None for none.
+    """
+
+    folder: Path
+    against: str
+    findings: tuple[Finding, ...]
+    received: int = 0
+    case: Case | None = None
+
+    @property
+    def damaged(self) -> tuple[Finding, ...]:
+        """Files that are not right, and were not repaired."""
+        return tuple(found for found in self.findings if found.problem and not found.repaired)
+
+
+def verify(
+    target: str,
+    config: DownloadConfig | None = None,
+    revision: str | None = None,
+    on_total: Callable[[int], None] = lambda total: None,
+    on_check: Callable[[int], None] = lambda count: None,
+) -> Verification:
+    """Hash every file of a model, and compare it with its manifest or with the Hub.
+
+    Args:
+        target: A folder, or a Hub model whose copy in the cache is meant.
+        config: Mirrors, workers, patience.
+        revision: Of a Hub model.
+        on_total: Called once with the bytes that will be hashed.
+        on_check: Called, in several threads, with the bytes of each piece hashed.
+
+    Raises:
+        SourceError: Nothing to compare with, or no answer from the Hub.
+        ConfigError: The reference and the revision contradict each other.
+        Interrupted: The user stopped it.
+    """
+    config = config or DownloadConfig()
+    ref = parse_reference(target, revision)
+    with writing(ref, config):
+        case, against = _open(ref, config)
+        on_total(sum(file.size or 0 for file in case.files.values()))
+
+        stop = Stop()
+
+        def count(read: int) -> None:
+            on_check(read)
+            stop.check()
+
+        def look(file: PublishedFile) -> Finding:
+            return _look(case.place.folder, file, count)
+
+        findings = tuple(in_threads(look, case.files.values(), config.workers, stop))
+    return Verification(case.place.folder, against, findings, case=case)
+
+
+def _look(folder: Path, file: PublishedFile, on_check: Callable[[int], None]) -> Finding:
+    path = folder / file.name
+    size = file.size or 0
+    try:
+        problem = hash_file(path, file, on_check).mismatch(file)
+    except (FileNotFoundError, NotADirectoryError):
+        problem = "missing"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    return Finding(file.name, size, problem)
+
+
+def _open(ref: ModelRef, config: DownloadConfig) -> tuple[Case, str]:
+    """What the files should be, and who says so."""
+    if ref.source == "hub":
+        repository = list_repository(ref, config.endpoints, config.patience)
+        return _cached(ref, repository, CachePlace(ref.name, repository.commit))
+    if ref.source != "local":
+        raise SourceError(
+            f"{ref.source} models are verified where they are",
+            "Give the folder that holds the files and mlx-probe-manifest.json",
+        )
+    folder = Path(ref.name).expanduser().absolute()
+    folder = folder if folder.is_dir() else folder.parent
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        files = {file.name: file.published for file in manifest.files}
+        return Case(ref, FolderPlace(folder), files, manifest), str(folder / MANIFEST)
+    match = _SNAPSHOT.search(folder.as_posix())
+    if match is None:
+        raise SourceError(
+            f"{folder} has no {MANIFEST}, and is no model of the Hub's cache",
+            "Run `mlx-probe download MODEL --local-dir` with this folder: it verifies what is there"
+            " and writes one",
+        )
+    hub = ModelRef(ref.text, "hub", f"{match['owner']}/{match['name']}", match["commit"])
+    repository = list_repository(hub, config.endpoints, config.patience)
+    return _cached(hub, repository, FolderPlace(folder))
+
+
+def _cached(ref: ModelRef, repository: Repository, place: Place) -> tuple[Case, str]:
+    """A commit in the Hub's cache: what is there of it, and what an analysis needs."""
+    plain = [name for name in repository.files if not name_problem(name)]
+    names = {name for name in plain if (place.folder / name).is_file()}
+    selection = select_files(repository.sizes, ref.name, ref.file)
+    needed = [name for name in (selection.index, selection.config) if name is not None]
+    names.update(needed, selection.weights)
+    # An index that is damaged or missing tells no shards; it is named itself.
+    with suppress(CheckpointError):
+        names.update(name for name in selection.shards(place.folder) if name in repository.files)
+    check_names(names, ref.name)
+    files = {name: repository.errand(name).file for name in sorted(names)}
+    real = CachePlace(repository.name, repository.commit)
+    place = real if real.folder == place.folder else place
+    against = f"{repository.name} at {repository.commit} ({shown_address(repository.endpoints[0])})"
+    return Case(ref, place, files, read_manifest(place.folder), repository), against

@@ -1,0 +1,137 @@
+"""Downloads and verifications as text and JSON."""
+
+from __future__ import annotations
+
+import json
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from mlx_probe.download import Downloaded, DownloadPlan, Verification
+from mlx_probe.report.terminal import printable
+
+__all__ = [
+    "download_json",
+    "download_plan_text",
+    "download_text",
+    "verification_json",
+    "verification_text",
+]
+
+
+def files_table(plan: DownloadPlan) -> Table:
+    """The wanted files, and what is there of them."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("to fetch", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for item in plan.items:
+        size = "unknown" if item.file.size is None else decimal(item.file.size)
+        table.add_row(printable(item.file.name), size, decimal(item.to_fetch), item.state)
+    return table
+
+
+def download_plan_text(plan: DownloadPlan) -> RenderableType:
+    """How much would be fetched, where to, and whether it fits."""
+    fits = "" if plan.to_fetch <= plan.free else ": too little"
+    return Group(
+        _line(f"model     {plan.supply.model} {plan.supply.revision}"),
+        _line(f"to        {plan.supply.place.folder}"),
+        _line(f"size      {decimal(plan.size)}, to fetch {decimal(plan.to_fetch)}"),
+        _line(f"free      {decimal(plan.free)}{fits}"),
+    )
+
+
+def download_text(done: Downloaded) -> RenderableType:
+    """What was downloaded, and where it is."""
+    count = len(done.plan.items)
+    before = "" if done.received else ", nothing had to be fetched"
+    proof = _UNPROVED if _is_unproved(done) else "all verified"
+    return Group(
+        _line(f"{count} file(s), {decimal(done.plan.size)}, {proof}{before}"),
+        _line(f"  received  {decimal(done.received)}"),
+        _line(f"  folder    {done.folder}"),
+        _line(f"  manifest  {done.manifest}"),
+        _line(f"  log       {done.log}"),
+    )
+
+
+# What there is to say of a file that nobody published a hash of.
+_UNPROVED = "as long as the server says, but without a hash to verify; the manifest has what came"
+
+
+def _is_unproved(done: Downloaded) -> bool:
+    supply = done.plan.supply
+    return supply.source == "url" and all(file.etag is None for file in supply.files.values())
+
+
+def download_json(done: Downloaded | DownloadPlan) -> str:
+    """The same for programs."""
+    plan = done.plan if isinstance(done, Downloaded) else done
+    content = {
+        "source": plan.supply.source,
+        "model": plan.supply.model,
+        "revision": plan.supply.revision,
+        "folder": str(plan.supply.place.folder),
+        "size": plan.size,
+        "to_fetch": plan.to_fetch,
+        "free": plan.free,
+        "files": [
+            {
+                "name": item.file.name,
+                "size": item.file.size,
+                "to_fetch": item.to_fetch,
+                "state": item.state,
+            }
+            for item in plan.items
+        ],
+    }
+    if isinstance(done, Downloaded):
+        content |= {
+            "received": done.received,
+            "manifest": str(done.manifest),
+            "log": str(done.log),
+        }
+    return json.dumps(content, indent=1)
+
+
+def verification_text(done: Verification) -> RenderableType:
+    """The files that are not right, and how many are."""
+    lines = []
+    for found in done.findings:
+        if found.problem:
+            mark = "repaired" if found.repaired else "damaged "
+            lines.append(_line(f"{mark}  {found.name}: {found.problem}"))
+    good = sum(not found.problem or found.repaired for found in done.findings)
+    size = decimal(sum(found.size for found in done.findings))
+    lines.append(
+        _line(f"{good} of {len(done.findings)} file(s) right, {size} hashed, by {done.against}")
+    )
+    return Group(*lines)
+
+
+def verification_json(done: Verification) -> str:
+    """The same for programs."""
+    content = {
+        "folder": str(done.folder),
+        "against": done.against,
+        "received": done.received,
+        "files": [
+            {
+                "name": found.name,
+                "size": found.size,
+                "problem": found.problem,
+                "repaired": found.repaired,
+            }
+            for found in done.findings
+        ],
+    }
+    return json.dumps(content, indent=1)
+
+
+def _line(text: str) -> Text:
+    return Text.from_markup(printable(text))

@@ -1,0 +1,248 @@
+"""One request for a part of a file, and whether what comes back may be trusted to be that part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mlx_probe.errors import SourceError
+from mlx_probe.source.content import PublishedFile
+from mlx_probe.source.patience import retry_after
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HTTPError, Response  # type: ignore[attr-defined]
+
+__all__ = [
+    "Address",
+    "Answer",
+    "LostError",
+    "RefusedError",
+    "asked",
+    "explain_unsafe",
+    "is_safe_url",
+    "shown_address",
+]
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>\d+)-(?P<last>\d+)|\*)/(?P<total>\d+|\*)")
+_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a file can be had.
+
+    Attributes:
+        url: Its address.
+        headers: What every request carries. Those that authorize are not passed on to another
+            host that the server redirects to.
+        commit: The revision that its bytes must be of; None if servers cannot tell.
+        validator: ETag that the answers must have; None if any will do.
+        loopback_or_https: Whether no answer may come over plain http from another machine.
+    """
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    commit: str | None = None
+    validator: str | None = None
+    loopback_or_https: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The address as messages have it."""
+        return shown_address(self.url)
+
+
+class LostError(Exception):
+    """No answer, or not the end of one; another try may do.
+
+    Args:
+        reason: What happened.
+        asked: Seconds that the server wants to be left alone.
+    """
+
+    def __init__(self, reason: str, asked: float | None = None) -> None:
+        super().__init__(reason)
+        self.asked = asked
+
+
+class RefusedError(Exception):
+    """An answer that will not change, or that is of something else."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that is about the right file.
+
+    Attributes:
+        start: Position in the file of the first byte that comes.
+        size: Bytes of the whole file; None if the server does not tell.
+        pieces: The bytes; raises `LostError` where they break off.
+        etag: What the server calls this version of the file; None if it does not say.
+    """
+
+    start: int
+    size: int | None
+    pieces: Iterator[bytes]
+    etag: str | None = None
+
+
+@contextmanager
+def asked(
+    file: PublishedFile, address: Address, start: int, stop: int | None, timeout: float | None
+) -> Iterator[Answer]:
+    """Ask for a part of a file.
+
+    Args:
+        file: The file.
+        address: Whom to ask.
+        start: First byte.
+        stop: One past the last byte; None for the end of the file.
+        timeout: Seconds without a byte that end it; None for huggingface_hub's setting.
+
+    Raises:
+        LostError: No answer now.
+        RefusedError: No such file there, no access, or another file.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    if constants.HF_HUB_OFFLINE:
+        raise RefusedError("HF_HUB_OFFLINE is set")
+    # Parts of a compressed answer would be parts of other bytes.
+    headers = {**address.headers, "Accept-Encoding": "identity"}
+    if start or stop is not None:
+        headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        if address.validator is not None and not address.validator.startswith("W/"):
+            headers["If-Range"] = address.validator
+    try:
+        with get_session().stream(
+            "GET",
+            address.url,
+            headers=headers,
+            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT if timeout is None else timeout,
+            follow_redirects=True,
+        ) as response:
+            _check_status(response)
+            _check_origin(file, address, response)
+            yield _answer(file, start, response)
+    except HTTPError as error:
+        raise LostError(_why(error)) from error
+
+
+def shown_address(url: str) -> str:
+    """An address without what may be secret: user, password, query, fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "what was given"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _check_status(response: Response) -> None:
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+    status = response.status_code
+    if status in _TEMPORARY or status >= 500:
+        raise LostError(f"HTTP status {status}", retry_after(response.headers.get("Retry-After")))
+    if status in (200, 206, 416):
+        return
+    try:
+        # For the Hub's own reasons: gated, private, no such revision.
+        hf_raise_for_status(response)
+    except HfHubHTTPError as error:
+        raise RefusedError(f"HTTP status {status}") from error
+    raise RefusedError(f"HTTP status {status}")
+
+
+def _check_origin(file: PublishedFile, address: Address, response: Response) -> None:
+    """Refuse another revision or another file before its bytes are read."""
+    from huggingface_hub import constants
+
+    chain = [*response.history, response]
+    if address.loopback_or_https:
+        for step in chain:
+            if not is_safe_url(str(step.url)):
+                raise RefusedError("it leads to an address that is neither https nor local")
+    for step in chain:
+        commit = step.headers.get(constants.HUGGINGFACE_HEADER_X_REPO_COMMIT)
+        if address.commit and commit and commit != address.commit:
+            raise RefusedError(f"it serves commit {commit[:40]}, not {address.commit}")
+        etag = (step.headers.get(constants.HUGGINGFACE_HEADER_X_LINKED_ETAG) or "").strip('"')
+        # Mirrors have tags of their own kinds; only one of the same kind says anything.
+        if file.etag and etag != file.etag and re.fullmatch(f"[0-9a-f]{{{len(file.etag)}}}", etag):
+            raise RefusedError(f"it serves another file: {etag}, not {file.etag}")
+        size = step.headers.get(constants.HUGGINGFACE_HEADER_X_LINKED_SIZE) or ""
+        if file.size is not None and size.isdecimal() and int(size) != file.size:
+            raise RefusedError(f"its file has {size} bytes, not {file.size}")
+    version = response.headers.get("ETag")
+    if address.validator is not None and version not in (None, address.validator):
+        raise RefusedError("the file there has changed")
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether nobody between here and there can read along: https, or this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
+
+
+def _answer(file: PublishedFile, start: int, response: Response) -> Answer:
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise LostError("a compressed answer, which was not asked for")
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    length = response.headers.get("Content-Length", "")
+    if response.status_code == 200:
+        # The whole file, whatever was asked for.
+        first, total = 0, int(length) if length.isdecimal() else None
+    elif match is None:
+        raise LostError("an answer that does not tell which part of the file it is")
+    else:
+        first = int(match["first"] or 0)
+        total = None if match["total"] == "*" else int(match["total"])
+    if file.size is not None and total not in (None, file.size):
+        # Not for good: proxies cut answers short and count what is left of them.
+        raise LostError(f"its file has {total} bytes, not {file.size}")
+    if response.status_code == 416:
+        if file.size is None and total == start:
+            return Answer(start, total, iter(()))
+        raise LostError(f"it has nothing from byte {start} on")
+    if response.status_code == 206 and first != start:
+        raise LostError("another part of the file than was asked for")
+    return Answer(first, total, _pieces(response), response.headers.get("ETag"))
+
+
+def _pieces(response: Response) -> Iterator[bytes]:
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    try:
+        yield from response.iter_bytes()
+    except HTTPError as error:
+        raise LostError(_why(error)) from error
+
+
+def _why(error: HTTPError) -> str:
+    """The kind of failure; not its message, which may quote a signed address."""
+    return {
+        "ReadTimeout": "no byte came in time",
+        "ConnectTimeout": "no connection in time",
+        "ConnectError": "no connection",
+        "RemoteProtocolError": "the connection broke off",
+        "ReadError": "the connection broke off",
+    }.get(type(error).__name__, type(error).__name__)
+
+
+def explain_unsafe(url: str) -> SourceError:
+    """The refusal of an address that is not `is_safe_url`."""
+    return SourceError(
+        f"{shown_address(url)} is no https address",
+        "Give one that begins with https://; plain http is for this machine only",
+    )

@@ -1,0 +1,107 @@
+"""Several files of a model at a time, each to its place once it is proved right."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from mlx_probe.source.answer import Address
+from mlx_probe.source.content import PublishedFile, hash_file
+from mlx_probe.source.crew import LOOK, Stop, in_threads
+from mlx_probe.source.patience import Patience
+from mlx_probe.source.place import Place
+from mlx_probe.source.transfer import Traffic, transfer
+
+__all__ = ["Errand", "bring", "bring_all"]
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A file to bring.
+
+    Attributes:
+        file: What the publisher says of it.
+        addresses: Where it can be had.
+        key: Name for it while it is not complete; of its content.
+        again: Whether what is there already is known to be wrong, however long it is.
+    """
+
+    file: PublishedFile
+    addresses: Sequence[Address] = field(repr=False)
+    key: str
+    again: bool = False
+
+
+def bring(errand: Errand, place: Place, patience: Patience, traffic: Traffic) -> PublishedFile:
+    """Bring one file to its place; waits for another process that is at it.
+
+    Raises:
+        TransferError: No address gave the file.
+        SourceError: The disk refused, or the file's name is taken by something else.
+        OSError: The place cannot be written.
+    """
+    file = errand.file
+    with place.lock(errand.key):
+        if not errand.again and (found := place.find(file)):
+            # Another process was quicker.
+            there = hash_file(found, file)
+            if not there.mismatch(file):
+                traffic.on_position(file.name, there.size)
+                return replace(file, size=there.size, sha256=there.sha256)
+        with place.open_partial(errand.key) as partial:
+            done = transfer(file, errand.addresses, partial, patience, traffic)
+            if not done.size:
+                # An empty file is nothing that is left of a download.
+                place.keep(done, errand.key)
+                return done
+            os.fsync(partial.fileno())
+        place.keep(done, errand.key)
+    return done
+
+
+def bring_all(
+    errands: Sequence[Errand],
+    place: Place,
+    workers: int = 4,
+    patience: Patience | None = None,
+    traffic: Traffic | None = None,
+    on_done: Callable[[PublishedFile], None] = lambda file: None,
+) -> list[PublishedFile]:
+    """Bring files, several at a time; after a failure all stop, and what is here stays here.
+
+    Args:
+        errands: The files.
+        place: Where they go.
+        workers: How many at a time.
+        patience: When to give up on a file.
+        traffic: Who is told what arrives, in the threads it arrives in.
+        on_done: Called in this thread with each file that is complete, with its SHA-256.
+
+    Returns:
+        The files with their sizes and hashes, in the order of ``errands``.
+
+    Raises:
+        TransferError: No address gave one of the files.
+        SourceError: See `bring`.
+        OSError: See `bring`.
+    """
+    stop = Stop()
+    calm, told = _stoppable(patience or Patience(), traffic or Traffic(), stop)
+    return in_threads(
+        lambda errand: bring(errand, place, calm, told), errands, workers, stop, on_done
+    )
+
+
+def _stoppable(patience: Patience, traffic: Traffic, stop: Stop) -> tuple[Patience, Traffic]:
+    def sleep(seconds: float) -> None:
+        while seconds > 0:
+            stop.check()
+            patience.sleep(min(LOOK, seconds))
+            seconds -= LOOK
+
+    def on_bytes(count: int) -> None:
+        traffic.on_bytes(count)
+        stop.check()
+
+    return replace(patience, sleep=sleep), replace(traffic, on_bytes=on_bytes)

@@ -1,0 +1,81 @@
+"""Work on several files at a time that ends at once when one fails or the user stops."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+__all__ = ["LOOK", "Stop", "StoppedError", "in_threads"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Seconds between looks at whether the user wants to stop.
+LOOK = 0.2
+# Seconds to wait for threads that were told to stop: they notice with their next bytes. One that
+# listens to a silent server is left alone.
+_GRACE = 2.0
+
+
+class StoppedError(Exception):
+    """Another thread failed, or the user stopped."""
+
+
+class Stop:
+    """Tells the threads of one piece of work to end."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """From now on `check` raises."""
+        self._event.set()
+
+    def check(self) -> None:
+        """To be called by the threads, often.
+
+        Raises:
+            StoppedError: The work is over; not to be caught.
+        """
+        if self._event.is_set():
+            raise StoppedError
+
+
+def in_threads(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    workers: int,
+    stop: Stop,
+    on_done: Callable[[R], None] = lambda result: None,
+) -> list[R]:
+    """Do the same with several things.
+
+    Args:
+        work: What to do with one; calls ``stop.check`` now and then.
+        items: The things.
+        workers: How many at a time.
+        stop: Is set when this returns or raises, so that no thread goes on.
+        on_done: Called in this thread with each result as it comes.
+
+    Returns:
+        The results in the order of ``items``.
+
+    Raises:
+        BaseException: The first that ``work`` or ``on_done`` raised, or KeyboardInterrupt.
+    """
+    pool = ThreadPoolExecutor(max(1, workers), "mlx-probe")
+    waiting: set[Future[R]] = set()
+    try:
+        futures = [pool.submit(work, item) for item in items]
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, LOOK, FIRST_EXCEPTION)
+            for future in done:
+                on_done(future.result())
+        return [future.result() for future in futures]
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in waiting if not future.cancelled()], _GRACE)

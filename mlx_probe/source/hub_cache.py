@@ -1,0 +1,138 @@
+"""huggingface_hub's cache as the place of a repository's files, in its documented layout.
+
+blobs/<hash> holds the contents, snapshots/<commit>/<name> links to them, refs/<branch> tells the
+commit. The links are made here, not by huggingface_hub's download: that would ask the Hub once
+more for each file, and fetch for itself, unverified, what an answer makes it think is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from mlx_probe.errors import SourceError
+from mlx_probe.sharding import is_inside
+from mlx_probe.source.content import PublishedFile
+from mlx_probe.source.place import locked, open_partial
+
+__all__ = ["CachePlace"]
+
+
+class CachePlace:
+    """A repository at one commit, in huggingface_hub's cache.
+
+    Args:
+        repository: Its id.
+        commit: The commit.
+    """
+
+    variable = "HF_HOME"
+
+    def __init__(self, repository: str, commit: str) -> None:
+        from huggingface_hub import constants
+        from huggingface_hub.file_download import repo_folder_name
+
+        name = repo_folder_name(repo_id=repository, repo_type="model")
+        self._cache = Path(constants.HF_HUB_CACHE)
+        self._storage = self._cache / name
+        self._locks = self._cache / ".locks" / name
+        self.folder = self._storage / "snapshots" / commit
+        self._commit = commit
+
+    def find(self, file: PublishedFile) -> Path | None:
+        """See `Place`."""
+        path = self.folder / file.name
+        if _fits(path, file):
+            return path
+        blob = self._blob(file)
+        if blob is not None and _fits(blob, file):
+            # Of another commit, where it is the same.
+            return self._link(file, blob)
+        return None
+
+    def partial_size(self, key: str) -> int:
+        """See `Place`."""
+        with suppress(OSError):
+            return self._partial(key).lstat().st_size
+        return 0
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """See `Place`."""
+        self._locks.mkdir(parents=True, exist_ok=True)
+        with locked(self._locks / f"{key}.lock"):
+            yield
+
+    def open_partial(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """See `Place`."""
+        partial = self._partial(key)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        return open_partial(partial)
+
+    def keep(self, file: PublishedFile, key: str) -> Path:
+        """See `Place`."""
+        blob = self._partial(key).replace(self._storage / "blobs" / key)
+        return self._link(file, blob)
+
+    def remember(self, revision: str | None) -> None:
+        """Note which commit a branch or tag is at, to find it without a connection.
+
+        Only when all is there: until then an older, complete copy is what the branch means.
+
+        Args:
+            revision: The branch or tag; None for the default branch.
+        """
+        from huggingface_hub import constants
+
+        revision = revision or constants.DEFAULT_REVISION
+        if revision == self._commit or not is_inside(revision):
+            return
+        ref = self._storage / "refs" / revision
+        # A cache that cannot be written may still be read.
+        with suppress(OSError):
+            if ref.exists() and ref.read_text("utf-8") == self._commit:
+                return
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(prefix=".", dir=ref.parent) as folder:
+                new = Path(folder, "commit")
+                new.write_text(self._commit, "utf-8")
+                new.replace(ref)
+
+    def _blob(self, file: PublishedFile) -> Path | None:
+        return None if file.etag is None else self._storage / "blobs" / file.etag
+
+    def _partial(self, key: str) -> Path:
+        return self._storage / "blobs" / f"{key}.incomplete"
+
+    def _link(self, file: PublishedFile, blob: Path) -> Path:
+        """Name a blob in the snapshot, by a symbolic link or what the disk has instead."""
+        path = self.folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise SourceError(f"{path} is a folder, not a file", "Delete it from the cache")
+        if path.is_symlink() and path.resolve() == blob.resolve():
+            return path
+        target = os.path.relpath(blob, path.parent)
+        with TemporaryDirectory(prefix=".linking-", dir=self._storage) as folder:
+            new = Path(folder, "link")
+            try:
+                new.symlink_to(target)
+            except OSError:
+                try:
+                    new.hardlink_to(blob)
+                except OSError:
+                    shutil.copyfile(blob, new)
+            new.replace(path)
+        return path
+
+
+def _fits(path: Path, file: PublishedFile) -> bool:
+    try:
+        return path.is_file() and file.size in (None, path.stat().st_size)
+    except OSError:
+        return False

@@ -1,0 +1,104 @@
+"""What a source can give of a model, and how: by address, or from a folder on this disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mlx_probe.records import ModelRef
+from mlx_probe.source.bring import Errand
+from mlx_probe.source.content import PublishedFile
+from mlx_probe.source.patience import Patience
+from mlx_probe.source.place import Place
+
+__all__ = ["Supplier", "Supply", "supply_from"]
+
+
+@dataclass(frozen=True)
+class Supply:
+    """A model's files at one revision, and how to get them.
+
+    Attributes:
+        source: Key of `SOURCES`.
+        model: What the source calls the model.
+        revision: Commit or version; "" where the source has none.
+        endpoint: Address that told what the files are, without credentials; "" if none did.
+        files: All files by name.
+        chosen: Names of those that an analysis needs.
+        place: Where they go.
+        errand: How to get a file over the network, given its name and whether what is there is
+            known to be wrong; None where the files are on this disk.
+        origin: Folder on this disk that has the files; None where they come over the network.
+        link: Whether files of ``origin`` are linked rather than copied.
+        on_complete: Called when all that was wanted is there.
+    """
+
+    source: str
+    model: str
+    revision: str
+    endpoint: str
+    files: Mapping[str, PublishedFile]
+    chosen: tuple[str, ...]
+    place: Place
+    errand: Callable[[str, bool], Errand] | None = None
+    origin: Path | None = None
+    link: bool = False
+    on_complete: Callable[[], None] = field(default=lambda: None)
+
+
+class Supplier(Protocol):
+    """Finds out what a source has of a model."""
+
+    def __call__(
+        self,
+        ref: ModelRef,
+        folder: Path | None = None,
+        endpoints: Sequence[str] = (),
+        patience: Patience | None = None,
+        dry: bool = False,
+        on_bytes: Callable[[int], None] = lambda count: None,
+    ) -> Supply:
+        """Look a model up.
+
+        Args:
+            ref: The model.
+            folder: Where its files are to go; None for the source's own cache.
+            endpoints: Mirrors to ask, in order; none for the usual one.
+            patience: When to give up.
+            dry: Whether nothing may be written to ``folder``.
+            on_bytes: Called with the number of bytes of the model's files that have just come
+                over the network on the way; may raise.
+        """
+
+
+def supply_from(
+    source: str,
+    model: str,
+    revision: str,
+    origin: Path,
+    paths: Iterable[Path],
+    needed: Iterable[Path | None],
+    place: Place,
+    link: bool,
+) -> Supply:
+    """What a folder on this disk has.
+
+    Args:
+        source: See `Supply`.
+        model: See `Supply`.
+        revision: See `Supply`.
+        origin: The folder.
+        paths: Files in it.
+        needed: Those of them that an analysis needs; None counts for nothing.
+        place: Where they go.
+        link: Whether they are linked rather than copied.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    sizes = {path.relative_to(origin).as_posix(): path.stat().st_size for path in paths}
+    files = {name: PublishedFile(name, size) for name, size in sizes.items()}
+    chosen = tuple(path.relative_to(origin).as_posix() for path in needed if path is not None)
+    return Supply(source, model, revision, "", files, chosen, place, origin=origin, link=link)

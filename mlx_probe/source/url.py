@@ -1,0 +1,173 @@
+"""Models that are one file behind an https address."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urldefrag, urlsplit
+
+from mlx_probe.cache import cache_dir
+from mlx_probe.errors import ConfigError, SourceError
+from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.source.answer import (
+    Address,
+    LostError,
+    RefusedError,
+    asked,
+    explain_unsafe,
+    is_safe_url,
+    shown_address,
+)
+from mlx_probe.source.bring import Errand, bring_all
+from mlx_probe.source.content import PublishedFile, check_names
+from mlx_probe.source.manifest import read_manifest, record, write_manifest
+from mlx_probe.source.patience import Patience
+from mlx_probe.source.place import FolderPlace
+from mlx_probe.source.progress import watching
+from mlx_probe.source.selection import WEIGHT_SUFFIXES
+from mlx_probe.source.space import space_for
+from mlx_probe.source.supply import Supply
+
+__all__ = ["fetch", "supply"]
+
+_log = logging.getLogger(__name__)
+
+
+def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
+    """Download a file into the cache, or find it there.
+
+    With ``#sha256=<hex>`` at the end of the address, as pip has it, the file is verified; without
+    it only its length is, if the server tells it. What is in the cache needs no network.
+
+    Args:
+        ref: The address.
+        quiet: Whether to draw no progress bars.
+
+    Raises:
+        SourceError: No https address, no connection, or not the file that the hash names.
+        ConfigError: The address carries a user name or password.
+    """
+    url, _ = _parse(ref)
+    name, folder = _file_name(url), _folder(ref)
+    path = folder / name
+    try:
+        manifest = read_manifest(folder)
+        entry = manifest.find(name) if manifest else None
+        if entry is None or not entry.vouches_for(path):
+            offer = supply(ref)
+            if offer.errand is None:
+                raise AssertionError("an address has errands")
+            errand = offer.errand(name, True)
+            space_for([errand], offer.place, offer.model)
+            with watching(quiet) as watcher:
+                watcher.begin([errand], offer.place)
+                (done,) = bring_all([errand], offer.place, traffic=watcher.traffic)
+            entry = record(done, path)
+            write_manifest(folder, "url", offer.model, "", "", [entry])
+        else:
+            _log.info("%s: from the cache; delete %s to fetch it again", shown_address(url), folder)
+    except OSError as error:
+        raise SourceError(
+            f"cannot keep {shown_address(url)} in {folder}: {error.strerror or error}",
+            "Free space there, or set MLX_PROBE_CACHE to another folder",
+        ) from error
+    return ModelFiles(shown_address(url), f"sha256:{entry.sha256}", path, (path,))
+
+
+def supply(
+    ref: ModelRef,
+    folder: Path | None = None,
+    endpoints: Sequence[str] = (),
+    patience: Patience | None = None,
+    dry: bool = False,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> Supply:
+    """Ask the server how long the file is; see `Supplier`.
+
+    Raises:
+        SourceError: No https address, or no answer.
+        ConfigError: The address carries a user name or password, or there are endpoints.
+    """
+    if endpoints:
+        raise ConfigError("--endpoint is for the Hub and its mirrors", "Drop it")
+    url, sha256 = _parse(ref)
+    name = _file_name(url)
+    file, validator = _probe(PublishedFile(name, None, sha256), url, patience or Patience())
+    address = Address(url, validator=validator, loopback_or_https=True)
+    # Of what another version left, nothing may become part of this one.
+    version = f"{url}\n{validator}\n{file.size}"
+    key = file.etag or hashlib.sha256(version.encode()).hexdigest()
+    place = FolderPlace(folder or _folder(ref))
+    if folder is None:
+        place.variable = "MLX_PROBE_CACHE"
+    return Supply(
+        source="url",
+        model=shown_address(url),
+        revision="",
+        endpoint="",
+        files={name: file},
+        chosen=(name,),
+        place=place,
+        errand=lambda _, again: Errand(file, [address], key, again),
+    )
+
+
+def _parse(ref: ModelRef) -> tuple[str, str | None]:
+    """The address without its fragment, and the SHA-256 that the fragment gives."""
+    url, fragment = urldefrag(ref.name)
+    if not is_safe_url(url):
+        raise explain_unsafe(url)
+    if urlsplit(url).netloc.count("@"):
+        raise ConfigError(
+            f"{shown_address(url)} is given with a user name or password, which logs could show",
+            "Download the file another way and give its path",
+        )
+    wanted = parse_qs(fragment).get("sha256", [])
+    if fragment and (len(wanted) != 1 or not re.fullmatch("[0-9a-fA-F]{64}", wanted[0])):
+        raise ConfigError(
+            f"{shown_address(url)} ends in a fragment that is no hash",
+            "Write #sha256= and 64 hexadecimal digits, or nothing",
+        )
+    return url, wanted[0].lower() if wanted else None
+
+
+def _file_name(url: str) -> str:
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    if not name.lower().endswith(WEIGHT_SUFFIXES):
+        raise SourceError(
+            f"{shown_address(url)} does not end in the name of a weight file",
+            f"Give the address of a file that ends in {' or '.join(WEIGHT_SUFFIXES)}",
+        )
+    check_names([name], shown_address(url))
+    return name
+
+
+def _folder(ref: ModelRef) -> Path:
+    return (
+        cache_dir() / "url" / hashlib.sha256(ref.name.encode("utf-8", "replace")).hexdigest()[:32]
+    )
+
+
+def _probe(file: PublishedFile, url: str, patience: Patience) -> tuple[PublishedFile, str | None]:
+    """Length and ETag, from a request for the first byte: some servers refuse HEAD."""
+    address = Address(url, loopback_or_https=True)
+    for failures in range(1, patience.tries + 1):
+        try:
+            with asked(file, address, 0, 1, patience.timeout) as answer:
+                return replace(file, size=answer.size), answer.etag
+        except RefusedError as error:
+            raise SourceError(
+                f"{shown_address(url)}: {error}",
+                "Check the address in a browser, and that HF_HUB_OFFLINE is not set",
+            ) from error
+        except LostError as error:
+            if failures == patience.tries:
+                raise SourceError(
+                    f"{shown_address(url)}: {error}", "Check the connection and the address"
+                ) from error
+            patience.sleep(patience.wait(failures, error.asked))
+    raise AssertionError("unreachable")

@@ -1,0 +1,47 @@
+"""A repository to download, patience that waits for nobody, and what is in a folder."""
+
+import json
+import random
+
+from mlx_probe.source.patience import Patience
+
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+REPO = "owner/name"
+
+
+def make_files(seed=0, size=30_000):
+    """A repository: two shards, what is read beside them, and what nobody needs."""
+    draw = random.Random(seed)
+    index = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}}
+    return {
+        "README.md": b"# A model",
+        "config.json": b'{"model_type": "llama"}',
+        "model.safetensors.index.json": json.dumps(index).encode(),
+        SHARDS[0]: draw.randbytes(size),
+        SHARDS[1]: draw.randbytes(size + 17),
+        "tokenizer.json": b"{}",
+        "onnx/model.onnx": draw.randbytes(100),
+    }
+
+
+NEEDED = ("config.json", "model.safetensors.index.json", *SHARDS, "tokenizer.json")
+
+
+def hasty(**settings):
+    """Patience that waits for nobody."""
+    values = {"tries": 5, "timeout": 5.0, "sleep": lambda seconds: None, "random": lambda: 0.0}
+    return Patience(**{**values, **settings})
+
+
+def tree(folder):
+    """Every path below a folder with what is there: content, link or nothing."""
+    return {
+        str(path.relative_to(folder)): (
+            f"-> {path.readlink()}"
+            if path.is_symlink()
+            else path.read_bytes()
+            if path.is_file()
+            else None
+        )
+        for path in sorted(folder.rglob("*"))
+    }

@@ -1,0 +1,95 @@
+"""What a download shows of itself."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from mlx_probe.source import progress
+from mlx_probe.source.bring import Errand
+from mlx_probe.source.content import PublishedFile
+from mlx_probe.source.place import FolderPlace
+from mlx_probe.source.progress import watching
+
+FILES = [PublishedFile("sub/[red]odd[/].gguf", 1_000_000), PublishedFile("x" * 60 + ".bin", 500)]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a console shows, which is a terminal or none."""
+
+    def be(terminal, width=80):
+        text = io.StringIO()
+        console = Console(file=text, force_terminal=terminal, width=width, highlight=False)
+        monkeypatch.setattr(progress, "Console", lambda **options: console)
+        return text
+
+    return be
+
+
+def run(tmp_path, **options):
+    errands = [Errand(file, (), str(number)) for number, file in enumerate(FILES)]
+    with watching(**options) as watcher:
+        watcher.begin(errands, FolderPlace(tmp_path))
+        for file in FILES:
+            for part in (1, 2):
+                watcher.traffic.on_position(file.name, file.size * part // 2)
+                watcher.traffic.on_bytes(file.size // 2)
+            watcher.finish(file)
+        assert (watcher.received, watcher.done, watcher.total) == (1_000_500,) * 3
+
+
+def test_lines(shown, tmp_path):
+    text = shown(False)
+    run(tmp_path, quiet=False, lines=True)
+    assert text.getvalue().splitlines() == [
+        "2 file(s), 1.0 MB",
+        "sub/[red]odd[/].gguf: 1.0 MB, verified",
+        f"{FILES[1].name}: 500 bytes, verified",
+    ]
+
+
+def test_a_line_now_and_then(shown, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
+    text = shown(False)
+    run(tmp_path, quiet=False, lines=True)
+    assert " 50%, 500.0 kB, " in text.getvalue()
+    assert "/s, 0 s left" in text.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_there_is_checked_first(shown, tmp_path, monkeypatch, terminal):
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
+    text = shown(terminal)
+    with watching(quiet=False, lines=True) as watcher:
+        watcher.check(3_000_000)
+        watcher.begin([Errand(FILES[0], (), "key")], FolderPlace(tmp_path))
+        watcher.traffic.on_position(FILES[0].name, 1)
+    assert "checking what is there" in text.getvalue()
+
+
+def test_bars(shown, tmp_path):
+    text = shown(True)
+    run(tmp_path, quiet=False)
+    told = text.getvalue()
+    assert "all files" in told
+    assert "sub/[red]odd[/].gguf" in told
+    assert FILES[1].name not in told
+    assert f"...{FILES[1].name[-29:]}" in told
+
+
+@pytest.mark.parametrize("options", [{"quiet": True, "lines": True}, {"quiet": False}])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing(shown, tmp_path, options, terminal):
+    text = shown(terminal)
+    if terminal and not options["quiet"]:
+        return
+    run(tmp_path, **options)
+    assert text.getvalue() == ""
+
+
+def test_somebody_else_is_told_too(shown, tmp_path):
+    shown(False)
+    told = []
+    run(tmp_path, quiet=True, on_bytes=told.append)
+    assert sum(told) == 1_000_500

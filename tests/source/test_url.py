@@ -1,0 +1,137 @@
+"""Models behind an address."""
+
+import logging
+
+import pytest
+from hub_models import tree
+from hub_server import SIGNATURE, TOKEN, digest
+
+from mlx_probe.errors import ConfigError, ProbeError, SourceError
+from mlx_probe.source import parse_reference, resolve, url
+from mlx_probe.source.manifest import read_manifest
+
+
+@pytest.fixture
+def address(hub, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("mlx_probe.source.patience.time.sleep", lambda seconds: None)
+    hub.repos["o/n"] = {"main": {"m.gguf": weights}}
+    return f"{hub.url}/cdn/o/n/main/m.gguf"
+
+
+def test_a_file_is_fetched_once(hub, address, weights, tmp_path):
+    files = resolve(address)
+    assert files.model_id == address
+    assert files.revision == f"sha256:{digest(weights)}"
+    assert files.weights == (files.path,)
+    assert files.path.name == "m.gguf"
+    assert files.path.read_bytes() == weights
+    assert files.path.is_relative_to(tmp_path / "cache" / "url")
+    assert sorted(path.name for path in files.path.parent.iterdir()) == [
+        ".mlx-probe",
+        "m.gguf",
+        "mlx-probe-manifest.json",
+    ]
+    hub.stop()
+    assert resolve(address) == files
+    # The Hub's token is the Hub's.
+    assert hub.tokens == {("127.0.0.1", None)}
+
+
+def test_a_changed_copy_is_fetched_again(hub, address, weights):
+    path = resolve(address).path
+    path.write_bytes(b"x" * len(weights))
+    assert resolve(address).path.read_bytes() == weights
+
+
+def test_the_hash_of_the_address_counts(hub, address, weights):
+    good = resolve(f"{address}#sha256={digest(weights).upper()}")
+    assert good.path.read_bytes() == weights
+    with pytest.raises(SourceError, match=r"m\.gguf arrives damaged: .*sha256"):
+        resolve(f"{address}#sha256={'0' * 64}")
+
+
+def test_an_interrupted_download_goes_on(hub, address, weights, monkeypatch):
+    hub.lost["m.gguf"] = 3
+    assert resolve(address).path.read_bytes() == weights
+    assert hub.sent["m.gguf"] == len(weights)
+
+
+def test_another_version_is_not_mixed_in(hub, address, weights, tmp_path):
+    key_before = url.supply(parse_reference(address)).errand("m.gguf", False).key
+    hub.repos["o/n"]["main"]["m.gguf"] = weights[::-1]
+    offer = url.supply(parse_reference(address))
+    errand = offer.errand("m.gguf", False)
+    assert errand.key != key_before
+    hub.repos["o/n"]["main"]["m.gguf"] = weights
+    from mlx_probe.source.bring import bring_all
+
+    with pytest.raises(SourceError, match="the file there has changed"):
+        bring_all([errand], offer.place)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "told"),
+    [
+        ("http://example.com/m.gguf", SourceError, "is no https address"),
+        ("https://example.com/page.html", SourceError, "does not end in the name of a weight"),
+        ("https://example.com/..%2F..%2Fx%0A.gguf", SourceError, "is no plain name|does not end"),
+        (f"https://u:{TOKEN}@example.com/m.gguf", ConfigError, "user name or password"),
+        ("https://example.com/m.gguf#md5=1", ConfigError, "no hash"),
+        ("https://example.com/m.gguf#sha256=xyz", ConfigError, "no hash"),
+        ("https://[::1/m.gguf", ProbeError, "is no https address"),
+    ],
+)
+def test_addresses_that_are_refused(tmp_path, monkeypatch, text, error, told):
+    monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path))
+    with pytest.raises(error, match=told) as e:
+        resolve(text)
+    assert TOKEN not in str(e.value)
+    assert tree(tmp_path) == {}
+
+
+def test_no_revision():
+    with pytest.raises(ConfigError, match="no revision"):
+        parse_reference("https://example.com/m.gguf", "main")
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_server_that_refuses(hub, address, status):
+    hub.failing = status
+    with pytest.raises(SourceError, match=f"HTTP status {status}"):
+        resolve(f"{address}?Signature={SIGNATURE}")
+
+
+def test_the_query_is_sent_and_never_shown(hub, address, caplog, capfd):
+    caplog.set_level(logging.DEBUG, "mlx_probe")
+    files = resolve(f"{address}?Signature={SIGNATURE}")
+    manifest = read_manifest(files.path.parent)
+    hub.stop()
+    files.path.unlink()
+    with pytest.raises(SourceError) as e:
+        resolve(f"{address}?Signature={SIGNATURE}")
+    with pytest.raises(ConfigError) as remote:
+        resolve(f"{address}?Signature={SIGNATURE}", remote=True)
+    told = f"{files}{manifest}{e.value}{remote.value}{caplog.text}{capfd.readouterr()}"
+    assert SIGNATURE not in told
+
+
+def test_a_redirect_to_plain_http_elsewhere(hub, address, monkeypatch):
+    # As though localhost, where the redirect leads, were another machine.
+    real = url.is_safe_url
+    monkeypatch.setattr(
+        "mlx_probe.source.answer.is_safe_url", lambda u: real(u) and "localhost" not in u
+    )
+    text = f"{hub.url}/o/n/resolve/main/m.gguf"
+    with pytest.raises(SourceError, match="neither https nor local"):
+        resolve(text)
+
+
+def test_offline_nobody_is_asked(hub, address, monkeypatch):
+    path = resolve(address).path
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.requests.clear()
+    assert resolve(address).path == path
+    with pytest.raises(SourceError, match="HF_HUB_OFFLINE is set"):
+        resolve(f"{address}?other")
+    assert hub.requests == []
