@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mlx_probe.doctor.facts import Tool
+from mlx_probe.source.stores import STORES
 
 __all__ = ["TOOLS", "look_for_tools"]
 
@@ -36,20 +37,17 @@ def look_for_tools(packages: Mapping[str, str]) -> tuple[Tool, ...]:
 
 
 def _ollama(packages: Mapping[str, str]) -> Tool:
-    given = os.environ.get("OLLAMA_MODELS")
-    store = Path(given).expanduser() if given else Path.home() / ".ollama" / "models"
+    (store,) = STORES["ollama"].folders()
     tool = _program("Ollama", ("ollama",), ("Ollama.app",), store)
-    if given and not store.is_dir():
+    if os.environ.get("OLLAMA_MODELS") and not store.is_dir():
         return Tool(tool.name, tool.found, problem=f"OLLAMA_MODELS is no folder: {store}")
     return tool
 
 
 def _lm_studio(packages: Mapping[str, str]) -> Tool:
-    home = Path.home()
-    # The older place is that of versions before 0.3.
-    stores = [home / ".lmstudio" / "models", home / ".cache" / "lm-studio" / "models"]
+    stores = STORES["lm-studio"].folders()
     store = next(filter(Path.is_dir, stores), stores[0])
-    commands = ("lms", str(home / ".lmstudio" / "bin" / "lms"))
+    commands = ("lms", str(Path.home() / ".lmstudio" / "bin" / "lms"))
     # Its command starts the program when it is asked for a version.
     return _program("LM Studio", commands, ("LM Studio.app",), store, ask=False)
 

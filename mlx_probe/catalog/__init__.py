@@ -1,0 +1,67 @@
+"""The catalog: models on this machine, what is known of them, and copies among them."""
+
+from mlx_probe.catalog.card import card_text
+from mlx_probe.catalog.database import Database, default_database, open_database
+from mlx_probe.catalog.dedupe import (
+    Dedupe,
+    LinkPlan,
+    PlannedLink,
+    dedupe,
+    plan_links,
+    undo,
+    undoable,
+)
+from mlx_probe.catalog.duplicates import (
+    Copy,
+    DuplicateGroup,
+    Duplicates,
+    find_duplicates,
+    hash_models,
+)
+from mlx_probe.catalog.models import (
+    add_tags,
+    find_model,
+    forget,
+    load_models,
+    remove_tags,
+    set_note,
+)
+from mlx_probe.catalog.query import SORTS, Query, select_models
+from mlx_probe.catalog.records import Analysis, Model, ModelFile
+from mlx_probe.catalog.relatives import find_versions
+from mlx_probe.catalog.scanning import Scan, remembered_folders, scan
+
+__all__ = [
+    "SORTS",
+    "Analysis",
+    "Copy",
+    "Database",
+    "Dedupe",
+    "DuplicateGroup",
+    "Duplicates",
+    "LinkPlan",
+    "Model",
+    "ModelFile",
+    "PlannedLink",
+    "Query",
+    "Scan",
+    "add_tags",
+    "card_text",
+    "dedupe",
+    "default_database",
+    "find_duplicates",
+    "find_model",
+    "find_versions",
+    "forget",
+    "hash_models",
+    "load_models",
+    "open_database",
+    "plan_links",
+    "remembered_folders",
+    "remove_tags",
+    "scan",
+    "select_models",
+    "set_note",
+    "undo",
+    "undoable",
+]

@@ -1,0 +1,207 @@
+"""The catalog's file: one SQLite database that several processes may use at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.errors import ResultError
+
+__all__ = ["VERSION", "Database", "default_database", "open_database"]
+
+# Of the schema. A newer one is refused; an older one would be brought up to date here.
+VERSION = 1
+# "mlxp": tells our databases from other people's.
+APPLICATION = 0x6D6C7870
+# Seconds that one process waits for another's transaction.
+PATIENCE = 30.0
+
+# Paths are bytes: a file's name need not be text.
+_SCHEMA = """
+CREATE TABLE models (
+    key TEXT PRIMARY KEY, store TEXT NOT NULL, id TEXT NOT NULL, revision TEXT NOT NULL,
+    path BLOB NOT NULL, place BLOB NOT NULL, stamp TEXT NOT NULL, format TEXT NOT NULL,
+    architecture TEXT NOT NULL, shape TEXT NOT NULL, parameters INTEGER, dtypes TEXT NOT NULL,
+    bits REAL, size INTEGER NOT NULL, licence TEXT NOT NULL, url TEXT NOT NULL,
+    base_models TEXT NOT NULL, adapter TEXT NOT NULL, description TEXT NOT NULL,
+    problem TEXT NOT NULL, missing INTEGER NOT NULL DEFAULT 0, found_at TEXT NOT NULL,
+    modified_at TEXT NOT NULL, note TEXT NOT NULL DEFAULT '');
+CREATE TABLE files (
+    key TEXT NOT NULL REFERENCES models ON DELETE CASCADE, path BLOB NOT NULL,
+    role TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, PRIMARY KEY (key, path));
+CREATE TABLE tags (
+    key TEXT NOT NULL REFERENCES models ON DELETE CASCADE, tag TEXT NOT NULL,
+    PRIMARY KEY (key, tag));
+CREATE TABLE runs (
+    path BLOB PRIMARY KEY, kind TEXT NOT NULL, created_at TEXT NOT NULL, facts TEXT NOT NULL);
+CREATE TABLE analyses (
+    key TEXT NOT NULL REFERENCES models ON DELETE CASCADE,
+    path BLOB NOT NULL REFERENCES runs ON DELETE CASCADE, PRIMARY KEY (key, path));
+CREATE TABLE folders (path BLOB PRIMARY KEY);
+CREATE TABLE hashes (
+    device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    PRIMARY KEY (device, inode));
+CREATE TABLE links (
+    number INTEGER PRIMARY KEY, batch TEXT NOT NULL, token TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL, path BLOB NOT NULL, keeper BLOB NOT NULL, symbolic INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, size INTEGER NOT NULL, mode INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, atime_ns INTEGER NOT NULL, created_at TEXT NOT NULL);
+"""
+
+
+def default_database() -> Path:
+    """MLX_PROBE_CATALOG, or the system's place for what programs keep."""
+    if given := os.environ.get("MLX_PROBE_CATALOG"):
+        return Path(given).expanduser()
+    if sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Application Support"
+    else:
+        folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return folder / "mlx-probe" / "catalog.sqlite"
+
+
+class Database:
+    """An open catalog.
+
+    Every statement outside of `writing` is a transaction of its own.
+
+    Args:
+        path: The file, for messages.
+        connection: To it; closed by `open_database`.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """What a query finds.
+
+        Raises:
+            ResultError: The file is damaged, locked for too long, or cannot be read.
+        """
+        with explained(self.path):
+            return self._connection.execute(statement, values).fetchall()
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Carry out one statement; returns how many rows it changed.
+
+        Raises:
+            ResultError: The file is damaged, locked for too long, or cannot be written.
+        """
+        with explained(self.path):
+            return self._connection.execute(statement, values).rowcount
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Whatever is run within happens whole or not at all; alone among all processes.
+
+        Raises:
+            ResultError: As `run`.
+        """
+        self.run("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            # After some failures SQLite has done it already.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        self.run("COMMIT")
+
+    def damaged(self, what: object) -> ResultError:
+        """The error for a file that is a catalog no longer."""
+        return _damaged(self.path, what)
+
+
+@contextmanager
+def open_database(path: Path) -> Iterator[Database]:
+    """Open the catalog, made first if there is none.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ResultError: It cannot be opened, is damaged, is something else, or was written by a
+            newer version.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultError(
+            f"cannot make {path.parent}: {os.strerror(error.errno or 0)}",
+            "Choose another place with --database or MLX_PROBE_CATALOG",
+        ) from error
+    with explained(path):
+        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+    with closing(connection):
+        connection.row_factory = sqlite3.Row
+        database = Database(path, connection)
+        # A rollback journal, not WAL, which needs memory shared by all who use it: home
+        # folders may lie on a network.
+        database.run("PRAGMA foreign_keys = ON")
+        database.run("PRAGMA synchronous = FULL")
+        _prepare(database, connection)
+        yield database
+
+
+def _prepare(database: Database, connection: sqlite3.Connection) -> None:
+    def pragma(name: str) -> int:
+        return int(database.rows(f"PRAGMA {name}")[0][0])
+
+    if pragma("user_version") == 0:
+        with database.writing():
+            # Another process may have been faster.
+            tables = database.rows("SELECT name FROM sqlite_master LIMIT 1")
+            if pragma("user_version") == 0 and not tables:
+                for statement in _SCHEMA.split(";"):
+                    database.run(statement)
+                database.run(f"PRAGMA application_id = {APPLICATION}")
+                database.run(f"PRAGMA user_version = {VERSION}")
+    if pragma("application_id") != APPLICATION:
+        raise ResultError(
+            f"{database.path} is a database of something else",
+            "Choose another file with --database or MLX_PROBE_CATALOG",
+        )
+    version = pragma("user_version")
+    if version != VERSION:
+        raise ResultError(
+            f"{database.path} has version {version} of the catalog; "
+            f"this mlx-probe knows version {VERSION}",
+            "Update mlx-probe, or choose another file with --database",
+        )
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What SQLite complains of, as a fact and a remedy."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            remedy = "Wait until the other mlx-probe has ended, and run the command again"
+        elif "no such" in text:
+            raise _damaged(path, error) from error
+        elif "full" in text:
+            remedy = "Free space on that disk, or choose another file with --database"
+        else:
+            remedy = "Check its permissions, or choose another file with --database"
+        raise ResultError(f"cannot use the catalog {path}: {text}", remedy) from error
+    # What is no catalog has values that cannot be told (a text that is none).
+    except (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, what: object) -> ResultError:
+    return ResultError(
+        f"the catalog {path} is damaged: {what}",
+        "Move that file away and run `mlx-probe catalog scan`; a backup of it has your notes",
+    )

@@ -1,0 +1,253 @@
+"""Copies replaced by links, and given back: what is planned, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from mlx_probe.catalog.database import Database
+from mlx_probe.catalog.duplicates import Copy, DuplicateGroup
+from mlx_probe.catalog.hashing import FileIdentity, hash_file, identify, keep_hash
+from mlx_probe.catalog.journal import Link, load_links
+from mlx_probe.catalog.linking import Refused, recover, replace_by_link, take_back
+from mlx_probe.catalog.lock import alone
+from mlx_probe.errors import ResultError
+from mlx_probe.source.stores import STORES
+
+__all__ = ["Dedupe", "LinkPlan", "PlannedLink", "dedupe", "plan_links", "undo", "undoable"]
+
+
+@dataclass(frozen=True)
+class PlannedLink:
+    """A path that is to become a link.
+
+    Attributes:
+        path: Real path of the copy.
+        keeper: Real path of the file that stays.
+        size: Bytes of each.
+        sha256: Of both, as far as is known yet.
+        saves: Bytes that are freed; 0 for all but the last name of a copy.
+    """
+
+    path: Path
+    keeper: Path
+    size: int
+    sha256: str
+    saves: int
+
+
+@dataclass(frozen=True)
+class LinkPlan:
+    """What `dedupe` would do.
+
+    Attributes:
+        symbolic: Whether the links are symbolic.
+        links: Paths to replace, those of one keeper together.
+        skipped: Paths that stay as they are, and why.
+    """
+
+    symbolic: bool
+    links: tuple[PlannedLink, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+    @property
+    def saves(self) -> int:
+        """Bytes that it frees."""
+        return sum(link.saves for link in self.links)
+
+
+@dataclass
+class Dedupe:
+    """What was done.
+
+    Attributes:
+        changed: Paths that are links now, or have bytes of their own again.
+        saved: Bytes that were freed; those that were taken again for `undo`.
+        skipped: Paths that stayed as they were, and why.
+    """
+
+    changed: list[Path] = field(default_factory=list)
+    saved: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def plan_links(groups: Iterable[DuplicateGroup], symbolic: bool = False) -> LinkPlan:
+    """Which copies would become links to which file.
+
+    The keeper is the first copy of its group (see `DuplicateGroup`); for hard links the first
+    on each disk. Left alone are copies that would free nothing, that others may read and the
+    keeper not, and, by symbolic links, those of stores that remove files through links.
+
+    Args:
+        groups: From `find_duplicates`.
+        symbolic: Whether by symbolic links instead of hard ones.
+    """
+    links: list[PlannedLink] = []
+    skipped: list[tuple[Path, str]] = []
+    for group in groups:
+        keepers: dict[int, Copy] = {}
+        for copy in group.copies:
+            disk = 0 if symbolic else copy.identity.device
+            keeper = keepers.setdefault(disk, copy)
+            if copy is keeper:
+                if copy is not group.copies[0]:
+                    why = "on another disk than the copy that stays: --link symbolic would do"
+                    skipped.append((copy.names[0], why))
+                continue
+            why = _objection(copy, keeper, symbolic)
+            if why:
+                skipped += [(name, why) for name in copy.names]
+                continue
+            for name in copy.names:
+                saves = group.size if name == copy.names[-1] else 0
+                links.append(PlannedLink(name, keeper.names[0], group.size, group.sha256, saves))
+    return LinkPlan(symbolic, tuple(links), tuple(skipped))
+
+
+def dedupe(
+    database: Database,
+    plan: LinkPlan,
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> Dedupe:
+    """Carry out a plan; what has changed since it was made is left alone.
+
+    Args:
+        database: The catalog.
+        plan: From `plan_links`.
+        on_bytes: Told of the bytes that have been hashed: of each keeper once, of each copy
+            before and after.
+
+    Raises:
+        ResultError: Another process is at it, or the journal cannot be written.
+    """
+    done, batch = Dedupe(), secrets.token_hex(4)
+    hashed: dict[Path, tuple[str, FileIdentity] | OSError] = {}
+    with alone(database.path):
+        done.skipped += recover(database)
+        for planned in plan.links:
+            keeper = planned.keeper
+            if keeper not in hashed:
+                hashed[keeper] = _hash(keeper, on_bytes)
+            outcome = hashed[keeper]
+            if isinstance(outcome, OSError):
+                done.skipped.append((planned.path, f"{keeper}: {_why(outcome)}"))
+                continue
+            sha256, identity = outcome
+            if sha256 != planned.sha256:
+                why = f"{keeper} does not have the bytes that its name or an earlier look promised"
+                done.skipped.append((planned.path, why))
+                # Known now: no search takes it for the same again.
+                keep_hash(database, [], sha256, identity)
+                continue
+            try:
+                frees = planned.path.lstat().st_nlink == 1
+                if not identify(keeper.lstat()).holds_as(identity):
+                    raise Refused(f"{keeper} changed meanwhile")
+                replace_by_link(
+                    *(database, batch, planned.path, keeper, plan.symbolic),
+                    *(identity, sha256, on_bytes),
+                )
+            except Refused as refusal:
+                done.skipped.append((planned.path, str(refusal)))
+            except OSError as error:
+                done.skipped.append((planned.path, _why(error)))
+            else:
+                done.changed.append(planned.path)
+                done.saved += planned.size if frees else 0
+                # Its links changed what it is known by.
+                keep_hash(database, [], sha256, identify(keeper.lstat()))
+    return done
+
+
+def undoable(database: Database, everything: bool = False) -> list[Link]:
+    """Links that can be taken back: those of the last command, or all."""
+    links = load_links(database, ("done",))
+    return links if everything else [link for link in links if link.batch == links[-1].batch]
+
+
+def undo(database: Database, everything: bool = False) -> Dedupe:
+    """Give paths that became links their own bytes again.
+
+    Args:
+        database: The catalog.
+        everything: Whether of all commands and not only of the last.
+
+    Raises:
+        ResultError: Too little space, another process is at it, or the journal cannot be
+            written.
+    """
+    done = Dedupe()
+    with alone(database.path):
+        done.skipped += recover(database)
+        links = undoable(database, everything)
+        _require_space(links)
+        # The last first: a keeper may itself have become a link later on.
+        for link in reversed(links):
+            try:
+                before = link.path.stat()
+                take_back(database, link)
+            except Refused as refusal:
+                done.skipped.append((link.path, str(refusal)))
+            except FileNotFoundError:
+                done.skipped.append((link.path, "it is there no more"))
+            except OSError as error:
+                done.skipped.append((link.path, _why(error)))
+            else:
+                done.changed.append(link.path)
+                if not os.path.samestat(before, link.path.stat()):
+                    done.saved += link.size
+    return done
+
+
+def _objection(copy: Copy, keeper: Copy, symbolic: bool) -> str:
+    """Why a copy should stay; "" if it may become a link."""
+    if not copy.is_known:
+        return f"has {copy.links} names of which the catalog knows {len(copy.names)}"
+    if symbolic and STORES[copy.store].kept_whole:
+        return f"{STORES[copy.store].title} follows links when it removes files"
+    try:
+        mine, kept = copy.names[0].stat(), keeper.names[0].stat()
+    except OSError as error:
+        return _why(error)
+    if (mine.st_uid, mine.st_gid) != (kept.st_uid, kept.st_gid):
+        return "belongs to someone else than the copy that stays"
+    if stat.S_IMODE(mine.st_mode) & ~stat.S_IMODE(kept.st_mode) & 0o444:
+        return "may be read by more people than the copy that stays"
+    return ""
+
+
+def _require_space(links: Sequence[Link]) -> None:
+    needed: dict[int, tuple[Path, int]] = {}
+    for link in links:
+        try:
+            device = link.path.parent.stat().st_dev
+        except OSError:
+            continue
+        folder, size = needed.get(device, (link.path.parent, 0))
+        needed[device] = (folder, size + link.size)
+    for folder, size in needed.values():
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise ResultError(
+                f"taking the links back needs {decimal(size)} on the disk of {folder}, "
+                f"which has {decimal(free)} free",
+                "Free space there, and run the command again",
+            )
+
+
+def _hash(path: Path, on_bytes: Callable[[int], None]) -> tuple[str, FileIdentity] | OSError:
+    try:
+        return hash_file(path, on_bytes)
+    except OSError as error:
+        return error
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,262 @@
+"""Weight files of the same content under several names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlx_probe.catalog.database import Database
+from mlx_probe.catalog.hashing import (
+    FileIdentity,
+    hash_file,
+    identify,
+    keep_hash,
+    known_hashes,
+    sample,
+)
+from mlx_probe.catalog.records import Model
+from mlx_probe.machine import usable_cores
+from mlx_probe.source.stores import STORES
+
+__all__ = ["Copy", "DuplicateGroup", "Duplicates", "Progress", "find_duplicates", "hash_models"]
+
+# Told how many bytes are to be hashed, and of those that have been: (total, more).
+Progress = Callable[[int, int], None]
+
+# A disk gives no more to more readers.
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One file on a disk, under all names that the catalog knows of it.
+
+    Attributes:
+        identity: The file.
+        names: Real paths, sorted: hard links of each other.
+        paths: As the models name it, links and all.
+        links: Names that it has, known or not.
+        store: The first of `STORES` that has it.
+        models: Ids of the models that it belongs to.
+    """
+
+    identity: FileIdentity
+    names: tuple[Path, ...]
+    paths: tuple[Path, ...]
+    links: int
+    store: str
+    models: tuple[str, ...]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the catalog knows all its names: only then can its bytes be freed."""
+        return self.links <= len(self.names)
+
+
+@dataclass(frozen=True)
+class DuplicateGroup:
+    """Files of the same content.
+
+    Attributes:
+        sha256: Of their content.
+        size: Bytes of each.
+        copies: The files, at least two; the one to keep first: that of the first store, of
+            these the oldest.
+    """
+
+    sha256: str
+    size: int
+    copies: tuple[Copy, ...]
+
+    @property
+    def saves(self) -> int:
+        """Bytes that hard links would save: they do not reach from one disk to another."""
+        freed, disks = 0, set()
+        for copy in self.copies:
+            if copy.identity.device in disks and copy.is_known:
+                freed += self.size
+            disks.add(copy.identity.device)
+        return freed
+
+
+@dataclass
+class Duplicates:
+    """What a search found.
+
+    Attributes:
+        groups: Those that waste most first.
+        compared: Files looked at, several names of one file counted once.
+        hashed: Bytes that had to be read whole for it.
+        troubles: Files that could not be read, and why.
+    """
+
+    groups: list[DuplicateGroup] = field(default_factory=list)
+    compared: int = 0
+    hashed: int = 0
+    troubles: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def find_duplicates(
+    database: Database,
+    models: Iterable[Model],
+    verify: bool = False,
+    smallest: int = 1,
+    progress: Progress = lambda total, more: None,
+) -> Duplicates:
+    """Find weight files with the same bytes.
+
+    Only files of one size are looked into, then only those with the same beginning, middle and
+    end are hashed. Links to one file are one file. Empty files are no duplicates.
+
+    Args:
+        database: The catalog; hashes go there.
+        models: The models whose files count.
+        verify: Hash again what the Hub's cache and Ollama name by its hash, and what was
+            hashed before.
+        smallest: Bytes; smaller files are left out.
+        progress: See `Progress`.
+    """
+    found = Duplicates()
+    copies, promised = _copies(models, found)
+    copies = [copy for copy in copies if copy.identity.size >= max(1, smallest)]
+    found.compared = len(copies)
+    alike: dict[tuple[int, bytes], list[Copy]] = {}
+    for same_size in _several(copies, lambda copy: copy.identity.size):
+        for copy in same_size:
+            try:
+                seen = sample(copy.names[0], copy.identity.size)
+            except OSError as error:
+                found.troubles.append((copy.names[0], _why(error)))
+                continue
+            alike.setdefault((copy.identity.size, seen), []).append(copy)
+    candidates = [group for group in alike.values() if len(group) > 1]
+    known = {} if verify else {**promised, **known_hashes(database)}
+    wanted = [copy for group in candidates for copy in group if copy.identity not in known]
+    known |= _hash_all(database, wanted, progress, found)
+    for group in candidates:
+        hashed = [copy for copy in group if copy.identity in known]
+        for same in _several(hashed, lambda copy: known[copy.identity]):
+            first = same[0].identity
+            found.groups.append(DuplicateGroup(known[first], first.size, tuple(_ordered(same))))
+    found.groups.sort(key=lambda group: (-group.saves, -group.size, group.sha256))
+    return found
+
+
+def hash_models(
+    database: Database,
+    models: Iterable[Model],
+    progress: Progress = lambda total, more: None,
+) -> Duplicates:
+    """Hash every weight file whose hash nobody knows.
+
+    Returns:
+        What could not be read, and how much was.
+    """
+    found = Duplicates()
+    copies, promised = _copies(models, found)
+    known = {**promised, **known_hashes(database)}
+    wanted = [copy for copy in copies if copy.identity not in known]
+    _hash_all(database, wanted, progress, found)
+    for copy in copies:
+        # The same file may have come to a model by another name.
+        if copy.identity in known and copy.identity not in promised:
+            keep_hash(database, copy.paths, known[copy.identity], copy.identity)
+    found.compared = len(copies)
+    return found
+
+
+def _hash_all(
+    database: Database, wanted: Sequence[Copy], progress: Progress, found: Duplicates
+) -> dict[FileIdentity, str]:
+    """Hashes of files, kept as they come; what cannot be read is noted in ``found``."""
+    hashes: dict[FileIdentity, str] = {}
+    total = sum(copy.identity.size for copy in wanted)
+    progress(total, 0)
+    # Not in a `with`, which would wait for files of hundreds of gigabytes when interrupted.
+    pool = ThreadPoolExecutor(min(_READERS, usable_cores()))
+    try:
+        outcomes = pool.map(lambda copy: _hash(copy, lambda n: progress(total, n)), wanted)
+        for copy, outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, OSError):
+                found.troubles.append((copy.names[0], _why(outcome)))
+                continue
+            sha256, identity = outcome
+            hashes[copy.identity] = sha256
+            found.hashed += identity.size
+            keep_hash(database, copy.paths, sha256, identity)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return hashes
+
+
+def _copies(
+    models: Iterable[Model], found: Duplicates
+) -> tuple[list[Copy], dict[FileIdentity, str]]:
+    """Every file once, and the hashes that names promise or that were kept with the models."""
+    order = list(STORES)
+    statuses: dict[tuple[int, int], os.stat_result] = {}
+    names: dict[tuple[int, int], set[Path]] = {}
+    paths: dict[tuple[int, int], set[Path]] = {}
+    users: dict[tuple[int, int], list[Model]] = {}
+    promised: dict[FileIdentity, str] = {}
+    for model in models:
+        for file in model.weights:
+            try:
+                status = file.path.stat()
+            except FileNotFoundError:
+                continue  # gone since the scan
+            except OSError as error:
+                found.troubles.append((file.path, _why(error)))
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            inode = (status.st_dev, status.st_ino)
+            statuses[inode] = status
+            names.setdefault(inode, set()).add(Path(os.path.realpath(file.path)))
+            paths.setdefault(inode, set()).add(file.path)
+            users.setdefault(inode, []).append(model)
+            if file.sha256 and (file.size, file.mtime_ns) == (status.st_size, status.st_mtime_ns):
+                promised[identify(status)] = file.sha256
+    copies = [
+        Copy(
+            identity=identify(status),
+            names=tuple(sorted(names[inode])),
+            paths=tuple(sorted(paths[inode])),
+            links=status.st_nlink,
+            store=min((model.store for model in users[inode]), key=order.index),
+            models=tuple(dict.fromkeys(model.id for model in users[inode])),
+        )
+        for inode, status in statuses.items()
+    ]
+    return copies, promised
+
+
+def _ordered(copies: Sequence[Copy]) -> list[Copy]:
+    order = list(STORES)
+    return sorted(copies, key=lambda c: (order.index(c.store), c.identity.mtime_ns, c.names))
+
+
+def _several(copies: Iterable[Copy], key: Callable[[Copy], object]) -> Iterator[list[Copy]]:
+    """Groups of at least two with equal keys."""
+    groups: dict[object, list[Copy]] = {}
+    for copy in copies:
+        groups.setdefault(key(copy), []).append(copy)
+    return (group for group in groups.values() if len(group) > 1)
+
+
+def _hash(copy: Copy, on_bytes: Callable[[int], None]) -> tuple[str, FileIdentity] | OSError:
+    try:
+        sha256, identity = hash_file(copy.names[0], on_bytes)
+        if not identity.holds_as(copy.identity):
+            return OSError(0, "it changed while it was looked at")
+        return sha256, identity
+    except OSError as error:
+        return error
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)

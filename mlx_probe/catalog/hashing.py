@@ -1,0 +1,123 @@
+"""Hashes of files' contents, kept until the files change."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_probe.catalog.database import Database
+
+__all__ = ["FileIdentity", "hash_file", "identify", "keep_hash", "known_hashes", "sample"]
+
+_BLOCK = 1 << 20
+# Of the beginning, the middle and the end.
+_SAMPLE = 1 << 16
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """A file on a disk at a moment; whoever writes into it changes this.
+
+    Attributes:
+        device: Disk.
+        inode: File on it; equal for all its names.
+        size: Bytes.
+        mtime_ns: When it was last written.
+        ctime_ns: When it or its names last changed.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    def holds_as(self, other: FileIdentity) -> bool:
+        """Whether it is the same file with nothing written between, whatever its names."""
+        return (self.device, self.inode, self.size, self.mtime_ns) == (
+            *(other.device, other.inode, other.size, other.mtime_ns),
+        )
+
+
+def identify(status: os.stat_result) -> FileIdentity:
+    """The identity that a look at a file gives."""
+    return FileIdentity(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
+
+
+def hash_file(
+    path: Path, on_bytes: Callable[[int], None] = lambda count: None
+) -> tuple[str, FileIdentity]:
+    """The sha256 of a file as 64 hex digits, and which file it is of.
+
+    Args:
+        path: The file.
+        on_bytes: Told of the bytes that have been read since the last time.
+
+    Raises:
+        OSError: It cannot be read, or changed meanwhile.
+    """
+    digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as file:
+        before = identify(os.fstat(file.fileno()))
+        while count := file.readinto(block):
+            digest.update(block[:count])
+            on_bytes(count)
+        after = identify(os.fstat(file.fileno()))
+    if not after.holds_as(before):
+        raise OSError(errno.EBUSY, "it changed while it was read", str(path))
+    return digest.hexdigest(), after
+
+
+def sample(path: Path, size: int) -> bytes:
+    """A digest of a file's beginning, middle and end: equal for equal files.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        for start in (0, (size - _SAMPLE) // 2, size - _SAMPLE):
+            file.seek(max(0, start))
+            digest.update(file.read(_SAMPLE))
+    return digest.digest()
+
+
+def keep_hash(
+    database: Database, paths: Iterable[Path], sha256: str, identity: FileIdentity
+) -> None:
+    """Keep a hash of a file, and for the models that name it by some paths."""
+    with database.writing():
+        database.run(
+            "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                *(_signed(identity.device), _signed(identity.inode), identity.size),
+                *(identity.mtime_ns, identity.ctime_ns, sha256),
+            ],
+        )
+        for path in paths:
+            database.run(
+                "UPDATE files SET sha256 = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
+                [sha256, os.fsencode(path), identity.size, identity.mtime_ns],
+            )
+
+
+def known_hashes(database: Database) -> dict[FileIdentity, str]:
+    """Hashes of files that have been read, as they were then."""
+    return {
+        FileIdentity(
+            *(row["device"] % 2**64, row["inode"] % 2**64),
+            *(row["size"], row["mtime_ns"], row["ctime_ns"]),
+        ): row["sha256"]
+        for row in database.rows("SELECT * FROM hashes")
+    }
+
+
+def _signed(number: int) -> int:
+    """64 bits as SQLite has them; network file systems use all of them for inodes."""
+    return number - 2**64 if number >= 2**63 else number

@@ -1,0 +1,278 @@
+"""Models in the database: kept, found again, noted, tagged, forgotten."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.catalog.database import Database
+from mlx_probe.catalog.records import Analysis, Model, ModelFile
+from mlx_probe.errors import ConfigError
+
+__all__ = [
+    "add_tags",
+    "find_model",
+    "forget",
+    "load_models",
+    "now",
+    "remove_tags",
+    "save_model",
+    "set_missing",
+    "set_note",
+]
+
+# Tags are words to type and to filter by.
+_LONGEST_TAG = 60
+
+
+def now() -> str:
+    """This moment in UTC, ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def save_model(database: Database, model: Model, stamp: str) -> None:
+    """Keep what was read of a model; the user's note and tags stay, as do known hashes.
+
+    Args:
+        database: The catalog, within `Database.writing`.
+        model: The model.
+        stamp: From `stamp_of`; equal stamps need no reading.
+    """
+    values = {
+        "key": model.key,
+        "store": model.store,
+        "id": model.id,
+        "revision": model.revision,
+        "path": os.fsencode(model.path),
+        "place": os.fsencode(model.place),
+        "stamp": stamp,
+        "format": model.format,
+        "architecture": model.architecture,
+        "shape": json.dumps(dict(model.shape)),
+        "parameters": model.parameters,
+        "dtypes": json.dumps(dict(model.dtypes)),
+        "bits": model.bits,
+        "size": model.size,
+        "licence": model.licence,
+        "url": model.url,
+        "base_models": json.dumps(list(model.base_models)),
+        "adapter": model.adapter,
+        "description": model.description,
+        "problem": model.problem,
+        "missing": 0,
+        "found_at": model.found_at or now(),
+        "modified_at": model.modified_at,
+    }
+    names = ", ".join(values)
+    holes = ", ".join("?" * len(values))
+    fresh = ", ".join(f"{n} = excluded.{n}" for n in values if n not in ("key", "found_at"))
+    database.run(
+        f"INSERT INTO models ({names}) VALUES ({holes}) ON CONFLICT (key) DO UPDATE SET {fresh}",
+        list(values.values()),
+    )
+    known = {
+        (row["path"], row["size"], row["mtime_ns"]): row["sha256"]
+        for row in database.rows("SELECT * FROM files WHERE key = ?", [model.key])
+    }
+    database.run("DELETE FROM files WHERE key = ?", [model.key])
+    for file in model.files:
+        path = os.fsencode(file.path)
+        sha256 = file.sha256 or known.get((path, file.size, file.mtime_ns), "")
+        database.run(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
+            [model.key, path, file.role, file.size, file.mtime_ns, sha256],
+        )
+
+
+def load_models(database: Database) -> list[Model]:
+    """Every model of the catalog with all that is known of it, by name.
+
+    Raises:
+        ResultError: The file is damaged.
+    """
+    files: dict[str, list[ModelFile]] = {}
+    tags: dict[str, list[str]] = {}
+    runs: dict[str, list[Analysis]] = {}
+    try:
+        for row in database.rows("SELECT * FROM files ORDER BY rowid"):
+            file = ModelFile(
+                _path(row["path"]), row["role"], row["size"], row["mtime_ns"], row["sha256"]
+            )
+            files.setdefault(row["key"], []).append(file)
+        for row in database.rows("SELECT * FROM tags ORDER BY tag"):
+            tags.setdefault(row["key"], []).append(row["tag"])
+        for row in database.rows(
+            "SELECT key, runs.* FROM analyses JOIN runs USING (path) ORDER BY created_at DESC"
+        ):
+            run = Analysis(
+                _path(row["path"]), row["kind"], row["created_at"], _mapping(row["facts"])
+            )
+            runs.setdefault(row["key"], []).append(run)
+        return [
+            _model(
+                row, files.get(row["key"], ()), tags.get(row["key"], ()), runs.get(row["key"], ())
+            )
+            for row in database.rows("SELECT * FROM models ORDER BY id COLLATE NOCASE, key")
+        ]
+    except (AttributeError, IndexError, TypeError, ValueError, sqlite3.Error) as error:
+        raise database.damaged(error) from error
+
+
+def find_model(models: Sequence[Model], text: str) -> Model:
+    """The model that a user means.
+
+    Args:
+        models: All models of the catalog.
+        text: A name, a key, the beginning of either, or a path of the model.
+
+    Raises:
+        ConfigError: None, or several and none of them exactly.
+    """
+    # Not Path's, which has an error of its own for "~nobody".
+    path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111
+    tests: tuple[Callable[[Model], bool], ...] = (
+        lambda m: text in (m.key, m.id),
+        lambda m: path in (m.path, m.place),
+        lambda m: len(text) >= 3 and m.key.startswith(text.lower()),
+        lambda m: m.id.lower().startswith(text.lower()) if text else False,
+        lambda m: text.lower() in m.id.lower() if text else False,
+    )
+    for test in tests:
+        found = [model for model in models if test(model)]
+        # One that is there before others of the name that have gone.
+        present = [model for model in found if not model.missing]
+        if len(found) == 1 or len(present) == 1:
+            return (present or found)[0]
+        if found:
+            raise ConfigError(
+                f"{text!r} means {len(found)} models: {_named(found)}",
+                "Name one of them by its key",
+            )
+    near = difflib.get_close_matches(text, [name for m in models for name in (m.id, m.key)], n=3)
+    if near:
+        remedy = f"Did you mean {' or '.join(near)}?"
+    elif models:
+        remedy = "See `mlx-probe catalog list`"
+    else:
+        remedy = "Run `mlx-probe catalog scan` first: the catalog is empty"
+    raise ConfigError(f"no model {text!r} in the catalog", remedy)
+
+
+def set_note(database: Database, model: Model, note: str) -> None:
+    """Replace the user's note; "" removes it."""
+    database.run("UPDATE models SET note = ? WHERE key = ?", [note, model.key])
+
+
+def add_tags(database: Database, model: Model, tags: Iterable[str]) -> None:
+    """Give a model tags; those that it has already stay.
+
+    Raises:
+        ConfigError: A tag that is no printable word.
+    """
+    with database.writing():
+        for tag in tags:
+            if not tag.isprintable() or not tag or len(tag) > _LONGEST_TAG or tag.split() != [tag]:
+                raise ConfigError(
+                    f"{tag[:80]!r} is no tag",
+                    f"Use one word of at most {_LONGEST_TAG} letters",
+                )
+            database.run("INSERT OR IGNORE INTO tags VALUES (?, ?)", [model.key, tag])
+
+
+def remove_tags(database: Database, model: Model, tags: Iterable[str]) -> None:
+    """Take tags from a model.
+
+    Raises:
+        ConfigError: It does not have one of them.
+    """
+    with database.writing():
+        for tag in tags:
+            if not database.run("DELETE FROM tags WHERE (key, tag) = (?, ?)", [model.key, tag]):
+                raise ConfigError(
+                    f"{model.id} has no tag {tag!r}", f"It has {', '.join(model.tags) or 'none'}"
+                )
+
+
+def set_missing(database: Database, keys: Iterable[str]) -> None:
+    """Mark models whose files have gone; within `Database.writing`."""
+    for key in keys:
+        database.run("UPDATE models SET missing = 1 WHERE key = ?", [key])
+
+
+def forget(database: Database, models: Iterable[Model], folders: Iterable[Path] = ()) -> None:
+    """Remove models from the catalog, note and tags too; their files stay where they are.
+
+    Args:
+        database: The catalog.
+        models: The models.
+        folders: Folders that scans to come leave alone.
+
+    Raises:
+        ConfigError: A folder that no scan would look through.
+    """
+    with database.writing():
+        for folder in folders:
+            path = os.fsencode(folder.absolute())
+            if not database.run("DELETE FROM folders WHERE path = ?", [path]):
+                known = ", ".join(
+                    os.fsdecode(row["path"]) for row in database.rows("SELECT path FROM folders")
+                )
+                raise ConfigError(
+                    f"{folder} is not among the folders that scans look through",
+                    f"These are {known}" if known else "There are none",
+                )
+        for model in models:
+            database.run("DELETE FROM models WHERE key = ?", [model.key])
+
+
+def _model(row: sqlite3.Row, files: Any, tags: Any, runs: Any) -> Model:
+    return Model(
+        key=row["key"],
+        store=row["store"],
+        id=row["id"],
+        revision=row["revision"],
+        path=_path(row["path"]),
+        place=_path(row["place"]),
+        format=row["format"],
+        architecture=row["architecture"],
+        shape=_mapping(row["shape"]),
+        parameters=row["parameters"],
+        dtypes=_mapping(row["dtypes"]),
+        bits=row["bits"],
+        size=row["size"],
+        licence=row["licence"],
+        url=row["url"],
+        base_models=tuple(map(str, json.loads(row["base_models"]))),
+        adapter=row["adapter"],
+        description=row["description"],
+        problem=row["problem"],
+        missing=bool(row["missing"]),
+        found_at=row["found_at"],
+        modified_at=row["modified_at"],
+        note=row["note"],
+        tags=tuple(tags),
+        files=tuple(files),
+        analyses=tuple(runs),
+    )
+
+
+def _path(stored: bytes) -> Path:
+    return Path(os.fsdecode(stored))
+
+
+def _mapping(stored: str) -> dict[str, Any]:
+    value = json.loads(stored)
+    if not isinstance(value, dict):
+        raise ValueError(f"{stored[:80]!r} is no JSON object")
+    return value
+
+
+def _named(models: Sequence[Model]) -> str:
+    told = ", ".join(f"{model.key[:8]} {model.id}" for model in models[:6])
+    return f"{told} and {len(models) - 6} more" if len(models) > 6 else told

@@ -1,0 +1,111 @@
+"""Which models of the catalog, and in which order."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_probe.catalog.records import Model
+from mlx_probe.errors import ConfigError
+
+__all__ = ["SORTS", "Query", "select_models"]
+
+# What models can be sorted by, and how.
+SORTS: dict[str, Callable[[Model], Any]] = {
+    "name": lambda model: model.id.lower(),
+    "size": lambda model: model.size,
+    "parameters": lambda model: model.parameters,
+    "bits": lambda model: model.bits,
+    "architecture": lambda model: model.architecture.lower() or None,
+    "format": lambda model: model.format or None,
+    "dtype": lambda model: model.dtype or None,
+    "store": lambda model: model.store,
+    "licence": lambda model: model.licence.lower() or None,
+    "modified": lambda model: model.modified_at or None,
+    "found": lambda model: model.found_at,
+    "analyzed": lambda model: model.analyzed_at or None,
+}
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a model must be like; "" and None ask for nothing. Letters' case does not count.
+
+    Attributes:
+        text: Part of its name, architecture, licence, description, note or path.
+        format: Its format.
+        architecture: Part of its architecture.
+        dtype: Part of one of its stored types.
+        store: Its store.
+        licence: Part of its licence.
+        tags: Tags, all of which it has.
+        larger: Bytes that it has at least.
+        smaller: Bytes that it has at most.
+        analyzed: Whether it has been analysed.
+        missing: Whether its files have gone.
+        problem: Whether it could not be read.
+    """
+
+    text: str = ""
+    format: str = ""
+    architecture: str = ""
+    dtype: str = ""
+    store: str = ""
+    licence: str = ""
+    tags: tuple[str, ...] = ()
+    larger: int | None = None
+    smaller: int | None = None
+    analyzed: bool | None = None
+    missing: bool | None = None
+    problem: bool | None = None
+
+    def matches(self, model: Model) -> bool:
+        """Whether a model is like that."""
+        written = (model.id, model.architecture, model.licence, model.description, model.note)
+        own = {tag.lower() for tag in model.tags}
+        return (
+            _part(self.text, *written, str(model.path))
+            and self.format.lower() in ("", model.format.lower())
+            and _part(self.architecture, model.architecture)
+            and _part(self.dtype, *model.dtypes)
+            and self.store in ("", model.store)
+            and _part(self.licence, model.licence)
+            and own.issuperset(tag.lower() for tag in self.tags)
+            and (self.larger is None or model.size >= self.larger)
+            and (self.smaller is None or model.size <= self.smaller)
+            and self.analyzed in (None, bool(model.analyzed_at))
+            and self.missing in (None, model.missing)
+            and self.problem in (None, bool(model.problem))
+        )
+
+
+def select_models(
+    models: Iterable[Model], query: Query, sort: str = "name", reverse: bool = False
+) -> list[Model]:
+    """Models that match, in order; those without the value come last either way.
+
+    Args:
+        models: From `load_models`.
+        query: What they must be like.
+        sort: Key of `SORTS`.
+        reverse: Whether the greatest comes first.
+
+    Raises:
+        ConfigError: Nothing to sort by is called so.
+    """
+    if sort not in SORTS:
+        near = difflib.get_close_matches(sort, SORTS, n=1) or list(SORTS)
+        raise ConfigError(f"models have no {sort!r} to sort by", f"Use {' or '.join(near)}")
+    value = SORTS[sort]
+    found = [model for model in models if query.matches(model)]
+    told = [model for model in found if value(model) is not None]
+    # The name decides between equals, in its own order.
+    told.sort(key=lambda model: (model.id.lower(), model.key))
+    told.sort(key=value, reverse=reverse)
+    return told + [model for model in found if value(model) is None]
+
+
+def _part(wanted: str, *texts: str) -> bool:
+    return any(wanted.lower() in text.lower() for text in texts) or not wanted

@@ -1,0 +1,79 @@
+"""Other versions of a model: the same network stored otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mlx_probe.catalog.records import Model
+
+__all__ = ["find_versions"]
+
+# What publishers add to a model's name for the way it is stored.
+_STORAGE = re.compile(
+    r"gguf|ggml|mlx|gptq|awq|exl2|hqq|bnb|int[48]|fp(4|8|16|32)|bf16|f16|f32|[2-8]-?bits?"
+    r"|i?q\d(_[a-z0-9]+)*|[nm]xfp[48]|nvfp4|w\d+a\d+|dwq|imatrix|i1|quantized|quant|unquantized"
+)
+# Ways of counting (tied embeddings, buffers) differ by less.
+_TOLERANCE = 0.02
+
+
+def find_versions(model: Model, models: Iterable[Model]) -> list[tuple[Model, str]]:
+    """Models of the catalog that are the same network stored otherwise, and why we think so.
+
+    Args:
+        model: The model.
+        models: All models of the catalog.
+
+    Returns:
+        Smallest first; those with the same base model, name or shape, each with the first of
+        these that holds. Files that have gone and adapters do not count.
+    """
+    found = []
+    for other in models:
+        if other.key == model.key or other.missing or other.adapter or model.adapter:
+            continue
+        why = _why(model, other)
+        if why:
+            found.append((other, why))
+    return sorted(found, key=lambda pair: (pair[0].size, pair[0].id, pair[0].key))
+
+
+def _why(model: Model, other: Model) -> str:
+    if not _agree(model, other):
+        return ""
+    mine, theirs = ({file.sha256 for file in m.weights} for m in (model, other))
+    if mine == theirs and mine and "" not in mine:
+        return "the same files"
+    bases, others = ({base.lower() for base in m.base_models} for m in (model, other))
+    if other.id.lower() in bases:
+        return "this one names it as its base"
+    if model.id.lower() in others:
+        return "names this one as its base"
+    if _stem(model.id) and _stem(model.id) == _stem(other.id):
+        return "same name"
+    if bases & others:
+        return "same base"
+    same = model.architecture and model.architecture == other.architecture
+    if same and model.shape and dict(model.shape) == dict(other.shape):
+        return "same architecture and shape"
+    return ""
+
+
+def _agree(model: Model, other: Model) -> bool:
+    """Whether what both tell of themselves does not contradict that they are one network."""
+    if model.parameters and other.parameters:
+        larger = max(model.parameters, other.parameters)
+        if abs(model.parameters - other.parameters) > _TOLERANCE * larger:
+            return False
+    known = model.shape.keys() & other.shape.keys()
+    return all(model.shape[name] == other.shape[name] for name in known - {"vocab_size"})
+
+
+def _stem(name: str) -> str:
+    """A model's name without its owner, and without what says how it is stored."""
+    last = re.sub(r"\.(gguf|safetensors|bin|npz|pth?)$", "", name.lower().rsplit("/", 1)[-1])
+    repository, _, file = last.partition(":")
+    # A file's name tells more than its repository's.
+    words = re.split(r"[-.\s_]+", re.sub(r"q\d(_[a-z0-9]+)+", "", file or repository))
+    return "-".join(word for word in words if word and not _STORAGE.fullmatch(word))

@@ -1,0 +1,157 @@
+"""Finished runs below a folder, and the models that they measured."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.catalog.database import Database
+from mlx_probe.catalog.records import Analysis, Model
+from mlx_probe.errors import ResultError
+from mlx_probe.table.meta import read_meta
+from mlx_probe.table.run_folder import DEFAULT_STEM, meta_name
+
+__all__ = ["FoundRun", "find_runs", "save_runs"]
+
+# Real ones have a few hundred kilobytes.
+_MOST = 64 << 20
+_NUMBERS = {
+    "gbps": "mean_gbps",
+    "peak_memory": "peak_process_memory",
+    "peak_device_memory": "peak_device_memory",
+    "bytes_read": "bytes_read",
+}
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run's metadata, as far as the catalog goes by it.
+
+    Attributes:
+        analysis: The run.
+        weights: Real paths of the weight files that it read.
+        models: Id and revision of each model that it read.
+    """
+
+    analysis: Analysis
+    weights: frozenset[str]
+    models: tuple[tuple[str, str], ...]
+
+
+def find_runs(folder: Path) -> Iterator[FoundRun]:
+    """Every finished run in a folder and below; what is damaged is none.
+
+    Args:
+        folder: For instance data/outputs; it need not exist.
+    """
+    name = meta_name(DEFAULT_STEM)
+    # Not through links to folders, which may lead in circles; what cannot be read is skipped.
+    for current, below, files in os.walk(folder):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for file in sorted(files):
+            if file == name or file.endswith(f".{name}"):
+                # Absolute: the catalog is used from anywhere.
+                run = _read(Path(os.path.realpath(current)) / file)
+                if run is not None:
+                    yield run
+
+
+def save_runs(
+    database: Database, folders: Iterable[Path], runs: Sequence[FoundRun], models: Sequence[Model]
+) -> None:
+    """Keep the runs of some folders and which models they are of.
+
+    Args:
+        database: The catalog.
+        folders: Where the runs were looked for: others that were known there have gone.
+        runs: Those that were found.
+        models: All models of the catalog.
+    """
+    by_path: dict[str, set[str]] = {}
+    by_name: dict[tuple[str, str], set[str]] = {}
+    for model in models:
+        for file in model.weights:
+            by_path.setdefault(os.path.realpath(file.path), set()).add(model.key)
+        # "local" is everyone's revision, and a folder's name no identity.
+        if model.revision != "local":
+            by_name.setdefault((model.id, model.revision), set()).add(model.key)
+    roots = [os.path.realpath(folder) for folder in folders]
+    with database.writing():
+        for row in database.rows("SELECT path FROM runs"):
+            known = os.fsdecode(row["path"])
+            within = any(os.path.commonpath([root, known]) == root for root in roots)
+            if within or not os.path.lexists(known):
+                database.run("DELETE FROM runs WHERE path = ?", [row["path"]])
+        for run in runs:
+            found, path = run.analysis, os.fsencode(run.analysis.path)
+            database.run(
+                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)",
+                [path, found.kind, found.created_at, json.dumps(dict(found.facts))],
+            )
+            keys = {key for weights in run.weights for key in by_path.get(weights, ())}
+            keys |= {key for name in run.models for key in by_name.get(name, ())}
+            for key in sorted(keys):
+                # It may have been forgotten by another process meanwhile.
+                database.run(
+                    "INSERT OR IGNORE INTO analyses SELECT key, ? FROM models WHERE key = ?",
+                    [path, key],
+                )
+
+
+def _read(path: Path) -> FoundRun | None:
+    try:
+        # Not a pipe, which would have us wait.
+        if not path.is_file() or path.stat().st_size > _MOST:
+            return None
+        meta = read_meta(path)
+    except (OSError, ResultError, RecursionError):
+        return None
+    created = meta.get("created_at")
+    kind = "compare" if meta.get("kind") == "compare" else "analyze"
+    models = [meta.get("model")]
+    if kind == "compare" and isinstance(meta.get("models"), dict):
+        models = list(meta["models"].values())
+    described = [model for model in models if isinstance(model, dict)]
+    if not isinstance(created, str) or not described:
+        return None
+    weights = {
+        os.path.realpath(file)
+        for model in described
+        for file in _list(model.get("weights"))
+        if isinstance(file, str) and "\0" not in file
+    }
+    names = tuple((str(m.get("id")), str(m.get("revision"))) for m in described)
+    return FoundRun(Analysis(path, kind, created[:40], _facts(meta)), frozenset(weights), names)
+
+
+def _facts(meta: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        name: meta[key] for name, key in _NUMBERS.items() if _is_number(meta.get(key))
+    }
+    seconds = meta.get("seconds")
+    if isinstance(seconds, dict):
+        # The other entries are sums over workers, and lie within these.
+        stages = [seconds.get(name) for name in ("open", "measure", "validate", "write")]
+        known = [value for value in stages if _is_number(value)]
+        if known:
+            facts["seconds"] = sum(known)
+    for name in ("backend", "device"):
+        if isinstance(meta.get(name), str):
+            facts[name] = meta[name][:80]
+    validation = meta.get("validation")
+    if isinstance(validation, dict) and isinstance(validation.get("passed"), bool):
+        facts["passed"] = validation["passed"]
+    return facts
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,298 @@
+"""Models, duplicates and links as text for a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.table import Table
+
+from mlx_probe.catalog import Dedupe, Duplicates, LinkPlan, Model, Scan
+from mlx_probe.report.terminal import grid, printable, short_count
+from mlx_probe.source.stores import STORES
+
+__all__ = [
+    "done_json",
+    "done_text",
+    "duplicates_json",
+    "duplicates_text",
+    "model_text",
+    "models_json",
+    "models_table",
+    "plan_json",
+    "plan_text",
+    "scan_json",
+    "scan_text",
+]
+
+# What is told in full of long lists.
+_MOST = 20
+# Columns of a terminal from which the wide table fits.
+_WIDE = 130
+_SHORT_KEY = 8
+# Letters of a name in the table; `show` tells all of it.
+_LONGEST = 120
+
+
+def scan_text(scan: Scan) -> RenderableType:
+    """What a scan found and what it could not read."""
+    counts = {
+        "new": len(scan.added),
+        "changed": len(scan.changed),
+        "as before": scan.unchanged,
+        "gone": len(scan.missing),
+        "finished runs": scan.runs,
+    }
+    lines = [", ".join(f"{count} {name}" for name, count in counts.items())]
+    for store, folder in scan.looked:
+        lines.append(f"  looked through {STORES[store].title}: {printable(str(folder))}")
+    problems = [(model.id, model.problem) for model in scan.problems]
+    lines += _complaints("cannot be read", problems)
+    troubles = [(str(path), why) for path, why in scan.troubles]
+    lines += _complaints("left out", troubles)
+    lines += _complaints("gone", [(model.id, str(model.path)) for model in scan.missing])
+    return "\n".join(lines)
+
+
+def scan_json(scan: Scan) -> str:
+    """The same for programs."""
+    content = {
+        "looked": [{"store": store, "folder": str(folder)} for store, folder in scan.looked],
+        "added": [model.describe() for model in scan.added],
+        "changed": [model.describe() for model in scan.changed],
+        "unchanged": scan.unchanged,
+        "missing": [model.describe() for model in scan.missing],
+        "troubles": [{"path": str(path), "why": why} for path, why in scan.troubles],
+        "runs": scan.runs,
+    }
+    return json.dumps(content, indent=2)
+
+
+def models_table(models: Sequence[Model], width: int) -> RenderableType:
+    """A line for each model; more columns where they fit.
+
+    Args:
+        models: In the order to show.
+        width: Columns of the terminal.
+    """
+    wide = width >= _WIDE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("key", no_wrap=True)
+    # The one that gives way: a name is of use only whole.
+    table.add_column("model", overflow="fold")
+    for name in ("params", "bits", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("dtype", no_wrap=True, overflow="ellipsis", max_width=22 if wide else 10)
+    if wide:
+        table.add_column("format", no_wrap=True, max_width=11)
+        table.add_column("architecture", no_wrap=True, overflow="ellipsis", max_width=16)
+        table.add_column("store", no_wrap=True)
+        table.add_column("licence", no_wrap=True, overflow="ellipsis", max_width=18)
+        table.add_column("written", no_wrap=True)
+        table.add_column("tags", no_wrap=True, overflow="ellipsis", max_width=20)
+    table.add_column("analyzed", no_wrap=True)
+    for model in models:
+        state = "gone" if model.missing else "unreadable" if model.problem else ""
+        cells = [
+            model.key[:_SHORT_KEY],
+            printable(model.id if len(model.id) <= _LONGEST else f"{model.id[:_LONGEST]}..."),
+            "-" if model.parameters is None else short_count(model.parameters),
+            "-" if model.bits is None else f"{model.bits:.2f}",
+            decimal(model.size),
+            f"[red]{state}[/]" if state else printable(model.dtype),
+        ]
+        if wide:
+            cells += [
+                printable(model.format),
+                printable(model.architecture),
+                model.store,
+                printable(model.licence),
+                printable(model.modified_at[:10]),
+                printable(" ".join(model.tags)),
+            ]
+        table.add_row(*cells, printable(model.analyzed_at[:10]) or "-")
+    total = sum(model.size for model in models)
+    return Group(table, f"{_some(len(models), 'model')}, {decimal(total)}")
+
+
+def models_json(models: Sequence[Model]) -> str:
+    """All that is known of models."""
+    return json.dumps([model.describe() for model in models], indent=2)
+
+
+def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> RenderableType:
+    """All that is known of one model.
+
+    Args:
+        model: The model.
+        versions: From `find_versions`.
+    """
+    dtypes = ", ".join(f"{name} {short_count(count)}" for name, count in model.dtypes.items())
+    shape = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in model.shape.items())
+    lines = {
+        "key": model.key,
+        "model": model.id,
+        "revision": model.revision,
+        "store": STORES[model.store].title if model.store in STORES else model.store,
+        "path": str(model.path),
+        "format": model.format,
+        "architecture": ", ".join(filter(None, (model.architecture, shape))),
+        "adapter": model.adapter,
+        "parameters": "" if model.parameters is None else f"{model.parameters:,}",
+        "stored as": dtypes,
+        "size": decimal(model.size)
+        + ("" if model.bits is None else f", {model.bits:.2f} bits a weight"),
+        "licence": model.licence,
+        "base model": ", ".join(model.base_models),
+        "source": model.url,
+        "written": model.modified_at,
+        "found": model.found_at,
+        "description": model.description,
+        "problem": model.problem,
+        "state": "its files have gone" if model.missing else "",
+        "tags": " ".join(model.tags),
+        "note": model.note,
+    }
+    lines |= {
+        "files": _several([_file_line(file) for file in model.files]),
+        "runs": _several([f"{r.created_at[:16]} {r.kind}: {r.path}" for r in model.analyses]),
+        "versions": _several(
+            [
+                f"{other.key[:_SHORT_KEY]} {other.id}, {other.dtype}, {decimal(other.size)} ({why})"
+                for other, why in versions
+            ]
+        ),
+    }
+    return grid({name: text for name, text in lines.items() if text})
+
+
+def duplicates_text(found: Duplicates) -> RenderableType:
+    """Groups of files with the same bytes, and what hard links would save."""
+    lines = []
+    for group in found.groups:
+        lines.append(
+            f"[bold]{len(group.copies)} copies of {decimal(group.size)}[/], "
+            f"links would save {decimal(group.saves)}  [dim]sha256 {group.sha256[:12]}[/]"
+        )
+        for number, copy in enumerate(group.copies):
+            # The first is the one that would stay.
+            mark = "*" if number == 0 else " "
+            for name in copy.names:
+                lines.append(f"  {mark} {printable(str(name))}")
+            lines.append(f"    [dim]{printable(', '.join(copy.models))}[/]")
+    total = sum(group.saves for group in found.groups)
+    lines.append(
+        f"{_some(len(found.groups), 'group')} among {_some(found.compared, 'file')}; "
+        f"links would save {decimal(total)} ({decimal(found.hashed)} hashed)"
+    )
+    lines += _complaints("left out", [(str(path), why) for path, why in found.troubles])
+    return "\n".join(lines)
+
+
+def duplicates_json(found: Duplicates) -> str:
+    """The same for programs."""
+    content = {
+        "groups": [
+            {
+                "sha256": group.sha256,
+                "size": group.size,
+                "saves": group.saves,
+                "copies": [
+                    {
+                        "paths": [str(name) for name in copy.names],
+                        "store": copy.store,
+                        "models": list(copy.models),
+                    }
+                    for copy in group.copies
+                ],
+            }
+            for group in found.groups
+        ],
+        "saves": sum(group.saves for group in found.groups),
+        "compared": found.compared,
+        "hashed": found.hashed,
+        "troubles": [{"path": str(path), "why": why} for path, why in found.troubles],
+    }
+    return json.dumps(content, indent=2)
+
+
+def plan_text(plan: LinkPlan) -> RenderableType:
+    """Which paths would become links to which."""
+    lines, before = [], None
+    for link in plan.links:
+        if link.keeper != before:
+            lines.append(f"{printable(str(link.keeper))} stays, {decimal(link.size)}")
+        lines.append(f"  <- {printable(str(link.path))}")
+        before = link.keeper
+    kind = "symbolic links" if plan.symbolic else "hard links"
+    lines.append(f"{_some(len(plan.links), 'file')} to become {kind}: {decimal(plan.saves)} freed")
+    lines += _complaints("stays as it is", [(str(path), why) for path, why in plan.skipped])
+    return "\n".join(lines)
+
+
+def done_text(done: Dedupe, what: str, freed: str) -> RenderableType:
+    """What was done.
+
+    Args:
+        done: From `dedupe` or `undo`.
+        what: What the paths have become.
+        freed: What happened to the bytes.
+    """
+    lines = [f"{_some(len(done.changed), 'file')} {what}: {decimal(done.saved)} {freed}"]
+    lines += _complaints("stays as it is", [(str(path), why) for path, why in done.skipped])
+    return "\n".join(lines)
+
+
+def done_json(done: Dedupe) -> str:
+    """The same for programs."""
+    content: dict[str, Any] = asdict(done)
+    content["changed"] = [str(path) for path in done.changed]
+    content["skipped"] = [{"path": str(path), "why": why} for path, why in done.skipped]
+    return json.dumps(content, indent=2)
+
+
+def plan_json(plan: LinkPlan) -> str:
+    """A plan for programs."""
+    content = {
+        "symbolic": plan.symbolic,
+        "saves": plan.saves,
+        "links": [
+            {"path": str(link.path), "keeper": str(link.keeper), "size": link.size}
+            for link in plan.links
+        ],
+        "skipped": [{"path": str(path), "why": why} for path, why in plan.skipped],
+    }
+    return json.dumps(content, indent=2)
+
+
+def _complaints(what: str, entries: Sequence[tuple[str | Path, str]]) -> list[str]:
+    lines = [
+        f"[yellow]{what}[/] {printable(str(name))}: {printable(why)}"
+        for name, why in entries[:_MOST]
+    ]
+    if len(entries) > _MOST:
+        lines.append(f"[yellow]{what}[/] and {len(entries) - _MOST} more")
+    return lines
+
+
+def _several(entries: Sequence[str]) -> str:
+    """Entries as lines; a line end within one is none."""
+    lines = [entry.replace("\n", "\\n") for entry in entries[:_MOST]]
+    if len(entries) > _MOST:
+        lines.append(f"and {len(entries) - _MOST} more")
+    return "\n".join(lines)
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _file_line(file: Any) -> str:
+    hashed = f", sha256 {file.sha256}" if file.sha256 else ""
+    return f"{file.path} ({file.role}, {decimal(file.size)}{hashed})"
