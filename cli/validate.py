@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mlx_probe.compare import KIND, validate_comparison
 from mlx_probe.report.terminal import checks_text
-from mlx_probe.run import validate_run
+from mlx_probe.revisit import validate_run
 from mlx_probe.table.load import locate_run
 from mlx_probe.table.meta import read_meta
 

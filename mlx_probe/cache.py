@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["cache_dir"]
+__all__ = ["cache_dir", "keep_json"]
 
 
 def cache_dir() -> Path:
@@ -16,3 +19,21 @@ def cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "mlx-probe"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlx-probe"
+
+
+def keep_json(path: Path, entry: Any) -> None:
+    """Keep something that can be had again, so that readers see the old file or the whole new one.
+
+    Args:
+        path: A file in `cache_dir`.
+        entry: What JSON knows.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A cache that cannot be kept costs time and nothing else.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlx_probe import lapack
-from mlx_probe.cache import cache_dir
+from mlx_probe.cache import cache_dir, keep_json
 from mlx_probe.machine import blas_library, cpu_model, usable_cores
 from mlx_probe.solver_race import SMALLEST_TWO_STAGE, SolverTimes, crossover, race
 
 __all__ = [
     "SMALLEST_TWO_STAGE",
     "Calibration",
+    "calibration_file",
     "load_calibration",
+    "this_machine",
     "two_stage_from",
 ]
 
@@ -89,9 +89,9 @@ def load_calibration(rates: bool = False, solvers: bool = False) -> Calibration:
         rates: Whether the copy bandwidth and the product rate are needed: 0.2 s.
         solvers: Whether the race of the eigen-solvers is needed: about 3 s.
     """
-    machine = _machine()
-    key = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache_dir() / "calibration" / f"{key}.json"
+    machine = this_machine()
+    path = calibration_file(machine)
+    key = path.stem
     known = _known.get(key) or _read(path, machine) or Calibration(machine)
     rates = rates and None in (known.copy_bandwidth, known.product_rate)
     solvers = solvers and not known.solver_times and lapack.has_two_stage()
@@ -103,14 +103,14 @@ def load_calibration(rates: bool = False, solvers: bool = False) -> Calibration:
             )
         if solvers:
             known = replace(known, solver_times=found.solver_times)
-        _write(path, known)
+        keep_json(path, asdict(known))
     _known[key] = known
     return known
 
 
 def measure(rates: bool, solvers: bool) -> Calibration:
     """Measure in this process; arguments as for `load_calibration`."""
-    found = Calibration(_machine())
+    found = Calibration(this_machine())
     with threadpool_limits(1, user_api="blas"):
         if rates:
             copied, multiplied = _copy_bandwidth(), _product_rate()
@@ -130,13 +130,25 @@ def _measure_apart(rates: bool, solvers: bool) -> Calibration:
         child = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True
         )
-        found = _calibration(json.loads(child.stdout), _machine())
+        found = _calibration(json.loads(child.stdout), this_machine())
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         found = None
     return found or measure(rates, solvers)
 
 
-def _machine() -> dict[str, str | int]:
+def calibration_file(machine: Mapping[str, str | int], prefix: str = "") -> Path:
+    """Where figures of a machine are kept.
+
+    Args:
+        machine: What they depend on.
+        prefix: Of the file's name, for each kind of figures.
+    """
+    key = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_dir() / "calibration" / f"{prefix}{key}.json"
+
+
+def this_machine() -> dict[str, str | int]:
+    """What figures of this machine depend on."""
     return {
         "format": FORMAT,
         "cpu": cpu_model(),
@@ -189,15 +201,3 @@ def _calibration(entry: Any, machine: Mapping[str, str | int]) -> Calibration | 
     if entry["machine"] != machine or not all(0 < x < math.inf for x in figures):
         return None
     return Calibration(machine, *rates, times)
-
-
-def _write(path: Path, calibration: Calibration) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # A cache that cannot be kept costs time and nothing else.
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(json.dumps(asdict(calibration), indent=2) + "\n", "utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)

@@ -6,30 +6,36 @@ import difflib
 import hashlib
 import json
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 
-import numpy as np
 import psutil
 from rich.filesize import decimal
-from threadpoolctl import threadpool_limits
 
-from mlx_probe import calibration, lapack
+from mlx_probe import calibration
 from mlx_probe.backends import BACKENDS, Backend, choose_backend
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
 from mlx_probe.dtypes import DTYPES
 from mlx_probe.errors import ConfigError
 from mlx_probe.metrics import metrics_of_level
-from mlx_probe.metrics.power_law import bootstrap_interval
 from mlx_probe.monitor import process_memory
-from mlx_probe.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column
+from mlx_probe.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column, open_file
 from mlx_probe.spectrum import sketch_bytes
 from mlx_probe.table.schema import table_columns
 from mlx_probe.version import __version__
 
-__all__ = ["Plan", "estimate_seconds", "has_spectrum", "make_plan", "select_weights"]
+__all__ = [
+    "KEPT",
+    "RESERVE",
+    "Plan",
+    "has_spectrum",
+    "is_sketched",
+    "make_plan",
+    "select_weights",
+    "sufficient",
+    "working_set",
+]
 
 # Share of the free memory that a run takes when the user sets no limit.
 DEFAULT_MEMORY_SHARE = 0.8
@@ -110,12 +116,14 @@ class Plan:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
+def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True) -> Plan:
     """Decide what to measure, with what, and how much of it at once.
 
     Args:
-        checkpoint: The opened model.
+        checkpoint: The opened model; of one that is not on this disk copies are not found.
         config: What the user asked for.
+        strict: Whether to refuse a memory limit that cannot hold the largest weight; otherwise
+            it is raised.
 
     Raises:
         BackendError: This machine lacks the backend or device.
@@ -125,18 +133,20 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
     _refuse_nonsense(config)
     backend, reason = choose_backend(config.backend, config.device)
     weights = select_weights(checkpoint.weights(), config.include, config.exclude)
-    sizes = tuple(_working_set(weight, backend, config) for weight in weights)
+    sizes = tuple(working_set(weight, backend, config) for weight in weights)
     taken = process_memory() + RESERVE
     free = int(DEFAULT_MEMORY_SHARE * psutil.virtual_memory().available)
     limit = config.memory_limit or taken + free
     largest = max(range(len(weights)), key=lambda i: sizes[i])
-    if taken + sizes[largest] > limit:
+    least = taken + sizes[largest]
+    if least > limit and strict:
         raise ConfigError(
             f"a memory limit of {decimal(limit)} cannot hold {weights[largest].label!r}: it takes "
             f"{decimal(sizes[largest])} beside the {decimal(taken)} of the process itself",
-            f"Set --memory-limit to at least {decimal(round(1.05 * (taken + sizes[largest])))}, "
+            f"Set --memory-limit to at least {sufficient(least)}, "
             "or leave the tensor out with --exclude",
         )
+    limit = max(limit, least)
     return Plan(
         checkpoint=checkpoint,
         weights=weights,
@@ -148,12 +158,17 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig) -> Plan:
             workers=config.workers or backend.default_workers,
             memory_limit=limit,
         ),
-        aliases=find_aliases(weights),
+        aliases=find_aliases(weights) if checkpoint.files.opener is open_file else {},
         columns=table_columns([metric.column for metric in metrics_of_level(config.metrics)]),
         sizes=sizes,
         budget=limit - taken,
         two_stage_from=_two_stage_from(weights),
     )
+
+
+def sufficient(least: int) -> str:
+    """A memory limit that holds ``least`` bytes, and a little more: the next start differs."""
+    return f"{math.ceil(1.05 * least / 1e6)} MB"
 
 
 def _refuse_nonsense(config: AnalyzeConfig) -> None:
@@ -209,66 +224,6 @@ def has_spectrum(weight: Weight) -> bool:
     return readable and weight.rows is not None and DTYPES[weight.chunk_dtype].kind == "float"
 
 
-def estimate_seconds(plan: Plan) -> float:
-    """Time the analysis should take, from a calibration of a fraction of a second.
-
-    Three rates of the plan's own backend, on one core: elements through the moments, flops
-    through the Gram matrix (rows cols min(rows, cols)), and the eigen-solver's cubic law.
-    Waiting for the disk is not in it: it depends on what the page cache holds.
-    """
-    with threadpool_limits(1, user_api="blas"):
-        return _calibrated_seconds(plan)
-
-
-def _calibrated_seconds(plan: Plan) -> float:
-    backend = plan.backend
-    rng = np.random.default_rng(0)
-    side, tall = 384, 4096
-    slab = rng.standard_normal((tall, side), np.float32)
-    chunk = backend.load(slab, "F32")
-    elements, gram = backend.element_pass("F32", 0.0), backend.gram_pass(tall, side, "F32")
-    # Once unclocked: first calls load libraries and compile kernels.
-    gram.add(chunk)
-    elements.add(chunk)
-
-    def seconds(step: Callable[[], object]) -> float:
-        began = time.perf_counter()
-        step()
-        return time.perf_counter() - began
-
-    per_element = seconds(lambda: elements.add(backend.load(slab, "F32"))) / slab.size
-    per_flop = seconds(lambda: gram.add(chunk)) / (tall * side * side)
-    matrix = gram.finish().matrix
-    per_cube = seconds(lambda: lapack.eigenvalues(matrix)) / side**3
-    resampling = _resampling_seconds(rng) if plan.config.metrics == "full" else lambda short: 0.0
-    total = 0.0
-    for index, weight in enumerate(plan.weights):
-        if index in plan.aliases:
-            continue
-        total += weight.numel * per_element
-        if has_spectrum(weight):
-            rows, cols = weight.rows or 0, weight.cols or 0
-            short = min(rows, cols)
-            total += rows * cols * short * per_flop + short**3 * per_cube
-            total += resampling(short)
-    return total / plan.config.workers
-
-
-def _resampling_seconds(rng: np.random.Generator) -> Callable[[int], float]:
-    """Seconds of the resampling behind intervals by the number of singular values.
-
-    A search looks at every pair of values, and its calls cost as much as there are values.
-    """
-    sizes, seconds = np.array([128.0, 512.0]), []
-    for size in sizes:
-        values = np.sort(rng.pareto(1.5, int(size)) + 1)
-        began = time.perf_counter()
-        bootstrap_interval(values, 0)
-        seconds.append(time.perf_counter() - began)
-    pairs, each = np.linalg.solve(np.stack((sizes**2, sizes), axis=1), seconds)
-    return lambda short: float(pairs * short**2 + each * short)
-
-
 def is_sketched(weight: Weight, config: AnalyzeConfig) -> bool:
     """Whether a weight's spectrum is approximated: small ones are exact as fast."""
     if config.spectrum == "exact" or not has_spectrum(weight):
@@ -284,7 +239,7 @@ def _two_stage_from(weights: Sequence[Weight]) -> int | None:
     return calibration.two_stage_from()
 
 
-def _working_set(weight: Weight, backend: Backend, config: AnalyzeConfig) -> int:
+def working_set(weight: Weight, backend: Backend, config: AnalyzeConfig) -> int:
     """Bytes that measuring a weight takes at most."""
     rows, cols = weight.rows or 1, weight.cols or max(weight.numel, 1)
     short, long = sorted((max(rows, 1), max(cols, 1)))

@@ -12,69 +12,43 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.analyze import analyze_rows
 from mlx_probe.calibration import load_calibration
-from mlx_probe.checkpoint import Checkpoint, Weight
+from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.cost import binding_limit, stage_costs
-from mlx_probe.errors import CheckpointError, Interrupted, ProbeError, ResultError
+from mlx_probe.course import Course, Progress, Silent
+from mlx_probe.errors import CheckpointError, Interrupted, ProbeError, Stopped
 from mlx_probe.monitor import Monitor, Usage
-from mlx_probe.plan import Plan, make_plan, select_weights
-from mlx_probe.records import AnalyzeConfig, ModelFiles, Row
+from mlx_probe.plan import Plan, make_plan
+from mlx_probe.preflight.forecast import forecast, write_forecast
+from mlx_probe.preflight.rates import known_rates
+from mlx_probe.records import AnalyzeConfig, Row
+from mlx_probe.revisit import no_failures
 from mlx_probe.sides import SIDES, side_tables
 from mlx_probe.source import resolve
 from mlx_probe.spotcheck import spot_check
 from mlx_probe.table.disk import write_error
 from mlx_probe.table.journal import Journal
-from mlx_probe.table.load import load_run, locate_run, read_table
-from mlx_probe.table.meta import columns_to_meta, read_meta, write_meta
-from mlx_probe.table.outputs import finalize, verify_hashes
+from mlx_probe.table.load import load_run
+from mlx_probe.table.meta import columns_to_meta, write_meta
+from mlx_probe.table.outputs import finalize
 from mlx_probe.table.run_folder import RunPaths, prepare_folder, resolve_output
+from mlx_probe.table.samples import MONITOR, lines_name
 from mlx_probe.table.schema import rows_to_table
 from mlx_probe.table.validation import Check, validate_table
 from mlx_probe.table.versions import package_versions
 from mlx_probe.version import __version__
+from mlx_probe.watch import Watch, WatchConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Progress", "Run", "analyze", "open_checkpoint", "validate_run"]
+__all__ = ["Progress", "Run", "Silent", "analyze", "open_checkpoint"]
 
 _log = logging.getLogger(__name__)
-
-
-class Progress(Protocol):
-    """What `analyze` tells while it works. Every method may be called from any thread."""
-
-    def begin(self, plan: Plan, finished: Sequence[int]) -> None:
-        """The plan is made; some rows are there from an earlier run."""
-
-    def start(self, weight: Weight) -> None:
-        """A weight's turn has come."""
-
-    def finish(self, weight: Weight, usage: Usage) -> None:
-        """A weight's row is on disk."""
-
-    def end(self) -> None:
-        """No more weights, for whatever reason."""
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def begin(self, plan: Plan, finished: Sequence[int]) -> None:
-        """Ignored."""
-
-    def start(self, weight: Weight) -> None:
-        """Ignored."""
-
-    def finish(self, weight: Weight, usage: Usage) -> None:
-        """Ignored."""
-
-    def end(self) -> None:
-        """Ignored."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +120,7 @@ def analyze(
     formats: Sequence[str] = (),
     revision: str | None = None,
     config: AnalyzeConfig | None = None,
+    watch: WatchConfig | None = None,
     resume: bool = True,
     progress: Progress | None = None,
 ) -> Run:
@@ -160,6 +135,7 @@ def analyze(
         formats: Keys of `WRITERS`; empty for the suffix of ``out``, or else CSV.
         revision: See `open_checkpoint`.
         config: What to compute and how.
+        watch: Rules on what the machine has left, and who may look on; changes no result.
         resume: Whether to use the rows of an interrupted run.
         progress: Told how the work goes.
 
@@ -167,10 +143,14 @@ def analyze(
         The run. Look at its ``failures``: a run with wrong numbers is written all the same.
 
     Raises:
+        Stopped: A rule that stops was broken; finished rows stay on disk.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
     began = time.perf_counter()
     config, progress = config or AnalyzeConfig(), progress or Silent()
+    watch = watch or WatchConfig()
+    # A wrong one is refused before anything is fetched.
+    _ = watch.rules
     with open_checkpoint(model, revision, isinstance(progress, Silent)) as checkpoint:
         opened = time.perf_counter()
         paths = resolve_output(
@@ -183,28 +163,35 @@ def analyze(
         prepare_folder(paths)
         fingerprint = plan.fingerprint
         path = paths.journal(fingerprint)
+        monitor = Monitor(plan.backend.device_memory)
+        course = Course(plan, monitor, progress)
+        name = lines_name(paths.stem, fingerprint)
         with (
             _log_file(paths.log),
             Journal(path, fingerprint, plan.columns, resume) as journal,
-            Monitor(plan.backend.device_memory) as monitor,
+            monitor,
+            _watch(course, journal, paths.folder / name, watch, resume) as watched,
         ):
             _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
             _log.info("%s", plan.backend_reason)
+            # Nothing is timed for it: that would be time and memory of the run.
+            write_forecast(paths.plan, forecast(plan, paths, known_rates(plan)))
             # pyarrow imports pandas with its first array; the workers need not wait for that.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
-            rows = _measure(plan, journal, monitor, progress)
+            rows = _measure(plan, journal, monitor, course)
             _refuse_changed(plan, fingerprint)
             sides = side_tables(plan, monitor)
+            course.stage = "validating and writing"
             measured = time.perf_counter()
             table = rows_to_table(rows.values(), plan.columns)
             names = [weight.name for weight in plan.weights]
             checks = validate_table(table, plan.columns, len(plan.weights), names)
             ordered = [rows[i].values for i in range(len(plan.weights))]
-            checks += [_no_failures(ordered), *spot_check(plan.weights, ordered, plan.config)]
+            checks += [no_failures(ordered), *spot_check(plan.weights, ordered, plan.config)]
             checked = time.perf_counter()
             outputs = finalize(paths, table, sides, journal.spectra())
             # Before the calibration, whose time and memory are not the run's.
-            usage = monitor.usage()
+            usage, paused = monitor.usage(), monitor.gate.paused_seconds
             seconds = {
                 "open": opened - began,
                 "measure": measured - opened,
@@ -220,7 +207,9 @@ def analyze(
                     "read_in_workers": _total(ordered, "read_seconds"),
                     "compute_in_workers": _total(ordered, "compute_seconds"),
                 },
-                **_cost(plan, usage, seconds),
+                **_cost(plan, usage, {**seconds, "measure": seconds["measure"] - paused}),
+                # Not among the outputs: it is of the moment, and nobody's result.
+                MONITOR: watched.keep(paths.side(MONITOR, "parquet")),
                 "validation": _validation(checks),
                 "outputs": outputs,
                 "tables": {
@@ -233,20 +222,40 @@ def analyze(
     return Run(paths.meta, meta)
 
 
-def _measure(plan: Plan, journal: Journal, monitor: Monitor, progress: Progress) -> dict[int, Row]:
+def _watch(
+    course: Course, journal: Journal, lines: Path, config: WatchConfig, resume: bool
+) -> Watch:
+    plan = course.plan
+    # Before the first sample, which would take an earlier run's work for this one's.
+    course.resume(journal.rows)
+    return Watch(
+        "analyze",
+        plan.checkpoint.files.model_id,
+        course.standing,
+        config=config,
+        gate=course.monitor.gate,
+        folder=lines.parent,
+        lines=lines,
+        resume=resume,
+        device_memory=plan.backend.device_memory,
+        tell=course.tell,
+    )
+
+
+def _measure(plan: Plan, journal: Journal, monitor: Monitor, course: Course) -> dict[int, Row]:
     """All rows of the plan, those that the journal had and those that it gets now."""
     rows = dict(journal.rows)
     if rows:
         _log.info("resuming: %d of %d rows are there", len(rows), len(plan.weights))
-    progress.begin(plan, sorted(rows))
+    course.begin(sorted(rows))
     try:
-        for row in analyze_rows(plan, dict(rows), monitor, progress.start):
+        for row in analyze_rows(plan, dict(rows), monitor, course.start):
             journal.append(row)
             # Its singular values are on the disk now; those of all rows could be gigabytes.
             rows[row.index] = replace(row, sigma=None)
             weight = plan.weights[row.index]
             _log.info("%s: %s", weight.label, row.values["status_reason"] or row.values["status"])
-            progress.finish(weight, monitor.usage())
+            course.finish(weight)
     except KeyboardInterrupt:
         _log.warning("interrupted after %d of %d rows", len(rows), len(plan.weights))
         raise Interrupted(
@@ -254,7 +263,7 @@ def _measure(plan: Plan, journal: Journal, monitor: Monitor, progress: Progress)
             "Run the same command again to go on from there",
         ) from None
     finally:
-        progress.end()
+        course.end()
     return rows
 
 
@@ -269,67 +278,6 @@ def _refuse_changed(plan: Plan, fingerprint: str) -> None:
         f"{plan.checkpoint.files.path} changed while it was read",
         "Leave its files alone and run the same command again, which starts over",
     )
-
-
-def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
-    """Check a finished run: its files, its table, and a few tensors recomputed.
-
-    Args:
-        path: Run folder, run_meta.json, or one of the tables.
-        recompute: Whether to recompute tensors from the model's files.
-
-    Returns:
-        One check for each promise.
-
-    Raises:
-        ResultError: There is no finished run, it cannot be read, or the model it was made from
-            is gone or has changed.
-    """
-    table, columns, meta = read_table(path)
-    meta_path = locate_run(Path(path))
-    try:
-        expected_rows = sum(meta["rows_by_status"].values())
-        config = _config_from_meta(meta) if recompute else AnalyzeConfig()
-        files = _files_from_meta(meta) if recompute else None
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ResultError(
-            f"{meta_path} does not tell what this version of mlx-probe needs: {error!r}",
-            "Analyze the model again",
-        ) from error
-    checks = verify_hashes(meta_path.parent, meta)
-    checks += validate_table(table, columns, expected_rows)
-    rows = table.to_pylist()
-    checks.append(_no_failures(rows))
-    if files is not None:
-        with _reopened(files) as checkpoint:
-            weights = select_weights(checkpoint.weights(), config.include, config.exclude)
-            if [w.name for w in weights] != [row["param_name"] for row in rows]:
-                raise ResultError(
-                    f"{checkpoint.files.path} no longer holds the tensors of this run",
-                    "Analyze it again, or use --no-recompute to check the table alone",
-                )
-            checks += spot_check(weights, rows, config)
-    return checks
-
-
-def reopen(run: str | Path) -> Checkpoint:
-    """The model that a finished run was made from, as it lies on this disk.
-
-    Args:
-        run: Run folder, run_meta.json, or one of the tables.
-
-    Raises:
-        ResultError: There is no finished run, or its model is gone or damaged.
-    """
-    meta_path = locate_run(Path(run))
-    try:
-        files = _files_from_meta(read_meta(meta_path))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ResultError(
-            f"{meta_path} does not tell one model that its run was made from: {error!r}",
-            "Name a run of `mlx-probe analyze`",
-        ) from error
-    return _reopened(files)
 
 
 def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> dict[str, Any]:
@@ -391,44 +339,8 @@ def _report(paths: RunPaths, checks: Sequence[Check]) -> None:
     _log.info("written: %s", ", ".join(str(paths.table(name)) for name in paths.formats))
 
 
-def _no_failures(rows: Sequence[Mapping[str, Any]]) -> Check:
-    failed = [row["param_name"] for row in rows if row["status"] == "failed"]
-    detail = f"{len(failed)} failed, the first: {failed[0]}" if failed else "none failed"
-    return Check("factorizations", not failed, detail)
-
-
 def _total(rows: Sequence[Mapping[str, Any]], column: str) -> float:
     return sum(row[column] or 0.0 for row in rows)
-
-
-def _config_from_meta(meta: Mapping[str, Any]) -> AnalyzeConfig:
-    entries: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in meta["configuration"].items()
-    }
-    return AnalyzeConfig(**entries)
-
-
-def _reopened(files: ModelFiles) -> Checkpoint:
-    try:
-        return checkpoints.open_checkpoint(files)
-    except CheckpointError as error:
-        raise ResultError(
-            f"the model of this run cannot be read again: {error.fact}",
-            "Bring its files back, or use --no-recompute to check the table alone",
-        ) from error
-
-
-def _files_from_meta(meta: Mapping[str, Any]) -> ModelFiles:
-    model = meta["model"]
-    return ModelFiles(
-        model_id=model["id"],
-        revision=model["revision"],
-        path=Path(model["path"]),
-        weights=tuple(Path(path) for path in model["weights"]),
-        index=Path(model["index"]) if model["index"] else None,
-        config=Path(model["config"]) if model["config"] else None,
-    )
 
 
 @contextmanager
@@ -445,7 +357,7 @@ def _log_file(path: Path) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     try:
         yield
-    except Interrupted:
+    except (Interrupted, Stopped):
         raise  # no fault
     except ProbeError as error:
         _log.error("%s", error)

@@ -10,7 +10,8 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.backends import BACKENDS
 from mlx_probe.errors import Interrupted, ProbeError
-from mlx_probe.run import Silent, validate_run
+from mlx_probe.revisit import validate_run
+from mlx_probe.run import Silent
 from mlx_probe.table import WRITERS
 
 SEED_COLUMNS = (

@@ -56,7 +56,7 @@ def only_file(folder):
 
 
 def test_nothing_is_measured_unasked(machine, folder):
-    assert load_calibration() == Calibration(module._machine())
+    assert load_calibration() == Calibration(module.this_machine())
     assert (machine.rates, machine.races) == (0, 0)
     assert list(folder.iterdir()) == []
 
@@ -68,10 +68,10 @@ def test_parts_are_measured_apart_and_once(machine, folder):
     assert module.two_stage_from() == crossover(RACES)
     machine.forget()
     whole = load_calibration(rates=True, solvers=True)
-    assert whole == Calibration(module._machine(), 1e10 + 1, 5e10, RACES)
+    assert whole == Calibration(module.this_machine(), 1e10 + 1, 5e10, RACES)
     assert (machine.rates, machine.races) == (1, 1)
     assert json.loads(only_file(folder).read_text()) == {
-        "machine": module._machine(),
+        "machine": module.this_machine(),
         "copy_bandwidth": 1e10 + 1,
         "product_rate": 5e10,
         "solver_times": [

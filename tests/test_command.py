@@ -169,7 +169,7 @@ def test_an_output_file_names_table_and_format(model, tmp_path):
 def test_a_dry_run_tells_the_plan_and_writes_nothing(model, tmp_path):
     result = run("analyze", model, "--out", tmp_path / "out", "--dry-run", COLUMNS="200")
     assert result.returncode == 0, result.stderr
-    for word in ("goal", "inputs", "steps", "outputs", "checks", "to read", "largest working set"):
+    for word in ("goal", "inputs", "steps", "outputs", "checks", "to read", "peak memory"):
         assert word in result.stdout
     assert not (tmp_path / "out").exists()
 

@@ -16,13 +16,15 @@ ROOT = Path(mlx_probe.__file__).parent.parent
 # Lower may not import higher; packages on one level may not import each other.
 LEVELS = (
     {"errors", "records", "dtypes", "naming", "version", "sharding", "monitor", "schedule"}
-    | {"lapack", "calibration", "cache", "solver_race", "machine", "cost"},
+    | {"lapack", "calibration", "cache", "solver_race", "machine", "cost"}
+    | {"markdown", "sizes"},
     {"source", "checkpoint", "backends", "table"},
     {"spectrum"},
     {"metrics"},
     {"plan", "order", "measure", "analyze", "spotcheck", "run"}
     | {"workload", "contenders", "bench", "elements", "heads", "experts", "sides"}
-    | {"compare", "comparison", "doctor"},
+    | {"compare", "comparison", "doctor", "preflight", "catalog", "download"}
+    | {"watch", "course", "attach", "revisit"},
     {"report"},
     {"cli"},
 )

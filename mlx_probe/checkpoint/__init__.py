@@ -2,7 +2,8 @@
 
 from mlx_probe.checkpoint.adapter import Adapter
 from mlx_probe.checkpoint.aliases import find_aliases
-from mlx_probe.checkpoint.architecture import Architecture
+from mlx_probe.checkpoint.architecture import Architecture, text_config
+from mlx_probe.checkpoint.blank import blank_weight
 from mlx_probe.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from mlx_probe.checkpoint.formats import FORMATS, Format
 from mlx_probe.checkpoint.header import Header
@@ -23,7 +24,9 @@ __all__ = [
     "Packing",
     "Parameter",
     "Weight",
+    "blank_weight",
     "chunk_extent",
     "find_aliases",
     "open_checkpoint",
+    "text_config",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["Architecture", "read_architecture"]
+__all__ = ["Architecture", "read_architecture", "text_config"]
 
 # Our field -> config.json's names for it, the usual one first.
 _CONFIG_KEYS = {
@@ -71,6 +71,12 @@ class Architecture:
         return {name: value for name, value in known.items() if value is not None}
 
 
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration with what a multimodal model says of its language part on top."""
+    text = config.get("text_config") or config.get("llm_config") or config.get("language_config")
+    return {**config, **text} if isinstance(text, Mapping) else config
+
+
 def read_architecture(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Architecture:
     """The architecture as a GGUF file's metadata tell it, or config.json.
 
@@ -84,8 +90,7 @@ def read_architecture(config: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     if isinstance(name, str):
         found = {field: metadata.get(f"{name}.{key}") for field, key in _GGUF_KEYS.items()}
         return _complete(name, found, frozenset({"gguf"}))
-    text = config.get("text_config") or config.get("llm_config") or config.get("language_config")
-    merged = {**config, **text} if isinstance(text, Mapping) else config
+    merged = text_config(config)
     model_type = merged.get("model_type")
     found = {
         field: next((merged[key] for key in keys if merged.get(key) is not None), None)

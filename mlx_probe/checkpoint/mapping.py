@@ -72,10 +72,13 @@ class MappedFile:
     Args:
         path: The file.
         size: Its bytes when the header was read.
+
+    Attributes:
+        size: The same.
     """
 
     def __init__(self, path: Path, size: int) -> None:
-        self._path, self._size = path, size
+        self._path, self.size = path, size
         self._closed = False
         self._lock = threading.Lock()
         self._inflated: tuple[tuple[int, int], MappedRange] | None = None
@@ -91,7 +94,7 @@ class MappedFile:
         try:
             with self._path.open("rb") as file:
                 # Pages beyond the end of a shortened file would kill the process (SIGBUS).
-                if os.fstat(file.fileno()).st_size != self._size:
+                if os.fstat(file.fileno()).st_size != self.size:
                     raise self._resized()
                 return MappedRange(file.fileno(), start, stop)
         except OSError as error:

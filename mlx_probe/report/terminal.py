@@ -1,4 +1,4 @@
-"""Rows, plans and checkpoints as text for a terminal."""
+"""Rows and checkpoints as text for a terminal."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from mlx_probe.checkpoint import PLAIN, Checkpoint, Parameter
+from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.naming import classify
-from mlx_probe.plan import Plan, has_spectrum
-from mlx_probe.spotcheck import SPOT_CHECKS
-from mlx_probe.table.run_folder import RunPaths
-from mlx_probe.table.spectra import SPECTRA
 from mlx_probe.table.validation import Check
 
 __all__ = [
     "checkpoint_text",
     "checks_text",
+    "grid",
     "plain",
-    "plan_text",
     "printable",
+    "short_count",
+    "skipped_lines",
     "skipped_text",
     "summary_table",
 ]
@@ -79,7 +77,7 @@ def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
         table.add_row(
             printable(block_type),
             str(len(members)),
-            _count(sum(row["numel"] for row in members)),
+            short_count(sum(row["numel"] for row in members)),
             f"{median(ranks):.3f}" if ranks else "-",
             _median(members, "stable_rank", ".1f"),
             _median(members, "effective_rank", ".1f"),
@@ -87,51 +85,6 @@ def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
             _median(members, "sparsity", ".2%"),
         )
     return table
-
-
-def plan_text(plan: Plan, paths: RunPaths, seconds: float) -> RenderableType:
-    """The plan of an analysis: goal, inputs, steps, outputs, checks, and what it will take.
-
-    Args:
-        plan: The plan.
-        paths: Where the results would go.
-        seconds: Estimated time of the measuring.
-    """
-    files, config = plan.checkpoint.files, plan.config
-    matrices = sum(has_spectrum(weight) for weight in plan.weights)
-    largest = max(range(len(plan.weights)), key=lambda i: plan.sizes[i])
-    skipped = [(w.label, w.problem, w.nbytes) for w in plan.weights if w.problem]
-    steps = [
-        f"map {len(files.weights)} file(s), {config.workers} weight(s) in flight",
-        "stream each weight once: moments and Gram matrix from the same slabs",
-        "singular values from the Gram matrix; float64 SVD where its error bound is too wide",
-        "write each row to a journal as it is done; resume from it after an interruption",
-        *(["heads and experts, several weights together"] if config.metrics == "full" else []),
-        "write the tables and run_meta.json",
-    ]
-    # Of what a model may not have, nothing is promised.
-    kept = config.save_spectra and matrices and config.metrics != "basic"
-    spectra = [paths.side(SPECTRA, "parquet")] if kept else []
-    outputs = [*map(paths.table, paths.formats), *spectra, paths.meta]
-    lines = {
-        "goal": f"{config.metrics} metrics of {len(plan.weights)} weights, {matrices} spectra",
-        "model": f"{files.model_id} at {files.revision} ({plan.checkpoint.framework})",
-        "inputs": "\n".join(str(path) for path in files.weights),
-        "backend": plan.backend_reason,
-        "steps": "\n".join(f"{n}. {step}" for n, step in enumerate(steps, start=1)),
-        "outputs": "\n".join(str(path) for path in outputs),
-        "checks": (
-            "rows, columns, types, ranges, ranks; "
-            f"{SPOT_CHECKS} weights recomputed in float64 (seed {config.seed})"
-        ),
-        "to read": decimal(plan.read_bytes),
-        "copies": f"{len(plan.aliases)} weights with the bytes of another" if plan.aliases else "",
-        "largest working set": f"{decimal(plan.sizes[largest])} for {plan.weights[largest].label}",
-        "memory limit": decimal(config.memory_limit),
-        "estimated time": f"{seconds:.1f} s of computing on this machine, reading not counted",
-    }
-    lines |= _skipped_lines(skipped, "weights")
-    return _grid({name: text for name, text in lines.items() if text})
 
 
 def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
@@ -148,12 +101,12 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
             printable(parameter.name),
             role.block_type,
             "" if role.layer_index is None else str(role.layer_index),
-            printable(_stored_as(parameter)) + (" (skipped)" if parameter.problem else ""),
+            printable(parameter.stored_as) + (" (skipped)" if parameter.problem else ""),
             " x ".join(map(str, parameter.shape)) or "scalar",
             decimal(parameter.nbytes),
         )
     numel, nbytes = (sum(getattr(p, name) for p in parameters) for name in ("numel", "nbytes"))
-    types = Counter(map(_stored_as, parameters))
+    types = Counter(parameter.stored_as for parameter in parameters)
     lines = {
         "model": f"{files.model_id} at {files.revision}",
         "path": str(files.path),
@@ -168,11 +121,11 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
         adapter["targets"] = f"{len(adapter['targets'])} modules"
         lines["adapter"] = _pairs(adapter)
     skipped = [(p.name, p.problem, p.nbytes) for p in parameters if p.problem]
-    lines |= _skipped_lines(skipped, "tensors")
-    return Group(table, _grid({name: text for name, text in lines.items() if text}))
+    lines |= skipped_lines(skipped, "tensors")
+    return Group(table, grid({name: text for name, text in lines.items() if text}))
 
 
-def _skipped_lines(skipped: Sequence[tuple[str, str, int]], what: str) -> dict[str, str]:
+def skipped_lines(skipped: Sequence[tuple[str, str, int]], what: str) -> dict[str, str]:
     """How much was not understood and why, given name, reason and bytes of each."""
     if not skipped:
         return {}
@@ -186,14 +139,6 @@ def _skipped_lines(skipped: Sequence[tuple[str, str, int]], what: str) -> dict[s
         reasons[_REASONS:] = [f"and {len(reasons) - _REASONS} more reasons"]
     total = f"{len(skipped)} {what}, {decimal(sum(nbytes for _, _, nbytes in skipped))}"
     return {"skipped": "\n".join([total, *reasons])}
-
-
-def _stored_as(parameter: Parameter) -> str:
-    if parameter.packing == PLAIN:
-        return parameter.dtype
-    if parameter.dtype in parameter.detail:
-        return f"{parameter.packing} {parameter.dtype}"
-    return f"{parameter.packing} {parameter.detail}".strip()
 
 
 def _pairs(known: Mapping[str, Any]) -> str:
@@ -213,7 +158,7 @@ def skipped_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
         for row in rows
         if row["status"] == "skipped"
     ]
-    return _grid(_skipped_lines(skipped, "weights"))
+    return grid(skipped_lines(skipped, "weights"))
 
 
 def checks_text(checks: Sequence[Check]) -> RenderableType:
@@ -225,7 +170,8 @@ def checks_text(checks: Sequence[Check]) -> RenderableType:
     return table
 
 
-def _grid(lines: Mapping[str, str]) -> Table:
+def grid(lines: Mapping[str, str]) -> Table:
+    """Names and what there is to say of each, which may be several lines."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -239,7 +185,8 @@ def _median(rows: Iterable[dict[str, Any]], column: str, form: str) -> str:
     return format(median(values), form) if values else "-"
 
 
-def _count(n: int) -> str:
+def short_count(n: int) -> str:
+    """A count of four digits and a letter for the thousands ("135.4 M")."""
     for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
         if n >= size:
             return f"{n / size:.4g} {letter}"

@@ -56,6 +56,11 @@ class RunPaths:
         """Run metadata; its presence says that the run is complete."""
         return self.folder / meta_name(self.stem)
 
+    @property
+    def plan(self) -> Path:
+        """What the run set out to do, and what it was expected to take."""
+        return self.side("plan", "json")
+
     def table(self, table_format: str) -> Path:
         """The table in one format."""
         return self.folder / f"{self.stem}.{table_format}"

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 import mlx_probe
 from mlx_probe.errors import Interrupted, ResultError
 from mlx_probe.records import AnalyzeConfig
+from mlx_probe.revisit import validate_run
 from mlx_probe.table import spectra as spectra_module
 
 NUMPY = AnalyzeConfig(backend="numpy")
@@ -100,7 +101,7 @@ def test_damage_is_named(model, tmp_path):
     (tmp_path / "spectra.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(ResultError, match=r"spectra\.parquet"):
         mlx_probe.load_spectra(run.folder)
-    checks = mlx_probe.run.validate_run(run.folder)
+    checks = validate_run(run.folder)
     assert [check.name for check in checks if not check.passed] == ["sha256 of spectra.parquet"]
 
 

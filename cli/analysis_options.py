@@ -1,0 +1,92 @@
+"""What an analysis can be told: the same for `analyze` and for `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from mlx_probe.backends import BACKENDS
+from mlx_probe.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig
+
+from .options import SIZE, revision_option, workers_option
+
+__all__ = ["analysis_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_DEFAULT = AnalyzeConfig()
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--backend",
+        type=click.Choice(["auto", *BACKENDS]),
+        default=_DEFAULT.backend,
+        help="auto takes mlx when MLX has a GPU, numpy otherwise.",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "gpu"]),
+        default=_DEFAULT.device,
+        help="Where the backend works on elements.",
+    ),
+    click.option(
+        "--metrics",
+        type=click.Choice(METRIC_LEVELS),
+        default=_DEFAULT.metrics,
+        help="basic: moments and rank. standard: all that follows from the spectrum. full: also "
+        "intervals, how the weights would survive quantization, heads and experts.",
+    ),
+    click.option(
+        "--spectrum",
+        type=click.Choice(SPECTRUM_MODES),
+        default=_DEFAULT.spectrum,
+        help="exact: all singular values. approx: a preview of large matrices, the leading 256 and "
+        "estimates; columns that need the others stay empty.",
+    ),
+    click.option("--include", multiple=True, metavar="GLOB", help="Only tensors of such names."),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="No tensors of such names."),
+    click.option(
+        "--rank-tol",
+        type=click.FloatRange(1e-9, 1, max_open=True),
+        metavar="SHARE",
+        default=_DEFAULT.rank_tol,
+        help="rank counts singular values above this share of the largest.",
+    ),
+    click.option(
+        "--zero-epsilon",
+        type=click.FloatRange(0),
+        metavar="EPSILON",
+        default=_DEFAULT.zero_epsilon,
+        help="sparsity counts magnitudes up to this.",
+    ),
+    workers_option("Weights"),
+    click.option(
+        "--memory-limit",
+        type=SIZE,
+        default=_DEFAULT.memory_limit,
+        help="Memory for the whole process, such as 600MB; 0 takes four fifths of what is free.",
+    ),
+    revision_option,
+    click.option(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=_DEFAULT.seed,
+        help="Chooses the tensors that the final spot check recomputes, the random vectors of "
+        "approximate spectra, and the resamples behind intervals.",
+    ),
+    click.option(
+        "--save-spectra/--no-save-spectra",
+        default=_DEFAULT.save_spectra,
+        help="Keep all singular values in spectra.parquet, for plots.",
+    ),
+)
+
+
+def analysis_options(command: Command) -> Command:
+    """Every option of `AnalyzeConfig`, and --revision."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

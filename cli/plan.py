@@ -1,0 +1,103 @@
+"""`mlx-probe plan`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from mlx_probe.preflight import CONTEXTS, STORED, WIDTHS
+from mlx_probe.preflight.model import forecast_model
+from mlx_probe.records import AnalyzeConfig
+from mlx_probe.report.forecast import forecast_markdown, forecast_text
+
+from .analysis_options import analysis_options
+from .options import config_option, format_option, model_argument, out_option
+
+__all__ = ["plan"]
+
+
+class _Width(click.ParamType[int]):
+    """Bits of a weight, or as it is stored."""
+
+    name = "bits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value == "stored":
+            return STORED
+        if re.fullmatch(r"[1-9]|[1-5]\d|6[0-4]", str(value)) is None:
+            self.fail(f"{value!r} is neither 1 to 64 bits nor 'stored'", param, ctx)
+        return int(value)
+
+
+@click.command(
+    short_help="Tell what analyzing MODEL would take.", context_settings={"show_default": True}
+)
+@model_argument
+@out_option("data/outputs/<model>/")
+@format_option
+@analysis_options
+@config_option
+@click.option(
+    "--context",
+    "contexts",
+    multiple=True,
+    type=click.IntRange(1, 1 << 40),
+    metavar="TOKENS",
+    default=CONTEXTS,
+    help="Context for which the memory of running the model is told; may be repeated.",
+)
+@click.option(
+    "--bits",
+    "widths",
+    multiple=True,
+    type=_Width(),
+    metavar="BITS",
+    default=WIDTHS,
+    help="Bits of a weight for which it is told, or 'stored'; may be repeated.",
+)
+@click.option("--calibrate", is_flag=True, help="Time this machine anew, for about two seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option("--markdown", is_flag=True, help="Print the plan as a Markdown document.")
+def plan(
+    model: str,
+    out: Path | None,
+    formats: tuple[str, ...],
+    revision: str | None,
+    contexts: tuple[int, ...],
+    widths: tuple[int, ...],
+    calibrate: bool,
+    as_json: bool,
+    markdown: bool,
+    **settings: Any,
+) -> None:
+    """Tell what `mlx-probe analyze MODEL` with the same options would do and take.
+
+    Of a model on the Hub only the headers are read, by byte ranges; nothing else is downloaded.
+    Peak memory, time for each stage, arithmetic and bytes follow from the shapes and from a short
+    calibration of this machine, which is kept. The exit code is 1 if it does not fit.
+    """
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown are two forms of one document: give one.")
+    found = forecast_model(
+        model,
+        out=out,
+        formats=formats,
+        revision=revision,
+        config=AnalyzeConfig(**settings),
+        contexts=contexts,
+        widths=widths,
+        calibrate=calibrate,
+    )
+    if as_json:
+        click.echo(json.dumps(found.describe(), indent=2, ensure_ascii=True))
+    elif markdown:
+        click.echo(forecast_markdown(found), nl=False)
+    else:
+        Console(highlight=False).print(forecast_text(found))
+    if not found.fits:
+        raise click.ClickException("it does not fit: see the remedies above")

@@ -1,0 +1,21 @@
+"""Before an analysis: what it will fetch, read, compute, take and leave, and whether it fits.
+
+The plan decides what is done; a forecast tells what that will cost on this machine.
+"""
+
+from __future__ import annotations
+
+from mlx_probe.preflight.forecast import Forecast, Stage, Step, forecast, write_forecast
+from mlx_probe.preflight.inference import CONTEXTS, STORED, WIDTHS, Inference
+
+__all__ = [
+    "CONTEXTS",
+    "STORED",
+    "WIDTHS",
+    "Forecast",
+    "Inference",
+    "Stage",
+    "Step",
+    "forecast",
+    "write_forecast",
+]

@@ -1,0 +1,69 @@
+"""What to change so that an analysis fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rich.filesize import decimal
+
+from mlx_probe.plan import Plan, is_sketched, sufficient, working_set
+from mlx_probe.preflight.memory import Memory
+
+__all__ = ["advice_for"]
+
+
+def advice_for(
+    plan: Plan, memory: Memory, fetch_bytes: int, free: int | None, device_limit: int | None
+) -> tuple[str, ...]:
+    """Changes that make it fit, as imperative sentences; none where everything does.
+
+    Args:
+        plan: The plan.
+        memory: What it will take.
+        fetch_bytes: Bytes to download.
+        free: Bytes free where they go; None if unknown.
+        device_limit: Bytes that the device should hold at most; None if unknown.
+    """
+    advice = []
+    if not memory.fits:
+        advice.append(
+            f"Set --memory-limit to at least {sufficient(memory.least)}: "
+            f"{memory.largest} alone takes that much with the process itself"
+        )
+        advice += _smaller(plan, memory)
+    if device_limit is not None and memory.in_flight > device_limit:
+        advice.append(
+            f"Use fewer --workers: {decimal(memory.in_flight)} in flight, "
+            f"the device should hold {decimal(device_limit)}"
+        )
+    if free is not None and fetch_bytes > free:
+        advice.append(
+            f"Free {decimal(fetch_bytes - free)} more, or set HF_HOME to a folder on a larger disk"
+        )
+    return tuple(advice)
+
+
+def _smaller(plan: Plan, memory: Memory) -> list[str]:
+    """Ways to need less than the limit, of which each alone is enough."""
+    process = memory.least - max(plan.sizes)
+    too_large = [
+        weight.name
+        for weight, size in zip(plan.weights, plan.sizes, strict=True)
+        if process + size > memory.limit
+    ]
+    names = sorted(set(too_large))
+    if len(names) == len({weight.name for weight in plan.weights}):
+        return ["Use a machine with more memory: no weight fits"]
+    listed = " ".join(f"--exclude {name!r}" for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    ways = [f"Or leave out what does not fit: {listed}{more}"]
+    if plan.config.spectrum == "exact" and _sketches_fit(plan, memory, process):
+        ways.append("Or preview the large ones with --spectrum approx")
+    return ways
+
+
+def _sketches_fit(plan: Plan, memory: Memory, process: int) -> bool:
+    config = replace(plan.config, spectrum="approx")
+    sizes = [working_set(weight, plan.backend, config) for weight in plan.weights]
+    sketched = any(is_sketched(weight, config) for weight in plan.weights)
+    return sketched and process + max(sizes) <= memory.limit

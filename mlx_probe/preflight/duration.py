@@ -1,0 +1,170 @@
+"""How long an analysis will take: every weight's steps at this machine's rates, in turn."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlx_probe.checkpoint import Weight
+from mlx_probe.order import work_order
+from mlx_probe.plan import Plan, has_spectrum, is_sketched
+from mlx_probe.preflight.rates import Rates, curve_at, unpacking_of
+from mlx_probe.spectrum import BASIS
+from mlx_probe.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
+
+__all__ = ["Duration", "duration_of", "flops_by_stage", "wall_time"]
+
+# Seconds of a run that no weight takes: importing what the tables need, writing them.
+START, WRITING = 0.25, 0.04
+
+# Seconds for each row: of the journal, of validation and of writing, on one core.
+ROW, ROW_AFTER = 0.0012, 0.0002
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Predicted times.
+
+    Attributes:
+        stages: Seconds of all workers together in each of `monitor.STAGES`.
+        measure: Seconds of wall time until the last row is there.
+        finish: Seconds of wall time after it: validation, spot checks, writing.
+    """
+
+    stages: Mapping[str, float]
+    measure: float
+    finish: float
+
+    @property
+    def seconds(self) -> float:
+        """Wall time in all, opening the model apart."""
+        return self.measure + self.finish
+
+
+def duration_of(plan: Plan, rates: Rates) -> Duration:
+    """Predict a run from the time that each step of each weight takes.
+
+    Workers take the tasks in `work_order`, as many at once as the budget holds; what streams
+    shares the backend's lanes. Not in it: waiting for the disk, matrices that are read again
+    because their error bound is too wide, and the tables of heads and experts.
+
+    Args:
+        plan: The plan.
+        rates: `rates_for` it.
+    """
+    stages: Counter[str] = Counter()
+    tasks = []
+    for indices, size in work_order(plan, {}):
+        streamed = solved = 0.0
+        for index in indices:
+            steps = _steps(plan, plan.weights[index], rates)
+            stages.update(steps)
+            beside = steps.get("solve", 0.0) + steps["metrics"]
+            streamed, solved = streamed + sum(steps.values()) - beside, solved + beside
+        tasks.append((streamed, solved, size))
+    lanes = plan.backend.lanes or plan.config.workers
+    wall = wall_time(tasks, plan.config.workers, lanes, plan.budget)
+    rows = len(plan.weights)
+    return Duration(
+        stages=dict(stages),
+        measure=START + wall + ROW * rows,
+        finish=WRITING + ROW_AFTER * rows + _checking(plan, rates),
+    )
+
+
+def flops_by_stage(plan: Plan) -> dict[str, float]:
+    """Floating-point operations of the algorithms, as the cost account counts them."""
+    flops = dict.fromkeys(("gram", "sketch", "solve"), 0.0)
+    for index, weight in enumerate(plan.weights):
+        if index in plan.aliases or not has_spectrum(weight):
+            continue
+        short = float(min(weight.rows or 0, weight.cols or 0))
+        if is_sketched(weight, plan.config):
+            flops["sketch"] += 4.0 * weight.numel * min(BASIS, short)
+            continue
+        flops["gram"] += weight.numel * (short + 1)
+        flops["solve"] += short**3 * (1 / 3 if plan.config.metrics == "basic" else 4 / 3)
+    return {stage: count for stage, count in flops.items() if count}
+
+
+def _steps(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
+    """Seconds of a weight in each stage."""
+    steps = {"metrics": 0.0}
+    if weight.problem is not None or not weight.shape or not weight.numel:
+        return steps
+    n = float(weight.numel)
+    level = plan.config.metrics
+    each = rates.unpack.get(unpacking_of(weight), rates.copy * weight.nbytes / n)
+    steps["read"] = (rates.opening or 0.0) + n * each
+    fixed, per_element = rates.moments[weight.chunk_dtype]
+    steps["moments"] = fixed + n * per_element
+    short = min(weight.rows or 0, weight.cols or 0) if has_spectrum(weight) else 0
+    steps["metrics"] = curve_at(rates.metrics[level], max(short, 1), (1.0, 2.0))
+    if not short:
+        # Most metrics are of the spectrum; those of vectors are next to nothing.
+        steps["metrics"] *= 0.2
+        return steps
+    if level == "full":
+        steps["moments"] += n * (rates.rounding or 0.0)
+    per_flop = curve_at(rates.gram, short, (1.0, 1.0)) / short
+    if is_sketched(weight, plan.config):
+        # Two products for each vector of the basis, of twice the flops of a Gram matrix's.
+        steps["sketch"] = 4.0 * n * min(BASIS, short) * per_flop
+        return steps
+    steps["gram"] = n * short * per_flop
+    if level == "basic":
+        steps["solve"] = short**3 / 3 * per_flop
+    else:
+        steps["solve"] = curve_at(rates.solve, short, (2.7, 3.3))
+    return steps
+
+
+def wall_time(
+    tasks: list[tuple[float, float, int]], workers: int, lanes: int, budget: int
+) -> float:
+    """Seconds until all tasks are done; `run_within_budget` in miniature.
+
+    Args:
+        tasks: Seconds in a lane, seconds after it, and bytes, of each, in order.
+        workers: Tasks at once.
+        lanes: Tasks in a lane at once.
+        budget: Bytes at once.
+    """
+    free_lanes = [0.0] * lanes
+    running: list[tuple[float, int]] = []
+    now, used = 0.0, 0
+    waiting = list(reversed(tasks))
+    while waiting or running:
+        # The first that fits, among the next few: looking further would change little.
+        place = next(
+            (i for i in range(1, min(len(waiting), 64) + 1) if waiting[-i][2] <= budget - used), 0
+        )
+        if len(running) < workers and (place or (waiting and not running)):
+            streamed, solved, size = waiting.pop(-max(place, 1))
+            alone = not running and not waiting
+            lane = max(now, heapq.heappop(free_lanes))
+            streamed /= lanes if alone else 1
+            heapq.heappush(free_lanes, lane + streamed)
+            heapq.heappush(running, (lane + streamed + solved, size))
+            used += size
+            continue
+        now, size = heapq.heappop(running)
+        used -= size
+    return now
+
+
+def _checking(plan: Plan, rates: Rates) -> float:
+    """Seconds of the spot checks: those that the seed will choose if every row is ok."""
+    rows = range(len(plan.weights))
+    chosen = random.Random(plan.config.seed).sample(rows, min(SPOT_CHECKS, len(rows)))
+    seconds = 0.0
+    for weight in (plan.weights[i] for i in chosen):
+        steps = _steps(plan, weight, rates)
+        # Three passes over the elements.
+        seconds += 2 * steps.get("read", 0.0) + 2 * steps.get("moments", 0.0)
+        if has_spectrum(weight) and weight.numel <= SVD_ELEMENTS:
+            seconds += weight.numel * min(weight.rows or 0, weight.cols or 0) * (rates.svd or 0.0)
+    return seconds / min(plan.config.workers, SPOT_CHECKS)

@@ -1,0 +1,288 @@
+"""The task plan of an analysis: goal, inputs, steps, outputs, checks, and what it will take."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.calibration import load_calibration
+from mlx_probe.plan import Plan, has_spectrum
+from mlx_probe.preflight.advice import advice_for
+from mlx_probe.preflight.duration import duration_of, flops_by_stage
+from mlx_probe.preflight.inference import Inference, cache_of, inference_of
+from mlx_probe.preflight.memory import Memory, memory_of
+from mlx_probe.preflight.rates import Rates
+from mlx_probe.spotcheck import SPOT_CHECKS
+from mlx_probe.table.meta import write_meta
+from mlx_probe.table.run_folder import RunPaths
+from mlx_probe.table.spectra import SPECTRA
+from mlx_probe.version import __version__
+
+__all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast", "write_forecast"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is done.
+
+    Attributes:
+        what: What.
+        fallback: What happens where it cannot be done.
+    """
+
+    what: str
+    fallback: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage will take.
+
+    Attributes:
+        seconds: In all workers together; None without a calibration.
+        flops: Floating-point operations of the algorithm.
+    """
+
+    seconds: float | None
+    flops: float
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """What is not on this disk yet.
+
+    Attributes:
+        nbytes: Bytes to download.
+        folder: Where they will lie.
+        free: Bytes free there; None if that cannot be told.
+    """
+
+    nbytes: int = 0
+    folder: str = ""
+    free: int | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is space, as far as it is known."""
+        return self.free is None or self.nbytes <= self.free
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Everything that is known before the first weight is read.
+
+    Attributes:
+        goal: What the run is for.
+        model: Identifier, revision, path, format, parameters.
+        inputs: Files that are read.
+        steps: What is done, in order, with what happens where it cannot be.
+        outputs: Files that are written.
+        checks: What is checked at the end.
+        log: The log file.
+        configuration: The configuration with every automatic choice made.
+        backend: What measures, and why.
+        fetch: What has to be downloaded first.
+        read_bytes: Bytes of weights to read.
+        weights: Number of weights.
+        spectra: Number of matrices with a spectrum.
+        copies: Weights with the bytes of another.
+        unreadable: Label and reason of weights that get a row without numbers.
+        memory: Peak memory, and whether it fits.
+        device_limit: Bytes that the device should hold at most; None where it does not say.
+        stages: Time and arithmetic by stage.
+        seconds: Wall time of the run, opening apart; None without a calibration.
+        inference: Memory that running the model would take.
+        cache_unknown: Why the cache of inference is not known; "" if it is.
+        advice: What to change.
+        machine: What the calibration depends on.
+    """
+
+    goal: str
+    model: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    checks: tuple[str, ...]
+    log: str
+    configuration: Mapping[str, Any]
+    backend: str
+    fetch: Fetch
+    read_bytes: int
+    weights: int
+    spectra: int
+    copies: int
+    unreadable: tuple[tuple[str, str, int], ...]
+    memory: Memory
+    device_limit: int | None
+    stages: Mapping[str, Stage]
+    seconds: float | None
+    inference: tuple[Inference, ...]
+    cache_unknown: str
+    advice: tuple[str, ...]
+    machine: Mapping[str, str | int]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the run can be made as it was asked for."""
+        device = self.device_limit is None or self.memory.in_flight <= self.device_limit
+        return self.memory.fits and self.fetch.fits and device
+
+    def describe(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            **asdict(self),
+            "fits": self.fits,
+            "memory": {**asdict(self.memory), "fits": self.memory.fits},
+            "fetch": {**asdict(self.fetch), "fits": self.fetch.fits},
+            "code_version": __version__,
+            "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
+
+def forecast(
+    plan: Plan,
+    paths: RunPaths,
+    rates: Rates | None,
+    fetch: Fetch | None = None,
+    limit: int = 0,
+    contexts: Sequence[int] = (),
+    widths: Sequence[int] = (),
+    device_limit: int | None = None,
+) -> Forecast:
+    """What a plan will take.
+
+    Args:
+        plan: The plan.
+        paths: Where its results go.
+        rates: What the steps take here; None leaves the times out.
+        fetch: What has to be downloaded first; None for nothing.
+        limit: Bytes that the user allows, where the plan had to raise them; 0 for the plan's.
+        contexts: Tokens for which the memory of inference is wanted.
+        widths: Bits for which it is wanted.
+        device_limit: Bytes that the device should hold at most; None where it does not say.
+    """
+    files, config, checkpoint = plan.checkpoint.files, plan.config, plan.checkpoint
+    memory = memory_of(plan, limit or config.memory_limit)
+    fetch = fetch or Fetch()
+    flops = flops_by_stage(plan)
+    duration = duration_of(plan, rates) if rates else None
+    times = duration.stages if duration else dict.fromkeys(flops, None)
+    spectra = sum(has_spectrum(weight) for weight in plan.weights)
+    return Forecast(
+        goal=f"{config.metrics} metrics of {len(plan.weights)} weights, {spectra} spectra",
+        model={
+            "id": files.model_id,
+            "revision": files.revision,
+            "path": str(files.path),
+            "framework": checkpoint.framework,
+            "parameters": sum(p.numel for p in checkpoint.parameters if p.problem is None),
+            "architecture": checkpoint.architecture.describe(),
+        },
+        inputs=tuple(map(str, files.weights)),
+        steps=_steps(plan, fetch),
+        outputs=_outputs(plan, paths),
+        checks=(
+            "rows, columns, types, ranges, ranks",
+            f"{SPOT_CHECKS} weights recomputed in float64 (seed {config.seed})",
+            "the model's files are the same at the end as at the beginning",
+        ),
+        log=str(paths.log),
+        configuration=asdict(config),
+        backend=plan.backend_reason,
+        fetch=fetch,
+        read_bytes=plan.read_bytes,
+        weights=len(plan.weights),
+        spectra=spectra,
+        copies=len(plan.aliases),
+        unreadable=tuple((w.label, w.problem, w.nbytes) for w in plan.weights if w.problem),
+        memory=memory,
+        device_limit=device_limit,
+        stages={
+            name: Stage(seconds, flops.get(name, 0.0)) for name, seconds in sorted(times.items())
+        },
+        seconds=duration.seconds if duration else None,
+        inference=inference_of(checkpoint, contexts, widths),
+        cache_unknown=cache_of(checkpoint).unknown,
+        advice=advice_for(plan, memory, fetch.nbytes, fetch.free, device_limit),
+        machine=load_calibration().machine,
+    )
+
+
+def write_forecast(path: Path, found: Forecast) -> None:
+    """Write a forecast as JSON, whole or not at all.
+
+    Raises:
+        ResultError: The disk refused.
+    """
+    write_meta(path, found.describe())
+
+
+def free_space(folder: Path) -> int | None:
+    """Bytes free on the disk where a folder is, or will be; None if that cannot be told."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _outputs(plan: Plan, paths: RunPaths) -> tuple[str, ...]:
+    # Of what a model may not have, nothing is promised.
+    matrices = any(has_spectrum(weight) for weight in plan.weights)
+    kept = plan.config.save_spectra and matrices and plan.config.metrics != "basic"
+    spectra = [paths.side(SPECTRA, "parquet")] if kept else []
+    tables = map(paths.table, paths.formats)
+    return tuple(str(path) for path in (*tables, *spectra, paths.plan, paths.meta))
+
+
+def _steps(plan: Plan, fetch: Fetch) -> tuple[Step, ...]:
+    config, files = plan.config, plan.checkpoint.files
+    steps = []
+    if fetch.nbytes:
+        steps.append(
+            Step(
+                "download what is missing, and check every file's hash",
+                "resume where the connection broke; another mirror with --endpoint",
+            )
+        )
+    steps += [
+        Step(
+            f"map {len(files.weights)} file(s), {config.workers} weight(s) in flight",
+            "a damaged file is named, and nothing is computed",
+        ),
+        Step(
+            "stream each weight once: moments and Gram matrix from the same slabs",
+            "a weight that is not understood keeps its row, with the reason",
+        ),
+    ]
+    if config.metrics == "basic":
+        steps.append(
+            Step(
+                "rank by one Cholesky factorization",
+                "counted by inertia; float64 SVD where that leaves it open",
+            )
+        )
+    else:
+        steps.append(
+            Step(
+                "singular values from the Gram matrix",
+                "float64 QR and SVD of the matrix where the error bound is too wide",
+            )
+        )
+    if config.metrics == "full":
+        steps.append(
+            Step("heads and experts, several weights together", "skipped, with the reason")
+        )
+    return (
+        *steps,
+        Step(
+            "write each row to a journal as it is done",
+            "after an interruption the same command goes on from there",
+        ),
+        Step("write the tables and run_meta.json", "the journal stays until they are whole"),
+    )

@@ -1,0 +1,140 @@
+"""Memory that running the model would take: its weights at a bit width, its cache at a context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from mlx_probe.checkpoint import Checkpoint, text_config
+
+__all__ = ["CONTEXTS", "STORED", "WIDTHS", "Cache", "Inference", "cache_of", "inference_of"]
+
+# What is asked for when the user does not say: tokens, and bits of a weight.
+CONTEXTS = (4096, 32768)
+WIDTHS = (4, 8, 16)
+
+# The width of a model as it lies in its files.
+STORED = 0
+
+# Bits that groups of 64 add to each weight: a scale and a bias of 16 bits (MLX's affine mode).
+_GROUP_BITS = 32 / 64
+
+# Bytes of an element of the cache, which engines keep in 16 bits.
+_CACHE_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Cache:
+    """What attention keeps of each token.
+
+    Attributes:
+        full: Elements that grow with every token, in all layers together.
+        windowed: Elements of layers that see a window only.
+        window: Tokens of that window; None where there is none.
+        unknown: Why nothing is known; "" if it is.
+    """
+
+    full: int = 0
+    windowed: int = 0
+    window: int | None = None
+    unknown: str = ""
+
+    def nbytes(self, context: int) -> int | None:
+        """Bytes at a context of so many tokens; None where nothing is known."""
+        if self.unknown:
+            return None
+        seen = min(context, self.window or context)
+        return _CACHE_BYTES * (self.full * context + self.windowed * seen)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Memory of one way to run the model; what an engine takes besides is not in it.
+
+    Attributes:
+        bits: Of a weight; `STORED` for as it is.
+        context: Tokens.
+        weights: Bytes of the weights.
+        cache: Bytes of keys and values; None where the model does not tell.
+    """
+
+    bits: int
+    context: int
+    weights: int
+    cache: int | None
+
+    @property
+    def total(self) -> int:
+        """Bytes of weights and cache, as far as they are known."""
+        return self.weights + (self.cache or 0)
+
+
+def inference_of(
+    checkpoint: Checkpoint, contexts: Sequence[int], widths: Sequence[int]
+) -> tuple[Inference, ...]:
+    """Memory for every bit width at every context.
+
+    Below 16 bits a weight is counted as MLX's affine quantization has it, with a scale and a
+    bias for each group of 64; vectors are too few to count apart.
+
+    Args:
+        checkpoint: The model.
+        contexts: Tokens.
+        widths: Bits of a weight; `STORED` for as it is.
+    """
+    readable = [p for p in checkpoint.parameters if p.problem is None]
+    elements = sum(parameter.numel for parameter in readable)
+    stored = sum(parameter.nbytes for parameter in checkpoint.parameters)
+    cache = cache_of(checkpoint)
+
+    def weights(bits: int) -> int:
+        each = bits if bits >= 16 else bits + _GROUP_BITS
+        return stored if bits == STORED else round(elements * each / 8)
+
+    return tuple(
+        Inference(bits, context, weights(bits), cache.nbytes(context))
+        for bits in widths
+        for context in contexts
+    )
+
+
+def cache_of(checkpoint: Checkpoint) -> Cache:
+    """What attention keeps of each token, from the configuration.
+
+    Of every attending layer a key and a value for each key head; of multi-head latent
+    attention the compressed vector and the rotary part (DeepSeek-V2, arXiv:2405.04434). Layers
+    of linear attention or of state spaces keep a state that does not grow: it is not counted.
+    """
+    config, known = text_config(checkpoint.config), checkpoint.architecture
+    metadata, family = checkpoint.metadata, known.model_type
+    layers = known.layers
+    if not layers:
+        return Cache(unknown="its configuration tells no number of layers")
+    compressed = config.get("kv_lora_rank", metadata.get(f"{family}.attention.kv_lora_rank"))
+    rotary = config.get("qk_rope_head_dim", metadata.get(f"{family}.rope.dimension_count"))
+    if _is_count(compressed) and _is_count(rotary):
+        return Cache(full=layers * (compressed + rotary))
+    if not known.kv_heads or not known.head_dim:
+        return Cache(unknown="its configuration tells no key heads or no width of a head")
+    each = 2 * known.kv_heads * known.head_dim
+    window = config.get("sliding_window", metadata.get(f"{family}.attention.sliding_window"))
+    window = window if _is_count(window) and config.get("use_sliding_window") is not False else None
+    kinds = config.get("layer_types")
+    if isinstance(kinds, list) and len(kinds) == layers:
+        sliding = sum(kind in ("sliding_attention", "chunked_attention") for kind in kinds)
+        full = sum(kind in ("full_attention", "attention") for kind in kinds)
+    elif _is_count(interval := config.get("full_attention_interval")):
+        sliding, full = 0, layers // interval
+    elif window and _is_count(pattern := config.get("sliding_window_pattern")):
+        full = layers // pattern
+        sliding = layers - full
+    else:
+        sliding, full = (layers, 0) if window else (0, layers)
+    if sliding and window is None:
+        sliding, full = 0, full + sliding
+    return Cache(full=each * full, windowed=each * sliding, window=window if sliding else None)
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 < value < 2**40

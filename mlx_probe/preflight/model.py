@@ -1,0 +1,95 @@
+"""A forecast for a model that may not be on this disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from mlx_probe import checkpoint as checkpoints
+from mlx_probe.backends.mlx_status import mlx_status
+from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.plan import make_plan
+from mlx_probe.preflight.forecast import Fetch, Forecast, forecast, free_space
+from mlx_probe.preflight.inference import CONTEXTS, WIDTHS
+from mlx_probe.preflight.rates import rates_for
+from mlx_probe.records import AnalyzeConfig, ModelFiles, open_file
+from mlx_probe.source import REMOTE_SOURCES, RemoteOpener, parse_reference, resolve
+from mlx_probe.source.hub_status import hub_cache, hub_settings
+from mlx_probe.table.run_folder import resolve_output
+
+__all__ = ["forecast_model"]
+
+
+def forecast_model(
+    model: str | Path,
+    *,
+    out: str | Path | None = None,
+    formats: Sequence[str] = (),
+    revision: str | None = None,
+    config: AnalyzeConfig | None = None,
+    contexts: Sequence[int] = CONTEXTS,
+    widths: Sequence[int] = WIDTHS,
+    calibrate: bool = False,
+) -> Forecast:
+    """What `analyze` with the same arguments would do and take; no weight is read.
+
+    A model on the Hub that is not on this disk is judged by its headers, read by range
+    requests. Other sources are fetched first, as `analyze` would.
+
+    Args:
+        model: See `open_checkpoint`.
+        out: See `analyze`.
+        formats: See `analyze`.
+        revision: See `open_checkpoint`.
+        config: What would be computed, and how.
+        contexts: Tokens for which the memory of inference is wanted.
+        widths: Bits of a weight for which it is wanted.
+        calibrate: Whether to time this machine anew, whatever is kept from before.
+
+    Raises:
+        ProbeError: One of its kinds; a memory limit that is too small is none, but told in the
+            forecast.
+    """
+    config = config or AnalyzeConfig()
+    with _opened(str(model), revision) as (checkpoint, fetch):
+        # As a run does before it looks at its memory.
+        import pyarrow  # noqa: F401
+
+        plan = make_plan(checkpoint, config, strict=False)
+        paths = resolve_output(
+            None if out is None else Path(out), formats, checkpoint.files.model_id
+        )
+        gpu = plan.backend.device.startswith("gpu")
+        return forecast(
+            plan,
+            paths,
+            rates_for(plan, calibrate),
+            fetch=fetch,
+            limit=config.memory_limit,
+            contexts=contexts,
+            widths=widths,
+            device_limit=mlx_status().working_set if gpu else None,
+        )
+
+
+@contextmanager
+def _opened(model: str, revision: str | None) -> Iterator[tuple[Checkpoint, Fetch]]:
+    files = _resolved(model, revision)
+    fetch = Fetch()
+    if isinstance(files.opener, RemoteOpener):
+        missing = sum(size for path, size in files.opener.sizes.items() if not path.exists())
+        folder = hub_cache()
+        fetch = Fetch(missing, folder, free_space(Path(folder)))
+    with checkpoints.open_checkpoint(files) as checkpoint:
+        yield checkpoint, fetch
+
+
+def _resolved(model: str, revision: str | None) -> ModelFiles:
+    source = parse_reference(model, revision).source
+    remote = source in REMOTE_SOURCES and not hub_settings().offline
+    files = resolve(model, revision, quiet=True, remote=remote)
+    if remote and all(path.exists() for path in files.weights):
+        return replace(files, opener=open_file)
+    return files

@@ -1,0 +1,128 @@
+"""A forecast as text for a terminal, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.table import Table
+
+from mlx_probe.markdown import escaped, section, table
+from mlx_probe.preflight import STORED, Forecast
+from mlx_probe.report.terminal import grid, printable, skipped_lines
+
+__all__ = ["forecast_markdown", "forecast_text"]
+
+Rows = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
+
+
+def forecast_text(found: Forecast) -> RenderableType:
+    """A forecast for a terminal."""
+    parts: list[RenderableType] = [grid(_facts(found))]
+    for header, rows in (_stages(found), _inference(found)):
+        if rows:
+            drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+            for i, name in enumerate(header):
+                drawn.add_column(name, justify="right" if i else "left", no_wrap=True)
+            for row in rows:
+                drawn.add_row(*map(printable, row))
+            parts.append(drawn)
+    return Group(*parts, grid(_verdict(found)))
+
+
+def forecast_markdown(found: Forecast) -> str:
+    """A forecast as a document."""
+    parts = [f"# Plan: {escaped(found.goal)}"]
+    for name, text in (_facts(found) | _verdict(found)).items():
+        parts.append(section(name.capitalize(), _lines(text)))
+    for name, (header, rows) in (
+        ("Stages", _stages(found)),
+        ("Memory of inference", _inference(found)),
+    ):
+        cells = [tuple(map(escaped, row)) for row in rows]
+        parts.append(section(name, table(header, cells) if cells else ""))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _lines(text: str) -> str:
+    lines = [escaped(line) for line in text.split("\n")]
+    # Steps have their numbers.
+    bare = len(lines) == 1 or lines[0].startswith("1. ")
+    return "\n".join(lines if bare else (f"- {line}" for line in lines))
+
+
+def _facts(found: Forecast) -> dict[str, str]:
+    """What is told in words, by name; several lines are a list."""
+    model, memory, fetch = found.model, found.memory, found.fetch
+    lines = {
+        "goal": found.goal,
+        "model": f"{model['id']} at {model['revision']} ({model['framework']}), "
+        f"{model['parameters']:,} parameters",
+        "inputs": "\n".join(found.inputs),
+        "backend": found.backend,
+        "steps": "\n".join(
+            f"{n}. {step.what}; else: {step.fallback}" for n, step in enumerate(found.steps, 1)
+        ),
+        "outputs": "\n".join(found.outputs),
+        "checks": "\n".join(found.checks),
+        "log": found.log,
+        "to fetch": f"{decimal(fetch.nbytes)} into {fetch.folder}" if fetch.nbytes else "",
+        "free disk": f"{decimal(fetch.free)} there" if fetch.nbytes and fetch.free else "",
+        "to read": decimal(found.read_bytes),
+        "copies": f"{found.copies} weights with the bytes of another" if found.copies else "",
+        "peak memory": f"{decimal(memory.peak)} ({decimal(memory.in_flight)} of it for "
+        f"{found.configuration['workers']} weight(s) at once)",
+        "memory limit": f"{decimal(memory.limit)}; at least {decimal(memory.least)} "
+        f"for {memory.largest}",
+        "device memory": f"{decimal(found.device_limit)} recommended" if found.device_limit else "",
+        "estimated time": _time(found),
+    }
+    return {k: v for k, v in (lines | skipped_lines(found.unreadable, "weights")).items() if v}
+
+
+def _verdict(found: Forecast) -> dict[str, str]:
+    if found.fits:
+        return {"verdict": "fits"}
+    return {"verdict": "does not fit", "remedy": "\n".join(found.advice)}
+
+
+def _time(found: Forecast) -> str:
+    if found.seconds is None:
+        return "unknown: `mlx-probe plan` times this machine"
+    apart = "heads and experts, " if found.configuration["metrics"] == "full" else ""
+    return f"{_duration(found.seconds)}, {apart}waiting for disk and network not counted"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.0f} min" if minutes < 100 else f"{hours:.1f} h"
+
+
+def _stages(found: Forecast) -> Rows:
+    rows = [
+        (
+            name,
+            "-" if stage.seconds is None else f"{stage.seconds:.2f}",
+            f"{stage.flops / 1e9:,.1f}" if stage.flops else "-",
+        )
+        for name, stage in found.stages.items()
+    ]
+    return ("stage", "worker s", "GFLOP"), rows
+
+
+def _inference(found: Forecast) -> Rows:
+    rows = [
+        (
+            "as stored" if each.bits == STORED else f"{each.bits} bits",
+            f"{each.context:,}",
+            decimal(each.weights),
+            found.cache_unknown if each.cache is None else decimal(each.cache),
+            decimal(each.total),
+        )
+        for each in found.inference
+    ]
+    return ("to run it in", "context", "weights", "cache", "together"), rows

@@ -1,0 +1,139 @@
+"""Memory of inference, against the models that mlx-lm builds."""
+
+import json
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+from mlx.utils import tree_flatten
+from mlx_lm.models import deepseek_v3, gemma3_text, llama
+from mlx_lm.models.cache import make_prompt_cache
+
+import mlx_probe
+from mlx_probe.preflight.inference import STORED, inference_of
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 3,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": 128,
+}
+GEMMA = {
+    "model_type": "gemma3_text",
+    "hidden_size": 64,
+    "num_hidden_layers": 7,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "vocab_size": 128,
+    "sliding_window": 128,
+    "sliding_window_pattern": 3,
+}
+DEEPSEEK = {
+    "model_type": "deepseek_v3",
+    "vocab_size": 128,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "moe_intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "kv_lora_rank": 32,
+    "q_lora_rank": 32,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 16,
+    "v_head_dim": 16,
+    "first_k_dense_replace": 1,
+}
+BUILT = {
+    "grouped queries": (llama, LLAMA),
+    "sliding windows": (gemma3_text, GEMMA),
+    "latent attention": (deepseek_v3, DEEPSEEK),
+}
+# mlx-lm's cache grows in steps of so many tokens.
+TOKENS = 256
+
+
+def built(name):
+    module, config = BUILT[name]
+    return module.Model(module.ModelArgs.from_dict(config)), config
+
+
+def saved(model, config, folder):
+    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())))
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def cached_elements(model):
+    """Elements that mlx-lm's cache holds after `TOKENS` tokens, fed one window at a time."""
+    cache = make_prompt_cache(model)
+    for start in range(0, TOKENS, 64):
+        model(mx.arange(start, start + 64)[None] % 128, cache=cache)
+    arrays = [x for layer in cache for x in (layer.keys, layer.values)]
+    return sum(x[..., : min(x.shape[2], TOKENS), :].size for x in arrays)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_the_cache_is_as_large_as_mlx_lms(name, tmp_path):
+    with mx.stream(mx.cpu):
+        model, config = built(name)
+        expected = cached_elements(model)
+        folder = saved(model, config, tmp_path)
+    with mlx_probe.open_checkpoint(folder) as checkpoint:
+        (found,) = inference_of(checkpoint, [TOKENS], [16])
+    # Of a window mlx-lm keeps up to a chunk more than what it sees.
+    slack = 1.35 if name == "sliding windows" else 1.0
+    assert found.cache <= 2 * expected <= slack * found.cache
+    assert found.total == found.weights + found.cache
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_quantized_weights_are_as_large_as_mlxs(bits, tmp_path):
+    config = LLAMA | {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 512}
+    with mx.stream(mx.cpu):
+        model = llama.Model(llama.ModelArgs.from_dict(config))
+        model.set_dtype(mx.bfloat16)
+        folder = saved(model, config, tmp_path)
+        nn.quantize(model, bits=bits, group_size=64)
+        expected = sum(x.nbytes for _, x in tree_flatten(model.parameters()))
+    with mlx_probe.open_checkpoint(folder) as checkpoint:
+        found = {each.bits: each for each in inference_of(checkpoint, [1], [bits, 16, STORED])}
+    assert found[bits].weights == pytest.approx(expected, rel=0.01)
+    assert found[16].weights == found[STORED].weights
+
+
+@pytest.mark.parametrize("config", [{}, {"num_hidden_layers": 4}, {"num_attention_heads": 3}])
+def test_a_cache_that_nobody_tells_is_not_invented(config, model):
+    (model / "config.json").write_text(json.dumps(config))
+    with mlx_probe.open_checkpoint(model) as checkpoint:
+        (found,) = inference_of(checkpoint, [4096], [16])
+    assert found.cache is None
+    assert found.total == found.weights
+
+
+def test_layers_without_attention_keep_nothing_that_grows(model):
+    def cache(**more):
+        config = {"num_hidden_layers": 4, "num_attention_heads": 4, "hidden_size": 64, **more}
+        (model / "config.json").write_text(json.dumps(config))
+        with mlx_probe.open_checkpoint(model) as checkpoint:
+            return np.array([each.cache for each in inference_of(checkpoint, [100, 200], [16])])
+
+    whole = cache()
+    assert (cache(full_attention_interval=2) * 2 == whole).all()
+    kinds = ["linear_attention", "full_attention", "linear_attention", "linear_attention"]
+    assert (cache(layer_types=kinds) * 4 == whole).all()
+    # A window that is switched off is none.
+    assert (cache(sliding_window=10, use_sliding_window=False) == whole).all()
+    assert (cache(sliding_window=50) * 2 == whole[:1]).all()
