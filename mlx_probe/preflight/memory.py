@@ -12,7 +12,7 @@ __all__ = ["Memory", "memory_of"]
 # Bytes that come to a process while it measures (pandas, with pyarrow's first array) and until
 # its tables are written; for each row; and what the allocator keeps of what a worker had.
 # Measured with numpy on Linux, on models of 16 to 20,000 tensors.
-LOADED, LOADED_AT_END = 54_000_000, 90_000_000
+LOADED, LOADED_AT_END = 54_000_000, 97_000_000
 ROW = 6_500
 KEPT_SHARE, KEPT_AT_MOST = 0.6, 32_000_000
 

@@ -83,9 +83,13 @@ def _facts(found: Forecast) -> dict[str, str]:
 
 
 def _verdict(found: Forecast) -> dict[str, str]:
-    if found.fits:
-        return {"verdict": "fits"}
-    return {"verdict": "does not fit", "remedy": "\n".join(found.advice)}
+    unknown = f"unknown: {found.cache_unknown}" if found.cache_unknown and found.inference else ""
+    lines = {
+        "cache": unknown,
+        "verdict": "fits" if found.fits else "does not fit",
+        "remedy": "\n".join(found.advice),
+    }
+    return {name: text for name, text in lines.items() if text}
 
 
 def _time(found: Forecast) -> str:
@@ -120,7 +124,7 @@ def _inference(found: Forecast) -> Rows:
             "as stored" if each.bits == STORED else f"{each.bits} bits",
             f"{each.context:,}",
             decimal(each.weights),
-            found.cache_unknown if each.cache is None else decimal(each.cache),
+            "-" if each.cache is None else decimal(each.cache),
             decimal(each.total),
         )
         for each in found.inference
