@@ -21,7 +21,7 @@ __all__ = ["inspect"]
 @click.option(
     "--remote",
     is_flag=True,
-    help="Read the headers over the network and download no weights; for models on the Hub.",
+    help="Read the headers over the network and download no weights; for the Hub and addresses.",
 )
 def inspect(model: str, revision: str | None, remote: bool) -> None:
     """List MODEL's tensors: names, roles, shapes, types, sizes; from file headers only."""
@@ -30,4 +30,6 @@ def inspect(model: str, revision: str | None, remote: bool) -> None:
         console.print(checkpoint_text(checkpoint))
         opener = checkpoint.files.opener
         if isinstance(opener, RemoteOpener):
-            console.print(f"read {decimal(opener.fetched)} of {decimal(opener.size)} on the Hub")
+            console.print(
+                f"read {decimal(opener.fetched)} of {decimal(opener.size)} over the network"
+            )

@@ -77,7 +77,8 @@ def plan(
 ) -> None:
     """Tell what `mlx-probe analyze MODEL` with the same options would do and take.
 
-    Of a model on the Hub only the headers are read, by byte ranges; nothing else is downloaded.
+    Of a model on the Hub or at an address only the headers are read, by byte ranges; nothing
+    else is downloaded. A package (pypi:) is fetched first.
     Peak memory, time for each stage, arithmetic and bytes follow from the shapes and from a short
     calibration of this machine, which is kept. The exit code is 1 if it does not fit.
     """

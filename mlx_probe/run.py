@@ -107,7 +107,7 @@ def open_checkpoint(
 
     Raises:
         SourceError: The model cannot be found or fetched.
-        ConfigError: ``remote``, and the model is not on the Hub.
+        ConfigError: ``remote``, and the model is neither on the Hub nor at an address.
         CheckpointError: Its files are damaged or not understood.
     """
     return checkpoints.open_checkpoint(resolve(str(model), revision, quiet, remote))

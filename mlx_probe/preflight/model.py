@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.backends.mlx_status import mlx_status
+from mlx_probe.cache import cache_dir
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.plan import make_plan
 from mlx_probe.preflight.forecast import Fetch, Forecast, forecast, free_space
@@ -35,8 +36,8 @@ def forecast_model(
 ) -> Forecast:
     """What `analyze` with the same arguments would do and take; no weight is read.
 
-    A model on the Hub that is not on this disk is judged by its headers, read by range
-    requests. Other sources are fetched first, as `analyze` would.
+    A model on the Hub or at an address that is not on this disk is judged by its headers, read
+    by range requests. A package is fetched first, as `analyze` would.
 
     Args:
         model: See `open_checkpoint`.
@@ -80,7 +81,8 @@ def _opened(model: str, revision: str | None) -> Iterator[tuple[Checkpoint, Fetc
     fetch = Fetch()
     if isinstance(files.opener, RemoteOpener):
         missing = sum(size for path, size in files.opener.sizes.items() if not path.exists())
-        folder = hub_cache()
+        on_hub = parse_reference(model, revision).source == "hub"
+        folder = hub_cache() if on_hub else str(cache_dir())
         fetch = Fetch(missing, folder, free_space(Path(folder)))
     with checkpoints.open_checkpoint(files) as checkpoint:
         yield checkpoint, fetch

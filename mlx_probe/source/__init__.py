@@ -11,7 +11,6 @@ from typing import Protocol
 from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
 from mlx_probe.source import hub, local, pypi, remote, url
-from mlx_probe.source.answer import shown_address
 from mlx_probe.source.reference import parse_reference
 from mlx_probe.source.remote import RemoteOpener
 from mlx_probe.source.supply import Supplier
@@ -41,7 +40,7 @@ SOURCES: dict[str, Fetch] = {
     "url": url.fetch,
 }
 # Those whose weights can stay where they are.
-REMOTE_SOURCES: dict[str, Fetch] = {"hub": remote.fetch}
+REMOTE_SOURCES: dict[str, Fetch] = {"hub": remote.fetch, "url": url.fetch_remote}
 # Where `mlx-probe download` gets files, and how.
 SUPPLIERS: dict[str, Supplier] = {
     "local": local.supply,
@@ -71,7 +70,7 @@ def resolve(
     ref = parse_reference(text, revision)
     if remote and ref.source not in REMOTE_SOURCES:
         raise ConfigError(
-            f"{_shown(ref)} is not on the Hugging Face Hub: --remote reads models there",
+            f"{ref.text} is neither on the Hugging Face Hub nor at an address",
             "Drop --remote, or write hf:owner/name",
         )
     files = (REMOTE_SOURCES if remote else SOURCES)[ref.source](ref, quiet)
@@ -82,8 +81,3 @@ def resolve(
             # Tables and metadata are UTF-8 and name the files.
             raise SourceError(f"{str(path)!r} is not a UTF-8 name", "Rename it") from error
     return files
-
-
-def _shown(ref: ModelRef) -> str:
-    # An address may hold a key.
-    return shown_address(ref.name) if ref.source == "url" else ref.text

@@ -20,6 +20,7 @@ __all__ = [
     "Address",
     "Answer",
     "LostError",
+    "OtherPartError",
     "RefusedError",
     "asked",
     "explain_unsafe",
@@ -69,6 +70,10 @@ class LostError(Exception):
         self.asked = asked
 
 
+class OtherPartError(LostError):
+    """Another part of the file than was asked for, or of another file."""
+
+
 class RefusedError(Exception):
     """An answer that will not change, or that is of something else."""
 
@@ -82,12 +87,14 @@ class Answer:
         size: Bytes of the whole file; None if the server does not tell.
         pieces: The bytes; raises `LostError` where they break off.
         etag: What the server calls this version of the file; None if it does not say.
+        whole: Whether the whole file comes, whatever was asked for.
     """
 
     start: int
     size: int | None
     pieces: Iterator[bytes]
     etag: str | None = None
+    whole: bool = False
 
 
 @contextmanager
@@ -204,20 +211,22 @@ def _answer(file: PublishedFile, start: int, response: Response) -> Answer:
         # The whole file, whatever was asked for.
         first, total = 0, int(length) if length.isdecimal() else None
     elif match is None:
-        raise LostError("an answer that does not tell which part of the file it is")
+        raise OtherPartError("an answer that does not tell which part of the file it is")
     else:
-        first = int(match["first"] or 0)
+        # Without it only a refusal (416) makes sense.
+        first = -1 if match["first"] is None else int(match["first"])
         total = None if match["total"] == "*" else int(match["total"])
     if file.size is not None and total not in (None, file.size):
         # Not for good: proxies cut answers short and count what is left of them.
-        raise LostError(f"its file has {total} bytes, not {file.size}")
+        raise OtherPartError(f"its file has {total} bytes, not {file.size}")
     if response.status_code == 416:
         if file.size is None and total == start:
             return Answer(start, total, iter(()))
         raise LostError(f"it has nothing from byte {start} on")
     if response.status_code == 206 and first != start:
-        raise LostError("another part of the file than was asked for")
-    return Answer(first, total, _pieces(response), response.headers.get("ETag"))
+        raise OtherPartError("another part of the file than was asked for")
+    whole = response.status_code == 200
+    return Answer(first, total, _pieces(response), response.headers.get("ETag"), whole)
 
 
 def _pieces(response: Response) -> Iterator[bytes]:

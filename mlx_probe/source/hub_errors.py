@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlx_probe.errors import SourceError
 from mlx_probe.records import ModelRef
+from mlx_probe.source.answer import LostError, RefusedError
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -53,6 +54,14 @@ def explained(ref: ModelRef) -> Iterator[None]:
 
     try:
         yield
+    except LostError as error:
+        raise UnreachableError(ref, error) from error
+    except RefusedError as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise _refused(ref, error.__cause__) from error
+        raise SourceError(
+            f"cannot read {ref.text}: {error}", "Check HF_ENDPOINT, then run the same command again"
+        ) from error
     except HfHubHTTPError as error:
         if error.response.status_code < 500 and error.response.status_code != 429:
             raise _refused(ref, error) from error
@@ -106,6 +115,8 @@ def _refused(ref: ModelRef, error: HfHubHTTPError) -> SourceError:
 def _reason(error: BaseException) -> str:
     # A file that is not in the cache either is wrapped around what went wrong with the Hub.
     error = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
+    if isinstance(error, LostError):
+        return str(error)  # in our own words
     lines = str(error).strip().splitlines()
     if not lines:
         return type(error).__name__

@@ -58,14 +58,18 @@ class Repository:
             SourceError: No server tells its hash, by which it could be verified.
             OSError: And whatever else huggingface_hub raises; see `explained`.
         """
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-
         file = self.files[name]
         if file.etag is None or file.size is None:
             file = self._look_up(file)
+        return Errand(file, self.addresses(name), file.etag or "", again)
+
+    def addresses(self, name: str) -> list[Address]:
+        """Where a file of this commit can be had: at each endpoint, in order."""
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
         headers = build_hf_headers()
-        addresses = [
+        return [
             Address(
                 hf_hub_url(self.name, name, revision=self.commit, endpoint=endpoint),
                 headers,
@@ -73,7 +77,6 @@ class Repository:
             )
             for endpoint in self.endpoints
         ]
-        return Errand(file, addresses, file.etag or "", again)
 
     def _look_up(self, file: PublishedFile) -> PublishedFile:
         """Ask for a file's own metadata, where the list of files leaves size or hash out."""

@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.source.answer import Address, LostError, OtherPartError, asked
+from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.hub import choose
 from mlx_probe.source.hub_cache import CachePlace
 from mlx_probe.source.hub_errors import explained
-from mlx_probe.source.hub_listing import default_endpoint, list_repository
+from mlx_probe.source.hub_listing import list_repository
+from mlx_probe.source.patience import Patience
 
-if TYPE_CHECKING:
-    from huggingface_hub.errors import HTTPError, Response  # type: ignore[attr-defined]
-
-__all__ = ["HEAD", "RemoteFile", "RemoteOpener", "fetch"]
+__all__ = ["HEAD", "RemoteFile", "RemoteOpener", "RemoteShard", "fetch"]
 
 # Asked for at once, whatever of it is wanted: a shard's header is mostly shorter.
 HEAD = 1 << 16
-# Requests for one range, each going on where the connection before it was lost.
+# Requests for one range, each going on where the one before it ended.
 _TRIES = 5
-_CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
 
 
 def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
@@ -53,7 +53,7 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         SourceError: Repository or revision missing, access denied, or no connection.
         CheckpointError: The sharding index is damaged.
     """
-    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         raise ConfigError(
@@ -68,39 +68,53 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     beside = chosen.selection.index or chosen.selection.config
     root = place.folder if beside else Path(ref.name)
     shards = {
-        root / name: _Shard(
-            f"{ref.name}/{name}",
-            hf_hub_url(ref.name, name, revision=repository.commit, endpoint=default_endpoint()),
-            repository.sizes[name],
+        root / name: RemoteShard(
+            f"{ref.name}/{name}", repository.files[name], repository.addresses(name)[0]
         )
         for name in chosen.weights
     }
     files = chosen.selection.resolve(root, ref.name, repository.commit, Path(ref.name))
-    return replace(files, opener=RemoteOpener(ref, shards))
+    return replace(files, opener=RemoteOpener(shards, partial(explained, ref)))
 
 
 @dataclass(frozen=True)
-class _Shard:
-    name: str
-    url: str
-    size: int
+class RemoteShard:
+    """A weight file that is not on this disk.
+
+    Attributes:
+        title: Its name for messages.
+        file: What is known of it; its size is learned from the first answer.
+        address: Where it is.
+    """
+
+    title: str
+    file: PublishedFile
+    address: Address
 
 
 class RemoteOpener:
-    """Opens a model's weight files on the Hub, from any thread, and counts what is read.
+    """Opens a model's weight files where they are, from any thread, and counts what is read.
 
     Args:
-        ref: The model, for messages.
-        shards: What each of `ModelFiles.weights` is on the Hub.
+        shards: What each of `ModelFiles.weights` is there.
+        explained: Turns `LostError`, `RefusedError` and what huggingface_hub raises into errors
+            with a remedy.
+        patience: When to give up on a server.
 
     Attributes:
         fetched: Bytes of weight files that have come over the network.
     """
 
-    def __init__(self, ref: ModelRef, shards: Mapping[Path, _Shard]) -> None:
+    def __init__(
+        self,
+        shards: Mapping[Path, RemoteShard],
+        explained: Callable[[], AbstractContextManager[None]],
+        patience: Patience | None = None,
+    ) -> None:
         self.fetched = 0
-        self._ref = ref
         self._shards = dict(shards)
+        self._explained = explained
+        self._patience = patience or Patience()
         self._lock = threading.Lock()
 
     def __call__(self, path: Path) -> BinaryIO:
@@ -110,20 +124,20 @@ class RemoteOpener:
             SourceError: As for reading: access denied, no connection, or a server that does
                 not serve ranges.
         """
-        if not self._shards[path].size:
+        if not self._shards[path].file.size:
             # Mirrors of the Hub may leave sizes out; every answer tells it.
             self.read(path, 0, HEAD)
-        return cast(BinaryIO, RemoteFile(self, path, self._shards[path].size))
+        return cast(BinaryIO, RemoteFile(self, path, self.sizes[path]))
 
     @property
     def sizes(self) -> dict[Path, int]:
-        """Bytes of each weight file; 0 where a mirror of the Hub leaves it out."""
-        return {path: shard.size for path, shard in self._shards.items()}
+        """Bytes of each weight file; 0 where nobody has told yet."""
+        return {path: shard.file.size or 0 for path, shard in self._shards.items()}
 
     @property
     def size(self) -> int:
         """Bytes of all weight files together."""
-        return sum(shard.size for shard in self._shards.values())
+        return sum(self.sizes.values())
 
     def read(self, path: Path, first: int, last: int) -> bytes:
         """Bytes ``first`` to ``last`` (exclusive) of a weight file, fewer where it ends.
@@ -132,74 +146,51 @@ class RemoteOpener:
             SourceError: Access denied, no connection, or a server that does not serve ranges.
         """
         data = bytearray()
-        with explained(self._ref):
-            for _ in range(_TRIES):
-                lost = self._request(path, first, last, data)
-                last = min(last, self._shards[path].size)
+        lost: LostError | None = None
+        with self._explained():
+            for tried in range(1, _TRIES + 1):
+                before = len(data)
+                try:
+                    lost = None
+                    self._ask(path, first, last, data)
+                except OtherPartError as error:
+                    raise self._no_ranges(path, str(error)) from error
+                except LostError as error:
+                    lost = error
+                last = min(last, self._shards[path].file.size or last)
                 if first + len(data) == last:
                     return bytes(data)
+                if len(data) == before and tried < _TRIES:
+                    self._patience.sleep(self._patience.wait(tried, lost.asked if lost else None))
             if lost is not None:
                 raise lost
         raise SourceError(
-            f"{self._shards[path].name}: the Hub sent {len(data)} bytes of {last - first}",
+            f"{self._shards[path].title}: {len(data)} bytes came of {last - first}",
             "Run the same command again",
         )
 
-    def _request(self, path: Path, first: int, last: int, data: bytearray) -> HTTPError | None:
-        """Append what is missing of a range; returns how the connection was lost, if it was."""
-        from huggingface_hub import constants
-        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
-        from huggingface_hub.utils import (  # type: ignore[attr-defined]
-            build_hf_headers,
-            hf_raise_for_status,
-            http_stream_backoff,
-        )
+    def _ask(self, path: Path, first: int, last: int, data: bytearray) -> None:
+        """Append what is missing of a range, as far as it comes."""
+        shard, start = self._shards[path], first + len(data)
+        with asked(shard.file, shard.address, start, last, self._patience.timeout) as answer:
+            if not answer.size:
+                raise self._no_ranges(path, "it does not tell the size of the file")
+            # A whole file is what was asked for, or far too much.
+            if answer.start != start or (answer.whole and (start, last) != (0, answer.size)):
+                raise self._no_ranges(path, "it sends the whole file")
+            with self._lock:
+                self._shards[path] = replace(shard, file=replace(shard.file, size=answer.size))
+            for piece in answer.pieces:
+                with self._lock:
+                    self.fetched += len(piece)
+                data += piece
+                if first + len(data) > last:
+                    raise self._no_ranges(path, "it sends more than was asked for")
 
-        start = first + len(data)
-        # Ranges of a compressed answer would be ranges of other bytes.
-        wanted = {"Range": f"bytes={start}-{last - 1}", "Accept-Encoding": "identity"}
-        with http_stream_backoff(
-            "GET",
-            self._shards[path].url,
-            headers=build_hf_headers(headers=wanted),
-            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-        ) as response:
-            hf_raise_for_status(response)
-            self._check_range(path, start, last, response)
-            try:
-                for chunk in response.iter_bytes():
-                    with self._lock:
-                        self.fetched += len(chunk)
-                    data += chunk
-                    if first + len(data) > last:
-                        raise self._no_ranges(path)
-            except HTTPError as error:
-                # Not let out: around it are retries that cannot begin in the middle.
-                return error
-        return None
-
-    def _check_range(self, path: Path, first: int, last: int, response: Response) -> None:
-        """Refuse an answer that is not the range, before its body is read; learn the size."""
-        shard = self._shards[path]
-        if response.status_code == 200 and (first, last) == (0, shard.size):
-            return
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if response.status_code != 206 or match is None or int(match["first"]) != first:
-            raise self._no_ranges(path)
-        total = shard.size if match["total"] == "*" else int(match["total"])
-        if not total:
-            raise self._no_ranges(path)
-        if shard.size not in (0, total):
-            raise SourceError(
-                f"{shard.name} has {total} bytes; the Hub says {shard.size}",
-                "Check HF_ENDPOINT, or report it to the model's authors",
-            )
-        with self._lock:
-            self._shards[path] = replace(shard, size=total)
-
-    def _no_ranges(self, path: Path) -> SourceError:
+    def _no_ranges(self, path: Path, found: str) -> SourceError:
         return SourceError(
-            f"{self._shards[path].name}: the server does not send the range that was asked for",
+            f"{self._shards[path].title}: the server does not send the range that was asked for: "
+            f"{found}",
             "Drop --remote to download the model, or check HF_ENDPOINT and the proxy",
         )
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urldefrag, urlsplit
 
@@ -28,11 +30,12 @@ from mlx_probe.source.manifest import read_manifest, record, write_manifest
 from mlx_probe.source.patience import Patience
 from mlx_probe.source.place import FolderPlace
 from mlx_probe.source.progress import watching
+from mlx_probe.source.remote import RemoteOpener, RemoteShard
 from mlx_probe.source.selection import WEIGHT_SUFFIXES
 from mlx_probe.source.space import space_for
 from mlx_probe.source.supply import Supply
 
-__all__ = ["fetch", "supply"]
+__all__ = ["fetch", "fetch_remote", "supply"]
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +81,31 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     return ModelFiles(shown_address(url), f"sha256:{entry.sha256}", path, (path,))
 
 
+def fetch_remote(ref: ModelRef, quiet: bool = False) -> ModelFiles:
+    """A file that stays where it is, to be read over the network.
+
+    Args:
+        ref: The address.
+        quiet: Nothing is drawn in any case.
+
+    Returns:
+        Files whose ``weights`` are the path that it would have in the cache, and whose
+        ``opener`` is a `RemoteOpener`.
+
+    Raises:
+        SourceError: No https address, or no connection.
+        ConfigError: The address carries a user name or password.
+    """
+    url, sha256 = _parse(ref)
+    shown, path = shown_address(url), _folder(ref) / _file_name(url)
+    with _explained(url):
+        file, validator = _probe(PublishedFile(path.name, None, sha256), url, Patience())
+    address = Address(url, validator=validator, loopback_or_https=True)
+    opener = RemoteOpener({path: RemoteShard(shown, file, address)}, partial(_explained, url))
+    revision = f"sha256:{sha256}" if sha256 else f"etag:{validator}" if validator else "unknown"
+    return ModelFiles(shown, revision, Path(shown), (path,), opener=opener)
+
+
 def supply(
     ref: ModelRef,
     folder: Path | None = None,
@@ -96,7 +124,8 @@ def supply(
         raise ConfigError("--endpoint is for the Hub and its mirrors", "Drop it")
     url, sha256 = _parse(ref)
     name = _file_name(url)
-    file, validator = _probe(PublishedFile(name, None, sha256), url, patience or Patience())
+    with _explained(url):
+        file, validator = _probe(PublishedFile(name, None, sha256), url, patience or Patience())
     address = Address(url, validator=validator, loopback_or_https=True)
     # Of what another version left, nothing may become part of this one.
     version = f"{url}\n{validator}\n{file.size}"
@@ -152,6 +181,22 @@ def _folder(ref: ModelRef) -> Path:
     )
 
 
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn what becomes of requests into errors with a remedy."""
+    try:
+        yield
+    except RefusedError as error:
+        raise SourceError(
+            f"{shown_address(url)}: {error}",
+            "Check the address in a browser, and that HF_HUB_OFFLINE is not set",
+        ) from error
+    except LostError as error:
+        raise SourceError(
+            f"{shown_address(url)}: {error}", "Check the connection and the address"
+        ) from error
+
+
 def _probe(file: PublishedFile, url: str, patience: Patience) -> tuple[PublishedFile, str | None]:
     """Length and ETag, from a request for the first byte: some servers refuse HEAD."""
     address = Address(url, loopback_or_https=True)
@@ -159,15 +204,8 @@ def _probe(file: PublishedFile, url: str, patience: Patience) -> tuple[Published
         try:
             with asked(file, address, 0, 1, patience.timeout) as answer:
                 return replace(file, size=answer.size), answer.etag
-        except RefusedError as error:
-            raise SourceError(
-                f"{shown_address(url)}: {error}",
-                "Check the address in a browser, and that HF_HUB_OFFLINE is not set",
-            ) from error
         except LostError as error:
             if failures == patience.tries:
-                raise SourceError(
-                    f"{shown_address(url)}: {error}", "Check the connection and the address"
-                ) from error
+                raise
             patience.sleep(patience.wait(failures, error.asked))
     raise AssertionError("unreachable")

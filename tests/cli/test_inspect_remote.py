@@ -65,15 +65,15 @@ def test_reads_no_more_than_headers(published, hub, tmp_path):  # noqa: F811
         assert 0 < hub.sent[name] <= (BLOCK if name.endswith(".gguf") else HEAD)
     assert not [path for path in (tmp_path / "hub").rglob("*") if path.name in weights]
     last = result.stdout.splitlines()[-1]
-    assert re.fullmatch(r"read [\d.]+ [kM]B of 6\.3 MB on the Hub", last), last
+    assert re.fullmatch(r"read [\d.]+ [kM]B of 6\.3 MB over the network", last), last
 
 
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
         ("owner/missing", 1, "has no model owner/missing"),
-        ("pypi:some-package", 2, "is not on the Hugging Face Hub"),
-        (".", 2, "is not on the Hugging Face Hub"),
+        ("pypi:some-package", 2, "is neither on the Hugging Face Hub nor"),
+        (".", 2, "is neither on the Hugging Face Hub nor"),
     ],
 )
 def test_refusals(hub, text, code, says):  # noqa: F811

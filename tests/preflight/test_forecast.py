@@ -96,6 +96,16 @@ def test_of_a_model_on_the_hub_only_headers_are_read(hub, tmp_path):
     assert forecast_model("o/m").fetch.nbytes == 0
 
 
+def test_of_a_file_at_an_address_only_the_header_is_read(hub, tmp_path):
+    header = {"a.weight": {"dtype": "F32", "shape": [1024, 512], "data_offsets": [0, 1 << 21]}}
+    weights = safetensors_bytes(header, bytes(1 << 21))
+    hub.repos["o/m"] = {"main": {"m.safetensors": weights}}
+    found = forecast_model(f"{hub.url}/cdn/o/m/main/m.safetensors")
+    assert found.fetch.nbytes == len(weights)
+    assert found.fetch.folder == str(tmp_path / "cache")
+    assert hub.sent["m.safetensors"] <= (1 << 16) + 1
+
+
 def test_a_disk_that_is_too_small_is_told(hub, monkeypatch):
     weights = safetensors_bytes(
         {"a.weight": {"dtype": "F32", "shape": [512, 512], "data_offsets": [0, 1 << 20]}},

@@ -110,7 +110,7 @@ def test_the_query_is_sent_and_never_shown(hub, address, caplog, capfd):
     files.path.unlink()
     with pytest.raises(SourceError) as e:
         resolve(f"{address}?Signature={SIGNATURE}")
-    with pytest.raises(ConfigError) as remote:
+    with pytest.raises(SourceError) as remote:
         resolve(f"{address}?Signature={SIGNATURE}", remote=True)
     told = f"{files}{manifest}{e.value}{remote.value}{caplog.text}{capfd.readouterr()}"
     assert SIGNATURE not in told
@@ -135,3 +135,29 @@ def test_offline_nobody_is_asked(hub, address, monkeypatch):
     with pytest.raises(SourceError, match="HF_HUB_OFFLINE is set"):
         resolve(f"{address}?other")
     assert hub.requests == []
+
+
+def test_it_may_stay_where_it_is(hub, address, weights, tmp_path):
+    files = resolve(f"{address}#sha256={digest(weights)}", remote=True)
+    with files.opener(files.weights[0]) as file:
+        assert file.read(4) == weights[:4]
+    assert files.revision == f"sha256:{digest(weights)}"
+    assert files.opener.size == len(weights)
+    assert not files.weights[0].exists()
+    assert hub.tokens == {("127.0.0.1", None)}
+    # Where it would be looked for in the cache.
+    assert resolve(f"{address}#sha256={digest(weights)}").weights == files.weights
+
+
+def test_from_afar_another_version_is_refused(hub, address, weights):
+    files = resolve(address, remote=True)
+    hub.repos["o/n"]["main"]["m.gguf"] = weights[::-1]
+    with pytest.raises(SourceError, match="has changed"):
+        files.opener(files.weights[0]).read(8)
+
+
+def test_nobody_there(hub, address):
+    hub.stop()
+    with pytest.raises(SourceError, match="no connection") as e:
+        resolve(address, remote=True)
+    assert "address" in e.value.remedy
