@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -219,16 +218,6 @@ def write_forecast(path: Path, found: Forecast) -> None:
         ResultError: The disk refused.
     """
     write_meta(path, found.describe())
-
-
-def free_space(folder: Path) -> int | None:
-    """Bytes free on the disk where a folder is, or will be; None if that cannot be told."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
 
 
 def _outputs(plan: Plan, paths: RunPaths) -> tuple[str, ...]:

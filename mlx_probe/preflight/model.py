@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from mlx_probe import checkpoint as checkpoints
 from mlx_probe.backends.mlx_status import mlx_status
 from mlx_probe.cache import cache_dir
 from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.monitor.readings import free_space
 from mlx_probe.plan import make_plan
-from mlx_probe.preflight.forecast import Fetch, Forecast, forecast, free_space
+from mlx_probe.preflight.forecast import Fetch, Forecast, forecast
 from mlx_probe.preflight.inference import CONTEXTS, WIDTHS
 from mlx_probe.preflight.rates import rates_for
 from mlx_probe.records import AnalyzeConfig, ModelFiles, open_file
@@ -83,9 +84,15 @@ def _opened(model: str, revision: str | None) -> Iterator[tuple[Checkpoint, Fetc
         missing = sum(size for path, size in files.opener.sizes.items() if not path.exists())
         on_hub = parse_reference(model, revision).source == "hub"
         folder = hub_cache() if on_hub else str(cache_dir())
-        fetch = Fetch(missing, folder, free_space(Path(folder)))
+        fetch = Fetch(missing, folder, _free_space(Path(folder)))
     with checkpoints.open_checkpoint(files) as checkpoint:
         yield checkpoint, fetch
+
+
+def _free_space(folder: Path) -> int | None:
+    with suppress(OSError):
+        return free_space(folder)[0]
+    return None
 
 
 def _resolved(model: str, revision: str | None) -> ModelFiles:

@@ -112,7 +112,7 @@ def test_a_disk_that_is_too_small_is_told(hub, monkeypatch):
         bytes(1 << 20),
     )
     hub.repos["o/m"] = {"main": {"model.safetensors": weights}}
-    monkeypatch.setattr("mlx_probe.preflight.model.free_space", lambda folder: 1000)
+    monkeypatch.setattr("mlx_probe.preflight.model.free_space", lambda folder: (1000, 10**9))
     result = plan("o/m")
     assert result.exit_code == 1
     assert "HF_HOME" in result.output
