@@ -7,9 +7,16 @@ from pathlib import Path
 
 from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.source.manifest import read_manifest
 from mlx_probe.source.patience import Patience
 from mlx_probe.source.place import FolderPlace
-from mlx_probe.source.selection import WEIGHT_SUFFIXES, Selection, config_name, select_files
+from mlx_probe.source.selection import (
+    WEIGHT_SUFFIXES,
+    Selection,
+    config_name,
+    find_weights,
+    select_files,
+)
 from mlx_probe.source.supply import Supply, supply_from
 
 __all__ = ["fetch", "supply"]
@@ -26,7 +33,10 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     path = Path(ref.name).expanduser().absolute()
     try:
         if path.is_dir():
-            selection = select_files(_list_folder(path), str(path), ref.file)
+            listing = _list_folder(path)
+            if not find_weights(listing, ref.file):
+                listing |= _list_manifest(path)
+            selection = select_files(listing, str(path), ref.file)
             return selection.resolve(path, path.name, "local", path)
         # Ollama's blobs have no suffix; the reader looks at their first bytes.
         if path.is_file() and path.suffix.lower() in ("", *WEIGHT_SUFFIXES):
@@ -78,3 +88,10 @@ def supply(
 def _list_folder(folder: Path) -> dict[str, int]:
     # A cache's links to blobs count as what they point to; dangling ones are no files.
     return {entry.name: entry.stat().st_size for entry in folder.iterdir() if entry.is_file()}
+
+
+def _list_manifest(folder: Path) -> dict[str, int]:
+    """Files that our own download put deeper into a folder: packages have folders of their own."""
+    manifest = read_manifest(folder)
+    listed = manifest.files if manifest else ()
+    return {file.name: file.size for file in listed if (folder / file.name).is_file()}
