@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mlx_probe.catalog import (
     SORTS,
@@ -58,10 +56,9 @@ from mlx_probe.table.disk import replacing, write_error
 from mlx_probe.table.run_folder import DEFAULT_ROOT
 
 from .options import SIZE, quiet_option
+from .progress import hashing
 
 __all__ = ["catalog"]
-
-Watch = Callable[[int, int], None]
 
 
 def _opening(command: Callable[..., None]) -> Callable[..., None]:
@@ -118,7 +115,7 @@ def catalog(ctx: click.Context, database: Path | None) -> None:
     metavar="FOLDER",
     help=f"Where finished runs are; may be repeated.  [default: {DEFAULT_ROOT}]",
 )
-@click.option("--hash", "hashing", is_flag=True, help="Hash every weight file that has no hash.")
+@click.option("--hash", "hash_all", is_flag=True, help="Hash every weight file that has no hash.")
 @_json_option
 @quiet_option
 @_opening
@@ -127,7 +124,7 @@ def scan_command(
     folders: tuple[Path, ...],
     stores: tuple[str, ...],
     runs: tuple[Path, ...],
-    hashing: bool,
+    hash_all: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -138,9 +135,9 @@ def scan_command(
     """
     with _status(quiet, "looking for models") as tell:
         report = scan(database, folders, stores, runs or (DEFAULT_ROOT,), tell)
-    if hashing:
-        with _hashing(quiet) as progress:
-            report.troubles += hash_models(database, load_models(database), progress).troubles
+    if hash_all:
+        with hashing("scan", "the catalog", quiet) as job:
+            report.troubles += hash_models(database, load_models(database), job.update).troubles
     if as_json:
         click.echo(scan_json(report))
     elif not quiet:
@@ -325,11 +322,11 @@ def dedupe_command(
     if not yes:
         _console().print(plan_text(plan), soft_wrap=True)
         _confirm(f"Replace {len(plan.links)} files by {link} links?")
-    with _hashing(quiet) as progress:
+    with hashing("dedupe", "the catalog", quiet) as job:
         keepers = {planned.keeper: planned.size for planned in plan.links}
         total = sum(keepers.values()) + 2 * sum(planned.size for planned in plan.links)
-        progress(total, 0)
-        done = replace_by_links(database, plan, lambda count: progress(total, count))
+        job.begin(total)
+        done = replace_by_links(database, plan, job.add)
     if as_json:
         click.echo(done_json(done))
     elif not quiet:
@@ -390,9 +387,9 @@ def card_command(database: Database, name: str, out: Path | None) -> None:
 
 
 def _find(database: Database, larger: int, verify: bool, quiet: bool) -> Duplicates:
-    with _hashing(quiet) as progress:
+    with hashing("duplicates", "the catalog", quiet) as job:
         models = [model for model in load_models(database) if not model.missing]
-        return find_duplicates(database, models, verify, larger, progress)
+        return find_duplicates(database, models, verify, larger, job.update)
 
 
 def _console() -> Console:
@@ -418,24 +415,6 @@ def _status(quiet: bool, what: str) -> Iterator[Callable[[Path], None]]:
         return
     with console.status(what) as status:
         yield lambda place: status.update(f"{what}: {printable(str(place)[-60:])}")
-
-
-@contextmanager
-def _hashing(quiet: bool) -> Iterator[Watch]:
-    """A bar for the bytes that are hashed; told the whole and what has been added, by threads."""
-    console = Console(stderr=True, highlight=False)
-    if quiet or not console.is_terminal:
-        yield lambda total, more: None
-        return
-    columns = (TextColumn("hashing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task, lock = bar.add_task("hashing", total=None), Lock()
-
-        def progress(total: int, more: int) -> None:
-            with lock:
-                bar.update(task, total=total, advance=more)
-
-        yield progress
 
 
 def _utf8(text: str) -> str:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from mlx_probe.checkpoint import Weight
-from mlx_probe.monitor import Usage
+from mlx_probe.monitor import Gate, Usage
+from mlx_probe.monitor.sample import Standing
 from mlx_probe.plan import Plan
 from mlx_probe.report.terminal import printable
 from mlx_probe.run import Progress as Watcher
 from mlx_probe.run import Silent
+from mlx_probe.watch import Watch, WatchConfig
 
-__all__ = ["alert_line", "watch"]
+__all__ = ["Hashing", "alert_line", "hashing", "watch"]
 
 # Seconds between two lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 5.0
@@ -110,3 +119,64 @@ class _Lines:
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
+
+
+class Hashing:
+    """A bar for bytes that are hashed; any thread may call any method."""
+
+    def __init__(self, quiet: bool) -> None:
+        console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self.bar = Progress(
+            TextColumn("hashing"),
+            BarColumn(bar_width=24),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self.bar.add_task("hashing", total=None)
+        self.gate = Gate()
+
+    def begin(self, total: int) -> None:
+        """So many bytes will be hashed."""
+        self.bar.update(self._task, total=total)
+
+    def add(self, more: int) -> None:
+        """So many more of them are; holds while a rule pauses."""
+        self.bar.advance(self._task, more)
+        self.gate.wait()
+
+    def update(self, total: int, more: int) -> None:
+        """Both at once."""
+        self.begin(total)
+        self.add(more)
+
+    def standing(self) -> Standing:
+        """How far it is."""
+        task = self.bar.tasks[0]
+        done = int(task.completed)
+        return Standing(done, int(task.total or 0), "hashing", done)
+
+    def tell(self, text: str, is_warning: bool) -> None:
+        """A rule is broken or kept again."""
+        if not self._quiet:
+            self.bar.console.print(alert_line(text, is_warning), soft_wrap=True)
+
+
+@contextmanager
+def hashing(
+    kind: str, title: str, quiet: bool, config: WatchConfig | None = None
+) -> Iterator[Hashing]:
+    """Show and watch a job that hashes files.
+
+    Args:
+        kind: The command.
+        title: What it works on.
+        quiet: Whether to draw nothing.
+        config: Rules and onlookers; None for the default ones.
+    """
+    job = Hashing(quiet)
+    with Watch(kind, title, job.standing, config=config, gate=job.gate, tell=job.tell), job.bar:
+        yield job

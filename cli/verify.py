@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mlx_probe.download import DownloadConfig
 from mlx_probe.download import repair as run_repair
 from mlx_probe.download import verify as run_verify
-from mlx_probe.monitor.sample import Standing
 from mlx_probe.report.download import verification_json, verification_text
 from mlx_probe.source.progress import watching
-from mlx_probe.watch import Watch, WatchConfig
+from mlx_probe.watch import WatchConfig
 
 from .download import endpoint_option
 from .options import quiet_option, revision_option, watch_options
-from .progress import alert_line
+from .progress import hashing
 
 __all__ = ["verify"]
 
@@ -58,43 +56,17 @@ def verify(
     the new one is verified, not before.
     """
     config = DownloadConfig(endpoints=endpoints, workers=workers)
-    progress = Console(stderr=True, highlight=False)
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=progress,
-        transient=True,
-        disable=quiet or not progress.is_terminal,
-    )
-    task = bars.add_task("hashing", total=None)
-
-    def standing() -> Standing:
-        hashed = int(bars.tasks[task].completed)
-        return Standing(hashed, int(bars.tasks[task].total or 0), target, hashed)
-
-    def tell(text: str, is_warning: bool) -> None:
-        if not quiet:
-            bars.console.print(alert_line(text, is_warning), soft_wrap=True)
-
     rules = WatchConfig(alert=alert, prometheus=prometheus)
-    with Watch("verify", target, standing, config=rules, tell=tell) as watch:
-
-        def on_check(count: int) -> None:
-            bars.advance(task, count)
-            watch.gate.wait()
-
-        with bars:
-            done = run_verify(
-                target,
-                config,
-                revision,
-                on_total=lambda total: bars.update(task, total=total),
-                on_check=on_check,
-            )
+    with hashing("verify", target, quiet, rules) as job:
+        done = run_verify(
+            target,
+            config,
+            revision,
+            on_total=job.begin,
+            on_check=job.add,
+        )
         if repair and done.damaged:
-            with watching(quiet, lines=True, on_bytes=lambda _: watch.gate.wait()) as watcher:
+            with watching(quiet, lines=True, on_bytes=lambda _: job.gate.wait()) as watcher:
                 done = run_repair(done, config, watcher)
     if as_json:
         click.echo(verification_json(done))

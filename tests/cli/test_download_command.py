@@ -45,6 +45,19 @@ def test_quiet_says_nothing(published, tmp_path):
         assert (done.exit_code, done.output) == (0, "")
 
 
+@pytest.mark.parametrize("command", ["download", "verify"])
+def test_a_rule_that_stops_is_an_exit_code_of_its_own(published, tmp_path, command):
+    folder = tmp_path / "here"
+    assert invoke("download", REPO, "--local-dir", folder).exit_code == 0
+    spoiled = folder / SHARDS[0]
+    spoiled.write_bytes(b"x" * spoiled.stat().st_size)
+    target = (REPO, "--local-dir", folder) if command == "download" else (folder,)
+    stopped = invoke(command, *target, "--alert", "memory above 1% stop")
+    assert stopped.exit_code == 75
+    assert 'stopped by the rule "memory above 1% stop"' in stopped.stderr
+    assert invoke(command, *target).exit_code == (0 if command == "download" else 1)
+
+
 def test_a_damaged_file_is_a_failure_until_it_is_repaired(published, tmp_path):
     folder = tmp_path / "here"
     invoke("download", REPO, "--local-dir", folder)

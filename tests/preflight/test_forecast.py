@@ -12,8 +12,10 @@ from weightfiles import safetensors_bytes, write_safetensors
 
 import mlx_probe
 from mlx_probe.cli import cli
-from mlx_probe.preflight import rates
+from mlx_probe.plan import make_plan
+from mlx_probe.preflight import forecast, rates
 from mlx_probe.preflight.model import forecast_model
+from mlx_probe.table.run_folder import resolve_output
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +118,20 @@ def test_a_disk_that_is_too_small_is_told(hub, monkeypatch):
     result = plan("o/m")
     assert result.exit_code == 1
     assert "HF_HOME" in result.output
+
+
+def test_a_device_that_should_hold_less_is_told(model, monkeypatch):
+    config = mlx_probe.AnalyzeConfig(backend="numpy")
+    with mlx_probe.open_checkpoint(model) as checkpoint:
+        plan = make_plan(checkpoint, config)
+        paths = resolve_output(None, (), "tiny")
+        found = forecast(plan, paths, None, device_limit=1000)
+        roomy = forecast(plan, paths, None, device_limit=1 << 40)
+    assert not found.fits
+    assert "fewer --workers" in found.advice[0]
+    assert roomy.fits
+    assert roomy.advice == ()
+    assert roomy.seconds is None
 
 
 def test_names_from_files_are_harmless(tmp_path):
