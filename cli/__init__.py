@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
@@ -11,19 +13,6 @@ import click
 from mlx_probe.errors import Interrupted, ProbeError
 from mlx_probe.report.terminal import plain
 from mlx_probe.version import __version__
-
-from .analyze import analyze
-from .bench import bench
-from .catalog import catalog
-from .compare import compare
-from .doctor import doctor
-from .download import download
-from .inspect import inspect
-from .monitor import monitor
-from .plan import plan
-from .report import report
-from .validate import validate
-from .verify import verify
 
 __all__ = ["cli", "main"]
 
@@ -36,10 +25,27 @@ MODEL is one of
   a weight file at an address  https://host/model.gguf#sha256=HEX
 """
 
+# Each is the command of its name in the module of its name.
 COMMANDS = (
-    *(plan, analyze, validate, report, compare, inspect),
-    *(download, verify, catalog, monitor, bench, doctor),
+    *("plan", "analyze", "validate", "report", "compare", "inspect"),
+    *("download", "verify", "catalog", "monitor", "bench", "doctor"),
 )
+
+
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name, each imported when it is asked for: a start pays for one only."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
 
 
 class _ErrorBoundary(click.Group):
@@ -65,7 +71,7 @@ def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
 
 @click.group(
     cls=_ErrorBoundary,
-    commands={command.name: command for command in COMMANDS if command.name},
+    commands=_Commands(),
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "MLX_PROBE",

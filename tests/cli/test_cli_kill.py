@@ -13,7 +13,8 @@ import mlx_probe
 
 # The command in a process that kills itself when the given number of rows is on disk.
 SUICIDAL = """
-import os, signal, sys
+import os, signal
+from importlib import import_module
 from mlx_probe.cli import main, progress
 from mlx_probe.run import Silent
 
@@ -24,7 +25,7 @@ class Killer(Silent):
         if not self.rows:
             os.kill(os.getpid(), signal.SIGKILL)
 
-sys.modules["mlx_probe.cli.analyze"].watch = lambda quiet: Killer()
+import_module("mlx_probe.cli.analyze").watch = lambda quiet: Killer()
 main()
 """
 
