@@ -11,7 +11,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -251,28 +251,17 @@ def _seconds(work: Callable[[], object], at_once: int) -> float:
 
 def _moments_seconds(backend: Backend, dtype: str, at_once: int) -> tuple[float, float]:
     slab = _gaussian(dtype, (ELEMENTS >> 10, 1 << 10))
-    chunk, small = backend.load(slab, dtype), backend.load(slab[:1, :16].copy(), dtype)
+    few, many = (backend.load(x, dtype) for x in (slab[:1, :16].copy(), slab))
 
-    def weight() -> Moments:
+    def moments(chunk: Any) -> Moments:
         elements = backend.element_pass(dtype, 0.0)
-        elements.add(small)
+        elements.add(chunk)
+        # Until then a device may have queued what it was given.
         return elements.finish()
 
-    passes = [backend.element_pass(dtype, 0.0) for _ in range(at_once)]
-    return _seconds(weight, at_once), _pass_seconds(backend, passes, chunk)
-
-
-def _pass_seconds(backend: Backend, passes: Sequence[Any], chunk: Any) -> float:
-    """Seconds for each of `ELEMENTS`; every thread feeds a pass of its own."""
-    waiting = list(passes)
-
-    def work() -> None:
-        each = waiting.pop()
-        each.add(chunk)
-        backend.device_memory()
-        waiting.append(each)
-
-    return _seconds(work, len(passes)) / ELEMENTS
+    fixed = _seconds(lambda: moments(few), at_once)
+    whole = _seconds(lambda: moments(many), at_once)
+    return fixed, max(whole - fixed, 0.1 * whole) / slab.size
 
 
 def _unpack_seconds(backend: Backend, weight: Weight, at_once: int) -> tuple[float, int]:
@@ -294,12 +283,24 @@ def _gram_curve(backend: Backend, at_once: int) -> Curve:
     for side in GRAM_SIDES:
         rows = ELEMENTS // side
         chunk = backend.load(_gaussian("F32", (rows, side)), "F32")
-        passes = [backend.gram_pass(rows, side, "F32") for _ in range(at_once)]
-        seconds = _pass_seconds(backend, passes, chunk)
-        points.append((float(side), seconds))
-        if seconds * ELEMENTS > LONGEST:
+        seconds = _seconds(_Gram(backend, rows, side, chunk), at_once)
+        points.append((float(side), seconds / (rows * side)))
+        if seconds > LONGEST:
             break
     return tuple(points)
+
+
+@dataclass(frozen=True)
+class _Gram:
+    backend: Backend
+    rows: int
+    side: int
+    chunk: Any
+
+    def __call__(self) -> None:
+        gram = self.backend.gram_pass(self.rows, self.side, "F32")
+        gram.add(self.chunk)
+        gram.finish()
 
 
 def _solve_curve(at_once: int) -> Curve:
@@ -352,7 +353,9 @@ def _rounding_seconds(backend: Backend, at_once: int) -> float:
     chunk = backend.load(_gaussian("F32", (rows, cols)), "F32")
 
     def work() -> None:
-        backend.quantization_pass(rows, cols, "F32", QUANTIZED_BITS).add(chunk)
+        rounding = backend.quantization_pass(rows, cols, "F32", QUANTIZED_BITS)
+        rounding.add(chunk)
+        rounding.finish()
 
     return _seconds(work, at_once) / ELEMENTS
 
