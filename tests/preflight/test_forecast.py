@@ -13,7 +13,7 @@ from weightfiles import safetensors_bytes, write_safetensors
 import mlx_probe
 from mlx_probe.cli import cli
 from mlx_probe.plan import make_plan
-from mlx_probe.preflight import forecast, rates
+from mlx_probe.preflight import forecast, timing
 from mlx_probe.preflight.model import forecast_model
 from mlx_probe.table.run_folder import resolve_output
 
@@ -22,9 +22,9 @@ from mlx_probe.table.run_folder import resolve_output
 def quick(tmp_path, monkeypatch):
     """A calibration that takes no time, in a cache of its own."""
     monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(rates, "ROUNDS", 1)
+    monkeypatch.setattr(timing, "ROUNDS", 1)
     for name in ("GRAM_SIDES", "SOLVE_SIDES", "METRIC_SIDES"):
-        monkeypatch.setattr(rates, name, (16, 32))
+        monkeypatch.setattr(timing, name, (16, 32))
 
 
 def plan(*arguments):

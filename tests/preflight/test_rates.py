@@ -8,7 +8,7 @@ from mlx_probe import AnalyzeConfig
 from mlx_probe.backends import BACKENDS
 from mlx_probe.checkpoint import blank_weight
 from mlx_probe.plan import make_plan
-from mlx_probe.preflight import rates as module
+from mlx_probe.preflight import timing
 from mlx_probe.preflight.rates import known_rates, rates_for, unpacking_of
 
 CONFIG = AnalyzeConfig(backend="numpy", device="cpu")
@@ -18,11 +18,11 @@ CONFIG = AnalyzeConfig(backend="numpy", device="cpu")
 def folder(tmp_path, monkeypatch):
     """A cache of its own, and a calibration that takes no time."""
     monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "ROUNDS", 1)
-    monkeypatch.setattr(module, "ELEMENTS", 1 << 16)
-    monkeypatch.setattr(module, "GRAM_SIDES", (16, 64))
-    monkeypatch.setattr(module, "SOLVE_SIDES", (16, 32))
-    monkeypatch.setattr(module, "METRIC_SIDES", (16, 32))
+    monkeypatch.setattr(timing, "ROUNDS", 1)
+    monkeypatch.setattr(timing, "ELEMENTS", 1 << 16)
+    monkeypatch.setattr(timing, "GRAM_SIDES", (16, 64))
+    monkeypatch.setattr(timing, "SOLVE_SIDES", (16, 32))
+    monkeypatch.setattr(timing, "METRIC_SIDES", (16, 32))
     return tmp_path / "cache" / "calibration"
 
 
@@ -59,7 +59,7 @@ def test_every_backend_is_timed(folder, model, name):
 def test_what_was_timed_is_kept(folder, plan, monkeypatch):
     assert known_rates(plan) is None
     first = rates_for(plan)
-    monkeypatch.setattr(module, "_seconds", None)
+    monkeypatch.setattr(timing, "_seconds", None)
     assert rates_for(plan) == known_rates(plan) == first
 
 
