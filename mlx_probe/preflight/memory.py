@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlx_probe import lapack
+from mlx_probe.checkpoint import Weight
 from mlx_probe.order import work_order
-from mlx_probe.plan import KEPT, RESERVE, Plan
+from mlx_probe.plan import KEPT, RESERVE, Plan, has_spectrum
 
-__all__ = ["Memory", "memory_of"]
+__all__ = ["Memory", "memory_of", "most_at_once"]
 
 # Bytes that come to a process while it measures (pandas, with pyarrow's first array) and until
 # its tables are written; for each row; and what the allocator keeps of what a worker had.
@@ -57,9 +60,14 @@ def memory_of(plan: Plan, limit: int) -> Memory:
     process = taken - RESERVE
     rows = ROW * len(plan.weights)
     # A size is a bound that counts what the allocator may keep; that comes below.
-    sizes = [size - KEPT * len(indices) for indices, size in work_order(plan, {})]
-    in_flight = _most_at_once(sizes, plan.config.workers, plan.budget)
-    longest = sizes[: plan.config.workers]
+    tasks = [
+        (size - KEPT * len(indices), sum(_solving(plan.weights[i]) for i in indices))
+        for indices, size in work_order(plan, {})
+    ]
+    sizes = [size for size, _ in tasks]
+    workers = plan.config.workers
+    in_flight = most_at_once(tasks, workers, plan.backend.lanes or workers, plan.budget)
+    longest = sizes[:workers]
     kept = sum(min(KEPT_SHARE * size, KEPT_AT_MOST) for size in longest)
     largest = max(range(len(plan.weights)), key=lambda i: plan.sizes[i])
     return Memory(
@@ -72,14 +80,28 @@ def memory_of(plan: Plan, limit: int) -> Memory:
     )
 
 
-def _most_at_once(sizes: list[int], workers: int, budget: int) -> int:
-    """Bytes of neighbours in the order of work that fit together, where they are most."""
+def _solving(weight: Weight) -> int:
+    """Bytes that a weight still takes when its elements have been streamed."""
+    short = min(weight.rows or 0, weight.cols or 0) if has_spectrum(weight) else 0
+    return 8 * short**2 + lapack.workspace(short)
+
+
+def most_at_once(tasks: Sequence[tuple[int, int]], workers: int, lanes: int, budget: int) -> int:
+    """Bytes of neighbours in the order of work that fit together, where they are most.
+
+    Args:
+        tasks: Bytes of each while its elements are streamed, and afterwards.
+        workers: Tasks at once.
+        lanes: Tasks that stream at once.
+        budget: Bytes for them, all counted as streaming.
+    """
     most = 0
-    for start in range(len(sizes)):
-        together = 0
-        for size in sizes[start : start + workers]:
-            if together and together + size > budget:
+    for start in range(len(tasks)):
+        together: list[tuple[int, int]] = []
+        for task in tasks[start : start + workers]:
+            if together and sum(size for size, _ in together) + task[0] > budget:
                 break
-            together += size
-        most = max(most, together)
+            together.append(task)
+        streaming = sorted((size - after for size, after in together), reverse=True)[:lanes]
+        most = max(most, sum(after for _, after in together) + sum(streaming))
     return most

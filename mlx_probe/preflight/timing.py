@@ -123,7 +123,8 @@ def gram_curve(backend: Backend, at_once: int) -> Curve:
         chunk = backend.load(_gaussian("F32", (rows, side)), "F32")
         seconds = _seconds(_Gram(backend, rows, side, chunk), at_once)
         points.append((float(side), seconds / (rows * side)))
-        if seconds > LONGEST:
+        # How it grows, two points must tell, however slow the backend.
+        if seconds > LONGEST and len(points) > 1:
             break
     return tuple(points)
 
