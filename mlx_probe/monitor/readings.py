@@ -123,6 +123,7 @@ class Readings:
         # macOS counts the machine's only.
         counters = getattr(self._process, "io_counters", psutil.disk_io_counters)()
         if counters is None:
+            # psutil's way to say so elsewhere: it is not asked for again.
             raise NotImplementedError
         return {
             "disk_read_rate": self._rate("disk read", now, counters.read_bytes),
