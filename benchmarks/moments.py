@@ -32,8 +32,8 @@ from threadpoolctl import threadpool_limits
 import mlx_probe
 from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.checkpoint import Weight
-from mlx_probe.dtypes import decode
-from mlx_probe.records import QUANTILES
+from mlx_probe.core.dtypes import decode
+from mlx_probe.core.records import QUANTILES
 
 COLS, LIMIT, SHARE = 1024, 1.2, 0.1
 # Widest bin of float32, relative.

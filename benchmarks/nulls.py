@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.dtypes import decode
+from mlx_probe.core.dtypes import decode
+from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.metrics.power_law import bootstrap_interval, fit_power_law
-from mlx_probe.records import Moments, Spectrum
 
 ASPECTS, SIZES = (1.0, 0.5, 0.25, 0.1), (128, 256, 512, 1024)
 SHAPES = [(size, round(size / aspect)) for size, aspect in product(SIZES, ASPECTS)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from mlx_probe.machine import usable_cores
+from mlx_probe.core.machine import usable_cores
 from mlx_probe.monitor.sample import Standing
 from mlx_probe.table.samples import read_recording
 from mlx_probe.watch import Watch, WatchConfig

@@ -28,7 +28,7 @@ from whole_run import run
 import mlx_probe
 from mlx_probe.backends import BACKENDS
 from mlx_probe.contenders import CONTENDERS
-from mlx_probe.errors import BackendError
+from mlx_probe.core.errors import BackendError
 from mlx_probe.workload import Workload, matrix_of, workload_of
 
 Numbers = dict[str, list[float]]

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 import mlx_probe
 from mlx_probe.backends import BACKENDS
-from mlx_probe.dtypes import decode
+from mlx_probe.core.dtypes import decode
 
 
 def matrices(model: str) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 
 import click
 
-from mlx_probe.errors import Interrupted, ProbeError
+from mlx_probe.core.errors import Interrupted, ProbeError
+from mlx_probe.core.version import __version__
 from mlx_probe.report.terminal import plain
-from mlx_probe.version import __version__
 
 __all__ = ["cli", "main"]
 

@@ -36,7 +36,8 @@ from mlx_probe.catalog import (
 )
 from mlx_probe.catalog import dedupe as replace_by_links
 from mlx_probe.catalog import undo as take_links_back
-from mlx_probe.errors import ConfigError, ResultError
+from mlx_probe.core.errors import ConfigError, ResultError
+from mlx_probe.core.files import replacing, write_error
 from mlx_probe.report.catalog import (
     done_json,
     done_text,
@@ -52,7 +53,6 @@ from mlx_probe.report.catalog import (
 )
 from mlx_probe.report.terminal import plain, printable
 from mlx_probe.source.stores import STORES
-from mlx_probe.table.disk import replacing, write_error
 from mlx_probe.table.run_folder import DEFAULT_ROOT
 
 from .options import SIZE, quiet_option

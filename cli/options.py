@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 import yaml
 
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.units import parse_size
 from mlx_probe.monitor.rules import QUANTITIES, parse_rule
-from mlx_probe.sizes import parse_size
 from mlx_probe.table import WRITERS
 from mlx_probe.watch import WatchConfig
 

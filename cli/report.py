@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.filesize import decimal
 
-from mlx_probe.errors import ConfigError
-from mlx_probe.table.disk import replacing, write_error
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.files import replacing, write_error
 from mlx_probe.table.load import locate_run
 from mlx_probe.table.run_folder import DEFAULT_STEM, stem_of
 

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 from mlx_probe.monitor.jobs import Job, running_jobs
 from mlx_probe.monitor.sample import Sample
 from mlx_probe.table.samples import SampleTail, find_recording, read_recording

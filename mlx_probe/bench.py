@@ -11,7 +11,7 @@ from statistics import median
 
 from mlx_probe.calibration import SMALLEST_TWO_STAGE, two_stage_from
 from mlx_probe.contenders import CONTENDERS, Summary, Way
-from mlx_probe.errors import BackendError
+from mlx_probe.core.errors import BackendError
 from mlx_probe.workload import Shape, Workload, synthetic_model, workload_of
 
 __all__ = ["Comparison", "Result", "compare"]

@@ -21,8 +21,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlx_probe import lapack
-from mlx_probe.cache import cache_dir, keep_json
-from mlx_probe.machine import blas_library, cpu_model, usable_cores
+from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
+from mlx_probe.core.paths import cache_dir, keep_json
 from mlx_probe.solver_race import SMALLEST_TWO_STAGE, SolverTimes, crossover, race
 
 __all__ = [

@@ -24,12 +24,13 @@ from mlx_probe.comparison import COLUMNS, CompareConfig, Pair, measure_pair, pai
 from mlx_probe.comparison.columns import STATUSES
 from mlx_probe.comparison.config import refuse_nonsense
 from mlx_probe.comparison.scope import Scope, scope_of
-from mlx_probe.errors import CheckpointError, ConfigError, Interrupted
-from mlx_probe.machine import usable_cores
+from mlx_probe.core.errors import CheckpointError, ConfigError, Interrupted
+from mlx_probe.core.machine import usable_cores
+from mlx_probe.core.records import Row
+from mlx_probe.core.version import __version__
 from mlx_probe.monitor import Gate, Monitor, process_memory
 from mlx_probe.monitor.sample import Standing
 from mlx_probe.plan import DEFAULT_MEMORY_SHARE, RESERVE, has_spectrum, select_weights
-from mlx_probe.records import Row
 from mlx_probe.run import Run, open_checkpoint
 from mlx_probe.schedule import run_within_budget
 from mlx_probe.table.journal import Journal
@@ -41,7 +42,6 @@ from mlx_probe.table.samples import MONITOR, lines_name
 from mlx_probe.table.schema import rows_to_table
 from mlx_probe.table.validation import Check, validate_table
 from mlx_probe.table.versions import package_versions
-from mlx_probe.version import __version__
 from mlx_probe.watch import Watch, WatchConfig
 
 __all__ = ["KIND", "STEM", "compare", "validate_comparison"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.checkpoint import Weight, chunk_extent
 from mlx_probe.checkpoint.fused import Part
-from mlx_probe.dtypes import DTYPES, decode
+from mlx_probe.core.dtypes import DTYPES, decode
 
 __all__ = ["band", "place_of", "read_bytes", "read_into", "values_dtype"]
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from mlx_probe.errors import SpectrumError
+from mlx_probe.core.errors import SpectrumError
 
 __all__ = [
     "add_gram",

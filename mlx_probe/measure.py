@@ -15,11 +15,11 @@ from mlx_probe.backends import Gram
 from mlx_probe.backends.protocol import ElementPass, GramPass, OperatorPass, QuantizationPass
 from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
 from mlx_probe.checkpoint import PLAIN, Weight
-from mlx_probe.errors import PackingError, SpectrumError
+from mlx_probe.core.errors import PackingError, SpectrumError
+from mlx_probe.core.records import Moments, RankCount, Sketch, Spectrum, Status
 from mlx_probe.metrics import Measurement
 from mlx_probe.monitor import Monitor
 from mlx_probe.plan import Plan, has_spectrum, is_sketched
-from mlx_probe.records import Moments, RankCount, Sketch, Spectrum, Status
 from mlx_probe.spectrum import (
     BASIS,
     Source,

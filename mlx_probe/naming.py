@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from mlx_probe.records import Role
+from mlx_probe.core.records import Role
 
 __all__ = ["COMPONENTS", "PIECES", "RULES", "SCOPES", "Piece", "Rule", "Scope", "classify"]
 

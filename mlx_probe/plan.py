@@ -16,14 +16,14 @@ from rich.filesize import decimal
 from mlx_probe import calibration
 from mlx_probe.backends import BACKENDS, Backend, choose_backend
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column, open_file
+from mlx_probe.core.version import __version__
 from mlx_probe.metrics import metrics_of_level
 from mlx_probe.monitor import process_memory
-from mlx_probe.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column, open_file
 from mlx_probe.spectrum import sketch_bytes
 from mlx_probe.table.schema import table_columns
-from mlx_probe.version import __version__
 
 __all__ = [
     "KEPT",

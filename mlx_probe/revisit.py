@@ -8,9 +8,9 @@ from typing import Any
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.checkpoint import Checkpoint
-from mlx_probe.errors import CheckpointError, ResultError
+from mlx_probe.core.errors import CheckpointError, ResultError
+from mlx_probe.core.records import AnalyzeConfig, ModelFiles
 from mlx_probe.plan import select_weights
-from mlx_probe.records import AnalyzeConfig, ModelFiles
 from mlx_probe.spotcheck import spot_check
 from mlx_probe.table.load import locate_run, read_table
 from mlx_probe.table.meta import read_meta

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from mlx_probe.errors import Stopped
+from mlx_probe.core.errors import Stopped
 
 __all__ = ["run_within_budget"]
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.core.records import Column, Row
 from mlx_probe.experts import EXPERT_COLUMNS, expert_rows
 from mlx_probe.heads import HEAD_COLUMNS, head_rows
 from mlx_probe.monitor import Monitor
 from mlx_probe.plan import Plan
-from mlx_probe.records import Column, Row
 from mlx_probe.table.schema import rows_to_table
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 
 from mlx_probe.calibration import load_calibration
-from mlx_probe.errors import ProbeError
-from mlx_probe.machine import usable_cores
+from mlx_probe.core.errors import ProbeError
+from mlx_probe.core.files import write_error
+from mlx_probe.core.machine import usable_cores
 from mlx_probe.monitor.accelerator import Accelerator
 from mlx_probe.monitor.gate import Gate
 from mlx_probe.monitor.guard import Guard
@@ -24,7 +25,6 @@ from mlx_probe.monitor.readings import Readings, free_space
 from mlx_probe.monitor.rules import DEFAULT_RULES, Reference, Rule, parse_rule
 from mlx_probe.monitor.sample import Sample, Standing
 from mlx_probe.monitor.sampler import Sampler
-from mlx_probe.table.disk import write_error
 from mlx_probe.table.samples import SampleLog, write_recording
 
 __all__ = ["Watch", "WatchConfig"]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
-from mlx_probe.dtypes import DTYPES, decode
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.dtypes import DTYPES, decode
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.plan import has_spectrum, select_weights
 from mlx_probe.run import open_checkpoint
 

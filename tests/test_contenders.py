@@ -11,7 +11,7 @@ import pytest
 from mlx_probe import bench
 from mlx_probe.bench import Result, compare
 from mlx_probe.contenders import CONTENDERS, Contender, Summary, Way
-from mlx_probe.errors import BackendError
+from mlx_probe.core.errors import BackendError
 from mlx_probe.run import open_checkpoint
 from mlx_probe.workload import matrix_of, synthetic_model, workload_of
 

@@ -9,7 +9,7 @@ from matrices import store
 from weightfiles import model_files, whole, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
-from mlx_probe.dtypes import decode
+from mlx_probe.core.dtypes import decode
 from mlx_probe.elements import band, place_of, read_into, values_dtype
 
 WIDTH, HIDDEN = 24, 40

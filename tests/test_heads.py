@@ -16,8 +16,8 @@ from weightfiles import model_files, write_gguf, write_safetensors
 
 import mlx_probe
 from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.core.records import Row
 from mlx_probe.heads import HEAD_COLUMNS, head_bytes, head_rows
-from mlx_probe.records import Row
 from mlx_probe.table.schema import rows_to_table
 
 TOL = 1e-6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlx_probe import lapack
-from mlx_probe.errors import SpectrumError
+from mlx_probe.core.errors import SpectrumError
 
 
 @pytest.fixture(params=["in place", "numpy"], autouse=True)

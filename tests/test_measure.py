@@ -14,7 +14,7 @@ from mlx_probe.analyze import analyze_rows
 from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.checkpoint.mapping import MappedRange
 from mlx_probe.checkpoint.weight import Weight
-from mlx_probe.errors import PackingError
+from mlx_probe.core.errors import PackingError
 from mlx_probe.measure import Measurer
 from mlx_probe.monitor import Monitor
 from mlx_probe.plan import make_plan

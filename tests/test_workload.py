@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from weightfiles import write_safetensors
 
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.run import open_checkpoint
 from mlx_probe.workload import SYNTHETIC_DTYPES, matrix_of, synthetic_model, workload_of
 

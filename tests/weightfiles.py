@@ -7,7 +7,7 @@ import numpy as np
 from gguf import GGUFWriter
 from gguf.constants import GGMLQuantizationType
 
-from mlx_probe.records import ModelFiles
+from mlx_probe.core.records import ModelFiles
 
 
 def model_files(*weights, index=None, config=None):

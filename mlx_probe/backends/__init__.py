@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from mlx_probe.backends.protocol import Backend, Gram
-from mlx_probe.errors import BackendError
+from mlx_probe.core.errors import BackendError
 
 __all__ = ["BACKENDS", "Backend", "Gram", "choose_backend"]
 

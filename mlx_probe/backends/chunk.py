@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.dtypes import decode
+from mlx_probe.core.dtypes import decode
 
 __all__ = ["Chunk"]
 

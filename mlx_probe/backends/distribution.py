@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.backends.powersums import PowerSums
-from mlx_probe.dtypes import DTYPES, FLOAT_FORMATS
-from mlx_probe.records import QUANTILES, Moments
+from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
+from mlx_probe.core.records import QUANTILES, Moments
 
 __all__ = ["BIN_BITS", "Tally", "moments_of_bins", "moments_of_values"]
 

@@ -30,8 +30,8 @@ from mlx_probe.backends.numpy import NumpyBackend, SlabGram, SlabOperator
 from mlx_probe.backends.numpy_moments import BinPass, CodePass
 from mlx_probe.backends.protocol import Gram
 from mlx_probe.backends.quantization import QuantizationSums
-from mlx_probe.dtypes import DTYPES, float8_e4m3_values
-from mlx_probe.errors import BackendError
+from mlx_probe.core.dtypes import DTYPES, float8_e4m3_values
+from mlx_probe.core.errors import BackendError
 
 __all__ = ["MlxBackend", "has_gpu"]
 

@@ -12,8 +12,8 @@ from mlx_probe.backends.mlx_digits import scaled
 from mlx_probe.backends.mlx_sums import partial_sums, rough_sum, total
 from mlx_probe.backends.numpy_moments import CodePass
 from mlx_probe.backends.powersums import PowerSums
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.records import Moments
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.records import Moments
 
 __all__ = ["DeviceCodePass", "DeviceSumPass"]
 

@@ -14,8 +14,8 @@ from mlx_probe.backends.distribution import BIN_BITS
 from mlx_probe.backends.numpy_moments import BinPass, CodePass
 from mlx_probe.backends.protocol import Gram
 from mlx_probe.backends.quantization import QuantizationSums
-from mlx_probe.dtypes import DTYPES, decode
-from mlx_probe.machine import usable_cores
+from mlx_probe.core.dtypes import DTYPES, decode
+from mlx_probe.core.machine import usable_cores
 
 __all__ = ["NumpyBackend", "SlabGram", "SlabOperator"]
 

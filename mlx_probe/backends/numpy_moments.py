@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mlx_probe.backends.chunk import Chunk
 from mlx_probe.backends.distribution import BIN_BITS, Tally, moments_of_bins, moments_of_values
 from mlx_probe.backends.powersums import PowerSums
-from mlx_probe.dtypes import DTYPES, FLOAT_FORMATS
-from mlx_probe.records import Moments
+from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
+from mlx_probe.core.records import Moments
 
 __all__ = ["BinPass", "CodePass"]
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.records import Moments, QuantizationError
+from mlx_probe.core.records import Moments, QuantizationError
 
 __all__ = ["Backend", "ElementPass", "Gram", "GramPass", "OperatorPass", "QuantizationPass"]
 

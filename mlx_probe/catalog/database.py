@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 
 __all__ = ["VERSION", "Database", "default_database", "open_database"]
 

@@ -18,7 +18,7 @@ from mlx_probe.catalog.hashing import FileIdentity, hash_file, identify, keep_ha
 from mlx_probe.catalog.journal import Link, load_links
 from mlx_probe.catalog.linking import Refused, recover, replace_by_link, take_back
 from mlx_probe.catalog.lock import alone
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 from mlx_probe.source.stores import STORES
 
 __all__ = ["Dedupe", "LinkPlan", "PlannedLink", "dedupe", "plan_links", "undo", "undoable"]

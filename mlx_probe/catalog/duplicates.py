@@ -19,7 +19,7 @@ from mlx_probe.catalog.hashing import (
     sample,
 )
 from mlx_probe.catalog.records import Model
-from mlx_probe.machine import usable_cores
+from mlx_probe.core.machine import usable_cores
 from mlx_probe.source.stores import STORES
 
 __all__ = ["Copy", "DuplicateGroup", "Duplicates", "Progress", "find_duplicates", "hash_models"]

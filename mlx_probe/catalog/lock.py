@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 
 __all__ = ["alone"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlx_probe.catalog.database import Database
 from mlx_probe.catalog.records import Analysis, Model, ModelFile
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 
 __all__ = [
     "add_tags",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_probe.catalog.records import Model
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 
 __all__ = ["SORTS", "Query", "select_models"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlx_probe.catalog.database import Database
 from mlx_probe.catalog.records import Analysis, Model
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 from mlx_probe.table.meta import read_meta
 from mlx_probe.table.run_folder import DEFAULT_STEM, meta_name
 

@@ -13,7 +13,7 @@ from mlx_probe.catalog.models import load_models, save_model, set_missing
 from mlx_probe.catalog.reading import key_of, look_at_files, read_model, stamp_of
 from mlx_probe.catalog.records import Model
 from mlx_probe.catalog.runs import find_runs, save_runs
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.source.found import FoundModel
 from mlx_probe.source.stores import STORES
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["PEFT_PREFIX", "Adapter", "read_adapter"]
 

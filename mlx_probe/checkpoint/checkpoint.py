@@ -18,9 +18,9 @@ from mlx_probe.checkpoint.header import Header, damaged, unreadable
 from mlx_probe.checkpoint.mapping import MappedFile
 from mlx_probe.checkpoint.parameter import Parameter, gather_parameters
 from mlx_probe.checkpoint.weight import Weight, weights_of
-from mlx_probe.errors import CheckpointError, PackingError
-from mlx_probe.records import ModelFiles, TensorInfo, open_file
-from mlx_probe.sharding import read_weight_map
+from mlx_probe.core.errors import CheckpointError, PackingError
+from mlx_probe.core.records import ModelFiles, TensorInfo, open_file
+from mlx_probe.core.sharding import read_weight_map
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Any, BinaryIO
 
 from mlx_probe.checkpoint.header import MAX_HEADER, damaged
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError
 
 __all__ = ["Cursor"]
 

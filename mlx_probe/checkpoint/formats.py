@@ -9,8 +9,8 @@ from typing import BinaryIO, Protocol
 
 from mlx_probe.checkpoint import gguf, npz, safetensors, torch
 from mlx_probe.checkpoint.header import Header, damaged, unreadable
-from mlx_probe.errors import CheckpointError
-from mlx_probe.records import open_file
+from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.records import open_file
 
 __all__ = ["FORMATS", "Format", "read_header"]
 

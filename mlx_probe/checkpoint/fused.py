@@ -9,7 +9,7 @@ import numpy as np
 from mlx_probe.checkpoint.architecture import Architecture
 from mlx_probe.checkpoint.packing import Index, positions
 from mlx_probe.checkpoint.parameter import Parameter
-from mlx_probe.records import Role
+from mlx_probe.core.records import Role
 
 __all__ = ["Part", "parts_of"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.errors import CheckpointError
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.records import TensorInfo
 
 __all__ = [
     "MAX_HEADER",

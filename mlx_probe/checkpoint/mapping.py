@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.header import damaged, unreadable
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError
 
 __all__ = ["MappedFile", "MappedRange"]
 

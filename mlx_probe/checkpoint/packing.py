@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.dtypes import DTYPES, decode
-from mlx_probe.errors import PackingError
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.dtypes import DTYPES, decode
+from mlx_probe.core.errors import PackingError
+from mlx_probe.core.records import TensorInfo
 
 __all__ = [
     "Claim",

@@ -9,10 +9,10 @@ from typing import Any
 
 from mlx_probe.checkpoint.packing import Claim, Context, Decode
 from mlx_probe.checkpoint.packings import PACKINGS
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import PackingError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import PackingError
+from mlx_probe.core.records import TensorInfo
 from mlx_probe.naming import classify
-from mlx_probe.records import TensorInfo
 
 __all__ = ["PLAIN", "Parameter", "gather_parameters"]
 

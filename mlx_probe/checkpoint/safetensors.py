@@ -21,8 +21,8 @@ from mlx_probe.checkpoint.header import (
     damaged,
     in_file_order,
 )
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["read_header"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.header import damaged
 from mlx_probe.checkpoint.mapping import MappedFile, MappedRange
-from mlx_probe.dtypes import DTYPES, SCALE_DTYPE
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["byte_range", "words_of"]
 

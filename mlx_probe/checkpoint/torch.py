@@ -22,7 +22,7 @@ from mlx_probe.checkpoint.pickle import Object, PickleStream, read_pickle
 from mlx_probe.checkpoint.torch_names import ALLOWED
 from mlx_probe.checkpoint.torch_objects import Storage, Stored, describe, find_tensors
 from mlx_probe.checkpoint.zip import STORED, Archive, Member
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["read_header"]
 

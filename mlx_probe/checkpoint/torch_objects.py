@@ -20,8 +20,8 @@ from mlx_probe.checkpoint.torch_names import (
     WITH_STATE,
     WRAPPERS,
 )
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import CheckpointError
 
 __all__ = ["Storage", "Stored", "describe", "find_tensors"]
 

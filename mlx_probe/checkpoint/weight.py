@@ -17,8 +17,8 @@ from mlx_probe.checkpoint.mapping import MappedFile, MappedRange
 from mlx_probe.checkpoint.packing import Index, Piece, positions
 from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.checkpoint.stored import byte_range, words_of
+from mlx_probe.core.records import Role
 from mlx_probe.naming import classify
-from mlx_probe.records import Role
 
 __all__ = ["MAX_STACK", "Weight", "chunk_extent", "weights_of"]
 

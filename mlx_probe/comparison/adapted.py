@@ -14,8 +14,8 @@ import numpy as np
 
 from mlx_probe.checkpoint import Weight
 from mlx_probe.comparison.blocks import Floats, Side, is_tall, whole
-from mlx_probe.errors import SpectrumError
-from mlx_probe.records import Spectrum
+from mlx_probe.core.errors import SpectrumError
+from mlx_probe.core.records import Spectrum
 from mlx_probe.spectrum import zero_spectrum
 from mlx_probe.spectrum.bounds import direct_error
 

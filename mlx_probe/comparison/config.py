@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 
 __all__ = ["CompareConfig", "refuse_nonsense"]
 

@@ -19,10 +19,10 @@ from mlx_probe.comparison.pair import Pair
 from mlx_probe.comparison.rounding import rounding_edge
 from mlx_probe.comparison.scope import Scope, is_matrix
 from mlx_probe.comparison.subspaces import compare_subspaces
-from mlx_probe.errors import PackingError, SpectrumError
+from mlx_probe.core.errors import PackingError, SpectrumError
+from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement
 from mlx_probe.monitor import Gate
-from mlx_probe.records import Moments, Spectrum
 from mlx_probe.spectrum import Source, count_above, singular_values, zero_spectrum
 
 __all__ = ["measure_pair"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.comparison.blocks import Side
-from mlx_probe.dtypes import FLOAT_FORMATS
+from mlx_probe.core.dtypes import FLOAT_FORMATS
 
 __all__ = ["rounding_edge"]
 

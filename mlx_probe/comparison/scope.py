@@ -10,7 +10,7 @@ from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.comparison.config import CompareConfig
 from mlx_probe.comparison.pair import Pair
 from mlx_probe.comparison.subspaces import subspace_bytes
-from mlx_probe.dtypes import DTYPES
+from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.plan import has_spectrum
 
 __all__ = ["Scope", "is_matrix", "scope_of"]

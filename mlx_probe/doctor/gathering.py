@@ -15,16 +15,16 @@ import psutil
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlx_probe.backends.mlx_status import MlxStatus, cpu_product_rate, mlx_status
-from mlx_probe.cache import cache_dir
 from mlx_probe.calibration import load_calibration
+from mlx_probe.core.errors import BackendError
+from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
+from mlx_probe.core.paths import cache_dir
+from mlx_probe.core.version import __version__
 from mlx_probe.doctor.disk import look_at
 from mlx_probe.doctor.facts import Blas, Disk, Facts, System
 from mlx_probe.doctor.packages import DISTRIBUTION, installed_packages, requirements
 from mlx_probe.doctor.tools import look_for_tools
-from mlx_probe.errors import BackendError
-from mlx_probe.machine import blas_library, cpu_model, usable_cores
 from mlx_probe.source.hub_status import HubStatus, hub_cache, hub_settings, hub_status
-from mlx_probe.version import __version__
 
 __all__ = ["gather"]
 

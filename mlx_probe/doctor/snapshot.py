@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mlx_probe.core.errors import ResultError
+from mlx_probe.core.files import replacing, write_error
 from mlx_probe.doctor.checks import Finding
 from mlx_probe.doctor.facts import Facts
-from mlx_probe.errors import ResultError
-from mlx_probe.table.disk import replacing, write_error
 
 __all__ = ["LOCK", "SUMMARY", "Difference", "Snapshot", "read_snapshot", "write_snapshot"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.download.config import DownloadConfig
-from mlx_probe.errors import ConfigError
 from mlx_probe.source.content import check_names
 from mlx_probe.source.supply import Supply
 

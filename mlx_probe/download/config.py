@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.source.answer import is_safe_url, shown_address
 from mlx_probe.source.patience import Patience
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source.content import PublishedFile, hash_file
 from mlx_probe.source.manifest import ManifestFile, record
 from mlx_probe.source.place import FolderPlace, Place

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source.bring import Errand
 from mlx_probe.source.content import Hasher, PublishedFile, hash_file
 from mlx_probe.source.crew import Stop, in_threads

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.records import ModelRef
 from mlx_probe.download.config import DownloadConfig
 from mlx_probe.download.origin import take
 from mlx_probe.download.run import writing
 from mlx_probe.download.verify import Case, Verification
-from mlx_probe.errors import SourceError
-from mlx_probe.records import ModelRef
 from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.answer import shown_address
 from mlx_probe.source.bring import Errand, bring_all

@@ -9,15 +9,15 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_probe.cache import cache_dir
+from mlx_probe.core.errors import Interrupted, SourceError
+from mlx_probe.core.paths import cache_dir
+from mlx_probe.core.records import ModelRef
 from mlx_probe.download.choice import wanted_names
 from mlx_probe.download.config import DownloadConfig
 from mlx_probe.download.log import logging_to
 from mlx_probe.download.origin import take
 from mlx_probe.download.plan import DownloadPlan, make_plan
-from mlx_probe.errors import Interrupted, SourceError
 from mlx_probe.monitor.sample import Standing
-from mlx_probe.records import ModelRef
 from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.bring import bring_all
 from mlx_probe.source.content import PublishedFile

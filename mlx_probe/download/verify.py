@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlx_probe.core.errors import CheckpointError, SourceError
+from mlx_probe.core.records import ModelRef
 from mlx_probe.download.config import DownloadConfig
 from mlx_probe.download.run import writing
-from mlx_probe.errors import CheckpointError, SourceError
-from mlx_probe.records import ModelRef
 from mlx_probe.source import parse_reference
 from mlx_probe.source.answer import shown_address
 from mlx_probe.source.content import PublishedFile, check_names, hash_file, name_problem

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlx_probe.core.records import MetricLevel
 from mlx_probe.metrics.heavy_tail import HEAVY_TAIL
 from mlx_probe.metrics.measurement import Measurement, Metric
 from mlx_probe.metrics.moments import MOMENTS
 from mlx_probe.metrics.quantization import QUANTIZATION
 from mlx_probe.metrics.random_matrix import RANDOM_MATRIX
 from mlx_probe.metrics.spectrum import SPECTRUM
-from mlx_probe.records import MetricLevel
 
 __all__ = ["METRICS", "Measurement", "Metric", "compute_metrics", "metrics_of_level"]
 

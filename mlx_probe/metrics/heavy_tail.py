@@ -13,9 +13,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.core.records import Spectrum
 from mlx_probe.metrics.measurement import Measurement, Metric
 from mlx_probe.metrics.power_law import Interval, PowerLaw, bootstrap_interval, fit_power_law
-from mlx_probe.records import Spectrum
 
 __all__ = ["HEAVY_TAIL"]
 

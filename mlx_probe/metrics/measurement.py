@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from mlx_probe.records import (
+from mlx_probe.core.records import (
     METRIC_LEVELS,
     Column,
     ColumnType,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
+from mlx_probe.core.records import QUANTILES
 from mlx_probe.metrics.measurement import Measurement, Metric
-from mlx_probe.records import QUANTILES
 
 __all__ = ["MOMENTS"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from mlx_probe.errors import Stopped
+from mlx_probe.core.errors import Stopped
 
 __all__ = ["Gate"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from mlx_probe.cache import cache_dir
+from mlx_probe.core.paths import cache_dir
 
 __all__ = ["Job", "jobs_folder", "register", "running_jobs", "scratch_lines", "started_at"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.monitor.jobs import Job
 from mlx_probe.monitor.sample import SAMPLE_COLUMNS, Sample
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from mlx_probe.machine import usable_cores
+from mlx_probe.core.machine import usable_cores
 from mlx_probe.monitor.accelerator import Accelerator
 from mlx_probe.monitor.sample import Sample, Standing
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from rich.filesize import decimal
 
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.units import parse_size
 from mlx_probe.monitor.sample import Sample
-from mlx_probe.sizes import parse_size
 
 __all__ = [
     "ACTIONS",

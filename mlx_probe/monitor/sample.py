@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from mlx_probe.records import Column
+from mlx_probe.core.records import Column
 
 __all__ = ["SAMPLE_COLUMNS", "Sample", "Standing"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.calibration import load_calibration
+from mlx_probe.core.version import __version__
 from mlx_probe.plan import Plan, has_spectrum
 from mlx_probe.preflight.advice import advice_for
 from mlx_probe.preflight.duration import duration_of, flops_by_stage
@@ -19,7 +20,6 @@ from mlx_probe.spotcheck import SPOT_CHECKS
 from mlx_probe.table.meta import write_meta
 from mlx_probe.table.run_folder import RunPaths
 from mlx_probe.table.spectra import SPECTRA
-from mlx_probe.version import __version__
 
 __all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast", "write_forecast"]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.backends.mlx_status import mlx_status
-from mlx_probe.cache import cache_dir
 from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.core.paths import cache_dir
+from mlx_probe.core.records import AnalyzeConfig, ModelFiles, open_file
 from mlx_probe.monitor.readings import free_space
 from mlx_probe.plan import make_plan
 from mlx_probe.preflight.forecast import Fetch, Forecast, forecast
 from mlx_probe.preflight.inference import CONTEXTS, WIDTHS
 from mlx_probe.preflight.rates import rates_for
-from mlx_probe.records import AnalyzeConfig, ModelFiles, open_file
 from mlx_probe.source import REMOTE_SOURCES, RemoteOpener, parse_reference, resolve
 from mlx_probe.source.hub_status import hub_cache, hub_settings
 from mlx_probe.table.run_folder import resolve_output

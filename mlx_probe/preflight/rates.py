@@ -12,10 +12,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.backends import Backend
-from mlx_probe.cache import keep_json
 from mlx_probe.calibration import calibration_file, load_calibration, this_machine
 from mlx_probe.checkpoint import Weight
-from mlx_probe.errors import ProbeError
+from mlx_probe.core.errors import ProbeError
+from mlx_probe.core.paths import keep_json
+from mlx_probe.core.version import __version__
 from mlx_probe.plan import Plan
 from mlx_probe.preflight.timing import (
     ELEMENTS,
@@ -28,7 +29,6 @@ from mlx_probe.preflight.timing import (
     svd_seconds,
     unpack_seconds,
 )
-from mlx_probe.version import __version__
 
 __all__ = ["Rates", "curve_at", "known_rates", "rates_for", "unpacking_of"]
 

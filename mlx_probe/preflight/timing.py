@@ -23,9 +23,9 @@ from mlx_probe import lapack
 from mlx_probe.backends import Backend
 from mlx_probe.backends.quantization import QUANTIZED_BITS
 from mlx_probe.checkpoint import Weight, blank_weight
-from mlx_probe.dtypes import DTYPES
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.records import MetricLevel, Moments, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics
-from mlx_probe.records import MetricLevel, Moments, Spectrum
 
 __all__ = [
     "ELEMENTS",

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.table import Table
 
-from mlx_probe.markdown import escaped, section, table
+from mlx_probe.core.markdown import escaped, section, table
 from mlx_probe.preflight import STORED, Forecast
 from mlx_probe.report.terminal import grid, printable, skipped_lines
 

@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlx_probe.comparison.columns import COLUMNS as COMPARE_COLUMNS
+from mlx_probe.core.records import Column
 from mlx_probe.experts import EXPERT_COLUMNS
 from mlx_probe.heads import HEAD_COLUMNS
 from mlx_probe.metrics import METRICS
-from mlx_probe.records import Column
 from mlx_probe.table.load import load_run
 from mlx_probe.table.meta import columns_from_meta
 from mlx_probe.table.schema import table_columns

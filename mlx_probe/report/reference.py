@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mlx_probe.comparison import COLUMNS
+from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
-from mlx_probe.records import Column
 from mlx_probe.sides import SIDES
 from mlx_probe.table.schema import table_columns
 

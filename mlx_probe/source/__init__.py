@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mlx_probe.errors import ConfigError, SourceError
-from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source import hub, local, pypi, remote, url
 from mlx_probe.source.reference import parse_reference
 from mlx_probe.source.remote import RemoteOpener

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.patience import retry_after
 

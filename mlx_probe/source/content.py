@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mlx_probe.errors import SourceError
-from mlx_probe.sharding import MAX_NAME_BYTES, is_inside
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.sharding import MAX_NAME_BYTES, is_inside
 
 __all__ = ["Hasher", "PublishedFile", "check_names", "hash_file", "name_problem"]
 

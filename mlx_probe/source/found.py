@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlx_probe.errors import ProbeError, SourceError
-from mlx_probe.records import ModelFiles
+from mlx_probe.core.errors import ProbeError, SourceError
+from mlx_probe.core.records import ModelFiles
 from mlx_probe.source.manifest import MANIFEST, Manifest, read_manifest
 from mlx_probe.source.selection import WEIGHT_SUFFIXES, find_weights, select_files
 

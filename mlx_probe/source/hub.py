@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_probe.errors import SourceError
-from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.answer import shown_address
 from mlx_probe.source.bring import Errand, bring_all
 from mlx_probe.source.content import check_names

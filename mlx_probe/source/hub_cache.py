@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from mlx_probe.errors import SourceError
-from mlx_probe.sharding import is_inside
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.sharding import is_inside
 from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.place import locked, open_partial
 

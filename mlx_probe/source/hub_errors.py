@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mlx_probe.errors import SourceError
-from mlx_probe.records import ModelRef
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.records import ModelRef
 from mlx_probe.source.answer import LostError, RefusedError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from mlx_probe.errors import SourceError
-from mlx_probe.records import ModelRef
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.records import ModelRef
 from mlx_probe.source.answer import Address, shown_address
 from mlx_probe.source.bring import Errand
 from mlx_probe.source.content import PublishedFile

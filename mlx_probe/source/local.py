@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mlx_probe.errors import ConfigError, SourceError
-from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import read_manifest
 from mlx_probe.source.patience import Patience
 from mlx_probe.source.place import FolderPlace

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.version import __version__
 from mlx_probe.source.content import PublishedFile, check_names
-from mlx_probe.version import __version__
 
 __all__ = ["MANIFEST", "Manifest", "ManifestFile", "read_manifest", "record", "write_manifest"]
 

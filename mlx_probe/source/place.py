@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source.content import PublishedFile
 
 __all__ = ["FolderPlace", "Place", "locked", "open_partial"]

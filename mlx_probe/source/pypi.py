@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from mlx_probe.cache import cache_dir
-from mlx_probe.errors import ConfigError, SourceError
-from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.paths import cache_dir
+from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import MANIFEST
 from mlx_probe.source.patience import Patience
 from mlx_probe.source.place import FolderPlace

@@ -6,8 +6,8 @@ import difflib
 import re
 from pathlib import Path
 
-from mlx_probe.errors import ConfigError, SourceError
-from mlx_probe.records import ModelRef
+from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.records import ModelRef
 from mlx_probe.source.selection import WEIGHT_SUFFIXES
 
 __all__ = ["parse_reference"]

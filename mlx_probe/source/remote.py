@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from mlx_probe.errors import ConfigError, SourceError
-from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.answer import Address, LostError, OtherPartError, asked
 from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.hub import choose

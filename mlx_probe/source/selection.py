@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from rich.filesize import decimal
 
-from mlx_probe.errors import SourceError
-from mlx_probe.records import ModelFiles
-from mlx_probe.sharding import read_weight_map
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.records import ModelFiles
+from mlx_probe.core.sharding import read_weight_map
 
 __all__ = ["WEIGHT_SUFFIXES", "Selection", "config_name", "find_weights", "select_files"]
 

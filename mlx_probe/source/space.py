@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source.bring import Errand
 from mlx_probe.source.place import Place
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.cache import cache_dir
-from mlx_probe.records import ModelFiles
+from mlx_probe.core.paths import cache_dir
+from mlx_probe.core.records import ModelFiles
 from mlx_probe.source.found import (
     HUB,
     FoundModel,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mlx_probe.records import ModelRef
+from mlx_probe.core.records import ModelRef
 from mlx_probe.source.bring import Errand
 from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.patience import Patience

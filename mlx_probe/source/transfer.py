@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source.answer import Address, Answer, LostError, RefusedError, asked
 from mlx_probe.source.content import Hasher, PublishedFile
 from mlx_probe.source.patience import Patience

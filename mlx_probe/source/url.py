@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urldefrag, urlsplit
 
-from mlx_probe.cache import cache_dir
-from mlx_probe.errors import ConfigError, SourceError
-from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.paths import cache_dir
+from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.answer import (
     Address,
     LostError,

@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from mlx_probe.errors import SourceError
-from mlx_probe.sharding import MAX_NAME_BYTES, is_inside
+from mlx_probe.core.errors import SourceError
+from mlx_probe.core.sharding import MAX_NAME_BYTES, is_inside
 from mlx_probe.source.selection import select_files
 from mlx_probe.source.space import require_space
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlx_probe import lapack
 from mlx_probe.backends import Gram
-from mlx_probe.records import Moments, RankCount, Spectrum
+from mlx_probe.core.records import Moments, RankCount, Spectrum
 from mlx_probe.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squares_are_safe
 from mlx_probe.spectrum.counting import count_rank
 from mlx_probe.spectrum.direct import direct_spectrum

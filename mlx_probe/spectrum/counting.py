@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mlx_probe import lapack
 from mlx_probe.backends import Gram
-from mlx_probe.records import RankCount
+from mlx_probe.core.records import RankCount
 from mlx_probe.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
 
 __all__ = ["count_rank"]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe import lapack
-from mlx_probe.dtypes import decode
-from mlx_probe.records import Spectrum
+from mlx_probe.core.dtypes import decode
+from mlx_probe.core.records import Spectrum
 from mlx_probe.spectrum.bounds import direct_error
 
 __all__ = ["direct_spectrum"]

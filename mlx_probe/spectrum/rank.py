@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.records import Moments
+from mlx_probe.core.records import Moments
 from mlx_probe.spectrum.bounds import gram_eigenvalue_bound
 
 __all__ = ["certified", "count_above", "noise_threshold", "numpy_tolerance"]

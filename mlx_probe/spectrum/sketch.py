@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.errors import SpectrumError
-from mlx_probe.records import Estimate, Moments, Sketch
+from mlx_probe.core.errors import SpectrumError
+from mlx_probe.core.records import Estimate, Moments, Sketch
 from mlx_probe.spectrum.bounds import squares_are_safe
 from mlx_probe.spectrum.lanczos import BASIS, BLOCK, block_lanczos
 from mlx_probe.spectrum.quadrature import (

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.errors import ResultError
-from mlx_probe.records import Column, Row
-from mlx_probe.table.disk import write_error
+from mlx_probe.core.errors import ResultError
+from mlx_probe.core.files import write_error
+from mlx_probe.core.records import Column, Row
 from mlx_probe.table.strict_json import encode
 
 __all__ = ["Journal"]

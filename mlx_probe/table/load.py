@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.errors import ResultError
-from mlx_probe.records import Column
+from mlx_probe.core.errors import ResultError
+from mlx_probe.core.records import Column
 from mlx_probe.table import WRITERS
 from mlx_probe.table.meta import columns_from_meta, read_meta
 from mlx_probe.table.run_folder import DEFAULT_STEM, meta_name, stem_of

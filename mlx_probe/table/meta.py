@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.errors import ResultError
-from mlx_probe.records import Column
-from mlx_probe.table.disk import replacing
+from mlx_probe.core.errors import ResultError
+from mlx_probe.core.files import replacing
+from mlx_probe.core.records import Column
 
 __all__ = ["columns_from_meta", "columns_to_meta", "read_meta", "write_meta"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mlx_probe.errors import ConfigError, ResultError
+from mlx_probe.core.errors import ConfigError, ResultError
+from mlx_probe.core.files import write_error
 from mlx_probe.table import WRITERS
-from mlx_probe.table.disk import write_error
 
 __all__ = [
     "DEFAULT_STEM",

@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
+from mlx_probe.core.files import replacing, write_error
+from mlx_probe.core.records import Row
 from mlx_probe.monitor.jobs import Job
 from mlx_probe.monitor.sample import SAMPLE_COLUMNS, Sample
-from mlx_probe.records import Row
-from mlx_probe.table.disk import replacing, write_error
 from mlx_probe.table.load import to_frame
 from mlx_probe.table.run_folder import DEFAULT_STEM, side_name, stem_of
 from mlx_probe.table.schema import arrow_schema, rows_to_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from mlx_probe.records import Column, Row
+from mlx_probe.core.records import Column, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

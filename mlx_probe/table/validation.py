@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.records import Column, Status
+from mlx_probe.core.records import Column, Status
 from mlx_probe.table.schema import arrow_schema
 
 if TYPE_CHECKING:

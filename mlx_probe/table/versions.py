@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from mlx_probe.machine import cpu_model
+from mlx_probe.core.machine import cpu_model
 
 __all__ = ["package_versions"]
 

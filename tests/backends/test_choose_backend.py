@@ -1,7 +1,7 @@
 import pytest
 
 from mlx_probe.backends import BACKENDS, choose_backend
-from mlx_probe.errors import BackendError
+from mlx_probe.core.errors import BackendError
 
 
 @pytest.mark.parametrize("name", BACKENDS)

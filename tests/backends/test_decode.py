@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matrices import E4M3, E5M2, decoded
 
-from mlx_probe.dtypes import DTYPES, float8_e4m3_values
+from mlx_probe.core.dtypes import DTYPES, float8_e4m3_values
 
 CODED = tuple(name for name, dtype in DTYPES.items() if dtype.itemsize <= 2)
 

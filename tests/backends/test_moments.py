@@ -7,10 +7,10 @@ from matrices import FLOATS, e4m3_table, moments_of, store
 
 from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.backends.powersums import PowerSums
-from mlx_probe.dtypes import DTYPES, decode
+from mlx_probe.core.dtypes import DTYPES, decode
+from mlx_probe.core.records import QUANTILES
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.metrics.moments import MOMENTS
-from mlx_probe.records import QUANTILES
 
 INTEGERS = [name for name, dtype in DTYPES.items() if dtype.kind == "int"]
 EXACT_QUANTILES = [name for name, dtype in DTYPES.items() if dtype.itemsize <= 2]

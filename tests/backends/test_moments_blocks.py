@@ -13,8 +13,8 @@ from mlx_probe.backends.distribution import BIN_BITS, moments_of_bins
 from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.backends.numpy_moments import BLOCK, COUNTED
 from mlx_probe.backends.powersums import PowerSums
-from mlx_probe.dtypes import DTYPES, FLOAT_FORMATS
-from mlx_probe.records import QUANTILES
+from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
+from mlx_probe.core.records import QUANTILES
 
 NUMPY = NumpyBackend()
 CODED = [name for name, dtype in DTYPES.items() if dtype.itemsize <= 2]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matrices import FLOATS, decoded, measure, moments_of, store, ulp
 
-from mlx_probe.dtypes import DTYPES, FLOAT_FORMATS
+from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
 from mlx_probe.metrics import Measurement, compute_metrics
 
 # Relative, or of the scale of what cancels: the spread for the mean, one for the skewness,

@@ -21,7 +21,7 @@ from mlx_probe.catalog import (
     undoable,
 )
 from mlx_probe.catalog.database import VERSION
-from mlx_probe.errors import ConfigError, ProbeError, ResultError
+from mlx_probe.core.errors import ConfigError, ProbeError, ResultError
 
 
 def test_a_newer_catalog_is_refused(tmp_path):

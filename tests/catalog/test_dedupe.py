@@ -20,7 +20,7 @@ from mlx_probe.catalog import (
 )
 from mlx_probe.catalog import dedupe as dedupe_function
 from mlx_probe.catalog.lock import alone
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 
 CONTENT = random.Random(0).randbytes(200_000)
 

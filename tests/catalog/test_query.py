@@ -14,7 +14,7 @@ from mlx_probe.catalog import (
     find_versions,
     select_models,
 )
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 
 RUN = Analysis(Path("/r/run_meta.json"), "analyze", "2026-01-02T00:00:00", {})
 SMALL = Model(

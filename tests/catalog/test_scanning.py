@@ -29,7 +29,7 @@ from mlx_probe.catalog import (
     scanning,
     set_note,
 )
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.source.manifest import MANIFEST
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from weightfiles import edited, entry, model_files, safetensors_bytes, write_gguf
 
 from mlx_probe.checkpoint import open_checkpoint
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError
 
 EDITS = st.lists(
     st.tuples(

@@ -12,8 +12,8 @@ from weightfiles import gguf_bytes, listed, model_files, pair, text, whole, writ
 
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.checkpoint.formats import read_header
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import CheckpointError
 
 # Every one has more than one chunk of 1024 and whole blocks of 256.
 SHAPES = {

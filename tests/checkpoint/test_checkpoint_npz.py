@@ -15,8 +15,8 @@ from weightfiles import edited
 
 from mlx_probe.checkpoint import zip as archives
 from mlx_probe.checkpoint.formats import read_header
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import CheckpointError
 
 NUMPY = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
 MLX = [*DTYPES.keys() - {"F64", "F8_E4M3", "F8_E5M2"}]

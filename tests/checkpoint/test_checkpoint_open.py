@@ -8,7 +8,7 @@ from weightfiles import model_files, whole, write_gguf, write_safetensors
 
 from mlx_probe import checkpoint as package
 from mlx_probe.checkpoint import FORMATS, open_checkpoint
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError
 
 A, B = np.full((2, 2), 1, np.float32), np.full((3,), 2, np.float32)
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

@@ -10,8 +10,8 @@ from weightfiles import entry, model_files, safetensors_bytes, whole
 
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.checkpoint.formats import read_header
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import CheckpointError
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from mlx_probe.checkpoint import pickle as restricted
 from mlx_probe.checkpoint import torch_objects
 from mlx_probe.checkpoint.formats import read_header
 from mlx_probe.checkpoint.torch_names import ALLOWED, TORCH_DTYPES
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import CheckpointError
 from mlx_probe.source.selection import select_files
 
 LAYOUTS = {"zip": True, "legacy": False}

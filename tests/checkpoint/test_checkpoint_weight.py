@@ -11,8 +11,8 @@ from weightfiles import entry, model_files, safetensors_bytes, whole, write_safe
 
 from mlx_probe.checkpoint import chunk_extent, open_checkpoint
 from mlx_probe.checkpoint.mapping import MappedRange
-from mlx_probe.errors import CheckpointError
-from mlx_probe.records import Role
+from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.records import Role
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mlx_probe.checkpoint.mapping import MappedFile
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError
 
 
 def test_a_file_shortened_at_the_last_moment_is_named(tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from weightfiles import model_files, write_safetensors
 
 from mlx_probe.checkpoint import PACKINGS, open_checkpoint
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import PackingError
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import PackingError
 
 BASE = "model.layers.0.mlp.experts.up_proj"
 # What each packing looks for, with the type of its main piece.

@@ -20,9 +20,9 @@ from weightfiles import model_files, whole, write_safetensors
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.checkpoint.packing import Claim, Context, Piece
 from mlx_probe.checkpoint.packings import awq, bitsandbytes, compressed_tensors, gptq
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.errors import PackingError
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import PackingError
+from mlx_probe.core.records import TensorInfo
 
 GOLDEN = packers.golden()
 # By the type of the scales: the unit in the last place of the values that compressed-tensors

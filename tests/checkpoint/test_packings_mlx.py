@@ -9,7 +9,7 @@ import torch
 from weightfiles import model_files, whole, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
-from mlx_probe.errors import PackingError
+from mlx_probe.core.errors import PackingError
 
 ROWS, COLS = 48, 1536
 NAME = "model.layers.0.mlp.up_proj"

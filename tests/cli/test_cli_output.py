@@ -13,7 +13,7 @@ from weightfiles import entry, safetensors_bytes, write_safetensors
 
 import mlx_probe
 from mlx_probe.cli import cli, progress
-from mlx_probe.errors import Interrupted
+from mlx_probe.core.errors import Interrupted
 from mlx_probe.report.terminal import checkpoint_text, checks_text, plain, printable, summary_table
 from mlx_probe.run import Silent
 from mlx_probe.table.validation import Check

@@ -21,7 +21,7 @@ from models import invoke, refuses
 from tinymodel import COMMAND, comparable, refused, run
 
 import mlx_probe
-from mlx_probe.errors import Stopped
+from mlx_probe.core.errors import Stopped
 from mlx_probe.monitor.jobs import Job, jobs_folder, register, started_at
 from mlx_probe.monitor.rules import DEFAULT_RULES, parse_rule
 from mlx_probe.table.samples import find_recording, read_recording

@@ -13,7 +13,7 @@ import mlx_probe
 from mlx_probe.compare import compare, validate_comparison
 from mlx_probe.comparison import COLUMNS, CompareConfig, measure_pair, pair_checkpoints
 from mlx_probe.comparison.scope import scope_of
-from mlx_probe.errors import ConfigError, Interrupted, ResultError
+from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
 from mlx_probe.table import WRITERS
 from mlx_probe.table.outputs import verify_hashes
 

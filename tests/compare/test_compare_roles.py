@@ -7,8 +7,8 @@ from weightfiles import write_gguf, write_safetensors
 
 import mlx_probe
 from mlx_probe.compare import compare
-from mlx_probe.dtypes import decode
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.dtypes import decode
+from mlx_probe.core.errors import ConfigError
 
 HEADS, KV_HEADS, WIDTH = 4, 2, 32
 LAYER = {

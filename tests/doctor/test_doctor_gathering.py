@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_probe.core.errors import BackendError
 from mlx_probe.doctor import disk as disk_module
 from mlx_probe.doctor import gathering
 from mlx_probe.doctor import packages as packages_module
@@ -16,7 +17,6 @@ from mlx_probe.doctor.disk import look_at
 from mlx_probe.doctor.facts import Disk
 from mlx_probe.doctor.packages import fits, installed_packages, requirements
 from mlx_probe.doctor.tools import look_for_tools
-from mlx_probe.errors import BackendError
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from machines import LINUX, MAC, but
 
+from mlx_probe.core.errors import ResultError
 from mlx_probe.doctor import Difference, examine, read_snapshot, write_snapshot
 from mlx_probe.doctor.facts import Tool
-from mlx_probe.errors import ResultError
 
 
 @pytest.fixture

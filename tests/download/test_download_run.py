@@ -12,8 +12,8 @@ from hub_models import NEEDED, REPO, SHARDS, hasty, make_files, tree
 from hub_server import SIGNATURE, TOKEN, commit_of, digest
 from weightfiles import safetensors_bytes
 
+from mlx_probe.core.errors import ConfigError, Interrupted, ProbeError, SourceError, Stopped
 from mlx_probe.download import DownloadConfig, download, plan_download, verify
-from mlx_probe.errors import ConfigError, Interrupted, ProbeError, SourceError, Stopped
 from mlx_probe.source import SUPPLIERS, parse_reference, resolve
 from mlx_probe.source.manifest import MANIFEST, read_manifest
 from mlx_probe.source.progress import Watcher

@@ -10,8 +10,8 @@ from hub_server import commit_of, digest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.download import DownloadConfig, download, repair, verify
-from mlx_probe.errors import ConfigError, SourceError
 from mlx_probe.source import parse_reference
 from mlx_probe.source.manifest import MANIFEST, read_manifest
 

@@ -7,7 +7,7 @@ import pytest
 from matrices import measure, store
 
 from mlx_probe.backends.numpy import NumpyBackend
-from mlx_probe.dtypes import DTYPES
+from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.metrics import METRICS, compute_metrics
 
 SHAPES = {"tall": (1200, 64), "square": (96, 96), "wide": (64, 1300), "vector": (3000,)}

@@ -6,9 +6,9 @@ from hypothesis.extra.numpy import arrays
 from matrices import measure, orthonormal, store
 
 from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.metrics.spectrum import SPECTRUM
-from mlx_probe.records import Moments, Spectrum
 
 BOUNDED = settings(max_examples=40, deadline=None, derandomize=True)
 # Linear in the weight; every other metric of the family does not know its scale.

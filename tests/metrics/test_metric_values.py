@@ -7,8 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mlx_probe.metrics import METRICS, Measurement, compute_metrics, metrics_of_level
-from mlx_probe.records import (
+from mlx_probe.core.records import (
     METRIC_LEVELS,
     QUANTILES,
     Estimate,
@@ -18,6 +17,7 @@ from mlx_probe.records import (
     Sketch,
     Spectrum,
 )
+from mlx_probe.metrics import METRICS, Measurement, compute_metrics, metrics_of_level
 
 MOMENTS = Moments(
     count=13,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlx_probe
+from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.metrics.power_law import bootstrap_interval, fit_power_law
-from mlx_probe.records import Moments, Spectrum
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports

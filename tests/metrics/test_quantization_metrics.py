@@ -4,8 +4,8 @@ import pytest
 from matrices import FLOATS, measure, store
 
 from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS, affine_round
+from mlx_probe.core.records import QuantizationError
 from mlx_probe.metrics import Measurement, compute_metrics
-from mlx_probe.records import QuantizationError
 
 
 def columns(backend, words, dtype, **options):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matrices import orthonormal, store
 
+from mlx_probe.core.records import Moments, RankCount, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.metrics.random_matrix import noise_level, null_singular_values
-from mlx_probe.records import Moments, RankCount, Spectrum
 
 MOMENTS = Moments(9, 0, 0, 0, 0, 0.0, 1.0, 0.0, 3.0, -1.0, 1.0, (0.0,) * 5, "F32", 0.0)
 ASPECTS = (1.0, 0.5, 0.25, 0.1)

@@ -6,7 +6,7 @@ import pytest
 from looks import job, look
 
 from mlx_probe.attach import attach
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 from mlx_probe.monitor.jobs import register, started_at
 from mlx_probe.table.samples import SampleLog, write_recording
 

@@ -1,7 +1,7 @@
 import threading
 import time
 
-from mlx_probe.errors import Stopped
+from mlx_probe.core.errors import Stopped
 from mlx_probe.monitor import Gate
 
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from looks import GB, look
 
-from mlx_probe.errors import Stopped
+from mlx_probe.core.errors import Stopped
 from mlx_probe.monitor import Gate
 from mlx_probe.monitor.guard import REPEAT, Guard, describe_holders
 from mlx_probe.monitor.readings import Readings

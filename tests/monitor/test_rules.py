@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looks import GB, look
 
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.monitor.rules import (
     ACTIONS,
     DEFAULT_RULES,

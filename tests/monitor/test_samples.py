@@ -9,7 +9,7 @@ import pytest
 from looks import job, look
 from pyarrow import parquet
 
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 from mlx_probe.monitor.sample import SAMPLE_COLUMNS
 from mlx_probe.table import samples as module
 from mlx_probe.table.samples import (

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from mlx_probe.errors import ConfigError, Stopped
+from mlx_probe.core.errors import ConfigError, Stopped
 from mlx_probe.monitor import process_memory
 from mlx_probe.monitor.jobs import jobs_folder, running_jobs
 from mlx_probe.monitor.prometheus import ADDRESS, PREFIX, metric_names

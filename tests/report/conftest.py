@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
 
-from mlx_probe.records import Column
+from mlx_probe.core.records import Column
 from mlx_probe.report.material import Material, load_material
 
 

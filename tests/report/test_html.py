@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from models import edit_meta, forge
 
-from mlx_probe.records import Column
+from mlx_probe.core.records import Column
 from mlx_probe.report.html import report_html
 from mlx_probe.report.html.encoding import encode_frame, encode_numbers, script_json
 from mlx_probe.report.html.payload import page_payload

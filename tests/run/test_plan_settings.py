@@ -10,10 +10,10 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig, plan
-from mlx_probe.errors import ConfigError
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.metrics import metrics_of_level
 from mlx_probe.plan import has_spectrum, make_plan
-from mlx_probe.records import METRIC_LEVELS
 
 NUMPY = AnalyzeConfig(backend="numpy")
 

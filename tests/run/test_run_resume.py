@@ -11,7 +11,7 @@ from tinymodel import comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.errors import CheckpointError, Interrupted, ResultError
+from mlx_probe.core.errors import CheckpointError, Interrupted, ResultError
 from mlx_probe.run import Silent
 from mlx_probe.table.journal import Journal
 

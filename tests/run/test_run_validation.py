@@ -7,9 +7,9 @@ from models import edit_meta, forge
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig, spotcheck
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
+from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.plan import select_weights
-from mlx_probe.records import METRIC_LEVELS
 from mlx_probe.revisit import validate_run
 from mlx_probe.spotcheck import SPOT_CHECKS, spot_check
 from mlx_probe.table import WRITERS

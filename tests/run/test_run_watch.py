@@ -17,7 +17,7 @@ from mlx_probe import AnalyzeConfig
 from mlx_probe.analyze import analyze_rows
 from mlx_probe.compare import compare
 from mlx_probe.comparison.blocks import Side
-from mlx_probe.errors import ConfigError, Stopped
+from mlx_probe.core.errors import ConfigError, Stopped
 from mlx_probe.monitor import Gate, Monitor
 from mlx_probe.plan import make_plan, select_weights
 from mlx_probe.revisit import validate_run

@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import mlx_probe
+from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.heads import head_rows
-from mlx_probe.records import AnalyzeConfig
 from mlx_probe.revisit import validate_run
 from mlx_probe.table import WRITERS
 

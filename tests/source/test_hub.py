@@ -11,7 +11,7 @@ from hub_server import TOKEN, commit_of
 from weightfiles import whole, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
-from mlx_probe.errors import ProbeError, SourceError
+from mlx_probe.core.errors import ProbeError, SourceError
 from mlx_probe.source import resolve
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")

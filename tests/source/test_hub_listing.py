@@ -6,7 +6,7 @@ import pytest
 from hub_models import hasty
 from hub_server import Hub, commit_of, digest
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source import parse_reference, resolve
 from mlx_probe.source.hub_errors import UnreachableError
 from mlx_probe.source.hub_listing import list_repository

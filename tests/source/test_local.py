@@ -6,8 +6,8 @@ import pytest
 from weightfiles import write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
-from mlx_probe.errors import CheckpointError, SourceError
-from mlx_probe.records import ModelFiles, ModelRef
+from mlx_probe.core.errors import CheckpointError, SourceError
+from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source import local, resolve
 
 INDEX = "model.safetensors.index.json"

@@ -6,7 +6,7 @@ from hub_server import digest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.manifest import MANIFEST, read_manifest, record, write_manifest
 

@@ -8,7 +8,7 @@ from hub_server import blob_id, digest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source.content import PublishedFile, check_names, hash_file, name_problem
 from mlx_probe.source.hub_cache import CachePlace
 from mlx_probe.source.place import FolderPlace

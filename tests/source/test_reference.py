@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.errors import ConfigError, ProbeError, SourceError
-from mlx_probe.records import ModelRef
+from mlx_probe.core.errors import ConfigError, ProbeError, SourceError
+from mlx_probe.core.records import ModelRef
 from mlx_probe.source import SOURCES, parse_reference
 
 WORD = st.text(string.ascii_letters + string.digits, min_size=1, max_size=12)

@@ -10,7 +10,7 @@ from hub_server import SIGNATURE, TOKEN, commit_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.errors import ConfigError, ProbeError, SourceError
+from mlx_probe.core.errors import ConfigError, ProbeError, SourceError
 from mlx_probe.source import REMOTE_SOURCES, SOURCES, resolve
 from mlx_probe.source.remote import HEAD, RemoteFile, RemoteOpener
 

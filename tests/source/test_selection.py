@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.errors import CheckpointError, SourceError
+from mlx_probe.core.errors import CheckpointError, SourceError
 from mlx_probe.source.selection import Selection, config_name, select_files
 
 INDEX = "model.safetensors.index.json"

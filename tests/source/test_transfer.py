@@ -10,7 +10,7 @@ from hub_server import TOKEN, Hub, blob_id, commit_of, digest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.errors import SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.source import transfer as module
 from mlx_probe.source.answer import Address, shown_address
 from mlx_probe.source.content import PublishedFile

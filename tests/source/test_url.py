@@ -6,7 +6,7 @@ import pytest
 from hub_models import tree
 from hub_server import SIGNATURE, TOKEN, digest
 
-from mlx_probe.errors import ConfigError, ProbeError, SourceError
+from mlx_probe.core.errors import ConfigError, ProbeError, SourceError
 from mlx_probe.source import parse_reference, resolve, url
 from mlx_probe.source.manifest import read_manifest
 

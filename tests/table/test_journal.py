@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.errors import ResultError
-from mlx_probe.records import Column, Row
+from mlx_probe.core.errors import ResultError
+from mlx_probe.core.records import Column, Row
 from mlx_probe.table.journal import Journal
 
 FINGERPRINT = "0123456789abcdef"
@@ -150,7 +150,7 @@ def test_discard_deletes_the_file(path):
 HOLDER = """
 import sys
 from pathlib import Path
-from mlx_probe.records import Column
+from mlx_probe.core.records import Column
 from mlx_probe.table.journal import Journal
 columns = [Column(name, kind, "", "") for name, kind in {columns}]
 with Journal(Path({path!r}), {fingerprint!r}, columns):

@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from mlx_probe.errors import ResultError
+from mlx_probe.core.errors import ResultError
 from mlx_probe.table import WRITERS
 from mlx_probe.table.journal import Journal
 from mlx_probe.table.load import load_run, read_table

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_probe.errors import ConfigError, ResultError
+from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.table import run_folder
 from mlx_probe.table.run_folder import folder_name, prepare_folder, resolve_output
 

@@ -8,8 +8,8 @@ from matrices import orthonormal
 from safetensors.numpy import save_file
 
 import mlx_probe
-from mlx_probe.errors import Interrupted, ResultError
-from mlx_probe.records import AnalyzeConfig
+from mlx_probe.core.errors import Interrupted, ResultError
+from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.revisit import validate_run
 from mlx_probe.table import spectra as spectra_module
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.records import Column, Row
+from mlx_probe.core.records import Column, Row
 from mlx_probe.table import WRITERS
 from mlx_probe.table.schema import arrow_schema, rows_to_table
 

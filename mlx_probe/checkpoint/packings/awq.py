@@ -30,8 +30,8 @@ from mlx_probe.checkpoint.packing import (
 from mlx_probe.checkpoint.packings import gptq
 from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, group_size
-from mlx_probe.errors import PackingError
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.errors import PackingError
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "layout"]
 

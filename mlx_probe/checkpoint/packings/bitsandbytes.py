@@ -31,8 +31,8 @@ from mlx_probe.checkpoint.packing import (
     positions,
     require_piece,
 )
-from mlx_probe.errors import PackingError
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.errors import PackingError
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "layout"]
 

@@ -32,9 +32,9 @@ from mlx_probe.checkpoint.packing import (
 )
 from mlx_probe.checkpoint.packings.bits import E2M1, codes_at, unpack_bits
 from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, column_groups
-from mlx_probe.dtypes import DTYPES, SCALE_DTYPE
-from mlx_probe.errors import PackingError
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
+from mlx_probe.core.errors import PackingError
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "layout"]
 

@@ -23,9 +23,9 @@ from mlx_probe.checkpoint.packing import (
     positions,
     require_shape,
 )
-from mlx_probe.dtypes import SCALE_DTYPE
-from mlx_probe.errors import PackingError
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.dtypes import SCALE_DTYPE
+from mlx_probe.core.errors import PackingError
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "decode_scaled", "layout", "scale_block"]
 

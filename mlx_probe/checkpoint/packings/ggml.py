@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packing import Claim, Context, Index, Layout, Piece
-from mlx_probe.dtypes import DTYPES
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.records import TensorInfo
 
 __all__ = ["BlockType", "block_type", "claim", "layout"]
 

@@ -30,8 +30,8 @@ from mlx_probe.checkpoint.packing import (
     require_piece,
 )
 from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
-from mlx_probe.errors import PackingError
-from mlx_probe.records import TensorInfo
+from mlx_probe.core.errors import PackingError
+from mlx_probe.core.records import TensorInfo
 
 __all__ = [
     "SCALE_DTYPES",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlx_probe.records import Column
+from mlx_probe.core.records import Column
 from mlx_probe.report.material import floats
 from mlx_probe.report.outliers import spans_decades
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
+from mlx_probe.core.version import __version__
 from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
 from mlx_probe.report.html.encoding import script_json
 from mlx_probe.report.html.payload import page_payload
 from mlx_probe.report.material import Material
 from mlx_probe.report.outliers import RULE, unreliable_fits
 from mlx_probe.report.terminal import plain
-from mlx_probe.version import __version__
 
 __all__ = ["report_html"]
 

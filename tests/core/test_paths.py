@@ -1,6 +1,6 @@
 import pytest
 
-from mlx_probe.cache import cache_dir
+from mlx_probe.core.paths import cache_dir
 
 
 @pytest.mark.parametrize(

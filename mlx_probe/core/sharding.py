@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path, PurePosixPath
 
-from mlx_probe.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError
 
 __all__ = ["MAX_NAME_BYTES", "is_inside", "read_weight_map"]
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe import sharding
-from mlx_probe.errors import CheckpointError
-from mlx_probe.sharding import is_inside, read_weight_map
+from mlx_probe.core import sharding
+from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.sharding import is_inside, read_weight_map
 
 
 def write(tmp_path, content):

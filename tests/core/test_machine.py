@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_probe import machine
+from mlx_probe.core import machine
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch):
