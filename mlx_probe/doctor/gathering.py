@@ -24,7 +24,7 @@ from mlx_probe.doctor.disk import look_at
 from mlx_probe.doctor.facts import Blas, Disk, Facts, System
 from mlx_probe.doctor.packages import DISTRIBUTION, installed_packages, requirements
 from mlx_probe.doctor.tools import look_for_tools
-from mlx_probe.source.hub_status import HubStatus, hub_cache, hub_settings, hub_status
+from mlx_probe.source.hub.status import HubStatus, hub_cache, hub_settings, hub_status
 
 __all__ = ["gather"]
 

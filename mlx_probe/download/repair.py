@@ -16,8 +16,8 @@ from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.answer import shown_address
 from mlx_probe.source.bring import Errand, bring_all
 from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.hub_cache import CachePlace
-from mlx_probe.source.hub_listing import Repository, list_repository
+from mlx_probe.source.hub.cache import CachePlace
+from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import Manifest, ManifestFile, record, write_manifest
 from mlx_probe.source.place import Place
 from mlx_probe.source.progress import Watcher

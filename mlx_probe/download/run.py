@@ -22,7 +22,7 @@ from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.bring import bring_all
 from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.crew import Stop, in_threads
-from mlx_probe.source.hub_errors import explained
+from mlx_probe.source.hub.errors import explained
 from mlx_probe.source.manifest import ManifestFile, record, write_manifest
 from mlx_probe.source.progress import Watcher
 from mlx_probe.source.space import existing_folder, require_space

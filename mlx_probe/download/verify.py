@@ -17,8 +17,8 @@ from mlx_probe.source import parse_reference
 from mlx_probe.source.answer import shown_address
 from mlx_probe.source.content import PublishedFile, check_names, hash_file, name_problem
 from mlx_probe.source.crew import Stop, in_threads
-from mlx_probe.source.hub_cache import CachePlace
-from mlx_probe.source.hub_listing import Repository, list_repository
+from mlx_probe.source.hub.cache import CachePlace
+from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import (
     MANIFEST,
     Manifest,

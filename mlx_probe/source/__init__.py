@@ -10,9 +10,11 @@ from typing import Protocol
 
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source import hub, local, pypi, remote, url
+from mlx_probe.source import local, pypi, url
+from mlx_probe.source.hub import fetch as hub
+from mlx_probe.source.hub import remote
+from mlx_probe.source.hub.remote import RemoteOpener
 from mlx_probe.source.reference import parse_reference
-from mlx_probe.source.remote import RemoteOpener
 from mlx_probe.source.supply import Supplier
 
 __all__ = [

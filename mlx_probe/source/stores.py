@@ -25,7 +25,7 @@ from mlx_probe.source.found import (
     list_folder,
     models_in,
 )
-from mlx_probe.source.hub_status import hub_cache
+from mlx_probe.source.hub.status import hub_cache
 
 __all__ = ["STORES", "Store"]
 

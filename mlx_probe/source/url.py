@@ -26,11 +26,11 @@ from mlx_probe.source.answer import (
 )
 from mlx_probe.source.bring import Errand, bring_all
 from mlx_probe.source.content import PublishedFile, check_names
+from mlx_probe.source.hub.remote import RemoteOpener, RemoteShard
 from mlx_probe.source.manifest import read_manifest, record, write_manifest
 from mlx_probe.source.patience import Patience
 from mlx_probe.source.place import FolderPlace
 from mlx_probe.source.progress import watching
-from mlx_probe.source.remote import RemoteOpener, RemoteShard
 from mlx_probe.source.selection import WEIGHT_SUFFIXES
 from mlx_probe.source.space import space_for
 from mlx_probe.source.supply import Supply

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.content import PublishedFile, check_names, hash_file, name_problem
-from mlx_probe.source.hub_cache import CachePlace
+from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.place import FolderPlace
 
 DATA = b"weights"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlx_probe.core.errors import ConfigError, ProbeError, SourceError
 from mlx_probe.source import REMOTE_SOURCES, SOURCES, resolve
-from mlx_probe.source.remote import HEAD, RemoteFile, RemoteOpener
+from mlx_probe.source.hub.remote import HEAD, RemoteFile, RemoteOpener
 
 NAME = "model.safetensors"
 CONTENT = bytes(i * i % 251 for i in range(3 * HEAD + 17))

@@ -15,7 +15,7 @@ from mlx_probe.core.records import ModelRef
 from mlx_probe.source.answer import Address, shown_address
 from mlx_probe.source.bring import Errand
 from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.hub_errors import UnreachableError, explained
+from mlx_probe.source.hub.errors import UnreachableError, explained
 from mlx_probe.source.patience import Patience
 
 __all__ = ["Repository", "default_endpoint", "list_repository"]

@@ -12,9 +12,9 @@ from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.answer import shown_address
 from mlx_probe.source.bring import Errand, bring_all
 from mlx_probe.source.content import check_names
-from mlx_probe.source.hub_cache import CachePlace
-from mlx_probe.source.hub_errors import UnreachableError, explained
-from mlx_probe.source.hub_listing import Repository, list_repository
+from mlx_probe.source.hub.cache import CachePlace
+from mlx_probe.source.hub.errors import UnreachableError, explained
+from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.patience import Patience
 from mlx_probe.source.place import FolderPlace, Place
 from mlx_probe.source.progress import Watcher, watching

@@ -3,8 +3,8 @@
 import pytest
 from hub_server import TOKEN, hub  # noqa: F401  fixture
 
-from mlx_probe.source import hub_status as module
-from mlx_probe.source.hub_status import hub_status
+from mlx_probe.source.hub import status as module
+from mlx_probe.source.hub.status import hub_status
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hub_server import Hub, commit_of, digest
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source import parse_reference, resolve
-from mlx_probe.source.hub_errors import UnreachableError
-from mlx_probe.source.hub_listing import list_repository
+from mlx_probe.source.hub.errors import UnreachableError
+from mlx_probe.source.hub.listing import list_repository
 
 NAME = "model.safetensors"
 
