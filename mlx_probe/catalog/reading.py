@@ -16,7 +16,7 @@ from mlx_probe.catalog.readme import read_readme
 from mlx_probe.catalog.records import FileRole, Model, ModelFile
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.errors import ProbeError
-from mlx_probe.source.found import FoundModel
+from mlx_probe.source.stores.discovery import FoundModel
 
 __all__ = ["FileState", "key_of", "look_at_files", "read_model", "stamp_of"]
 

@@ -14,8 +14,8 @@ from mlx_probe.catalog.reading import key_of, look_at_files, read_model, stamp_o
 from mlx_probe.catalog.records import Model
 from mlx_probe.catalog.runs import find_runs, save_runs
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.source.found import FoundModel
 from mlx_probe.source.stores import STORES
+from mlx_probe.source.stores.discovery import FoundModel
 
 __all__ = ["Scan", "remembered_folders", "scan"]
 

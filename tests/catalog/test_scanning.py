@@ -365,7 +365,7 @@ def test_a_folder_that_vanishes_while_it_is_read(database, tmp_path, monkeypatch
             raise PermissionError(13, "Permission denied")
         return original(path)
 
-    monkeypatch.setattr("mlx_probe.source.found.os.scandir", scandir)
+    monkeypatch.setattr("mlx_probe.source.stores.discovery.os.scandir", scandir)
     report = scan(database, [tmp_path])
     assert names(database) == ["m"]
     assert report.troubles == [(tmp_path / "closed", "Permission denied")]

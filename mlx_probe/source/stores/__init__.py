@@ -16,7 +16,8 @@ from typing import Any
 
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles
-from mlx_probe.source.found import (
+from mlx_probe.source.hub.status import hub_cache
+from mlx_probe.source.stores.discovery import (
     HUB,
     FoundModel,
     Trouble,
@@ -25,7 +26,6 @@ from mlx_probe.source.found import (
     list_folder,
     models_in,
 )
-from mlx_probe.source.hub.status import hub_cache
 
 __all__ = ["STORES", "Store"]
 
