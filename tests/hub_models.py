@@ -3,7 +3,7 @@
 import json
 import random
 
-from mlx_probe.source.patience import Patience
+from mlx_probe.source.transfer.retry import Patience
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 REPO = "owner/name"

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.download.config import DownloadConfig
-from mlx_probe.source.content import check_names
-from mlx_probe.source.supply import Supply
+from mlx_probe.source.transfer.digest import check_names
+from mlx_probe.source.transfer.listing import Supply
 
 __all__ = ["COMPANIONS", "wanted_names"]
 

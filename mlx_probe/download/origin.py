@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.content import PublishedFile, hash_file
 from mlx_probe.source.manifest import ManifestFile, record
-from mlx_probe.source.place import FolderPlace, Place
-from mlx_probe.source.supply import Supply
+from mlx_probe.source.transfer.destination import FolderPlace, Place
+from mlx_probe.source.transfer.digest import PublishedFile, hash_file
+from mlx_probe.source.transfer.listing import Supply
 
 __all__ = ["take"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.bring import Errand
-from mlx_probe.source.content import Hasher, PublishedFile, hash_file
-from mlx_probe.source.crew import Stop, in_threads
 from mlx_probe.source.manifest import Manifest, ManifestFile, read_manifest, record
-from mlx_probe.source.space import existing_folder
-from mlx_probe.source.supply import Supply
+from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.digest import Hasher, PublishedFile, hash_file
+from mlx_probe.source.transfer.disk_space import existing_folder
+from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.threads import Stop, in_threads
 
 __all__ = ["DownloadPlan", "Item", "make_plan"]
 

@@ -13,15 +13,15 @@ from mlx_probe.download.origin import take
 from mlx_probe.download.run import writing
 from mlx_probe.download.verify import Case, Verification
 from mlx_probe.source import SUPPLIERS
-from mlx_probe.source.answer import shown_address
-from mlx_probe.source.bring import Errand, bring_all
-from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import Manifest, ManifestFile, record, write_manifest
-from mlx_probe.source.place import Place
-from mlx_probe.source.progress import Watcher
-from mlx_probe.source.space import space_for
+from mlx_probe.source.transfer.batch import Errand, bring_all
+from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.disk_space import space_for
+from mlx_probe.source.transfer.http_range import shown_address
+from mlx_probe.source.transfer.progress import Watcher
 
 __all__ = ["repair"]
 

@@ -19,14 +19,14 @@ from mlx_probe.download.origin import take
 from mlx_probe.download.plan import DownloadPlan, make_plan
 from mlx_probe.monitor.sample import Standing
 from mlx_probe.source import SUPPLIERS
-from mlx_probe.source.bring import bring_all
-from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.crew import Stop, in_threads
 from mlx_probe.source.hub.errors import explained
 from mlx_probe.source.manifest import ManifestFile, record, write_manifest
-from mlx_probe.source.progress import Watcher
-from mlx_probe.source.space import existing_folder, require_space
-from mlx_probe.source.supply import Supply
+from mlx_probe.source.transfer.batch import bring_all
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.disk_space import existing_folder, require_space
+from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.progress import Watcher
+from mlx_probe.source.transfer.threads import Stop, in_threads
 from mlx_probe.watch import Watch, WatchConfig
 
 __all__ = ["Downloaded", "download", "plan_download", "writing"]

@@ -14,9 +14,6 @@ from mlx_probe.core.records import ModelRef
 from mlx_probe.download.config import DownloadConfig
 from mlx_probe.download.run import writing
 from mlx_probe.source import parse_reference
-from mlx_probe.source.answer import shown_address
-from mlx_probe.source.content import PublishedFile, check_names, hash_file, name_problem
-from mlx_probe.source.crew import Stop, in_threads
 from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import (
@@ -24,8 +21,11 @@ from mlx_probe.source.manifest import (
     Manifest,
     read_manifest,
 )
-from mlx_probe.source.place import FolderPlace, Place
 from mlx_probe.source.selection import select_files
+from mlx_probe.source.transfer.destination import FolderPlace, Place
+from mlx_probe.source.transfer.digest import PublishedFile, check_names, hash_file, name_problem
+from mlx_probe.source.transfer.http_range import shown_address
+from mlx_probe.source.transfer.threads import Stop, in_threads
 
 __all__ = ["Case", "Finding", "Verification", "verify"]
 

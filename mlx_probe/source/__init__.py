@@ -15,7 +15,7 @@ from mlx_probe.source.hub import fetch as hub
 from mlx_probe.source.hub import remote
 from mlx_probe.source.hub.remote import RemoteOpener
 from mlx_probe.source.reference import parse_reference
-from mlx_probe.source.supply import Supplier
+from mlx_probe.source.transfer.listing import Supplier
 
 __all__ = [
     "REMOTE_SOURCES",

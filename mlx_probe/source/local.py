@@ -8,8 +8,6 @@ from pathlib import Path
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import read_manifest
-from mlx_probe.source.patience import Patience
-from mlx_probe.source.place import FolderPlace
 from mlx_probe.source.selection import (
     WEIGHT_SUFFIXES,
     Selection,
@@ -17,7 +15,9 @@ from mlx_probe.source.selection import (
     find_weights,
     select_files,
 )
-from mlx_probe.source.supply import Supply, supply_from
+from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.listing import Supply, supply_from
+from mlx_probe.source.transfer.retry import Patience
 
 __all__ = ["fetch", "supply"]
 

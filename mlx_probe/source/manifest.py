@@ -13,7 +13,7 @@ from typing import Any
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.version import __version__
-from mlx_probe.source.content import PublishedFile, check_names
+from mlx_probe.source.transfer.digest import PublishedFile, check_names
 
 __all__ = ["MANIFEST", "Manifest", "ManifestFile", "read_manifest", "record", "write_manifest"]
 

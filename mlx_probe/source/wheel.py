@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.sharding import MAX_NAME_BYTES, is_inside
 from mlx_probe.source.selection import select_files
-from mlx_probe.source.space import require_space
+from mlx_probe.source.transfer.disk_space import require_space
 
 __all__ = ["unpack_model"]
 

@@ -20,7 +20,7 @@ MAIN = "from mlx_probe.cli import main; main()"
 @pytest.fixture
 def published(hub, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mlx_probe.source.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mlx_probe.source.transfer.retry.time.sleep", lambda seconds: None)
     hub.repos[REPO] = {"main": make_files()}
     return hub
 

@@ -13,4 +13,4 @@ def files(hub, tmp_path, monkeypatch):  # noqa: F811
 
 @pytest.fixture
 def no_sleep(monkeypatch):
-    monkeypatch.setattr("mlx_probe.source.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mlx_probe.source.transfer.retry.time.sleep", lambda seconds: None)

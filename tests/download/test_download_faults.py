@@ -10,7 +10,7 @@ from hub_server import Hub, commit_of
 from mlx_probe.core.errors import Interrupted, SourceError
 from mlx_probe.download import DownloadConfig, download, verify
 from mlx_probe.source import parse_reference
-from mlx_probe.source.progress import Watcher
+from mlx_probe.source.transfer.progress import Watcher
 
 RUNS = 200
 # What may go over the network for one file's worth of bytes, where faults only interrupt.

@@ -16,7 +16,7 @@ from mlx_probe.core.errors import ConfigError, Interrupted, ProbeError, SourceEr
 from mlx_probe.download import DownloadConfig, download, plan_download, verify
 from mlx_probe.source import SUPPLIERS, parse_reference, resolve
 from mlx_probe.source.manifest import MANIFEST, read_manifest
-from mlx_probe.source.progress import Watcher
+from mlx_probe.source.transfer.progress import Watcher
 from mlx_probe.watch import WatchConfig
 
 

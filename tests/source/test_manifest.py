@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.manifest import MANIFEST, read_manifest, record, write_manifest
+from mlx_probe.source.transfer.digest import PublishedFile
 
 
 def put(folder, name, data=b"data"):

@@ -14,7 +14,7 @@ from mlx_probe.source.manifest import read_manifest
 @pytest.fixture
 def address(hub, weights, tmp_path, monkeypatch):
     monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mlx_probe.source.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mlx_probe.source.transfer.retry.time.sleep", lambda seconds: None)
     hub.repos["o/n"] = {"main": {"m.gguf": weights}}
     return f"{hub.url}/cdn/o/n/main/m.gguf"
 
@@ -64,7 +64,7 @@ def test_another_version_is_not_mixed_in(hub, address, weights, tmp_path):
     errand = offer.errand("m.gguf", False)
     assert errand.key != key_before
     hub.repos["o/n"]["main"]["m.gguf"] = weights
-    from mlx_probe.source.bring import bring_all
+    from mlx_probe.source.transfer.batch import bring_all
 
     with pytest.raises(SourceError, match="the file there has changed"):
         bring_all([errand], offer.place)
@@ -120,7 +120,8 @@ def test_a_redirect_to_plain_http_elsewhere(hub, address, monkeypatch):
     # As though localhost, where the redirect leads, were another machine.
     real = url.is_safe_url
     monkeypatch.setattr(
-        "mlx_probe.source.answer.is_safe_url", lambda u: real(u) and "localhost" not in u
+        "mlx_probe.source.transfer.http_range.is_safe_url",
+        lambda u: real(u) and "localhost" not in u,
     )
     text = f"{hub.url}/o/n/resolve/main/m.gguf"
     with pytest.raises(SourceError, match="neither https nor local"):

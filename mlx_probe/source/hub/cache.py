@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.sharding import is_inside
-from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.place import locked, open_partial
+from mlx_probe.source.transfer.destination import locked, open_partial
+from mlx_probe.source.transfer.digest import PublishedFile
 
 __all__ = ["CachePlace"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
-from mlx_probe.source.answer import LostError, RefusedError
+from mlx_probe.source.transfer.http_range import LostError, RefusedError
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.answer import shown_address
-from mlx_probe.source.bring import Errand, bring_all
-from mlx_probe.source.content import check_names
 from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.hub.errors import UnreachableError, explained
 from mlx_probe.source.hub.listing import Repository, list_repository
-from mlx_probe.source.patience import Patience
-from mlx_probe.source.place import FolderPlace, Place
-from mlx_probe.source.progress import Watcher, watching
 from mlx_probe.source.selection import Selection, find_weights, select_files
-from mlx_probe.source.space import space_for
-from mlx_probe.source.supply import Supply
-from mlx_probe.source.transfer import TransferError
+from mlx_probe.source.transfer.batch import Errand, bring_all
+from mlx_probe.source.transfer.destination import FolderPlace, Place
+from mlx_probe.source.transfer.digest import check_names
+from mlx_probe.source.transfer.disk_space import space_for
+from mlx_probe.source.transfer.http_range import shown_address
+from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.progress import Watcher, watching
+from mlx_probe.source.transfer.resumable import TransferError
+from mlx_probe.source.transfer.retry import Patience
 
 __all__ = ["Choice", "choose", "fetch", "need", "supply"]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
-from mlx_probe.source.answer import Address, shown_address
-from mlx_probe.source.bring import Errand
-from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.hub.errors import UnreachableError, explained
-from mlx_probe.source.patience import Patience
+from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.http_range import Address, shown_address
+from mlx_probe.source.transfer.retry import Patience
 
 __all__ = ["Repository", "default_endpoint", "list_repository"]
 

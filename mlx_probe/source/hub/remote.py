@@ -18,13 +18,13 @@ from typing import BinaryIO, cast
 
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.answer import Address, LostError, OtherPartError, asked
-from mlx_probe.source.content import PublishedFile
 from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.hub.errors import explained
 from mlx_probe.source.hub.fetch import choose
 from mlx_probe.source.hub.listing import list_repository
-from mlx_probe.source.patience import Patience
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.http_range import Address, LostError, OtherPartError, asked
+from mlx_probe.source.transfer.retry import Patience
 
 __all__ = ["HEAD", "RemoteFile", "RemoteOpener", "RemoteShard", "fetch"]
 

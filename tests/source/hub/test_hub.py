@@ -290,7 +290,7 @@ def test_endpoint_from_the_environment_without_output(hub, sharded, tmp_path):
 
 
 def test_what_an_interrupted_analysis_fetched_is_kept(hub, sharded, monkeypatch):
-    from mlx_probe.source.progress import Watcher
+    from mlx_probe.source.transfer.progress import Watcher
 
     real = Watcher.count
 

@@ -29,7 +29,7 @@ def repo(hub):
 @pytest.fixture
 def no_sleep(monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("mlx_probe.source.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mlx_probe.source.transfer.retry.time.sleep", lambda seconds: None)
 
 
 def opened(text="owner/name", revision=None):

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.content import PublishedFile, check_names, hash_file, name_problem
 from mlx_probe.source.hub.cache import CachePlace
-from mlx_probe.source.place import FolderPlace
+from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.digest import PublishedFile, check_names, hash_file, name_problem
 
 DATA = b"weights"
 KEY = digest(DATA)

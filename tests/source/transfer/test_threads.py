@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mlx_probe.source.crew import Stop, StoppedError, in_threads
+from mlx_probe.source.transfer.threads import Stop, StoppedError, in_threads
 
 
 def test_results_come_in_order():

@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from mlx_probe.source.answer import Address
-from mlx_probe.source.content import PublishedFile, hash_file
-from mlx_probe.source.crew import LOOK, Stop, in_threads
-from mlx_probe.source.patience import Patience
-from mlx_probe.source.place import Place
-from mlx_probe.source.transfer import Traffic, transfer
+from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.digest import PublishedFile, hash_file
+from mlx_probe.source.transfer.http_range import Address
+from mlx_probe.source.transfer.resumable import Traffic, transfer
+from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.threads import LOOK, Stop, in_threads
 
 __all__ = ["Errand", "bring", "bring_all"]
 

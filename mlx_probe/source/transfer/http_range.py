@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.patience import retry_after
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.retry import retry_after
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HTTPError, Response  # type: ignore[attr-defined]

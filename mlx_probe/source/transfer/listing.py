@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from mlx_probe.core.records import ModelRef
-from mlx_probe.source.bring import Errand
-from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.patience import Patience
-from mlx_probe.source.place import Place
+from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.retry import Patience
 
 __all__ = ["Supplier", "Supply", "supply_from"]
 

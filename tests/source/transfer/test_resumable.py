@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source import transfer as module
-from mlx_probe.source.answer import Address, shown_address
-from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.patience import Patience, retry_after
-from mlx_probe.source.place import open_partial
-from mlx_probe.source.transfer import Traffic, TransferError, transfer
+from mlx_probe.source.transfer import resumable as module
+from mlx_probe.source.transfer.destination import open_partial
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.http_range import Address, shown_address
+from mlx_probe.source.transfer.resumable import Traffic, TransferError, transfer
+from mlx_probe.source.transfer.retry import Patience, retry_after
 
 CONTENT = random.Random(5).randbytes(50_000)
 NAME = "model.safetensors"

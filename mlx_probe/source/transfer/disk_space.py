@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.bring import Errand
-from mlx_probe.source.place import Place
+from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.destination import Place
 
 __all__ = ["existing_folder", "require_space", "space_for"]
 

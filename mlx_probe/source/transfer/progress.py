@@ -20,10 +20,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mlx_probe.source.bring import Errand
-from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.place import Place
-from mlx_probe.source.transfer import Traffic
+from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.resumable import Traffic
 
 __all__ = ["Watcher", "watching"]
 

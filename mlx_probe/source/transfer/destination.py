@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.content import PublishedFile
+from mlx_probe.source.transfer.digest import PublishedFile
 
 __all__ = ["FolderPlace", "Place", "locked", "open_partial"]
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.answer import Address, Answer, LostError, RefusedError, asked
-from mlx_probe.source.content import Hasher, PublishedFile
-from mlx_probe.source.patience import Patience
+from mlx_probe.source.transfer.digest import Hasher, PublishedFile
+from mlx_probe.source.transfer.http_range import Address, Answer, LostError, RefusedError, asked
+from mlx_probe.source.transfer.retry import Patience
 
 __all__ = ["Traffic", "TransferError", "transfer"]
 

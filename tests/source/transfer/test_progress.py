@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from mlx_probe.source import progress
-from mlx_probe.source.bring import Errand
-from mlx_probe.source.content import PublishedFile
-from mlx_probe.source.place import FolderPlace
-from mlx_probe.source.progress import watching
+from mlx_probe.source.transfer import progress
+from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.progress import watching
 
 FILES = [PublishedFile("sub/[red]odd[/].gguf", 1_000_000), PublishedFile("x" * 60 + ".bin", 500)]
 

@@ -1,0 +1,1 @@
+"""Files brought over a network: resumable, verified, from mirrors."""
