@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from mlx_probe.checkpoint.header import unreadable
+from mlx_probe.checkpoint.formats.header import unreadable
 from mlx_probe.checkpoint.weight import Weight
 
 __all__ = ["find_aliases"]

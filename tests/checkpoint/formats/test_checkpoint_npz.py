@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from weightfiles import edited
 
-from mlx_probe.checkpoint import zip as archives
 from mlx_probe.checkpoint.formats import read_header
+from mlx_probe.checkpoint.formats import zip_directory as archives
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import CheckpointError
 

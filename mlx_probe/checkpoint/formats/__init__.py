@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from mlx_probe.checkpoint import gguf, npz, safetensors, torch
-from mlx_probe.checkpoint.header import Header, damaged, unreadable
+from mlx_probe.checkpoint.formats import gguf, npz, safetensors, torch
+from mlx_probe.checkpoint.formats.header import Header, damaged, unreadable
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import open_file
 

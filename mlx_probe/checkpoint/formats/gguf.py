@@ -13,8 +13,14 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, BinaryIO, NamedTuple
 
-from mlx_probe.checkpoint.cursor import Cursor
-from mlx_probe.checkpoint.header import MAX_RANK, Header, check_shape, damaged, in_file_order
+from mlx_probe.checkpoint.formats.cursor import Cursor
+from mlx_probe.checkpoint.formats.header import (
+    MAX_RANK,
+    Header,
+    check_shape,
+    damaged,
+    in_file_order,
+)
 from mlx_probe.checkpoint.packings.ggml import block_type
 from mlx_probe.core.records import TensorInfo
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mlx_probe.checkpoint.header import (
+from mlx_probe.checkpoint.formats.header import (
     MAX_HEADER,
     Header,
     check_shape,

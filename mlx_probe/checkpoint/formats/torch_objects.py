@@ -8,9 +8,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.checkpoint.header import check_shape, damaged
-from mlx_probe.checkpoint.pickle import PERSISTENT, Global, Object
-from mlx_probe.checkpoint.torch_names import (
+from mlx_probe.checkpoint.formats.header import check_shape, damaged
+from mlx_probe.checkpoint.formats.pickle_stream import PERSISTENT, Global, Object
+from mlx_probe.checkpoint.formats.torch_names import (
     DICTIONARIES,
     FROM_TYPE,
     LEAVES,

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 from weightfiles import edited
 
-from mlx_probe.checkpoint import pickle as restricted
-from mlx_probe.checkpoint import torch_objects
-from mlx_probe.checkpoint.formats import read_header
-from mlx_probe.checkpoint.torch_names import ALLOWED, TORCH_DTYPES
+from mlx_probe.checkpoint.formats import pickle_stream as restricted
+from mlx_probe.checkpoint.formats import read_header, torch_objects
+from mlx_probe.checkpoint.formats.torch_names import ALLOWED, TORCH_DTYPES
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.source.selection import select_files
