@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.naming import classify
+from mlx_probe.checkpoint.naming.classify import classify
 
 TABLES = Path(__file__).parent / "data" / "names" / "generated"
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mlx_probe.checkpoint import Checkpoint
-from mlx_probe.naming import classify
+from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.table.validation import Check
 
 __all__ = [

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe import naming
+from mlx_probe.checkpoint.naming import classify as naming
+from mlx_probe.checkpoint.naming.classify import COMPONENTS, PIECES, RULES, SCOPES, classify
 from mlx_probe.core.records import Role
-from mlx_probe.naming import COMPONENTS, PIECES, RULES, SCOPES, classify
 
 NAMES = Path(__file__).parent / "data" / "names"
 PREFIXES = ("", "model.", "language_model.model.", "transformer.", "gpt_neox.", "bert.", "module.")

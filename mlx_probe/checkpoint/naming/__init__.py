@@ -1,0 +1,1 @@
+"""What a tensor does in the network, read from its name."""
