@@ -7,8 +7,8 @@ from mlx_probe.checkpoint.blank import blank_weight
 from mlx_probe.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from mlx_probe.checkpoint.formats import FORMATS, Format
 from mlx_probe.checkpoint.formats.header import Header
-from mlx_probe.checkpoint.packing import Packing
 from mlx_probe.checkpoint.packings import PACKINGS
+from mlx_probe.checkpoint.packings.protocol import Packing
 from mlx_probe.checkpoint.parameter import PLAIN, Parameter
 from mlx_probe.checkpoint.weight import Weight, chunk_extent
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlx_probe.checkpoint.architecture import Architecture
-from mlx_probe.checkpoint.packing import Index, positions
+from mlx_probe.checkpoint.packings.protocol import Index, positions
 from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.core.records import Role
 

@@ -8,8 +8,8 @@ from math import prod
 from typing import Any
 
 from mlx_probe.checkpoint.naming.classify import classify
-from mlx_probe.checkpoint.packing import Claim, Context, Decode
 from mlx_probe.checkpoint.packings import PACKINGS
+from mlx_probe.checkpoint.packings.protocol import Claim, Context, Decode
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo

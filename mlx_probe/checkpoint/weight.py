@@ -15,7 +15,7 @@ from mlx_probe.checkpoint.architecture import Architecture
 from mlx_probe.checkpoint.fused import Part, parts_of
 from mlx_probe.checkpoint.mapping import MappedFile, MappedRange
 from mlx_probe.checkpoint.naming.classify import classify
-from mlx_probe.checkpoint.packing import Index, Piece, positions
+from mlx_probe.checkpoint.packings.protocol import Index, Piece, positions
 from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.checkpoint.stored import byte_range, words_of
 from mlx_probe.core.records import Role

@@ -1,6 +1,5 @@
 """The packings, by the name that rows give."""
 
-from mlx_probe.checkpoint.packing import Packing
 from mlx_probe.checkpoint.packings import (
     awq,
     bitsandbytes,
@@ -11,6 +10,7 @@ from mlx_probe.checkpoint.packings import (
     mlx,
     mxfp4,
 )
+from mlx_probe.checkpoint.packings.protocol import Packing
 
 __all__ = ["PACKINGS"]
 

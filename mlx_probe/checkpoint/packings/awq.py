@@ -17,7 +17,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import (
+from mlx_probe.checkpoint.packings import gptq
+from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
+from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, group_size
+from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,
     Index,
@@ -27,9 +30,6 @@ from mlx_probe.checkpoint.packing import (
     positions,
     require_piece,
 )
-from mlx_probe.checkpoint.packings import gptq
-from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
-from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, group_size
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import (
+from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,
     Index,

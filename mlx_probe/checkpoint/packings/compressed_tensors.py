@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import (
+from mlx_probe.checkpoint.packings.bits import E2M1, codes_at, unpack_bits
+from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, column_groups
+from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,
     Index,
@@ -30,8 +32,6 @@ from mlx_probe.checkpoint.packing import (
     positions,
     require_piece,
 )
-from mlx_probe.checkpoint.packings.bits import E2M1, codes_at, unpack_bits
-from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, column_groups
 from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import (
+from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,
     Index,

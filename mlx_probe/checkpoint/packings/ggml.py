@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import Claim, Context, Index, Layout, Piece
+from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import TensorInfo
 

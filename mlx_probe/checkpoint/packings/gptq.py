@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import (
+from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
+from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,
     Index,
@@ -29,7 +30,6 @@ from mlx_probe.checkpoint.packing import (
     positions,
     require_piece,
 )
-from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 

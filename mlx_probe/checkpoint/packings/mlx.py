@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packing import (
+from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
+from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,
     Index,
@@ -25,7 +26,6 @@ from mlx_probe.checkpoint.packing import (
     positions,
     require_shape,
 )
-from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
 from mlx_probe.core.dtypes import SCALE_DTYPE, decode
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo

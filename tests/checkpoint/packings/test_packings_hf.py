@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from weightfiles import model_files, whole, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
-from mlx_probe.checkpoint.packing import Claim, Context, Piece
 from mlx_probe.checkpoint.packings import awq, bitsandbytes, compressed_tensors, gptq
+from mlx_probe.checkpoint.packings.protocol import Claim, Context, Piece
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
