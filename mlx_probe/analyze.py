@@ -10,6 +10,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.checkpoint import PLAIN, Weight
+from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
@@ -18,7 +19,6 @@ from mlx_probe.metrics import compute_metrics
 from mlx_probe.monitor import Monitor
 from mlx_probe.order import work_order
 from mlx_probe.plan import Plan
-from mlx_probe.schedule import run_within_budget
 
 __all__ = ["analyze_rows"]
 

@@ -18,12 +18,13 @@ import psutil
 from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
-from mlx_probe import calibration
 from mlx_probe.checkpoint import Checkpoint, Weight
 from mlx_probe.comparison import COLUMNS, CompareConfig, Pair, measure_pair, pair_checkpoints
 from mlx_probe.comparison.columns import STATUSES
 from mlx_probe.comparison.config import refuse_nonsense
 from mlx_probe.comparison.scope import Scope, scope_of
+from mlx_probe.compute import calibration
+from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.errors import CheckpointError, ConfigError, Interrupted
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
@@ -32,7 +33,6 @@ from mlx_probe.monitor import Gate, Monitor, process_memory
 from mlx_probe.monitor.sample import Standing
 from mlx_probe.plan import DEFAULT_MEMORY_SHARE, RESERVE, has_spectrum, select_weights
 from mlx_probe.run import Run, open_checkpoint
-from mlx_probe.schedule import run_within_budget
 from mlx_probe.table.journal import Journal
 from mlx_probe.table.load import locate_run, read_table
 from mlx_probe.table.meta import columns_to_meta, write_meta

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlx_probe.calibration import Calibration
+from mlx_probe.compute.calibration import Calibration
 from mlx_probe.monitor import Work
 
 __all__ = ["Limit", "binding_limit", "stage_costs"]

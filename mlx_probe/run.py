@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.analyze import analyze_rows
-from mlx_probe.calibration import load_calibration
 from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.errors import CheckpointError, Interrupted, ProbeError, Stopped
 from mlx_probe.core.files import write_error
 from mlx_probe.core.records import AnalyzeConfig, Row

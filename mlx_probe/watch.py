@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from mlx_probe.calibration import load_calibration
+from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.files import write_error
 from mlx_probe.core.machine import usable_cores

@@ -1,6 +1,6 @@
 import pytest
 
-from mlx_probe.calibration import Calibration
+from mlx_probe.compute.calibration import Calibration
 from mlx_probe.cost import Limit, binding_limit, stage_costs
 from mlx_probe.monitor import STAGES, Work
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlx_probe import lapack
 from mlx_probe.comparison.blocks import Both, Floats
+from mlx_probe.compute import lapack
 from mlx_probe.core.errors import SpectrumError
 from mlx_probe.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
 

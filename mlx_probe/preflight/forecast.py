@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.calibration import load_calibration
+from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.version import __version__
 from mlx_probe.plan import Plan, has_spectrum
 from mlx_probe.preflight.advice import advice_for

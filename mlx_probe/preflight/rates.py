@@ -12,8 +12,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.backends import Backend
-from mlx_probe.calibration import calibration_file, load_calibration, this_machine
 from mlx_probe.checkpoint import Weight
+from mlx_probe.compute.calibration import calibration_file, load_calibration, this_machine
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.paths import keep_json
 from mlx_probe.core.version import __version__

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe import lapack
+from mlx_probe.compute import lapack
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.records import Spectrum
 from mlx_probe.spectrum.bounds import direct_error

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from mlx_probe.calibration import Calibration
+from mlx_probe.compute.calibration import Calibration
 from mlx_probe.cost import stage_costs
 from mlx_probe.monitor import Work
 from mlx_probe.report.cost import cost_text

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_probe.schedule import run_within_budget
+from mlx_probe.compute.schedule import run_within_budget
 
 PATIENCE = 30
 
@@ -69,7 +69,9 @@ def test_small_tasks_fill_what_large_ones_leave():
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
 def test_results_of_one_moment_come_before_its_failure(monkeypatch, failure):
     # Deterministic: the scheduler looks only when everything has ended.
-    monkeypatch.setattr("mlx_probe.schedule.wait", lambda running, return_when: wait(running))
+    monkeypatch.setattr(
+        "mlx_probe.compute.schedule.wait", lambda running, return_when: wait(running)
+    )
 
     def work(index):
         if index == 0:

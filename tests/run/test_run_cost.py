@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import mlx_probe
-from mlx_probe import AnalyzeConfig, calibration
-from mlx_probe.calibration import load_calibration
+from mlx_probe import AnalyzeConfig
+from mlx_probe.compute import calibration
+from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.monitor import STAGES
 
 

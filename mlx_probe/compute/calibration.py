@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mlx_probe import lapack
+from mlx_probe.compute import lapack
+from mlx_probe.compute.solver_crossover import SMALLEST_TWO_STAGE, SolverTimes, crossover, race
 from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
 from mlx_probe.core.paths import cache_dir, keep_json
-from mlx_probe.solver_race import SMALLEST_TWO_STAGE, SolverTimes, crossover, race
 
 __all__ = [
     "SMALLEST_TWO_STAGE",
@@ -123,7 +123,7 @@ def measure(rates: bool, solvers: bool) -> Calibration:
 def _measure_apart(rates: bool, solvers: bool) -> Calibration:
     """Measure in a process of its own: a run's memory limit has no room for it."""
     program = (
-        "import json; from dataclasses import asdict; from mlx_probe.calibration import measure; "
+        "import json; from dataclasses import asdict; from mlx_probe.compute.calibration import measure; "
         f"print(json.dumps(asdict(measure({rates}, {solvers}))))"
     )
     try:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mlx_probe import lapack
+from mlx_probe.compute import lapack
 from mlx_probe.core.errors import SpectrumError
 
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_probe import solver_race as module
-from mlx_probe.solver_race import SolverTimes, crossover
+from mlx_probe.compute import solver_crossover as module
+from mlx_probe.compute.solver_crossover import SolverTimes, crossover
 
 
 def races(ratios):

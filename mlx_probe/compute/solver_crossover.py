@@ -16,7 +16,7 @@ from statistics import median
 
 import numpy as np
 
-from mlx_probe import lapack
+from mlx_probe.compute import lapack
 
 __all__ = ["SMALLEST_TWO_STAGE", "SolverTimes", "crossover", "race"]
 

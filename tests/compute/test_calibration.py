@@ -3,9 +3,9 @@ import math
 
 import pytest
 
-from mlx_probe import calibration as module
-from mlx_probe.calibration import Calibration, load_calibration
-from mlx_probe.solver_race import SolverTimes, crossover
+from mlx_probe.compute import calibration as module
+from mlx_probe.compute.calibration import Calibration, load_calibration
+from mlx_probe.compute.solver_crossover import SolverTimes, crossover
 
 APART = module._measure_apart
 RACE = {"side": 1024, "one_stage": 1.0, "two_stage": 1.0}

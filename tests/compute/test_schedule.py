@@ -3,8 +3,8 @@ import time
 
 import pytest
 
+from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.errors import Stopped
-from mlx_probe.schedule import run_within_budget
 
 
 class Gauge:

@@ -1,0 +1,1 @@
+"""Elements and matrices in, numbers out."""
