@@ -21,8 +21,8 @@ import numpy as np
 from whole_run import run
 
 import mlx_probe
-from mlx_probe.backends import BACKENDS
 from mlx_probe.cli.options import SIZE
+from mlx_probe.compute.backends import BACKENDS
 
 # Name, type, shape; the last kind is repeated until the size is reached.
 MATRICES = (

@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 
 import mlx_probe
-from mlx_probe.backends import choose_backend
 from mlx_probe.checkpoint import Weight
+from mlx_probe.compute.backends import choose_backend
 
 GROUP, BITS, LIMIT = 64, 4, 2.5
 

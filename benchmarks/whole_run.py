@@ -30,7 +30,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import mlx_probe
-from mlx_probe.backends import BACKENDS
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.dtypes import decode
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mlx_probe.backends import BACKENDS
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig
 
 from .options import SIZE, revision_option, workers_option

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.analyze import analyze_rows
-from mlx_probe.backends import BACKENDS
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import BackendError
 from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.monitor import Monitor

@@ -10,11 +10,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends import Gram
-from mlx_probe.backends.protocol import ElementPass, GramPass, OperatorPass, QuantizationPass
-from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute import lapack
+from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.backends.protocol import (
+    ElementPass,
+    GramPass,
+    OperatorPass,
+    QuantizationPass,
+)
+from mlx_probe.compute.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, RankCount, Sketch, Spectrum, Status
 from mlx_probe.metrics import Measurement

@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 import psutil
 from rich.filesize import decimal
 
-from mlx_probe.backends import BACKENDS, Backend, choose_backend
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
 from mlx_probe.compute import calibration
+from mlx_probe.compute.backends import BACKENDS, Backend, choose_backend
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column, open_file

@@ -4,7 +4,7 @@ from threadpoolctl import threadpool_limits
 from tinymodel import weights
 from weightfiles import write_safetensors
 
-from mlx_probe.backends import BACKENDS
+from mlx_probe.compute.backends import BACKENDS
 
 
 @pytest.fixture(scope="session", autouse=True)

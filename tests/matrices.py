@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
+from mlx_probe.compute.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.metrics import Measurement
 from mlx_probe.spectrum import Source, count_rank, singular_values

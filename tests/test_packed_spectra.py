@@ -10,7 +10,7 @@ from weightfiles import write_gguf, write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.backends import BACKENDS
+from mlx_probe.compute.backends import BACKENDS
 
 GOLDEN = packers.golden()
 MODES = [("affine", bits, 64) for bits in (2, 3, 4, 5, 6, 8)]

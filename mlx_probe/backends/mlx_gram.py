@@ -19,7 +19,7 @@ from mlx_probe.backends.mlx_digits import (
     peel,
     scaled,
 )
-from mlx_probe.backends.protocol import Gram
+from mlx_probe.compute.backends.protocol import Gram
 
 __all__ = ["DigitGram"]
 

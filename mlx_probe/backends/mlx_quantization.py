@@ -10,7 +10,7 @@ import numpy as np
 
 from mlx_probe.backends.mlx_digits import scaled
 from mlx_probe.backends.mlx_sums import partial_sums, total
-from mlx_probe.backends.quantization import ErrorSums, affine_round
+from mlx_probe.compute.backends.quantization import ErrorSums, affine_round
 from mlx_probe.core.records import QuantizationError
 
 __all__ = ["DeviceQuantizationPass"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlx_probe.backends import BACKENDS
+from mlx_probe.compute.backends import BACKENDS
 
 __all__ = ["MlxStatus", "cpu_product_rate", "mlx_status"]
 

@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends.chunk import Chunk
-from mlx_probe.backends.distribution import BIN_BITS, Tally, moments_of_bins, moments_of_values
-from mlx_probe.backends.powersums import PowerSums
+from mlx_probe.compute.backends.chunk import Chunk
+from mlx_probe.compute.backends.distribution import (
+    BIN_BITS,
+    Tally,
+    moments_of_bins,
+    moments_of_values,
+)
+from mlx_probe.compute.backends.powersums import PowerSums
 from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
 from mlx_probe.core.records import Moments
 

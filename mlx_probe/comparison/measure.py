@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from mlx_probe.backends import Gram
 from mlx_probe.comparison.adapted import Adapted, Product, product_spectrum
 from mlx_probe.comparison.blocks import Both, Floats, Side, TwoSides, is_tall, whole
 from mlx_probe.comparison.columns import DELTA
@@ -19,6 +18,7 @@ from mlx_probe.comparison.rounding import rounding_edge
 from mlx_probe.comparison.scope import Scope, is_matrix
 from mlx_probe.comparison.subspaces import compare_subspaces
 from mlx_probe.compute import lapack
+from mlx_probe.compute.backends import Gram
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.backends import Backend
 from mlx_probe.checkpoint import Weight
+from mlx_probe.compute.backends import Backend
 from mlx_probe.compute.calibration import calibration_file, load_calibration, this_machine
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.paths import keep_json

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends import Backend
-from mlx_probe.backends.quantization import QUANTIZED_BITS
 from mlx_probe.checkpoint import Weight, blank_weight
 from mlx_probe.compute import lapack
+from mlx_probe.compute.backends import Backend
+from mlx_probe.compute.backends.quantization import QUANTIZED_BITS
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import MetricLevel, Moments, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics

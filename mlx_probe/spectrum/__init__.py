@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends import Gram
 from mlx_probe.compute import lapack
+from mlx_probe.compute.backends import Gram
 from mlx_probe.core.records import Moments, RankCount, Spectrum
 from mlx_probe.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squares_are_safe
 from mlx_probe.spectrum.counting import count_rank

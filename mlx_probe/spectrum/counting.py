@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends import Gram
 from mlx_probe.compute import lapack
+from mlx_probe.compute.backends import Gram
 from mlx_probe.core.records import RankCount
 from mlx_probe.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
 

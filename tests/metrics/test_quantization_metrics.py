@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matrices import FLOATS, measure, store
 
-from mlx_probe.backends.quantization import GROUP_SIZE, QUANTIZED_BITS, affine_round
+from mlx_probe.compute.backends.quantization import GROUP_SIZE, QUANTIZED_BITS, affine_round
 from mlx_probe.core.records import QuantizationError
 from mlx_probe.metrics import Measurement, compute_metrics
 

@@ -12,7 +12,7 @@ from tinymodel import comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.backends import BACKENDS
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import METRICS, metrics_of_level

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import FAMILIES, decoded, measure, spectrum_of, store, ulp, with_spectrum
 
-from mlx_probe.backends import Gram
+from mlx_probe.compute.backends import Gram
 from mlx_probe.metrics import compute_metrics
 from mlx_probe.spectrum import Source, noise_threshold, singular_values
 from mlx_probe.spectrum.bounds import EPS, direct_error, gram_error

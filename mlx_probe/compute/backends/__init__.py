@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from mlx_probe.backends.protocol import Backend, Gram
+from mlx_probe.compute.backends.protocol import Backend, Gram
 from mlx_probe.core.errors import BackendError
 
 __all__ = ["BACKENDS", "Backend", "Gram", "choose_backend"]

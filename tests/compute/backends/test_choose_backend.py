@@ -1,6 +1,6 @@
 import pytest
 
-from mlx_probe.backends import BACKENDS, choose_backend
+from mlx_probe.compute.backends import BACKENDS, choose_backend
 from mlx_probe.core.errors import BackendError
 
 

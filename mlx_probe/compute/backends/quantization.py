@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends.chunk import Chunk
+from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.core.records import QuantizationError
 
 __all__ = ["GROUP_SIZE", "QUANTIZED_BITS", "ErrorSums", "QuantizationSums", "affine_round"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends.powersums import PowerSums
+from mlx_probe.compute.backends.powersums import PowerSums
 from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
 from mlx_probe.core.records import QUANTILES, Moments
 

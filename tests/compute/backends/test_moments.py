@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from matrices import FLOATS, e4m3_table, moments_of, store
 
 from mlx_probe.backends.numpy import NumpyBackend
-from mlx_probe.backends.powersums import PowerSums
+from mlx_probe.compute.backends.powersums import PowerSums
 from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.records import QUANTILES
 from mlx_probe.metrics import Measurement, compute_metrics
