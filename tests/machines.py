@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mlx_probe.backends.mlx_status import MlxStatus
+from mlx_probe.compute.backends.mlx.status import MlxStatus
 from mlx_probe.doctor import Facts
 from mlx_probe.doctor.facts import Blas, Disk, Requirement, System, Tool
 from mlx_probe.source.hub.status import HubStatus

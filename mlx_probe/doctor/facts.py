@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from mlx_probe.backends.mlx_status import MlxStatus
+from mlx_probe.compute.backends.mlx.status import MlxStatus
 from mlx_probe.source.hub.status import HubStatus
 
 __all__ = ["Blas", "Disk", "Facts", "Requirement", "System", "Tool"]

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mlx_probe.backends.mlx_status import MlxStatus, cpu_product_rate, mlx_status
+from mlx_probe.compute.backends.mlx.status import MlxStatus, cpu_product_rate, mlx_status
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.errors import BackendError
 from mlx_probe.core.machine import blas_library, cpu_model, usable_cores

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlx_probe import checkpoint as checkpoints
-from mlx_probe.backends.mlx_status import mlx_status
 from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.compute.backends.mlx.status import mlx_status
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import AnalyzeConfig, ModelFiles, open_file
 from mlx_probe.monitor.readings import free_space

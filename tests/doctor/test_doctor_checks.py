@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from machines import LINUX, MAC, but
 
-from mlx_probe.backends.mlx_status import MlxStatus
+from mlx_probe.compute.backends.mlx.status import MlxStatus
 from mlx_probe.doctor import CHECKS, examine
 from mlx_probe.doctor.facts import Requirement, Tool
 

@@ -29,7 +29,7 @@ def _mlx(device: str) -> Backend:
     # to, and MLX reads this once, when it is imported.
     os.environ.setdefault("MLX_ENABLE_TF32", "0")
     try:
-        from mlx_probe.backends.mlx import MlxBackend
+        from mlx_probe.compute.backends.mlx.backend import MlxBackend
     except ImportError as error:
         raise BackendError(
             f"MLX cannot be imported: {error}",

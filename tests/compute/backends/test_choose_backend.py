@@ -14,7 +14,7 @@ def test_a_backend_is_taken_by_name(name):
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_auto_never_runs_mlx_on_a_cpu(device, monkeypatch):
-    monkeypatch.setattr("mlx_probe.backends.mlx.has_gpu", lambda: False)
+    monkeypatch.setattr("mlx_probe.compute.backends.mlx.backend.has_gpu", lambda: False)
     backend, why = choose_backend("auto", device)
     assert (backend.name, backend.device) == ("numpy", "cpu")
     assert why.startswith("numpy on cpu: ")
@@ -22,7 +22,7 @@ def test_auto_never_runs_mlx_on_a_cpu(device, monkeypatch):
 
 @pytest.mark.parametrize("name", ["auto", *BACKENDS])
 def test_a_gpu_that_is_not_there_is_an_error_with_a_remedy(name, monkeypatch):
-    monkeypatch.setattr("mlx_probe.backends.mlx.has_gpu", lambda: False)
+    monkeypatch.setattr("mlx_probe.compute.backends.mlx.backend.has_gpu", lambda: False)
     with pytest.raises(BackendError) as caught:
         choose_backend(name, "gpu")
     assert caught.value.remedy

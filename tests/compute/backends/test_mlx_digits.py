@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_probe.backends.mlx_digits import (
+from mlx_probe.compute.backends.mlx.digits import (
     BLOCK_ROWS,
     ENERGY,
     LARGEST,

@@ -4,7 +4,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_probe.backends.mlx_gram import DigitGram
+from mlx_probe.compute.backends.mlx.gram import DigitGram
 
 EPS = np.finfo(float).eps
 

@@ -8,8 +8,8 @@ from typing import Protocol
 import mlx.core as mx
 import numpy as np
 
-from mlx_probe.backends.mlx_digits import scaled
-from mlx_probe.backends.mlx_sums import partial_sums, total
+from mlx_probe.compute.backends.mlx.digits import scaled
+from mlx_probe.compute.backends.mlx.sums import partial_sums, total
 from mlx_probe.compute.backends.quantization import ErrorSums, affine_round
 from mlx_probe.core.records import QuantizationError
 

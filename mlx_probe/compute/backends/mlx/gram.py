@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends.mlx_digits import (
+from mlx_probe.compute.backends.mlx.digits import (
     ENERGY,
     LARGEST,
     WINDOW,

@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends.mlx_digits import scaled
+from mlx_probe.compute.backends.mlx.digits import scaled
 
 __all__ = ["DeviceOperator"]
 

@@ -1,0 +1,1 @@
+"""The MLX backend: Metal, CUDA, or MLX's CPU stream."""
