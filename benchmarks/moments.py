@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 import mlx_probe
-from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.checkpoint import Weight
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.records import QUANTILES
 

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.monitor import process_memory
 from mlx_probe.plan import RESERVE
 

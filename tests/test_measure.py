@@ -11,9 +11,9 @@ from weightfiles import write_safetensors
 import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analyze import analyze_rows
-from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.checkpoint.mapping import MappedRange
 from mlx_probe.checkpoint.weight import Weight
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import PackingError
 from mlx_probe.measure import Measurer
 from mlx_probe.monitor import Monitor

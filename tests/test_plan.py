@@ -6,8 +6,8 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.cli.options import SIZE
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.monitor import process_memory
 from mlx_probe.plan import make_plan

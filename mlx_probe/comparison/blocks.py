@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends.numpy import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.checkpoint import Weight
+from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.core.dtypes import decode
 from mlx_probe.monitor import Gate
 

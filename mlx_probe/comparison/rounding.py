@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.comparison.blocks import Side
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import FLOAT_FORMATS
 
 __all__ = ["rounding_edge"]

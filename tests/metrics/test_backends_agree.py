@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matrices import measure, store
 
-from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.metrics import METRICS, compute_metrics
 

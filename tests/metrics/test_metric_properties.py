@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matrices import measure, orthonormal, store
 
-from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.metrics.spectrum import SPECTRUM

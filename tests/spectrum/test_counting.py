@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import FAMILIES, gram_of, orthonormal, store, with_spectrum
 
-from mlx_probe.backends.numpy import NumpyBackend
 from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.spectrum import count_rank
 from mlx_probe.spectrum.bounds import EPS
 

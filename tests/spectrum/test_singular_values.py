@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import FAMILIES, orthonormal, spectrum_of, store, with_spectrum
 
-from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.spectrum import count_above
 
 SHAPES = {"tall": (220, 96), "square": (128, 128), "wide": (96, 1500)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matrices import FAMILIES, moments_of, slabs_of, store, with_spectrum
 
-from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import SpectrumError
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.spectrum import lanczos, sketch_bytes, sketch_spectrum

@@ -15,7 +15,7 @@ __all__ = ["BACKENDS", "Backend", "Gram", "choose_backend"]
 
 
 def _numpy(device: str) -> Backend:
-    from mlx_probe.backends.numpy import NumpyBackend
+    from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 
     if device == "gpu":
         raise BackendError(

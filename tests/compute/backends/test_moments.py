@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matrices import FLOATS, e4m3_table, moments_of, store
 
-from mlx_probe.backends.numpy import NumpyBackend
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.compute.backends.powersums import PowerSums
 from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.records import QUANTILES

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import FLOATS, decoded, moments_of, store
 
-from mlx_probe.backends import numpy_moments
-from mlx_probe.backends.numpy import NumpyBackend
-from mlx_probe.backends.numpy_moments import BLOCK, COUNTED
 from mlx_probe.compute.backends.distribution import BIN_BITS, moments_of_bins
+from mlx_probe.compute.backends.numpy import moments as numpy_moments
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
+from mlx_probe.compute.backends.numpy.moments import BLOCK, COUNTED
 from mlx_probe.compute.backends.powersums import PowerSums
 from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
 from mlx_probe.core.records import QUANTILES

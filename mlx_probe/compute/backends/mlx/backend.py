@@ -18,8 +18,6 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.backends.numpy import NumpyBackend, SlabGram, SlabOperator
-from mlx_probe.backends.numpy_moments import BinPass, CodePass
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.compute.backends.distribution import BIN_BITS
@@ -28,6 +26,8 @@ from mlx_probe.compute.backends.mlx.gram import DigitGram
 from mlx_probe.compute.backends.mlx.moments import DeviceCodePass, DeviceSumPass
 from mlx_probe.compute.backends.mlx.operator import DeviceOperator
 from mlx_probe.compute.backends.mlx.quantization import DeviceQuantizationPass
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend, SlabGram, SlabOperator
+from mlx_probe.compute.backends.numpy.moments import BinPass, CodePass
 from mlx_probe.compute.backends.protocol import Gram
 from mlx_probe.compute.backends.quantization import QuantizationSums
 from mlx_probe.core.dtypes import DTYPES, float8_e4m3_values

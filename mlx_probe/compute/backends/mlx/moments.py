@@ -7,10 +7,10 @@ from typing import Protocol
 import mlx.core as mx
 import numpy as np
 
-from mlx_probe.backends.numpy_moments import CodePass
 from mlx_probe.compute.backends.distribution import BIN_BITS, Tally, moments_of_bins
 from mlx_probe.compute.backends.mlx.digits import scaled
 from mlx_probe.compute.backends.mlx.sums import partial_sums, rough_sum, total
+from mlx_probe.compute.backends.numpy.moments import CodePass
 from mlx_probe.compute.backends.powersums import PowerSums
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import Moments
