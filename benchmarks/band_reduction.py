@@ -46,9 +46,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import BACKENDS, Gram
-from mlx_probe.spectrum import count_above
-from mlx_probe.spectrum.bounds import gram_eigenvalue_bound
-from mlx_probe.spectrum.rank import certified
+from mlx_probe.compute.spectrum import count_above
+from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound
+from mlx_probe.compute.spectrum.rank import certified
 
 if TYPE_CHECKING:
     import mlx.core as mx

@@ -34,11 +34,11 @@ from threadpoolctl import threadpool_limits
 
 from mlx_probe.checkpoint import Architecture, Weight
 from mlx_probe.compute.schedule import run_within_budget
+from mlx_probe.compute.spectrum.leading import STARTING_VECTORS, leading_bytes, leading_vectors
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import Column
 from mlx_probe.elements import band, place_of, read_bytes, read_into, values_dtype
 from mlx_probe.plan import has_spectrum
-from mlx_probe.spectrum.leading import STARTING_VECTORS, leading_bytes, leading_vectors
 
 __all__ = [
     "DEAD_SHARE",

@@ -20,12 +20,7 @@ from mlx_probe.compute.backends.protocol import (
     QuantizationPass,
 )
 from mlx_probe.compute.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
-from mlx_probe.core.errors import PackingError, SpectrumError
-from mlx_probe.core.records import Moments, RankCount, Sketch, Spectrum, Status
-from mlx_probe.metrics import Measurement
-from mlx_probe.monitor import Monitor
-from mlx_probe.plan import Plan, has_spectrum, is_sketched
-from mlx_probe.spectrum import (
+from mlx_probe.compute.spectrum import (
     BASIS,
     Source,
     count_rank,
@@ -34,6 +29,11 @@ from mlx_probe.spectrum import (
     sketch_spectrum,
     zero_spectrum,
 )
+from mlx_probe.core.errors import PackingError, SpectrumError
+from mlx_probe.core.records import Moments, RankCount, Sketch, Spectrum, Status
+from mlx_probe.metrics import Measurement
+from mlx_probe.monitor import Monitor
+from mlx_probe.plan import Plan, has_spectrum, is_sketched
 
 __all__ = ["Measurer", "Outcome"]
 

@@ -16,13 +16,13 @@ from rich.filesize import decimal
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
 from mlx_probe.compute import calibration
 from mlx_probe.compute.backends import BACKENDS, Backend, choose_backend
+from mlx_probe.compute.spectrum import sketch_bytes
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column, open_file
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import metrics_of_level
 from mlx_probe.monitor import process_memory
-from mlx_probe.spectrum import sketch_bytes
 from mlx_probe.table.schema import table_columns
 
 __all__ = [

@@ -9,9 +9,9 @@ import math
 import numpy as np
 
 from mlx_probe.compute.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
+from mlx_probe.compute.spectrum import Source, count_rank, singular_values
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.metrics import Measurement
-from mlx_probe.spectrum import Source, count_rank, singular_values
 
 FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.kind == "float")
 NUMPY_TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}

@@ -14,10 +14,10 @@ import numpy as np
 
 from mlx_probe.checkpoint import Weight
 from mlx_probe.comparison.blocks import Floats, Side, is_tall, whole
+from mlx_probe.compute.spectrum import zero_spectrum
+from mlx_probe.compute.spectrum.bounds import direct_error
 from mlx_probe.core.errors import SpectrumError
 from mlx_probe.core.records import Spectrum
-from mlx_probe.spectrum import zero_spectrum
-from mlx_probe.spectrum.bounds import direct_error
 
 __all__ = ["Adapted", "Factors", "Product", "product_spectrum"]
 

@@ -19,11 +19,11 @@ from mlx_probe.comparison.scope import Scope, is_matrix
 from mlx_probe.comparison.subspaces import compare_subspaces
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.spectrum import Source, count_above, singular_values, zero_spectrum
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement
 from mlx_probe.monitor import Gate
-from mlx_probe.spectrum import Source, count_above, singular_values, zero_spectrum
 
 __all__ = ["measure_pair"]
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from mlx_probe.comparison.blocks import Both, Floats
 from mlx_probe.compute import lapack
+from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
 from mlx_probe.core.errors import SpectrumError
-from mlx_probe.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
 
 __all__ = ["Subspaces", "compare_subspaces", "subspace_bytes"]
 

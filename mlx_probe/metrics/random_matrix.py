@@ -15,9 +15,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.compute.spectrum import count_above
 from mlx_probe.core.records import Spectrum
 from mlx_probe.metrics.measurement import Measurement, Metric
-from mlx_probe.spectrum import count_above
 
 __all__ = ["RANDOM_MATRIX", "noise_level", "null_singular_values"]
 

@@ -12,9 +12,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.compute.spectrum import count_above, noise_threshold, numpy_tolerance
 from mlx_probe.core.records import RankCount, Sketch, Spectrum
 from mlx_probe.metrics.measurement import Measurement, Metric
-from mlx_probe.spectrum import count_above, noise_threshold, numpy_tolerance
 
 __all__ = ["SPECTRUM"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.compute.spectrum.lanczos import Compression
 from mlx_probe.core.errors import SpectrumError
 from mlx_probe.core.records import Estimate
-from mlx_probe.spectrum.lanczos import Compression
 
 __all__ = ["Functional", "Ritz", "Rule", "estimate", "gauss_rule", "radau_rule", "ritz"]
 

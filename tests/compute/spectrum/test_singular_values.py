@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from matrices import FAMILIES, orthonormal, spectrum_of, store, with_spectrum
 
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
-from mlx_probe.spectrum import count_above
+from mlx_probe.compute.spectrum import count_above
 
 SHAPES = {"tall": (220, 96), "square": (128, 128), "wide": (96, 1500)}
 STORED = ("BF16", "F16", "F32")

@@ -8,8 +8,8 @@ from matrices import FAMILIES, gram_of, orthonormal, store, with_spectrum
 
 from mlx_probe.compute.backends import Gram
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
-from mlx_probe.spectrum import count_rank
-from mlx_probe.spectrum.bounds import EPS
+from mlx_probe.compute.spectrum import count_rank
+from mlx_probe.compute.spectrum.bounds import EPS
 
 SHAPES = {"tall": (220, 96), "square": (128, 128), "wide": (96, 1500)}
 

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from matrices import FAMILIES, decoded, measure, spectrum_of, store, ulp, with_spectrum
 
 from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.spectrum import Source, noise_threshold, singular_values
+from mlx_probe.compute.spectrum.bounds import EPS, direct_error, gram_error
+from mlx_probe.compute.spectrum.rank import certified
 from mlx_probe.metrics import compute_metrics
-from mlx_probe.spectrum import Source, noise_threshold, singular_values
-from mlx_probe.spectrum.bounds import EPS, direct_error, gram_error
-from mlx_probe.spectrum.rank import certified
 
 SHAPES = {"tall": (1100, 48), "square": (72, 72), "wide": (48, 1100)}
 

@@ -10,9 +10,9 @@ import pytest
 from matrices import FAMILIES, moments_of, slabs_of, store, with_spectrum
 
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
+from mlx_probe.compute.spectrum import lanczos, sketch_bytes, sketch_spectrum
 from mlx_probe.core.errors import SpectrumError
 from mlx_probe.metrics import Measurement, compute_metrics
-from mlx_probe.spectrum import lanczos, sketch_bytes, sketch_spectrum
 
 SHAPES = {"tall": (220, 96), "square": (200, 200), "wide": (96, 400)}
 NOT_ZERO = [name for name in FAMILIES if name != "zero"]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from matrices import orthonormal
 
-from mlx_probe.spectrum import lanczos
-from mlx_probe.spectrum.lanczos import BLOCK, block_lanczos
+from mlx_probe.compute.spectrum import lanczos
+from mlx_probe.compute.spectrum.lanczos import BLOCK, block_lanczos
 
 
 def symmetric(rng, eigenvalues):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute import lapack
+from mlx_probe.compute.spectrum.bounds import direct_error
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.records import Spectrum
-from mlx_probe.spectrum.bounds import direct_error
 
 __all__ = ["direct_spectrum"]
 

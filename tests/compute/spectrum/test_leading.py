@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matrices import with_spectrum
 
-from mlx_probe.spectrum.leading import STARTING_VECTORS, leading_vectors
+from mlx_probe.compute.spectrum.leading import STARTING_VECTORS, leading_vectors
 
 COUNT = 8
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound
 from mlx_probe.core.records import Moments
-from mlx_probe.spectrum.bounds import gram_eigenvalue_bound
 
 __all__ = ["certified", "count_above", "noise_threshold", "numpy_tolerance"]
 

@@ -9,11 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.core.errors import SpectrumError
-from mlx_probe.core.records import Estimate, Moments, Sketch
-from mlx_probe.spectrum.bounds import squares_are_safe
-from mlx_probe.spectrum.lanczos import BASIS, BLOCK, block_lanczos
-from mlx_probe.spectrum.quadrature import (
+from mlx_probe.compute.spectrum.bounds import squares_are_safe
+from mlx_probe.compute.spectrum.lanczos import BASIS, BLOCK, block_lanczos
+from mlx_probe.compute.spectrum.quadrature import (
     Function,
     Ritz,
     Rule,
@@ -22,6 +20,8 @@ from mlx_probe.spectrum.quadrature import (
     radau_rule,
     ritz,
 )
+from mlx_probe.core.errors import SpectrumError
+from mlx_probe.core.records import Estimate, Moments, Sketch
 
 __all__ = ["sketch_bytes", "sketch_spectrum"]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from matrices import orthonormal
 
-from mlx_probe.spectrum import lanczos
-from mlx_probe.spectrum.quadrature import estimate, gauss_rule, radau_rule, ritz
+from mlx_probe.compute.spectrum import lanczos
+from mlx_probe.compute.spectrum.quadrature import estimate, gauss_rule, radau_rule, ritz
 
 EIGENVALUES = np.linspace(0, 1, 301)[1:] ** 4
 TRACE = EIGENVALUES.sum()

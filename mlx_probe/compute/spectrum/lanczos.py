@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.spectrum.bounds import gram_eigenvalue_bound
+from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound
 
 __all__ = ["BASIS", "BLOCK", "Compression", "block_lanczos"]
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squares_are_safe
+from mlx_probe.compute.spectrum.counting import count_rank
+from mlx_probe.compute.spectrum.direct import direct_spectrum
+from mlx_probe.compute.spectrum.lanczos import BASIS
+from mlx_probe.compute.spectrum.rank import certified, count_above, noise_threshold, numpy_tolerance
+from mlx_probe.compute.spectrum.sketch import sketch_bytes, sketch_spectrum
 from mlx_probe.core.records import Moments, RankCount, Spectrum
-from mlx_probe.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squares_are_safe
-from mlx_probe.spectrum.counting import count_rank
-from mlx_probe.spectrum.direct import direct_spectrum
-from mlx_probe.spectrum.lanczos import BASIS
-from mlx_probe.spectrum.rank import certified, count_above, noise_threshold, numpy_tolerance
-from mlx_probe.spectrum.sketch import sketch_bytes, sketch_spectrum
 
 __all__ = [
     "BASIS",
