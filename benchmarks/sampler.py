@@ -18,9 +18,9 @@ import click
 import numpy as np
 
 from mlx_probe.core.machine import usable_cores
-from mlx_probe.monitor.sample import Standing
-from mlx_probe.table.samples import read_recording
-from mlx_probe.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.samples import read_recording
+from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 
 RULES = (
     *("memory above 99% pause", "process above 99% stop", "swap growing warn"),

@@ -15,9 +15,9 @@ from mlx_probe.report.download import (
     download_text,
     files_table,
 )
+from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source import parse_reference
 from mlx_probe.source.transfer.progress import watching
-from mlx_probe.watch import WatchConfig
 
 from .options import config_option, model_argument, quiet_option, revision_option, watch_options
 

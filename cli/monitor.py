@@ -12,8 +12,8 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from mlx_probe.attach import Onlooker, attach
 from mlx_probe.report.monitor import dashboard
+from mlx_probe.runs.monitor.follow import Onlooker, attach
 from mlx_probe.table.strict_json import encode
 
 __all__ = ["monitor"]

@@ -17,13 +17,13 @@ from rich.progress import (
 )
 
 from mlx_probe.checkpoint import Weight
-from mlx_probe.monitor import Gate, Usage
-from mlx_probe.monitor.sample import Standing
 from mlx_probe.plan import Plan
 from mlx_probe.report.terminal import printable
 from mlx_probe.run import Progress as Watcher
 from mlx_probe.run import Silent
-from mlx_probe.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor import Gate, Usage
+from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 
 __all__ = ["Hashing", "alert_line", "hashing", "watch"]
 

@@ -9,8 +9,8 @@ from mlx_probe.download import DownloadConfig
 from mlx_probe.download import repair as run_repair
 from mlx_probe.download import verify as run_verify
 from mlx_probe.report.download import verification_json, verification_text
+from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source.transfer.progress import watching
-from mlx_probe.watch import WatchConfig
 
 from .download import endpoint_option
 from .options import quiet_option, revision_option, watch_options

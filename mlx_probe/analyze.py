@@ -16,9 +16,9 @@ from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
 from mlx_probe.measure import Measurer, Outcome
 from mlx_probe.metrics import compute_metrics
-from mlx_probe.monitor import Monitor
 from mlx_probe.order import work_order
 from mlx_probe.plan import Plan
+from mlx_probe.runs.monitor import Monitor
 
 __all__ = ["analyze_rows"]
 

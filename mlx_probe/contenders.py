@@ -22,8 +22,8 @@ from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum import count_above
 from mlx_probe.core.errors import BackendError
 from mlx_probe.core.records import AnalyzeConfig
-from mlx_probe.monitor import Monitor
 from mlx_probe.plan import make_plan
+from mlx_probe.runs.monitor import Monitor
 from mlx_probe.workload import Workload, matrix_of
 
 __all__ = ["CONTENDERS", "Contender", "Summary", "Way"]

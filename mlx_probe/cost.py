@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlx_probe.compute.calibration import Calibration
-from mlx_probe.monitor import Work
+from mlx_probe.runs.monitor import Work
 
 __all__ = ["Limit", "binding_limit", "stage_costs"]
 

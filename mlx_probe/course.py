@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from mlx_probe.checkpoint import Weight
-from mlx_probe.monitor import Monitor, Usage
-from mlx_probe.monitor.sample import Standing
 from mlx_probe.plan import Plan
+from mlx_probe.runs.monitor import Monitor, Usage
+from mlx_probe.runs.monitor.sample import Standing
 
 __all__ = ["Course", "Progress", "Silent"]
 

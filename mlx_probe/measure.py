@@ -32,8 +32,8 @@ from mlx_probe.compute.spectrum import (
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, RankCount, Sketch, Spectrum, Status
 from mlx_probe.metrics import Measurement
-from mlx_probe.monitor import Monitor
 from mlx_probe.plan import Plan, has_spectrum, is_sketched
+from mlx_probe.runs.monitor import Monitor
 
 __all__ = ["Measurer", "Outcome"]
 

@@ -22,7 +22,7 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column, open_file
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import metrics_of_level
-from mlx_probe.monitor import process_memory
+from mlx_probe.runs.monitor import process_memory
 from mlx_probe.table.schema import table_columns
 
 __all__ = [

@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta, timezone
 
-from mlx_probe.monitor.jobs import Job
-from mlx_probe.monitor.sample import Sample
+from mlx_probe.runs.monitor.jobs import Job
+from mlx_probe.runs.monitor.sample import Sample
 
 GB = 10**9
 BEGAN = datetime(2026, 1, 31, 9, 0, tzinfo=timezone.utc)

@@ -2,7 +2,7 @@ import pytest
 
 from mlx_probe.compute.calibration import Calibration
 from mlx_probe.cost import Limit, binding_limit, stage_costs
-from mlx_probe.monitor import STAGES, Work
+from mlx_probe.runs.monitor import STAGES, Work
 
 SECONDS = {"open": 1.0, "measure": 6.0, "validate": 2.0, "write": 1.0}
 CALIBRATION = Calibration({}, copy_bandwidth=1e10, product_rate=5e10)

@@ -16,8 +16,8 @@ from mlx_probe.checkpoint.weight import Weight
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import PackingError
 from mlx_probe.measure import Measurer
-from mlx_probe.monitor import Monitor
 from mlx_probe.plan import make_plan
+from mlx_probe.runs.monitor import Monitor
 
 COUNT = 12
 

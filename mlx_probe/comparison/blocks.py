@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.core.dtypes import decode
-from mlx_probe.monitor import Gate
+from mlx_probe.runs.monitor import Gate
 
 __all__ = ["Both", "Floats", "Side", "TwoSides", "is_tall", "whole"]
 

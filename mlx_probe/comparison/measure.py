@@ -23,7 +23,7 @@ from mlx_probe.compute.spectrum import Source, count_above, singular_values, zer
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement
-from mlx_probe.monitor import Gate
+from mlx_probe.runs.monitor import Gate
 
 __all__ = ["measure_pair"]
 

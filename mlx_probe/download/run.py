@@ -17,7 +17,8 @@ from mlx_probe.download.config import DownloadConfig
 from mlx_probe.download.log import logging_to
 from mlx_probe.download.origin import take
 from mlx_probe.download.plan import DownloadPlan, make_plan
-from mlx_probe.monitor.sample import Standing
+from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.hub.errors import explained
 from mlx_probe.source.manifest import ManifestFile, record, write_manifest
@@ -27,7 +28,6 @@ from mlx_probe.source.transfer.disk_space import existing_folder, require_space
 from mlx_probe.source.transfer.listing import Supply
 from mlx_probe.source.transfer.progress import Watcher
 from mlx_probe.source.transfer.threads import Stop, in_threads
-from mlx_probe.watch import Watch, WatchConfig
 
 __all__ = ["Downloaded", "download", "plan_download", "writing"]
 

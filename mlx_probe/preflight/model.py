@@ -12,11 +12,11 @@ from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.backends.mlx.status import mlx_status
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import AnalyzeConfig, ModelFiles, open_file
-from mlx_probe.monitor.readings import free_space
 from mlx_probe.plan import make_plan
 from mlx_probe.preflight.forecast import Fetch, Forecast, forecast
 from mlx_probe.preflight.inference import CONTEXTS, WIDTHS
 from mlx_probe.preflight.rates import rates_for
+from mlx_probe.runs.monitor.readings import free_space
 from mlx_probe.source import REMOTE_SOURCES, RemoteOpener, parse_reference, resolve
 from mlx_probe.source.hub.status import hub_cache, hub_settings
 from mlx_probe.table.run_folder import resolve_output

@@ -11,11 +11,11 @@ from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.text import Text
 
-from mlx_probe.attach import View
-from mlx_probe.monitor.jobs import Job
-from mlx_probe.monitor.sample import Sample
 from mlx_probe.report.graph import bars, buckets
 from mlx_probe.report.terminal import printable
+from mlx_probe.runs.monitor.follow import View
+from mlx_probe.runs.monitor.jobs import Job
+from mlx_probe.runs.monitor.sample import Sample
 
 __all__ = ["dashboard"]
 

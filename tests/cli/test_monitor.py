@@ -22,9 +22,9 @@ from tinymodel import COMMAND, comparable, refused, run
 
 import mlx_probe
 from mlx_probe.core.errors import Stopped
-from mlx_probe.monitor.jobs import Job, jobs_folder, register, started_at
-from mlx_probe.monitor.rules import DEFAULT_RULES, parse_rule
-from mlx_probe.table.samples import find_recording, read_recording
+from mlx_probe.runs.monitor.jobs import Job, jobs_folder, register, started_at
+from mlx_probe.runs.monitor.rules import DEFAULT_RULES, parse_rule
+from mlx_probe.runs.monitor.samples import find_recording, read_recording
 
 PATIENCE = 60
 # Broken from the beginning, and for good: such a job waits.

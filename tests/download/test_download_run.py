@@ -14,10 +14,10 @@ from weightfiles import safetensors_bytes
 
 from mlx_probe.core.errors import ConfigError, Interrupted, ProbeError, SourceError, Stopped
 from mlx_probe.download import DownloadConfig, download, plan_download, verify
+from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source import SUPPLIERS, parse_reference, resolve
 from mlx_probe.source.manifest import MANIFEST, read_manifest
 from mlx_probe.source.transfer.progress import Watcher
-from mlx_probe.watch import WatchConfig
 
 
 def fetch(text=REPO, watcher=None, revision=None, watch=None, **settings):
@@ -375,7 +375,7 @@ def test_a_rule_that_stops_a_download_keeps_what_is_there(hub, tmp_path, monkeyp
     settings = {"local_dir": tmp_path / "here", "workers": 1}
     watcher = Fills(2 << 20)
     with monkeypatch.context() as patch:
-        patch.setattr("mlx_probe.monitor.readings.free_space", watcher.free_space)
+        patch.setattr("mlx_probe.runs.monitor.readings.free_space", watcher.free_space)
         rules = WatchConfig(alert=("disk below 1kB stop",), interval=0.01)
         with pytest.raises(Stopped, match="disk at 10 bytes") as stopped:
             fetch(watcher=watcher, watch=rules, **settings)
@@ -402,7 +402,7 @@ def test_a_download_waits_while_a_rule_pauses_it(hub, files, monkeypatch):
         watcher.looked.set()
 
     watcher.tell = tell
-    monkeypatch.setattr("mlx_probe.monitor.readings.free_space", watcher.free_space)
+    monkeypatch.setattr("mlx_probe.runs.monitor.readings.free_space", watcher.free_space)
     rules = WatchConfig(alert=("disk below 1kB pause",), interval=0.01)
     done = fetch(watcher=watcher, watch=rules)
     paused, resumed = waited

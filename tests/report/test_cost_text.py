@@ -4,8 +4,8 @@ from rich.console import Console
 
 from mlx_probe.compute.calibration import Calibration
 from mlx_probe.cost import stage_costs
-from mlx_probe.monitor import Work
 from mlx_probe.report.cost import cost_text
+from mlx_probe.runs.monitor import Work
 
 
 def test_a_line_for_each_stage_and_the_limit():

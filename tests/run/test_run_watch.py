@@ -18,11 +18,11 @@ from mlx_probe.analyze import analyze_rows
 from mlx_probe.compare import compare
 from mlx_probe.comparison.blocks import Side
 from mlx_probe.core.errors import ConfigError, Stopped
-from mlx_probe.monitor import Gate, Monitor
 from mlx_probe.plan import make_plan, select_weights
 from mlx_probe.revisit import validate_run
-from mlx_probe.table.samples import find_recording, read_recording
-from mlx_probe.watch import WatchConfig
+from mlx_probe.runs.monitor import Gate, Monitor
+from mlx_probe.runs.monitor.samples import find_recording, read_recording
+from mlx_probe.runs.monitor.watch import WatchConfig
 
 ROWS = 17
 FULL = AnalyzeConfig(backend="numpy", metrics="full")

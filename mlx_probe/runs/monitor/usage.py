@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import psutil
 
-from mlx_probe.monitor.gate import Gate
+from mlx_probe.runs.monitor.gate import Gate
 
 __all__ = ["STAGES", "Monitor", "Usage", "Work", "process_memory"]
 

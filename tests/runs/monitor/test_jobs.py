@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looks import job
 
-from mlx_probe.monitor.jobs import Job, jobs_folder, register, running_jobs, started_at
+from mlx_probe.runs.monitor.jobs import Job, jobs_folder, register, running_jobs, started_at
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from rich.filesize import decimal
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.units import parse_size
-from mlx_probe.monitor.sample import Sample
+from mlx_probe.runs.monitor.sample import Sample
 
 __all__ = [
     "ACTIONS",

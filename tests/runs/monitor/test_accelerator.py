@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
-from mlx_probe.monitor.accelerator import (
+from mlx_probe.runs.monitor.accelerator import (
     ADAPTERS,
     Accelerator,
     Adapter,
     parse_ioreg,
     parse_macmon,
 )
-from mlx_probe.monitor.sample import SAMPLE_COLUMNS
+from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
 
 IOREG = """+-o AGXAcceleratorG15X  <class AGXAcceleratorG15X, id 0x1000004a3, registered, active>
     {

@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 
 from mlx_probe.core.machine import usable_cores
-from mlx_probe.monitor.accelerator import Accelerator
-from mlx_probe.monitor.sample import Sample, Standing
+from mlx_probe.runs.monitor.accelerator import Accelerator
+from mlx_probe.runs.monitor.sample import Sample, Standing
 
 __all__ = ["SPEED_WINDOW", "Readings", "free_space"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 from rich.filesize import decimal
 
-from mlx_probe.monitor.gate import Gate
-from mlx_probe.monitor.rules import GROWTH_SAMPLES, QUANTITIES, Reference, Rule
-from mlx_probe.monitor.sample import Sample
+from mlx_probe.runs.monitor.gate import Gate
+from mlx_probe.runs.monitor.rules import GROWTH_SAMPLES, QUANTITIES, Reference, Rule
+from mlx_probe.runs.monitor.sample import Sample
 
 __all__ = ["REPEAT", "Episode", "Guard", "describe_holders"]
 

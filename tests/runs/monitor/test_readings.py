@@ -7,14 +7,14 @@ import psutil
 import pytest
 from looks import look
 
-from mlx_probe.monitor.readings import SPEED_WINDOW, Readings, free_space
-from mlx_probe.monitor.sample import SAMPLE_COLUMNS, Sample, Standing
+from mlx_probe.runs.monitor.readings import SPEED_WINDOW, Readings, free_space
+from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample, Standing
 
 
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("mlx_probe.monitor.readings.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("mlx_probe.runs.monitor.readings.time.monotonic", lambda: now[0])
     return now
 
 

@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 
-from mlx_probe.monitor import STAGES, Monitor, Work
-from mlx_probe.monitor import account as module
+from mlx_probe.runs.monitor import STAGES, Monitor, Work
+from mlx_probe.runs.monitor import usage as module
 
 
 class Clock:

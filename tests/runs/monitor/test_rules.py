@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from looks import GB, look
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.monitor.rules import (
+from mlx_probe.runs.monitor.rules import (
     ACTIONS,
     DEFAULT_RULES,
     MARGIN,

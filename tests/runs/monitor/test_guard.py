@@ -9,11 +9,11 @@ import pytest
 from looks import GB, look
 
 from mlx_probe.core.errors import Stopped
-from mlx_probe.monitor import Gate
-from mlx_probe.monitor.guard import REPEAT, Guard, describe_holders
-from mlx_probe.monitor.readings import Readings
-from mlx_probe.monitor.rules import GROWTH_SAMPLES, QUANTITIES, Reference, Rule, parse_rule
-from mlx_probe.monitor.sample import Standing
+from mlx_probe.runs.monitor import Gate
+from mlx_probe.runs.monitor.guard import REPEAT, Guard, describe_holders
+from mlx_probe.runs.monitor.readings import Readings
+from mlx_probe.runs.monitor.rules import GROWTH_SAMPLES, QUANTITIES, Reference, Rule, parse_rule
+from mlx_probe.runs.monitor.sample import Standing
 
 HERE = Reference(memory=10 * GB, disk=200 * GB, copy_bandwidth=1e10)
 

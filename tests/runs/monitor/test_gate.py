@@ -2,7 +2,7 @@ import threading
 import time
 
 from mlx_probe.core.errors import Stopped
-from mlx_probe.monitor import Gate
+from mlx_probe.runs.monitor import Gate
 
 
 def test_an_open_gate_holds_nobody():
@@ -69,7 +69,7 @@ def test_a_stop_turns_away_those_who_wait_and_those_who_come():
 
 def test_paused_time_counts_once(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("mlx_probe.monitor.gate.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("mlx_probe.runs.monitor.gate.time.perf_counter", lambda: now[0])
     gate = Gate()
     gate.pause()
     now[0] += 2

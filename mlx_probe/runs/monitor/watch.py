@@ -17,15 +17,15 @@ from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.files import write_error
 from mlx_probe.core.machine import usable_cores
-from mlx_probe.monitor.accelerator import Accelerator
-from mlx_probe.monitor.gate import Gate
-from mlx_probe.monitor.guard import Guard
-from mlx_probe.monitor.jobs import Job, register, scratch_lines, started_at
-from mlx_probe.monitor.readings import Readings, free_space
-from mlx_probe.monitor.rules import DEFAULT_RULES, Reference, Rule, parse_rule
-from mlx_probe.monitor.sample import Sample, Standing
-from mlx_probe.monitor.sampler import Sampler
-from mlx_probe.table.samples import SampleLog, write_recording
+from mlx_probe.runs.monitor.accelerator import Accelerator
+from mlx_probe.runs.monitor.gate import Gate
+from mlx_probe.runs.monitor.guard import Guard
+from mlx_probe.runs.monitor.jobs import Job, register, scratch_lines, started_at
+from mlx_probe.runs.monitor.readings import Readings, free_space
+from mlx_probe.runs.monitor.rules import DEFAULT_RULES, Reference, Rule, parse_rule
+from mlx_probe.runs.monitor.sample import Sample, Standing
+from mlx_probe.runs.monitor.sampler import Sampler
+from mlx_probe.runs.monitor.samples import SampleLog, write_recording
 
 __all__ = ["Watch", "WatchConfig"]
 
@@ -119,7 +119,7 @@ class Watch:
             self._note(lambda log: log.begin(self.job))
             if self._config.prometheus:
                 # Only here: it takes its time, and few ask for it.
-                from mlx_probe.monitor.prometheus import serving
+                from mlx_probe.runs.monitor.prometheus import serving
 
                 stack.enter_context(
                     serving(self._config.prometheus, lambda: self._latest, self.job)

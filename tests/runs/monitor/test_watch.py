@@ -11,12 +11,12 @@ import psutil
 import pytest
 
 from mlx_probe.core.errors import ConfigError, Stopped
-from mlx_probe.monitor import process_memory
-from mlx_probe.monitor.jobs import jobs_folder, running_jobs
-from mlx_probe.monitor.prometheus import ADDRESS, PREFIX, metric_names
-from mlx_probe.monitor.sample import Standing
-from mlx_probe.table.samples import SampleLog, read_recording
-from mlx_probe.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor import process_memory
+from mlx_probe.runs.monitor.jobs import jobs_folder, running_jobs
+from mlx_probe.runs.monitor.prometheus import ADDRESS, PREFIX, metric_names
+from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.samples import SampleLog, read_recording
+from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 
 PATIENCE = 30
 
@@ -118,7 +118,8 @@ def test_what_is_kept(tmp_path, told):
 def test_a_job_is_told_of_until_its_file_is_there(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "mlx_probe.watch.write_recording", lambda lines, path: seen.extend(running_jobs()) or 0
+        "mlx_probe.runs.monitor.watch.write_recording",
+        lambda lines, path: seen.extend(running_jobs()) or 0,
     )
     with watching(tmp_path) as watch:
         assert [job.title for job in running_jobs()] == ["m"]

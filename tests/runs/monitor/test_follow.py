@@ -5,10 +5,10 @@ import os
 import pytest
 from looks import job, look
 
-from mlx_probe.attach import attach
 from mlx_probe.core.errors import ResultError
-from mlx_probe.monitor.jobs import register, started_at
-from mlx_probe.table.samples import SampleLog, write_recording
+from mlx_probe.runs.monitor.follow import attach
+from mlx_probe.runs.monitor.jobs import register, started_at
+from mlx_probe.runs.monitor.samples import SampleLog, write_recording
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.monitor.jobs import Job
-from mlx_probe.monitor.sample import SAMPLE_COLUMNS, Sample
+from mlx_probe.runs.monitor.jobs import Job
+from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample
 
 __all__ = ["ADDRESS", "PREFIX", "metric_names", "serving"]
 

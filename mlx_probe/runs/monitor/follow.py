@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.monitor.jobs import Job, running_jobs
-from mlx_probe.monitor.sample import Sample
-from mlx_probe.table.samples import SampleTail, find_recording, read_recording
+from mlx_probe.runs.monitor.jobs import Job, running_jobs
+from mlx_probe.runs.monitor.sample import Sample
+from mlx_probe.runs.monitor.samples import SampleTail, find_recording, read_recording
 
 __all__ = ["Onlooker", "View", "attach"]
 

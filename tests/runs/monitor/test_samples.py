@@ -10,9 +10,9 @@ from looks import job, look
 from pyarrow import parquet
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.monitor.sample import SAMPLE_COLUMNS
-from mlx_probe.table import samples as module
-from mlx_probe.table.samples import (
+from mlx_probe.runs.monitor import samples as module
+from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
+from mlx_probe.runs.monitor.samples import (
     SampleLog,
     SampleTail,
     find_recording,
