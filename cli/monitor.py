@@ -14,7 +14,7 @@ from rich.live import Live
 
 from mlx_probe.report.monitor import dashboard
 from mlx_probe.runs.monitor.follow import Onlooker, attach
-from mlx_probe.table.strict_json import encode
+from mlx_probe.runs.table.strict_json import encode
 
 __all__ = ["monitor"]
 

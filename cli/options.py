@@ -14,7 +14,7 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.units import parse_size
 from mlx_probe.runs.monitor.rules import QUANTITIES, parse_rule
 from mlx_probe.runs.monitor.watch import WatchConfig
-from mlx_probe.table import WRITERS
+from mlx_probe.runs.table import WRITERS
 
 __all__ = [
     "SIZE",

@@ -35,12 +35,12 @@ from mlx_probe.runs.monitor import Gate, Monitor, process_memory
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.table.journal import Journal
 from mlx_probe.table.load import locate_run, read_table
 from mlx_probe.table.meta import columns_to_meta, write_meta
 from mlx_probe.table.outputs import finalize, verify_hashes
 from mlx_probe.table.run_folder import RunPaths, prepare_folder, resolve_output
-from mlx_probe.table.schema import rows_to_table
 from mlx_probe.table.validation import Check, validate_table
 from mlx_probe.table.versions import package_versions
 

@@ -23,7 +23,7 @@ from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig,
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import metrics_of_level
 from mlx_probe.runs.monitor import process_memory
-from mlx_probe.table.schema import table_columns
+from mlx_probe.runs.table.schema import table_columns
 
 __all__ = [
     "KEPT",

@@ -31,6 +31,7 @@ from mlx_probe.revisit import no_failures
 from mlx_probe.runs.monitor import Monitor, Usage
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.sides import SIDES, side_tables
 from mlx_probe.source import resolve
 from mlx_probe.spotcheck import spot_check
@@ -39,7 +40,6 @@ from mlx_probe.table.load import load_run
 from mlx_probe.table.meta import columns_to_meta, write_meta
 from mlx_probe.table.outputs import finalize
 from mlx_probe.table.run_folder import RunPaths, prepare_folder, resolve_output
-from mlx_probe.table.schema import rows_to_table
 from mlx_probe.table.validation import Check, validate_table
 from mlx_probe.table.versions import package_versions
 

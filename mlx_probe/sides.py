@@ -15,7 +15,7 @@ from mlx_probe.experts import EXPERT_COLUMNS, expert_rows
 from mlx_probe.heads import HEAD_COLUMNS, head_rows
 from mlx_probe.plan import Plan
 from mlx_probe.runs.monitor import Monitor
-from mlx_probe.table.schema import rows_to_table
+from mlx_probe.runs.table.schema import rows_to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.cli import cli
 from mlx_probe.run import Silent
-from mlx_probe.table import WRITERS
+from mlx_probe.runs.table import WRITERS
 from mlx_probe.table.load import read_table
 
 

@@ -12,7 +12,7 @@ from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import Interrupted, ProbeError
 from mlx_probe.revisit import validate_run
 from mlx_probe.run import Silent
-from mlx_probe.table import WRITERS
+from mlx_probe.runs.table import WRITERS
 
 SEED_COLUMNS = (
     *("model_path", "model_id", "revision", "param_name", "layer_index", "block_type", "shape"),

@@ -15,7 +15,7 @@ from weightfiles import model_files, write_gguf, write_safetensors
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.records import Row
 from mlx_probe.experts import EXPERT_COLUMNS, SUBSPACE, expert_rows
-from mlx_probe.table.schema import rows_to_table
+from mlx_probe.runs.table.schema import rows_to_table
 
 PLENTY = 1 << 30
 HIDDEN, WIDTH, EXPERTS = 40, 24, 5

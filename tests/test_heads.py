@@ -18,7 +18,7 @@ import mlx_probe
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.records import Row
 from mlx_probe.heads import HEAD_COLUMNS, head_bytes, head_rows
-from mlx_probe.table.schema import rows_to_table
+from mlx_probe.runs.table.schema import rows_to_table
 
 TOL = 1e-6
 NAMES = {kind: f"model.layers.0.self_attn.{kind}_proj.weight" for kind in ("q", "k", "v", "o")}

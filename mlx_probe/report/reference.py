@@ -12,8 +12,8 @@ from pathlib import Path
 from mlx_probe.comparison import COLUMNS
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
+from mlx_probe.runs.table.schema import table_columns
 from mlx_probe.sides import SIDES
-from mlx_probe.table.schema import table_columns
 
 __all__ = ["TABLES", "insert_columns"]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import write_error
 from mlx_probe.core.records import Column, Row
-from mlx_probe.table.strict_json import encode
+from mlx_probe.runs.table.strict_json import encode
 
 __all__ = ["Journal"]
 

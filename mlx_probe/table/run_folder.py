@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.core.files import write_error
-from mlx_probe.table import WRITERS
+from mlx_probe.runs.table import WRITERS
 
 __all__ = [
     "DEFAULT_STEM",

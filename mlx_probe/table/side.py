@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_probe.table import WRITERS
+from mlx_probe.runs.table import WRITERS
 from mlx_probe.table.load import locate_run, read_described, to_frame, unreadable_table
 from mlx_probe.table.meta import read_meta
 from mlx_probe.table.run_folder import side_name, stem_of

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.records import Column, Status
-from mlx_probe.table.schema import arrow_schema
+from mlx_probe.runs.table.schema import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa

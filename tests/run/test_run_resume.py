@@ -162,7 +162,7 @@ def test_a_disk_that_is_full_at_the_end_costs_no_measuring(tiny, whole, tmp_path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mlx_probe.table.parquet.write", full)
+        patch.setattr("mlx_probe.runs.table.parquet.write", full)
         with pytest.raises(ResultError, match=r"params\.parquet"):
             mlx_probe.analyze(tiny, out=tmp_path, formats=["csv", "parquet"], config=FULL)
     assert not list(tmp_path.glob("params.csv")) + list(tmp_path.glob("*.tmp"))

@@ -10,7 +10,7 @@ import mlx_probe
 from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.heads import head_rows
 from mlx_probe.revisit import validate_run
-from mlx_probe.table import WRITERS
+from mlx_probe.runs.table import WRITERS
 
 FULL = AnalyzeConfig(backend="numpy", metrics="full")
 

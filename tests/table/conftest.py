@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import pytest
 
 from mlx_probe.core.records import Column, Row
-from mlx_probe.table.schema import rows_to_table, table_columns
+from mlx_probe.runs.table.schema import rows_to_table, table_columns
 
 METRICS = (
     Column("min", "float64", "moments", ""),

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.table import WRITERS
+from mlx_probe.runs.table import WRITERS
 from mlx_probe.table.journal import Journal
 from mlx_probe.table.load import load_run, read_table
 from mlx_probe.table.meta import columns_to_meta, write_meta

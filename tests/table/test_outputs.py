@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.table import WRITERS
+from mlx_probe.runs.table import WRITERS
 from mlx_probe.table.meta import columns_from_meta, columns_to_meta, read_meta, write_meta
 from mlx_probe.table.outputs import finalize, verify_hashes
 from mlx_probe.table.run_folder import resolve_output

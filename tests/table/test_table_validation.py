@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from mlx_probe.core.records import Row
-from mlx_probe.table.schema import rows_to_table
+from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.table.validation import validate_table
 
 

@@ -21,7 +21,7 @@ from mlx_probe.runs.monitor.samples import (
     read_recording,
     write_recording,
 )
-from mlx_probe.table.schema import arrow_schema
+from mlx_probe.runs.table.schema import arrow_schema
 
 LOOKS = [look(i, alerts=("memory above 1% warn: 2 %",) * (i % 2), gpu_power=None) for i in range(5)]
 

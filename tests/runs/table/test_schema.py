@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from mlx_probe.core.records import Column, Row
-from mlx_probe.table.schema import BASE_COLUMNS, arrow_schema, rows_to_table, table_columns
+from mlx_probe.runs.table.schema import BASE_COLUMNS, arrow_schema, rows_to_table, table_columns
 
 # Issue 2, item 6, word for word.
 SEED = """model_path, model_id, revision, param_name, layer_index, block_type, shape, rows, cols,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mlx_probe.table import csv, jsonl, parquet
+from mlx_probe.runs.table import csv, jsonl, parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from mlx_probe.table.strict_json import encode
+from mlx_probe.runs.table.strict_json import encode
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_probe.table.strict_json import encode
-from mlx_probe.table.timestamps import iso_utc
+from mlx_probe.runs.table.strict_json import encode
+from mlx_probe.runs.table.timestamps import iso_utc
 
 if TYPE_CHECKING:
     import pyarrow as pa

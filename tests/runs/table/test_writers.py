@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.records import Column, Row
-from mlx_probe.table import WRITERS
-from mlx_probe.table.schema import arrow_schema, rows_to_table
+from mlx_probe.runs.table import WRITERS
+from mlx_probe.runs.table.schema import arrow_schema, rows_to_table
 
 GOLDEN = Path(__file__).parent / "golden"
 COLUMNS = (
