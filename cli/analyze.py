@@ -14,8 +14,8 @@ from mlx_probe.report.cost import cost_text
 from mlx_probe.report.forecast import forecast_text
 from mlx_probe.report.terminal import plain, skipped_text, summary_table
 from mlx_probe.run import analyze as run_analysis
+from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
-from mlx_probe.table.load import read_table
 
 from .analysis_options import analysis_options
 from .options import (

@@ -52,8 +52,8 @@ from mlx_probe.report.catalog import (
     scan_text,
 )
 from mlx_probe.report.terminal import plain, printable
+from mlx_probe.runs.folder import DEFAULT_ROOT
 from mlx_probe.source.stores import STORES
-from mlx_probe.table.run_folder import DEFAULT_ROOT
 
 from .options import SIZE, quiet_option
 from .progress import hashing

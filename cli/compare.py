@@ -13,8 +13,8 @@ from mlx_probe.compare import compare as run_comparison
 from mlx_probe.comparison import CompareConfig
 from mlx_probe.report.compare import comparison_summary
 from mlx_probe.report.terminal import plain, printable
+from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
-from mlx_probe.table.load import read_table
 
 from .options import (
     SIZE,

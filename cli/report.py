@@ -10,8 +10,8 @@ from rich.filesize import decimal
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import replacing, write_error
-from mlx_probe.table.load import locate_run
-from mlx_probe.table.run_folder import DEFAULT_STEM, stem_of
+from mlx_probe.runs.folder import DEFAULT_STEM, stem_of
+from mlx_probe.runs.load import locate_run
 
 __all__ = ["report"]
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from mlx_probe.compare import KIND, validate_comparison
 from mlx_probe.report.terminal import checks_text
 from mlx_probe.revisit import validate_run
-from mlx_probe.table.load import locate_run
-from mlx_probe.table.meta import read_meta
+from mlx_probe.runs.load import locate_run
+from mlx_probe.runs.meta import read_meta
 
 __all__ = ["validate"]
 

@@ -18,10 +18,10 @@ from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.core.version import __version__
 from mlx_probe.revisit import reopen
 from mlx_probe.run import Run, analyze, open_checkpoint
+from mlx_probe.runs.load import load_run
+from mlx_probe.runs.load_side import load_side_table, load_spectra
 from mlx_probe.runs.monitor.samples import load_samples
 from mlx_probe.runs.monitor.watch import WatchConfig
-from mlx_probe.table.load import load_run
-from mlx_probe.table.side import load_side_table, load_spectra
 
 __all__ = [
     "AnalyzeConfig",

@@ -31,18 +31,18 @@ from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
 from mlx_probe.plan import DEFAULT_MEMORY_SHARE, RESERVE, has_spectrum, select_weights
 from mlx_probe.run import Run, open_checkpoint
+from mlx_probe.runs.environment import package_versions
+from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
+from mlx_probe.runs.journal import Journal
+from mlx_probe.runs.load import locate_run, read_table
+from mlx_probe.runs.meta import columns_to_meta, write_meta
 from mlx_probe.runs.monitor import Gate, Monitor, process_memory
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.outputs import finalize, verify_hashes
 from mlx_probe.runs.table.schema import rows_to_table
-from mlx_probe.table.journal import Journal
-from mlx_probe.table.load import locate_run, read_table
-from mlx_probe.table.meta import columns_to_meta, write_meta
-from mlx_probe.table.outputs import finalize, verify_hashes
-from mlx_probe.table.run_folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.table.validation import Check, validate_table
-from mlx_probe.table.versions import package_versions
 
 __all__ = ["KIND", "STEM", "compare", "validate_comparison"]
 

@@ -28,20 +28,20 @@ from mlx_probe.plan import Plan, make_plan
 from mlx_probe.preflight.forecast import forecast, write_forecast
 from mlx_probe.preflight.rates import known_rates
 from mlx_probe.revisit import no_failures
+from mlx_probe.runs.environment import package_versions
+from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
+from mlx_probe.runs.journal import Journal
+from mlx_probe.runs.load import load_run
+from mlx_probe.runs.meta import columns_to_meta, write_meta
 from mlx_probe.runs.monitor import Monitor, Usage
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.outputs import finalize
 from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.sides import SIDES, side_tables
 from mlx_probe.source import resolve
 from mlx_probe.spotcheck import spot_check
-from mlx_probe.table.journal import Journal
-from mlx_probe.table.load import load_run
-from mlx_probe.table.meta import columns_to_meta, write_meta
-from mlx_probe.table.outputs import finalize
-from mlx_probe.table.run_folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.table.validation import Check, validate_table
-from mlx_probe.table.versions import package_versions
 
 if TYPE_CHECKING:
     import pandas as pd

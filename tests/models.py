@@ -14,8 +14,8 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.cli import cli
 from mlx_probe.run import Silent
+from mlx_probe.runs.load import read_table
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.table.load import read_table
 
 
 def write_single(folder, arrays):

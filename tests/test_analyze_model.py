@@ -151,7 +151,7 @@ def test_no_resume_starts_over(model, tmp_path):
 
 
 def test_disk_full_keeps_finished_rows(model, tmp_path, monkeypatch):
-    from mlx_probe.table.journal import Journal
+    from mlx_probe.runs.journal import Journal
 
     write = Journal._write
 

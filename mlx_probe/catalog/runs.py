@@ -13,8 +13,8 @@ from typing import Any
 from mlx_probe.catalog.database import Database
 from mlx_probe.catalog.records import Analysis, Model
 from mlx_probe.core.errors import ResultError
-from mlx_probe.table.meta import read_meta
-from mlx_probe.table.run_folder import DEFAULT_STEM, meta_name
+from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
+from mlx_probe.runs.meta import read_meta
 
 __all__ = ["FoundRun", "find_runs", "save_runs"]
 

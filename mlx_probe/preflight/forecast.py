@@ -16,10 +16,10 @@ from mlx_probe.preflight.duration import duration_of, flops_by_stage
 from mlx_probe.preflight.inference import Inference, cache_of, inference_of
 from mlx_probe.preflight.memory import Memory, memory_of
 from mlx_probe.preflight.rates import Rates
+from mlx_probe.runs.folder import RunPaths
+from mlx_probe.runs.meta import write_meta
+from mlx_probe.runs.spectra import SPECTRA
 from mlx_probe.spotcheck import SPOT_CHECKS
-from mlx_probe.table.meta import write_meta
-from mlx_probe.table.run_folder import RunPaths
-from mlx_probe.table.spectra import SPECTRA
 
 __all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast", "write_forecast"]
 

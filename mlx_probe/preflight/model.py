@@ -16,10 +16,10 @@ from mlx_probe.plan import make_plan
 from mlx_probe.preflight.forecast import Fetch, Forecast, forecast
 from mlx_probe.preflight.inference import CONTEXTS, WIDTHS
 from mlx_probe.preflight.rates import rates_for
+from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.monitor.readings import free_space
 from mlx_probe.source import REMOTE_SOURCES, RemoteOpener, parse_reference, resolve
 from mlx_probe.source.hub.status import hub_cache, hub_settings
-from mlx_probe.table.run_folder import resolve_output
 
 __all__ = ["forecast_model"]
 

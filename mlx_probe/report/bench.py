@@ -13,7 +13,7 @@ from rich.table import Table
 from mlx_probe.bench import Comparison
 from mlx_probe.contenders import CONTENDERS
 from mlx_probe.report.terminal import printable
-from mlx_probe.table.versions import package_versions
+from mlx_probe.runs.environment import package_versions
 from mlx_probe.workload import Workload
 
 __all__ = ["comparison_json", "comparison_text"]

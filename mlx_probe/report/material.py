@@ -16,10 +16,10 @@ from mlx_probe.core.records import Column
 from mlx_probe.experts import EXPERT_COLUMNS
 from mlx_probe.heads import HEAD_COLUMNS
 from mlx_probe.metrics import METRICS
+from mlx_probe.runs.load import load_run
+from mlx_probe.runs.load_side import load_side_table, load_spectra
+from mlx_probe.runs.meta import columns_from_meta
 from mlx_probe.runs.table.schema import table_columns
-from mlx_probe.table.load import load_run
-from mlx_probe.table.meta import columns_from_meta
-from mlx_probe.table.side import load_side_table, load_spectra
 
 __all__ = ["SIDE_TABLES", "Material", "floats", "group_labels", "load_material", "metric_names"]
 

@@ -196,7 +196,7 @@ def test_a_full_disk_says_that_rows_are_safe(tiny, tmp_path, monkeypatch):
     def full(self, row):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mlx_probe.table.journal.Journal._write", full)
+    monkeypatch.setattr("mlx_probe.runs.journal.Journal._write", full)
     refuses(invoke("analyze", tiny, "--out", tmp_path), "cannot write", "Free space")
 
 

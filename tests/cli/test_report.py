@@ -6,7 +6,7 @@ from tinymodel import refused, run
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.table.run_folder import DEFAULT_STEM
+from mlx_probe.runs.folder import DEFAULT_STEM
 
 
 def test_a_page_beside_the_run(copied):

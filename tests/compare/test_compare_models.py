@@ -14,8 +14,8 @@ from mlx_probe.compare import compare, validate_comparison
 from mlx_probe.comparison import COLUMNS, CompareConfig, measure_pair, pair_checkpoints
 from mlx_probe.comparison.scope import scope_of
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
+from mlx_probe.runs.outputs import verify_hashes
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.table.outputs import verify_hashes
 
 UP = "model.layers.0.mlp.up_proj.weight"
 DOWN = "model.layers.0.mlp.down_proj.weight"

@@ -15,7 +15,7 @@ from mlx_probe.cli import cli
 from mlx_probe.plan import make_plan
 from mlx_probe.preflight import forecast, timing
 from mlx_probe.preflight.model import forecast_model
-from mlx_probe.table.run_folder import resolve_output
+from mlx_probe.runs.folder import resolve_output
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.core.errors import CheckpointError, Interrupted, ResultError
 from mlx_probe.run import Silent
-from mlx_probe.table.journal import Journal
+from mlx_probe.runs.journal import Journal
 
 ROWS = 17
 FULL = AnalyzeConfig(backend="numpy", metrics="full")

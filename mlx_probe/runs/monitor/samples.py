@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing, write_error
 from mlx_probe.core.records import Row
+from mlx_probe.runs.folder import DEFAULT_STEM, side_name, stem_of
+from mlx_probe.runs.load import to_frame
 from mlx_probe.runs.monitor.jobs import Job
 from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample
 from mlx_probe.runs.table.schema import arrow_schema, rows_to_table
 from mlx_probe.runs.table.strict_json import encode
-from mlx_probe.table.load import to_frame
-from mlx_probe.table.run_folder import DEFAULT_STEM, side_name, stem_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -146,8 +146,7 @@ def test_jsonl_is_strict_json(table, tmp_path):
 
 def test_the_list_of_formats_costs_no_heavy_import():
     code = (
-        "import sys, mlx_probe.table.run_folder\n"
-        "print(*{'pyarrow', 'pandas'}.intersection(sys.modules))"
+        "import sys, mlx_probe.runs.folder\nprint(*{'pyarrow', 'pandas'}.intersection(sys.modules))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],

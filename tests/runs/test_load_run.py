@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from mlx_probe.core.errors import ResultError
+from mlx_probe.runs.folder import resolve_output
+from mlx_probe.runs.journal import Journal
+from mlx_probe.runs.load import load_run, read_table
+from mlx_probe.runs.meta import columns_to_meta, write_meta
+from mlx_probe.runs.outputs import finalize
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.table.journal import Journal
-from mlx_probe.table.load import load_run, read_table
-from mlx_probe.table.meta import columns_to_meta, write_meta
-from mlx_probe.table.outputs import finalize
-from mlx_probe.table.run_folder import resolve_output
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import mlx_probe
 from mlx_probe.core.errors import Interrupted, ResultError
 from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.revisit import validate_run
-from mlx_probe.table import spectra as spectra_module
+from mlx_probe.runs import spectra as spectra_module
 
 NUMPY = AnalyzeConfig(backend="numpy")
 SIGMA = np.array([5.0, 3.0, 2.0, 0.5])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.records import Column, Row
-from mlx_probe.table.journal import Journal
+from mlx_probe.runs.journal import Journal
 
 FINGERPRINT = "0123456789abcdef"
 COLUMNS = (
@@ -151,7 +151,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from mlx_probe.core.records import Column
-from mlx_probe.table.journal import Journal
+from mlx_probe.runs.journal import Journal
 columns = [Column(name, kind, "", "") for name, kind in {columns}]
 with Journal(Path({path!r}), {fingerprint!r}, columns):
     print("open", flush=True)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import ConfigError, ResultError
-from mlx_probe.table import run_folder
-from mlx_probe.table.run_folder import folder_name, prepare_folder, resolve_output
+from mlx_probe.runs import folder as run_folder
+from mlx_probe.runs.folder import folder_name, prepare_folder, resolve_output
 
 
 @pytest.mark.parametrize(

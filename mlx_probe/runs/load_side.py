@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlx_probe.runs.folder import side_name, stem_of
+from mlx_probe.runs.load import locate_run, read_described, to_frame, unreadable_table
+from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.spectra import SPECTRA
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.table.load import locate_run, read_described, to_frame, unreadable_table
-from mlx_probe.table.meta import read_meta
-from mlx_probe.table.run_folder import side_name, stem_of
-from mlx_probe.table.spectra import SPECTRA
 
 if TYPE_CHECKING:
     import pandas as pd

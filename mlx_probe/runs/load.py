@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.records import Column
+from mlx_probe.runs.folder import DEFAULT_STEM, meta_name, stem_of
+from mlx_probe.runs.meta import columns_from_meta, read_meta
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.runs.table.schema import arrow_schema
-from mlx_probe.table.meta import columns_from_meta, read_meta
-from mlx_probe.table.run_folder import DEFAULT_STEM, meta_name, stem_of
 
 if TYPE_CHECKING:
     import pandas as pd

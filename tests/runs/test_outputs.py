@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from mlx_probe.core.errors import ResultError
+from mlx_probe.runs.environment import package_versions
+from mlx_probe.runs.folder import resolve_output
+from mlx_probe.runs.meta import columns_from_meta, columns_to_meta, read_meta, write_meta
+from mlx_probe.runs.outputs import finalize, verify_hashes
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.table.meta import columns_from_meta, columns_to_meta, read_meta, write_meta
-from mlx_probe.table.outputs import finalize, verify_hashes
-from mlx_probe.table.run_folder import resolve_output
-from mlx_probe.table.versions import package_versions
 
 
 def test_finalize_writes_and_hashes_every_format(table, tmp_path):
