@@ -49,13 +49,13 @@ from numpy.typing import NDArray
 from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.side_tables.elements import place_of, read_bytes, read_into, values_dtype
 from mlx_probe.checkpoint import Architecture, Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.compute.spectrum import zero_spectrum
 from mlx_probe.compute.spectrum.bounds import EPS
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import Column, Moments, Spectrum
-from mlx_probe.elements import place_of, read_bytes, read_into, values_dtype
 from mlx_probe.metrics import METRICS, Measurement
 from mlx_probe.plan import has_spectrum
 

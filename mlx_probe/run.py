@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe import checkpoint as checkpoints
+from mlx_probe.analysis.side_tables import SIDES, side_tables
 from mlx_probe.analyze import analyze_rows
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.calibration import load_calibration
@@ -38,7 +39,6 @@ from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 from mlx_probe.runs.outputs import finalize
 from mlx_probe.runs.table.schema import rows_to_table
-from mlx_probe.sides import SIDES, side_tables
 from mlx_probe.source import resolve
 from mlx_probe.spotcheck import spot_check
 from mlx_probe.table.validation import Check, validate_table

@@ -8,9 +8,9 @@ import pytest
 from matrices import store
 from weightfiles import model_files, whole, write_safetensors
 
+from mlx_probe.analysis.side_tables.elements import band, place_of, read_into, values_dtype
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.dtypes import decode
-from mlx_probe.elements import band, place_of, read_into, values_dtype
 
 WIDTH, HIDDEN = 24, 40
 

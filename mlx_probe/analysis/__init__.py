@@ -1,0 +1,1 @@
+"""The engine: plan, stream, measure, write rows."""
