@@ -15,9 +15,9 @@ from transformers.models.llama.modeling_llama import repeat_kv
 from weightfiles import model_files, write_gguf, write_safetensors
 
 import mlx_probe
+from mlx_probe.analysis.side_tables.heads.rows import HEAD_COLUMNS, head_bytes, head_rows
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.records import Row
-from mlx_probe.heads import HEAD_COLUMNS, head_bytes, head_rows
 from mlx_probe.runs.table.schema import rows_to_table
 
 TOL = 1e-6
@@ -419,7 +419,7 @@ def test_workers_decide_nothing(tmp_path, rng):
 
 @pytest.mark.parametrize("batch", [1 << 22, 1 << 12])
 def test_memory_is_what_was_told(tmp_path, rng, monkeypatch, batch):
-    monkeypatch.setattr("mlx_probe.heads._BATCH", batch)
+    monkeypatch.setattr("mlx_probe.analysis.side_tables.heads.rows._BATCH", batch)
     matrices = attention(rng, 16, 4, 32, 512)
     file = write_safetensors(tmp_path / "m.safetensors", named(matrices), "F64")
     config = tmp_path / "config.json"
