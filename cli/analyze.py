@@ -8,8 +8,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from mlx_probe.analysis.forecast.model import forecast_model
 from mlx_probe.core.records import AnalyzeConfig
-from mlx_probe.preflight.model import forecast_model
 from mlx_probe.report.cost import cost_text
 from mlx_probe.report.forecast import forecast_text
 from mlx_probe.report.terminal import plain, skipped_text, summary_table

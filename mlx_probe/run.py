@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe import checkpoint as checkpoints
+from mlx_probe.analysis.forecast.forecast import forecast, write_forecast
+from mlx_probe.analysis.forecast.rates import known_rates
 from mlx_probe.analysis.side_tables import SIDES, side_tables
 from mlx_probe.analyze import analyze_rows
 from mlx_probe.checkpoint import Checkpoint
@@ -26,8 +28,6 @@ from mlx_probe.core.version import __version__
 from mlx_probe.cost import binding_limit, stage_costs
 from mlx_probe.course import Course, Progress, Silent
 from mlx_probe.plan import Plan, make_plan
-from mlx_probe.preflight.forecast import forecast, write_forecast
-from mlx_probe.preflight.rates import known_rates
 from mlx_probe.revisit import no_failures
 from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.table import Table
 
+from mlx_probe.analysis.forecast import STORED, Forecast
 from mlx_probe.core.markdown import escaped, section, table
-from mlx_probe.preflight import STORED, Forecast
 from mlx_probe.report.terminal import grid, printable, skipped_lines
 
 __all__ = ["forecast_markdown", "forecast_text"]

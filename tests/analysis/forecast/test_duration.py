@@ -8,9 +8,9 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.forecast.duration import duration_of, flops_by_stage, wall_time
+from mlx_probe.analysis.forecast.rates import Rates, curve_at
 from mlx_probe.plan import make_plan
-from mlx_probe.preflight.duration import duration_of, flops_by_stage, wall_time
-from mlx_probe.preflight.rates import Rates, curve_at
 
 NUMPY = AnalyzeConfig(backend="numpy", workers=2)
 

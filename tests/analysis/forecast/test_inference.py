@@ -11,7 +11,7 @@ from mlx_lm.models import deepseek_v3, gemma3_text, llama
 from mlx_lm.models.cache import make_prompt_cache
 
 import mlx_probe
-from mlx_probe.preflight.inference import STORED, inference_of
+from mlx_probe.analysis.forecast.inference import STORED, inference_of
 
 LLAMA = {
     "model_type": "llama",

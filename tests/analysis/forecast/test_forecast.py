@@ -11,10 +11,10 @@ from tinymodel import COMMAND, run
 from weightfiles import safetensors_bytes, write_safetensors
 
 import mlx_probe
+from mlx_probe.analysis.forecast import forecast, timing
+from mlx_probe.analysis.forecast.model import forecast_model
 from mlx_probe.cli import cli
 from mlx_probe.plan import make_plan
-from mlx_probe.preflight import forecast, timing
-from mlx_probe.preflight.model import forecast_model
 from mlx_probe.runs.folder import resolve_output
 
 
@@ -114,7 +114,9 @@ def test_a_disk_that_is_too_small_is_told(hub, monkeypatch):
         bytes(1 << 20),
     )
     hub.repos["o/m"] = {"main": {"model.safetensors": weights}}
-    monkeypatch.setattr("mlx_probe.preflight.model.free_space", lambda folder: (1000, 10**9))
+    monkeypatch.setattr(
+        "mlx_probe.analysis.forecast.model.free_space", lambda folder: (1000, 10**9)
+    )
     result = plan("o/m")
     assert result.exit_code == 1
     assert "HF_HOME" in result.output

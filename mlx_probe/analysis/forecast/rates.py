@@ -11,14 +11,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.checkpoint import Weight
-from mlx_probe.compute.backends import Backend
-from mlx_probe.compute.calibration import calibration_file, load_calibration, this_machine
-from mlx_probe.core.errors import ProbeError
-from mlx_probe.core.paths import keep_json
-from mlx_probe.core.version import __version__
-from mlx_probe.plan import Plan
-from mlx_probe.preflight.timing import (
+from mlx_probe.analysis.forecast.timing import (
     ELEMENTS,
     Curve,
     gram_curve,
@@ -29,6 +22,13 @@ from mlx_probe.preflight.timing import (
     svd_seconds,
     unpack_seconds,
 )
+from mlx_probe.checkpoint import Weight
+from mlx_probe.compute.backends import Backend
+from mlx_probe.compute.calibration import calibration_file, load_calibration, this_machine
+from mlx_probe.core.errors import ProbeError
+from mlx_probe.core.paths import keep_json
+from mlx_probe.core.version import __version__
+from mlx_probe.plan import Plan
 
 __all__ = ["Rates", "curve_at", "known_rates", "rates_for", "unpacking_of"]
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_probe.preflight.memory import most_at_once
+from mlx_probe.analysis.forecast.memory import most_at_once
 
 TASKS = st.lists(
     st.tuples(st.integers(0, 100), st.integers(0, 100)).map(lambda pair: (max(pair), min(pair))),

@@ -5,8 +5,8 @@ The plan decides what is done; a forecast tells what that will cost on this mach
 
 from __future__ import annotations
 
-from mlx_probe.preflight.forecast import Forecast, Stage, Step, forecast, write_forecast
-from mlx_probe.preflight.inference import CONTEXTS, STORED, WIDTHS, Inference
+from mlx_probe.analysis.forecast.forecast import Forecast, Stage, Step, forecast, write_forecast
+from mlx_probe.analysis.forecast.inference import CONTEXTS, STORED, WIDTHS, Inference
 
 __all__ = [
     "CONTEXTS",
