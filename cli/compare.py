@@ -9,8 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from mlx_probe.compare import compare as run_comparison
-from mlx_probe.comparison import CompareConfig
+from mlx_probe.analysis.compare import CompareConfig
+from mlx_probe.analysis.compare.compare import compare as run_comparison
 from mlx_probe.report.compare import comparison_summary
 from mlx_probe.report.terminal import plain, printable
 from mlx_probe.runs.load import read_table

@@ -12,8 +12,8 @@ Read `mlx_probe.analyze` first: it is the main path.
 
 from __future__ import annotations
 
-from mlx_probe.compare import compare
-from mlx_probe.comparison import CompareConfig
+from mlx_probe.analysis.compare import CompareConfig
+from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.core.version import __version__
 from mlx_probe.revisit import reopen

@@ -6,8 +6,8 @@ import numpy as np
 from weightfiles import write_safetensors
 
 import mlx_probe
-from mlx_probe.compare import compare
-from mlx_probe.comparison import CompareConfig
+from mlx_probe.analysis.compare import CompareConfig
+from mlx_probe.analysis.compare.compare import compare
 
 LAYER = "model.layers.{}.{}"
 SHAPES = {

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.side_tables.experts.rows import EXPERT_COLUMNS
 from mlx_probe.analysis.side_tables.heads.rows import HEAD_COLUMNS
-from mlx_probe.comparison.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
 from mlx_probe.runs.load import load_run

@@ -14,9 +14,9 @@ from tinymodel import OF_THE_MOMENT, comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.compare.blocks import Side
+from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.analyze import analyze_rows
-from mlx_probe.compare import compare
-from mlx_probe.comparison.blocks import Side
 from mlx_probe.core.errors import ConfigError, Stopped
 from mlx_probe.plan import make_plan, select_weights
 from mlx_probe.revisit import validate_run

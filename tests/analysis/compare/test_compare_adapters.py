@@ -15,7 +15,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 from pairs import adapter, agrees, dense, rows_of, saved
 from weightfiles import write_safetensors
 
-from mlx_probe.comparison.adapted import Product, product_spectrum
+from mlx_probe.analysis.compare.adapted import Product, product_spectrum
 
 PREFIX = "base_model.model."
 Q = "model.layers.0.self_attn.q_proj"

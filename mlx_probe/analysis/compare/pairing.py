@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from mlx_probe.analysis.compare.adapter_pairing import pair_adapter
+from mlx_probe.analysis.compare.pair import Pair, role_key, rotary_turn, shape_text, unreadable
 from mlx_probe.checkpoint import Checkpoint, Weight
-from mlx_probe.comparison.adapter_pairing import pair_adapter
-from mlx_probe.comparison.pair import Pair, role_key, rotary_turn, shape_text, unreadable
 from mlx_probe.core.errors import ConfigError
 
 __all__ = ["pair_checkpoints"]

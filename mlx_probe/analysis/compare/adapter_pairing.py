@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlx_probe.analysis.compare.adapted import Factors
+from mlx_probe.analysis.compare.pair import Pair, role_key, rotary_turn, shape_text, unreadable
 from mlx_probe.checkpoint import Adapter, Checkpoint, Weight
 from mlx_probe.checkpoint.adapter import PEFT_PREFIX
 from mlx_probe.checkpoint.naming.classify import PIECES, classify
-from mlx_probe.comparison.adapted import Factors
-from mlx_probe.comparison.pair import Pair, role_key, rotary_turn, shape_text, unreadable
 
 __all__ = ["pair_adapter"]
 

@@ -10,9 +10,9 @@ from matrices import orthonormal, store
 from pairs import agrees, dense, rows_of, saved
 
 import mlx_probe
-from mlx_probe.compare import compare, validate_comparison
-from mlx_probe.comparison import COLUMNS, CompareConfig, measure_pair, pair_checkpoints
-from mlx_probe.comparison.scope import scope_of
+from mlx_probe.analysis.compare import COLUMNS, CompareConfig, measure_pair, pair_checkpoints
+from mlx_probe.analysis.compare.compare import compare, validate_comparison
+from mlx_probe.analysis.compare.scope import scope_of
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
 from mlx_probe.runs.outputs import verify_hashes
 from mlx_probe.runs.table import WRITERS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mlx_probe.analysis.compare.config import CompareConfig
+from mlx_probe.analysis.compare.pair import Pair
+from mlx_probe.analysis.compare.subspaces import subspace_bytes
 from mlx_probe.checkpoint import chunk_extent
-from mlx_probe.comparison.config import CompareConfig
-from mlx_probe.comparison.pair import Pair
-from mlx_probe.comparison.subspaces import subspace_bytes
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import DTYPES

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mlx_probe.analysis.compare.adapted import Factors
+from mlx_probe.analysis.compare.blocks import is_tall
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
-from mlx_probe.comparison.adapted import Factors
-from mlx_probe.comparison.blocks import is_tall
 
 __all__ = ["Pair", "role_key", "rotary_turn", "shape_text", "unreadable"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlx_probe.analysis.compare.blocks import Floats, Side, is_tall, whole
 from mlx_probe.checkpoint import Weight
-from mlx_probe.comparison.blocks import Floats, Side, is_tall, whole
 from mlx_probe.compute.spectrum import zero_spectrum
 from mlx_probe.compute.spectrum.bounds import direct_error
 from mlx_probe.core.errors import SpectrumError

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mlx_probe.comparison.blocks import Side
+from mlx_probe.analysis.compare.blocks import Side
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import FLOAT_FORMATS
 

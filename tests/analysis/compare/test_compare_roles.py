@@ -6,7 +6,7 @@ from pairs import agrees, dense, rows_of, saved
 from weightfiles import write_gguf, write_safetensors
 
 import mlx_probe
-from mlx_probe.compare import compare
+from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.errors import ConfigError
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from mlx_probe.comparison.adapted import Adapted, Product, product_spectrum
-from mlx_probe.comparison.blocks import Both, Floats, Side, TwoSides, is_tall, whole
-from mlx_probe.comparison.columns import DELTA
-from mlx_probe.comparison.config import CompareConfig
-from mlx_probe.comparison.pair import Pair
-from mlx_probe.comparison.rounding import rounding_edge
-from mlx_probe.comparison.scope import Scope, is_matrix
-from mlx_probe.comparison.subspaces import compare_subspaces
+from mlx_probe.analysis.compare.adapted import Adapted, Product, product_spectrum
+from mlx_probe.analysis.compare.blocks import Both, Floats, Side, TwoSides, is_tall, whole
+from mlx_probe.analysis.compare.columns import DELTA
+from mlx_probe.analysis.compare.config import CompareConfig
+from mlx_probe.analysis.compare.pair import Pair
+from mlx_probe.analysis.compare.rounding import rounding_edge
+from mlx_probe.analysis.compare.scope import Scope, is_matrix
+from mlx_probe.analysis.compare.subspaces import compare_subspaces
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram
 from mlx_probe.compute.spectrum import Source, count_above, singular_values, zero_spectrum

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import orthonormal, with_spectrum
 
-from mlx_probe.comparison.subspaces import compare_subspaces
+from mlx_probe.analysis.compare.subspaces import compare_subspaces
 
 
 @dataclass

@@ -18,11 +18,11 @@ import psutil
 from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.compare import COLUMNS, CompareConfig, Pair, measure_pair, pair_checkpoints
+from mlx_probe.analysis.compare.columns import STATUSES
+from mlx_probe.analysis.compare.config import refuse_nonsense
+from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.checkpoint import Checkpoint, Weight
-from mlx_probe.comparison import COLUMNS, CompareConfig, Pair, measure_pair, pair_checkpoints
-from mlx_probe.comparison.columns import STATUSES
-from mlx_probe.comparison.config import refuse_nonsense
-from mlx_probe.comparison.scope import Scope, scope_of
 from mlx_probe.compute import calibration
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.errors import CheckpointError, ConfigError, Interrupted

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlx_probe.comparison.blocks import Both, Floats
+from mlx_probe.analysis.compare.blocks import Both, Floats
 from mlx_probe.compute import lapack
 from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
 from mlx_probe.core.errors import SpectrumError
