@@ -26,10 +26,10 @@ import numpy as np
 from whole_run import run
 
 import mlx_probe
+from mlx_probe.analysis.bench.methods import CONTENDERS
+from mlx_probe.analysis.bench.workload import Workload, matrix_of, workload_of
 from mlx_probe.compute.backends import BACKENDS
-from mlx_probe.contenders import CONTENDERS
 from mlx_probe.core.errors import BackendError
-from mlx_probe.workload import Workload, matrix_of, workload_of
 
 Numbers = dict[str, list[float]]
 

@@ -10,11 +10,11 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from mlx_probe.bench import Comparison
-from mlx_probe.contenders import CONTENDERS
+from mlx_probe.analysis.bench.methods import CONTENDERS
+from mlx_probe.analysis.bench.race import Comparison
+from mlx_probe.analysis.bench.workload import Workload
 from mlx_probe.report.terminal import printable
 from mlx_probe.runs.environment import package_versions
-from mlx_probe.workload import Workload
 
 __all__ = ["comparison_json", "comparison_text"]
 

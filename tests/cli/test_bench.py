@@ -6,7 +6,7 @@ from models import invoke, refuses
 from tinymodel import refused, run
 from weightfiles import write_safetensors
 
-from mlx_probe.contenders import CONTENDERS
+from mlx_probe.analysis.bench.methods import CONTENDERS
 
 HEADER = "contender device seconds ratio matrices sum off by largest by same rank"
 

@@ -2,10 +2,15 @@ import numpy as np
 import pytest
 from weightfiles import write_safetensors
 
+from mlx_probe.analysis.bench.workload import (
+    SYNTHETIC_DTYPES,
+    matrix_of,
+    synthetic_model,
+    workload_of,
+)
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.run import open_checkpoint
-from mlx_probe.workload import SYNTHETIC_DTYPES, matrix_of, synthetic_model, workload_of
 
 
 def test_finite_matrices_of_a_model(model):

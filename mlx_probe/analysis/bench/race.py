@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from statistics import median
 
+from mlx_probe.analysis.bench.methods import CONTENDERS, Summary, Way
+from mlx_probe.analysis.bench.workload import Shape, Workload, synthetic_model, workload_of
 from mlx_probe.compute.calibration import SMALLEST_TWO_STAGE, two_stage_from
-from mlx_probe.contenders import CONTENDERS, Summary, Way
 from mlx_probe.core.errors import BackendError
-from mlx_probe.workload import Shape, Workload, synthetic_model, workload_of
 
 __all__ = ["Comparison", "Result", "compare"]
 

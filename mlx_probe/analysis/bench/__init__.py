@@ -1,0 +1,1 @@
+"""MLX, numpy, torch and WeightWatcher side by side."""
