@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.plan import RESERVE
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
-from mlx_probe.plan import RESERVE
 from mlx_probe.runs.monitor import process_memory
 
 SIDES = (256, 512, 1024, 1536, 2048, 3072, 4096)

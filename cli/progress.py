@@ -16,11 +16,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mlx_probe.analysis.analyze import Progress as Watcher
+from mlx_probe.analysis.analyze import Silent
+from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
-from mlx_probe.plan import Plan
 from mlx_probe.report.terminal import printable
-from mlx_probe.run import Progress as Watcher
-from mlx_probe.run import Silent
 from mlx_probe.runs.monitor import Gate, Usage
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig

@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 
 from mlx_probe.analysis.compare.compare import KIND, validate_comparison
+from mlx_probe.analysis.validate import validate_run
 from mlx_probe.report.terminal import checks_text
-from mlx_probe.revisit import validate_run
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.meta import read_meta
 

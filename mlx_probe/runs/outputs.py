@@ -9,11 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.analysis.table_checks import Check
 from mlx_probe.core.files import replacing
 from mlx_probe.runs.folder import RunPaths
 from mlx_probe.runs.spectra import SPECTRA, write_spectra
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.table.validation import Check
 
 if TYPE_CHECKING:
     import numpy as np

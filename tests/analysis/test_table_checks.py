@@ -4,9 +4,9 @@ import re
 import pyarrow as pa
 import pytest
 
+from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.core.records import Row
 from mlx_probe.runs.table.schema import rows_to_table
-from mlx_probe.table.validation import validate_table
 
 
 def failures(checks):

@@ -12,11 +12,11 @@ from tinymodel import run
 from weightfiles import entry, safetensors_bytes, write_safetensors
 
 import mlx_probe
+from mlx_probe.analysis.analyze import Silent
+from mlx_probe.analysis.table_checks import Check
 from mlx_probe.cli import cli, progress
 from mlx_probe.core.errors import Interrupted
 from mlx_probe.report.terminal import checkpoint_text, checks_text, plain, printable, summary_table
-from mlx_probe.run import Silent
-from mlx_probe.table.validation import Check
 
 EVIL = "[bold]x[/] [/nonsense] \x1b[2J\x07\u202e\r[link=http://a]"
 COMMANDS = (None, *cli.commands)

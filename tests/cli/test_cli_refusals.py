@@ -165,8 +165,10 @@ def test_a_missing_argument(command):
 
 
 def test_a_check_that_fails_at_the_end_decides_the_exit_code(tiny, tmp_path, monkeypatch):
-    check = mlx_probe.table.validation.Check("spot check of \x1b[2Jw", False, "mean is \x1b[31m1")
-    monkeypatch.setattr("mlx_probe.run.spot_check", lambda *_: [check])
+    check = mlx_probe.analysis.table_checks.Check(
+        "spot check of \x1b[2Jw", False, "mean is \x1b[31m1"
+    )
+    monkeypatch.setattr("mlx_probe.analysis.analyze.spot_check", lambda *_: [check])
     said = refuses(invoke("analyze", tiny, "--out", tmp_path), "the validation failed")
     assert "\x1b" not in said
     assert r"spot check of \x1b[2Jw: mean is \x1b[31m1" in said
@@ -179,7 +181,7 @@ def test_out_of_memory_says_what_helps(tiny, tmp_path, monkeypatch):
     def exhausted(*_):
         raise MemoryError
 
-    monkeypatch.setattr("mlx_probe.run.analyze_rows", exhausted)
+    monkeypatch.setattr("mlx_probe.analysis.analyze.analyze_rows", exhausted)
     refuses(invoke("analyze", tiny, "--out", tmp_path), "--memory-limit")
 
 
@@ -187,7 +189,7 @@ def test_ctrl_c_anywhere_is_no_traceback(tiny, tmp_path, monkeypatch):
     def pressed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlx_probe.run.spot_check", pressed)
+    monkeypatch.setattr("mlx_probe.analysis.analyze.spot_check", pressed)
     said = refuses(invoke("analyze", tiny, "--out", tmp_path), "interrupted", code=130)
     assert "Run the same command again" in said
 
@@ -244,6 +246,6 @@ def test_a_bug_is_not_dressed_up_as_a_message(tiny, tmp_path, monkeypatch):
     def wrong(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("mlx_probe.run.analyze_rows", wrong)
+    monkeypatch.setattr("mlx_probe.analysis.analyze.analyze_rows", wrong)
     result = invoke("analyze", tiny, "--out", tmp_path)
     assert isinstance(result.exception, ZeroDivisionError)

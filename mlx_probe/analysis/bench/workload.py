@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.analyze import open_checkpoint
+from mlx_probe.analysis.plan import has_spectrum, select_weights
 from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
 from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.plan import has_spectrum, select_weights
-from mlx_probe.run import open_checkpoint
 
 __all__ = ["SYNTHETIC_DTYPES", "Shape", "Workload", "matrix_of", "synthetic_model", "workload_of"]
 

@@ -18,10 +18,13 @@ import psutil
 from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.analyze import Run, open_checkpoint
 from mlx_probe.analysis.compare import COLUMNS, CompareConfig, Pair, measure_pair, pair_checkpoints
 from mlx_probe.analysis.compare.columns import STATUSES
 from mlx_probe.analysis.compare.config import refuse_nonsense
 from mlx_probe.analysis.compare.scope import Scope, scope_of
+from mlx_probe.analysis.plan import DEFAULT_MEMORY_SHARE, RESERVE, has_spectrum, select_weights
+from mlx_probe.analysis.table_checks import Check, validate_table
 from mlx_probe.checkpoint import Checkpoint, Weight
 from mlx_probe.compute import calibration
 from mlx_probe.compute.schedule import run_within_budget
@@ -29,8 +32,6 @@ from mlx_probe.core.errors import CheckpointError, ConfigError, Interrupted
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
-from mlx_probe.plan import DEFAULT_MEMORY_SHARE, RESERVE, has_spectrum, select_weights
-from mlx_probe.run import Run, open_checkpoint
 from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.runs.journal import Journal
@@ -42,7 +43,6 @@ from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 from mlx_probe.runs.outputs import finalize, verify_hashes
 from mlx_probe.runs.table.schema import rows_to_table
-from mlx_probe.table.validation import Check, validate_table
 
 __all__ = ["KIND", "STEM", "compare", "validate_comparison"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.pair import Pair
 from mlx_probe.analysis.compare.subspaces import subspace_bytes
+from mlx_probe.analysis.plan import has_spectrum
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import DTYPES
-from mlx_probe.plan import has_spectrum
 
 __all__ = ["Scope", "is_matrix", "scope_of"]
 

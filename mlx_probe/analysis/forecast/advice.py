@@ -7,7 +7,7 @@ from dataclasses import replace
 from rich.filesize import decimal
 
 from mlx_probe.analysis.forecast.memory import Memory
-from mlx_probe.plan import Plan, is_sketched, sufficient, working_set
+from mlx_probe.analysis.plan import Plan, is_sketched, sufficient, working_set
 
 __all__ = ["advice_for"]
 

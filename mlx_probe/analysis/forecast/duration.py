@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
+from mlx_probe.analysis.order import work_order
+from mlx_probe.analysis.plan import Plan, has_spectrum, is_sketched
+from mlx_probe.analysis.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.spectrum import BASIS
-from mlx_probe.order import work_order
-from mlx_probe.plan import Plan, has_spectrum, is_sketched
-from mlx_probe.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
 
 __all__ = ["Duration", "duration_of", "flops_by_stage", "wall_time"]
 

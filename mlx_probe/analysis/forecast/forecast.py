@@ -13,13 +13,13 @@ from mlx_probe.analysis.forecast.duration import duration_of, flops_by_stage
 from mlx_probe.analysis.forecast.inference import Inference, cache_of, inference_of
 from mlx_probe.analysis.forecast.memory import Memory, memory_of
 from mlx_probe.analysis.forecast.rates import Rates
+from mlx_probe.analysis.plan import Plan, has_spectrum
+from mlx_probe.analysis.spotcheck import SPOT_CHECKS
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.version import __version__
-from mlx_probe.plan import Plan, has_spectrum
 from mlx_probe.runs.folder import RunPaths
 from mlx_probe.runs.meta import write_meta
 from mlx_probe.runs.spectra import SPECTRA
-from mlx_probe.spotcheck import SPOT_CHECKS
 
 __all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast", "write_forecast"]
 

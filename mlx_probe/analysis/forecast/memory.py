@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlx_probe.analysis.order import work_order
+from mlx_probe.analysis.plan import KEPT, RESERVE, Plan, has_spectrum
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute import lapack
-from mlx_probe.order import work_order
-from mlx_probe.plan import KEPT, RESERVE, Plan, has_spectrum
 
 __all__ = ["Memory", "memory_of", "most_at_once"]
 

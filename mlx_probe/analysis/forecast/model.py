@@ -11,11 +11,11 @@ from mlx_probe import checkpoint as checkpoints
 from mlx_probe.analysis.forecast.forecast import Fetch, Forecast, forecast
 from mlx_probe.analysis.forecast.inference import CONTEXTS, WIDTHS
 from mlx_probe.analysis.forecast.rates import rates_for
+from mlx_probe.analysis.plan import make_plan
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.backends.mlx.status import mlx_status
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import AnalyzeConfig, ModelFiles, open_file
-from mlx_probe.plan import make_plan
 from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.monitor.readings import free_space
 from mlx_probe.source import REMOTE_SOURCES, RemoteOpener, parse_reference, resolve

@@ -22,13 +22,13 @@ from mlx_probe.analysis.forecast.timing import (
     svd_seconds,
     unpack_seconds,
 )
+from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.backends import Backend
 from mlx_probe.compute.calibration import calibration_file, load_calibration, this_machine
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.paths import keep_json
 from mlx_probe.core.version import __version__
-from mlx_probe.plan import Plan
 
 __all__ = ["Rates", "curve_at", "known_rates", "rates_for", "unpacking_of"]
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.side_tables.experts.rows import EXPERT_COLUMNS, expert_rows
 from mlx_probe.analysis.side_tables.heads.rows import HEAD_COLUMNS, head_rows
 from mlx_probe.core.records import Column, Row
-from mlx_probe.plan import Plan
 from mlx_probe.runs.monitor import Monitor
 from mlx_probe.runs.table.schema import rows_to_table
 

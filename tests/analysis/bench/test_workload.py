@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from weightfiles import write_safetensors
 
+from mlx_probe.analysis.analyze import open_checkpoint
 from mlx_probe.analysis.bench.workload import (
     SYNTHETIC_DTYPES,
     matrix_of,
@@ -10,7 +11,6 @@ from mlx_probe.analysis.bench.workload import (
 )
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.run import open_checkpoint
 
 
 def test_finite_matrices_of_a_model(model):

@@ -10,7 +10,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.forecast.duration import duration_of, flops_by_stage, wall_time
 from mlx_probe.analysis.forecast.rates import Rates, curve_at
-from mlx_probe.plan import make_plan
+from mlx_probe.analysis.plan import make_plan
 
 NUMPY = AnalyzeConfig(backend="numpy", workers=2)
 

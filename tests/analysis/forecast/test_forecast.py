@@ -13,8 +13,8 @@ from weightfiles import safetensors_bytes, write_safetensors
 import mlx_probe
 from mlx_probe.analysis.forecast import forecast, timing
 from mlx_probe.analysis.forecast.model import forecast_model
+from mlx_probe.analysis.plan import make_plan
 from mlx_probe.cli import cli
-from mlx_probe.plan import make_plan
 from mlx_probe.runs.folder import resolve_output
 
 

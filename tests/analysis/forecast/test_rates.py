@@ -7,9 +7,9 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.forecast import timing
 from mlx_probe.analysis.forecast.rates import known_rates, rates_for, unpacking_of
+from mlx_probe.analysis.plan import make_plan
 from mlx_probe.checkpoint import blank_weight
 from mlx_probe.compute.backends import BACKENDS
-from mlx_probe.plan import make_plan
 
 CONFIG = AnalyzeConfig(backend="numpy", device="cpu")
 

@@ -159,7 +159,7 @@ class Spy:
             print(os.environ.get("MLX_ENABLE_TF32"))
 
 sys.meta_path.insert(0, Spy())
-import mlx_probe.run
+import mlx_probe.analysis.analyze
 mlx_probe.backends.BACKENDS["mlx"]("cpu")
 """
     environment = {k: v for k, v in os.environ.items() if k != "MLX_ENABLE_TF32"}

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.plan import has_spectrum
 from mlx_probe.analysis.side_tables.elements import (
     band,
     place_of,
@@ -44,7 +45,6 @@ from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.compute.spectrum.leading import STARTING_VECTORS, leading_bytes, leading_vectors
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import Column
-from mlx_probe.plan import has_spectrum
 
 __all__ = [
     "DEAD_SHARE",

@@ -49,6 +49,7 @@ from numpy.typing import NDArray
 from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.plan import has_spectrum
 from mlx_probe.analysis.side_tables.elements import place_of, read_bytes, read_into, values_dtype
 from mlx_probe.checkpoint import Architecture, Weight
 from mlx_probe.compute.schedule import run_within_budget
@@ -57,7 +58,6 @@ from mlx_probe.compute.spectrum.bounds import EPS
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import Column, Moments, Spectrum
 from mlx_probe.metrics import METRICS, Measurement
-from mlx_probe.plan import has_spectrum
 
 __all__ = ["HEAD_COLUMNS", "head_bytes", "head_rows"]
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.plan import Plan, has_spectrum, is_sketched
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram
@@ -32,7 +33,6 @@ from mlx_probe.compute.spectrum import (
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, RankCount, Sketch, Spectrum, Status
 from mlx_probe.metrics import Measurement
-from mlx_probe.plan import Plan, has_spectrum, is_sketched
 from mlx_probe.runs.monitor import Monitor
 
 __all__ = ["Measurer", "Outcome"]

@@ -6,10 +6,10 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.plan import make_plan
 from mlx_probe.cli.options import SIZE
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.plan import make_plan
 from mlx_probe.runs.monitor import process_memory
 
 NUMPY = AnalyzeConfig(backend="numpy")

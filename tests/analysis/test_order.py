@@ -8,9 +8,9 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.order import work_order
+from mlx_probe.analysis.plan import make_plan
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
-from mlx_probe.order import work_order
-from mlx_probe.plan import make_plan
 
 SHAPES = {
     "layers.0.norm.weight": (64,),

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.plan import has_spectrum, is_sketched
+from mlx_probe.analysis.table_checks import Check
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.records import AnalyzeConfig
-from mlx_probe.plan import has_spectrum, is_sketched
-from mlx_probe.table.validation import Check
 
 __all__ = ["SPOT_CHECKS", "spot_check"]
 

@@ -11,8 +11,8 @@ from tinymodel import comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.analyze import Silent
 from mlx_probe.core.errors import CheckpointError, Interrupted, ResultError
-from mlx_probe.run import Silent
 from mlx_probe.runs.journal import Journal
 
 ROWS = 17

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import groupby
 
+from mlx_probe.analysis.plan import Plan, has_spectrum, is_sketched
 from mlx_probe.checkpoint import Weight, chunk_extent
-from mlx_probe.plan import Plan, has_spectrum, is_sketched
 
 __all__ = ["work_order"]
 

@@ -15,20 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe import checkpoint as checkpoints
+from mlx_probe.analysis.cost import binding_limit, stage_costs
 from mlx_probe.analysis.forecast.forecast import forecast, write_forecast
 from mlx_probe.analysis.forecast.rates import known_rates
+from mlx_probe.analysis.plan import Plan, make_plan
+from mlx_probe.analysis.progress import Course, Progress, Silent
 from mlx_probe.analysis.side_tables import SIDES, side_tables
-from mlx_probe.analyze import analyze_rows
+from mlx_probe.analysis.spotcheck import spot_check
+from mlx_probe.analysis.stream import analyze_rows
+from mlx_probe.analysis.table_checks import Check, validate_table
+from mlx_probe.analysis.validate import no_failures
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.errors import CheckpointError, Interrupted, ProbeError, Stopped
 from mlx_probe.core.files import write_error
 from mlx_probe.core.records import AnalyzeConfig, Row
 from mlx_probe.core.version import __version__
-from mlx_probe.cost import binding_limit, stage_costs
-from mlx_probe.course import Course, Progress, Silent
-from mlx_probe.plan import Plan, make_plan
-from mlx_probe.revisit import no_failures
 from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.runs.journal import Journal
@@ -40,8 +42,6 @@ from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 from mlx_probe.runs.outputs import finalize
 from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.source import resolve
-from mlx_probe.spotcheck import spot_check
-from mlx_probe.table.validation import Check, validate_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ from tinymodel import comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.validate import validate_run
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import METRICS, metrics_of_level
-from mlx_probe.revisit import validate_run
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.runs.table.schema import table_columns
 

@@ -1,7 +1,7 @@
 import pytest
 
+from mlx_probe.analysis.cost import Limit, binding_limit, stage_costs
 from mlx_probe.compute.calibration import Calibration
-from mlx_probe.cost import Limit, binding_limit, stage_costs
 from mlx_probe.runs.monitor import STAGES, Work
 
 SECONDS = {"open": 1.0, "measure": 6.0, "validate": 2.0, "write": 1.0}

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
-from mlx_probe.plan import Plan
 from mlx_probe.runs.monitor import Monitor, Usage
 from mlx_probe.runs.monitor.sample import Standing
 

@@ -6,13 +6,14 @@ import pytest
 from models import edit_meta, forge
 
 import mlx_probe
-from mlx_probe import AnalyzeConfig, spotcheck
+from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis import spotcheck
+from mlx_probe.analysis.plan import select_weights
+from mlx_probe.analysis.spotcheck import SPOT_CHECKS, spot_check
+from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.records import METRIC_LEVELS
-from mlx_probe.plan import select_weights
-from mlx_probe.revisit import validate_run
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.spotcheck import SPOT_CHECKS, spot_check
 
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
 GATE = "model.layers.0.mlp.gate_proj.weight"

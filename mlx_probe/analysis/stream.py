@@ -9,15 +9,15 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.measure import Measurer, Outcome
+from mlx_probe.analysis.order import work_order
+from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
-from mlx_probe.measure import Measurer, Outcome
 from mlx_probe.metrics import compute_metrics
-from mlx_probe.order import work_order
-from mlx_probe.plan import Plan
 from mlx_probe.runs.monitor import Monitor
 
 __all__ = ["analyze_rows"]

@@ -10,10 +10,10 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.analyze import Silent
+from mlx_probe.analysis.validate import validate_run
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import Interrupted
-from mlx_probe.revisit import validate_run
-from mlx_probe.run import Silent
 
 HIDDEN, HEADS = 32, 4
 CONFIG = {"model_type": "phi3", "hidden_size": HIDDEN, "num_attention_heads": HEADS}

@@ -9,11 +9,12 @@ from models import write_shards
 from weightfiles import write_safetensors
 
 import mlx_probe
-from mlx_probe import AnalyzeConfig, plan
+from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis import plan
+from mlx_probe.analysis.plan import has_spectrum, make_plan
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.metrics import metrics_of_level
-from mlx_probe.plan import has_spectrum, make_plan
 
 NUMPY = AnalyzeConfig(backend="numpy")
 

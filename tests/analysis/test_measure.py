@@ -10,13 +10,13 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.analyze import analyze_rows
+from mlx_probe.analysis.measure import Measurer
+from mlx_probe.analysis.plan import make_plan
+from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.checkpoint.mapping import MappedRange
 from mlx_probe.checkpoint.weight import Weight
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import PackingError
-from mlx_probe.measure import Measurer
-from mlx_probe.plan import make_plan
 from mlx_probe.runs.monitor import Monitor
 
 COUNT = 12
@@ -135,7 +135,7 @@ def test_one_bad_member_does_not_spoil_a_batch(checkpoint, monkeypatch):
 
 
 def test_large_matrices_are_sketched_on_request_and_small_ones_are_not(tmp_path, monkeypatch):
-    monkeypatch.setattr("mlx_probe.plan.SKETCHED_FROM", 1024)
+    monkeypatch.setattr("mlx_probe.analysis.plan.SKETCHED_FROM", 1024)
     rng = np.random.default_rng(0)
     arrays = {
         "layers.0.up_proj.weight": rng.standard_normal((1200, 1024)).astype(np.float32),
