@@ -12,7 +12,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from mlx_probe.catalog import (
+from mlx_probe.core.errors import ConfigError, ResultError
+from mlx_probe.core.files import replacing, write_error
+from mlx_probe.library.catalog import (
     SORTS,
     Database,
     Duplicates,
@@ -34,10 +36,8 @@ from mlx_probe.catalog import (
     set_note,
     undoable,
 )
-from mlx_probe.catalog import dedupe as replace_by_links
-from mlx_probe.catalog import undo as take_links_back
-from mlx_probe.core.errors import ConfigError, ResultError
-from mlx_probe.core.files import replacing, write_error
+from mlx_probe.library.catalog import dedupe as replace_by_links
+from mlx_probe.library.catalog import undo as take_links_back
 from mlx_probe.report.catalog import (
     done_json,
     done_text,

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores_on_disk import folder_model
 
-from mlx_probe.catalog import (
+from mlx_probe.core.errors import ConfigError, ProbeError, ResultError
+from mlx_probe.library.catalog import (
     find_duplicates,
     find_model,
     load_models,
@@ -20,8 +21,7 @@ from mlx_probe.catalog import (
     set_note,
     undoable,
 )
-from mlx_probe.catalog.database import VERSION
-from mlx_probe.core.errors import ConfigError, ProbeError, ResultError
+from mlx_probe.library.catalog.database import VERSION
 
 
 def test_a_newer_catalog_is_refused(tmp_path):
@@ -127,7 +127,7 @@ def test_two_processes_scan_at_once(home, tmp_path):
         """
         import sys
         from pathlib import Path
-        from mlx_probe.catalog import load_models, open_database, scan, scanning
+        from mlx_probe.library.catalog import load_models, open_database, scan, scanning
         scanning._BATCH = 1
         with open_database(Path(sys.argv[1])) as database:
             for _ in range(3):

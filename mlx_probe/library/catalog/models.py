@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.catalog.database import Database
-from mlx_probe.catalog.records import Analysis, Model, ModelFile
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.catalog.records import Analysis, Model, ModelFile
 
 __all__ = [
     "add_tags",

@@ -12,10 +12,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.catalog.readme import read_readme
-from mlx_probe.catalog.records import FileRole, Model, ModelFile
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.errors import ProbeError
+from mlx_probe.library.catalog.readme import read_readme
+from mlx_probe.library.catalog.records import FileRole, Model, ModelFile
 from mlx_probe.source.stores.discovery import FoundModel
 
 __all__ = ["FileState", "key_of", "look_at_files", "read_model", "stamp_of"]

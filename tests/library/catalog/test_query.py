@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mlx_probe.catalog import (
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.library.catalog import (
     SORTS,
     Analysis,
     Model,
@@ -14,7 +15,6 @@ from mlx_probe.catalog import (
     find_versions,
     select_models,
 )
-from mlx_probe.core.errors import ConfigError
 
 RUN = Analysis(Path("/r/run_meta.json"), "analyze", "2026-01-02T00:00:00", {})
 SMALL = Model(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.catalog.database import Database
-from mlx_probe.catalog.records import Analysis, Model
 from mlx_probe.core.errors import ResultError
+from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.catalog.records import Analysis, Model
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.meta import read_meta
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from mlx_probe.catalog.database import Database
-from mlx_probe.catalog.duplicates import Copy, DuplicateGroup
-from mlx_probe.catalog.hashing import FileIdentity, hash_file, identify, keep_hash
-from mlx_probe.catalog.journal import Link, load_links
-from mlx_probe.catalog.linking import Refused, recover, replace_by_link, take_back
-from mlx_probe.catalog.lock import alone
 from mlx_probe.core.errors import ResultError
+from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.catalog.duplicates import Copy, DuplicateGroup
+from mlx_probe.library.catalog.hashing import FileIdentity, hash_file, identify, keep_hash
+from mlx_probe.library.catalog.link_journal import Link, load_links
+from mlx_probe.library.catalog.linking import Refused, recover, replace_by_link, take_back
+from mlx_probe.library.catalog.lock import alone
 from mlx_probe.source.stores import STORES
 
 __all__ = ["Dedupe", "LinkPlan", "PlannedLink", "dedupe", "plan_links", "undo", "undoable"]

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlx_probe.catalog.database import Database
-from mlx_probe.catalog.hashing import (
+from mlx_probe.core.machine import usable_cores
+from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.catalog.hashing import (
     FileIdentity,
     hash_file,
     identify,
@@ -18,8 +19,7 @@ from mlx_probe.catalog.hashing import (
     known_hashes,
     sample,
 )
-from mlx_probe.catalog.records import Model
-from mlx_probe.core.machine import usable_cores
+from mlx_probe.library.catalog.records import Model
 from mlx_probe.source.stores import STORES
 
 __all__ = ["Copy", "DuplicateGroup", "Duplicates", "Progress", "find_duplicates", "hash_models"]

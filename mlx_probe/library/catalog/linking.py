@@ -13,10 +13,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from mlx_probe.catalog.database import Database
-from mlx_probe.catalog.hashing import FileIdentity, hash_file, identify
-from mlx_probe.catalog.journal import Link, load_links, plan_link, set_state
-from mlx_probe.catalog.writers import is_being_written
+from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.catalog.hashing import FileIdentity, hash_file, identify
+from mlx_probe.library.catalog.link_journal import Link, load_links, plan_link, set_state
+from mlx_probe.library.catalog.open_files import is_being_written
 
 __all__ = ["Refused", "recover", "replace_by_link", "take_back"]
 

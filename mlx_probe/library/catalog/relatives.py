@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mlx_probe.catalog.records import Model
+from mlx_probe.library.catalog.records import Model
 
 __all__ = ["find_versions"]
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stores_on_disk import gguf_file, hub_model, ollama_model
 
-from mlx_probe.catalog import duplicates as duplicates_module
-from mlx_probe.catalog import find_duplicates, hash_models, load_models, scan
+from mlx_probe.library.catalog import duplicates as duplicates_module
+from mlx_probe.library.catalog import find_duplicates, hash_models, load_models, scan
 
 
 def plant(root, name, content):
@@ -191,7 +191,7 @@ def places(tmp_path_factory):
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_groups_are_the_classes_of_equal_bytes(places, files, links):
-    from mlx_probe.catalog import open_database
+    from mlx_probe.library.catalog import open_database
 
     root = next(places)
     paths = []

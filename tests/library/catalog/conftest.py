@@ -1,6 +1,6 @@
 import pytest
 
-from mlx_probe.catalog import open_database
+from mlx_probe.library.catalog import open_database
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from mlx_probe.catalog import Analysis, Model, ModelFile, card_text
-from mlx_probe.catalog.readme import read_readme
+from mlx_probe.library.catalog import Analysis, Model, ModelFile, card_text
+from mlx_probe.library.catalog.readme import read_readme
 
 RUN = Analysis(
     Path("/runs/tiny/run_meta.json"),

@@ -1,8 +1,8 @@
 """The catalog: models on this machine, what is known of them, and copies among them."""
 
-from mlx_probe.catalog.card import card_text
-from mlx_probe.catalog.database import Database, default_database, open_database
-from mlx_probe.catalog.dedupe import (
+from mlx_probe.library.catalog.card import card_text
+from mlx_probe.library.catalog.database import Database, default_database, open_database
+from mlx_probe.library.catalog.dedupe import (
     Dedupe,
     LinkPlan,
     PlannedLink,
@@ -11,14 +11,14 @@ from mlx_probe.catalog.dedupe import (
     undo,
     undoable,
 )
-from mlx_probe.catalog.duplicates import (
+from mlx_probe.library.catalog.duplicates import (
     Copy,
     DuplicateGroup,
     Duplicates,
     find_duplicates,
     hash_models,
 )
-from mlx_probe.catalog.models import (
+from mlx_probe.library.catalog.models import (
     add_tags,
     find_model,
     forget,
@@ -26,10 +26,10 @@ from mlx_probe.catalog.models import (
     remove_tags,
     set_note,
 )
-from mlx_probe.catalog.query import SORTS, Query, select_models
-from mlx_probe.catalog.records import Analysis, Model, ModelFile
-from mlx_probe.catalog.relatives import find_versions
-from mlx_probe.catalog.scanning import Scan, remembered_folders, scan
+from mlx_probe.library.catalog.query import SORTS, Query, select_models
+from mlx_probe.library.catalog.records import Analysis, Model, ModelFile
+from mlx_probe.library.catalog.relatives import find_versions
+from mlx_probe.library.catalog.scanning import Scan, remembered_folders, scan
 
 __all__ = [
     "SORTS",

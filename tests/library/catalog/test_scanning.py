@@ -19,7 +19,8 @@ from stores_on_disk import (
 )
 from weightfiles import write_safetensors
 
-from mlx_probe.catalog import (
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.library.catalog import (
     add_tags,
     find_model,
     forget,
@@ -29,7 +30,6 @@ from mlx_probe.catalog import (
     scanning,
     set_note,
 )
-from mlx_probe.core.errors import ConfigError
 from mlx_probe.source.manifest import MANIFEST
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mlx_probe.catalog.database import Database
-from mlx_probe.catalog.models import now
+from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.catalog.models import now
 
 __all__ = ["JOURNAL_STATES", "Link", "State", "load_links", "plan_link", "set_state"]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_probe.catalog.records import Model
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.library.catalog.records import Model
 
 __all__ = ["SORTS", "Query", "select_models"]
 

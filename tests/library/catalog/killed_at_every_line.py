@@ -14,9 +14,9 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlx_probe.catalog import LinkPlan, PlannedLink, dedupe, undo
-from mlx_probe.catalog import database as database_module
-from mlx_probe.catalog.journal import load_links
+from mlx_probe.library.catalog import LinkPlan, PlannedLink, dedupe, undo
+from mlx_probe.library.catalog import database as database_module
+from mlx_probe.library.catalog.link_journal import load_links
 
 WATCHED = ("linking.py", "journal.py", "dedupe.py")
 CONTENT = bytes(range(256)) * 512

@@ -8,7 +8,8 @@ import stat
 import pytest
 from stores_on_disk import gguf_file, hub_model, ollama_model
 
-from mlx_probe.catalog import (
+from mlx_probe.core.errors import ResultError
+from mlx_probe.library.catalog import (
     dedupe,
     find_duplicates,
     linking,
@@ -18,9 +19,8 @@ from mlx_probe.catalog import (
     undo,
     undoable,
 )
-from mlx_probe.catalog import dedupe as dedupe_function
-from mlx_probe.catalog.lock import alone
-from mlx_probe.core.errors import ResultError
+from mlx_probe.library.catalog import dedupe as dedupe_function
+from mlx_probe.library.catalog.lock import alone
 
 CONTENT = random.Random(0).randbytes(200_000)
 
@@ -281,7 +281,7 @@ def test_links_whose_bytes_were_changed_are_not_taken_back(database, tmp_path, t
 
 def test_taking_back_needs_space(database, tmp_path, three, monkeypatch):
     dedupe_function(database, planned(database, tmp_path / "models"))
-    module = __import__("sys").modules["mlx_probe.catalog.dedupe"]
+    module = __import__("sys").modules["mlx_probe.library.catalog.dedupe"]
     usage = type("Usage", (), {"free": 2 * len(CONTENT) - 1})
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(ResultError, match="taking the links back needs"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_probe.catalog.database import Database
+from mlx_probe.library.catalog.database import Database
 
 __all__ = ["FileIdentity", "hash_file", "identify", "keep_hash", "known_hashes", "sample"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from rich.filesize import decimal
 
-from mlx_probe.catalog.records import Analysis, Model
-from mlx_probe.catalog.relatives import find_versions
 from mlx_probe.core.markdown import escaped, section, table
+from mlx_probe.library.catalog.records import Analysis, Model
+from mlx_probe.library.catalog.relatives import find_versions
 from mlx_probe.source.stores import STORES
 
 __all__ = ["card_text"]

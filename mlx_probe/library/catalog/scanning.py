@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlx_probe.catalog.database import Database
-from mlx_probe.catalog.models import load_models, save_model, set_missing
-from mlx_probe.catalog.reading import key_of, look_at_files, read_model, stamp_of
-from mlx_probe.catalog.records import Model
-from mlx_probe.catalog.runs import find_runs, save_runs
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.catalog.models import load_models, save_model, set_missing
+from mlx_probe.library.catalog.reading import key_of, look_at_files, read_model, stamp_of
+from mlx_probe.library.catalog.records import Model
+from mlx_probe.library.catalog.runs import find_runs, save_runs
 from mlx_probe.source.stores import STORES
 from mlx_probe.source.stores.discovery import FoundModel
 

@@ -1,0 +1,1 @@
+"""Models and runs that are kept on this machine."""
