@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from mlx_probe.download import COMPANIONS, DownloadConfig, plan_download
-from mlx_probe.download import download as run_download
+from mlx_probe.library.download import COMPANIONS, DownloadConfig, plan_download
+from mlx_probe.library.download import download as run_download
 from mlx_probe.report.download import (
     download_json,
     download_plan_text,

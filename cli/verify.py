@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
-from mlx_probe.download import DownloadConfig
-from mlx_probe.download import repair as run_repair
-from mlx_probe.download import verify as run_verify
+from mlx_probe.library.download import DownloadConfig
+from mlx_probe.library.download import repair as run_repair
+from mlx_probe.library.download import verify as run_verify
 from mlx_probe.report.download import verification_json, verification_text
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source.transfer.progress import watching

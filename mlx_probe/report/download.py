@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from mlx_probe.download import Downloaded, DownloadPlan, Verification
+from mlx_probe.library.download import Downloaded, DownloadPlan, Verification
 from mlx_probe.report.terminal import printable
 
 __all__ = [

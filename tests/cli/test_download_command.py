@@ -12,7 +12,7 @@ from hub_models import NEEDED, REPO, SHARDS, make_files
 from hub_server import TOKEN, hub  # noqa: F401  a fixture
 from models import invoke, refuses
 
-from mlx_probe.download import COMPANIONS
+from mlx_probe.library.download import COMPANIONS
 
 MAIN = "from mlx_probe.cli import main; main()"
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import CheckpointError, SourceError
-from mlx_probe.download import DownloadConfig, download, repair, verify
+from mlx_probe.library.download import DownloadConfig, download, repair, verify
 from mlx_probe.source import parse_reference, pypi, resolve
 from mlx_probe.source.manifest import read_manifest
 from mlx_probe.source.wheel import unpack_model

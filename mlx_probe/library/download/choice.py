@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.download.config import DownloadConfig
+from mlx_probe.library.download.config import DownloadConfig
 from mlx_probe.source.transfer.digest import check_names
 from mlx_probe.source.transfer.listing import Supply
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from mlx_probe.core.errors import Interrupted, SourceError
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelRef
-from mlx_probe.download.choice import wanted_names
-from mlx_probe.download.config import DownloadConfig
-from mlx_probe.download.log import logging_to
-from mlx_probe.download.origin import take
-from mlx_probe.download.plan import DownloadPlan, make_plan
+from mlx_probe.library.download.choice import wanted_names
+from mlx_probe.library.download.config import DownloadConfig
+from mlx_probe.library.download.log import logging_to
+from mlx_probe.library.download.origin import take
+from mlx_probe.library.download.plan import DownloadPlan, make_plan
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 from mlx_probe.source import SUPPLIERS

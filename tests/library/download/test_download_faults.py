@@ -8,7 +8,7 @@ from hub_models import NEEDED, REPO, SHARDS, hasty, make_files
 from hub_server import Hub, commit_of
 
 from mlx_probe.core.errors import Interrupted, SourceError
-from mlx_probe.download import DownloadConfig, download, verify
+from mlx_probe.library.download import DownloadConfig, download, verify
 from mlx_probe.source import parse_reference
 from mlx_probe.source.transfer.progress import Watcher
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
-from mlx_probe.download.config import DownloadConfig
-from mlx_probe.download.origin import take
-from mlx_probe.download.run import writing
-from mlx_probe.download.verify import Case, Verification
+from mlx_probe.library.download.config import DownloadConfig
+from mlx_probe.library.download.origin import take
+from mlx_probe.library.download.run import writing
+from mlx_probe.library.download.verify import Case, Verification
 from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.hub.listing import Repository, list_repository

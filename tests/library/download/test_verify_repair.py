@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import ConfigError, SourceError
-from mlx_probe.download import DownloadConfig, download, repair, verify
+from mlx_probe.library.download import DownloadConfig, download, repair, verify
 from mlx_probe.source import parse_reference
 from mlx_probe.source.manifest import MANIFEST, read_manifest
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mlx_probe.core.errors import CheckpointError, SourceError
 from mlx_probe.core.records import ModelRef
-from mlx_probe.download.config import DownloadConfig
-from mlx_probe.download.run import writing
+from mlx_probe.library.download.config import DownloadConfig
+from mlx_probe.library.download.run import writing
 from mlx_probe.source import parse_reference
 from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.hub.listing import Repository, list_repository

@@ -13,7 +13,7 @@ from hub_server import SIGNATURE, TOKEN, commit_of, digest
 from weightfiles import safetensors_bytes
 
 from mlx_probe.core.errors import ConfigError, Interrupted, ProbeError, SourceError, Stopped
-from mlx_probe.download import DownloadConfig, download, plan_download, verify
+from mlx_probe.library.download import DownloadConfig, download, plan_download, verify
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source import SUPPLIERS, parse_reference, resolve
 from mlx_probe.source.manifest import MANIFEST, read_manifest
@@ -78,7 +78,7 @@ def test_what_is_verified_is_left_alone(hub, files, tmp_path, local, monkeypatch
     fetch(**settings)
     hub.requests.clear()
     hashed = []
-    monkeypatch.setattr("mlx_probe.download.plan.hash_file", lambda *a: hashed.append(a[0]))
+    monkeypatch.setattr("mlx_probe.library.download.plan.hash_file", lambda *a: hashed.append(a[0]))
     done = fetch(**settings)
     assert (done.received, hub.downloaded(), hashed) == (0, [], [])
     assert set(states(done.plan).values()) == {"verified"}

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from mlx_probe.download.choice import COMPANIONS
-from mlx_probe.download.config import DownloadConfig
-from mlx_probe.download.plan import DownloadPlan, Item
-from mlx_probe.download.repair import repair
-from mlx_probe.download.run import Downloaded, download, plan_download
-from mlx_probe.download.verify import Finding, Verification, verify
+from mlx_probe.library.download.choice import COMPANIONS
+from mlx_probe.library.download.config import DownloadConfig
+from mlx_probe.library.download.plan import DownloadPlan, Item
+from mlx_probe.library.download.repair import repair
+from mlx_probe.library.download.run import Downloaded, download, plan_download
+from mlx_probe.library.download.verify import Finding, Verification, verify
 
 __all__ = [
     "COMPANIONS",
