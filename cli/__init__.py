@@ -12,7 +12,7 @@ import click
 
 from mlx_probe.core.errors import Interrupted, ProbeError
 from mlx_probe.core.version import __version__
-from mlx_probe.report.terminal import plain
+from mlx_probe.report.terminal.text import plain
 
 __all__ = ["cli", "main"]
 

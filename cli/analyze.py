@@ -11,9 +11,9 @@ from rich.console import Console
 from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.forecast.model import forecast_model
 from mlx_probe.core.records import AnalyzeConfig
-from mlx_probe.report.cost import cost_text
-from mlx_probe.report.forecast import forecast_text
-from mlx_probe.report.terminal import plain, skipped_text, summary_table
+from mlx_probe.report.terminal.cost import cost_text
+from mlx_probe.report.terminal.forecast import forecast_text
+from mlx_probe.report.terminal.text import plain, skipped_text, summary_table
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 

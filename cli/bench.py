@@ -14,7 +14,7 @@ from mlx_probe.analysis.bench.methods import CONTENDERS
 from mlx_probe.analysis.bench.race import compare
 from mlx_probe.analysis.bench.workload import SYNTHETIC_DTYPES, Shape, synthetic_model, workload_of
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.report.bench import comparison_json, comparison_text
+from mlx_probe.report.terminal.bench import comparison_json, comparison_text
 
 from .options import revision_option
 

@@ -38,7 +38,7 @@ from mlx_probe.library.catalog import (
 )
 from mlx_probe.library.catalog import dedupe as replace_by_links
 from mlx_probe.library.catalog import undo as take_links_back
-from mlx_probe.report.catalog import (
+from mlx_probe.report.terminal.catalog import (
     done_json,
     done_text,
     duplicates_json,
@@ -51,7 +51,7 @@ from mlx_probe.report.catalog import (
     scan_json,
     scan_text,
 )
-from mlx_probe.report.terminal import plain, printable
+from mlx_probe.report.terminal.text import plain, printable
 from mlx_probe.runs.folder import DEFAULT_ROOT
 from mlx_probe.source.stores import STORES
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from mlx_probe.analysis.compare import CompareConfig
 from mlx_probe.analysis.compare.compare import compare as run_comparison
-from mlx_probe.report.compare import comparison_summary
-from mlx_probe.report.terminal import plain, printable
+from mlx_probe.report.terminal.compare import comparison_summary
+from mlx_probe.report.terminal.text import plain, printable
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 
 from mlx_probe.doctor import examine, gather, read_snapshot, write_snapshot
-from mlx_probe.report.doctor import differences_text, findings_json, findings_text
-from mlx_probe.report.terminal import printable
+from mlx_probe.report.terminal.doctor import differences_text, findings_json, findings_text
+from mlx_probe.report.terminal.text import printable
 
 __all__ = ["doctor"]
 

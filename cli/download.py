@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mlx_probe.library.download import COMPANIONS, DownloadConfig, plan_download
 from mlx_probe.library.download import download as run_download
-from mlx_probe.report.download import (
+from mlx_probe.report.terminal.download import (
     download_json,
     download_plan_text,
     download_text,

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from mlx_probe.analysis.analyze import open_checkpoint
-from mlx_probe.report.terminal import checkpoint_text
+from mlx_probe.report.terminal.text import checkpoint_text
 from mlx_probe.source import RemoteOpener
 
 from .options import model_argument, revision_option

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from mlx_probe.report.monitor import dashboard
+from mlx_probe.report.terminal.monitor import dashboard
 from mlx_probe.runs.monitor.follow import Onlooker, attach
 from mlx_probe.runs.table.strict_json import encode
 

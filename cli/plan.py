@@ -13,7 +13,7 @@ from rich.console import Console
 from mlx_probe.analysis.forecast import CONTEXTS, STORED, WIDTHS
 from mlx_probe.analysis.forecast.model import forecast_model
 from mlx_probe.core.records import AnalyzeConfig
-from mlx_probe.report.forecast import forecast_markdown, forecast_text
+from mlx_probe.report.terminal.forecast import forecast_markdown, forecast_text
 
 from .analysis_options import analysis_options
 from .options import config_option, format_option, model_argument, out_option

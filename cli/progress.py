@@ -20,7 +20,7 @@ from mlx_probe.analysis.analyze import Progress as Watcher
 from mlx_probe.analysis.analyze import Silent
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
-from mlx_probe.report.terminal import printable
+from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.monitor import Gate, Usage
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mlx_probe.analysis.compare.compare import KIND, validate_comparison
 from mlx_probe.analysis.validate import validate_run
-from mlx_probe.report.terminal import checks_text
+from mlx_probe.report.terminal.text import checks_text
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.meta import read_meta
 

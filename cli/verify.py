@@ -8,7 +8,7 @@ from rich.console import Console
 from mlx_probe.library.download import DownloadConfig
 from mlx_probe.library.download import repair as run_repair
 from mlx_probe.library.download import verify as run_verify
-from mlx_probe.report.download import verification_json, verification_text
+from mlx_probe.report.terminal.download import verification_json, verification_text
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source.transfer.progress import watching
 

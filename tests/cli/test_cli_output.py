@@ -16,7 +16,13 @@ from mlx_probe.analysis.analyze import Silent
 from mlx_probe.analysis.table_checks import Check
 from mlx_probe.cli import cli, progress
 from mlx_probe.core.errors import Interrupted
-from mlx_probe.report.terminal import checkpoint_text, checks_text, plain, printable, summary_table
+from mlx_probe.report.terminal.text import (
+    checkpoint_text,
+    checks_text,
+    plain,
+    printable,
+    summary_table,
+)
 
 EVIL = "[bold]x[/] [/nonsense] \x1b[2J\x07\u202e\r[link=http://a]"
 COMMANDS = (None, *cli.commands)

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from mlx_probe.analysis.cost import stage_costs
 from mlx_probe.compute.calibration import Calibration
-from mlx_probe.report.cost import cost_text
+from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.runs.monitor import Work
 
 

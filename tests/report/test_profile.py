@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as floats_of
 from rich.console import Console
 
-from mlx_probe.report.profile import (
+from mlx_probe.report.terminal.profile import (
     BLOCKS,
     PLAIN_BLOCKS,
     blocks_for,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from looks import GB, job, look
 from rich.console import Console
 
-from mlx_probe.report.graph import bars, buckets
-from mlx_probe.report.monitor import dashboard
+from mlx_probe.report.terminal.graph import bars, buckets
+from mlx_probe.report.terminal.monitor import dashboard
 from mlx_probe.runs.monitor.follow import View
 
 SIZES = [(80, 24), (200, 50), (120, 30), (60, 15), (300, 80)]

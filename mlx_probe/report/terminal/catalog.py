@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from mlx_probe.library.catalog import Dedupe, Duplicates, LinkPlan, Model, Scan
-from mlx_probe.report.terminal import grid, printable, short_count
+from mlx_probe.report.terminal.text import grid, printable, short_count
 from mlx_probe.source.stores import STORES
 
 __all__ = [

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mlx_probe.analysis.forecast import STORED, Forecast
 from mlx_probe.core.markdown import escaped, section, table
-from mlx_probe.report.terminal import grid, printable, skipped_lines
+from mlx_probe.report.terminal.text import grid, printable, skipped_lines
 
 __all__ = ["forecast_markdown", "forecast_text"]
 

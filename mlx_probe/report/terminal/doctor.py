@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mlx_probe.doctor import Difference, Facts, Finding
-from mlx_probe.report.terminal import printable
+from mlx_probe.report.terminal.text import printable
 
 __all__ = ["differences_text", "findings_json", "findings_text"]
 

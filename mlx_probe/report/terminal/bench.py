@@ -13,7 +13,7 @@ from rich.table import Table
 from mlx_probe.analysis.bench.methods import CONTENDERS
 from mlx_probe.analysis.bench.race import Comparison
 from mlx_probe.analysis.bench.workload import Workload
-from mlx_probe.report.terminal import printable
+from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.environment import package_versions
 
 __all__ = ["comparison_json", "comparison_text"]

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from mlx_probe.report.terminal import printable
+from mlx_probe.report.terminal.text import printable
 
 __all__ = ["comparison_summary"]
 

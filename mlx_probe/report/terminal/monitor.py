@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.text import Text
 
-from mlx_probe.report.graph import bars, buckets
-from mlx_probe.report.terminal import printable
+from mlx_probe.report.terminal.graph import bars, buckets
+from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.monitor.follow import View
 from mlx_probe.runs.monitor.jobs import Job
 from mlx_probe.runs.monitor.sample import Sample

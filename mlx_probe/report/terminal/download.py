@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlx_probe.library.download import Downloaded, DownloadPlan, Verification
-from mlx_probe.report.terminal import printable
+from mlx_probe.report.terminal.text import printable
 
 __all__ = [
     "download_json",

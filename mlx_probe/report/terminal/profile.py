@@ -21,7 +21,7 @@ from mlx_probe.report.outliers import (
     spans_decades,
     unreliable_fits,
 )
-from mlx_probe.report.terminal import printable
+from mlx_probe.report.terminal.text import printable
 
 __all__ = ["BLOCKS", "PLAIN_BLOCKS", "blocks_for", "default_metrics", "profile_text", "sparkline"]
 
