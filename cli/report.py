@@ -49,7 +49,7 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
         raise ConfigError(f"{out} is no name of a page", "Give --out a name that ends in .html")
     # pandas, half a second that no other command should pay.
     from mlx_probe.report.html import report_html
-    from mlx_probe.report.material import load_material, metric_names
+    from mlx_probe.report.run_data import load_material, metric_names
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
 
     material = load_material(run)

@@ -9,7 +9,7 @@ import pytest
 
 import mlx_probe
 from mlx_probe.metrics import METRICS
-from mlx_probe.report.reference import insert_columns
+from mlx_probe.report.docs import insert_columns
 
 ROOT = Path(mlx_probe.__file__).parent.parent
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rich.filesize import decimal
 
-from mlx_probe.report.material import Material, floats
+from mlx_probe.report.run_data import Material, floats
 
 __all__ = ["model_facts", "run_facts", "title_of"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlx_probe.report.material import floats, group_labels
+from mlx_probe.report.run_data import floats, group_labels
 
 __all__ = [
     "KINDS",

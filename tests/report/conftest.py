@@ -3,7 +3,7 @@ import pytest
 from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
 
 from mlx_probe.core.records import Column
-from mlx_probe.report.material import Material, load_material
+from mlx_probe.report.run_data import Material, load_material
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from mlx_probe.report.html import report_html
 from mlx_probe.report.html.encoding import encode_frame, encode_numbers, script_json
 from mlx_probe.report.html.payload import page_payload
 from mlx_probe.report.html.spectra import encode_spectra, plotted_ranks
-from mlx_probe.report.material import Material, load_material, metric_names
+from mlx_probe.report.run_data import Material, load_material, metric_names
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>",

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mlx_probe.report.html import report_html
-from mlx_probe.report.material import Material, load_material
+from mlx_probe.report.run_data import Material, load_material
 
 pytestmark = pytest.mark.skipif(browser.PATH is None, reason="no Chromium on the PATH")
 

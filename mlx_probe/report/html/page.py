@@ -16,8 +16,8 @@ from mlx_probe.core.version import __version__
 from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
 from mlx_probe.report.html.encoding import script_json
 from mlx_probe.report.html.payload import page_payload
-from mlx_probe.report.material import Material
 from mlx_probe.report.outliers import RULE, unreliable_fits
+from mlx_probe.report.run_data import Material
 from mlx_probe.report.terminal.text import plain
 
 __all__ = ["report_html"]

@@ -8,8 +8,8 @@ import pandas as pd
 
 from mlx_probe.report.html.encoding import encode_frame
 from mlx_probe.report.html.spectra import encode_spectra
-from mlx_probe.report.material import SIDE_TABLES, Material, group_labels, metric_names
 from mlx_probe.report.outliers import Outlier, find_outliers
+from mlx_probe.report.run_data import SIDE_TABLES, Material, group_labels, metric_names
 
 __all__ = ["page_payload"]
 

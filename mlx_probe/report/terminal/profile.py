@@ -12,7 +12,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mlx_probe.report.facts import model_facts, title_of
-from mlx_probe.report.material import Material, floats, group_labels, metric_names
 from mlx_probe.report.outliers import (
     SAME,
     Outlier,
@@ -21,6 +20,7 @@ from mlx_probe.report.outliers import (
     spans_decades,
     unreliable_fits,
 )
+from mlx_probe.report.run_data import Material, floats, group_labels, metric_names
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["BLOCKS", "PLAIN_BLOCKS", "blocks_for", "default_metrics", "profile_text", "sparkline"]

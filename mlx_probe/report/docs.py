@@ -1,6 +1,6 @@
 """The tables of columns in README, generated from the columns themselves.
 
-``python -m mlx_probe.report.reference README.md`` writes them between their markers.
+``python -m mlx_probe.report.docs README.md`` writes them between their markers.
 """
 
 from __future__ import annotations
