@@ -123,7 +123,8 @@ def measure(rates: bool, solvers: bool) -> Calibration:
 def _measure_apart(rates: bool, solvers: bool) -> Calibration:
     """Measure in a process of its own: a run's memory limit has no room for it."""
     program = (
-        "import json; from dataclasses import asdict; from mlx_probe.compute.calibration import measure; "
+        "import json; from dataclasses import asdict; "
+        "from mlx_probe.compute.calibration import measure; "
         f"print(json.dumps(asdict(measure({rates}, {solvers}))))"
     )
     try:

@@ -1,1 +1,2 @@
 from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
+from tables import columns, rows, table  # noqa: F401  fixtures

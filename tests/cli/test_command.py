@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from project import CONFIGS
 from tinymodel import COMMAND, comparable, refused, run
 from weightfiles import entry, safetensors_bytes, write_safetensors
 
@@ -154,7 +154,7 @@ def test_a_wrong_configuration_file(model, tmp_path, text, says):
 
 @pytest.mark.parametrize("name", ["analyze.yaml", "quick-look.yaml"])
 def test_the_configurations_that_come_along_are_valid(model, tmp_path, name):
-    path = Path(__file__).parent.parent / "configs" / name
+    path = CONFIGS / name
     result = run("analyze", model, "--out", tmp_path / "out", "--config", path)
     assert result.returncode == 0, result.stderr
 

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 from models import invoke, refuses
+from project import CONFIGS
 from tinymodel import COMMAND, comparable, refused, run
 
 import mlx_probe
@@ -29,7 +30,6 @@ from mlx_probe.runs.monitor.samples import find_recording, read_recording
 PATIENCE = 60
 # Broken from the beginning, and for good: such a job waits.
 HELD = ("--alert", "memory above 0.001% pause")
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import DATA
 
 from mlx_probe.checkpoint.naming import classify as naming
 from mlx_probe.checkpoint.naming.classify import COMPONENTS, PIECES, RULES, SCOPES, classify
 from mlx_probe.core.records import Role
 
-NAMES = Path(__file__).parent / "data" / "names"
+NAMES = DATA / "names"
 PREFIXES = ("", "model.", "language_model.model.", "transformer.", "gpt_neox.", "bert.", "module.")
 # Family -> fewest architectures that its table must have.
 FAMILIES = {"transformers": 350, "mlx_lm": 120, "gguf": 120}

@@ -18,7 +18,7 @@ from mlx_probe.library.catalog import LinkPlan, PlannedLink, dedupe, undo
 from mlx_probe.library.catalog import database as database_module
 from mlx_probe.library.catalog.link_journal import load_links
 
-WATCHED = ("linking.py", "journal.py", "dedupe.py")
+WATCHED = ("linking.py", "link_journal.py", "dedupe.py")
 CONTENT = bytes(range(256)) * 512
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 MODES = (0o644, 0o640, 0o600)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from project import CONFIGS
 
 from mlx_probe.core.errors import ConfigError, Stopped
 from mlx_probe.runs.monitor import process_memory
@@ -263,7 +264,7 @@ def test_prometheus_without_its_package_is_one_message(tmp_path, monkeypatch):
 def test_the_dashboard_of_grafana_asks_for_what_is_served():
     import re
 
-    path = Path(__file__).parents[2] / "configs" / "grafana-dashboard.json"
+    path = CONFIGS / "grafana-dashboard.json"
     dashboard = json.loads(path.read_text("utf-8"))
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked = {name for query in queries for name in re.findall(rf"{PREFIX}\w+", query)}

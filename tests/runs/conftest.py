@@ -1,0 +1,1 @@
+from tables import columns, rows, table  # noqa: F401  fixtures
