@@ -36,7 +36,7 @@ from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.runs.journal import Journal
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.meta import columns_to_meta, write_meta
-from mlx_probe.runs.monitor import Monitor, Usage
+from mlx_probe.runs.monitor import Usage, UsageMeter
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
 from mlx_probe.runs.outputs import finalize
@@ -163,13 +163,13 @@ def analyze(
         prepare_folder(paths)
         fingerprint = plan.fingerprint
         path = paths.journal(fingerprint)
-        monitor = Monitor(plan.backend.device_memory)
-        course = Course(plan, monitor, progress)
+        meter = UsageMeter(plan.backend.device_memory)
+        course = Course(plan, meter, progress)
         name = lines_name(paths.stem, fingerprint)
         with (
             _log_file(paths.log),
             Journal(path, fingerprint, plan.columns, resume) as journal,
-            monitor,
+            meter,
             _watch(course, journal, paths.folder / name, watch, resume) as watched,
         ):
             _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
@@ -178,9 +178,9 @@ def analyze(
             write_forecast(paths.plan, forecast(plan, paths, known_rates(plan)))
             # pyarrow imports pandas with its first array; the workers need not wait for that.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
-            rows = _measure(plan, journal, monitor, course)
+            rows = _measure(plan, journal, meter, course)
             _refuse_changed(plan, fingerprint)
-            sides = side_tables(plan, monitor)
+            sides = side_tables(plan, meter)
             course.stage = "validating and writing"
             measured = time.perf_counter()
             table = rows_to_table(rows.values(), plan.columns)
@@ -191,7 +191,7 @@ def analyze(
             checked = time.perf_counter()
             outputs = finalize(paths, table, sides, journal.spectra())
             # Before the calibration, whose time and memory are not the run's.
-            usage, paused = monitor.usage(), monitor.gate.paused_seconds
+            usage, paused = meter.usage(), meter.gate.paused_seconds
             seconds = {
                 "open": opened - began,
                 "measure": measured - opened,
@@ -233,7 +233,7 @@ def _watch(
         plan.checkpoint.files.model_id,
         course.standing,
         config=config,
-        gate=course.monitor.gate,
+        gate=course.meter.gate,
         folder=lines.parent,
         lines=lines,
         resume=resume,
@@ -242,14 +242,14 @@ def _watch(
     )
 
 
-def _measure(plan: Plan, journal: Journal, monitor: Monitor, course: Course) -> dict[int, Row]:
+def _measure(plan: Plan, journal: Journal, meter: UsageMeter, course: Course) -> dict[int, Row]:
     """All rows of the plan, those that the journal had and those that it gets now."""
     rows = dict(journal.rows)
     if rows:
         _log.info("resuming: %d of %d rows are there", len(rows), len(plan.weights))
     course.begin(sorted(rows))
     try:
-        for row in analyze_rows(plan, dict(rows), monitor, course.start):
+        for row in analyze_rows(plan, dict(rows), meter, course.start):
             journal.append(row)
             # Its singular values are on the disk now; those of all rows could be gigabytes.
             rows[row.index] = replace(row, sigma=None)

@@ -33,7 +33,7 @@ from mlx_probe.compute.spectrum import (
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, RankCount, Sketch, Spectrum, Status
 from mlx_probe.metrics import Measurement
-from mlx_probe.runs.monitor import Monitor
+from mlx_probe.runs.monitor import UsageMeter
 
 __all__ = ["Measurer", "Outcome"]
 
@@ -105,13 +105,13 @@ class Measurer:
 
     Args:
         plan: Says with what, and how.
-        monitor: Is told what each stage took.
+        meter: Is told what each stage took.
     """
 
-    def __init__(self, plan: Plan, monitor: Monitor) -> None:
-        self._plan, self._monitor = plan, monitor
+    def __init__(self, plan: Plan, meter: UsageMeter) -> None:
+        self._plan, self._meter = plan, meter
         # Of a worker that waits at the gate it stands still.
-        self._clock = monitor.gate.clock
+        self._clock = meter.gate.clock
         self._backend, self._config = plan.backend, plan.config
         self._lane = BoundedSemaphore(plan.backend.lanes or plan.config.workers)
 
@@ -169,7 +169,7 @@ class Measurer:
                 reads.append(self._stream(weight, [*each.by_stage(), ("gram", kept)]))
             clock = self._clock()
             grams = self._backend.gram_batch(kept.chunks, *shape, first.chunk_dtype)
-            self._monitor.add("gram", self._clock() - clock)
+            self._meter.add("gram", self._clock() - clock)
         share = (self._clock() - began - sum(reads)) / len(weights)
         outcomes = []
         for weight, each, gram, read in zip(weights, passes, grams, reads, strict=True):
@@ -192,13 +192,13 @@ class Measurer:
     def _stream(self, weight: Weight, passes: Sequence[tuple[str, _Pass]]) -> float:
         """Send all chunks through all passes; seconds of reading."""
         short = min(weight.rows or 0, weight.cols or 0)
-        self._monitor.gate.wait()
+        self._meter.gate.wait()
         seconds, elements, clock = 0.0, 0, self._clock()
         for stored in weight.chunks():
             chunk = self._backend.load(stored, weight.chunk_dtype)
             nbytes = weight.nbytes * stored.size // weight.numel
             took = self._clock() - clock
-            self._monitor.add("read", took, nbytes)
+            self._meter.add("read", took, nbytes)
             seconds += took
             for stage, each in passes:
                 clock = self._clock()
@@ -208,27 +208,27 @@ class Measurer:
                 if stage == "gram" and not self._backend.lanes:
                     # These cores are no other worker's.
                     took *= lapack.width()
-                self._monitor.add(stage, took, stored.nbytes, flops)
+                self._meter.add(stage, took, stored.nbytes, flops)
             elements += stored.size
             # Or this slab would still be there while the next one is unpacked.
             del stored, chunk
             # Not after the last one: what needs no more bytes is finished.
             if elements < weight.numel:
-                self._monitor.gate.wait()
+                self._meter.gate.wait()
             clock = self._clock()
         return seconds
 
     def _finished(self, gram: GramPass) -> Gram:
         clock = self._clock()
         matrix = gram.finish()
-        self._monitor.add("gram", self._clock() - clock)
+        self._meter.add("gram", self._clock() - clock)
         return matrix
 
     def _conclude(self, weight: Weight, passes: _Passes, gram: Gram | None) -> Outcome:
         """The numbers that follow from what the passes hold."""
         clock = self._clock()
         moments = passes.elements.finish()
-        self._monitor.add("moments", self._clock() - clock)
+        self._meter.add("moments", self._clock() - clock)
         rank_tol = self._config.rank_tol
         if moments.nan_count or moments.inf_count:
             found = f"{moments.nan_count} NaN and {moments.inf_count} Inf"
@@ -273,7 +273,7 @@ class Measurer:
             found = singular_values(gram, source, rank_tol, self._plan.two_stage_from)
         stage = "direct" if found.method == "qr_svd_f64" else "solve"
         seconds = self._clock() - clock - elsewhere
-        self._monitor.add(stage, seconds, flops=flops_of(found))
+        self._meter.add(stage, seconds, flops=flops_of(found))
         return found
 
     def _sketch(
@@ -287,5 +287,5 @@ class Measurer:
             sketch = sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)
         # Two products with the matrix for each vector of the basis.
         flops = 4.0 * rows * cols * min(BASIS, rows, cols)
-        self._monitor.add("sketch", self._clock() - clock, flops=flops)
+        self._meter.add("sketch", self._clock() - clock, flops=flops)
         return sketch

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
-from mlx_probe.runs.monitor import Monitor, Usage
+from mlx_probe.runs.monitor import Usage, UsageMeter
 from mlx_probe.runs.monitor.sample import Standing
 
 __all__ = ["Course", "Progress", "Silent"]
@@ -59,24 +59,24 @@ class Course:
 
     Args:
         plan: What is measured.
-        monitor: Counts what it takes.
+        meter: Counts what it takes.
         progress: Is told.
 
     Attributes:
         plan: See above.
-        monitor: See above.
+        meter: See above.
         stage: What is under way: a weight's label, or what comes after the weights.
     """
 
-    def __init__(self, plan: Plan, monitor: Monitor, progress: Progress) -> None:
-        self.plan, self.monitor, self._progress = plan, monitor, progress
+    def __init__(self, plan: Plan, meter: UsageMeter, progress: Progress) -> None:
+        self.plan, self.meter, self._progress = plan, meter, progress
         self._total = sum(weight.nbytes for weight in plan.weights)
         self._done = 0
         self.stage = ""
 
     def standing(self) -> Standing:
         """How far it is now."""
-        read = self.monitor.work("read")
+        read = self.meter.work("read")
         return Standing(self._done, self._total, self.stage, read.bytes, read.seconds)
 
     def resume(self, finished: Iterable[int]) -> None:
@@ -95,7 +95,7 @@ class Course:
     def finish(self, weight: Weight) -> None:
         """A weight's row is on disk."""
         self._done += weight.nbytes
-        self._progress.finish(weight, self.monitor.usage())
+        self._progress.finish(weight, self.meter.usage())
 
     def tell(self, text: str, is_warning: bool) -> None:
         """To the log and to the user."""

@@ -18,7 +18,7 @@ from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import compute_metrics
-from mlx_probe.runs.monitor import Monitor
+from mlx_probe.runs.monitor import UsageMeter
 
 __all__ = ["analyze_rows"]
 
@@ -26,7 +26,7 @@ __all__ = ["analyze_rows"]
 def analyze_rows(
     plan: Plan,
     finished: Mapping[int, Row],
-    monitor: Monitor,
+    meter: UsageMeter,
     on_start: Callable[[Weight], None],
 ) -> Iterator[Row]:
     """Measure every weight of a plan.
@@ -34,7 +34,7 @@ def analyze_rows(
     Args:
         plan: What to measure, with what, and how much of it at once.
         finished: Rows that are there already, by index.
-        monitor: Counts the bytes that are read.
+        meter: Counts the bytes that are read.
         on_start: Called with every weight when its turn comes, from a worker's thread.
 
     Yields:
@@ -45,21 +45,21 @@ def analyze_rows(
         CheckpointError: A file changed or vanished while it was read.
         Stopped: The monitor's gate is closed for good.
     """
-    measurer = Measurer(plan, monitor)
+    measurer = Measurer(plan, meter)
     tasks = work_order(plan, finished)
     # Each task's turn tells the disk which one comes when the workers have moved on.
     in_turn = [task for task, _ in tasks]
     following = dict(zip(in_turn, in_turn[plan.config.workers :], strict=False))
 
     def work(task: tuple[int, ...], threads: int = 1) -> list[Row]:
-        monitor.gate.wait()
+        meter.gate.wait()
         for index in following.get(task, ()):
             plan.weights[index].prefetch()
         weights = [plan.weights[index] for index in task]
         for weight in weights:
             on_start(weight)
         outcomes = measurer.measure(weights, threads)
-        clock = monitor.gate.clock()
+        clock = meter.gate.clock()
         rows = [
             Row(
                 index,
@@ -68,7 +68,7 @@ def analyze_rows(
             )
             for index, weight, outcome in zip(task, weights, outcomes, strict=True)
         ]
-        monitor.add("metrics", monitor.gate.clock() - clock)
+        meter.add("metrics", meter.gate.clock() - clock)
         return rows
 
     copies = {i: of for i, of in plan.aliases.items() if i not in finished}

@@ -17,7 +17,7 @@ from mlx_probe.checkpoint.mapping import MappedRange
 from mlx_probe.checkpoint.weight import Weight
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import PackingError
-from mlx_probe.runs.monitor import Monitor
+from mlx_probe.runs.monitor import UsageMeter
 
 COUNT = 12
 
@@ -39,8 +39,8 @@ def checkpoint(path):
 
 
 def rows_of(plan, on_start=lambda weight: None):
-    with Monitor(plan.backend.device_memory) as monitor:
-        return list(analyze_rows(plan, {}, monitor, on_start)), monitor.usage()
+    with UsageMeter(plan.backend.device_memory) as meter:
+        return list(analyze_rows(plan, {}, meter, on_start)), meter.usage()
 
 
 class Counted:
@@ -128,8 +128,8 @@ def test_one_bad_member_does_not_spoil_a_batch(checkpoint, monkeypatch):
         return original(self)
 
     monkeypatch.setattr(Weight, "chunks", chunks)
-    with Monitor(plan.backend.device_memory) as monitor:
-        outcomes = Measurer(plan, monitor).measure(weights)
+    with UsageMeter(plan.backend.device_memory) as meter:
+        outcomes = Measurer(plan, meter).measure(weights)
     assert [outcome.status for outcome in outcomes] == ["ok", "skipped", "ok"]
     assert outcomes[1].reason == "scales of 3 rows"
 

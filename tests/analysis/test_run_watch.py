@@ -20,7 +20,7 @@ from mlx_probe.analysis.plan import make_plan, select_weights
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.errors import ConfigError, Stopped
-from mlx_probe.runs.monitor import Gate, Monitor
+from mlx_probe.runs.monitor import Gate, UsageMeter
 from mlx_probe.runs.monitor.samples import find_recording, read_recording
 from mlx_probe.runs.monitor.watch import WatchConfig
 
@@ -192,10 +192,10 @@ def test_time_at_the_gate_is_neither_reading_nor_computing(tiny, monkeypatch):
     with mlx_probe.open_checkpoint(tiny) as checkpoint:
         # One worker: the other threads' clocks go on while one waits.
         plan = make_plan(checkpoint, replace(FULL, workers=1))
-        monitor = Monitor(lambda: (0, 0))
-        monitor.gate = Slow()
-        rows = list(analyze_rows(plan, {}, monitor, lambda weight: None))
-        stages = monitor.usage().stages
+        meter = UsageMeter(lambda: (0, 0))
+        meter.gate = Slow()
+        rows = list(analyze_rows(plan, {}, meter, lambda weight: None))
+        stages = meter.usage().stages
     assert len(rows) == ROWS
     assert offset[0] > 10_000
     for row in rows:
@@ -255,7 +255,7 @@ def test_a_comparison_pauses_and_stops_and_goes_on(tiny, tmp_path, disk):
     )
 
 
-class Tripped(Monitor):
+class Tripped(UsageMeter):
     """Its gate closes for good when so many slabs have been read."""
 
     def __init__(self, slabs):
@@ -276,14 +276,14 @@ def test_a_reader_stops_before_its_next_slab_and_finishes_its_last(tiny, monkeyp
     monkeypatch.setattr("mlx_probe.checkpoint.weight.chunk_extent", lambda short: 8)
     config = replace(FULL, workers=1, include=("*self_attn.q_proj*",))
     with mlx_probe.open_checkpoint(tiny) as checkpoint:
-        plan, monitor = make_plan(checkpoint, config), Tripped(slabs)
+        plan, meter = make_plan(checkpoint, config), Tripped(slabs)
         if slabs < 4:
             with pytest.raises(Stopped, match="the rule"):
-                list(analyze_rows(plan, {}, monitor, lambda weight: None))
+                list(analyze_rows(plan, {}, meter, lambda weight: None))
         else:
-            (row,) = analyze_rows(plan, {}, monitor, lambda weight: None)
+            (row,) = analyze_rows(plan, {}, meter, lambda weight: None)
             assert row.values["status"] == "ok"
-    assert monitor.read == slabs
+    assert meter.read == slabs
 
 
 @pytest.mark.parametrize("slabs", [1, 3, 4])

@@ -24,7 +24,7 @@ from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum import count_above
 from mlx_probe.core.errors import BackendError
 from mlx_probe.core.records import AnalyzeConfig
-from mlx_probe.runs.monitor import Monitor
+from mlx_probe.runs.monitor import UsageMeter
 
 __all__ = ["CONTENDERS", "Contender", "Summary", "Way"]
 
@@ -84,8 +84,8 @@ def _engine(backend: str) -> Way:
         config = AnalyzeConfig(backend=backend, include=workload.include)
         plan = make_plan(workload.checkpoint, config)
         found = {}
-        with Monitor(plan.backend.device_memory) as monitor:
-            for row in analyze_rows(plan, {}, monitor, lambda weight: None):
+        with UsageMeter(plan.backend.device_memory) as meter:
+            for row in analyze_rows(plan, {}, meter, lambda weight: None):
                 values = row.values
                 if values.get("nuclear_norm") is not None:
                     found[plan.weights[row.index].label] = Summary(

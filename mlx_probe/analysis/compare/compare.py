@@ -37,7 +37,7 @@ from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.runs.journal import Journal
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.meta import columns_to_meta, write_meta
-from mlx_probe.runs.monitor import Gate, Monitor, process_memory
+from mlx_probe.runs.monitor import Gate, UsageMeter, process_memory
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import Watch, WatchConfig
@@ -129,13 +129,13 @@ def compare(
         prepare_folder(paths)
         fingerprint = _fingerprint(plan, first, second)
         path = paths.journal(fingerprint)
-        monitor, course = Monitor(lambda: (0, 0)), _Course(plan.pairs, on_row)
+        meter, course = UsageMeter(lambda: (0, 0)), _Course(plan.pairs, on_row)
         watching = Watch(
             KIND,
             f"{first.files.model_id} and {second.files.model_id}",
             course.standing,
             config=watch,
-            gate=monitor.gate,
+            gate=meter.gate,
             folder=paths.folder,
             lines=paths.folder / lines_name(paths.stem, fingerprint),
             resume=resume,
@@ -143,11 +143,11 @@ def compare(
         )
         with (
             Journal(path, fingerprint, COLUMNS, resume) as journal,
-            monitor,
+            meter,
             _resuming(watching, course, journal),
         ):
             try:
-                rows = _rows(plan, journal, course, monitor.gate)
+                rows = _rows(plan, journal, course, meter.gate)
             except KeyboardInterrupt:
                 raise Interrupted(
                     f"interrupted; finished rows are saved in {path}",
@@ -163,7 +163,7 @@ def compare(
             found = table.to_pylist()
             checks = _checks(validate_table(table, COLUMNS, len(plan.pairs)), found)
             outputs = finalize(paths, table)
-            usage = monitor.usage()
+            usage = meter.usage()
             meta = {
                 "kind": KIND,
                 "models": {"a": _describe(first), "b": _describe(second)},

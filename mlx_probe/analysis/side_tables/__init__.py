@@ -14,7 +14,7 @@ from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.side_tables.experts.rows import EXPERT_COLUMNS, expert_rows
 from mlx_probe.analysis.side_tables.heads.rows import HEAD_COLUMNS, head_rows
 from mlx_probe.core.records import Column, Row
-from mlx_probe.runs.monitor import Monitor
+from mlx_probe.runs.monitor import UsageMeter
 from mlx_probe.runs.table.schema import rows_to_table
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ SIDES: Mapping[str, Side] = {
 }
 
 
-def side_tables(plan: Plan, monitor: Monitor) -> dict[str, pa.Table]:
+def side_tables(plan: Plan, meter: UsageMeter) -> dict[str, pa.Table]:
     """The tables that a run writes beside its rows.
 
     Args:
         plan: The plan; anything but the full metrics has none.
-        monitor: Is told what they took.
+        meter: Is told what they took.
 
     Returns:
         By name, with the columns of `SIDES`; those that have rows.
@@ -68,12 +68,12 @@ def side_tables(plan: Plan, monitor: Monitor) -> dict[str, pa.Table]:
     """
     tables = {}
     for name, side in SIDES.items() if plan.config.metrics == "full" else ():
-        began, rows = monitor.gate.clock(), []
+        began, rows = meter.gate.clock(), []
         # Workers take the next layer or group when its rows are asked for.
         for index, values in enumerate(side.rows(plan)):
-            monitor.gate.wait()
+            meter.gate.wait()
             rows.append(Row(index, values))
-        monitor.add("sides", monitor.gate.clock() - began)
+        meter.add("sides", meter.gate.clock() - began)
         if rows:
             tables[name] = rows_to_table(rows, side.columns)
     return tables

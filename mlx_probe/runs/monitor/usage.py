@@ -13,7 +13,7 @@ import psutil
 
 from mlx_probe.runs.monitor.gate import Gate
 
-__all__ = ["STAGES", "Monitor", "Usage", "Work", "process_memory"]
+__all__ = ["STAGES", "UsageMeter", "Usage", "Work", "process_memory"]
 
 INTERVAL = 0.05
 
@@ -84,7 +84,7 @@ class Usage:
         return self.bytes_read / self.seconds if self.seconds > 0 else 0.0
 
 
-class Monitor:
+class UsageMeter:
     """Samples memory and bandwidth in a thread, between ``with`` and its end.
 
     Args:
@@ -106,7 +106,7 @@ class Monitor:
         self._peak_memory = 0
         self._peak_bandwidth = 0.0
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> UsageMeter:
         self._thread.start()
         return self
 
