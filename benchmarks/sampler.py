@@ -20,7 +20,7 @@ import numpy as np
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.samples import read_recording
-from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
 RULES = (
     *("memory above 99% pause", "process above 99% stop", "swap growing warn"),
@@ -46,7 +46,7 @@ def measure(seconds: float, workers: int) -> tuple[int, float]:
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "monitor.samples.jsonl"
         config = WatchConfig(alert=RULES)
-        with Watch(
+        with JobMonitor(
             "bench", "m", standing, config=config, folder=Path(folder), lines=lines
         ) as watch:
             for thread in threads:

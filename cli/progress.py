@@ -23,7 +23,7 @@ from mlx_probe.checkpoint import Weight
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.monitor import Gate, Usage
 from mlx_probe.runs.monitor.sample import Standing
-from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
 __all__ = ["Hashing", "alert_line", "hashing", "watch"]
 
@@ -178,5 +178,8 @@ def hashing(
         config: Rules and onlookers; None for the default ones.
     """
     job = Hashing(quiet)
-    with Watch(kind, title, job.standing, config=config, gate=job.gate, tell=job.tell), job.bar:
+    with (
+        JobMonitor(kind, title, job.standing, config=config, gate=job.gate, tell=job.tell),
+        job.bar,
+    ):
         yield job

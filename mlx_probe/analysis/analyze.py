@@ -38,7 +38,7 @@ from mlx_probe.runs.load import load_run
 from mlx_probe.runs.meta import columns_to_meta, write_meta
 from mlx_probe.runs.monitor import Usage, UsageMeter
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
-from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.outputs import finalize
 from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.source import resolve
@@ -224,11 +224,11 @@ def analyze(
 
 def _watch(
     course: Course, journal: Journal, lines: Path, config: WatchConfig, resume: bool
-) -> Watch:
+) -> JobMonitor:
     plan = course.plan
     # Before the first sample, which would take an earlier run's work for this one's.
     course.resume(journal.rows)
-    return Watch(
+    return JobMonitor(
         "analyze",
         plan.checkpoint.files.model_id,
         course.standing,

@@ -40,7 +40,7 @@ from mlx_probe.runs.meta import columns_to_meta, write_meta
 from mlx_probe.runs.monitor import Gate, UsageMeter, process_memory
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
-from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.outputs import finalize, verify_hashes
 from mlx_probe.runs.table.schema import rows_to_table
 
@@ -130,7 +130,7 @@ def compare(
         fingerprint = _fingerprint(plan, first, second)
         path = paths.journal(fingerprint)
         meter, course = UsageMeter(lambda: (0, 0)), _Course(plan.pairs, on_row)
-        watching = Watch(
+        watching = JobMonitor(
             KIND,
             f"{first.files.model_id} and {second.files.model_id}",
             course.standing,
@@ -278,7 +278,7 @@ class _Course:
             self._on_row(rows, len(self._pairs), self._pairs[index].weight.label)
 
 
-def _resuming(watching: Watch, course: _Course, journal: Journal) -> Watch:
+def _resuming(watching: JobMonitor, course: _Course, journal: Journal) -> JobMonitor:
     """The watch; its first sample must not take an earlier run's work for this one's."""
     course.resume(journal.rows)
     return watching

@@ -18,7 +18,7 @@ from mlx_probe.library.download.log import logging_to
 from mlx_probe.library.download.origin import take
 from mlx_probe.library.download.plan import DownloadPlan, make_plan
 from mlx_probe.runs.monitor.sample import Standing
-from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.hub.errors import explained
 from mlx_probe.source.manifest import ManifestFile, record, write_manifest
@@ -136,7 +136,9 @@ def _watched(
         watcher.tell(text, is_warning)
 
     place = existing_folder(supply.place.folder)
-    with Watch("download", ref.text, standing, config=config, folder=place, tell=tell) as watch:
+    with JobMonitor(
+        "download", ref.text, standing, config=config, folder=place, tell=tell
+    ) as watch:
 
         def pass_gate(count: int, told: Callable[[int], None] = watcher.on_bytes) -> None:
             told(count)

@@ -27,7 +27,7 @@ from mlx_probe.runs.monitor.sample import Sample, Standing
 from mlx_probe.runs.monitor.sampler import Sampler
 from mlx_probe.runs.monitor.samples import SampleLog, write_recording
 
-__all__ = ["Watch", "WatchConfig"]
+__all__ = ["JobMonitor", "WatchConfig"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class WatchConfig:
         return tuple(dict.fromkeys(map(parse_rule, self.alert)))
 
 
-class Watch:
+class JobMonitor:
     """Watches a job between ``with`` and its end.
 
     A job's threads call ``watch.gate.wait()`` before they take more memory, disk or network,
@@ -104,7 +104,7 @@ class Watch:
         self._log_failed = self._finished = False
         self._latest: Sample | None = None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> JobMonitor:
         rules = self._config.rules
         self._reference = self._known(rules)
         self._guard = Guard(rules, self._reference, self.gate, self._tell)

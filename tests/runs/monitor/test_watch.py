@@ -17,7 +17,7 @@ from mlx_probe.runs.monitor.jobs import jobs_folder, running_jobs
 from mlx_probe.runs.monitor.prometheus import ADDRESS, PREFIX, metric_names
 from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.samples import SampleLog, read_recording
-from mlx_probe.runs.monitor.watch import Watch, WatchConfig
+from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
 PATIENCE = 30
 
@@ -53,7 +53,7 @@ def told():
 def watching(tmp_path, told=None, *alert, standing=Standing, **how):
     config = WatchConfig(alert=alert, interval=0.01, prometheus=how.pop("prometheus", 0))
     lines = tmp_path / "monitor.0.samples.jsonl"
-    return Watch(
+    return JobMonitor(
         "test", "m", standing, config=config, folder=tmp_path, lines=lines, tell=told, **how
     )
 
@@ -152,7 +152,7 @@ def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, told):
 
 
 def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(told):
-    with Watch("download", "m", Standing, config=WatchConfig(interval=0.01)) as watch:
+    with JobMonitor("download", "m", Standing, config=WatchConfig(interval=0.01)) as watch:
         (job,) = running_jobs()
         while len(read_recording(Path(job.samples)).samples) < 2:
             pass
