@@ -11,7 +11,7 @@ PATH = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 # A crash of the browser must not hang the tests.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 _MESSAGES = (
     *("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"),
     "Page.javascriptDialogOpening",
@@ -64,7 +64,7 @@ class Browser:
     def __exit__(self, *error):
         try:
             self._call("Browser.close")
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
         finally:
             self._process.kill()
             self._process.wait()
@@ -86,7 +86,7 @@ class Browser:
         self.wait("document.documentElement?.dataset.ready === 'yes'")
 
     def wait(self, condition):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while self.value(condition) is not True:
             assert time.monotonic() < deadline, f"{condition} never came true: {self.messages}"
             time.sleep(0.05)

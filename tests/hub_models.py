@@ -3,7 +3,7 @@
 import json
 import random
 
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 REPO = "owner/name"
@@ -30,7 +30,7 @@ NEEDED = ("config.json", "model.safetensors.index.json", *SHARDS, "tokenizer.jso
 def hasty(**settings):
     """Patience that waits for nobody."""
     values = {"tries": 5, "timeout": 5.0, "sleep": lambda seconds: None, "random": lambda: 0.0}
-    return Patience(**{**values, **settings})
+    return RetryPolicy(**{**values, **settings})
 
 
 def tree(folder):

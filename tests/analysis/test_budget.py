@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlx_probe.compute.schedule import run_within_budget
 
-PATIENCE = 30
+TIMEOUT = 30
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)
@@ -57,7 +57,7 @@ def test_small_tasks_fill_what_large_ones_leave():
         started.append(name)
         # Only if "fits" overtakes "waits" do two of them come together.
         if name in ("large", "fits"):
-            together.wait(PATIENCE)
+            together.wait(TIMEOUT)
         return name
 
     tasks = [("large", 7), ("waits", 6), ("fits", 3), ("last", 2)]

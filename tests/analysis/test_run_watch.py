@@ -26,7 +26,7 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 
 ROWS = 17
 FULL = AnalyzeConfig(backend="numpy", metrics="full")
-PATIENCE = 30
+TIMEOUT = 30
 
 
 class Disk:
@@ -60,7 +60,7 @@ class Pressed(Watcher):
     def _press(self, rows):
         if rows == self.rows:
             self.disk.free = 10**9
-            assert self.noticed.wait(PATIENCE)
+            assert self.noticed.wait(TIMEOUT)
 
     def tell(self, text, is_warning):
         self.texts.append(text)
@@ -217,7 +217,7 @@ def test_a_comparison_pauses_and_stops_and_goes_on(tiny, tmp_path, disk):
     def press(done, total, label):
         if done == 3:
             disk.free = 10**9
-            assert noticed.wait(PATIENCE)
+            assert noticed.wait(TIMEOUT)
 
     def tell(text, is_warning):
         texts.append(text)
@@ -241,7 +241,7 @@ def test_a_comparison_pauses_and_stops_and_goes_on(tiny, tmp_path, disk):
     def press_again(done, total, label):
         if done == saved + 2:
             disk.free = 10**9
-            assert noticed.wait(PATIENCE)
+            assert noticed.wait(TIMEOUT)
 
     rules = watch("disk below 5GB pause")
     run = compare(tiny, tiny, out=out, watch=rules, on_row=press_again, on_alert=relieve)

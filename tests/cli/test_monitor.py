@@ -27,7 +27,7 @@ from mlx_probe.runs.monitor.jobs import Job, jobs_folder, register, started_at
 from mlx_probe.runs.monitor.rules import DEFAULT_RULES, parse_rule
 from mlx_probe.runs.monitor.samples import find_recording, read_recording
 
-PATIENCE = 60
+TIMEOUT = 60
 # Broken from the beginning, and for good: such a job waits.
 HELD = ("--alert", "memory above 0.001% pause")
 
@@ -53,7 +53,7 @@ class Held:
         self.wait_for_samples(1)
 
     def wait_for_samples(self, count):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             assert time.monotonic() < deadline
             assert self.process.poll() is None, self.process.stderr.read()
@@ -65,7 +65,7 @@ class Held:
 
     def end(self, number):
         self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=PATIENCE)
+        _, said = self.process.communicate(timeout=TIMEOUT)
         return said
 
 
@@ -152,7 +152,7 @@ def test_a_running_job_is_shown_once_and_as_json(held):
     assert (first["state"], first["session"]) == ("paused", 0)
     assert json.loads(following.stdout.readline())["seconds"] > first["seconds"]
     held.end(signal.SIGKILL)
-    rest, said = following.communicate(timeout=PATIENCE)
+    rest, said = following.communicate(timeout=TIMEOUT)
     assert (following.returncode, said) == (0, "")
     assert all(json.loads(line)["state"] == "paused" for line in rest.splitlines())
 
@@ -193,7 +193,7 @@ class Terminal:
         fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def read_until(self, found):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not found(self.text):
             assert time.monotonic() < deadline, self.text
             ready, _, _ = select.select([self.file], [], [], 0.1)
@@ -209,7 +209,7 @@ class Terminal:
         os.write(self.file, key.encode())
 
     def end(self):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:

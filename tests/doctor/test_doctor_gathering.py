@@ -148,7 +148,7 @@ def test_programs_tell_their_version(bare, tmp_path):
 
 
 def test_programs_that_fail_or_hang(bare, monkeypatch):
-    monkeypatch.setattr(tools_module, "PATIENCE", 0.3)
+    monkeypatch.setattr(tools_module, "TIMEOUT", 0.3)
     program(bare, "ollama", "echo broken library; exit 127")
     program(bare, "llama-cli", "exec /bin/sleep 60")
     tools = found()

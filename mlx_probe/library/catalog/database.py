@@ -19,7 +19,7 @@ VERSION = 1
 # "mlxp": tells our databases from other people's.
 APPLICATION = 0x6D6C7870
 # Seconds that one process waits for another's transaction.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 # Paths are bytes: a file's name need not be text.
 _SCHEMA = """
@@ -140,7 +140,7 @@ def open_database(path: Path) -> Iterator[Database]:
             "Choose another place with --database or MLX_PROBE_CATALOG",
         ) from error
     with explained(path):
-        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None)
     with closing(connection):
         connection.row_factory = sqlite3.Row
         database = Database(path, connection)

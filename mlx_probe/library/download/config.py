@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.source.transfer.http_range import is_safe_url, shown_address
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["DownloadConfig", "check_endpoints"]
 
@@ -24,7 +24,7 @@ class DownloadConfig:
         include: Globs on file names that are wanted; none for `COMPANIONS` and the weights.
         exclude: Globs on file names that are not wanted.
         workers: Files at a time.
-        patience: When to give up on a server.
+        retry: When to give up on a server.
     """
 
     local_dir: Path | None = None
@@ -32,7 +32,7 @@ class DownloadConfig:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     workers: int = 4
-    patience: Patience = field(default_factory=Patience)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
         check_endpoints(self.endpoints)

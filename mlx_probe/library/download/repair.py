@@ -85,10 +85,10 @@ def _from_source(
     with writing(ref, config):
         if source == "hub":
             # Not the endpoint that the manifest names: whoever wrote it would get the token.
-            found = list_repository(ref, config.endpoints, config.patience)
+            found = list_repository(ref, config.endpoints, config.retry)
             _from_hub(case, found, names, config, watcher)
             return
-        supply = SUPPLIERS[source](ref, case.place.folder, config.endpoints, config.patience, True)
+        supply = SUPPLIERS[source](ref, case.place.folder, config.endpoints, config.retry, True)
         _check_supply(case, supply.files, names, supply.revision)
         if supply.errand is None:
             entries = [take(supply, name, watcher.count) for name in names]
@@ -108,9 +108,7 @@ def _bring(
 ) -> None:
     space_for(errands, place, manifest.model)
     watcher.begin(errands, place)
-    came = bring_all(
-        errands, place, config.workers, config.patience, watcher.traffic, watcher.finish
-    )
+    came = bring_all(errands, place, config.workers, config.retry, watcher.traffic, watcher.finish)
     _record(place, manifest, [record(file, place.folder / file.name) for file in came])
 
 

@@ -186,7 +186,7 @@ def _look_up(
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Supply:
     return SUPPLIERS[ref.source](
-        ref, config.local_dir, config.endpoints, config.patience, dry, on_bytes
+        ref, config.local_dir, config.endpoints, config.retry, dry, on_bytes
     )
 
 
@@ -203,7 +203,7 @@ def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list
             errands,
             supply.place,
             config.workers,
-            config.patience,
+            config.retry,
             watcher.traffic,
             watcher.finish,
         )

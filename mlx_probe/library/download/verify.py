@@ -151,7 +151,7 @@ def _look(folder: Path, file: PublishedFile, on_check: Callable[[int], None]) ->
 def _open(ref: ModelRef, config: DownloadConfig) -> tuple[Case, str]:
     """What the files should be, and who says so."""
     if ref.source == "hub":
-        repository = list_repository(ref, config.endpoints, config.patience)
+        repository = list_repository(ref, config.endpoints, config.retry)
         return _cached(ref, repository, CachePlace(ref.name, repository.commit))
     if ref.source != "local":
         raise SourceError(
@@ -172,7 +172,7 @@ def _open(ref: ModelRef, config: DownloadConfig) -> tuple[Case, str]:
             " and writes one",
         )
     hub = ModelRef(ref.text, "hub", f"{match['owner']}/{match['name']}", match["commit"])
-    repository = list_repository(hub, config.endpoints, config.patience)
+    repository = list_repository(hub, config.endpoints, config.retry)
     return _cached(hub, repository, FolderPlace(folder))
 
 

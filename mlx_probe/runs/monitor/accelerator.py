@@ -20,7 +20,7 @@ __all__ = ["ADAPTERS", "Accelerator", "Adapter", "parse_ioreg", "parse_macmon"]
 
 # Seconds between two rounds, each of which costs a process or two, and for which a program may take
 # its time.
-INTERVAL, PATIENCE = 5.0, 5.0
+INTERVAL, TIMEOUT = 5.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _output(command: tuple[str, ...]) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):

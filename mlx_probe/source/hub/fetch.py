@@ -21,7 +21,7 @@ from mlx_probe.source.transfer.http_range import shown_address
 from mlx_probe.source.transfer.listing import Supply
 from mlx_probe.source.transfer.progress import Watcher, watching
 from mlx_probe.source.transfer.resumable import TransferError
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["Choice", "choose", "fetch", "need", "supply"]
 
@@ -90,7 +90,7 @@ def choose(
     repository: Repository,
     ref: ModelRef,
     place: Place,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     watcher: Watcher | None = None,
 ) -> Choice:
     """Choose a repository's files, and bring index and config to ``place``.
@@ -99,7 +99,7 @@ def choose(
         repository: From `list_repository`.
         ref: Repository, file to pick among several.
         place: Where the two small files go.
-        patience: When to give up on a file.
+        retry: When to give up on a file.
         watcher: Counts what arrives.
 
     Raises:
@@ -109,7 +109,7 @@ def choose(
     """
     selection = select_files(repository.sizes, ref.name, ref.file)
     beside = [name for name in (selection.index, selection.config) if name is not None]
-    need(repository, beside, place, ref.text, patience, watcher)
+    need(repository, beside, place, ref.text, retry, watcher)
     weights = selection.weights or selection.shards(place.folder)
     absent = [name for name in weights if name not in repository.files]
     if absent:
@@ -125,7 +125,7 @@ def need(
     names: Sequence[str],
     place: Place,
     what: str,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     watcher: Watcher | None = None,
 ) -> None:
     """Have files of a repository in a place; those that are there, by name and length, stay.
@@ -135,7 +135,7 @@ def need(
         names: Which of its files.
         place: Where they should be.
         what: What needs them, for messages.
-        patience: When to give up on a file.
+        retry: When to give up on a file.
         watcher: Draws how it goes.
 
     Raises:
@@ -152,14 +152,14 @@ def need(
     space_for(errands, place, what)
     watcher = watcher or Watcher()
     watcher.begin(errands, place)
-    bring_all(errands, place, patience=patience, traffic=watcher.traffic, on_done=watcher.finish)
+    bring_all(errands, place, retry=retry, traffic=watcher.traffic, on_done=watcher.finish)
 
 
 def supply(
     ref: ModelRef,
     folder: Path | None = None,
     endpoints: Sequence[str] = (),
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Supply:
@@ -171,11 +171,11 @@ def supply(
         CheckpointError: The sharding index is damaged.
         OSError: And whatever else huggingface_hub raises; see `explained`.
     """
-    repository = list_repository(ref, endpoints, patience)
+    repository = list_repository(ref, endpoints, retry)
     cache = CachePlace(ref.name, repository.commit)
     place: Place = cache if folder is None else FolderPlace(folder)
     # The index tells which shards there are; only in the cache does nobody mind it.
-    chosen = choose(repository, ref, cache if dry else place, patience, Watcher(on_bytes))
+    chosen = choose(repository, ref, cache if dry else place, retry, Watcher(on_bytes))
     return Supply(
         source="hub",
         model=ref.name,

@@ -16,7 +16,7 @@ from mlx_probe.source.hub.errors import UnreachableError, explained
 from mlx_probe.source.transfer.batch import Errand
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.http_range import Address, shown_address
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["Repository", "default_endpoint", "list_repository"]
 
@@ -116,7 +116,7 @@ def default_endpoint() -> str:
 
 
 def list_repository(
-    ref: ModelRef, endpoints: Sequence[str] = (), patience: Patience | None = None
+    ref: ModelRef, endpoints: Sequence[str] = (), retry: RetryPolicy | None = None
 ) -> Repository:
     """List a repository at the commit that its revision means now.
 
@@ -127,7 +127,7 @@ def list_repository(
     Args:
         ref: Repository and revision.
         endpoints: The Hub and its mirrors, in order; none for `default_endpoint`.
-        patience: How often to ask; None for once.
+        retry: How often to ask; None for once.
 
     Raises:
         UnreachableError: None of them answers now.
@@ -136,7 +136,7 @@ def list_repository(
     from huggingface_hub import constants
 
     endpoints = tuple(endpoint.rstrip("/") for endpoint in endpoints) or (default_endpoint(),)
-    tries = min(patience.tries, _TRIES) if patience and not constants.HF_HUB_OFFLINE else 1
+    tries = min(retry.tries, _TRIES) if retry and not constants.HF_HUB_OFFLINE else 1
     for failures in range(1, tries + 1):
         answers: dict[str, Any] = {}
         errors: list[SourceError] = []
@@ -150,9 +150,9 @@ def list_repository(
             return _choose(ref, endpoints, answers)
         # A refusal tells more than silence.
         refusals = [error for error in errors if not isinstance(error, UnreachableError)]
-        if refusals or patience is None or failures == tries:
+        if refusals or retry is None or failures == tries:
             raise (refusals or errors)[0]
-        patience.sleep(patience.wait(failures))
+        retry.sleep(retry.wait(failures))
     raise AssertionError("unreachable")
 
 

@@ -24,7 +24,7 @@ from mlx_probe.source.hub.fetch import choose
 from mlx_probe.source.hub.listing import list_repository
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.http_range import Address, LostError, OtherPartError, asked
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["HEAD", "RemoteFile", "RemoteOpener", "RemoteShard", "fetch"]
 
@@ -99,7 +99,7 @@ class RemoteOpener:
         shards: What each of `ModelFiles.weights` is there.
         explained: Turns `LostError`, `RefusedError` and what huggingface_hub raises into errors
             with a remedy.
-        patience: When to give up on a server.
+        retry: When to give up on a server.
 
     Attributes:
         fetched: Bytes of weight files that have come over the network.
@@ -109,12 +109,12 @@ class RemoteOpener:
         self,
         shards: Mapping[Path, RemoteShard],
         explained: Callable[[], AbstractContextManager[None]],
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         self.fetched = 0
         self._shards = dict(shards)
         self._explained = explained
-        self._patience = patience or Patience()
+        self._retry = retry or RetryPolicy()
         self._lock = threading.Lock()
 
     def __call__(self, path: Path) -> BinaryIO:
@@ -161,7 +161,7 @@ class RemoteOpener:
                 if first + len(data) == last:
                     return bytes(data)
                 if len(data) == before and tried < _TRIES:
-                    self._patience.sleep(self._patience.wait(tried, lost.asked if lost else None))
+                    self._retry.sleep(self._retry.wait(tried, lost.asked if lost else None))
             if lost is not None:
                 raise lost
         raise SourceError(
@@ -172,7 +172,7 @@ class RemoteOpener:
     def _ask(self, path: Path, first: int, last: int, data: bytearray) -> None:
         """Append what is missing of a range, as far as it comes."""
         shard, start = self._shards[path], first + len(data)
-        with asked(shard.file, shard.address, start, last, self._patience.timeout) as answer:
+        with asked(shard.file, shard.address, start, last, self._retry.timeout) as answer:
             if not answer.size:
                 raise self._no_ranges(path, "it does not tell the size of the file")
             # A whole file is what was asked for, or far too much.

@@ -10,7 +10,7 @@ from mlx_probe.source.transfer.destination import Place
 from mlx_probe.source.transfer.digest import PublishedFile, hash_file
 from mlx_probe.source.transfer.http_range import Address
 from mlx_probe.source.transfer.resumable import Traffic, transfer
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 from mlx_probe.source.transfer.threads import LOOK, Stop, in_threads
 
 __all__ = ["Errand", "bring", "bring_all"]
@@ -33,7 +33,7 @@ class Errand:
     again: bool = False
 
 
-def bring(errand: Errand, place: Place, patience: Patience, traffic: Traffic) -> PublishedFile:
+def bring(errand: Errand, place: Place, retry: RetryPolicy, traffic: Traffic) -> PublishedFile:
     """Bring one file to its place; waits for another process that is at it.
 
     Raises:
@@ -50,7 +50,7 @@ def bring(errand: Errand, place: Place, patience: Patience, traffic: Traffic) ->
                 traffic.on_position(file.name, there.size)
                 return replace(file, size=there.size, sha256=there.sha256)
         with place.open_partial(errand.key) as partial:
-            done = transfer(file, errand.addresses, partial, patience, traffic)
+            done = transfer(file, errand.addresses, partial, retry, traffic)
             if not done.size:
                 # An empty file is nothing that is left of a download.
                 place.keep(done, errand.key)
@@ -64,7 +64,7 @@ def bring_all(
     errands: Sequence[Errand],
     place: Place,
     workers: int = 4,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     traffic: Traffic | None = None,
     on_done: Callable[[PublishedFile], None] = lambda file: None,
 ) -> list[PublishedFile]:
@@ -74,7 +74,7 @@ def bring_all(
         errands: The files.
         place: Where they go.
         workers: How many at a time.
-        patience: When to give up on a file.
+        retry: When to give up on a file.
         traffic: Who is told what arrives, in the threads it arrives in.
         on_done: Called in this thread with each file that is complete, with its SHA-256.
 
@@ -87,21 +87,21 @@ def bring_all(
         OSError: See `bring`.
     """
     stop = Stop()
-    calm, told = _stoppable(patience or Patience(), traffic or Traffic(), stop)
+    calm, told = _stoppable(retry or RetryPolicy(), traffic or Traffic(), stop)
     return in_threads(
         lambda errand: bring(errand, place, calm, told), errands, workers, stop, on_done
     )
 
 
-def _stoppable(patience: Patience, traffic: Traffic, stop: Stop) -> tuple[Patience, Traffic]:
+def _stoppable(retry: RetryPolicy, traffic: Traffic, stop: Stop) -> tuple[RetryPolicy, Traffic]:
     def sleep(seconds: float) -> None:
         while seconds > 0:
             stop.check()
-            patience.sleep(min(LOOK, seconds))
+            retry.sleep(min(LOOK, seconds))
             seconds -= LOOK
 
     def on_bytes(count: int) -> None:
         traffic.on_bytes(count)
         stop.check()
 
-    return replace(patience, sleep=sleep), replace(traffic, on_bytes=on_bytes)
+    return replace(retry, sleep=sleep), replace(traffic, on_bytes=on_bytes)

@@ -11,7 +11,7 @@ from mlx_probe.core.records import ModelRef
 from mlx_probe.source.transfer.batch import Errand
 from mlx_probe.source.transfer.destination import Place
 from mlx_probe.source.transfer.digest import PublishedFile
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["Supplier", "Supply", "supply_from"]
 
@@ -56,7 +56,7 @@ class Supplier(Protocol):
         ref: ModelRef,
         folder: Path | None = None,
         endpoints: Sequence[str] = (),
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         dry: bool = False,
         on_bytes: Callable[[int], None] = lambda count: None,
     ) -> Supply:
@@ -66,7 +66,7 @@ class Supplier(Protocol):
             ref: The model.
             folder: Where its files are to go; None for the source's own cache.
             endpoints: Mirrors to ask, in order; none for the usual one.
-            patience: When to give up.
+            retry: When to give up.
             dry: Whether nothing may be written to ``folder``.
             on_bytes: Called with the number of bytes of the model's files that have just come
                 over the network on the way; may raise.

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.transfer.digest import Hasher, PublishedFile
 from mlx_probe.source.transfer.http_range import Address, Answer, LostError, RefusedError, asked
-from mlx_probe.source.transfer.retry import Patience
+from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["Traffic", "TransferError", "transfer"]
 
@@ -73,7 +73,7 @@ def transfer(
     file: PublishedFile,
     addresses: Sequence[Address],
     partial: BinaryIO,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     traffic: Traffic | None = None,
 ) -> PublishedFile:
     """Bring a file here, and prove that it is the right one.
@@ -86,7 +86,7 @@ def transfer(
         file: What the publisher says of it. Without a size and a hash, less can be verified.
         addresses: At least one.
         partial: Open for reading and writing, not buffered; may hold the file's beginning.
-        patience: When to give up.
+        retry: When to give up.
         traffic: Who is told what arrives.
 
     Returns:
@@ -97,7 +97,7 @@ def transfer(
         OSError: Every address refused; huggingface_hub's error of the first.
         SourceError: The disk refused.
     """
-    return _Transfer(file, addresses, partial, patience or Patience(), traffic or Traffic()).run()
+    return _Transfer(file, addresses, partial, retry or RetryPolicy(), traffic or Traffic()).run()
 
 
 class _Transfer:
@@ -106,10 +106,10 @@ class _Transfer:
         file: PublishedFile,
         addresses: Sequence[Address],
         partial: BinaryIO,
-        patience: Patience,
+        retry: RetryPolicy,
         traffic: Traffic,
     ) -> None:
-        self._file, self._partial, self._patience = file, partial, patience
+        self._file, self._partial, self._retry = file, partial, retry
         self._traffic = traffic
         self._routes = [_Route(address, number) for number, address in enumerate(addresses)]
         self._hasher = Hasher(file)
@@ -129,7 +129,7 @@ class _Transfer:
             # Those that sent wrong bytes last; of the others the first that may be asked.
             route = min(routes, key=lambda r: (r.wrong, max(r.ready_at - now, 0.0), r.number))
             if route.ready_at > now:
-                self._patience.sleep(route.ready_at - now)
+                self._retry.sleep(route.ready_at - now)
             self._ask(route)
 
     def _read_partial(self) -> None:
@@ -164,7 +164,7 @@ class _Transfer:
         self._empty()
 
     def _is_spent(self, route: _Route) -> bool:
-        enough = route.failures >= self._patience.tries or route.wrong >= _MOST_WRONG
+        enough = route.failures >= self._retry.tries or route.wrong >= _MOST_WRONG
         return enough or route.refused is not None
 
     def _ask(self, route: _Route) -> None:
@@ -175,7 +175,7 @@ class _Transfer:
         asked_for: float | None = None
         try:
             with asked(
-                self._file, route.address, before, None if whole else stop, self._patience.timeout
+                self._file, route.address, before, None if whole else stop, self._retry.timeout
             ) as answer:
                 self._receive(route, answer, stop)
             end = self._file.size if stop is None else stop
@@ -191,7 +191,7 @@ class _Transfer:
         if problem:
             route.failures += 1
             route.reason = problem
-            wait = self._patience.wait(route.failures, asked_for)
+            wait = self._retry.wait(route.failures, asked_for)
             route.ready_at = time.monotonic() + wait
             _log.info(
                 "%s: %s: %s at byte %d (failure %d)",

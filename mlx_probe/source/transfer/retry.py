@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-__all__ = ["Patience", "retry_after"]
+__all__ = ["RetryPolicy", "retry_after"]
 
 # Rate limits of the Hub count five minutes; a server that wants more can be asked again later.
 _LONGEST_ASKED = 600.0
@@ -20,7 +20,7 @@ def _sleep(seconds: float) -> None:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """When to give up.
 
     Attributes:

@@ -69,7 +69,7 @@ class Run:
             folder if self.local else None,
             tuple(hub.url for hub in self.hubs),
             workers=self.workers,
-            patience=hasty(timeout=0.12, tries=6),
+            retry=hasty(timeout=0.12, tries=6),
         )
         ref = parse_reference(REPO, self.revision)
         received, problems = 0, []

@@ -15,14 +15,14 @@ from mlx_probe.library.download import DownloadConfig, download, repair, verify
 from mlx_probe.source import parse_reference
 from mlx_probe.source.manifest import MANIFEST, read_manifest
 
-CONFIG = DownloadConfig(patience=hasty())
+CONFIG = DownloadConfig(retry=hasty())
 
 
 @pytest.fixture(params=["local", "cache"])
 def folder(request, hub, files, tmp_path):
     """A downloaded model, in a folder of the user's or in the Hub's cache."""
     local = tmp_path / "here" if request.param == "local" else None
-    done = download(parse_reference(REPO), DownloadConfig(local, patience=hasty()))
+    done = download(parse_reference(REPO), DownloadConfig(local, retry=hasty()))
     hub.requests.clear()
     return done.folder
 
@@ -122,7 +122,7 @@ def test_another_mirror_may_be_named(hub, files, folder, monkeypatch):
     mirror.start()
     try:
         hub.stop()
-        config = DownloadConfig(endpoints=(mirror.url,), patience=hasty())
+        config = DownloadConfig(endpoints=(mirror.url,), retry=hasty())
         assert repair(verify(str(folder)), config).damaged == ()
     finally:
         mirror.stop()
@@ -144,7 +144,7 @@ def test_linked_and_addressed_models(hub, files, tmp_path):
         (model / name).write_bytes(files[name])
     for text in (str(model), f"{hub.url}/cdn/{REPO}/main/{SHARDS[0]}"):
         folder = tmp_path / f"copy of {len(text)}"
-        download(parse_reference(text), DownloadConfig(folder, patience=hasty()))
+        download(parse_reference(text), DownloadConfig(folder, retry=hasty()))
         (folder / SHARDS[0]).unlink()
         (folder / SHARDS[0]).write_bytes(b"x")
         mended = repair(verify(str(folder)), CONFIG)

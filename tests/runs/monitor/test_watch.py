@@ -19,7 +19,7 @@ from mlx_probe.runs.monitor.sample import Standing
 from mlx_probe.runs.monitor.samples import SampleLog, read_recording
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
-PATIENCE = 30
+TIMEOUT = 30
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ class Told:
     def wait_for(self, start):
         with self._changed:
             assert self._changed.wait_for(
-                lambda: any(text.startswith(start) for text in self.texts), PATIENCE
+                lambda: any(text.startswith(start) for text in self.texts), TIMEOUT
             ), self.texts
 
 
@@ -78,7 +78,7 @@ def test_a_breach_pauses_within_two_samples_and_resumes(tmp_path, told, monkeypa
         assert passed == []
         pressed(monkeypatch, 5)
         told.wait_for("goes on")
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         assert passed == [1]
     samples = read_recording(tmp_path / "monitor.0.samples.jsonl").samples
     broken = [i for i, sample in enumerate(samples) if sample.memory_percent > 90]
@@ -145,7 +145,7 @@ def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, told):
     watch = watching(tmp_path, told, "memory above 0.001% pause")
     with pytest.raises(KeyboardInterrupt), watch:
         fail()
-    assert ended.wait(PATIENCE)
+    assert ended.wait(TIMEOUT)
     assert read_recording(tmp_path / "monitor.0.samples.jsonl").samples[0].state == "paused"
     assert running_jobs() == []
     assert "sampler" not in {thread.name for thread in threading.enumerate()}
@@ -170,7 +170,7 @@ def test_a_full_disk_is_told_once_and_costs_samples_only(tmp_path, told, monkeyp
     monkeypatch.setattr(SampleLog, "_write", refuse)
     with watching(tmp_path, told) as watch:
         for _ in range(4):
-            assert tried.acquire(timeout=PATIENCE)
+            assert tried.acquire(timeout=TIMEOUT)
         watch.gate.wait()
         assert watch.keep(tmp_path / "monitor.parquet")["samples"] == 0
     assert len(told.texts) == 1

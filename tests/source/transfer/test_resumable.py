@@ -16,7 +16,7 @@ from mlx_probe.source.transfer.destination import open_partial
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.http_range import Address, shown_address
 from mlx_probe.source.transfer.resumable import Traffic, TransferError, transfer
-from mlx_probe.source.transfer.retry import Patience, retry_after
+from mlx_probe.source.transfer.retry import RetryPolicy, retry_after
 
 CONTENT = random.Random(5).randbytes(50_000)
 NAME = "model.safetensors"
@@ -45,12 +45,12 @@ def at(*hubs, name=NAME, commit=COMMIT):
     return [Address(f"{hub.url}/o/n/resolve/{COMMIT}/{name}", commit=commit) for hub in hubs]
 
 
-def fetch(tmp_path, addresses, file=FILE, begun=b"", traffic=None, **patience):
+def fetch(tmp_path, addresses, file=FILE, begun=b"", traffic=None, **retry):
     path = tmp_path / "partial"
     if begun:
         path.write_bytes(begun)
     with open_partial(path) as partial:
-        done = transfer(file, addresses, partial, hasty(**patience), traffic)
+        done = transfer(file, addresses, partial, hasty(**retry), traffic)
     return done, path.read_bytes()
 
 
@@ -292,5 +292,5 @@ def test_retry_after(header, seconds):
 
 @given(st.integers(1, 5000), st.one_of(st.none(), st.floats(0, 1e9)), st.floats(0, 1))
 def test_waits_are_bounded(failures, asked, jitter):
-    patience = Patience(random=lambda: jitter)
-    assert 0.5 <= patience.wait(failures, asked) <= 600
+    retry = RetryPolicy(random=lambda: jitter)
+    assert 0.5 <= retry.wait(failures, asked) <= 600
