@@ -18,7 +18,7 @@ from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.hub.remote import RemoteOpener, RemoteShard
 from mlx_probe.source.manifest import read_manifest, record, write_manifest
 from mlx_probe.source.selection import WEIGHT_SUFFIXES
-from mlx_probe.source.transfer.batch import Errand, bring_all
+from mlx_probe.source.transfer.batch import FileRequest, bring_all
 from mlx_probe.source.transfer.destination import FolderPlace
 from mlx_probe.source.transfer.digest import PublishedFile, check_names
 from mlx_probe.source.transfer.disk_space import space_for
@@ -62,13 +62,13 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         entry = manifest.find(name) if manifest else None
         if entry is None or not entry.vouches_for(path):
             offer = supply(ref)
-            if offer.errand is None:
+            if offer.request is None:
                 raise AssertionError("an address has errands")
-            errand = offer.errand(name, True)
-            space_for([errand], offer.place, offer.model)
+            request = offer.request(name, True)
+            space_for([request], offer.place, offer.model)
             with watching(quiet) as watcher:
-                watcher.begin([errand], offer.place)
-                (done,) = bring_all([errand], offer.place, traffic=watcher.traffic)
+                watcher.begin([request], offer.place)
+                (done,) = bring_all([request], offer.place, traffic=watcher.traffic)
             entry = record(done, path)
             write_manifest(folder, "url", offer.model, "", "", [entry])
         else:
@@ -141,7 +141,7 @@ def supply(
         files={name: file},
         chosen=(name,),
         place=place,
-        errand=lambda _, again: Errand(file, [address], key, again),
+        request=lambda _, again: FileRequest(file, [address], key, again),
     )
 
 

@@ -58,16 +58,16 @@ def test_an_interrupted_download_goes_on(hub, address, weights, monkeypatch):
 
 
 def test_another_version_is_not_mixed_in(hub, address, weights, tmp_path):
-    key_before = url.supply(parse_reference(address)).errand("m.gguf", False).key
+    key_before = url.supply(parse_reference(address)).request("m.gguf", False).key
     hub.repos["o/n"]["main"]["m.gguf"] = weights[::-1]
     offer = url.supply(parse_reference(address))
-    errand = offer.errand("m.gguf", False)
-    assert errand.key != key_before
+    request = offer.request("m.gguf", False)
+    assert request.key != key_before
     hub.repos["o/n"]["main"]["m.gguf"] = weights
     from mlx_probe.source.transfer.batch import bring_all
 
     with pytest.raises(SourceError, match="the file there has changed"):
-        bring_all([errand], offer.place)
+        bring_all([request], offer.place)
 
 
 @pytest.mark.parametrize(

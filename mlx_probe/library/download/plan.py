@@ -10,7 +10,7 @@ from typing import Literal
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.manifest import Manifest, ManifestFile, read_manifest, record
-from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.digest import Hasher, PublishedFile, hash_file
 from mlx_probe.source.transfer.disk_space import existing_folder
 from mlx_probe.source.transfer.listing import Supply
@@ -30,14 +30,14 @@ class Item:
         state: "verified": there, and its hash is right. "unverified": there, of the right
             length. "wrong": something else is there. "partial": there in part. "missing".
         have: Bytes that need not come again.
-        errand: How to get it; None where it is there, or comes from this disk.
+        request: How to get it; None where it is there, or comes from this disk.
         entry: Its record, where it is verified.
     """
 
     file: PublishedFile
     state: State
     have: int
-    errand: Errand | None = None
+    request: FileRequest | None = None
     entry: ManifestFile | None = None
 
     @property
@@ -118,16 +118,16 @@ def _look(
     hashing: bool,
     on_bytes: Callable[[int], None],
 ) -> Item:
-    errand = supply.errand(name, False) if supply.errand else None
-    file = errand.file if errand else supply.files[name]
+    request = supply.request(name, False) if supply.request else None
+    file = request.file if request else supply.files[name]
     path: Path | None = supply.place.find(file)
     if path is None:
         taken = (supply.place.folder / name).exists()
-        have = supply.place.partial_size(errand.key) if errand else 0
+        have = supply.place.partial_size(request.key) if request else 0
         if supply.link:
             have = file.size or 0
         return Item(
-            file, "wrong" if taken else "partial" if have and errand else "missing", have, errand
+            file, "wrong" if taken else "partial" if have and request else "missing", have, request
         )
     size = file.size if file.size is not None else path.stat().st_size
     entry = manifest.find(name) if manifest else None
@@ -140,7 +140,7 @@ def _look(
         return Item(file, "unverified", size)
     hasher = hash_file(path, file, on_bytes)
     if hasher.mismatch(file) or (supply.origin is not None and _differs(supply, name, hasher)):
-        again = supply.errand(name, True) if supply.errand else None
+        again = supply.request(name, True) if supply.request else None
         return Item(file, "wrong", supply.place.partial_size(again.key) if again else 0, again)
     known = PublishedFile(name, size, hasher.sha256)
     return Item(known, "verified", size, None, record(known, path))

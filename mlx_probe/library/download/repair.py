@@ -16,7 +16,7 @@ from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import Manifest, ManifestFile, record, write_manifest
-from mlx_probe.source.transfer.batch import Errand, bring_all
+from mlx_probe.source.transfer.batch import FileRequest, bring_all
 from mlx_probe.source.transfer.destination import Place
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.disk_space import space_for
@@ -62,10 +62,10 @@ def _from_hub(
 ) -> None:
     _check_supply(case, found.files, names, found.commit)
     # What the manifest says counts, whatever the source says by now.
-    errands = [_bound(found.errand(name, again=True), case.files[name]) for name in names]
+    requests = [_bound(found.request(name, again=True), case.files[name]) for name in names]
     endpoint = shown_address(found.endpoints[0])
     known = Manifest("hub", found.name, found.commit, endpoint, "", "", ())
-    _bring(_place_of(case.place, known), errands, known, config, watcher)
+    _bring(_place_of(case.place, known), requests, known, config, watcher)
 
 
 def _from_source(
@@ -90,25 +90,25 @@ def _from_source(
             return
         supply = SUPPLIERS[source](ref, case.place.folder, config.endpoints, config.retry, True)
         _check_supply(case, supply.files, names, supply.revision)
-        if supply.errand is None:
+        if supply.request is None:
             entries = [take(supply, name, watcher.count) for name in names]
             _confirm(case, entries)
             _record(case.place, manifest, entries)
             return
-        errands = [_bound(supply.errand(name, True), case.files[name]) for name in names]
-        _bring(case.place, errands, manifest, config, watcher)
+        requests = [_bound(supply.request(name, True), case.files[name]) for name in names]
+        _bring(case.place, requests, manifest, config, watcher)
 
 
 def _bring(
     place: Place,
-    errands: Sequence[Errand],
+    requests: Sequence[FileRequest],
     manifest: Manifest,
     config: DownloadConfig,
     watcher: Watcher,
 ) -> None:
-    space_for(errands, place, manifest.model)
-    watcher.begin(errands, place)
-    came = bring_all(errands, place, config.workers, config.retry, watcher.traffic, watcher.finish)
+    space_for(requests, place, manifest.model)
+    watcher.begin(requests, place)
+    came = bring_all(requests, place, config.workers, config.retry, watcher.traffic, watcher.finish)
     _record(place, manifest, [record(file, place.folder / file.name) for file in came])
 
 
@@ -144,17 +144,17 @@ def _check_supply(
         )
 
 
-def _bound(errand: Errand, wanted: PublishedFile) -> Errand:
+def _bound(request: FileRequest, wanted: PublishedFile) -> FileRequest:
     """The same errand, satisfied only by the content that the manifest names."""
-    sizes = {errand.file.size, wanted.size} - {None}
-    hashes = {errand.file.sha256, wanted.sha256} - {None}
+    sizes = {request.file.size, wanted.size} - {None}
+    hashes = {request.file.sha256, wanted.sha256} - {None}
     if len(sizes) > 1 or len(hashes) > 1:
         raise SourceError(
             f"{wanted.name} is published with another content than was downloaded",
             "Download the model again to a new folder",
         )
-    file = replace(errand.file, size=wanted.size, sha256=wanted.sha256 or errand.file.sha256)
-    return replace(errand, file=file)
+    file = replace(request.file, size=wanted.size, sha256=wanted.sha256 or request.file.sha256)
+    return replace(request, file=file)
 
 
 def _confirm(case: Case, entries: Sequence[ManifestFile]) -> None:

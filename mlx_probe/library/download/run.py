@@ -195,12 +195,12 @@ def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list
     supply = plan.supply
     there = [item.entry for item in plan.items if item.entry is not None]
     needed = [item for item in plan.items if item.entry is None]
-    errands = [item.errand for item in needed if item.errand is not None]
+    requests = [item.request for item in needed if item.request is not None]
     came: list[PublishedFile] = []
-    if errands:
-        watcher.begin(errands, supply.place)
+    if requests:
+        watcher.begin(requests, supply.place)
         came = bring_all(
-            errands,
+            requests,
             supply.place,
             config.workers,
             config.retry,
@@ -213,7 +213,7 @@ def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list
         watcher.check(read)
         stop.check()
 
-    here = [item.file.name for item in needed if item.errand is None]
+    here = [item.file.name for item in needed if item.request is None]
     taken = in_threads(lambda name: take(supply, name, count), here, config.workers, stop)
     found = [record(file, supply.place.folder / file.name) for file in came]
     return [*there, *taken, *found]

@@ -187,7 +187,7 @@ def _cached(ref: ModelRef, repository: Repository, place: Place) -> tuple[Case, 
     with suppress(CheckpointError):
         names.update(name for name in selection.shards(place.folder) if name in repository.files)
     check_names(names, ref.name)
-    files = {name: repository.errand(name).file for name in sorted(names)}
+    files = {name: repository.request(name).file for name in sorted(names)}
     real = CachePlace(repository.name, repository.commit)
     place = real if real.folder == place.folder else place
     against = f"{repository.name} at {repository.commit} ({shown_address(repository.endpoints[0])})"

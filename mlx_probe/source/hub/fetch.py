@@ -13,7 +13,7 @@ from mlx_probe.source.hub.cache import CachePlace
 from mlx_probe.source.hub.errors import UnreachableError, explained
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.selection import Selection, find_weights, select_files
-from mlx_probe.source.transfer.batch import Errand, bring_all
+from mlx_probe.source.transfer.batch import FileRequest, bring_all
 from mlx_probe.source.transfer.destination import FolderPlace, Place
 from mlx_probe.source.transfer.digest import check_names
 from mlx_probe.source.transfer.disk_space import space_for
@@ -143,16 +143,16 @@ def need(
         OSError: And whatever else huggingface_hub raises; see `explained`.
     """
     check_names(names, what)
-    errands: list[Errand] = []
+    requests: list[FileRequest] = []
     for name in names:
         if place.find(repository.files[name]) is None:
-            errands.append(repository.errand(name))
-    if not errands:
+            requests.append(repository.request(name))
+    if not requests:
         return
-    space_for(errands, place, what)
+    space_for(requests, place, what)
     watcher = watcher or Watcher()
-    watcher.begin(errands, place)
-    bring_all(errands, place, retry=retry, traffic=watcher.traffic, on_done=watcher.finish)
+    watcher.begin(requests, place)
+    bring_all(requests, place, retry=retry, traffic=watcher.traffic, on_done=watcher.finish)
 
 
 def supply(
@@ -184,7 +184,7 @@ def supply(
         files=repository.files,
         chosen=chosen.names,
         place=place,
-        errand=repository.errand,
+        request=repository.request,
         on_complete=lambda: cache.remember(ref.revision) if folder is None else None,
     )
 

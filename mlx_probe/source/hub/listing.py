@@ -13,7 +13,7 @@ from typing import Any
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
 from mlx_probe.source.hub.errors import UnreachableError, explained
-from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.http_range import Address, shown_address
 from mlx_probe.source.transfer.retry import RetryPolicy
@@ -51,7 +51,7 @@ class Repository:
         """Bytes of every file by name; 0 where a mirror of the Hub leaves it out."""
         return {name: file.size or 0 for name, file in self.files.items()}
 
-    def errand(self, name: str, again: bool = False) -> Errand:
+    def request(self, name: str, again: bool = False) -> FileRequest:
         """How to get a file.
 
         Raises:
@@ -61,7 +61,7 @@ class Repository:
         file = self.files[name]
         if file.etag is None or file.size is None:
             file = self._look_up(file)
-        return Errand(file, self.addresses(name), file.etag or "", again)
+        return FileRequest(file, self.addresses(name), file.etag or "", again)
 
     def addresses(self, name: str) -> list[Address]:
         """Where a file of this commit can be had: at each endpoint, in order."""

@@ -13,11 +13,11 @@ from mlx_probe.source.transfer.resumable import Traffic, transfer
 from mlx_probe.source.transfer.retry import RetryPolicy
 from mlx_probe.source.transfer.threads import LOOK, Stop, in_threads
 
-__all__ = ["Errand", "bring", "bring_all"]
+__all__ = ["FileRequest", "bring", "bring_all"]
 
 
 @dataclass(frozen=True)
-class Errand:
+class FileRequest:
     """A file to bring.
 
     Attributes:
@@ -33,7 +33,9 @@ class Errand:
     again: bool = False
 
 
-def bring(errand: Errand, place: Place, retry: RetryPolicy, traffic: Traffic) -> PublishedFile:
+def bring(
+    request: FileRequest, place: Place, retry: RetryPolicy, traffic: Traffic
+) -> PublishedFile:
     """Bring one file to its place; waits for another process that is at it.
 
     Raises:
@@ -41,27 +43,27 @@ def bring(errand: Errand, place: Place, retry: RetryPolicy, traffic: Traffic) ->
         SourceError: The disk refused, or the file's name is taken by something else.
         OSError: The place cannot be written.
     """
-    file = errand.file
-    with place.lock(errand.key):
-        if not errand.again and (found := place.find(file)):
+    file = request.file
+    with place.lock(request.key):
+        if not request.again and (found := place.find(file)):
             # Another process was quicker.
             there = hash_file(found, file)
             if not there.mismatch(file):
                 traffic.on_position(file.name, there.size)
                 return replace(file, size=there.size, sha256=there.sha256)
-        with place.open_partial(errand.key) as partial:
-            done = transfer(file, errand.addresses, partial, retry, traffic)
+        with place.open_partial(request.key) as partial:
+            done = transfer(file, request.addresses, partial, retry, traffic)
             if not done.size:
                 # An empty file is nothing that is left of a download.
-                place.keep(done, errand.key)
+                place.keep(done, request.key)
                 return done
             os.fsync(partial.fileno())
-        place.keep(done, errand.key)
+        place.keep(done, request.key)
     return done
 
 
 def bring_all(
-    errands: Sequence[Errand],
+    requests: Sequence[FileRequest],
     place: Place,
     workers: int = 4,
     retry: RetryPolicy | None = None,
@@ -71,7 +73,7 @@ def bring_all(
     """Bring files, several at a time; after a failure all stop, and what is here stays here.
 
     Args:
-        errands: The files.
+        requests: The files.
         place: Where they go.
         workers: How many at a time.
         retry: When to give up on a file.
@@ -79,7 +81,7 @@ def bring_all(
         on_done: Called in this thread with each file that is complete, with its SHA-256.
 
     Returns:
-        The files with their sizes and hashes, in the order of ``errands``.
+        The files with their sizes and hashes, in the order of ``requests``.
 
     Raises:
         TransferError: No address gave one of the files.
@@ -89,7 +91,7 @@ def bring_all(
     stop = Stop()
     calm, told = _stoppable(retry or RetryPolicy(), traffic or Traffic(), stop)
     return in_threads(
-        lambda errand: bring(errand, place, calm, told), errands, workers, stop, on_done
+        lambda request: bring(request, place, calm, told), requests, workers, stop, on_done
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.destination import Place
 
 __all__ = ["existing_folder", "require_space", "space_for"]
@@ -36,11 +36,11 @@ def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
         )
 
 
-def space_for(errands: Iterable[Errand], place: Place, what: str) -> None:
+def space_for(requests: Iterable[FileRequest], place: Place, what: str) -> None:
     """The same for files that are about to be brought; what is there of them counts.
 
     Args:
-        errands: The files.
+        requests: The files.
         place: Where they go; need not exist.
         what: What needs them, for the message.
 
@@ -49,7 +49,7 @@ def space_for(errands: Iterable[Errand], place: Place, what: str) -> None:
         OSError: See `require_space`.
     """
     needed = sum(
-        max(0, (errand.file.size or 0) - place.partial_size(errand.key)) for errand in errands
+        max(0, (request.file.size or 0) - place.partial_size(request.key)) for request in requests
     )
     require_space(existing_folder(place.folder), needed, what, place.variable)
 

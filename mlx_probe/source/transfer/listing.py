@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlx_probe.core.records import ModelRef
-from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.destination import Place
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.retry import RetryPolicy
@@ -28,7 +28,7 @@ class Supply:
         files: All files by name.
         chosen: Names of those that an analysis needs.
         place: Where they go.
-        errand: How to get a file over the network, given its name and whether what is there is
+        request: How to get a file over the network, given its name and whether what is there is
             known to be wrong; None where the files are on this disk.
         origin: Folder on this disk that has the files; None where they come over the network.
         link: Whether files of ``origin`` are linked rather than copied.
@@ -42,7 +42,7 @@ class Supply:
     files: Mapping[str, PublishedFile]
     chosen: tuple[str, ...]
     place: Place
-    errand: Callable[[str, bool], Errand] | None = None
+    request: Callable[[str, bool], FileRequest] | None = None
     origin: Path | None = None
     link: bool = False
     on_complete: Callable[[], None] = field(default=lambda: None)

@@ -20,7 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mlx_probe.source.transfer.batch import Errand
+from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.destination import Place
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.resumable import Traffic
@@ -61,10 +61,10 @@ class Watcher:
         """Bytes that are here."""
         return sum(list(self._positions.values()))
 
-    def begin(self, errands: Sequence[Errand], place: Place) -> None:
+    def begin(self, requests: Sequence[FileRequest], place: Place) -> None:
         """The files are about to be brought."""
-        self.total = sum(errand.file.size or 0 for errand in errands)
-        self._positions = {e.file.name: place.partial_size(e.key) for e in errands}
+        self.total = sum(request.file.size or 0 for request in requests)
+        self._positions = {e.file.name: place.partial_size(e.key) for e in requests}
 
     def check(self, count: int) -> None:
         """Bytes of what is there already have been hashed; in any thread, before `begin`."""
@@ -113,11 +113,11 @@ class _Bars(Watcher):
                 self._bars.start()
         self._bars.advance(self._checking, count)
 
-    def begin(self, errands: Sequence[Errand], place: Place) -> None:
-        super().begin(errands, place)
+    def begin(self, requests: Sequence[FileRequest], place: Place) -> None:
+        super().begin(requests, place)
         if self._checking is not None:
             self._bars.remove_task(self._checking)
-        self._sizes = {e.file.name: e.file.size or 0 for e in errands}
+        self._sizes = {e.file.name: e.file.size or 0 for e in requests}
         self._all = self._bars.add_task("all files", total=self.total or None, completed=self.done)
         self._bars.start()
 
@@ -160,11 +160,11 @@ class _Lines(Watcher):
                 return
         self._say(f"checking what is there: {decimal(self._checked)}")
 
-    def begin(self, errands: Sequence[Errand], place: Place) -> None:
-        super().begin(errands, place)
+    def begin(self, requests: Sequence[FileRequest], place: Place) -> None:
+        super().begin(requests, place)
         self._began = self._last = time.monotonic()
         there = f", {decimal(self.done)} there already" if self.done else ""
-        self._say(f"{len(errands)} file(s), {decimal(self.total)}{there}")
+        self._say(f"{len(requests)} file(s), {decimal(self.total)}{there}")
 
     def finish(self, file: PublishedFile) -> None:
         self._say(f"{file.name}: {decimal(file.size or 0)}, verified")

@@ -40,7 +40,7 @@ def test_the_first_that_answers(hub, mirror):
     hub.failing = 503
     found = listed(hub, mirror)
     assert found.endpoints == (hub.url, mirror.url)
-    assert [address.url.split("/o/n")[0] for address in found.errand(NAME).addresses] == [
+    assert [address.url.split("/o/n")[0] for address in found.request(NAME).addresses] == [
         hub.url,
         mirror.url,
     ]
