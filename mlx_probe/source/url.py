@@ -31,11 +31,11 @@ from mlx_probe.source.transfer.http_range import (
     is_safe_url,
     shown_address,
 )
-from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.listing import ModelListing
 from mlx_probe.source.transfer.progress import watching
 from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["fetch", "fetch_remote", "supply"]
+__all__ = ["fetch", "fetch_remote", "list_model"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         manifest = read_manifest(folder)
         entry = manifest.find(name) if manifest else None
         if entry is None or not entry.vouches_for(path):
-            offer = supply(ref)
+            offer = listing(ref)
             if offer.request is None:
                 raise AssertionError("an address has errands")
             request = offer.request(name, True)
@@ -106,14 +106,14 @@ def fetch_remote(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     return ModelFiles(shown, revision, Path(shown), (path,), opener=opener)
 
 
-def supply(
+def list_model(
     ref: ModelRef,
     folder: Path | None = None,
     endpoints: Sequence[str] = (),
     retry: RetryPolicy | None = None,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
-) -> Supply:
+) -> ModelListing:
     """Ask the server how long the file is; see `Supplier`.
 
     Raises:
@@ -133,7 +133,7 @@ def supply(
     place = FolderPlace(folder or _folder(ref))
     if folder is None:
         place.variable = "MLX_PROBE_CACHE"
-    return Supply(
+    return ModelListing(
         source="url",
         model=shown_address(url),
         revision="",

@@ -58,9 +58,9 @@ def test_an_interrupted_download_goes_on(hub, address, weights, monkeypatch):
 
 
 def test_another_version_is_not_mixed_in(hub, address, weights, tmp_path):
-    key_before = url.supply(parse_reference(address)).request("m.gguf", False).key
+    key_before = url.list_model(parse_reference(address)).request("m.gguf", False).key
     hub.repos["o/n"]["main"]["m.gguf"] = weights[::-1]
-    offer = url.supply(parse_reference(address))
+    offer = url.list_model(parse_reference(address))
     request = offer.request("m.gguf", False)
     assert request.key != key_before
     hub.repos["o/n"]["main"]["m.gguf"] = weights

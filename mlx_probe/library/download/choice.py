@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.library.download.config import DownloadConfig
 from mlx_probe.source.transfer.digest import check_names
-from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.listing import ModelListing
 
 __all__ = ["COMPANIONS", "wanted_names"]
 
@@ -29,7 +29,7 @@ COMPANIONS = (
 )
 
 
-def wanted_names(supply: Supply, config: DownloadConfig) -> list[str]:
+def wanted_names(listing: ModelListing, config: DownloadConfig) -> list[str]:
     """Names of the files to bring, small ones first.
 
     Without ``include`` these are the weights that an analysis would read, their index,
@@ -41,18 +41,18 @@ def wanted_names(supply: Supply, config: DownloadConfig) -> list[str]:
         SourceError: A name leads out of the folder, or collides with another.
     """
     if config.include:
-        names = [name for name in supply.files if _matches(name, config.include)]
+        names = [name for name in listing.files if _matches(name, config.include)]
     else:
-        folders = {PurePosixPath(name).parent for name in supply.chosen}
+        folders = {PurePosixPath(name).parent for name in listing.chosen}
         beside = {str(folder / name) for folder in folders for name in COMPANIONS}
-        names = list(dict.fromkeys([*sorted(beside & supply.files.keys()), *supply.chosen]))
+        names = list(dict.fromkeys([*sorted(beside & listing.files.keys()), *listing.chosen]))
     names = [name for name in names if not _matches(name, config.exclude)]
     if not names:
         raise ConfigError(
-            f"no file of {supply.model} is left by --include and --exclude",
+            f"no file of {listing.model} is left by --include and --exclude",
             "Give globs such as '*.safetensors', in quotes",
         )
-    check_names(names, supply.model)
+    check_names(names, listing.model)
     return names
 
 

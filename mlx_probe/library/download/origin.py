@@ -11,7 +11,7 @@ from mlx_probe.core.errors import SourceError
 from mlx_probe.source.manifest import ManifestFile, record
 from mlx_probe.source.transfer.destination import FolderPlace, Place
 from mlx_probe.source.transfer.digest import PublishedFile, hash_file
-from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.listing import ModelListing
 
 __all__ = ["take"]
 
@@ -19,12 +19,12 @@ _PIECE = 1 << 20
 
 
 def take(
-    supply: Supply, name: str, on_bytes: Callable[[int], None] = lambda count: None
+    listing: ModelListing, name: str, on_bytes: Callable[[int], None] = lambda count: None
 ) -> ManifestFile:
     """Link or copy a file to its place, and hash it there.
 
     Args:
-        supply: With an ``origin``.
+        listing: With an ``origin``.
         name: The file.
         on_bytes: Called with the bytes of each piece read; may raise.
 
@@ -32,13 +32,13 @@ def take(
         SourceError: Its place is taken by a folder or lies beyond a link, or the copy differs.
         OSError: The disk refused.
     """
-    place: Place = supply.place
-    if supply.origin is None or not isinstance(place, FolderPlace):
+    place: Place = listing.place
+    if listing.origin is None or not isinstance(place, FolderPlace):
         raise AssertionError("only folders are filled from folders")
-    source = (supply.origin / name).resolve()
-    file = supply.files[name]
+    source = (listing.origin / name).resolve()
+    file = listing.files[name]
     path = place.prepare(name)
-    if supply.link:
+    if listing.link:
         # Beside its place, so that it gets there by one rename.
         with TemporaryDirectory(prefix=".mlx-probe-", dir=place.folder) as folder:
             new = Path(folder, "link")

@@ -13,7 +13,7 @@ from mlx_probe.source.manifest import Manifest, ManifestFile, read_manifest, rec
 from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.digest import Hasher, PublishedFile, hash_file
 from mlx_probe.source.transfer.disk_space import existing_folder
-from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.listing import ModelListing
 from mlx_probe.source.transfer.threads import Stop, in_threads
 
 __all__ = ["DownloadPlan", "Item", "make_plan"]
@@ -51,12 +51,12 @@ class DownloadPlan:
     """A download before it begins.
 
     Attributes:
-        supply: Where the files come from and go to.
+        listing: Where the files come from and go to.
         items: The wanted files.
         free: Bytes free on the disk they go to.
     """
 
-    supply: Supply
+    listing: ModelListing
     items: tuple[Item, ...]
     free: int
 
@@ -72,7 +72,7 @@ class DownloadPlan:
 
 
 def make_plan(
-    supply: Supply,
+    listing: ModelListing,
     names: Sequence[str],
     workers: int,
     hashing: bool = True,
@@ -81,7 +81,7 @@ def make_plan(
     """See what is there of the wanted files.
 
     Args:
-        supply: The model.
+        listing: The model.
         names: The wanted files.
         workers: Files hashed at a time.
         hashing: Whether files are hashed that no manifest vouches for.
@@ -92,7 +92,7 @@ def make_plan(
         OSError: And whatever else huggingface_hub raises; see `explained`.
     """
     try:
-        manifest = read_manifest(supply.place.folder)
+        manifest = read_manifest(listing.place.folder)
     except SourceError:
         # Damaged: it vouches for nothing.
         manifest = None
@@ -104,27 +104,27 @@ def make_plan(
         stop.check()
 
     def look(name: str) -> Item:
-        return _look(supply, name, manifest, hashing, count)
+        return _look(listing, name, manifest, hashing, count)
 
     items = tuple(in_threads(look, names, workers, stop))
-    free = shutil.disk_usage(existing_folder(supply.place.folder)).free
-    return DownloadPlan(supply, items, free)
+    free = shutil.disk_usage(existing_folder(listing.place.folder)).free
+    return DownloadPlan(listing, items, free)
 
 
 def _look(
-    supply: Supply,
+    listing: ModelListing,
     name: str,
     manifest: Manifest | None,
     hashing: bool,
     on_bytes: Callable[[int], None],
 ) -> Item:
-    request = supply.request(name, False) if supply.request else None
-    file = request.file if request else supply.files[name]
-    path: Path | None = supply.place.find(file)
+    request = listing.request(name, False) if listing.request else None
+    file = request.file if request else listing.files[name]
+    path: Path | None = listing.place.find(file)
     if path is None:
-        taken = (supply.place.folder / name).exists()
-        have = supply.place.partial_size(request.key) if request else 0
-        if supply.link:
+        taken = (listing.place.folder / name).exists()
+        have = listing.place.partial_size(request.key) if request else 0
+        if listing.link:
             have = file.size or 0
         return Item(
             file, "wrong" if taken else "partial" if have and request else "missing", have, request
@@ -133,24 +133,24 @@ def _look(
     entry = manifest.find(name) if manifest else None
     # A manifest tells what the file was; only the publisher tells what it should be.
     if entry and file.sha256 in (None, entry.sha256) and entry.vouches_for(path):
-        same = file.sha256 is not None or (manifest and manifest.revision == supply.revision)
+        same = file.sha256 is not None or (manifest and manifest.revision == listing.revision)
         if same:
             return Item(file, "verified", size, None, entry)
     if not hashing:
         return Item(file, "unverified", size)
     hasher = hash_file(path, file, on_bytes)
-    if hasher.mismatch(file) or (supply.origin is not None and _differs(supply, name, hasher)):
-        again = supply.request(name, True) if supply.request else None
-        return Item(file, "wrong", supply.place.partial_size(again.key) if again else 0, again)
+    if hasher.mismatch(file) or (listing.origin is not None and _differs(listing, name, hasher)):
+        again = listing.request(name, True) if listing.request else None
+        return Item(file, "wrong", listing.place.partial_size(again.key) if again else 0, again)
     known = PublishedFile(name, size, hasher.sha256)
     return Item(known, "verified", size, None, record(known, path))
 
 
-def _differs(supply: Supply, name: str, hasher: Hasher) -> bool:
+def _differs(listing: ModelListing, name: str, hasher: Hasher) -> bool:
     """Whether a file differs from the one that it would be linked to or copied from."""
-    origin = (supply.origin or Path()) / name
-    path = supply.place.folder / name
+    origin = (listing.origin or Path()) / name
+    path = listing.place.folder / name
     if origin.samefile(path):
         return False
-    found = hash_file(origin, supply.files[name])
+    found = hash_file(origin, listing.files[name])
     return found.sha256 != hasher.sha256

@@ -60,7 +60,7 @@ def repair(
 def _from_hub(
     case: Case, found: Repository, names: Sequence[str], config: DownloadConfig, watcher: Watcher
 ) -> None:
-    _check_supply(case, found.files, names, found.commit)
+    _check_listing(case, found.files, names, found.commit)
     # What the manifest says counts, whatever the source says by now.
     requests = [_bound(found.request(name, again=True), case.files[name]) for name in names]
     endpoint = shown_address(found.endpoints[0])
@@ -88,14 +88,14 @@ def _from_source(
             found = list_repository(ref, config.endpoints, config.retry)
             _from_hub(case, found, names, config, watcher)
             return
-        supply = SUPPLIERS[source](ref, case.place.folder, config.endpoints, config.retry, True)
-        _check_supply(case, supply.files, names, supply.revision)
-        if supply.request is None:
-            entries = [take(supply, name, watcher.count) for name in names]
+        listing = SUPPLIERS[source](ref, case.place.folder, config.endpoints, config.retry, True)
+        _check_listing(case, listing.files, names, listing.revision)
+        if listing.request is None:
+            entries = [take(listing, name, watcher.count) for name in names]
             _confirm(case, entries)
             _record(case.place, manifest, entries)
             return
-        requests = [_bound(supply.request(name, True), case.files[name]) for name in names]
+        requests = [_bound(listing.request(name, True), case.files[name]) for name in names]
         _bring(case.place, requests, manifest, config, watcher)
 
 
@@ -132,7 +132,7 @@ def _place_of(place: Place, manifest: Manifest) -> Place:
     return place
 
 
-def _check_supply(
+def _check_listing(
     case: Case, files: Mapping[str, PublishedFile], names: Sequence[str], revision: str
 ) -> None:
     wanted = case.manifest.revision if case.manifest else revision

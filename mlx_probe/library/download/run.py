@@ -25,7 +25,7 @@ from mlx_probe.source.manifest import ManifestFile, record, write_manifest
 from mlx_probe.source.transfer.batch import bring_all
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space
-from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.listing import ModelListing
 from mlx_probe.source.transfer.progress import Watcher
 from mlx_probe.source.transfer.threads import Stop, in_threads
 
@@ -67,8 +67,8 @@ def plan_download(ref: ModelRef, config: DownloadConfig | None = None) -> Downlo
     """
     config = config or DownloadConfig()
     with writing(ref, config):
-        supply = _look_up(ref, config, dry=True)
-        return make_plan(supply, wanted_names(supply, config), config.workers, hashing=False)
+        listing = _look_up(ref, config, dry=True)
+        return make_plan(listing, wanted_names(listing, config), config.workers, hashing=False)
 
 
 def download(
@@ -96,46 +96,49 @@ def download(
     config, watcher = config or DownloadConfig(), watcher or Watcher()
     folder = config.local_dir or cache_dir() / "downloads" / _plain_name(ref)
     with writing(ref, config), logging_to(folder) as log, ExitStack() as stack:
-        supply = _look_up(ref, config, on_bytes=watcher.count)
-        stack.enter_context(_watched(ref, supply, watcher, watch, log))
-        _log.info("%s %s at %s", supply.source, supply.model, supply.revision or "no revision")
-        names = wanted_names(supply, config)
-        plan = make_plan(supply, names, config.workers, on_bytes=watcher.check)
+        listing = _look_up(ref, config, on_bytes=watcher.count)
+        stack.enter_context(_watched(ref, listing, watcher, watch, log))
+        _log.info("%s %s at %s", listing.source, listing.model, listing.revision or "no revision")
+        names = wanted_names(listing, config)
+        plan = make_plan(listing, names, config.workers, on_bytes=watcher.check)
         for item in plan.items:
             _log.info("%s: %s bytes, %s", item.file.name, item.file.size, item.state)
         require_space(
-            existing_folder(supply.place.folder), plan.to_fetch, supply.model, supply.place.variable
+            existing_folder(listing.place.folder),
+            plan.to_fetch,
+            listing.model,
+            listing.place.variable,
         )
         files = _bring(plan, config, watcher)
-        supply.on_complete()
+        listing.on_complete()
         manifest = write_manifest(
-            supply.place.folder,
-            supply.source,
-            supply.model,
-            supply.revision,
-            supply.endpoint,
+            listing.place.folder,
+            listing.source,
+            listing.model,
+            listing.revision,
+            listing.endpoint,
             files,
         )
         for file in files:
             _log.info("%s: sha256 %s", file.name, file.sha256)
         _log.info("complete: %d bytes came over the network", watcher.received)
-    return Downloaded(plan, supply.place.folder, manifest, log, watcher.received)
+    return Downloaded(plan, listing.place.folder, manifest, log, watcher.received)
 
 
 @contextmanager
 def _watched(
-    ref: ModelRef, supply: Supply, watcher: Watcher, config: WatchConfig | None, log: Path
+    ref: ModelRef, listing: ModelListing, watcher: Watcher, config: WatchConfig | None, log: Path
 ) -> Iterator[None]:
     """Watch what follows, and keep the samples beside the log if it ends well."""
 
     def standing() -> Standing:
-        return Standing(watcher.done, watcher.total, supply.model, watcher.received)
+        return Standing(watcher.done, watcher.total, listing.model, watcher.received)
 
     def tell(text: str, is_warning: bool) -> None:
         _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
         watcher.tell(text, is_warning)
 
-    place = existing_folder(supply.place.folder)
+    place = existing_folder(listing.place.folder)
     with JobMonitor(
         "download", ref.text, standing, config=config, folder=place, tell=tell
     ) as watch:
@@ -184,7 +187,7 @@ def _look_up(
     config: DownloadConfig,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
-) -> Supply:
+) -> ModelListing:
     return SUPPLIERS[ref.source](
         ref, config.local_dir, config.endpoints, config.retry, dry, on_bytes
     )
@@ -192,16 +195,16 @@ def _look_up(
 
 def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list[ManifestFile]:
     """Have what is not there; returns the records of all files."""
-    supply = plan.supply
+    listing = plan.list_model
     there = [item.entry for item in plan.items if item.entry is not None]
     needed = [item for item in plan.items if item.entry is None]
     requests = [item.request for item in needed if item.request is not None]
     came: list[PublishedFile] = []
     if requests:
-        watcher.begin(requests, supply.place)
+        watcher.begin(requests, listing.place)
         came = bring_all(
             requests,
-            supply.place,
+            listing.place,
             config.workers,
             config.retry,
             watcher.traffic,
@@ -214,8 +217,8 @@ def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list
         stop.check()
 
     here = [item.file.name for item in needed if item.request is None]
-    taken = in_threads(lambda name: take(supply, name, count), here, config.workers, stop)
-    found = [record(file, supply.place.folder / file.name) for file in came]
+    taken = in_threads(lambda name: take(listing, name, count), here, config.workers, stop)
+    found = [record(file, listing.place.folder / file.name) for file in came]
     return [*there, *taken, *found]
 
 

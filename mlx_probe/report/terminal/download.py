@@ -65,18 +65,18 @@ _UNPROVED = "as long as the server says, but without a hash to verify; the manif
 
 
 def _is_unproved(done: Downloaded) -> bool:
-    supply = done.plan.supply
-    return supply.source == "url" and all(file.etag is None for file in supply.files.values())
+    listing = done.plan.list_model
+    return listing.source == "url" and all(file.etag is None for file in listing.files.values())
 
 
 def download_json(done: Downloaded | DownloadPlan) -> str:
     """The same for programs."""
     plan = done.plan if isinstance(done, Downloaded) else done
     content = {
-        "source": plan.supply.source,
-        "model": plan.supply.model,
-        "revision": plan.supply.revision,
-        "folder": str(plan.supply.place.folder),
+        "source": plan.listing.source,
+        "model": plan.listing.model,
+        "revision": plan.listing.revision,
+        "folder": str(plan.listing.place.folder),
         "size": plan.size,
         "to_fetch": plan.to_fetch,
         "free": plan.free,

@@ -18,12 +18,12 @@ from mlx_probe.source.transfer.destination import FolderPlace, Place
 from mlx_probe.source.transfer.digest import check_names
 from mlx_probe.source.transfer.disk_space import space_for
 from mlx_probe.source.transfer.http_range import shown_address
-from mlx_probe.source.transfer.listing import Supply
+from mlx_probe.source.transfer.listing import ModelListing
 from mlx_probe.source.transfer.progress import Watcher, watching
 from mlx_probe.source.transfer.resumable import TransferError
 from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["Choice", "choose", "fetch", "need", "supply"]
+__all__ = ["Choice", "choose", "fetch", "need", "list_model"]
 
 _log = logging.getLogger(__name__)
 
@@ -155,14 +155,14 @@ def need(
     bring_all(requests, place, retry=retry, traffic=watcher.traffic, on_done=watcher.finish)
 
 
-def supply(
+def list_model(
     ref: ModelRef,
     folder: Path | None = None,
     endpoints: Sequence[str] = (),
     retry: RetryPolicy | None = None,
     dry: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
-) -> Supply:
+) -> ModelListing:
     """List a repository and choose its files; see `Supplier`.
 
     Raises:
@@ -176,7 +176,7 @@ def supply(
     place: Place = cache if folder is None else FolderPlace(folder)
     # The index tells which shards there are; only in the cache does nobody mind it.
     chosen = choose(repository, ref, cache if dry else place, retry, Watcher(on_bytes))
-    return Supply(
+    return ModelListing(
         source="hub",
         model=ref.name,
         revision=repository.commit,

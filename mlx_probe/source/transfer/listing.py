@@ -13,11 +13,11 @@ from mlx_probe.source.transfer.destination import Place
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["Supplier", "Supply", "supply_from"]
+__all__ = ["Supplier", "ModelListing", "listing_of"]
 
 
 @dataclass(frozen=True)
-class Supply:
+class ModelListing:
     """A model's files at one revision, and how to get them.
 
     Attributes:
@@ -59,7 +59,7 @@ class Supplier(Protocol):
         retry: RetryPolicy | None = None,
         dry: bool = False,
         on_bytes: Callable[[int], None] = lambda count: None,
-    ) -> Supply:
+    ) -> ModelListing:
         """Look a model up.
 
         Args:
@@ -73,7 +73,7 @@ class Supplier(Protocol):
         """
 
 
-def supply_from(
+def listing_of(
     source: str,
     model: str,
     revision: str,
@@ -82,13 +82,13 @@ def supply_from(
     needed: Iterable[Path | None],
     place: Place,
     link: bool,
-) -> Supply:
+) -> ModelListing:
     """What a folder on this disk has.
 
     Args:
-        source: See `Supply`.
-        model: See `Supply`.
-        revision: See `Supply`.
+        source: See `ModelListing`.
+        model: See `ModelListing`.
+        revision: See `ModelListing`.
         origin: The folder.
         paths: Files in it.
         needed: Those of them that an analysis needs; None counts for nothing.
@@ -101,4 +101,4 @@ def supply_from(
     sizes = {path.relative_to(origin).as_posix(): path.stat().st_size for path in paths}
     files = {name: PublishedFile(name, size) for name, size in sizes.items()}
     chosen = tuple(path.relative_to(origin).as_posix() for path in needed if path is not None)
-    return Supply(source, model, revision, "", files, chosen, place, origin=origin, link=link)
+    return ModelListing(source, model, revision, "", files, chosen, place, origin=origin, link=link)

@@ -124,7 +124,7 @@ def test_two_hundred_fault_runs(tmp_path, monkeypatch, record_property):
             continue
         totals["right"] += 1
         totals["right, only interrupted"] += run.only_interrupted
-        assert done.plan.supply.revision == run.commit, seed
+        assert done.plan.listing.revision == run.commit, seed
         for name in NEEDED:
             assert (done.folder / name).read_bytes() == run.files[name], (seed, name)
         assert not verify(str(done.folder)).damaged, seed
