@@ -15,7 +15,7 @@ from mlx_probe.source.selection import (
     find_weights,
     select_files,
 )
-from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.listing import ModelListing, listing_of
 from mlx_probe.source.transfer.retry import RetryPolicy
 
@@ -82,7 +82,9 @@ def list_model(
     beside = [path for path in root.iterdir() if path.is_file()]
     paths = {*beside, *found.weights}
     needed = (found.index, found.config, *found.weights)
-    return listing_of("local", str(root), "", root, paths, needed, FolderPlace(folder), link=True)
+    return listing_of(
+        "local", str(root), "", root, paths, needed, FolderDestination(folder), link=True
+    )
 
 
 def _list_folder(folder: Path) -> dict[str, int]:

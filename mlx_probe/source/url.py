@@ -19,7 +19,7 @@ from mlx_probe.source.hub.remote import RemoteOpener, RemoteShard
 from mlx_probe.source.manifest import read_manifest, record, write_manifest
 from mlx_probe.source.selection import WEIGHT_SUFFIXES
 from mlx_probe.source.transfer.batch import FileRequest, bring_all
-from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, check_names
 from mlx_probe.source.transfer.disk_space import space_for
 from mlx_probe.source.transfer.http_range import (
@@ -65,10 +65,10 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
             if offer.request is None:
                 raise AssertionError("an address has errands")
             request = offer.request(name, True)
-            space_for([request], offer.place, offer.model)
+            space_for([request], offer.destination, offer.model)
             with watching(quiet) as watcher:
-                watcher.begin([request], offer.place)
-                (done,) = bring_all([request], offer.place, traffic=watcher.traffic)
+                watcher.begin([request], offer.destination)
+                (done,) = bring_all([request], offer.destination, traffic=watcher.traffic)
             entry = record(done, path)
             write_manifest(folder, "url", offer.model, "", "", [entry])
         else:
@@ -130,9 +130,9 @@ def list_model(
     # Of what another version left, nothing may become part of this one.
     version = f"{url}\n{validator}\n{file.size}"
     key = file.etag or hashlib.sha256(version.encode()).hexdigest()
-    place = FolderPlace(folder or _folder(ref))
+    destination = FolderDestination(folder or _folder(ref))
     if folder is None:
-        place.variable = "MLX_PROBE_CACHE"
+        destination.variable = "MLX_PROBE_CACHE"
     return ModelListing(
         source="url",
         model=shown_address(url),
@@ -140,7 +140,7 @@ def list_model(
         endpoint="",
         files={name: file},
         chosen=(name,),
-        place=place,
+        destination=destination,
         request=lambda _, again: FileRequest(file, [address], key, again),
     )
 

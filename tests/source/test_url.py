@@ -67,7 +67,7 @@ def test_another_version_is_not_mixed_in(hub, address, weights, tmp_path):
     from mlx_probe.source.transfer.batch import bring_all
 
     with pytest.raises(SourceError, match="the file there has changed"):
-        bring_all([request], offer.place)
+        bring_all([request], offer.destination)
 
 
 @pytest.mark.parametrize(

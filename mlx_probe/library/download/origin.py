@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.manifest import ManifestFile, record
-from mlx_probe.source.transfer.destination import FolderPlace, Place
+from mlx_probe.source.transfer.destination import Destination, FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, hash_file
 from mlx_probe.source.transfer.listing import ModelListing
 
@@ -32,15 +32,15 @@ def take(
         SourceError: Its place is taken by a folder or lies beyond a link, or the copy differs.
         OSError: The disk refused.
     """
-    place: Place = listing.place
-    if listing.origin is None or not isinstance(place, FolderPlace):
+    destination: Destination = listing.destination
+    if listing.origin is None or not isinstance(destination, FolderDestination):
         raise AssertionError("only folders are filled from folders")
     source = (listing.origin / name).resolve()
     file = listing.files[name]
-    path = place.prepare(name)
+    path = destination.prepare(name)
     if listing.link:
         # Beside its place, so that it gets there by one rename.
-        with TemporaryDirectory(prefix=".mlx-probe-", dir=place.folder) as folder:
+        with TemporaryDirectory(prefix=".mlx-probe-", dir=destination.folder) as folder:
             new = Path(folder, "link")
             try:
                 new.hardlink_to(source)
@@ -52,8 +52,8 @@ def take(
         hasher = hash_file(path, file, on_bytes)
         return record(PublishedFile(name, hasher.size, hasher.sha256), path)
     before = hash_file(source, file)
-    with place.lock(before.sha256):
-        with place.open_partial(before.sha256) as partial, source.open("rb") as content:
+    with destination.lock(before.sha256):
+        with destination.open_partial(before.sha256) as partial, source.open("rb") as content:
             partial.truncate(0)
             while piece := content.read(_PIECE):
                 partial.write(piece)
@@ -61,9 +61,9 @@ def take(
             os.fsync(partial.fileno())
             partial.seek(0)
             if not before.size:
-                place.keep(file, before.sha256)
+                destination.keep(file, before.sha256)
         if before.size:
-            place.keep(file, before.sha256)
+            destination.keep(file, before.sha256)
     after = hash_file(path, file)
     if after.sha256 != before.sha256:
         raise SourceError(f"{path} differs from {source} after copying", "Check the disk")

@@ -92,7 +92,7 @@ def make_plan(
         OSError: And whatever else huggingface_hub raises; see `explained`.
     """
     try:
-        manifest = read_manifest(listing.place.folder)
+        manifest = read_manifest(listing.destination.folder)
     except SourceError:
         # Damaged: it vouches for nothing.
         manifest = None
@@ -107,7 +107,7 @@ def make_plan(
         return _look(listing, name, manifest, hashing, count)
 
     items = tuple(in_threads(look, names, workers, stop))
-    free = shutil.disk_usage(existing_folder(listing.place.folder)).free
+    free = shutil.disk_usage(existing_folder(listing.destination.folder)).free
     return DownloadPlan(listing, items, free)
 
 
@@ -120,10 +120,10 @@ def _look(
 ) -> Item:
     request = listing.request(name, False) if listing.request else None
     file = request.file if request else listing.files[name]
-    path: Path | None = listing.place.find(file)
+    path: Path | None = listing.destination.find(file)
     if path is None:
-        taken = (listing.place.folder / name).exists()
-        have = listing.place.partial_size(request.key) if request else 0
+        taken = (listing.destination.folder / name).exists()
+        have = listing.destination.partial_size(request.key) if request else 0
         if listing.link:
             have = file.size or 0
         return Item(
@@ -141,7 +141,9 @@ def _look(
     hasher = hash_file(path, file, on_bytes)
     if hasher.mismatch(file) or (listing.origin is not None and _differs(listing, name, hasher)):
         again = listing.request(name, True) if listing.request else None
-        return Item(file, "wrong", listing.place.partial_size(again.key) if again else 0, again)
+        return Item(
+            file, "wrong", listing.destination.partial_size(again.key) if again else 0, again
+        )
     known = PublishedFile(name, size, hasher.sha256)
     return Item(known, "verified", size, None, record(known, path))
 
@@ -149,7 +151,7 @@ def _look(
 def _differs(listing: ModelListing, name: str, hasher: Hasher) -> bool:
     """Whether a file differs from the one that it would be linked to or copied from."""
     origin = (listing.origin or Path()) / name
-    path = listing.place.folder / name
+    path = listing.destination.folder / name
     if origin.samefile(path):
         return False
     found = hash_file(origin, listing.files[name])

@@ -13,11 +13,11 @@ from mlx_probe.library.download.origin import take
 from mlx_probe.library.download.run import writing
 from mlx_probe.library.download.verify import Case, Verification
 from mlx_probe.source import SUPPLIERS
-from mlx_probe.source.hub.cache import CachePlace
+from mlx_probe.source.hub.cache import CacheDestination
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import Manifest, ManifestFile, record, write_manifest
 from mlx_probe.source.transfer.batch import FileRequest, bring_all
-from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.disk_space import space_for
 from mlx_probe.source.transfer.http_range import shown_address
@@ -65,7 +65,7 @@ def _from_hub(
     requests = [_bound(found.request(name, again=True), case.files[name]) for name in names]
     endpoint = shown_address(found.endpoints[0])
     known = Manifest("hub", found.name, found.commit, endpoint, "", "", ())
-    _bring(_place_of(case.place, known), requests, known, config, watcher)
+    _bring(_destination_of(case.destination, known), requests, known, config, watcher)
 
 
 def _from_source(
@@ -88,33 +88,37 @@ def _from_source(
             found = list_repository(ref, config.endpoints, config.retry)
             _from_hub(case, found, names, config, watcher)
             return
-        listing = SUPPLIERS[source](ref, case.place.folder, config.endpoints, config.retry, True)
+        listing = SUPPLIERS[source](
+            ref, case.destination.folder, config.endpoints, config.retry, True
+        )
         _check_listing(case, listing.files, names, listing.revision)
         if listing.request is None:
             entries = [take(listing, name, watcher.count) for name in names]
             _confirm(case, entries)
-            _record(case.place, manifest, entries)
+            _record(case.destination, manifest, entries)
             return
         requests = [_bound(listing.request(name, True), case.files[name]) for name in names]
-        _bring(case.place, requests, manifest, config, watcher)
+        _bring(case.destination, requests, manifest, config, watcher)
 
 
 def _bring(
-    place: Place,
+    destination: Destination,
     requests: Sequence[FileRequest],
     manifest: Manifest,
     config: DownloadConfig,
     watcher: Watcher,
 ) -> None:
-    space_for(requests, place, manifest.model)
-    watcher.begin(requests, place)
-    came = bring_all(requests, place, config.workers, config.retry, watcher.traffic, watcher.finish)
-    _record(place, manifest, [record(file, place.folder / file.name) for file in came])
+    space_for(requests, destination, manifest.model)
+    watcher.begin(requests, destination)
+    came = bring_all(
+        requests, destination, config.workers, config.retry, watcher.traffic, watcher.finish
+    )
+    _record(destination, manifest, [record(file, destination.folder / file.name) for file in came])
 
 
-def _record(place: Place, manifest: Manifest, entries: Sequence[ManifestFile]) -> None:
+def _record(destination: Destination, manifest: Manifest, entries: Sequence[ManifestFile]) -> None:
     write_manifest(
-        place.folder,
+        destination.folder,
         manifest.source,
         manifest.model,
         manifest.revision,
@@ -123,13 +127,13 @@ def _record(place: Place, manifest: Manifest, entries: Sequence[ManifestFile]) -
     )
 
 
-def _place_of(place: Place, manifest: Manifest) -> Place:
+def _destination_of(destination: Destination, manifest: Manifest) -> Destination:
     """The cache's own way of keeping files, for a folder that is in the Hub's cache."""
     if manifest.source == "hub" and re.fullmatch("[0-9a-f]{40}", manifest.revision):
-        cache = CachePlace(manifest.model, manifest.revision)
-        if cache.folder.exists() and cache.folder.samefile(place.folder):
+        cache = CacheDestination(manifest.model, manifest.revision)
+        if cache.folder.exists() and cache.folder.samefile(destination.folder):
             return cache
-    return place
+    return destination
 
 
 def _check_listing(

@@ -104,15 +104,15 @@ def download(
         for item in plan.items:
             _log.info("%s: %s bytes, %s", item.file.name, item.file.size, item.state)
         require_space(
-            existing_folder(listing.place.folder),
+            existing_folder(listing.destination.folder),
             plan.to_fetch,
             listing.model,
-            listing.place.variable,
+            listing.destination.variable,
         )
         files = _bring(plan, config, watcher)
         listing.on_complete()
         manifest = write_manifest(
-            listing.place.folder,
+            listing.destination.folder,
             listing.source,
             listing.model,
             listing.revision,
@@ -122,7 +122,7 @@ def download(
         for file in files:
             _log.info("%s: sha256 %s", file.name, file.sha256)
         _log.info("complete: %d bytes came over the network", watcher.received)
-    return Downloaded(plan, listing.place.folder, manifest, log, watcher.received)
+    return Downloaded(plan, listing.destination.folder, manifest, log, watcher.received)
 
 
 @contextmanager
@@ -138,9 +138,9 @@ def _watched(
         _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
         watcher.tell(text, is_warning)
 
-    place = existing_folder(listing.place.folder)
+    destination = existing_folder(listing.destination.folder)
     with JobMonitor(
-        "download", ref.text, standing, config=config, folder=place, tell=tell
+        "download", ref.text, standing, config=config, folder=destination, tell=tell
     ) as watch:
 
         def pass_gate(count: int, told: Callable[[int], None] = watcher.on_bytes) -> None:
@@ -201,10 +201,10 @@ def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list
     requests = [item.request for item in needed if item.request is not None]
     came: list[PublishedFile] = []
     if requests:
-        watcher.begin(requests, listing.place)
+        watcher.begin(requests, listing.destination)
         came = bring_all(
             requests,
-            listing.place,
+            listing.destination,
             config.workers,
             config.retry,
             watcher.traffic,
@@ -218,7 +218,7 @@ def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list
 
     here = [item.file.name for item in needed if item.request is None]
     taken = in_threads(lambda name: take(listing, name, count), here, config.workers, stop)
-    found = [record(file, listing.place.folder / file.name) for file in came]
+    found = [record(file, listing.destination.folder / file.name) for file in came]
     return [*there, *taken, *found]
 
 

@@ -14,7 +14,7 @@ from mlx_probe.core.records import ModelRef
 from mlx_probe.library.download.config import DownloadConfig
 from mlx_probe.library.download.run import writing
 from mlx_probe.source import parse_reference
-from mlx_probe.source.hub.cache import CachePlace
+from mlx_probe.source.hub.cache import CacheDestination
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import (
     MANIFEST,
@@ -22,7 +22,7 @@ from mlx_probe.source.manifest import (
     read_manifest,
 )
 from mlx_probe.source.selection import select_files
-from mlx_probe.source.transfer.destination import FolderPlace, Place
+from mlx_probe.source.transfer.destination import Destination, FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, check_names, hash_file, name_problem
 from mlx_probe.source.transfer.http_range import shown_address
 from mlx_probe.source.transfer.threads import Stop, in_threads
@@ -42,14 +42,14 @@ class Case:
 
     Attributes:
         ref: What the user asked for.
-        place: Where the files are.
+        destination: Where the files are.
         files: What they have to be, by name.
         manifest: The record of them; None if there is none.
         repository: What the Hub says of them; None where the manifest tells it.
     """
 
     ref: ModelRef
-    place: Place
+    destination: Destination
     files: Mapping[str, PublishedFile]
     manifest: Manifest | None
     repository: Repository | None = None
@@ -130,10 +130,10 @@ def verify(
             stop.check()
 
         def look(file: PublishedFile) -> Finding:
-            return _look(case.place.folder, file, count)
+            return _look(case.destination.folder, file, count)
 
         findings = tuple(in_threads(look, case.files.values(), config.workers, stop))
-    return Verification(case.place.folder, against, findings, case=case)
+    return Verification(case.destination.folder, against, findings, case=case)
 
 
 def _look(folder: Path, file: PublishedFile, on_check: Callable[[int], None]) -> Finding:
@@ -152,7 +152,7 @@ def _open(ref: ModelRef, config: DownloadConfig) -> tuple[Case, str]:
     """What the files should be, and who says so."""
     if ref.source == "hub":
         repository = list_repository(ref, config.endpoints, config.retry)
-        return _cached(ref, repository, CachePlace(ref.name, repository.commit))
+        return _cached(ref, repository, CacheDestination(ref.name, repository.commit))
     if ref.source != "local":
         raise SourceError(
             f"{ref.source} models are verified where they are",
@@ -163,7 +163,7 @@ def _open(ref: ModelRef, config: DownloadConfig) -> tuple[Case, str]:
     manifest = read_manifest(folder)
     if manifest is not None:
         files = {file.name: file.published for file in manifest.files}
-        return Case(ref, FolderPlace(folder), files, manifest), str(folder / MANIFEST)
+        return Case(ref, FolderDestination(folder), files, manifest), str(folder / MANIFEST)
     match = _SNAPSHOT.search(folder.as_posix())
     if match is None:
         raise SourceError(
@@ -173,22 +173,24 @@ def _open(ref: ModelRef, config: DownloadConfig) -> tuple[Case, str]:
         )
     hub = ModelRef(ref.text, "hub", f"{match['owner']}/{match['name']}", match["commit"])
     repository = list_repository(hub, config.endpoints, config.retry)
-    return _cached(hub, repository, FolderPlace(folder))
+    return _cached(hub, repository, FolderDestination(folder))
 
 
-def _cached(ref: ModelRef, repository: Repository, place: Place) -> tuple[Case, str]:
+def _cached(ref: ModelRef, repository: Repository, destination: Destination) -> tuple[Case, str]:
     """A commit in the Hub's cache: what is there of it, and what an analysis needs."""
     plain = [name for name in repository.files if not name_problem(name)]
-    names = {name for name in plain if (place.folder / name).is_file()}
+    names = {name for name in plain if (destination.folder / name).is_file()}
     selection = select_files(repository.sizes, ref.name, ref.file)
     needed = [name for name in (selection.index, selection.config) if name is not None]
     names.update(needed, selection.weights)
     # An index that is damaged or missing tells no shards; it is named itself.
     with suppress(CheckpointError):
-        names.update(name for name in selection.shards(place.folder) if name in repository.files)
+        names.update(
+            name for name in selection.shards(destination.folder) if name in repository.files
+        )
     check_names(names, ref.name)
     files = {name: repository.request(name).file for name in sorted(names)}
-    real = CachePlace(repository.name, repository.commit)
-    place = real if real.folder == place.folder else place
+    real = CacheDestination(repository.name, repository.commit)
+    destination = real if real.folder == destination.folder else destination
     against = f"{repository.name} at {repository.commit} ({shown_address(repository.endpoints[0])})"
-    return Case(ref, place, files, read_manifest(place.folder), repository), against
+    return Case(ref, destination, files, read_manifest(destination.folder), repository), against

@@ -76,7 +76,7 @@ def download_json(done: Downloaded | DownloadPlan) -> str:
         "source": plan.listing.source,
         "model": plan.listing.model,
         "revision": plan.listing.revision,
-        "folder": str(plan.listing.place.folder),
+        "folder": str(plan.listing.destination.folder),
         "size": plan.size,
         "to_fetch": plan.to_fetch,
         "free": plan.free,

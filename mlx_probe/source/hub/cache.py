@@ -20,10 +20,10 @@ from mlx_probe.core.sharding import is_inside
 from mlx_probe.source.transfer.destination import locked, open_partial
 from mlx_probe.source.transfer.digest import PublishedFile
 
-__all__ = ["CachePlace"]
+__all__ = ["CacheDestination"]
 
 
-class CachePlace:
+class CacheDestination:
     """A repository at one commit, in huggingface_hub's cache.
 
     Args:
@@ -45,7 +45,7 @@ class CachePlace:
         self._commit = commit
 
     def find(self, file: PublishedFile) -> Path | None:
-        """See `Place`."""
+        """See `Destination`."""
         path = self.folder / file.name
         if _fits(path, file):
             return path
@@ -56,26 +56,26 @@ class CachePlace:
         return None
 
     def partial_size(self, key: str) -> int:
-        """See `Place`."""
+        """See `Destination`."""
         with suppress(OSError):
             return self._partial(key).lstat().st_size
         return 0
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """See `Place`."""
+        """See `Destination`."""
         self._locks.mkdir(parents=True, exist_ok=True)
         with locked(self._locks / f"{key}.lock"):
             yield
 
     def open_partial(self, key: str) -> AbstractContextManager[BinaryIO]:
-        """See `Place`."""
+        """See `Destination`."""
         partial = self._partial(key)
         partial.parent.mkdir(parents=True, exist_ok=True)
         return open_partial(partial)
 
     def keep(self, file: PublishedFile, key: str) -> Path:
-        """See `Place`."""
+        """See `Destination`."""
         blob = self._partial(key).replace(self._storage / "blobs" / key)
         return self._link(file, blob)
 

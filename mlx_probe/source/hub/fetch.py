@@ -9,12 +9,12 @@ from pathlib import Path
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.hub.cache import CachePlace
+from mlx_probe.source.hub.cache import CacheDestination
 from mlx_probe.source.hub.errors import UnreachableError, explained
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.selection import Selection, find_weights, select_files
 from mlx_probe.source.transfer.batch import FileRequest, bring_all
-from mlx_probe.source.transfer.destination import FolderPlace, Place
+from mlx_probe.source.transfer.destination import Destination, FolderDestination
 from mlx_probe.source.transfer.digest import check_names
 from mlx_probe.source.transfer.disk_space import space_for
 from mlx_probe.source.transfer.http_range import shown_address
@@ -46,12 +46,12 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     try:
         with explained(ref):
             repository = list_repository(ref)
-            place = CachePlace(ref.name, repository.commit)
-            chosen = choose(repository, ref, place)
+            destination = CacheDestination(ref.name, repository.commit)
+            chosen = choose(repository, ref, destination)
             with watching(quiet) as watcher:
-                need(repository, chosen.weights, place, ref.text, watcher=watcher)
-            place.remember(ref.revision)
-            folder = place.folder
+                need(repository, chosen.weights, destination, ref.text, watcher=watcher)
+            destination.remember(ref.revision)
+            folder = destination.folder
             return chosen.selection.resolve(folder, ref.name, repository.commit, folder)
     except UnreachableError as error:
         _log.warning("%s: no answer from the Hub (%s)", ref.text, error.reason)
@@ -89,16 +89,16 @@ class Choice:
 def choose(
     repository: Repository,
     ref: ModelRef,
-    place: Place,
+    destination: Destination,
     retry: RetryPolicy | None = None,
     watcher: Watcher | None = None,
 ) -> Choice:
-    """Choose a repository's files, and bring index and config to ``place``.
+    """Choose a repository's files, and bring index and config to ``destination``.
 
     Args:
         repository: From `list_repository`.
         ref: Repository, file to pick among several.
-        place: Where the two small files go.
+        destination: Where the two small files go.
         retry: When to give up on a file.
         watcher: Counts what arrives.
 
@@ -109,8 +109,8 @@ def choose(
     """
     selection = select_files(repository.sizes, ref.name, ref.file)
     beside = [name for name in (selection.index, selection.config) if name is not None]
-    need(repository, beside, place, ref.text, retry, watcher)
-    weights = selection.weights or selection.shards(place.folder)
+    need(repository, beside, destination, ref.text, retry, watcher)
+    weights = selection.weights or selection.shards(destination.folder)
     absent = [name for name in weights if name not in repository.files]
     if absent:
         raise SourceError(
@@ -123,7 +123,7 @@ def choose(
 def need(
     repository: Repository,
     names: Sequence[str],
-    place: Place,
+    destination: Destination,
     what: str,
     retry: RetryPolicy | None = None,
     watcher: Watcher | None = None,
@@ -133,7 +133,7 @@ def need(
     Args:
         repository: From `list_repository`.
         names: Which of its files.
-        place: Where they should be.
+        destination: Where they should be.
         what: What needs them, for messages.
         retry: When to give up on a file.
         watcher: Draws how it goes.
@@ -145,14 +145,14 @@ def need(
     check_names(names, what)
     requests: list[FileRequest] = []
     for name in names:
-        if place.find(repository.files[name]) is None:
+        if destination.find(repository.files[name]) is None:
             requests.append(repository.request(name))
     if not requests:
         return
-    space_for(requests, place, what)
+    space_for(requests, destination, what)
     watcher = watcher or Watcher()
-    watcher.begin(requests, place)
-    bring_all(requests, place, retry=retry, traffic=watcher.traffic, on_done=watcher.finish)
+    watcher.begin(requests, destination)
+    bring_all(requests, destination, retry=retry, traffic=watcher.traffic, on_done=watcher.finish)
 
 
 def list_model(
@@ -172,10 +172,10 @@ def list_model(
         OSError: And whatever else huggingface_hub raises; see `explained`.
     """
     repository = list_repository(ref, endpoints, retry)
-    cache = CachePlace(ref.name, repository.commit)
-    place: Place = cache if folder is None else FolderPlace(folder)
+    cache = CacheDestination(ref.name, repository.commit)
+    destination: Destination = cache if folder is None else FolderDestination(folder)
     # The index tells which shards there are; only in the cache does nobody mind it.
-    chosen = choose(repository, ref, cache if dry else place, retry, Watcher(on_bytes))
+    chosen = choose(repository, ref, cache if dry else destination, retry, Watcher(on_bytes))
     return ModelListing(
         source="hub",
         model=ref.name,
@@ -183,7 +183,7 @@ def list_model(
         endpoint=shown_address(repository.endpoints[0]),
         files=repository.files,
         chosen=chosen.names,
-        place=place,
+        destination=destination,
         request=repository.request,
         on_complete=lambda: cache.remember(ref.revision) if folder is None else None,
     )

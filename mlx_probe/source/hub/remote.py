@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.hub.cache import CachePlace
+from mlx_probe.source.hub.cache import CacheDestination
 from mlx_probe.source.hub.errors import explained
 from mlx_probe.source.hub.fetch import choose
 from mlx_probe.source.hub.listing import list_repository
@@ -62,11 +62,11 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         )
     with explained(ref):
         repository = list_repository(ref)
-        place = CachePlace(ref.name, repository.commit)
-        chosen = choose(repository, ref, place)
+        destination = CacheDestination(ref.name, repository.commit)
+        chosen = choose(repository, ref, destination)
     # Where the index lies: it names the shards relative to itself.
     beside = chosen.selection.index or chosen.selection.config
-    root = place.folder if beside else Path(ref.name)
+    root = destination.folder if beside else Path(ref.name)
     shards = {
         root / name: RemoteShard(
             f"{ref.name}/{name}", repository.files[name], repository.addresses(name)[0]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile, hash_file
 from mlx_probe.source.transfer.http_range import Address
 from mlx_probe.source.transfer.resumable import Traffic, transfer
@@ -34,7 +34,7 @@ class FileRequest:
 
 
 def bring(
-    request: FileRequest, place: Place, retry: RetryPolicy, traffic: Traffic
+    request: FileRequest, destination: Destination, retry: RetryPolicy, traffic: Traffic
 ) -> PublishedFile:
     """Bring one file to its place; waits for another process that is at it.
 
@@ -44,27 +44,27 @@ def bring(
         OSError: The place cannot be written.
     """
     file = request.file
-    with place.lock(request.key):
-        if not request.again and (found := place.find(file)):
+    with destination.lock(request.key):
+        if not request.again and (found := destination.find(file)):
             # Another process was quicker.
             there = hash_file(found, file)
             if not there.mismatch(file):
                 traffic.on_position(file.name, there.size)
                 return replace(file, size=there.size, sha256=there.sha256)
-        with place.open_partial(request.key) as partial:
+        with destination.open_partial(request.key) as partial:
             done = transfer(file, request.addresses, partial, retry, traffic)
             if not done.size:
                 # An empty file is nothing that is left of a download.
-                place.keep(done, request.key)
+                destination.keep(done, request.key)
                 return done
             os.fsync(partial.fileno())
-        place.keep(done, request.key)
+        destination.keep(done, request.key)
     return done
 
 
 def bring_all(
     requests: Sequence[FileRequest],
-    place: Place,
+    destination: Destination,
     workers: int = 4,
     retry: RetryPolicy | None = None,
     traffic: Traffic | None = None,
@@ -74,7 +74,7 @@ def bring_all(
 
     Args:
         requests: The files.
-        place: Where they go.
+        destination: Where they go.
         workers: How many at a time.
         retry: When to give up on a file.
         traffic: Who is told what arrives, in the threads it arrives in.
@@ -91,7 +91,7 @@ def bring_all(
     stop = Stop()
     calm, told = _stoppable(retry or RetryPolicy(), traffic or Traffic(), stop)
     return in_threads(
-        lambda request: bring(request, place, calm, told), requests, workers, stop, on_done
+        lambda request: bring(request, destination, calm, told), requests, workers, stop, on_done
     )
 
 

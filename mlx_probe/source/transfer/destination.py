@@ -12,14 +12,14 @@ from typing import BinaryIO, Protocol
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.transfer.digest import PublishedFile
 
-__all__ = ["FolderPlace", "Place", "locked", "open_partial"]
+__all__ = ["FolderDestination", "Destination", "locked", "open_partial"]
 
 # What is not finished, and the locks. They stay: a lock that is deleted while another process
 # waits for it is two locks from then on.
 WORKSHOP = ".mlx-probe"
 
 
-class Place(Protocol):
+class Destination(Protocol):
     """Where a model's files go.
 
     Files not yet complete have the name of their ``key``: of their content, so that what is
@@ -50,7 +50,7 @@ class Place(Protocol):
         """Give the unfinished file its name, in place of any other file of that name."""
 
 
-class FolderPlace:
+class FolderDestination:
     """A folder of the user's.
 
     Args:
@@ -63,7 +63,7 @@ class FolderPlace:
         self._workshop = folder / WORKSHOP
 
     def find(self, file: PublishedFile) -> Path | None:
-        """See `Place`."""
+        """See `Destination`."""
         path = self.folder / file.name
         self._check_parents(file.name)
         try:
@@ -74,24 +74,24 @@ class FolderPlace:
         return path if fits else None
 
     def partial_size(self, key: str) -> int:
-        """See `Place`."""
+        """See `Destination`."""
         path = self._partial(key)
         return path.lstat().st_size if _is_own_file(path) else 0
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """See `Place`."""
+        """See `Destination`."""
         self._make_workshop()
         with locked(self._workshop / f"{key}.lock"):
             yield
 
     def open_partial(self, key: str) -> AbstractContextManager[BinaryIO]:
-        """See `Place`."""
+        """See `Destination`."""
         self._make_workshop()
         return open_partial(self._partial(key))
 
     def keep(self, file: PublishedFile, key: str) -> Path:
-        """See `Place`."""
+        """See `Destination`."""
         path = self.prepare(file.name)
         # Not through a link of that name: the link itself is replaced.
         self._partial(key).replace(path)

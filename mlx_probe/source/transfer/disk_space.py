@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.transfer.batch import FileRequest
-from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.destination import Destination
 
 __all__ = ["existing_folder", "require_space", "space_for"]
 
@@ -36,12 +36,12 @@ def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
         )
 
 
-def space_for(requests: Iterable[FileRequest], place: Place, what: str) -> None:
+def space_for(requests: Iterable[FileRequest], destination: Destination, what: str) -> None:
     """The same for files that are about to be brought; what is there of them counts.
 
     Args:
         requests: The files.
-        place: Where they go; need not exist.
+        destination: Where they go; need not exist.
         what: What needs them, for the message.
 
     Raises:
@@ -49,9 +49,10 @@ def space_for(requests: Iterable[FileRequest], place: Place, what: str) -> None:
         OSError: See `require_space`.
     """
     needed = sum(
-        max(0, (request.file.size or 0) - place.partial_size(request.key)) for request in requests
+        max(0, (request.file.size or 0) - destination.partial_size(request.key))
+        for request in requests
     )
-    require_space(existing_folder(place.folder), needed, what, place.variable)
+    require_space(existing_folder(destination.folder), needed, what, destination.variable)
 
 
 def existing_folder(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mlx_probe.core.records import ModelRef
 from mlx_probe.source.transfer.batch import FileRequest
-from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.retry import RetryPolicy
 
@@ -27,7 +27,7 @@ class ModelListing:
         endpoint: Address that told what the files are, without credentials; "" if none did.
         files: All files by name.
         chosen: Names of those that an analysis needs.
-        place: Where they go.
+        destination: Where they go.
         request: How to get a file over the network, given its name and whether what is there is
             known to be wrong; None where the files are on this disk.
         origin: Folder on this disk that has the files; None where they come over the network.
@@ -41,7 +41,7 @@ class ModelListing:
     endpoint: str
     files: Mapping[str, PublishedFile]
     chosen: tuple[str, ...]
-    place: Place
+    destination: Destination
     request: Callable[[str, bool], FileRequest] | None = None
     origin: Path | None = None
     link: bool = False
@@ -80,7 +80,7 @@ def listing_of(
     origin: Path,
     paths: Iterable[Path],
     needed: Iterable[Path | None],
-    place: Place,
+    destination: Destination,
     link: bool,
 ) -> ModelListing:
     """What a folder on this disk has.
@@ -92,7 +92,7 @@ def listing_of(
         origin: The folder.
         paths: Files in it.
         needed: Those of them that an analysis needs; None counts for nothing.
-        place: Where they go.
+        destination: Where they go.
         link: Whether they are linked rather than copied.
 
     Raises:
@@ -101,4 +101,6 @@ def listing_of(
     sizes = {path.relative_to(origin).as_posix(): path.stat().st_size for path in paths}
     files = {name: PublishedFile(name, size) for name, size in sizes.items()}
     chosen = tuple(path.relative_to(origin).as_posix() for path in needed if path is not None)
-    return ModelListing(source, model, revision, "", files, chosen, place, origin=origin, link=link)
+    return ModelListing(
+        source, model, revision, "", files, chosen, destination, origin=origin, link=link
+    )

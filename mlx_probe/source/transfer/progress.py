@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from mlx_probe.source.transfer.batch import FileRequest
-from mlx_probe.source.transfer.destination import Place
+from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.resumable import Traffic
 
@@ -61,10 +61,10 @@ class Watcher:
         """Bytes that are here."""
         return sum(list(self._positions.values()))
 
-    def begin(self, requests: Sequence[FileRequest], place: Place) -> None:
+    def begin(self, requests: Sequence[FileRequest], destination: Destination) -> None:
         """The files are about to be brought."""
         self.total = sum(request.file.size or 0 for request in requests)
-        self._positions = {e.file.name: place.partial_size(e.key) for e in requests}
+        self._positions = {e.file.name: destination.partial_size(e.key) for e in requests}
 
     def check(self, count: int) -> None:
         """Bytes of what is there already have been hashed; in any thread, before `begin`."""
@@ -113,8 +113,8 @@ class _Bars(Watcher):
                 self._bars.start()
         self._bars.advance(self._checking, count)
 
-    def begin(self, requests: Sequence[FileRequest], place: Place) -> None:
-        super().begin(requests, place)
+    def begin(self, requests: Sequence[FileRequest], destination: Destination) -> None:
+        super().begin(requests, destination)
         if self._checking is not None:
             self._bars.remove_task(self._checking)
         self._sizes = {e.file.name: e.file.size or 0 for e in requests}
@@ -160,8 +160,8 @@ class _Lines(Watcher):
                 return
         self._say(f"checking what is there: {decimal(self._checked)}")
 
-    def begin(self, requests: Sequence[FileRequest], place: Place) -> None:
-        super().begin(requests, place)
+    def begin(self, requests: Sequence[FileRequest], destination: Destination) -> None:
+        super().begin(requests, destination)
         self._began = self._last = time.monotonic()
         there = f", {decimal(self.done)} there already" if self.done else ""
         self._say(f"{len(requests)} file(s), {decimal(self.total)}{there}")

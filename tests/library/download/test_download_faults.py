@@ -114,9 +114,9 @@ def test_two_hundred_fault_runs(tmp_path, monkeypatch, record_property):
         totals["interrupted"] += sum(isinstance(error, Interrupted) for error in problems)
         # Whatever the outcome: what has its final name is right.
         places = [folder] if run.local else list((tmp_path / f"hub{seed}").glob("*/snapshots/*"))
-        for place in places:
+        for destination in places:
             for name in NEEDED:
-                path = place / name
+                path = destination / name
                 assert not path.exists() or path.read_bytes() == run.files[name], (seed, name)
         if done is None:
             totals["clear error"] += 1

@@ -9,20 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import SourceError
-from mlx_probe.source.hub.cache import CachePlace
-from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.hub.cache import CacheDestination
+from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, check_names, hash_file, name_problem
 
 DATA = b"weights"
 KEY = digest(DATA)
 
 
-def fill(place, name="model.safetensors", data=DATA):
+def fill(destination, name="model.safetensors", data=DATA):
     file = PublishedFile(name, len(data), digest(data))
-    with place.lock(digest(data)):
-        with place.open_partial(digest(data)) as partial:
+    with destination.lock(digest(data)):
+        with destination.open_partial(digest(data)) as partial:
             partial.write(data)
-        return place.keep(file, digest(data))
+        return destination.keep(file, digest(data))
 
 
 HOSTILE = [
@@ -82,28 +82,28 @@ def test_a_name_that_passes_stays_below_its_folder(tmp_path_factory, name):
     if name_problem(name):
         return
     folder = tmp_path_factory.mktemp("place")
-    path = fill(FolderPlace(folder / "in"), name)
+    path = fill(FolderDestination(folder / "in"), name)
     assert path.resolve().is_relative_to((folder / "in").resolve())
     assert [child.name for child in folder.iterdir()] == ["in"]
 
 
 def test_a_folder_is_filled(tmp_path):
-    place = FolderPlace(tmp_path / "new" / "folder")
+    destination = FolderDestination(tmp_path / "new" / "folder")
     file = PublishedFile("sub/m.gguf", len(DATA), KEY)
-    assert place.find(file) is None
-    assert fill(place, "sub/m.gguf").read_bytes() == DATA
-    assert place.find(file) == tmp_path / "new/folder/sub/m.gguf"
-    assert place.find(PublishedFile("sub/m.gguf", 3)) is None
+    assert destination.find(file) is None
+    assert fill(destination, "sub/m.gguf").read_bytes() == DATA
+    assert destination.find(file) == tmp_path / "new/folder/sub/m.gguf"
+    assert destination.find(PublishedFile("sub/m.gguf", 3)) is None
     workshop = [".mlx-probe", f".mlx-probe/{KEY}.lock"]
     assert sorted(tree(tmp_path / "new/folder")) == [*workshop, "sub", "sub/m.gguf"]
 
 
 def test_what_is_unfinished_stays(tmp_path):
-    place = FolderPlace(tmp_path)
-    with place.open_partial(KEY) as partial:
+    destination = FolderDestination(tmp_path)
+    with destination.open_partial(KEY) as partial:
         partial.write(DATA[:3])
-    assert place.partial_size(KEY) == 3
-    with place.open_partial(KEY) as partial:
+    assert destination.partial_size(KEY) == 3
+    with destination.open_partial(KEY) as partial:
         assert partial.read() == DATA[:3]
         partial.truncate(0)
     assert not (tmp_path / ".mlx-probe" / f"{KEY}.incomplete").exists()
@@ -124,14 +124,17 @@ def test_a_linked_folder_is_not_written_through(tmp_path, outside):
     (target / "sub").symlink_to(outside)
     (target / ".mlx-probe").symlink_to(outside)
     before = tree(outside)
-    place = FolderPlace(target)
+    destination = FolderDestination(target)
     with pytest.raises(SourceError, match="is a link, which may lead elsewhere"):
-        place.find(PublishedFile("sub/m.gguf", 7))
+        destination.find(PublishedFile("sub/m.gguf", 7))
     with pytest.raises(SourceError, match="is a link, which may lead elsewhere"):
-        place.prepare("sub/m.gguf")
-    with pytest.raises(SourceError, match="is a link, which may lead elsewhere"), place.lock(KEY):
+        destination.prepare("sub/m.gguf")
+    with (
+        pytest.raises(SourceError, match="is a link, which may lead elsewhere"),
+        destination.lock(KEY),
+    ):
         pass
-    with pytest.raises(SourceError, match="is a link"), place.open_partial(KEY):
+    with pytest.raises(SourceError, match="is a link"), destination.open_partial(KEY):
         pass
     assert tree(outside) == before
 
@@ -142,7 +145,7 @@ def test_linked_files_are_replaced_not_written_through(tmp_path, outside):
     for name in ("m.gguf", f".mlx-probe/{KEY}.incomplete", f".mlx-probe/{KEY}.lock"):
         (target / name).symlink_to(outside / "precious")
     before = tree(outside)
-    path = fill(FolderPlace(target), "m.gguf")
+    path = fill(FolderDestination(target), "m.gguf")
     assert not path.is_symlink()
     assert path.read_bytes() == DATA
     assert tree(outside) == before
@@ -151,25 +154,25 @@ def test_linked_files_are_replaced_not_written_through(tmp_path, outside):
 def test_another_name_of_a_file_outside_is_not_written_to(tmp_path, outside):
     (tmp_path / "target/.mlx-probe").mkdir(parents=True)
     os.link(outside / "precious", tmp_path / f"target/.mlx-probe/{KEY}.incomplete")
-    place = FolderPlace(tmp_path / "target")
-    assert place.partial_size(KEY) == 0
-    fill(place, "m.gguf")
+    destination = FolderDestination(tmp_path / "target")
+    assert destination.partial_size(KEY) == 0
+    fill(destination, "m.gguf")
     assert (outside / "precious").read_bytes() == b"do not touch"
 
 
 def test_a_folder_or_a_file_in_the_way(tmp_path):
-    place = FolderPlace(tmp_path)
+    destination = FolderDestination(tmp_path)
     (tmp_path / "m.gguf").mkdir()
     with pytest.raises(SourceError, match="is a folder"):
-        place.prepare("m.gguf")
+        destination.prepare("m.gguf")
     (tmp_path / "sub").write_bytes(b"")
     with pytest.raises(SourceError, match="is no folder"):
-        place.prepare("sub/m.gguf")
+        destination.prepare("sub/m.gguf")
 
 
 @pytest.fixture
 def cache(hub):
-    return CachePlace("owner/name", "c" * 40)
+    return CacheDestination("owner/name", "c" * 40)
 
 
 def test_the_cache_is_as_huggingface_hub_has_it(cache, tmp_path):
@@ -197,7 +200,7 @@ def test_the_cache_is_as_huggingface_hub_has_it(cache, tmp_path):
 def test_a_content_of_two_commits_is_kept_once(cache):
     file = PublishedFile("m.gguf", len(DATA), KEY)
     first = fill(cache, "m.gguf")
-    other = CachePlace("owner/name", "d" * 40)
+    other = CacheDestination("owner/name", "d" * 40)
     second = other.find(file)
     assert second.resolve() == first.resolve()
     assert second.parent == other.folder

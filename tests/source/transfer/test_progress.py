@@ -7,7 +7,7 @@ from rich.console import Console
 
 from mlx_probe.source.transfer import progress
 from mlx_probe.source.transfer.batch import FileRequest
-from mlx_probe.source.transfer.destination import FolderPlace
+from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.progress import watching
 
@@ -30,7 +30,7 @@ def shown(monkeypatch):
 def run(tmp_path, **options):
     requests = [FileRequest(file, (), str(number)) for number, file in enumerate(FILES)]
     with watching(**options) as watcher:
-        watcher.begin(requests, FolderPlace(tmp_path))
+        watcher.begin(requests, FolderDestination(tmp_path))
         for file in FILES:
             for part in (1, 2):
                 watcher.traffic.on_position(file.name, file.size * part // 2)
@@ -63,7 +63,7 @@ def test_what_is_there_is_checked_first(shown, tmp_path, monkeypatch, terminal):
     text = shown(terminal)
     with watching(quiet=False, lines=True) as watcher:
         watcher.check(3_000_000)
-        watcher.begin([FileRequest(FILES[0], (), "key")], FolderPlace(tmp_path))
+        watcher.begin([FileRequest(FILES[0], (), "key")], FolderDestination(tmp_path))
         watcher.traffic.on_position(FILES[0].name, 1)
     assert "checking what is there" in text.getvalue()
 
