@@ -49,21 +49,21 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
         raise ConfigError(f"{out} is no name of a page", "Give --out a name that ends in .html")
     # pandas, half a second that no other command should pay.
     from mlx_probe.report.html import report_html
-    from mlx_probe.report.run_data import load_material, metric_names
+    from mlx_probe.report.run_data import load_run_data, metric_names
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
 
-    material = load_material(run)
+    data = load_run_data(run)
     console = Console(highlight=False)
     if terminal:
-        there = metric_names(material.frame)
+        there = metric_names(data.frame)
         for name in metrics:
             if name not in there:
                 raise ConfigError(
                     f"{run} has no numbers in a column {name!r}",
                     f"Choose from {', '.join(there) or 'another run'}",
                 )
-        chosen = list(dict.fromkeys(metrics)) or default_metrics(material)
-        console.print(profile_text(material, chosen, console.width, console.encoding))
+        chosen = list(dict.fromkeys(metrics)) or default_metrics(data)
+        console.print(profile_text(data, chosen, console.width, console.encoding))
         return
     target = out or _beside(locate_run(run))
     try:
@@ -71,7 +71,7 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
     except OSError as error:
         raise write_error(target.parent, error) from error
     with replacing(target) as temporary:
-        temporary.write_text(report_html(material), encoding="utf-8")
+        temporary.write_text(report_html(data), encoding="utf-8")
     console.print(f"{target} ({decimal(target.stat().st_size)})", soft_wrap=True, markup=False)
 
 

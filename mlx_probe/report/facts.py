@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 from rich.filesize import decimal
 
-from mlx_probe.report.run_data import Material, floats
+from mlx_probe.report.run_data import RunData, floats
 
 __all__ = ["model_facts", "run_facts", "title_of"]
 
 Facts = dict[str, str]
 
 
-def title_of(material: Material) -> str:
+def title_of(data: RunData) -> str:
     """The model's name, or both names of a comparison."""
-    sides = _compared(material.meta)
+    sides = _compared(data.meta)
     if sides:
         return " against ".join(_name(side) for side in sides)
-    return _name(_mapping(material.meta.get("model")))
+    return _name(_mapping(data.meta.get("model")))
 
 
-def model_facts(material: Material) -> Facts:
+def model_facts(data: RunData) -> Facts:
     """What the model is; what an older run does not tell is left out."""
-    meta, frame = material.meta, material.frame
+    meta, frame = data.meta, data.frame
     facts: Facts = {}
     for label, side in zip(("A", "B"), _compared(meta), strict=False):
         facts[label] = _described(side)
@@ -38,7 +38,7 @@ def model_facts(material: Material) -> Facts:
         facts["format"] = _text(model.get("framework"))
         facts["architecture"] = _pairs(_mapping(model.get("architecture")))
         facts["adapter"] = _pairs(_mapping(model.get("adapter")))
-    facts["tensors"] = _tensors(material)
+    facts["tensors"] = _tensors(data)
     if "numel" in frame:
         whole = frame["part"].isna() if "part" in frame else frame["numel"].notna()
         own = frame["alias_of"].isna() if "alias_of" in frame else whole
@@ -49,7 +49,7 @@ def model_facts(material: Material) -> Facts:
             nbytes = int(np.nansum(floats(counted, "nbytes")))
             bits = f" ({8 * nbytes / numel:.2f} bits a parameter)" if numel else ""
             facts["bytes"] = f"{nbytes:,}{bits}"
-    if "packing" in frame and not material.is_compare:
+    if "packing" in frame and not data.is_compare:
         counts = frame["packing"].value_counts()
         facts["packing"] = ", ".join(f"{name} {n}" for name, n in counts.items())
     facts["backend"] = " on ".join(
@@ -59,9 +59,9 @@ def model_facts(material: Material) -> Facts:
     return {label: text for label, text in facts.items() if text}
 
 
-def run_facts(material: Material) -> Facts:
+def run_facts(data: RunData) -> Facts:
     """How the run came about: versions, command, settings, memory and time."""
-    meta = material.meta
+    meta = data.meta
     environment = _mapping(meta.get("environment"))
     seconds = _mapping(meta.get("seconds"))
     facts: Facts = {
@@ -90,12 +90,12 @@ def run_facts(material: Material) -> Facts:
     return {label: text for label, text in facts.items() if text}
 
 
-def _tensors(material: Material) -> str:
+def _tensors(data: RunData) -> str:
     statuses = ""
-    if "status" in material.frame:
-        counts = material.frame["status"].value_counts()
+    if "status" in data.frame:
+        counts = data.frame["status"].value_counts()
         statuses = " (" + ", ".join(f"{n} {status}" for status, n in counts.items()) + ")"
-    return f"{len(material.frame):,} rows{statuses if len(material.frame) else ''}"
+    return f"{len(data.frame):,} rows{statuses if len(data.frame) else ''}"
 
 
 def _compared(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -21,7 +21,7 @@ from mlx_probe.runs.load_side import load_side_table, load_spectra
 from mlx_probe.runs.meta import columns_from_meta
 from mlx_probe.runs.table.schema import table_columns
 
-__all__ = ["SIDE_TABLES", "Material", "floats", "group_labels", "load_material", "metric_names"]
+__all__ = ["SIDE_TABLES", "RunData", "floats", "group_labels", "load_run_data", "metric_names"]
 
 # Side tables that the report shows, with what is known of their columns.
 SIDE_TABLES = {"heads": HEAD_COLUMNS, "experts": EXPERT_COLUMNS}
@@ -32,7 +32,7 @@ _FIRST = ("relative_change", "nearest_cosine", "stable_rank", "effective_rank", 
 
 
 @dataclass(frozen=True)
-class Material:
+class RunData:
     """A finished run as a report reads it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Material:
         return self.meta.get("kind") == "compare"
 
 
-def load_material(run: str | Path) -> Material:
+def load_run_data(run: str | Path) -> RunData:
     """Everything of a finished run that a report can show.
 
     Args:
@@ -67,11 +67,11 @@ def load_material(run: str | Path) -> Material:
     frame = load_run(run)
     meta = frame.attrs["meta"]
     if meta.get("kind") == "compare":
-        return Material(frame, _described(columns_from_meta(meta), COMPARE_COLUMNS), meta)
+        return RunData(frame, _described(columns_from_meta(meta), COMPARE_COLUMNS), meta)
     columns = _described(columns_from_meta(meta), table_columns([m.column for m in METRICS]))
     sides = {name: load_side_table(run, name) for name in SIDE_TABLES}
     present = {name: side for name, side in sides.items() if side is not None and len(side)}
-    return Material(frame, columns, meta, present, load_spectra(run))
+    return RunData(frame, columns, meta, present, load_spectra(run))
 
 
 def _described(columns: Sequence[Column], known: Sequence[Column]) -> tuple[Column, ...]:

@@ -3,12 +3,12 @@ import pytest
 from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
 
 from mlx_probe.core.records import Column
-from mlx_probe.report.run_data import Material, load_material
+from mlx_probe.report.run_data import RunData, load_run_data
 
 
 @pytest.fixture
-def material(whole):  # noqa: F811
-    return load_material(whole.folder)
+def data(whole):  # noqa: F811
+    return load_run_data(whole.folder)
 
 
 @pytest.fixture
@@ -26,6 +26,6 @@ def make():
             }
         )
         known = tuple(Column(name, "float64", "moments", "") for name in frame.columns)
-        return Material(frame, known, meta or {})
+        return RunData(frame, known, meta or {})
 
     return make

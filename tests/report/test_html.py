@@ -17,7 +17,7 @@ from mlx_probe.report.html import report_html
 from mlx_probe.report.html.encoding import encode_frame, encode_numbers, script_json
 from mlx_probe.report.html.payload import page_payload
 from mlx_probe.report.html.spectra import encode_spectra, plotted_ranks
-from mlx_probe.report.run_data import Material, load_material, metric_names
+from mlx_probe.report.run_data import RunData, load_run_data, metric_names
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>",
@@ -83,8 +83,8 @@ def assert_inert(page):
         assert attributes.get("href", "#").startswith("#")
 
 
-def test_the_page_loads_nothing(material):
-    text = report_html(material)
+def test_the_page_loads_nothing(data):
+    text = report_html(data)
     page = Page(text)
     assert_inert(page)
     style = text[text.index("<style>") : text.index("</style>")]
@@ -93,8 +93,8 @@ def test_the_page_loads_nothing(material):
     text.encode("utf-8")
 
 
-def test_the_policy_allows_the_page_s_own_scripts_alone(material):
-    page = Page(report_html(material))
+def test_the_policy_allows_the_page_s_own_scripts_alone(data):
+    page = Page(report_html(data))
     (policy,) = [
         attributes["content"]
         for tag, attributes in page.elements
@@ -108,8 +108,8 @@ def test_the_policy_allows_the_page_s_own_scripts_alone(material):
     assert not [value for value in rules.values() if re.search(r"https?:|\*|unsafe-eval", value)]
 
 
-def test_the_page_says_what_the_model_is(material):
-    text = " ".join(Page(report_html(material)).text)
+def test_the_page_says_what_the_model_is(data):
+    text = " ".join(Page(report_html(data)).text)
     for told in ("tiny", "safetensors", "model type llama", "numpy on cpu", "all 16 checks passed"):
         assert told in text
     assert "parameters" in text
@@ -137,12 +137,12 @@ def hostile(copied):
         meta["outputs"] = {n: o for n, o in meta["outputs"].items() if n.startswith("params.")}
         meta.pop("tables", None)
 
-    before = load_material(copied)
-    after = load_material(edit_meta(forge(edit_meta(copied, main_table_alone), edit), rename))
+    before = load_run_data(copied)
+    after = load_run_data(edit_meta(forge(edit_meta(copied, main_table_alone), edit), rename))
     first = before.frame["param_name"].drop_duplicates()
     renamed = dict(zip(first, after.frame["param_name"][first.index], strict=True))
     spectra = before.spectra.assign(param_name=before.spectra["param_name"].map(renamed))
-    return Material(after.frame, after.columns, after.meta, {}, spectra)
+    return RunData(after.frame, after.columns, after.meta, {}, spectra)
 
 
 def test_hostile_names_are_inert(hostile):
@@ -164,12 +164,12 @@ def test_script_json_is_inert(name):
     assert json.loads(text) == {name: [name]}
 
 
-def test_the_data_are_the_table_s(material):
-    data = Page(report_html(material)).data
+def test_the_data_are_the_table_s(data):
+    data = Page(report_html(data)).data
     table = data["tables"]["params"]
-    assert [column["name"] for column in table["columns"]] == list(material.frame.columns)
+    assert [column["name"] for column in table["columns"]] == list(data.frame.columns)
     for column in table["columns"]:
-        values = material.frame[column["name"]]
+        values = data.frame[column["name"]]
         if column["kind"] == "text":
             assert [text is None for text in texts(column)] == values.isna().tolist()
             if pd.api.types.is_string_dtype(values):
@@ -181,10 +181,10 @@ def test_the_data_are_the_table_s(material):
                 np.testing.assert_array_equal(numbers(column), wanted)
 
 
-def test_every_metric_with_values_can_be_chosen(material):
-    payload = page_payload(material)
+def test_every_metric_with_values_can_be_chosen(data):
+    payload = page_payload(data)
     offered = payload["tables"]["params"]["map"]["metrics"]
-    numeric = material.frame.select_dtypes(["number", "boolean"])
+    numeric = data.frame.select_dtypes(["number", "boolean"])
     wanted = {name for name in numeric if numeric[name].notna().any()}
     assert set(offered) == wanted - {"layer_index", "expert_index"}
     described = {column["name"]: column for column in payload["tables"]["params"]["columns"]}
@@ -192,10 +192,10 @@ def test_every_metric_with_values_can_be_chosen(material):
     assert described["effective_rank"]["family"] == "spectrum"
 
 
-def test_spectra_are_those_of_the_run(material):
-    data = Page(report_html(material)).data
-    spectra, frame = data["spectra"], material.frame
-    assert spectra["kept"] == spectra["total"] == len(material.spectra) == len(spectra["of"])
+def test_spectra_are_those_of_the_run(data):
+    data = Page(report_html(data)).data
+    spectra, frame = data["spectra"], data.frame
+    assert spectra["kept"] == spectra["total"] == len(data.spectra) == len(spectra["of"])
     for row, entry in spectra["of"].items():
         told = frame.iloc[int(row)]
         sigma = numbers(entry)
@@ -205,8 +205,8 @@ def test_spectra_are_those_of_the_run(material):
             assert sigma[0] == pytest.approx(told["spectral_norm"], rel=1e-6)
 
 
-def test_the_null_is_at_the_level_of_the_edge(material):
-    spectra, frame = page_payload(material)["spectra"], material.frame
+def test_the_null_is_at_the_level_of_the_edge(data):
+    spectra, frame = page_payload(data)["spectra"], data.frame
     compared = 0
     for row, entry in spectra["of"].items():
         edge = frame["mp_edge"].iloc[int(row)]
@@ -303,25 +303,25 @@ def test_columns_of_all_kinds():
     assert not empty["log"]
 
 
-def test_a_run_without_spectra(material):
-    bare = Material(material.frame, material.columns, material.meta)
+def test_a_run_without_spectra(data):
+    bare = RunData(data.frame, data.columns, data.meta)
     page = Page(report_html(bare))
     assert page.data["spectra"] is None
     assert set(page.data["tables"]) == {"params"}
 
 
-def test_a_run_of_an_older_version(material):
+def test_a_run_of_an_older_version(data):
     """Columns, parts and metadata that it did not have yet."""
     kept = ["param_name", "layer_index", "block_type", "shape", "rows", "cols", "rank", "std"]
-    frame = material.frame[kept]
-    columns = tuple(column for column in material.columns if column.name in kept)
-    page = Page(report_html(Material(frame, columns, {"model": {"id": "old"}})))
+    frame = data.frame[kept]
+    columns = tuple(column for column in data.columns if column.name in kept)
+    page = Page(report_html(RunData(frame, columns, {"model": {"id": "old"}})))
     assert page.data["tables"]["params"]["map"]["metrics"] == ["std", "rows", "cols", "rank"]
     assert "old" in "".join(page.text)
 
 
-def test_an_empty_run(material):
-    empty = Material(material.frame.iloc[:0], material.columns, material.meta)
+def test_an_empty_run(data):
+    empty = RunData(data.frame.iloc[:0], data.columns, data.meta)
     page = Page(report_html(empty))
     assert page.data["tables"]["params"]["map"] is None
     assert not [a for _, a in page.elements if a.get("id") == "maps"]
@@ -332,7 +332,7 @@ def test_a_comparison(make):
         "kind": "compare",
         "models": {"a": {"id": "base", "revision": "1"}, "b": {"id": "tuned", "revision": "2"}},
     }
-    material = make(
+    data = make(
         meta,
         other_name=[f"layers.{row}.w" for row in range(3)],
         status=["ok", "identical", "only_a"],
@@ -341,7 +341,7 @@ def test_a_comparison(make):
         delta_rank=pd.array([3, 0, None], dtype="Int64"),
         cosine=[0.9, 1.0, np.nan],
     )
-    page = Page(report_html(material))
+    page = Page(report_html(data))
     data = page.data
     assert data["compare"]
     assert data["tables"]["params"]["map"]["metrics"][0] == "relative_change"
@@ -355,7 +355,7 @@ def test_a_comparison(make):
     assert not [a for _, a in page.elements if a.get("id") == "quantization"]
 
 
-def test_side_tables_have_maps_and_rows(material):
+def test_side_tables_have_maps_and_rows(data):
     heads = pd.DataFrame(
         {
             "layer_index": [0, 0, 0, 0],
@@ -372,9 +372,7 @@ def test_side_tables_have_maps_and_rows(material):
             "nearest_cosine": [0.1, 0.2],
         }
     )
-    both = Material(
-        material.frame, material.columns, material.meta, {"heads": heads, "experts": experts}
-    )
+    both = RunData(data.frame, data.columns, data.meta, {"heads": heads, "experts": experts})
     page = Page(report_html(both))
     tables = page.data["tables"]
     assert tables["heads"]["map"] == {

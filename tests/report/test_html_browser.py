@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mlx_probe.report.html import report_html
-from mlx_probe.report.run_data import Material, load_material
+from mlx_probe.report.run_data import RunData, load_run_data
 
 pytestmark = pytest.mark.skipif(browser.PATH is None, reason="no Chromium on the PATH")
 
@@ -20,14 +20,14 @@ MAP = "document.querySelector('#maps .plot')"
 @pytest.fixture(scope="module")
 def page(whole, tmp_path_factory):
     """The tiny model's page, with a tensor and a block type of a hostile name."""
-    material = load_material(whole.folder)
-    frame = material.frame.copy()
+    data = load_run_data(whole.folder)
+    frame = data.frame.copy()
     old = frame["param_name"].iloc[0]
     frame.loc[0, "param_name"] = HOSTILE
     frame.loc[0, "block_type"] = HOSTILE
     # The tiny model's rows are too short for groups of 64.
     frame["q4_nrmse"] = np.linspace(0.1, 0.2, len(frame))
-    names = material.spectra["param_name"].replace({old: HOSTILE})
+    names = data.spectra["param_name"].replace({old: HOSTILE})
     heads = pd.DataFrame(
         {
             "layer_index": [0, 0, 1, 1],
@@ -36,9 +36,9 @@ def page(whole, tmp_path_factory):
             "stable_rank": [2.0, 3.0, 4.0, 5.0],
         }
     )
-    spectra = material.spectra.assign(param_name=names)
+    spectra = data.spectra.assign(param_name=names)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    hostile = Material(frame, material.columns, material.meta, {"heads": heads}, spectra)
+    hostile = RunData(frame, data.columns, data.meta, {"heads": heads}, spectra)
     path.write_text(report_html(hostile), "utf-8")
     return path
 
@@ -116,8 +116,8 @@ def test_a_click_on_the_map_picks_its_tensor(opened):
     assert name in opened.value("document.getElementById('tensor-facts').textContent")
 
 
-def test_a_tensor_is_picked_by_name(opened, material):
-    told = material.spectra.iloc[-1]
+def test_a_tensor_is_picked_by_name(opened, data):
+    told = data.spectra.iloc[-1]
     sigma = np.asarray(told["singular_values"])
     opened.value("document.getElementById('tensor').select()")
     opened.type(told["param_name"])
@@ -147,8 +147,8 @@ def column_of(opened, name):
     )
 
 
-def test_the_table_sorts_and_filters(opened, material):
-    std = material.frame["std"]
+def test_the_table_sorts_and_filters(opened, data):
+    std = data.frame["std"]
     opened.value(
         "[...document.querySelectorAll('#table thead th button')]"
         ".find((h) => h.textContent === 'std').click()"
@@ -161,7 +161,7 @@ def test_the_table_sorts_and_filters(opened, material):
     assert len(column_of(opened, "std")) == (std > 0.9).sum()
     opened.value("document.querySelector('#table input[aria-label=\"Filter param_name\"]').focus()")
     opened.type("PROJ")
-    wanted = (std > 0.9) & material.frame["param_name"].str.contains("proj")
+    wanted = (std > 0.9) & data.frame["param_name"].str.contains("proj")
     assert len(column_of(opened, "std")) == wanted.sum() > 0
 
 
@@ -194,9 +194,9 @@ def test_nothing_hangs_over_the_edge(opened, page, width):
     assert opened.value("document.documentElement.scrollWidth") <= width
 
 
-def other_runs(make, material):
+def other_runs(make, data):
     """Runs that lack something, by what they lack."""
-    frame, columns, meta = material.frame, material.columns, material.meta
+    frame, columns, meta = data.frame, data.columns, data.meta
     old = ["param_name", "layer_index", "block_type", "shape", "rank", "std"]
     known = tuple(column for column in columns if column.name in old)
     compared = make(
@@ -208,10 +208,10 @@ def other_runs(make, material):
         cosine=[0.9, np.nan, 0.99],
     )
     return {
-        "spectra": Material(frame, columns, meta),
-        "newer columns": Material(frame[old], known, {"model": {"id": "old"}}),
-        "rows": Material(frame.iloc[:0], columns, meta),
-        "layers": Material(
+        "spectra": RunData(frame, columns, meta),
+        "newer columns": RunData(frame[old], known, {"model": {"id": "old"}}),
+        "rows": RunData(frame.iloc[:0], columns, meta),
+        "layers": RunData(
             frame.assign(layer_index=pd.array([None] * len(frame), "Int64")), columns, {}
         ),
         "one model": compared,
@@ -219,9 +219,9 @@ def other_runs(make, material):
 
 
 @pytest.mark.parametrize("lack", ["spectra", "newer columns", "rows", "layers", "one model"])
-def test_runs_that_lack_something(opened, make, material, tmp_path, lack):
+def test_runs_that_lack_something(opened, make, data, tmp_path, lack):
     path = tmp_path / "report.html"
-    path.write_text(report_html(other_runs(make, material)[lack]), "utf-8")
+    path.write_text(report_html(other_runs(make, data)[lack]), "utf-8")
     opened.open(path)
     assert opened.value("document.querySelectorAll('#table thead th').length") > 2
     if lack == "spectra":

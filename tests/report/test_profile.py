@@ -17,10 +17,10 @@ from mlx_probe.report.terminal.profile import (
 )
 
 
-def shown(material, *metrics, width=100, encoding="utf-8"):
+def shown(data, *metrics, width=100, encoding="utf-8"):
     file = io.StringIO()
     console = Console(file=file, width=width, highlight=False)
-    console.print(profile_text(material, list(metrics), width, encoding))
+    console.print(profile_text(data, list(metrics), width, encoding))
     return file.getvalue()
 
 
@@ -68,13 +68,13 @@ def test_a_profile_with_its_range(make):
 
 
 def test_several_tensors_of_a_layer_are_their_median(make):
-    material = make(std=[1.0, 2.0, 9.0, 4.0], layer_index=[0, 0, 0, 1])
-    assert line(shown(material, "std"), "q_proj")[1] == "▁█"
+    data = make(std=[1.0, 2.0, 9.0, 4.0], layer_index=[0, 0, 0, 1])
+    assert line(shown(data, "std"), "q_proj")[1] == "▁█"
 
 
 def test_tensors_outside_the_layers(make):
-    material = make(std=[1.0, 2.0, 7.0], layer_index=[0, 1, None], block_type=["a", "a", "b"])
-    assert line(shown(material, "std"), "b") == ["b", "outside", "the", "layers", "7", "7", "7"]
+    data = make(std=[1.0, 2.0, 7.0], layer_index=[0, 1, None], block_type=["a", "a", "b"])
+    assert line(shown(data, "std"), "b") == ["b", "outside", "the", "layers", "7", "7", "7"]
 
 
 def test_more_layers_than_fit(make):
@@ -89,8 +89,8 @@ def test_ascii_terminals_get_ascii(make):
     assert PLAIN_BLOCKS in text
 
 
-def test_the_whole_of_a_run(material):
-    text = shown(material, "std")
+def test_the_whole_of_a_run(data):
+    text = shown(data, "std")
     for told in ("tiny", "safetensors", "rows", "std by layer", "outliers:"):
         assert told in text
     assert "nonfinite" in text
@@ -98,8 +98,8 @@ def test_the_whole_of_a_run(material):
 
 
 def test_quantization_comes_last(make):
-    material = make(q4_nrmse=[0.1, 0.3, 0.2], std=[1.0, 1.0, 1.0])
-    text = shown(material, "std")
+    data = make(q4_nrmse=[0.1, 0.3, 0.2], std=[1.0, 1.0, 1.0])
+    text = shown(data, "std")
     assert text.index("std by layer") < text.index("q4_nrmse by layer")
     assert text[text.index("most sensitive by q4_nrmse") :].split()[4:8] == [
         *("0.3", "layers.1.w"),
@@ -108,13 +108,13 @@ def test_quantization_comes_last(make):
 
 
 def test_hostile_names_are_harmless(make):
-    material = make(
+    data = make(
         {"model": {"id": "\x1b]0;title\x07[bold]x[/bold]"}},
         std=[1.0] * 8 + [50.0],
         param_name=["[red]w[/red]\x1b[2J\u202e"] * 9,
         block_type=["\x1b[31m[link=http://x]q[/link]"] * 9,
     )
-    text = shown(material, "std", width=200)
+    text = shown(data, "std", width=200)
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "[red]w[/red]\\x1b[2J" in text

@@ -17,7 +17,7 @@ from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
 from mlx_probe.report.html.encoding import script_json
 from mlx_probe.report.html.payload import page_payload
 from mlx_probe.report.outliers import RULE, unreliable_fits
-from mlx_probe.report.run_data import Material
+from mlx_probe.report.run_data import RunData
 from mlx_probe.report.terminal.text import plain
 
 __all__ = ["report_html"]
@@ -31,49 +31,49 @@ _SIDES = {
 _COST = ("seconds", "bytes", "gbps", "share_of_copy", "gflops", "share_of_product")
 
 
-def report_html(material: Material) -> str:
+def report_html(data: RunData) -> str:
     """A run as one HTML page that loads nothing.
 
     Its policy lets run only the scripts that are in it, by their hashes, and forbids every
     connection: a name from a file that got past the escaping could neither run nor call home.
 
     Args:
-        material: The run.
+        data: The run.
 
     Returns:
         The page; about 5 MB of it are the plotting library.
     """
     script = '"use strict";\n(() => {\n' + "\n".join(_part(f"{n}.js") for n in _SCRIPTS) + "})();\n"
     plotly = get_plotlyjs().replace("\r\n", "\n")
-    title = title_of(material)
-    facts = model_facts(material)
-    payload = page_payload(material)
-    panels = _panels(material, payload)
+    title = title_of(data)
+    facts = model_facts(data)
+    payload = page_payload(data)
+    panels = _panels(data, payload)
     sections = {
         "model": "Model",
         **panels,
         "table": "Table",
-        **{name: name.capitalize() for name in material.sides},
+        **{name: name.capitalize() for name in data.sides},
         "run": "Run",
     }
     texts = {
-        "map_heading": "What changed where" if material.is_compare else "Over the layers",
+        "map_heading": "What changed where" if data.is_compare else "Over the layers",
         "spectra_heading": panels["spectra"],
-        "rule": _text(f"{RULE} {unreliable_fits(material.frame)}"),
+        "rule": _text(f"{RULE} {unreliable_fits(data.frame)}"),
     }
     return Template(_part("page.html")).substitute(
         policy=_policy((plotly, script)),
         title=_text(title),
-        heading="What is compared" if material.is_compare else "The model",
+        heading="What is compared" if data.is_compare else "The model",
         subtitle=_text(_subtitle(facts)),
         links="".join(f'<a href="#{key}">{name}</a>' for key, name in sections.items()),
         style=_part("page.css"),
         panels="".join(Template(_part(f"panel_{key}.html")).substitute(texts) for key in panels),
-        sides="".join(_side(name, payload["tables"][name]) for name in material.sides),
+        sides="".join(_side(name, payload["tables"][name]) for name in data.sides),
         model_facts=_facts(facts),
-        run_facts=_facts(run_facts(material)),
-        validation=_validation(material.meta.get("validation")),
-        cost=_cost(material.meta),
+        run_facts=_facts(run_facts(data)),
+        validation=_validation(data.meta.get("validation")),
+        cost=_cost(data.meta),
         version=_text(__version__),
         data=script_json(payload),
         plotly=plotly,
@@ -81,10 +81,10 @@ def report_html(material: Material) -> str:
     )
 
 
-def _panels(material: Material, payload: Mapping[str, Any]) -> dict[str, str]:
+def _panels(data: RunData, payload: Mapping[str, Any]) -> dict[str, str]:
     """Panels that this run has something for, with their names in the menu."""
     maps = {"maps": "Maps"} if payload["tables"]["params"]["map"] else {}
-    if material.is_compare:
+    if data.is_compare:
         return {**maps, "spectra": "Tensor", "outliers": "Outliers"}
     shared = {"spectra": "Spectrum", "outliers": "Outliers"}
     return {**maps, **shared, "quantization": "Quantization"}

@@ -9,7 +9,7 @@ import pandas as pd
 from mlx_probe.report.html.encoding import encode_frame
 from mlx_probe.report.html.spectra import encode_spectra
 from mlx_probe.report.outliers import Outlier, find_outliers
-from mlx_probe.report.run_data import SIDE_TABLES, Material, group_labels, metric_names
+from mlx_probe.report.run_data import SIDE_TABLES, RunData, group_labels, metric_names
 
 __all__ = ["page_payload"]
 
@@ -39,11 +39,11 @@ _BITS = ("q4_nrmse", "q8_nrmse")
 _MOST_KINDS = 12
 
 
-def page_payload(material: Material) -> dict[str, Any]:
+def page_payload(data: RunData) -> dict[str, Any]:
     """Everything that the page draws, as JSON values.
 
     Args:
-        material: The run.
+        data: The run.
 
     Returns:
         "tables", by name; the first, "params", holds the run's rows. Each has "rows",
@@ -54,28 +54,26 @@ def page_payload(material: Material) -> dict[str, Any]:
         "spectra": see `encode_spectra`. "quantization": the filled columns.
         "compare": whether the rows are differences.
     """
-    frame, outliers = material.frame, find_outliers(material.frame)
+    frame, outliers = data.frame, find_outliers(data.frame)
     codes, names = pd.factorize(pd.Series(group_labels(frame), dtype=object))
     metrics = metric_names(frame)
-    shown = [
-        n for n in _SHOWN if n in frame and not (material.is_compare and n in _NOT_FOR_COMPARE)
-    ]
+    shown = [n for n in _SHOWN if n in frame and not (data.is_compare and n in _NOT_FOR_COMPARE)]
     tables = {
         "params": {
             "rows": len(frame),
-            "columns": encode_frame(frame, material.columns),
+            "columns": encode_frame(frame, data.columns),
             "shown": [n for n in shown if frame[n].notna().any()] or list(frame.columns[:8]),
             "map": {"rows": None, "split": None, "metrics": metrics} if metrics else None,
         },
-        **{name: _side(name, side) for name, side in material.sides.items()},
+        **{name: _side(name, side) for name, side in data.sides.items()},
     }
     return {
-        "compare": material.is_compare,
+        "compare": data.is_compare,
         "tables": tables,
         "groups": codes.tolist(),
         "group_names": list(names),
         "outliers": [_outlier(outlier) for outlier in outliers],
-        "spectra": encode_spectra(material.spectra, frame, [outlier.row for outlier in outliers]),
+        "spectra": encode_spectra(data.spectra, frame, [outlier.row for outlier in outliers]),
         "quantization": [name for name in _BITS if name in metrics],
     }
 

@@ -20,7 +20,7 @@ from mlx_probe.report.outliers import (
     spans_decades,
     unreliable_fits,
 )
-from mlx_probe.report.run_data import Material, floats, group_labels, metric_names
+from mlx_probe.report.run_data import RunData, floats, group_labels, metric_names
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["BLOCKS", "PLAIN_BLOCKS", "blocks_for", "default_metrics", "profile_text", "sparkline"]
@@ -52,9 +52,9 @@ def blocks_for(encoding: str) -> str:
     return BLOCKS
 
 
-def default_metrics(material: Material) -> list[str]:
+def default_metrics(data: RunData) -> list[str]:
     """Columns to profile when nobody chooses: at most three that the run has."""
-    there = metric_names(material.frame)
+    there = metric_names(data.frame)
     wanted = [name for name in _DEFAULT if name in there]
     wanted += [name for name in _DEFAULT_ELSE if name in there]
     return (wanted or there)[:_MOST_DEFAULT]
@@ -84,37 +84,37 @@ def sparkline(values: NDArray[np.float64], blocks: str = BLOCKS) -> str:
 
 
 def profile_text(
-    material: Material, metrics: Sequence[str], width: int, encoding: str
+    data: RunData, metrics: Sequence[str], width: int, encoding: str
 ) -> RenderableType:
     """A run for a terminal.
 
     Args:
-        material: The run.
+        data: The run.
         metrics: Columns of numbers to draw over the layers.
         width: Characters of a line.
         encoding: The terminal's; without block characters in it, ASCII ones are used.
     """
     blocks = blocks_for(encoding)
     facts = Table.grid(padding=(0, 2))
-    for name, text in model_facts(material).items():
+    for name, text in model_facts(data).items():
         facts.add_row(printable(name), printable(text))
-    parts: list[RenderableType] = [printable(title_of(material)), "", facts]
+    parts: list[RenderableType] = [printable(title_of(data)), "", facts]
     for name in metrics:
-        parts += ["", *_profile(material, name, width, blocks)]
-    outliers = find_outliers(material.frame)
-    parts += ["", *_outliers(material, outliers)]
-    sensitive = [name for name in _BITS if name in metric_names(material.frame)]
+        parts += ["", *_profile(data, name, width, blocks)]
+    outliers = find_outliers(data.frame)
+    parts += ["", *_outliers(data, outliers)]
+    sensitive = [name for name in _BITS if name in metric_names(data.frame)]
     for name in sensitive:
         if name not in metrics:
-            parts += ["", *_profile(material, name, width, blocks)]
+            parts += ["", *_profile(data, name, width, blocks)]
     if sensitive:
-        parts += ["", _most_sensitive(material, sensitive[0])]
+        parts += ["", _most_sensitive(data, sensitive[0])]
     return Group(*parts)
 
 
-def _profile(material: Material, name: str, width: int, blocks: str) -> list[RenderableType]:
+def _profile(data: RunData, name: str, width: int, blocks: str) -> list[RenderableType]:
     """A line of characters for each block type, with its range."""
-    lines = _by_layer(material, name)
+    lines = _by_layer(data, name)
     layers = max((len(values) for values, _ in lines.values()), default=0)
     each = max(1, -(-layers // max(8, width - 48)))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -133,10 +133,10 @@ def _profile(material: Material, name: str, width: int, blocks: str) -> list[Ren
 
 
 def _by_layer(
-    material: Material, name: str
+    data: RunData, name: str
 ) -> Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """For each block type the median in every layer, NaN where it has none, and all values."""
-    frame = material.frame
+    frame = data.frame
     values = floats(frame, name)
     layers = floats(frame, "layer_index") if "layer_index" in frame else np.full(len(frame), np.nan)
     groups = np.array(group_labels(frame), dtype=object)
@@ -163,8 +163,8 @@ def _binned(values: NDArray[np.float64], each: int) -> NDArray[np.float64]:
     )
 
 
-def _outliers(material: Material, outliers: Sequence[Outlier]) -> list[RenderableType]:
-    fits = unreliable_fits(material.frame)
+def _outliers(data: RunData, outliers: Sequence[Outlier]) -> list[RenderableType]:
+    fits = unreliable_fits(data.frame)
     notes = [fits] if fits else []
     if not outliers:
         return ["no outliers", *notes]
@@ -176,22 +176,22 @@ def _outliers(material: Material, outliers: Sequence[Outlier]) -> list[Renderabl
         reasons = [printable(reason.text) for reason in outlier.reasons[:_MOST_REASONS]]
         if len(outlier.reasons) > _MOST_REASONS:
             reasons.append(f"and {len(outlier.reasons) - _MOST_REASONS} more")
-        table.add_row(_label(material, outlier.row), "\n".join(reasons))
+        table.add_row(_label(data, outlier.row), "\n".join(reasons))
     rest = len(outliers) - _MOST_OUTLIERS
     more = [f"and {rest} more, in the HTML report"] if rest > 0 else []
     return [f"outliers: {len(outliers)} tensors ({counts})", table, *more, *notes]
 
 
-def _most_sensitive(material: Material, name: str) -> RenderableType:
-    values = floats(material.frame, name)
+def _most_sensitive(data: RunData, name: str) -> RenderableType:
+    values = floats(data.frame, name)
     order = [row for row in np.argsort(-values, kind="stable") if np.isfinite(values[row])][:5]
-    lines = [f"{values[row]:.4g}  {_label(material, int(row))}" for row in order]
+    lines = [f"{values[row]:.4g}  {_label(data, int(row))}" for row in order]
     return "\n".join([f"most sensitive by {printable(name)}:", *(f"  {line}" for line in lines)])
 
 
-def _label(material: Material, row: int) -> str:
+def _label(data: RunData, row: int) -> str:
     """A tensor's name, with its expert and part."""
-    told = material.frame.iloc[row]
+    told = data.frame.iloc[row]
     name = told["param_name"]
     # Of a comparison's rows, those that only the second model has.
     text = str(told["other_name"] if pd.isna(name) and "other_name" in told else name)
