@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from mlx_probe.compute.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
-from mlx_probe.compute.spectrum import Source, count_rank, singular_values
+from mlx_probe.compute.spectrum import MatrixReader, count_rank, singular_values
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.metrics import Measurement
 
@@ -134,9 +134,9 @@ def measure(
         return gram_of(backend, words, dtype, True, extent)
 
     gram = passes[1].finish()
-    source = Source(rows, cols, dtype, moments, again, precise)
+    reader = MatrixReader(rows, cols, dtype, moments, again, precise)
     spectrum = count_rank(gram, rows, cols, rank_tol) if level == "basic" else None
-    spectrum = spectrum or singular_values(gram, source, rank_tol, two_stage_from)
+    spectrum = spectrum or singular_values(gram, reader, rank_tol, two_stage_from)
     return Measurement(moments, rank_tol, spectrum, passes[2].finish() if passes[2:] else None)
 
 

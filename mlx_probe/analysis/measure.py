@@ -23,7 +23,7 @@ from mlx_probe.compute.backends.protocol import (
 from mlx_probe.compute.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
 from mlx_probe.compute.spectrum import (
     BASIS,
-    Source,
+    MatrixReader,
     count_rank,
     flops_of,
     singular_values,
@@ -264,13 +264,13 @@ class Measurer:
             elsewhere += self._clock() - began
             return matrix
 
-        source = Source(rows, cols, dtype, moments, weight.chunks, precise)
+        reader = MatrixReader(rows, cols, dtype, moments, weight.chunks, precise)
         clock = self._clock()
         found: Spectrum | RankCount | None = None
         if self._config.metrics == "basic":
             found = count_rank(gram, rows, cols, rank_tol)
         if found is None:
-            found = singular_values(gram, source, rank_tol, self._plan.two_stage_from)
+            found = singular_values(gram, reader, rank_tol, self._plan.two_stage_from)
         stage = "direct" if found.method == "qr_svd_f64" else "solve"
         seconds = self._clock() - clock - elsewhere
         self._meter.add(stage, seconds, flops=flops_of(found))

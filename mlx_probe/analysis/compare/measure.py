@@ -19,7 +19,7 @@ from mlx_probe.analysis.compare.scope import Scope, is_matrix
 from mlx_probe.analysis.compare.subspaces import compare_subspaces
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram
-from mlx_probe.compute.spectrum import Source, count_above, singular_values, zero_spectrum
+from mlx_probe.compute.spectrum import MatrixReader, count_above, singular_values, zero_spectrum
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement
@@ -273,8 +273,8 @@ def _spectrum(
 
     gram = Gram(matrix, omitted=0.0)
     # Nothing was left out: there is no Gram matrix more precise than this.
-    source = Source(rows, cols, "F64", moments, slabs, lambda: gram)
-    return singular_values(gram, source, config.rank_tol, two_stage_from)
+    reader = MatrixReader(rows, cols, "F64", moments, slabs, lambda: gram)
+    return singular_values(gram, reader, config.rank_tol, two_stage_from)
 
 
 def _of_difference(measurement: Measurement) -> dict[str, Any]:

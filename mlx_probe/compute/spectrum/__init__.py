@@ -21,7 +21,7 @@ from mlx_probe.core.records import Moments, RankCount, Spectrum
 
 __all__ = [
     "BASIS",
-    "Source",
+    "MatrixReader",
     "count_above",
     "count_rank",
     "direct_spectrum",
@@ -37,7 +37,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Source:
+class MatrixReader:
     """A matrix of finite elements that can be read again.
 
     Attributes:
@@ -59,7 +59,7 @@ class Source:
 
 
 def singular_values(
-    gram: Gram, source: Source, rank_tol: float, two_stage_from: int | None = None
+    gram: Gram, reader: MatrixReader, rank_tol: float, two_stage_from: int | None = None
 ) -> Spectrum:
     """Spectrum of a matrix, exact enough for every count that is taken of it.
 
@@ -70,7 +70,7 @@ def singular_values(
 
     Args:
         gram: Gram matrix of the short side; destroyed.
-        source: The matrix itself.
+        reader: The matrix itself.
         rank_tol: Tolerance of the numerical rank, relative to sigma_1.
         two_stage_from: Short side from which eigenvalues come by way of a band; None for
             never.
@@ -81,16 +81,16 @@ def singular_values(
     Raises:
         SpectrumError: LAPACK did not converge.
     """
-    if source.moments.min == source.moments.max == 0:
-        return zero_spectrum(source.rows, source.cols)
+    if reader.moments.min == reader.moments.max == 0:
+        return zero_spectrum(reader.rows, reader.cols)
     if rank_tol >= SMALLEST_GRAM_TOL and squares_are_safe(gram.matrix):
-        spectrum, hope = gram_spectrum(gram, source, rank_tol, two_stage_from)
+        spectrum, hope = gram_spectrum(gram, reader, rank_tol, two_stage_from)
         if spectrum is None and hope:
-            gram = source.precise_gram()
-            spectrum, _ = gram_spectrum(gram, source, rank_tol, two_stage_from)
+            gram = reader.precise_gram()
+            spectrum, _ = gram_spectrum(gram, reader, rank_tol, two_stage_from)
         if spectrum is not None:
             return spectrum
-    return direct_spectrum(source.slabs(), source.rows, source.cols, source.dtype, gram.matrix)
+    return direct_spectrum(reader.slabs(), reader.rows, reader.cols, reader.dtype, gram.matrix)
 
 
 def flops_of(found: Spectrum | RankCount) -> float:
@@ -119,13 +119,13 @@ def zero_spectrum(rows: int, cols: int) -> Spectrum:
 
 
 def gram_spectrum(
-    gram: Gram, source: Source, rank_tol: float, two_stage_from: int | None
+    gram: Gram, reader: MatrixReader, rank_tol: float, two_stage_from: int | None
 ) -> tuple[Spectrum | None, bool]:
     """Square roots of a Gram matrix's eigenvalues.
 
     Args:
         gram: Gram matrix of the short side; destroyed.
-        source: The matrix itself.
+        reader: The matrix itself.
         rank_tol: Tolerance of the numerical rank, relative to sigma_1.
         two_stage_from: As for `singular_values`.
 
@@ -136,13 +136,13 @@ def gram_spectrum(
     Raises:
         SpectrumError: The eigen-solver did not converge.
     """
-    rows, cols = source.rows, source.cols
+    rows, cols = reader.rows, reader.cols
     matrix = _without_zeros(gram.matrix)
     two_stage = two_stage_from is not None and len(matrix) >= two_stage_from
     eigenvalues = lapack.eigenvalues(matrix, two_stage)[::-1]
     largest = float(np.sqrt(eigenvalues[0]))
     thresholds = [rank_tol * largest, numpy_tolerance(rows, cols) * largest]
-    noise = noise_threshold(source.moments, rows, cols)
+    noise = noise_threshold(reader.moments, rows, cols)
     if noise is not None:
         thresholds.append(noise)
 

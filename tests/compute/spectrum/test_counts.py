@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from matrices import FAMILIES, decoded, measure, spectrum_of, store, ulp, with_spectrum
 
 from mlx_probe.compute.backends import Gram
-from mlx_probe.compute.spectrum import Source, noise_threshold, singular_values
+from mlx_probe.compute.spectrum import MatrixReader, noise_threshold, singular_values
 from mlx_probe.compute.spectrum.bounds import EPS, direct_error, gram_error
 from mlx_probe.compute.spectrum.rank import certified
 from mlx_probe.metrics import compute_metrics
@@ -107,8 +107,8 @@ def test_deficiency_at_a_coarse_tolerance_keeps_the_gram_route_if_the_bound_allo
         return Gram(x.T @ x, 1e-3 * omitted)
 
     def solve(rank_tol):
-        source = Source(50, 20, "F64", Small, lambda: [x], precise)
-        return singular_values(Gram(x.T @ x, omitted), source, rank_tol).method
+        reader = MatrixReader(50, 20, "F64", Small, lambda: [x], precise)
+        return singular_values(Gram(x.T @ x, omitted), reader, rank_tol).method
 
     omitted = 0.0
     assert (solve(1e-3), asked) == ("gram_f64", [])
