@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from mlx_probe.report.terminal.monitor import dashboard
-from mlx_probe.runs.monitor.follow import Onlooker, attach
+from mlx_probe.runs.monitor.follow import JobFollower, attach
 from mlx_probe.runs.table.strict_json import encode
 
 __all__ = ["monitor"]
@@ -35,44 +35,44 @@ def monitor(run: str | None, once: bool, as_json: bool) -> None:
     job that runs. Of a run that is over it shows the samples that were kept. What it takes to
     look on is taken from this process: the job notices nothing, and goes on when this ends.
     """
-    onlooker = attach(run)
+    follower = attach(run)
     if as_json:
-        _print_lines(onlooker)
+        _print_lines(follower)
         return
     console = Console(highlight=False)
-    onlooker.news()
-    if once or not console.is_terminal or onlooker.view().is_over:
-        _print_frame(console, onlooker)
+    follower.news()
+    if once or not console.is_terminal or follower.view().is_over:
+        _print_frame(console, follower)
         return
     with suppress(KeyboardInterrupt):
-        _follow(console, onlooker)
-    if onlooker.view().is_over:
-        _print_frame(console, onlooker)
+        _follow(console, follower)
+    if follower.view().is_over:
+        _print_frame(console, follower)
 
 
-def _follow(console: Console, onlooker: Onlooker) -> None:
+def _follow(console: Console, follower: JobFollower) -> None:
     """Draw frames until the user leaves or the job is over."""
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
-        while not onlooker.view().is_over:
+        while not follower.view().is_over:
             width, height = console.size
-            live.update(dashboard(onlooker.view(), width, height, _HINT), refresh=True)
+            live.update(dashboard(follower.view(), width, height, _HINT), refresh=True)
             if pressed(INTERVAL) in ("q", "Q", "\x03"):
                 return
-            onlooker.news()
+            follower.news()
 
 
-def _print_frame(console: Console, onlooker: Onlooker) -> None:
+def _print_frame(console: Console, follower: JobFollower) -> None:
     width, height = console.size
     # Without a terminal there is no height to keep to.
-    console.print(dashboard(onlooker.view(), width, height - 1 if console.is_terminal else 24))
+    console.print(dashboard(follower.view(), width, height - 1 if console.is_terminal else 24))
 
 
-def _print_lines(onlooker: Onlooker) -> None:
+def _print_lines(follower: JobFollower) -> None:
     with suppress(KeyboardInterrupt, BrokenPipeError):
         while True:
-            for sample in onlooker.news():
+            for sample in follower.news():
                 click.echo(encode(sample.values()))
-            if onlooker.view().is_over:
+            if follower.view().is_over:
                 return
             time.sleep(INTERVAL)
 

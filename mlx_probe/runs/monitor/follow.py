@@ -11,7 +11,7 @@ from mlx_probe.runs.monitor.jobs import Job, running_jobs
 from mlx_probe.runs.monitor.sample import Sample
 from mlx_probe.runs.monitor.samples import SampleTail, find_recording, read_recording
 
-__all__ = ["Onlooker", "View", "attach"]
+__all__ = ["JobFollower", "View", "attach"]
 
 # Samples that an onlooker keeps: two hours at one a second.
 _KEPT = 7200
@@ -55,7 +55,7 @@ class View:
         return max(last.total - last.done, 0) * self.worked / done
 
 
-class Onlooker:
+class JobFollower:
     """Follows a job.
 
     Args:
@@ -132,7 +132,7 @@ class Onlooker:
         return [s for s in samples if last is None or s.created_at > last.created_at]
 
 
-def attach(target: str | None) -> Onlooker:
+def attach(target: str | None) -> JobFollower:
     """Find what to look at.
 
     Args:
@@ -144,21 +144,21 @@ def attach(target: str | None) -> Onlooker:
     """
     jobs = running_jobs()
     if target is None:
-        return Onlooker(_only(jobs))
+        return JobFollower(_only(jobs))
     path = Path(target)
     if target.isdecimal() and not path.exists():
-        return Onlooker(_only([job for job in jobs if str(job.pid) == target], target))
+        return JobFollower(_only([job for job in jobs if str(job.pid) == target], target))
     folder = (path if path.is_dir() else path.parent).resolve()
     here = [job for job in jobs if job.folder and Path(job.folder).resolve() == folder]
     if here and path.exists():
-        return Onlooker(here[-1])
+        return JobFollower(here[-1])
     kept = find_recording(path) if path.exists() else None
     if kept is None:
         what = "has no samples" if path.exists() else "does not exist"
         raise ResultError(
             f"{target} {what}", "Name a run of this version, or the process of a running job"
         )
-    return Onlooker(None, kept)
+    return JobFollower(None, kept)
 
 
 def _only(jobs: list[Job], pid: str | None = None) -> Job:

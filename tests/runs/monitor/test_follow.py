@@ -67,10 +67,10 @@ def test_nothing_runs(tmp_path):
 def test_the_one_job_is_found_by_nothing_by_number_and_by_folder(running):
     running.take(look(0))
     for target in (None, str(os.getpid()), str(running.folder), str(running.lines)):
-        onlooker = attach(target)
-        assert onlooker.news() == [look(0)]
-        assert onlooker.view().job == running.job
-        assert onlooker.view().state == "running"
+        follower = attach(target)
+        assert follower.news() == [look(0)]
+        assert follower.view().job == running.job
+        assert follower.view().state == "running"
     running.vanish()
 
 
@@ -85,35 +85,35 @@ def test_several_jobs_are_listed(running, tmp_path):
 
 
 def test_a_job_is_followed_to_its_end(running):
-    onlooker = attach(None)
-    assert onlooker.news() == []
-    assert onlooker.view().seconds_left is None
+    follower = attach(None)
+    assert follower.news() == []
+    assert follower.view().seconds_left is None
     running.take(look(0, done=0), look(10, done=20))
-    assert len(onlooker.news()) == 2
-    assert onlooker.view().seconds_left == 40
+    assert len(follower.news()) == 2
+    assert follower.view().seconds_left == 40
     running.take(look(20, done=20, state="paused"))
-    onlooker.news()
+    follower.news()
     # At the pace of the time in which it was not paused.
-    assert onlooker.view().seconds_left == 40
-    assert onlooker.view().state == "paused"
+    assert follower.view().seconds_left == 40
+    assert follower.view().state == "paused"
     running.take(look(30, done=100))
     running.finish()
     # The last one is in the finished file only.
-    assert onlooker.news() == [look(30, done=100)]
-    view = onlooker.view()
+    assert follower.news() == [look(30, done=100)]
+    view = follower.view()
     assert (view.state, view.is_over, view.seconds_left) == ("finished", True, None)
     assert len(view.samples) == 4
-    assert onlooker.news() == []
+    assert follower.news() == []
 
 
 def test_a_job_that_is_killed_while_it_is_watched(running):
-    onlooker = attach(None)
+    follower = attach(None)
     running.take(look(0))
-    onlooker.news()
+    follower.news()
     running.take(look(1, state="stopping"))
     running.vanish()
-    assert onlooker.news() == [look(1, state="stopping")]
-    assert onlooker.view().state == "not finished"
+    assert follower.news() == [look(1, state="stopping")]
+    assert follower.view().state == "not finished"
     # And later, by its folder.
     again = attach(str(running.folder))
     assert len(again.news()) == 2
@@ -126,19 +126,19 @@ def test_what_an_earlier_process_did_is_not_this_ones_pace(running):
     running.vanish()
     other = Running(running.folder)
     other.take(look(0, session=1, done=50), look(10, session=1, done=60))
-    onlooker = attach(None)
-    onlooker.news()
-    assert onlooker.view().seconds_left == 40
+    follower = attach(None)
+    follower.news()
+    assert follower.view().seconds_left == 40
     other.vanish()
 
 
 def test_a_finished_run_is_shown_from_its_file(running):
     running.take(look(0), look(1, done=100))
     running.finish()
-    onlooker = attach(str(running.folder))
-    assert onlooker.view().samples == ()
-    assert len(onlooker.news()) == 2
-    view = onlooker.view()
+    follower = attach(str(running.folder))
+    assert follower.view().samples == ()
+    assert len(follower.news()) == 2
+    view = follower.view()
     assert (view.state, view.job.title) == ("finished", "m")
 
 
@@ -146,9 +146,9 @@ def test_a_job_whose_samples_cannot_be_written_is_there_all_the_same(tmp_path):
     file = register(
         job(pid=os.getpid(), process_started=started_at(), folder=str(tmp_path), samples="")
     )
-    onlooker = attach(None)
-    assert onlooker.news() == []
-    assert onlooker.view().state == "running"
+    follower = attach(None)
+    assert follower.news() == []
+    assert follower.view().state == "running"
     file.unlink()
-    onlooker.news()
-    assert onlooker.view().state == "not finished"
+    follower.news()
+    assert follower.view().state == "not finished"
