@@ -93,8 +93,8 @@ def download(
             console.print(files_table(plan))
             console.print(download_plan_text(plan), soft_wrap=True)
         return
-    with watching(quiet, lines=True) as watcher:
-        done = run_download(ref, config, watcher, WatchConfig(alert=alert, prometheus=prometheus))
+    with watching(quiet, lines=True) as progress:
+        done = run_download(ref, config, progress, WatchConfig(alert=alert, prometheus=prometheus))
     if as_json:
         click.echo(download_json(done))
     elif not quiet:

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mlx_probe.analysis.analyze import Progress as Watcher
+from mlx_probe.analysis.analyze import Progress as DownloadProgress
 from mlx_probe.analysis.analyze import Silent
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
@@ -31,7 +31,7 @@ __all__ = ["Hashing", "alert_line", "hashing", "watch"]
 LINE_INTERVAL = 5.0
 
 
-def watch(quiet: bool) -> Watcher:
+def watch(quiet: bool) -> DownloadProgress:
     """The watcher that suits standard error."""
     if quiet:
         return Silent()

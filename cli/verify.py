@@ -66,8 +66,8 @@ def verify(
             on_check=job.add,
         )
         if repair and done.damaged:
-            with watching(quiet, lines=True, on_bytes=lambda _: job.gate.wait()) as watcher:
-                done = run_repair(done, config, watcher)
+            with watching(quiet, lines=True, on_bytes=lambda _: job.gate.wait()) as progress:
+                done = run_repair(done, config, progress)
     if as_json:
         click.echo(verification_json(done))
     elif not quiet:

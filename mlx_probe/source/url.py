@@ -66,9 +66,9 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
                 raise AssertionError("an address has errands")
             request = offer.request(name, True)
             space_for([request], offer.destination, offer.model)
-            with watching(quiet) as watcher:
-                watcher.begin([request], offer.destination)
-                (done,) = bring_all([request], offer.destination, traffic=watcher.traffic)
+            with watching(quiet) as progress:
+                progress.begin([request], offer.destination)
+                (done,) = bring_all([request], offer.destination, traffic=progress.traffic)
             entry = record(done, path)
             write_manifest(folder, "url", offer.model, "", "", [entry])
         else:

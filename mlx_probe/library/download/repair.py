@@ -21,20 +21,22 @@ from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.disk_space import space_for
 from mlx_probe.source.transfer.http_range import shown_address
-from mlx_probe.source.transfer.progress import Watcher
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["repair"]
 
 
 def repair(
-    found: Verification, config: DownloadConfig | None = None, watcher: Watcher | None = None
+    found: Verification,
+    config: DownloadConfig | None = None,
+    progress: DownloadProgress | None = None,
 ) -> Verification:
     """Bring anew what is not right; each file is replaced only when the new one is verified.
 
     Args:
         found: From `verify`.
         config: Mirrors, workers, patience.
-        watcher: Knows how far it is.
+        progress: Knows how far it is.
 
     Returns:
         The same findings, with what was repaired.
@@ -44,28 +46,32 @@ def repair(
         ConfigError: Mirrors for a source that has none.
         Interrupted: The user stopped it.
     """
-    config, watcher, case = config or DownloadConfig(), watcher or Watcher(), found.case
+    config, progress, case = config or DownloadConfig(), progress or DownloadProgress(), found.case
     names = [finding.name for finding in found.damaged]
     if not names or case is None:
         return found
     with writing(case.ref, config):
         if case.repository is not None:
-            _from_hub(case, case.repository, names, config, watcher)
+            _from_hub(case, case.repository, names, config, progress)
         elif case.manifest is not None:
-            _from_source(case, case.manifest, names, config, watcher)
+            _from_source(case, case.manifest, names, config, progress)
     findings = tuple(replace(f, repaired=True) if f.problem else f for f in found.findings)
-    return replace(found, findings=findings, received=watcher.received)
+    return replace(found, findings=findings, received=progress.received)
 
 
 def _from_hub(
-    case: Case, found: Repository, names: Sequence[str], config: DownloadConfig, watcher: Watcher
+    case: Case,
+    found: Repository,
+    names: Sequence[str],
+    config: DownloadConfig,
+    progress: DownloadProgress,
 ) -> None:
     _check_listing(case, found.files, names, found.commit)
     # What the manifest says counts, whatever the source says by now.
     requests = [_bound(found.request(name, again=True), case.files[name]) for name in names]
     endpoint = shown_address(found.endpoints[0])
     known = Manifest("hub", found.name, found.commit, endpoint, "", "", ())
-    _bring(_destination_of(case.destination, known), requests, known, config, watcher)
+    _bring(_destination_of(case.destination, known), requests, known, config, progress)
 
 
 def _from_source(
@@ -73,7 +79,7 @@ def _from_source(
     manifest: Manifest,
     names: Sequence[str],
     config: DownloadConfig,
-    watcher: Watcher,
+    progress: DownloadProgress,
 ) -> None:
     source = manifest.source
     if source not in SUPPLIERS:
@@ -86,19 +92,19 @@ def _from_source(
         if source == "hub":
             # Not the endpoint that the manifest names: whoever wrote it would get the token.
             found = list_repository(ref, config.endpoints, config.retry)
-            _from_hub(case, found, names, config, watcher)
+            _from_hub(case, found, names, config, progress)
             return
         listing = SUPPLIERS[source](
             ref, case.destination.folder, config.endpoints, config.retry, True
         )
         _check_listing(case, listing.files, names, listing.revision)
         if listing.request is None:
-            entries = [take(listing, name, watcher.count) for name in names]
+            entries = [take(listing, name, progress.count) for name in names]
             _confirm(case, entries)
             _record(case.destination, manifest, entries)
             return
         requests = [_bound(listing.request(name, True), case.files[name]) for name in names]
-        _bring(case.destination, requests, manifest, config, watcher)
+        _bring(case.destination, requests, manifest, config, progress)
 
 
 def _bring(
@@ -106,12 +112,12 @@ def _bring(
     requests: Sequence[FileRequest],
     manifest: Manifest,
     config: DownloadConfig,
-    watcher: Watcher,
+    progress: DownloadProgress,
 ) -> None:
     space_for(requests, destination, manifest.model)
-    watcher.begin(requests, destination)
+    progress.begin(requests, destination)
     came = bring_all(
-        requests, destination, config.workers, config.retry, watcher.traffic, watcher.finish
+        requests, destination, config.workers, config.retry, progress.traffic, progress.finish
     )
     _record(destination, manifest, [record(file, destination.folder / file.name) for file in came])
 

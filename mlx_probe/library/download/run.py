@@ -26,7 +26,7 @@ from mlx_probe.source.transfer.batch import bring_all
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space
 from mlx_probe.source.transfer.listing import ModelListing
-from mlx_probe.source.transfer.progress import Watcher
+from mlx_probe.source.transfer.progress import DownloadProgress
 from mlx_probe.source.transfer.threads import Stop, in_threads
 
 __all__ = ["Downloaded", "download", "plan_download", "writing"]
@@ -74,7 +74,7 @@ def plan_download(ref: ModelRef, config: DownloadConfig | None = None) -> Downlo
 def download(
     ref: ModelRef,
     config: DownloadConfig | None = None,
-    watcher: Watcher | None = None,
+    progress: DownloadProgress | None = None,
     watch: WatchConfig | None = None,
 ) -> Downloaded:
     """Bring a model's files to this disk; what is there and right stays, what is partial goes on.
@@ -82,7 +82,7 @@ def download(
     Args:
         ref: From `parse_reference`.
         config: Settings.
-        watcher: Knows how far it is.
+        progress: Knows how far it is.
         watch: Rules on what the machine has left, and who may look on.
 
     Raises:
@@ -93,14 +93,14 @@ def download(
         CheckpointError: The sharding index is damaged.
         Interrupted: The user stopped it.
     """
-    config, watcher = config or DownloadConfig(), watcher or Watcher()
+    config, progress = config or DownloadConfig(), progress or DownloadProgress()
     folder = config.local_dir or cache_dir() / "downloads" / _plain_name(ref)
     with writing(ref, config), logging_to(folder) as log, ExitStack() as stack:
-        listing = _look_up(ref, config, on_bytes=watcher.count)
-        stack.enter_context(_watched(ref, listing, watcher, watch, log))
+        listing = _look_up(ref, config, on_bytes=progress.count)
+        stack.enter_context(_watched(ref, listing, progress, watch, log))
         _log.info("%s %s at %s", listing.source, listing.model, listing.revision or "no revision")
         names = wanted_names(listing, config)
-        plan = make_plan(listing, names, config.workers, on_bytes=watcher.check)
+        plan = make_plan(listing, names, config.workers, on_bytes=progress.check)
         for item in plan.items:
             _log.info("%s: %s bytes, %s", item.file.name, item.file.size, item.state)
         require_space(
@@ -109,7 +109,7 @@ def download(
             listing.model,
             listing.destination.variable,
         )
-        files = _bring(plan, config, watcher)
+        files = _bring(plan, config, progress)
         listing.on_complete()
         manifest = write_manifest(
             listing.destination.folder,
@@ -121,33 +121,37 @@ def download(
         )
         for file in files:
             _log.info("%s: sha256 %s", file.name, file.sha256)
-        _log.info("complete: %d bytes came over the network", watcher.received)
-    return Downloaded(plan, listing.destination.folder, manifest, log, watcher.received)
+        _log.info("complete: %d bytes came over the network", progress.received)
+    return Downloaded(plan, listing.destination.folder, manifest, log, progress.received)
 
 
 @contextmanager
 def _watched(
-    ref: ModelRef, listing: ModelListing, watcher: Watcher, config: WatchConfig | None, log: Path
+    ref: ModelRef,
+    listing: ModelListing,
+    progress: DownloadProgress,
+    config: WatchConfig | None,
+    log: Path,
 ) -> Iterator[None]:
     """Watch what follows, and keep the samples beside the log if it ends well."""
 
     def standing() -> Standing:
-        return Standing(watcher.done, watcher.total, listing.model, watcher.received)
+        return Standing(progress.done, progress.total, listing.model, progress.received)
 
     def tell(text: str, is_warning: bool) -> None:
         _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
-        watcher.tell(text, is_warning)
+        progress.tell(text, is_warning)
 
     destination = existing_folder(listing.destination.folder)
     with JobMonitor(
         "download", ref.text, standing, config=config, folder=destination, tell=tell
     ) as watch:
 
-        def pass_gate(count: int, told: Callable[[int], None] = watcher.on_bytes) -> None:
+        def pass_gate(count: int, told: Callable[[int], None] = progress.on_bytes) -> None:
             told(count)
             watch.gate.wait()
 
-        watcher.on_bytes = pass_gate
+        progress.on_bytes = pass_gate
         watch.gate.wait()
         yield
         watch.keep(log.with_suffix(".monitor.parquet"))
@@ -193,7 +197,9 @@ def _look_up(
     )
 
 
-def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list[ManifestFile]:
+def _bring(
+    plan: DownloadPlan, config: DownloadConfig, progress: DownloadProgress
+) -> list[ManifestFile]:
     """Have what is not there; returns the records of all files."""
     listing = plan.list_model
     there = [item.entry for item in plan.items if item.entry is not None]
@@ -201,19 +207,19 @@ def _bring(plan: DownloadPlan, config: DownloadConfig, watcher: Watcher) -> list
     requests = [item.request for item in needed if item.request is not None]
     came: list[PublishedFile] = []
     if requests:
-        watcher.begin(requests, listing.destination)
+        progress.begin(requests, listing.destination)
         came = bring_all(
             requests,
             listing.destination,
             config.workers,
             config.retry,
-            watcher.traffic,
-            watcher.finish,
+            progress.traffic,
+            progress.finish,
         )
     stop = Stop()
 
     def count(read: int) -> None:
-        watcher.check(read)
+        progress.check(read)
         stop.check()
 
     here = [item.file.name for item in needed if item.request is None]

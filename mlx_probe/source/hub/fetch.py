@@ -19,7 +19,7 @@ from mlx_probe.source.transfer.digest import check_names
 from mlx_probe.source.transfer.disk_space import space_for
 from mlx_probe.source.transfer.http_range import shown_address
 from mlx_probe.source.transfer.listing import ModelListing
-from mlx_probe.source.transfer.progress import Watcher, watching
+from mlx_probe.source.transfer.progress import DownloadProgress, watching
 from mlx_probe.source.transfer.resumable import TransferError
 from mlx_probe.source.transfer.retry import RetryPolicy
 
@@ -48,8 +48,8 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
             repository = list_repository(ref)
             destination = CacheDestination(ref.name, repository.commit)
             chosen = choose(repository, ref, destination)
-            with watching(quiet) as watcher:
-                need(repository, chosen.weights, destination, ref.text, watcher=watcher)
+            with watching(quiet) as progress:
+                need(repository, chosen.weights, destination, ref.text, progress=progress)
             destination.remember(ref.revision)
             folder = destination.folder
             return chosen.selection.resolve(folder, ref.name, repository.commit, folder)
@@ -91,7 +91,7 @@ def choose(
     ref: ModelRef,
     destination: Destination,
     retry: RetryPolicy | None = None,
-    watcher: Watcher | None = None,
+    progress: DownloadProgress | None = None,
 ) -> Choice:
     """Choose a repository's files, and bring index and config to ``destination``.
 
@@ -100,7 +100,7 @@ def choose(
         ref: Repository, file to pick among several.
         destination: Where the two small files go.
         retry: When to give up on a file.
-        watcher: Counts what arrives.
+        progress: Counts what arrives.
 
     Raises:
         SourceError: No weights, none picked of several, or a shard that is not there.
@@ -109,7 +109,7 @@ def choose(
     """
     selection = select_files(repository.sizes, ref.name, ref.file)
     beside = [name for name in (selection.index, selection.config) if name is not None]
-    need(repository, beside, destination, ref.text, retry, watcher)
+    need(repository, beside, destination, ref.text, retry, progress)
     weights = selection.weights or selection.shards(destination.folder)
     absent = [name for name in weights if name not in repository.files]
     if absent:
@@ -126,7 +126,7 @@ def need(
     destination: Destination,
     what: str,
     retry: RetryPolicy | None = None,
-    watcher: Watcher | None = None,
+    progress: DownloadProgress | None = None,
 ) -> None:
     """Have files of a repository in a place; those that are there, by name and length, stay.
 
@@ -136,7 +136,7 @@ def need(
         destination: Where they should be.
         what: What needs them, for messages.
         retry: When to give up on a file.
-        watcher: Draws how it goes.
+        progress: Draws how it goes.
 
     Raises:
         SourceError: No space, or a file that cannot be had.
@@ -150,9 +150,9 @@ def need(
     if not requests:
         return
     space_for(requests, destination, what)
-    watcher = watcher or Watcher()
-    watcher.begin(requests, destination)
-    bring_all(requests, destination, retry=retry, traffic=watcher.traffic, on_done=watcher.finish)
+    progress = progress or DownloadProgress()
+    progress.begin(requests, destination)
+    bring_all(requests, destination, retry=retry, traffic=progress.traffic, on_done=progress.finish)
 
 
 def list_model(
@@ -175,7 +175,9 @@ def list_model(
     cache = CacheDestination(ref.name, repository.commit)
     destination: Destination = cache if folder is None else FolderDestination(folder)
     # The index tells which shards there are; only in the cache does nobody mind it.
-    chosen = choose(repository, ref, cache if dry else destination, retry, Watcher(on_bytes))
+    chosen = choose(
+        repository, ref, cache if dry else destination, retry, DownloadProgress(on_bytes)
+    )
     return ModelListing(
         source="hub",
         model=ref.name,

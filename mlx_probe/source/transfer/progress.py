@@ -25,13 +25,13 @@ from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.resumable import Traffic
 
-__all__ = ["Watcher", "watching"]
+__all__ = ["DownloadProgress", "watching"]
 
 # Seconds between two lines where there is no terminal to draw bars on.
 LINE_INTERVAL = 5.0
 
 
-class Watcher:
+class DownloadProgress:
     """Knows how far a download is; draws nothing itself.
 
     Args:
@@ -88,7 +88,7 @@ class Watcher:
         self._positions[name] = position
 
 
-class _Bars(Watcher):
+class _Bars(DownloadProgress):
     """One bar for everything, and one for each file on its way."""
 
     def __init__(self, console: Console, on_bytes: Callable[[int], None]) -> None:
@@ -144,7 +144,7 @@ class _Bars(Watcher):
         self._bars.update(self._all, completed=self.done)
 
 
-class _Lines(Watcher):
+class _Lines(DownloadProgress):
     """A line now and then, and one for each file that is complete."""
 
     def __init__(self, console: Console, on_bytes: Callable[[int], None]) -> None:
@@ -196,21 +196,21 @@ class _Lines(Watcher):
 @contextmanager
 def watching(
     quiet: bool, lines: bool = False, on_bytes: Callable[[int], None] = lambda count: None
-) -> Iterator[Watcher]:
+) -> Iterator[DownloadProgress]:
     """The watcher that suits standard error.
 
     Args:
         quiet: Whether to draw nothing.
         lines: Whether to print lines where standard error is no terminal.
-        on_bytes: See `Watcher`.
+        on_bytes: See `DownloadProgress`.
     """
     console = Console(stderr=True, highlight=False)
-    watcher = Watcher(on_bytes)
+    progress = DownloadProgress(on_bytes)
     if not quiet and console.is_terminal:
-        watcher = _Bars(console, on_bytes)
+        progress = _Bars(console, on_bytes)
     elif not quiet and lines:
-        watcher = _Lines(console, on_bytes)
+        progress = _Lines(console, on_bytes)
     try:
-        yield watcher
+        yield progress
     finally:
-        watcher.close()
+        progress.close()

@@ -10,14 +10,14 @@ from hub_server import Hub, commit_of
 from mlx_probe.core.errors import Interrupted, SourceError
 from mlx_probe.library.download import DownloadConfig, download, verify
 from mlx_probe.source import parse_reference
-from mlx_probe.source.transfer.progress import Watcher
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 RUNS = 200
 # What may go over the network for one file's worth of bytes, where faults only interrupt.
 MOST_TRANSFERRED = 1.2
 
 
-class Impatient(Watcher):
+class Impatient(DownloadProgress):
     """Somebody who presses Ctrl-C once so many bytes have come."""
 
     def __init__(self, limit):
@@ -74,13 +74,13 @@ class Run:
         ref = parse_reference(REPO, self.revision)
         received, problems = 0, []
         for limit in [*self.limits, None]:
-            watcher = Impatient(limit)
+            progress = Impatient(limit)
             try:
-                done = download(ref, config, watcher)
+                done = download(ref, config, progress)
             except (SourceError, Interrupted) as error:
                 done = None
                 problems.append(error)
-            received += watcher.received
+            received += progress.received
             if done is not None:
                 break
         return done, problems, received

@@ -17,19 +17,19 @@ from mlx_probe.library.download import DownloadConfig, download, plan_download, 
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source import SUPPLIERS, parse_reference, resolve
 from mlx_probe.source.manifest import MANIFEST, read_manifest
-from mlx_probe.source.transfer.progress import Watcher
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 
-def fetch(text=REPO, watcher=None, revision=None, watch=None, **settings):
+def fetch(text=REPO, progress=None, revision=None, watch=None, **settings):
     config = DownloadConfig(**{"patience": hasty(), **settings})
-    return download(parse_reference(text, revision), config, watcher, watch)
+    return download(parse_reference(text, revision), config, progress, watch)
 
 
 def states(plan):
     return {item.file.name: item.state for item in plan.items}
 
 
-class Stopper(Watcher):
+class Stopper(DownloadProgress):
     """Presses Ctrl-C when so many bytes have come."""
 
     def __init__(self, limit):
@@ -90,9 +90,9 @@ def test_without_a_record_what_is_there_is_hashed(hub, files, tmp_path):
     (folder / SHARDS[0]).write_bytes(files[SHARDS[0]][::-1])
     hub.requests.clear()
     hashed = []
-    watcher = Watcher()
-    watcher.check = hashed.append
-    done = fetch(watcher=watcher, local_dir=tmp_path / "here")
+    progress = DownloadProgress()
+    progress.check = hashed.append
+    done = fetch(progress=progress, local_dir=tmp_path / "here")
     assert states(done.plan)[SHARDS[0]] == "wrong"
     assert hub.downloaded() == [SHARDS[0]]
     assert (folder / SHARDS[0]).read_bytes() == files[SHARDS[0]]
@@ -123,7 +123,7 @@ def test_interrupted_it_goes_on(hub, files, tmp_path, local, limit):
     hub.pace = 0.001
     first = Stopper(limit)
     with pytest.raises(Interrupted) as e:
-        fetch(watcher=first, **settings)
+        fetch(progress=first, **settings)
     assert e.value.exit_code == 130
     assert "is kept" in e.value.fact
     assert "same command again" in e.value.remedy
@@ -343,7 +343,7 @@ def test_what_lies_deeper_is_found_by_its_manifest(hub, tmp_path):
         resolve(str(tmp_path / "here"))
 
 
-class Fills(Watcher):
+class Fills(DownloadProgress):
     """A download that fills the disk when so many bytes have come, and waits for the verdict."""
 
     def __init__(self, limit):
@@ -373,16 +373,16 @@ def test_a_rule_that_stops_a_download_keeps_what_is_there(hub, tmp_path, monkeyp
     header = {"x": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
     hub.repos[REPO] = {"main": {"model.safetensors": safetensors_bytes(header, body)}}
     settings = {"local_dir": tmp_path / "here", "workers": 1}
-    watcher = Fills(2 << 20)
+    progress = Fills(2 << 20)
     with monkeypatch.context() as patch:
-        patch.setattr("mlx_probe.runs.monitor.readings.free_space", watcher.free_space)
+        patch.setattr("mlx_probe.runs.monitor.readings.free_space", progress.free_space)
         rules = WatchConfig(alert=("disk below 1kB stop",), interval=0.01)
         with pytest.raises(Stopped, match="disk at 10 bytes") as stopped:
-            fetch(watcher=watcher, watch=rules, **settings)
+            fetch(progress=progress, watch=rules, **settings)
     assert stopped.value.exit_code == 75
-    assert 2 << 20 <= watcher.received < size
+    assert 2 << 20 <= progress.received < size
     again = fetch(**settings)
-    assert again.received == len(hub.repos[REPO]["main"]["model.safetensors"]) - watcher.received
+    assert again.received == len(hub.repos[REPO]["main"]["model.safetensors"]) - progress.received
     assert not verify(str(tmp_path / "here")).damaged
 
 
@@ -394,17 +394,17 @@ def test_a_rule_that_is_broken_from_the_beginning_lets_nothing_begin(hub, files)
 
 
 def test_a_download_waits_while_a_rule_pauses_it(hub, files, monkeypatch):
-    watcher, waited = Fills(sum(len(files[name]) for name in NEEDED) // 2), []
+    progress, waited = Fills(sum(len(files[name]) for name in NEEDED) // 2), []
 
     def tell(text, is_warning):
-        waited.append((text, watcher.received))
-        watcher.limit = 1 << 60  # the disk is free again
-        watcher.looked.set()
+        waited.append((text, progress.received))
+        progress.limit = 1 << 60  # the disk is free again
+        progress.looked.set()
 
-    watcher.tell = tell
-    monkeypatch.setattr("mlx_probe.runs.monitor.readings.free_space", watcher.free_space)
+    progress.tell = tell
+    monkeypatch.setattr("mlx_probe.runs.monitor.readings.free_space", progress.free_space)
     rules = WatchConfig(alert=("disk below 1kB pause",), interval=0.01)
-    done = fetch(watcher=watcher, watch=rules)
+    done = fetch(progress=progress, watch=rules)
     paused, resumed = waited
     assert paused[0].startswith("paused: disk at 10 bytes")
     assert resumed[0].startswith("goes on after")

@@ -290,9 +290,9 @@ def test_endpoint_from_the_environment_without_output(hub, sharded, tmp_path):
 
 
 def test_what_an_interrupted_analysis_fetched_is_kept(hub, sharded, monkeypatch):
-    from mlx_probe.source.transfer.progress import Watcher
+    from mlx_probe.source.transfer.progress import DownloadProgress
 
-    real = Watcher.count
+    real = DownloadProgress.count
 
     def stop(self, received):
         real(self, received)
@@ -300,7 +300,7 @@ def test_what_an_interrupted_analysis_fetched_is_kept(hub, sharded, monkeypatch)
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Watcher, "count", stop)
+        patch.setattr(DownloadProgress, "count", stop)
         with pytest.raises(KeyboardInterrupt):
             resolve("owner/name")
     sent = hub.sent.copy()

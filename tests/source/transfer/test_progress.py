@@ -29,14 +29,14 @@ def shown(monkeypatch):
 
 def run(tmp_path, **options):
     requests = [FileRequest(file, (), str(number)) for number, file in enumerate(FILES)]
-    with watching(**options) as watcher:
-        watcher.begin(requests, FolderDestination(tmp_path))
+    with watching(**options) as progress:
+        progress.begin(requests, FolderDestination(tmp_path))
         for file in FILES:
             for part in (1, 2):
-                watcher.traffic.on_position(file.name, file.size * part // 2)
-                watcher.traffic.on_bytes(file.size // 2)
-            watcher.finish(file)
-        assert (watcher.received, watcher.done, watcher.total) == (1_000_500,) * 3
+                progress.traffic.on_position(file.name, file.size * part // 2)
+                progress.traffic.on_bytes(file.size // 2)
+            progress.finish(file)
+        assert (progress.received, progress.done, progress.total) == (1_000_500,) * 3
 
 
 def test_lines(shown, tmp_path):
@@ -61,10 +61,10 @@ def test_a_line_now_and_then(shown, tmp_path, monkeypatch):
 def test_what_is_there_is_checked_first(shown, tmp_path, monkeypatch, terminal):
     monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
     text = shown(terminal)
-    with watching(quiet=False, lines=True) as watcher:
-        watcher.check(3_000_000)
-        watcher.begin([FileRequest(FILES[0], (), "key")], FolderDestination(tmp_path))
-        watcher.traffic.on_position(FILES[0].name, 1)
+    with watching(quiet=False, lines=True) as progress:
+        progress.check(3_000_000)
+        progress.begin([FileRequest(FILES[0], (), "key")], FolderDestination(tmp_path))
+        progress.traffic.on_position(FILES[0].name, 1)
     assert "checking what is there" in text.getvalue()
 
 
