@@ -19,7 +19,7 @@ from mlx_probe.analysis.cost import binding_limit, stage_costs
 from mlx_probe.analysis.forecast.forecast import forecast, write_forecast
 from mlx_probe.analysis.forecast.rates import known_rates
 from mlx_probe.analysis.plan import Plan, make_plan
-from mlx_probe.analysis.progress import Course, Progress, Silent
+from mlx_probe.analysis.progress import JobProgress, Progress, Silent
 from mlx_probe.analysis.side_tables import SIDES, side_tables
 from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.stream import analyze_rows
@@ -164,13 +164,13 @@ def analyze(
         fingerprint = plan.fingerprint
         path = paths.journal(fingerprint)
         meter = UsageMeter(plan.backend.device_memory)
-        course = Course(plan, meter, progress)
+        job = JobProgress(plan, meter, progress)
         name = lines_name(paths.stem, fingerprint)
         with (
             _log_file(paths.log),
             Journal(path, fingerprint, plan.columns, resume) as journal,
             meter,
-            _watch(course, journal, paths.folder / name, watch, resume) as watched,
+            _watch(job, journal, paths.folder / name, watch, resume) as watched,
         ):
             _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
             _log.info("%s", plan.backend_reason)
@@ -178,10 +178,10 @@ def analyze(
             write_forecast(paths.plan, forecast(plan, paths, known_rates(plan)))
             # pyarrow imports pandas with its first array; the workers need not wait for that.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
-            rows = _measure(plan, journal, meter, course)
+            rows = _measure(plan, journal, meter, job)
             _refuse_changed(plan, fingerprint)
             sides = side_tables(plan, meter)
-            course.stage = "validating and writing"
+            job.stage = "validating and writing"
             measured = time.perf_counter()
             table = rows_to_table(rows.values(), plan.columns)
             names = [weight.name for weight in plan.weights]
@@ -223,39 +223,39 @@ def analyze(
 
 
 def _watch(
-    course: Course, journal: Journal, lines: Path, config: WatchConfig, resume: bool
+    job: JobProgress, journal: Journal, lines: Path, config: WatchConfig, resume: bool
 ) -> JobMonitor:
-    plan = course.plan
+    plan = job.plan
     # Before the first sample, which would take an earlier run's work for this one's.
-    course.resume(journal.rows)
+    job.resume(journal.rows)
     return JobMonitor(
         "analyze",
         plan.checkpoint.files.model_id,
-        course.standing,
+        job.standing,
         config=config,
-        gate=course.meter.gate,
+        gate=job.meter.gate,
         folder=lines.parent,
         lines=lines,
         resume=resume,
         device_memory=plan.backend.device_memory,
-        tell=course.tell,
+        tell=job.tell,
     )
 
 
-def _measure(plan: Plan, journal: Journal, meter: UsageMeter, course: Course) -> dict[int, Row]:
+def _measure(plan: Plan, journal: Journal, meter: UsageMeter, job: JobProgress) -> dict[int, Row]:
     """All rows of the plan, those that the journal had and those that it gets now."""
     rows = dict(journal.rows)
     if rows:
         _log.info("resuming: %d of %d rows are there", len(rows), len(plan.weights))
-    course.begin(sorted(rows))
+    job.begin(sorted(rows))
     try:
-        for row in analyze_rows(plan, dict(rows), meter, course.start):
+        for row in analyze_rows(plan, dict(rows), meter, job.start):
             journal.append(row)
             # Its singular values are on the disk now; those of all rows could be gigabytes.
             rows[row.index] = replace(row, sigma=None)
             weight = plan.weights[row.index]
             _log.info("%s: %s", weight.label, row.values["status_reason"] or row.values["status"])
-            course.finish(weight)
+            job.finish(weight)
     except KeyboardInterrupt:
         _log.warning("interrupted after %d of %d rows", len(rows), len(plan.weights))
         raise Interrupted(
@@ -263,7 +263,7 @@ def _measure(plan: Plan, journal: Journal, meter: UsageMeter, course: Course) ->
             "Run the same command again to go on from there",
         ) from None
     finally:
-        course.end()
+        job.end()
     return rows
 
 

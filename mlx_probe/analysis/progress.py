@@ -11,7 +11,7 @@ from mlx_probe.checkpoint import Weight
 from mlx_probe.runs.monitor import Usage, UsageMeter
 from mlx_probe.runs.monitor.sample import Standing
 
-__all__ = ["Course", "Progress", "Silent"]
+__all__ = ["JobProgress", "Progress", "Silent"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Silent:
         """Ignored."""
 
 
-class Course:
+class JobProgress:
     """A run's course: told to its progress on one side, to those who watch on the other.
 
     Args:

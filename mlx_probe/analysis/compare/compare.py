@@ -129,11 +129,11 @@ def compare(
         prepare_folder(paths)
         fingerprint = _fingerprint(plan, first, second)
         path = paths.journal(fingerprint)
-        meter, course = UsageMeter(lambda: (0, 0)), _Course(plan.pairs, on_row)
+        meter, job = UsageMeter(lambda: (0, 0)), _JobProgress(plan.pairs, on_row)
         watching = JobMonitor(
             KIND,
             f"{first.files.model_id} and {second.files.model_id}",
-            course.standing,
+            job.standing,
             config=watch,
             gate=meter.gate,
             folder=paths.folder,
@@ -144,10 +144,10 @@ def compare(
         with (
             Journal(path, fingerprint, COLUMNS, resume) as journal,
             meter,
-            _resuming(watching, course, journal),
+            _resuming(watching, job, journal),
         ):
             try:
-                rows = _rows(plan, journal, course, meter.gate)
+                rows = _rows(plan, journal, job, meter.gate)
             except KeyboardInterrupt:
                 raise Interrupted(
                     f"interrupted; finished rows are saved in {path}",
@@ -248,7 +248,7 @@ def _plan(pairs: Sequence[Pair], config: CompareConfig) -> _Plan:
     )
 
 
-class _Course:
+class _JobProgress:
     """How far a comparison is, in bytes of both sides as stored."""
 
     def __init__(
@@ -278,18 +278,18 @@ class _Course:
             self._on_row(rows, len(self._pairs), self._pairs[index].weight.label)
 
 
-def _resuming(watching: JobMonitor, course: _Course, journal: Journal) -> JobMonitor:
+def _resuming(watching: JobMonitor, job: _JobProgress, journal: Journal) -> JobMonitor:
     """The watch; its first sample must not take an earlier run's work for this one's."""
-    course.resume(journal.rows)
+    job.resume(journal.rows)
     return watching
 
 
-def _rows(plan: _Plan, journal: Journal, course: _Course, gate: Gate) -> list[Row]:
+def _rows(plan: _Plan, journal: Journal, job: _JobProgress, gate: Gate) -> list[Row]:
     """One row for each pair: those that the journal had, and the others as they are done."""
 
     def work(index: int) -> Row:
         gate.wait()
-        course.start(index)
+        job.start(index)
         pair, scope = plan.pairs[index], plan.scopes[index]
         measured = measure_pair(pair, plan.config, scope, plan.two_stage_from, gate)
         return Row(index, {**_identity(pair), **measured})
@@ -302,7 +302,7 @@ def _rows(plan: _Plan, journal: Journal, course: _Course, gate: Gate) -> list[Ro
         for row in run_within_budget(work, tasks, plan.config.workers, plan.budget):
             journal.append(row)
             rows.append(row)
-            course.finish(row.index, len(rows))
+            job.finish(row.index, len(rows))
     return rows
 
 
