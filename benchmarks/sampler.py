@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 from mlx_probe.core.machine import usable_cores
-from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.samples import read_recording
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
@@ -39,15 +39,15 @@ def measure(seconds: float, workers: int) -> tuple[int, float]:
     end, began = threading.Event(), time.monotonic()
     threads = [threading.Thread(target=busy, args=(end,)) for _ in range(workers)]
 
-    def standing() -> Standing:
+    def state() -> JobState:
         passed = time.monotonic() - began
-        return Standing(int(passed * 1e9), 10**12, "a tensor", int(passed * 1e9), passed)
+        return JobState(int(passed * 1e9), 10**12, "a tensor", int(passed * 1e9), passed)
 
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "monitor.samples.jsonl"
         config = WatchConfig(alert=RULES)
         with JobMonitor(
-            "bench", "m", standing, config=config, folder=Path(folder), lines=lines
+            "bench", "m", state, config=config, folder=Path(folder), lines=lines
         ) as watch:
             for thread in threads:
                 thread.start()

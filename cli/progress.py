@@ -22,7 +22,7 @@ from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.monitor import Gate, Usage
-from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
 __all__ = ["Hashing", "alert_line", "hashing", "watch"]
@@ -153,11 +153,11 @@ class Hashing:
         self.begin(total)
         self.add(more)
 
-    def standing(self) -> Standing:
+    def state(self) -> JobState:
         """How far it is."""
         task = self.bar.tasks[0]
         done = int(task.completed)
-        return Standing(done, int(task.total or 0), "hashing", done)
+        return JobState(done, int(task.total or 0), "hashing", done)
 
     def tell(self, text: str, is_warning: bool) -> None:
         """A rule is broken or kept again."""
@@ -179,7 +179,7 @@ def hashing(
     """
     job = Hashing(quiet)
     with (
-        JobMonitor(kind, title, job.standing, config=config, gate=job.gate, tell=job.tell),
+        JobMonitor(kind, title, job.state, config=config, gate=job.gate, tell=job.tell),
         job.bar,
     ):
         yield job

@@ -9,7 +9,7 @@ from typing import Protocol
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
 from mlx_probe.runs.monitor import Usage, UsageMeter
-from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.sample import JobState
 
 __all__ = ["JobProgress", "Progress", "Silent"]
 
@@ -74,10 +74,10 @@ class JobProgress:
         self._done = 0
         self.stage = ""
 
-    def standing(self) -> Standing:
+    def state(self) -> JobState:
         """How far it is now."""
         read = self.meter.work("read")
-        return Standing(self._done, self._total, self.stage, read.bytes, read.seconds)
+        return JobState(self._done, self._total, self.stage, read.bytes, read.seconds)
 
     def resume(self, finished: Iterable[int]) -> None:
         """Some rows are there from an earlier run."""

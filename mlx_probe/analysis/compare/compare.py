@@ -38,7 +38,7 @@ from mlx_probe.runs.journal import Journal
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.meta import columns_to_meta, write_meta
 from mlx_probe.runs.monitor import Gate, UsageMeter, process_memory
-from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.outputs import finalize, verify_hashes
@@ -133,7 +133,7 @@ def compare(
         watching = JobMonitor(
             KIND,
             f"{first.files.model_id} and {second.files.model_id}",
-            job.standing,
+            job.state,
             config=watch,
             gate=meter.gate,
             folder=paths.folder,
@@ -261,9 +261,9 @@ class _JobProgress:
         self._total, self._lock = sum(self._sizes), threading.Lock()
         self._found, self._read, self._what = 0, 0, ""
 
-    def standing(self) -> Standing:
+    def state(self) -> JobState:
         with self._lock:
-            return Standing(self._found + self._read, self._total, self._what, self._read)
+            return JobState(self._found + self._read, self._total, self._what, self._read)
 
     def resume(self, indices: Iterable[int]) -> None:
         self._found = sum(self._sizes[index] for index in indices)

@@ -17,7 +17,7 @@ from mlx_probe.library.download.config import DownloadConfig
 from mlx_probe.library.download.log import logging_to
 from mlx_probe.library.download.origin import take
 from mlx_probe.library.download.plan import DownloadPlan, make_plan
-from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.source import SUPPLIERS
 from mlx_probe.source.hub.errors import explained
@@ -135,8 +135,8 @@ def _watched(
 ) -> Iterator[None]:
     """Watch what follows, and keep the samples beside the log if it ends well."""
 
-    def standing() -> Standing:
-        return Standing(progress.done, progress.total, listing.model, progress.received)
+    def state() -> JobState:
+        return JobState(progress.done, progress.total, listing.model, progress.received)
 
     def tell(text: str, is_warning: bool) -> None:
         _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
@@ -144,7 +144,7 @@ def _watched(
 
     destination = existing_folder(listing.destination.folder)
     with JobMonitor(
-        "download", ref.text, standing, config=config, folder=destination, tell=tell
+        "download", ref.text, state, config=config, folder=destination, tell=tell
     ) as watch:
 
         def pass_gate(count: int, told: Callable[[int], None] = progress.on_bytes) -> None:

@@ -18,7 +18,7 @@ import psutil
 
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.runs.monitor.accelerator import Accelerator
-from mlx_probe.runs.monitor.sample import Sample, Standing
+from mlx_probe.runs.monitor.sample import JobState, Sample
 
 __all__ = ["SPEED_WINDOW", "Readings", "free_space"]
 
@@ -30,7 +30,7 @@ class Readings:
     """Makes samples; rates are those since the sample before.
 
     Args:
-        standing: How far the job is.
+        state: How far the job is.
         device_memory: Bytes of device memory in use and at the peak; None without a device.
         folder: Where the results go; it need not exist yet.
         session: Number of the process that works on the run.
@@ -39,13 +39,13 @@ class Readings:
 
     def __init__(
         self,
-        standing: Callable[[], Standing],
+        state: Callable[[], JobState],
         device_memory: Callable[[], tuple[int, int]] | None = None,
         folder: Path | None = None,
         session: int = 0,
         accelerator: Accelerator | None = None,
     ) -> None:
-        self._standing, self._device_memory = standing, device_memory
+        self._state, self._device_memory = state, device_memory
         self._folder, self._session, self._accelerator = folder, session, accelerator
         self._process, self._cores = psutil.Process(), usable_cores()
         self._all_cores = os.cpu_count() or 1
@@ -58,7 +58,7 @@ class Readings:
     def look(self, state: str) -> Sample:
         """One sample; what the system refuses to tell is None."""
         now = time.monotonic()
-        standing = self._standing()
+        state = self._state()
         found: dict[str, Any] = {}
         for name, reading in _READINGS.items():
             if name in self._absent:
@@ -74,12 +74,12 @@ class Readings:
             session=self._session,
             seconds=now - self._began,
             state=state,
-            done=standing.done,
-            total=standing.total,
+            done=state.done,
+            total=state.total,
             # Of what is no Unicode nobody could read the line back.
-            what=standing.what[:200].encode("utf-8", "replace").decode("utf-8"),
-            read_rate=self._rate("read", now, standing.nbytes),
-            read_speed=self._speed(now, standing),
+            what=state.what[:200].encode("utf-8", "replace").decode("utf-8"),
+            read_rate=self._rate("read", now, state.nbytes),
+            read_speed=self._speed(now, state),
             **found,
         )
 
@@ -149,16 +149,16 @@ class Readings:
             return None
         return max((count - before[1]) / (now - before[0]), 0.0)
 
-    def _speed(self, now: float, standing: Standing) -> float | None:
-        took = now if standing.read_seconds is None else standing.read_seconds
-        self._read.append((now, standing.nbytes, took))
+    def _speed(self, now: float, state: JobState) -> float | None:
+        took = now if state.read_seconds is None else state.read_seconds
+        self._read.append((now, state.nbytes, took))
         while len(self._read) > 1 and self._read[1][0] <= now - SPEED_WINDOW:
             self._read.popleft()
         then, nbytes, seconds = self._read[0]
         # What a half-filled window says, the next sample may deny.
-        if now - then < SPEED_WINDOW or standing.nbytes == nbytes or took <= seconds:
+        if now - then < SPEED_WINDOW or state.nbytes == nbytes or took <= seconds:
             return None
-        return (standing.nbytes - nbytes) / (took - seconds)
+        return (state.nbytes - nbytes) / (took - seconds)
 
 
 _READINGS: dict[str, Callable[[Readings, float], dict[str, Any]]] = {

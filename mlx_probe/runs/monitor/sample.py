@@ -9,14 +9,14 @@ from typing import Any
 
 from mlx_probe.core.records import Column
 
-__all__ = ["SAMPLE_COLUMNS", "Sample", "Standing"]
+__all__ = ["SAMPLE_COLUMNS", "Sample", "JobState"]
 
 # Names of tensors and files have no limit of their own.
 _LONGEST_WHAT = 200
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobState:
     """How far a job is, as it tells itself.
 
     Attributes:

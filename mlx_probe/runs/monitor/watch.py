@@ -23,7 +23,7 @@ from mlx_probe.runs.monitor.guard import Guard
 from mlx_probe.runs.monitor.jobs import Job, register, scratch_lines, started_at
 from mlx_probe.runs.monitor.readings import Readings, free_space
 from mlx_probe.runs.monitor.rules import DEFAULT_RULES, Reference, Rule, parse_rule
-from mlx_probe.runs.monitor.sample import Sample, Standing
+from mlx_probe.runs.monitor.sample import JobState, Sample
 from mlx_probe.runs.monitor.sampler import Sampler
 from mlx_probe.runs.monitor.samples import SampleLog, write_recording
 
@@ -65,7 +65,7 @@ class JobMonitor:
     Args:
         kind: "analyze", "compare", "download" ...
         title: What the job works on.
-        standing: How far it is; called from the sampler's thread.
+        state: How far it is; called from the sampler's thread.
         config: Rules and onlookers.
         gate: What the job's threads pass; None for a new one.
         folder: Where the results go.
@@ -85,7 +85,7 @@ class JobMonitor:
         self,
         kind: str,
         title: str,
-        standing: Callable[[], Standing],
+        state: Callable[[], JobState],
         *,
         config: WatchConfig | None = None,
         gate: Gate | None = None,
@@ -96,7 +96,7 @@ class JobMonitor:
         tell: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._config, self.gate = config or WatchConfig(), gate or Gate()
-        self._kind, self._title, self._standing = kind, title, standing
+        self._kind, self._title, self._state = kind, title, state
         self._folder, self._resume = folder, resume
         self._lines, self._keeps_lines = lines or scratch_lines(), lines is not None
         self._device_memory, self._tell = device_memory, tell or _to_log
@@ -126,7 +126,7 @@ class JobMonitor:
                 )
             accelerator = stack.enter_context(Accelerator())
             self._readings = Readings(
-                self._standing, self._device_memory, self._folder, session, accelerator
+                self._state, self._device_memory, self._folder, session, accelerator
             )
             # The last thing that goes: those who look on take it for the job's life.
             if (registered := register(self.job)) is not None:

@@ -13,7 +13,7 @@ from mlx_probe.runs.monitor import Gate
 from mlx_probe.runs.monitor.guard import REPEAT, Guard, describe_holders
 from mlx_probe.runs.monitor.readings import Readings
 from mlx_probe.runs.monitor.rules import GROWTH_SAMPLES, QUANTITIES, Reference, Rule, parse_rule
-from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.sample import JobState
 
 HERE = Reference(memory=10 * GB, disk=200 * GB, copy_bandwidth=1e10)
 
@@ -138,7 +138,7 @@ def test_a_share_of_the_unknown_breaks_nothing():
 
 
 def test_memory_that_is_really_allocated_pauses_and_freed_resumes():
-    readings = Readings(Standing)
+    readings = Readings(JobState)
     before = readings.look("running").process_memory
     # Of this process and not of the machine, on which others work as well.
     limit = before + 150_000_000

@@ -8,7 +8,7 @@ import pytest
 from looks import look
 
 from mlx_probe.runs.monitor.readings import SPEED_WINDOW, Readings, free_space
-from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample, Standing
+from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, JobState, Sample
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def test_the_columns_are_the_attributes():
 
 
 def test_a_look_at_this_machine(tmp_path):
-    standing = Standing(3, 10, "a tensor", 0, 0.0)
-    readings = Readings(lambda: standing, lambda: (7, 11), tmp_path / "not" / "there", session=2)
+    state = JobState(3, 10, "a tensor", 0, 0.0)
+    readings = Readings(lambda: state, lambda: (7, 11), tmp_path / "not" / "there", session=2)
     first = readings.look("running")
     times = psutil.Process().cpu_times()
     # The system counts in ticks.
@@ -60,54 +60,54 @@ def test_what_the_system_refuses_is_unknown_and_the_rest_is_there(monkeypatch):
 
     monkeypatch.setattr(psutil, "swap_memory", refuse)
     monkeypatch.setattr(psutil, "cpu_times", lack)
-    sample = Readings(Standing).look("running")
+    sample = Readings(JobState).look("running")
     assert sample.swap_used is sample.machine_cpu is sample.disk_free is None
     assert sample.process_memory > 0
 
 
 def test_where_processes_have_no_disk_counters_the_machine_has(monkeypatch):
     monkeypatch.delattr(psutil.Process, "io_counters")
-    sample = Readings(Standing).look("running")
+    sample = Readings(JobState).look("running")
     if psutil.disk_io_counters() is not None:
         assert sample.disk_scope == "machine"
 
 
 def test_rates_are_of_the_time_between_two_looks(clock):
-    standing = [Standing(nbytes=100)]
-    readings = Readings(lambda: standing[0])
+    state = [JobState(nbytes=100)]
+    readings = Readings(lambda: state[0])
     assert readings.look("running").read_rate is None
     clock[0] += 2
-    standing[0] = Standing(nbytes=700)
+    state[0] = JobState(nbytes=700)
     assert readings.look("running").read_rate == 300
     # No time has passed.
     assert readings.look("running").read_rate is None
 
 
 def test_the_speed_is_of_the_time_spent_on_reading(clock):
-    standing = [Standing(nbytes=0, read_seconds=0.0)]
-    readings = Readings(lambda: standing[0])
+    state = [JobState(nbytes=0, read_seconds=0.0)]
+    readings = Readings(lambda: state[0])
     speeds = []
     for second in range(1, 15):
         speeds.append(readings.look("running").read_speed)
         clock[0] += 1
-        standing[0] = Standing(nbytes=1000 * second, read_seconds=0.25 * second)
+        state[0] = JobState(nbytes=1000 * second, read_seconds=0.25 * second)
     # Not before a whole window has passed.
     assert speeds[: int(SPEED_WINDOW)] == [None] * int(SPEED_WINDOW)
     assert set(speeds[int(SPEED_WINDOW) :]) == {4000.0}
 
 
 def test_of_a_download_the_time_that_passes_counts(clock):
-    standing = [Standing()]
-    readings = Readings(lambda: standing[0])
+    state = [JobState()]
+    readings = Readings(lambda: state[0])
     for second in range(1, 13):
         sample = readings.look("running")
         clock[0] += 1
-        standing[0] = Standing(nbytes=1000 * second)
+        state[0] = JobState(nbytes=1000 * second)
     assert sample.read_speed == 1000.0
 
 
 def test_a_job_that_reads_nothing_has_no_speed(clock):
-    readings = Readings(lambda: Standing(nbytes=5, read_seconds=1.0))
+    readings = Readings(lambda: JobState(nbytes=5, read_seconds=1.0))
     for _ in range(30):
         sample = readings.look("running")
         clock[0] += 1
@@ -116,7 +116,7 @@ def test_a_job_that_reads_nothing_has_no_speed(clock):
 
 
 def test_names_without_end_and_without_unicode_are_cut_to_what_can_be_kept():
-    sample = Readings(lambda: Standing(what="x\ud800" * 4000)).look("running")
+    sample = Readings(lambda: JobState(what="x\ud800" * 4000)).look("running")
     assert len(sample.what) == 200
     sample.what.encode("utf-8")
 

@@ -15,7 +15,7 @@ from mlx_probe.core.errors import ConfigError, Stopped
 from mlx_probe.runs.monitor import process_memory
 from mlx_probe.runs.monitor.jobs import jobs_folder, running_jobs
 from mlx_probe.runs.monitor.prometheus import ADDRESS, PREFIX, metric_names
-from mlx_probe.runs.monitor.sample import Standing
+from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.samples import SampleLog, read_recording
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
@@ -50,11 +50,11 @@ def told():
     return Told()
 
 
-def watching(tmp_path, told=None, *alert, standing=Standing, **how):
+def watching(tmp_path, told=None, *alert, state=JobState, **how):
     config = WatchConfig(alert=alert, interval=0.01, prometheus=how.pop("prometheus", 0))
     lines = tmp_path / "monitor.0.samples.jsonl"
     return JobMonitor(
-        "test", "m", standing, config=config, folder=tmp_path, lines=lines, tell=told, **how
+        "test", "m", state, config=config, folder=tmp_path, lines=lines, tell=told, **how
     )
 
 
@@ -101,8 +101,8 @@ def test_memory_that_is_really_allocated_is_found(tmp_path, told):
 
 
 def test_what_is_kept(tmp_path, told):
-    standing = Standing(3, 9, "a tensor")
-    with watching(tmp_path, told, "memory above 0.001% warn", standing=lambda: standing) as watch:
+    state = JobState(3, 9, "a tensor")
+    with watching(tmp_path, told, "memory above 0.001% warn", state=lambda: state) as watch:
         found = watch.keep(tmp_path / "monitor.parquet")
     assert found["file"] == "monitor.parquet"
     assert found["rules"] == ["memory above 0.001% warn"]
@@ -152,7 +152,7 @@ def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, told):
 
 
 def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(told):
-    with JobMonitor("download", "m", Standing, config=WatchConfig(interval=0.01)) as watch:
+    with JobMonitor("download", "m", JobState, config=WatchConfig(interval=0.01)) as watch:
         (job,) = running_jobs()
         while len(read_recording(Path(job.samples)).samples) < 2:
             pass
@@ -219,9 +219,9 @@ def metrics(port):
 def test_prometheus_finds_the_latest_sample_on_the_loopback(tmp_path, told):
     pytest.importorskip("prometheus_client")
     port = free_port()
-    standing = Standing(30, 90, "a tensor")
+    state = JobState(30, 90, "a tensor")
     watch = watching(
-        tmp_path, told, "memory above 0.001% warn", standing=lambda: standing, prometheus=port
+        tmp_path, told, "memory above 0.001% warn", state=lambda: state, prometheus=port
     )
     with watch:
         told.wait_for("memory at")
