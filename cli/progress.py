@@ -175,7 +175,7 @@ def hashing(
         kind: The command.
         title: What it works on.
         quiet: Whether to draw nothing.
-        config: Rules and onlookers; None for the default ones.
+        config: Rules, and who may follow the job; None for the default ones.
     """
     job = Hashing(quiet)
     with (

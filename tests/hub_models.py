@@ -1,4 +1,4 @@
-"""A repository to download, patience that waits for nobody, and what is in a folder."""
+"""A repository to download, a retry policy that never waits, and what is in a folder."""
 
 import json
 import random
@@ -28,7 +28,7 @@ NEEDED = ("config.json", "model.safetensors.index.json", *SHARDS, "tokenizer.jso
 
 
 def hasty(**settings):
-    """Patience that waits for nobody."""
+    """A retry policy that never waits."""
     values = {"tries": 5, "timeout": 5.0, "sleep": lambda seconds: None, "random": lambda: 0.0}
     return RetryPolicy(**{**values, **settings})
 

@@ -231,7 +231,7 @@ def _watch(
     return JobMonitor(
         "analyze",
         plan.checkpoint.files.model_id,
-        job.standing,
+        job.state,
         config=config,
         gate=job.meter.gate,
         folder=lines.parent,

@@ -61,9 +61,9 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         manifest = read_manifest(folder)
         entry = manifest.find(name) if manifest else None
         if entry is None or not entry.vouches_for(path):
-            offer = listing(ref)
+            offer = list_model(ref)
             if offer.request is None:
-                raise AssertionError("an address has errands")
+                raise AssertionError("an address has requests")
             request = offer.request(name, True)
             space_for([request], offer.destination, offer.model)
             with watching(quiet) as progress:

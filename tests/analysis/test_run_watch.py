@@ -135,7 +135,7 @@ def test_a_stop_loses_nothing(tiny, whole, tmp_path, disk, rows):
     assert run.meta["monitor"]["sessions"] == 2
     samples = read_recording(out / "monitor.parquet").samples
     assert {s.session for s in samples} == {0, 1}
-    # An onlooker can tell an earlier process' work from this one's.
+    # A follower can tell an earlier process' work from this one's.
     first = next(s for s in samples if s.session == 1)
     assert first.done > 0
 

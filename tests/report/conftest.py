@@ -13,7 +13,7 @@ def data(whole):  # noqa: F811
 
 @pytest.fixture
 def make():
-    """A material of some columns; the others are those of a plain layer."""
+    """Run data of some columns; the others are those of a plain layer."""
 
     def make(meta=None, **columns):
         count = len(next(iter(columns.values())))

@@ -42,7 +42,7 @@ class FileState:
 def key_of(found: FoundModel) -> str:
     """The model's id in the catalog: the same for the same place, whatever lies there."""
     # Through links to its folder, not through itself: a snapshot's link names the model.
-    place = os.path.join(os.path.realpath(found.place.parent), found.place.name)  # noqa: PTH118
+    place = os.path.join(os.path.realpath(found.location.parent), found.location.name)  # noqa: PTH118
     return hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
 
 
@@ -101,7 +101,7 @@ def read_model(found: FoundModel, states: Iterable[FileState]) -> Model:
         id=_clean(found.files.model_id),
         revision=_clean(found.files.revision),
         path=found.files.path,
-        place=found.place,
+        place=found.location,
         size=sum({state.inode: state.file.size for state in states}.values()),
         licence=_clean((readme.licence if readme else "") or _licence(metadata) or found.licence),
         url=_clean(found.url or _address(metadata)),

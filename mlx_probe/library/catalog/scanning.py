@@ -81,7 +81,7 @@ def scan(
     known = {row["key"]: row for row in rows}
     report, seen, waiting = Scan(), set[str](), list[tuple[Model, str]]()
     for found in _found(chosen, stores, report):
-        watch(found.place)
+        watch(found.location)
         states = look_at_files(found)
         if not states and not found.problem:
             continue  # gone since it was found

@@ -35,7 +35,7 @@ def repair(
 
     Args:
         found: From `verify`.
-        config: Mirrors, workers, patience.
+        config: Mirrors, workers, retries.
         progress: Knows how far it is.
 
     Returns:
@@ -84,7 +84,7 @@ def _from_source(
     source = manifest.source
     if source not in SUPPLIERS:
         raise SourceError(
-            f"the manifest in {case.place.folder} names no source that files could come from",
+            f"the manifest in {case.destination.folder} names no source that files could come from",
             "Download the model again",
         )
     ref = ModelRef(manifest.model, source, manifest.model, manifest.revision or None)
@@ -150,12 +150,13 @@ def _check_listing(
     if absent or wanted != revision:
         what = f"no longer has {absent[0]}" if absent else f"has revision {revision}, not {wanted}"
         raise SourceError(
-            f"the source of {case.place.folder} {what}", "Download the model again to a new folder"
+            f"the source of {case.destination.folder} {what}",
+            "Download the model again to a new folder",
         )
 
 
 def _bound(request: FileRequest, wanted: PublishedFile) -> FileRequest:
-    """The same errand, satisfied only by the content that the manifest names."""
+    """The same request, satisfied only by the content that the manifest names."""
     sizes = {request.file.size, wanted.size} - {None}
     hashes = {request.file.sha256, wanted.sha256} - {None}
     if len(sizes) > 1 or len(hashes) > 1:

@@ -201,7 +201,7 @@ def _bring(
     plan: DownloadPlan, config: DownloadConfig, progress: DownloadProgress
 ) -> list[ManifestFile]:
     """Have what is not there; returns the records of all files."""
-    listing = plan.list_model
+    listing = plan.listing
     there = [item.entry for item in plan.items if item.entry is not None]
     needed = [item for item in plan.items if item.entry is None]
     requests = [item.request for item in needed if item.request is not None]

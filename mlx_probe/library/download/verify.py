@@ -107,7 +107,7 @@ def verify(
 
     Args:
         target: A folder, or a Hub model whose copy in the cache is meant.
-        config: Mirrors, workers, patience.
+        config: Mirrors, workers, retries.
         revision: Of a Hub model.
         on_total: Called once with the bytes that will be hashed.
         on_check: Called, in several threads, with the bytes of each piece hashed.

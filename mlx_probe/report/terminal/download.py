@@ -39,8 +39,8 @@ def download_plan_text(plan: DownloadPlan) -> RenderableType:
     """How much would be fetched, where to, and whether it fits."""
     fits = "" if plan.to_fetch <= plan.free else ": too little"
     return Group(
-        _line(f"model     {plan.supply.model} {plan.supply.revision}"),
-        _line(f"to        {plan.supply.place.folder}"),
+        _line(f"model     {plan.listing.model} {plan.listing.revision}"),
+        _line(f"to        {plan.listing.destination.folder}"),
         _line(f"size      {decimal(plan.size)}, to fetch {decimal(plan.to_fetch)}"),
         _line(f"free      {decimal(plan.free)}{fits}"),
     )
@@ -65,7 +65,7 @@ _UNPROVED = "as long as the server says, but without a hash to verify; the manif
 
 
 def _is_unproved(done: Downloaded) -> bool:
-    listing = done.plan.list_model
+    listing = done.plan.listing
     return listing.source == "url" and all(file.etag is None for file in listing.files.values())
 
 

@@ -11,4 +11,4 @@ from __future__ import annotations
 from mlx_probe.runs.monitor.gate import Gate
 from mlx_probe.runs.monitor.usage import STAGES, Usage, UsageMeter, Work, process_memory
 
-__all__ = ["STAGES", "Gate", "UsageMeter", "Usage", "Work", "process_memory"]
+__all__ = ["STAGES", "Gate", "Usage", "UsageMeter", "Work", "process_memory"]

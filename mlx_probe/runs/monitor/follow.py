@@ -13,7 +13,7 @@ from mlx_probe.runs.monitor.samples import SampleTail, find_recording, read_reco
 
 __all__ = ["JobFollower", "View", "attach"]
 
-# Samples that an onlooker keeps: two hours at one a second.
+# Samples that a follower keeps: two hours at one a second.
 _KEPT = 7200
 
 

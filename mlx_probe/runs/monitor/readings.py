@@ -58,7 +58,7 @@ class Readings:
     def look(self, state: str) -> Sample:
         """One sample; what the system refuses to tell is None."""
         now = time.monotonic()
-        state = self._state()
+        job = self._state()
         found: dict[str, Any] = {}
         for name, reading in _READINGS.items():
             if name in self._absent:
@@ -74,12 +74,12 @@ class Readings:
             session=self._session,
             seconds=now - self._began,
             state=state,
-            done=state.done,
-            total=state.total,
+            done=job.done,
+            total=job.total,
             # Of what is no Unicode nobody could read the line back.
-            what=state.what[:200].encode("utf-8", "replace").decode("utf-8"),
-            read_rate=self._rate("read", now, state.nbytes),
-            read_speed=self._speed(now, state),
+            what=job.what[:200].encode("utf-8", "replace").decode("utf-8"),
+            read_rate=self._rate("read", now, job.nbytes),
+            read_speed=self._speed(now, job),
             **found,
         )
 
@@ -149,16 +149,16 @@ class Readings:
             return None
         return max((count - before[1]) / (now - before[0]), 0.0)
 
-    def _speed(self, now: float, state: JobState) -> float | None:
-        took = now if state.read_seconds is None else state.read_seconds
-        self._read.append((now, state.nbytes, took))
+    def _speed(self, now: float, job: JobState) -> float | None:
+        took = now if job.read_seconds is None else job.read_seconds
+        self._read.append((now, job.nbytes, took))
         while len(self._read) > 1 and self._read[1][0] <= now - SPEED_WINDOW:
             self._read.popleft()
         then, nbytes, seconds = self._read[0]
         # What a half-filled window says, the next sample may deny.
-        if now - then < SPEED_WINDOW or state.nbytes == nbytes or took <= seconds:
+        if now - then < SPEED_WINDOW or job.nbytes == nbytes or took <= seconds:
             return None
-        return (state.nbytes - nbytes) / (took - seconds)
+        return (job.nbytes - nbytes) / (took - seconds)
 
 
 _READINGS: dict[str, Callable[[Readings, float], dict[str, Any]]] = {

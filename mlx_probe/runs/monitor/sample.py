@@ -9,7 +9,7 @@ from typing import Any
 
 from mlx_probe.core.records import Column
 
-__all__ = ["SAMPLE_COLUMNS", "Sample", "JobState"]
+__all__ = ["SAMPLE_COLUMNS", "JobState", "Sample"]
 
 # Names of tensors and files have no limit of their own.
 _LONGEST_WHAT = 200

@@ -13,7 +13,7 @@ import psutil
 
 from mlx_probe.runs.monitor.gate import Gate
 
-__all__ = ["STAGES", "UsageMeter", "Usage", "Work", "process_memory"]
+__all__ = ["STAGES", "Usage", "UsageMeter", "Work", "process_memory"]
 
 INTERVAL = 0.05
 

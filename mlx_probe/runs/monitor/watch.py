@@ -1,4 +1,4 @@
-"""Watching a long job: samples once a second, rules that warn, pause or stop it, onlookers."""
+"""Watching a long job: samples once a second, rules that warn, pause or stop it, and followers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class JobMonitor:
         kind: "analyze", "compare", "download" ...
         title: What the job works on.
         state: How far it is; called from the sampler's thread.
-        config: Rules and onlookers.
+        config: Rules, and who may follow the job.
         gate: What the job's threads pass; None for a new one.
         folder: Where the results go.
         lines: File for the samples while the job runs; it stays unless `keep` is called. None

@@ -23,7 +23,7 @@ from mlx_probe.source.transfer.progress import DownloadProgress, watching
 from mlx_probe.source.transfer.resumable import TransferError
 from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["Choice", "choose", "fetch", "need", "list_model"]
+__all__ = ["Choice", "choose", "fetch", "list_model", "need"]
 
 _log = logging.getLogger(__name__)
 

@@ -180,7 +180,7 @@ def _ollama_models(
         where = weights[0] if len(weights) == 1 else store / "blobs"
         yield FoundModel(
             store="ollama",
-            destination=path.with_name(f"{path.name}{end}"),
+            location=path.with_name(f"{path.name}{end}"),
             files=ModelFiles(label + end, revision, where, tuple(weights)),
             others=tuple(others),
             url=url,
@@ -232,7 +232,7 @@ def _lm_studio_folders() -> list[Path]:
 def _find_in_lm_studio(store: Path, trouble: Trouble) -> Iterator[FoundModel]:
     """Models by publisher and name; what lies otherwise goes by its folder."""
     for found in find_in_folder(store, trouble):
-        within = found.destination.parent.relative_to(store).as_posix()
+        within = found.location.parent.relative_to(store).as_posix()
         _, colon, file = found.files.model_id.partition(":")
         named = replace(found.files, model_id=f"{within}{colon}{file}")
         yield replace(found, store="lm-studio", files=named)

@@ -42,7 +42,7 @@ class FoundModel:
 
     Attributes:
         store: Key in `STORES`.
-        destination: What names it on this disk: its first weight file, or a store's manifest.
+        location: What names it on this disk: its first weight file, or a store's manifest.
         files: The files to open it by; without weights if none could be told.
         others: Further weight files of the same folder (other formats of the same model).
         readme: Its model card, if there is one.
@@ -54,7 +54,7 @@ class FoundModel:
     """
 
     store: str
-    destination: Path
+    location: Path
     files: ModelFiles
     others: tuple[Path, ...] = ()
     readme: Path | None = None
@@ -191,7 +191,7 @@ def models_in(
         described = files.config is not None or files.index is not None
         yield FoundModel(
             store=store,
-            destination=files.weights[0] if files.weights else folder / names[0],
+            location=files.weights[0] if files.weights else folder / names[0],
             files=files,
             others=tuple(path for path in paths if path not in files.weights),
             readme=readme,

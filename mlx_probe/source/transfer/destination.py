@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.transfer.digest import PublishedFile
 
-__all__ = ["FolderDestination", "Destination", "locked", "open_partial"]
+__all__ = ["Destination", "FolderDestination", "locked", "open_partial"]
 
 # What is not finished, and the locks. They stay: a lock that is deleted while another process
 # waits for it is two locks from then on.

@@ -13,7 +13,7 @@ from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["Supplier", "ModelListing", "listing_of"]
+__all__ = ["ModelListing", "Supplier", "listing_of"]
 
 
 @dataclass(frozen=True)

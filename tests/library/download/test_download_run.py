@@ -21,7 +21,7 @@ from mlx_probe.source.transfer.progress import DownloadProgress
 
 
 def fetch(text=REPO, progress=None, revision=None, watch=None, **settings):
-    config = DownloadConfig(**{"patience": hasty(), **settings})
+    config = DownloadConfig(**{"retry": hasty(), **settings})
     return download(parse_reference(text, revision), config, progress, watch)
 
 

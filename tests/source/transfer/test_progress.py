@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mlx_probe.source.transfer import progress
+from mlx_probe.source.transfer import progress as module
 from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile
@@ -21,7 +21,7 @@ def shown(monkeypatch):
     def be(terminal, width=80):
         text = io.StringIO()
         console = Console(file=text, force_terminal=terminal, width=width, highlight=False)
-        monkeypatch.setattr(progress, "Console", lambda **options: console)
+        monkeypatch.setattr(module, "Console", lambda **options: console)
         return text
 
     return be
@@ -50,7 +50,7 @@ def test_lines(shown, tmp_path):
 
 
 def test_a_line_now_and_then(shown, tmp_path, monkeypatch):
-    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
+    monkeypatch.setattr(module, "LINE_INTERVAL", 0.0)
     text = shown(False)
     run(tmp_path, quiet=False, lines=True)
     assert " 50%, 500.0 kB, " in text.getvalue()
@@ -59,7 +59,7 @@ def test_a_line_now_and_then(shown, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_what_is_there_is_checked_first(shown, tmp_path, monkeypatch, terminal):
-    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
+    monkeypatch.setattr(module, "LINE_INTERVAL", 0.0)
     text = shown(terminal)
     with watching(quiet=False, lines=True) as progress:
         progress.check(3_000_000)
