@@ -1,79 +1,152 @@
-"""The structure: imports go one way, tables are complete, the README is generated."""
+"""The structure: imports go one way and in no circle, rooms keep their level, files are small."""
 
 import ast
 import importlib
 import pkgutil
+import statistics
+from functools import cache
 from pathlib import Path
 
 import pytest
+from project import ROOT
 
 import mlx_probe
 from mlx_probe.metrics import METRICS
 from mlx_probe.report.docs import insert_columns
 
-ROOT = Path(mlx_probe.__file__).parent.parent
-
-# Lower may not import higher; packages on one level may not import each other.
+# Lower rooms may not import higher ones; rooms on one level may not import each other.
 LEVELS = (
-    {"errors", "records", "dtypes", "naming", "version", "sharding", "monitor", "schedule"}
-    | {"lapack", "calibration", "cache", "solver_race", "machine", "cost"}
-    | {"markdown", "sizes"},
-    {"source", "checkpoint", "backends", "table"},
-    {"spectrum"},
-    {"metrics"},
-    {"plan", "order", "measure", "analyze", "spotcheck", "run"}
-    | {"workload", "contenders", "bench", "elements", "heads", "experts", "sides"}
-    | {"compare", "comparison", "doctor", "preflight", "catalog", "download"}
-    | {"watch", "course", "attach", "revisit"},
+    {"core"},
+    {"source", "checkpoint", "compute"},
+    {"metrics", "runs", "doctor"},
+    {"analysis", "library"},
+    {"lab"},
     {"report"},
     {"cli"},
 )
-LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
+LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+# Packages from outside, and where alone they may be imported.
 ONLY_IN = {
-    "huggingface_hub": {"source"},
-    "mlx": {"backends"},
-    "click": {"cli"},
+    "huggingface_hub": ("source",),
+    "mlx": ("compute.backends.mlx", "lab"),
+    "mlx_lm": ("lab",),
+    "transformers": ("lab",),
+    "tokenizers": ("lab",),
+    "plotly": ("report",),
+    "click": ("cli",),
 }
+# Tables: one line for each member, however many there are.
+LONG_TABLES = ("checkpoint.naming.classify",)
+LONGEST_FILE = 620
+LONGEST_CHAIN = 21
 
 
+@cache
 def modules():
-    for folder, package in ((ROOT / "mlx_probe", ""), (ROOT / "cli", "cli")):
-        for path in sorted(folder.rglob("*.py")):
-            parts = path.relative_to(folder).with_suffix("").parts
-            if parts != ("__init__",) or package:
-                yield path, package or parts[0]
+    """Every module by its name below mlx_probe, "" for the package itself."""
+    package = ROOT / "mlx_probe"
+    paths = [*package.rglob("*.py"), *(package / "cli").rglob("*.py")]
+    names = {}
+    for path in paths:
+        parts = path.relative_to(package).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
 
 
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+@cache
+def tree(name):
+    return ast.parse(modules()[name].read_text("utf-8"))
+
+
+def imported(name, nodes):
+    """Full names that the import statements among some nodes bring in."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module
-            # `from mlx_probe import checkpoint` imports a package of ours as well.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = f"mlx_probe.{name}".split(".")
+                is_package = modules()[name].name == "__init__.py"
+                above = package[: len(package) - node.level + is_package]
+                base = ".".join([*above, *([base] if base else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full.removeprefix("mlx_probe.") in modules() else base
 
 
-@pytest.mark.parametrize(("path", "package"), list(modules()), ids=lambda v: getattr(v, "name", v))
-def test_imports_go_one_way(path, package):
-    for name in imports(path):
-        top, _, rest = name.partition(".")
-        if top == "mlx_probe" and rest.split(".")[0] in LEVEL_OF:
-            other = rest.split(".")[0]
-            higher = LEVEL_OF[other] > LEVEL_OF[package]
-            beside = LEVEL_OF[other] == LEVEL_OF[package] == 1 and other != package
-            assert not higher, f"{path} imports {name} from above"
-            assert not beside, f"{path} imports {name} from beside"
-        assert package in ONLY_IN.get(top, {package}), f"{path} imports {name}"
+def at_import(nodes):
+    """The nodes that run when the module is imported."""
+    for node in nodes:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        yield node
+        for field in ("body", "orelse", "handlers", "finalbody"):
+            yield from at_import(getattr(node, field, []))
 
 
-def test_every_module_has_a_level():
-    assert {package for _, package in modules()} <= set(LEVEL_OF)
+@cache
+def needed(name):
+    """Modules of ours that importing a module imports."""
+    names = {full.removeprefix("mlx_probe.") for full in imported(name, at_import(tree(name).body))}
+    return {other for other in names if other in modules() and other not in ("", name)}
+
+
+@cache
+def chain(name):
+    """The longest chain of imports that begins with a module."""
+    longest = max((chain(other) for other in sorted(needed(name))), key=len, default=())
+    return (name, *longest)
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name])
+def test_imports_go_one_way(name):
+    room = name.partition(".")[0]
+    for full in imported(name, ast.walk(tree(name))):
+        top, _, rest = full.partition(".")
+        other = rest.partition(".")[0]
+        if top == "mlx_probe" and other in LEVEL_OF and other != room:
+            assert LEVEL_OF[other] < LEVEL_OF[room], f"{name} imports {full}"
+        allowed = ONLY_IN.get(top, (room,))
+        assert name.startswith(allowed), f"{name} imports {top}"
+
+
+def test_no_circles():
+    ready = set()
+
+    def visit(name, path):
+        assert name not in path, " -> ".join((*path[path.index(name) :], name))
+        if name not in ready:
+            for other in needed(name):
+                visit(other, (*path, name))
+            ready.add(name)
+
+    for name in modules():
+        visit(name, ())
+
+
+def test_no_long_chain_of_imports():
+    longest = max((chain(name) for name in modules()), key=len)
+    assert len(longest) <= LONGEST_CHAIN, "\n".join(longest)
+
+
+def test_nothing_lies_outside_the_rooms():
+    loose = {name for name, path in modules().items() if path.parent == ROOT / "mlx_probe"}
+    assert loose == {""}
+    assert {name.partition(".")[0] for name in modules()} - {""} <= set(LEVEL_OF)
+
+
+def test_files_are_small():
+    lengths = {n: len(path.read_text("utf-8").splitlines()) for n, path in modules().items()}
+    long = {n: count for n, count in lengths.items() if count > LONGEST_FILE}
+    assert set(long) <= set(LONG_TABLES), long
+    assert 80 <= statistics.median(lengths.values()) <= 220
 
 
 def test_main_path_is_about_a_screen():
-    source = (ROOT / "mlx_probe" / "analyze.py").read_text("utf-8")
-    functions = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
+    functions = [n for n in tree("analysis.stream").body if isinstance(n, ast.FunctionDef)]
     assert all(f.end_lineno - f.lineno < 70 for f in functions)
 
 
@@ -84,6 +157,13 @@ def test_all_names_what_the_module_has(name):
     module = importlib.import_module(name)
     for public in getattr(module, "__all__", []):
         assert hasattr(module, public)
+
+
+def test_tests_mirror_the_package():
+    package = {path.relative_to(ROOT / "mlx_probe").parent for path in modules().values()}
+    here = Path(__file__).parent
+    folders = {path.relative_to(here).parent for path in here.rglob("test_*.py")}
+    assert folders <= package | {Path("docs")}
 
 
 def test_metric_names_are_unique_and_documented():

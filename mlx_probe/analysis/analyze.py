@@ -23,7 +23,7 @@ from mlx_probe.analysis.progress import JobProgress, Progress, Silent
 from mlx_probe.analysis.side_tables import SIDES, side_tables
 from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.stream import analyze_rows
-from mlx_probe.analysis.table_checks import Check, validate_table
+from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.analysis.validate import no_failures
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.calibration import load_calibration
@@ -31,6 +31,7 @@ from mlx_probe.core.errors import CheckpointError, Interrupted, ProbeError, Stop
 from mlx_probe.core.files import write_error
 from mlx_probe.core.records import AnalyzeConfig, Row
 from mlx_probe.core.version import __version__
+from mlx_probe.runs.check import Check
 from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.runs.journal import Journal

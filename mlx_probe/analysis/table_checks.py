@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.records import Column, Status
+from mlx_probe.runs.check import Check
 from mlx_probe.runs.table.schema import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Check", "validate_table"]
+__all__ = ["validate_table"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -25,21 +25,6 @@ Mask = NDArray[np.bool_]
 _QUANTILES = ("q001", "q01", "q50", "q99", "q999")
 # Room for rounding where mathematics allows equality.
 _SLACK = 1e-9
-
-
-@dataclass(frozen=True)
-class Check:
-    """The outcome of one check.
-
-    Attributes:
-        name: What was checked.
-        passed: Whether it holds.
-        detail: What was found; names the first offending rows if it does not hold.
-    """
-
-    name: str
-    passed: bool
-    detail: str
 
 
 def validate_table(

@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.analysis.table_checks import Check
 from mlx_probe.core.files import replacing
+from mlx_probe.runs.check import Check
 from mlx_probe.runs.folder import RunPaths
 from mlx_probe.runs.spectra import SPECTRA, write_spectra
 from mlx_probe.runs.table import WRITERS

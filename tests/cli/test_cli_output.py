@@ -13,7 +13,6 @@ from weightfiles import entry, safetensors_bytes, write_safetensors
 
 import mlx_probe
 from mlx_probe.analysis.analyze import Silent
-from mlx_probe.analysis.table_checks import Check
 from mlx_probe.cli import cli, progress
 from mlx_probe.core.errors import Interrupted
 from mlx_probe.report.terminal.text import (
@@ -23,6 +22,7 @@ from mlx_probe.report.terminal.text import (
     printable,
     summary_table,
 )
+from mlx_probe.runs.check import Check
 
 EVIL = "[bold]x[/] [/nonsense] \x1b[2J\x07\u202e\r[link=http://a]"
 COMMANDS = (None, *cli.commands)

@@ -24,7 +24,7 @@ from mlx_probe.analysis.compare.columns import STATUSES
 from mlx_probe.analysis.compare.config import refuse_nonsense
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.plan import DEFAULT_MEMORY_SHARE, RESERVE, has_spectrum, select_weights
-from mlx_probe.analysis.table_checks import Check, validate_table
+from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.checkpoint import Checkpoint, Weight
 from mlx_probe.compute import calibration
 from mlx_probe.compute.schedule import run_within_budget
@@ -32,6 +32,7 @@ from mlx_probe.core.errors import CheckpointError, ConfigError, Interrupted
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
+from mlx_probe.runs.check import Check
 from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.runs.journal import Journal

@@ -14,9 +14,9 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from mlx_probe.analysis.table_checks import Check
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
+from mlx_probe.runs.check import Check
 
 __all__ = [
     "checkpoint_text",
