@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 from rich.console import Console
-from rich.filesize import decimal
 
 from mlx_probe.analysis.analyze import open_checkpoint
+from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import checkpoint_text
 from mlx_probe.source import RemoteOpener
 
@@ -31,5 +31,5 @@ def inspect(model: str, revision: str | None, remote: bool) -> None:
         opener = checkpoint.files.opener
         if isinstance(opener, RemoteOpener):
             console.print(
-                f"read {decimal(opener.fetched)} of {decimal(opener.size)} over the network"
+                f"read {format_size(opener.fetched)} of {format_size(opener.size)} over the network"
             )

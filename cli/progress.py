@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -20,6 +19,7 @@ from mlx_probe.analysis.analyze import Progress as DownloadProgress
 from mlx_probe.analysis.analyze import Silent
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
+from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.monitor import Gate, Usage
 from mlx_probe.runs.monitor.sample import JobState
@@ -46,8 +46,8 @@ def alert_line(text: str, is_warning: bool) -> str:
 
 
 def _took(usage: Usage) -> str:
-    text = f"{usage.mean_bandwidth / 1e9:.2f} GB/s, process {decimal(usage.memory)}"
-    return text + (f", device {decimal(usage.device_memory)}" if usage.device_memory else "")
+    text = f"{usage.mean_bandwidth / 1e9:.2f} GB/s, process {format_size(usage.memory)}"
+    return text + (f", device {format_size(usage.device_memory)}" if usage.device_memory else "")
 
 
 class _Bar:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.filesize import decimal
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import replacing, write_error
+from mlx_probe.core.units import format_size
 from mlx_probe.runs.folder import DEFAULT_STEM, stem_of
 from mlx_probe.runs.load import locate_run
 
@@ -72,7 +72,7 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
         raise write_error(target.parent, error) from error
     with replacing(target) as temporary:
         temporary.write_text(report_html(data), encoding="utf-8")
-    console.print(f"{target} ({decimal(target.stat().st_size)})", soft_wrap=True, markup=False)
+    console.print(f"{target} ({format_size(target.stat().st_size)})", soft_wrap=True, markup=False)
 
 
 def _beside(meta: Path) -> Path:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 
 import psutil
-from rich.filesize import decimal
 
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
 from mlx_probe.compute import calibration
@@ -20,6 +19,7 @@ from mlx_probe.compute.spectrum import sketch_bytes
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column, open_file
+from mlx_probe.core.units import format_size
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import metrics_of_level
 from mlx_probe.runs.monitor import process_memory
@@ -141,8 +141,9 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True
     least = taken + sizes[largest]
     if least > limit and strict:
         raise ConfigError(
-            f"a memory limit of {decimal(limit)} cannot hold {weights[largest].label!r}: it takes "
-            f"{decimal(sizes[largest])} beside the {decimal(taken)} of the process itself",
+            f"a memory limit of {format_size(limit)} cannot hold {weights[largest].label!r}: it "
+            f"takes {format_size(sizes[largest])} beside the {format_size(taken)} of the process "
+            "itself",
             f"Set --memory-limit to at least {sufficient(least)}, "
             "or leave the tensor out with --exclude",
         )

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["parse_size"]
+__all__ = ["format_size", "parse_size"]
 
 _UNITS = {
     "": 1,
     **{unit: 1000**n for n, unit in enumerate(("B", "KB", "MB", "GB", "TB"))},
     **{unit: 1024**n for n, unit in enumerate(("KIB", "MIB", "GIB", "TIB"), start=1)},
 }
+
+_SYMBOLS = ("kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+
+
+def format_size(count: float) -> str:
+    """Bytes with a decimal unit and one digit after the point: 999 bytes, 1.5 kB, 2.0 GB."""
+    if count < 1000:
+        return "1 byte" if count == 1 else f"{count:,} bytes"
+    power = next((n for n in range(1, len(_SYMBOLS)) if count < 1000 ** (n + 1)), len(_SYMBOLS))
+    return f"{1000 * count / 1000 ** (power + 1):,.1f} {_SYMBOLS[power - 1]}"
 
 
 def parse_size(text: str) -> int | None:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.filesize import decimal
-
+from mlx_probe.core.units import format_size
 from mlx_probe.doctor.facts import Disk, Facts, Tool
 from mlx_probe.doctor.packages import fits
 
@@ -115,11 +114,12 @@ def check_device_memory(facts: Facts) -> Iterator[Verdict]:
         return
     if not facts.system.is_apple:
         # A memory of its own: main memory says nothing about it.
-        yield _ok(f"{decimal(mlx.working_set)} on the GPU")
+        yield _ok(f"{format_size(mlx.working_set)} on the GPU")
         return
-    fact = f"{decimal(mlx.working_set)} recommended as working set, of {decimal(memory)} in all"
+    working_set, total = format_size(mlx.working_set), format_size(memory)
+    fact = f"{working_set} recommended as working set, of {total} in all"
     if mlx.longest_buffer is not None:
-        fact += f"; arrays of up to {decimal(mlx.longest_buffer)}"
+        fact += f"; arrays of up to {format_size(mlx.longest_buffer)}"
     if mlx.working_set < memory / 2:
         # Two thirds to three quarters is what macOS gives by itself.
         megabytes = memory * 2 // 3 >> 20
@@ -192,12 +192,13 @@ def _check_disk(disk: Disk) -> Verdict:
             f"{where}: {disk.problem}",
             f"Give yourself write permission there, or {move}",
         )
-    fact = f"{where}: {decimal(disk.free)} free"
+    fact = f"{where}: {format_size(disk.free)} free"
     if disk.free < LEAST_ROOM:
         return "error", fact, f"Free space there, or {move}"
     if disk.write_rate is None or disk.read_rate is None:
         return "error", f"{fact}; {disk.problem}", f"Free space or get permission there, or {move}"
-    fact += f", writes {decimal(int(disk.write_rate))}/s, reads {decimal(int(disk.read_rate))}/s"
+    writes, reads = format_size(int(disk.write_rate)), format_size(int(disk.read_rate))
+    fact += f", writes {writes}/s, reads {reads}/s"
     if disk.free < ROOM:
         return "warning", f"{fact}: little room for models", f"Free space there, or {move}"
     if disk.read_rate < SLOW_READ or disk.write_rate < SLOW_WRITE:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.filesize import decimal
-
 from mlx_probe.compute.backends.mlx.status import MlxStatus
+from mlx_probe.core.units import format_size
 from mlx_probe.source.hub.status import HubStatus
 
 __all__ = ["Blas", "Disk", "Facts", "Requirement", "System", "Tool"]
@@ -174,10 +173,12 @@ class Facts:
             "machine": system.machine,
             "processor": system.cpu,
             "cores": str(system.cores),
-            "memory": decimal(system.memory),
+            "memory": format_size(system.memory),
             "MLX": mlx.version if mlx else "cannot be imported",
             "MLX device": f"{'gpu' if mlx.gpu else 'cpu'}: {mlx.device}" if mlx else "none",
-            "MLX working set": decimal(mlx.working_set) if mlx and mlx.working_set else "unknown",
+            "MLX working set": format_size(mlx.working_set)
+            if mlx and mlx.working_set
+            else "unknown",
             "BLAS of numpy": blas.library,
             "BLAS threads": "unknown" if blas.threads is None else str(blas.threads),
         }

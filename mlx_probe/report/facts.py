@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rich.filesize import decimal
 
+from mlx_probe.core.units import format_size
 from mlx_probe.report.run_data import RunData, floats
 
 __all__ = ["model_facts", "run_facts", "title_of"]
@@ -86,7 +86,7 @@ def run_facts(data: RunData) -> Facts:
         ("read", "bytes_read"),
     ):
         if isinstance(value := meta.get(key), (int, float)) and value:
-            facts[label] = decimal(int(value))
+            facts[label] = format_size(int(value))
     return {label: text for label, text in facts.items() if text}
 
 

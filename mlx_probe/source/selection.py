@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from rich.filesize import decimal
-
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelFiles
 from mlx_probe.core.sharding import read_weight_map
+from mlx_probe.core.units import format_size
 
 __all__ = ["WEIGHT_SUFFIXES", "Selection", "config_name", "find_weights", "select_files"]
 
@@ -216,7 +215,7 @@ def _is_whole(weights: Sequence[str]) -> bool:
 
 
 def _choose(names: Sequence[str], listing: Mapping[str, int], where: str) -> SourceError:
-    sizes = ", ".join(f"{name} ({decimal(listing[name])})" for name in names[:12])
+    sizes = ", ".join(f"{name} ({format_size(listing[name])})" for name in names[:12])
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return SourceError(
         f"{where} has no index and is not one complete model: {sizes}{more}",

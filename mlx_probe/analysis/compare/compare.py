@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.analyze import Run, open_checkpoint
@@ -31,6 +30,7 @@ from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.errors import CheckpointError, ConfigError, Interrupted
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
+from mlx_probe.core.units import format_size
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.environment import package_versions
@@ -228,11 +228,12 @@ def _plan(pairs: Sequence[Pair], config: CompareConfig) -> _Plan:
     if scopes[largest].nbytes > budget:
         needed = taken + scopes[largest].nbytes
         raise ConfigError(
-            f"a memory limit of {decimal(limit)} cannot hold {selected[largest].weight.label!r}: "
-            f"reading it takes {decimal(scopes[largest].nbytes)} beside the {decimal(taken)} of "
-            "the process itself",
-            f"Set --memory-limit to at least {decimal(round(1.05 * needed))}, or leave the tensor "
-            "out with --exclude",
+            f"a memory limit of {format_size(limit)} cannot hold "
+            f"{selected[largest].weight.label!r}: reading it takes "
+            f"{format_size(scopes[largest].nbytes)} beside the {format_size(taken)} of the process "
+            "itself",
+            f"Set --memory-limit to at least {format_size(round(1.05 * needed))}, or leave the "
+            "tensor out with --exclude",
         )
     shorts = [
         min(pair.weight.rows or 0, pair.weight.cols or 0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rich.filesize import decimal
-
 from mlx_probe.analysis.forecast.memory import Memory
 from mlx_probe.analysis.plan import Plan, is_sketched, sufficient, working_set
+from mlx_probe.core.units import format_size
 
 __all__ = ["advice_for"]
 
@@ -33,12 +32,13 @@ def advice_for(
         advice += _smaller(plan, memory)
     if device_limit is not None and memory.in_flight > device_limit:
         advice.append(
-            f"Use fewer --workers: {decimal(memory.in_flight)} in flight, "
-            f"the device should hold {decimal(device_limit)}"
+            f"Use fewer --workers: {format_size(memory.in_flight)} in flight, "
+            f"the device should hold {format_size(device_limit)}"
         )
     if free is not None and fetch_bytes > free:
         advice.append(
-            f"Free {decimal(fetch_bytes - free)} more, or set HF_HOME to a folder on a larger disk"
+            f"Free {format_size(fetch_bytes - free)} more, or set HF_HOME to a folder on a larger "
+            "disk"
         )
     return tuple(advice)
 

@@ -6,9 +6,8 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-from rich.filesize import decimal
-
 from mlx_probe.core.markdown import escaped, section, table
+from mlx_probe.core.units import format_size
 from mlx_probe.library.catalog.records import Analysis, Model
 from mlx_probe.library.catalog.relatives import find_versions
 from mlx_probe.source.stores import STORES
@@ -60,7 +59,7 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         "Parameters": f"{model.parameters:,}" if model.parameters is not None else "",
         "Stored as": dtypes,
         "Bits per weight": f"{model.bits:.2f}" if model.bits is not None else "",
-        "Size on disk": decimal(model.size),
+        "Size on disk": format_size(model.size),
         "Licence": model.licence,
         "Base model": ", ".join(model.base_models),
         "Source": model.url,
@@ -84,7 +83,7 @@ def _versions(model: Model, versions: Sequence[tuple[Model, str]]) -> str:
             escaped(other.id),
             escaped(other.dtype),
             f"{other.bits:.2f}" if other.bits is not None else "",
-            decimal(other.size),
+            format_size(other.size),
             escaped(other.format),
             escaped(why),
         )
@@ -102,7 +101,7 @@ def _performance(runs: Sequence[Analysis]) -> str:
             ),
             f"{run.facts['seconds']:.1f} s" if "seconds" in run.facts else "",
             f"{run.facts['gbps']:.2f} GB/s" if "gbps" in run.facts else "",
-            decimal(int(run.facts["peak_memory"])) if "peak_memory" in run.facts else "",
+            format_size(int(run.facts["peak_memory"])) if "peak_memory" in run.facts else "",
         )
         for run in runs
         if run.facts.keys() & {"seconds", "gbps", "peak_memory"}

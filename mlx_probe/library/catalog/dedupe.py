@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.filesize import decimal
-
 from mlx_probe.core.errors import ResultError
+from mlx_probe.core.units import format_size
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.catalog.duplicates import Copy, DuplicateGroup
 from mlx_probe.library.catalog.hashing import FileIdentity, hash_file, identify, keep_hash
@@ -236,8 +235,8 @@ def _require_space(links: Sequence[Link]) -> None:
         free = shutil.disk_usage(folder).free
         if size > free:
             raise ResultError(
-                f"taking the links back needs {decimal(size)} on the disk of {folder}, "
-                f"which has {decimal(free)} free",
+                f"taking the links back needs {format_size(size)} on the disk of {folder}, "
+                f"which has {format_size(free)} free",
                 "Free space there, and run the command again",
             )
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.filesize import decimal
 from rich.table import Table
 
+from mlx_probe.core.units import format_size
 from mlx_probe.library.catalog import Dedupe, Duplicates, LinkPlan, Model, Scan
 from mlx_probe.report.terminal.text import grid, printable, short_count
 from mlx_probe.source.stores import STORES
@@ -104,7 +104,7 @@ def models_table(models: Sequence[Model], width: int) -> RenderableType:
             printable(model.id if len(model.id) <= _LONGEST else f"{model.id[:_LONGEST]}..."),
             "-" if model.parameters is None else short_count(model.parameters),
             "-" if model.bits is None else f"{model.bits:.2f}",
-            decimal(model.size),
+            format_size(model.size),
             f"[red]{state}[/]" if state else printable(model.dtype),
         ]
         if wide:
@@ -118,7 +118,7 @@ def models_table(models: Sequence[Model], width: int) -> RenderableType:
             ]
         table.add_row(*cells, printable(model.analyzed_at[:10]) or "-")
     total = sum(model.size for model in models)
-    return Group(table, f"{_some(len(models), 'model')}, {decimal(total)}")
+    return Group(table, f"{_some(len(models), 'model')}, {format_size(total)}")
 
 
 def models_json(models: Sequence[Model]) -> str:
@@ -146,7 +146,7 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
         "adapter": model.adapter,
         "parameters": "" if model.parameters is None else f"{model.parameters:,}",
         "stored as": dtypes,
-        "size": decimal(model.size)
+        "size": format_size(model.size)
         + ("" if model.bits is None else f", {model.bits:.2f} bits a weight"),
         "licence": model.licence,
         "base model": ", ".join(model.base_models),
@@ -164,7 +164,8 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
         "runs": _several([f"{r.created_at[:16]} {r.kind}: {r.path}" for r in model.analyses]),
         "versions": _several(
             [
-                f"{other.key[:_SHORT_KEY]} {other.id}, {other.dtype}, {decimal(other.size)} ({why})"
+                f"{other.key[:_SHORT_KEY]} {other.id}, {other.dtype}, "
+                f"{format_size(other.size)} ({why})"
                 for other, why in versions
             ]
         ),
@@ -177,8 +178,8 @@ def duplicates_text(found: Duplicates) -> RenderableType:
     lines = []
     for group in found.groups:
         lines.append(
-            f"[bold]{len(group.copies)} copies of {decimal(group.size)}[/], "
-            f"links would save {decimal(group.saves)}  [dim]sha256 {group.sha256[:12]}[/]"
+            f"[bold]{len(group.copies)} copies of {format_size(group.size)}[/], "
+            f"links would save {format_size(group.saves)}  [dim]sha256 {group.sha256[:12]}[/]"
         )
         for number, copy in enumerate(group.copies):
             # The first is the one that would stay.
@@ -189,7 +190,7 @@ def duplicates_text(found: Duplicates) -> RenderableType:
     total = sum(group.saves for group in found.groups)
     lines.append(
         f"{_some(len(found.groups), 'group')} among {_some(found.compared, 'file')}; "
-        f"links would save {decimal(total)} ({decimal(found.hashed)} hashed)"
+        f"links would save {format_size(total)} ({format_size(found.hashed)} hashed)"
     )
     lines += _complaints("left out", [(str(path), why) for path, why in found.troubles])
     return "\n".join(lines)
@@ -227,11 +228,13 @@ def plan_text(plan: LinkPlan) -> RenderableType:
     lines, before = [], None
     for link in plan.links:
         if link.keeper != before:
-            lines.append(f"{printable(str(link.keeper))} stays, {decimal(link.size)}")
+            lines.append(f"{printable(str(link.keeper))} stays, {format_size(link.size)}")
         lines.append(f"  <- {printable(str(link.path))}")
         before = link.keeper
     kind = "symbolic links" if plan.symbolic else "hard links"
-    lines.append(f"{_some(len(plan.links), 'file')} to become {kind}: {decimal(plan.saves)} freed")
+    lines.append(
+        f"{_some(len(plan.links), 'file')} to become {kind}: {format_size(plan.saves)} freed"
+    )
     lines += _complaints("stays as it is", [(str(path), why) for path, why in plan.skipped])
     return "\n".join(lines)
 
@@ -244,7 +247,7 @@ def done_text(done: Dedupe, what: str, freed: str) -> RenderableType:
         what: What the paths have become.
         freed: What happened to the bytes.
     """
-    lines = [f"{_some(len(done.changed), 'file')} {what}: {decimal(done.saved)} {freed}"]
+    lines = [f"{_some(len(done.changed), 'file')} {what}: {format_size(done.saved)} {freed}"]
     lines += _complaints("stays as it is", [(str(path), why) for path, why in done.skipped])
     return "\n".join(lines)
 
@@ -295,4 +298,4 @@ def _some(count: int, noun: str) -> str:
 
 def _file_line(file: Any) -> str:
     hashed = f", sha256 {file.sha256}" if file.sha256 else ""
-    return f"{file.path} ({file.role}, {decimal(file.size)}{hashed})"
+    return f"{file.path} ({file.role}, {format_size(file.size)}{hashed})"

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.filesize import decimal
 from rich.table import Table
+
+from mlx_probe.core.units import format_size
 
 __all__ = ["cost_text"]
 
@@ -27,7 +28,7 @@ def cost_text(meta: Mapping[str, Any]) -> RenderableType:
         table.add_row(
             stage,
             f"{cost['seconds']:.2f}",
-            decimal(cost["bytes"]) if cost["bytes"] else "-",
+            format_size(cost["bytes"]) if cost["bytes"] else "-",
             _text(cost["gbps"], ".2f"),
             _text(cost["share_of_copy"], ".0%"),
             _text(cost["gflops"], ".1f"),

@@ -6,10 +6,10 @@ import json
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from mlx_probe.core.units import format_size
 from mlx_probe.library.download import Downloaded, DownloadPlan, Verification
 from mlx_probe.report.terminal.text import printable
 
@@ -30,8 +30,8 @@ def files_table(plan: DownloadPlan) -> Table:
     table.add_column("to fetch", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for item in plan.items:
-        size = "unknown" if item.file.size is None else decimal(item.file.size)
-        table.add_row(printable(item.file.name), size, decimal(item.to_fetch), item.state)
+        size = "unknown" if item.file.size is None else format_size(item.file.size)
+        table.add_row(printable(item.file.name), size, format_size(item.to_fetch), item.state)
     return table
 
 
@@ -41,8 +41,8 @@ def download_plan_text(plan: DownloadPlan) -> RenderableType:
     return Group(
         _line(f"model     {plan.listing.model} {plan.listing.revision}"),
         _line(f"to        {plan.listing.destination.folder}"),
-        _line(f"size      {decimal(plan.size)}, to fetch {decimal(plan.to_fetch)}"),
-        _line(f"free      {decimal(plan.free)}{fits}"),
+        _line(f"size      {format_size(plan.size)}, to fetch {format_size(plan.to_fetch)}"),
+        _line(f"free      {format_size(plan.free)}{fits}"),
     )
 
 
@@ -52,8 +52,8 @@ def download_text(done: Downloaded) -> RenderableType:
     before = "" if done.received else ", nothing had to be fetched"
     proof = _UNPROVED if _is_unproved(done) else "all verified"
     return Group(
-        _line(f"{count} file(s), {decimal(done.plan.size)}, {proof}{before}"),
-        _line(f"  received  {decimal(done.received)}"),
+        _line(f"{count} file(s), {format_size(done.plan.size)}, {proof}{before}"),
+        _line(f"  received  {format_size(done.received)}"),
         _line(f"  folder    {done.folder}"),
         _line(f"  manifest  {done.manifest}"),
         _line(f"  log       {done.log}"),
@@ -107,7 +107,7 @@ def verification_text(done: Verification) -> RenderableType:
             mark = "repaired" if found.repaired else "damaged "
             lines.append(_line(f"{mark}  {found.name}: {found.problem}"))
     good = sum(not found.problem or found.repaired for found in done.findings)
-    size = decimal(sum(found.size for found in done.findings))
+    size = format_size(sum(found.size for found in done.findings))
     lines.append(
         _line(f"{good} of {len(done.findings)} file(s) right, {size} hashed, by {done.against}")
     )

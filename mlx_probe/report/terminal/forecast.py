@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.filesize import decimal
 from rich.table import Table
 
 from mlx_probe.analysis.forecast import STORED, Forecast
 from mlx_probe.core.markdown import escaped, section, table
+from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import grid, printable, skipped_lines
 
 __all__ = ["forecast_markdown", "forecast_text"]
@@ -68,15 +68,17 @@ def _facts(found: Forecast) -> dict[str, str]:
         "outputs": "\n".join(found.outputs),
         "checks": "\n".join(found.checks),
         "log": found.log,
-        "to fetch": f"{decimal(fetch.nbytes)} into {fetch.folder}" if fetch.nbytes else "",
-        "free disk": f"{decimal(fetch.free)} there" if fetch.nbytes and fetch.free else "",
-        "to read": decimal(found.read_bytes),
+        "to fetch": f"{format_size(fetch.nbytes)} into {fetch.folder}" if fetch.nbytes else "",
+        "free disk": f"{format_size(fetch.free)} there" if fetch.nbytes and fetch.free else "",
+        "to read": format_size(found.read_bytes),
         "copies": f"{found.copies} weights with the bytes of another" if found.copies else "",
-        "peak memory": f"{decimal(memory.peak)} ({decimal(memory.in_flight)} of it for "
+        "peak memory": f"{format_size(memory.peak)} ({format_size(memory.in_flight)} of it for "
         f"{found.configuration['workers']} weight(s) at once)",
-        "memory limit": f"{decimal(memory.limit)}; at least {decimal(memory.least)} "
+        "memory limit": f"{format_size(memory.limit)}; at least {format_size(memory.least)} "
         f"for {memory.largest}",
-        "device memory": f"{decimal(found.device_limit)} recommended" if found.device_limit else "",
+        "device memory": f"{format_size(found.device_limit)} recommended"
+        if found.device_limit
+        else "",
         "estimated time": _time(found),
     }
     return {k: v for k, v in (lines | skipped_lines(found.unreadable, "weights")).items() if v}
@@ -123,9 +125,9 @@ def _inference(found: Forecast) -> Rows:
         (
             "as stored" if each.bits == STORED else f"{each.bits} bits",
             f"{each.context:,}",
-            decimal(each.weights),
-            "-" if each.cache is None else decimal(each.cache),
-            decimal(each.total),
+            format_size(each.weights),
+            "-" if each.cache is None else format_size(each.cache),
+            format_size(each.total),
         )
         for each in found.inference
     ]

@@ -8,9 +8,9 @@ from datetime import timedelta
 from itertools import chain
 
 from rich.console import Group, RenderableType
-from rich.filesize import decimal
 from rich.text import Text
 
+from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.graph import bars, buckets
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.monitor.follow import View
@@ -115,7 +115,7 @@ def _head(view: View, width: int) -> list[Text]:
         return lines
     share = min(last.done / last.total, 1.0) if last.total else 0.0
     left_text = view.seconds_left
-    counts = f" {share:4.0%}  {decimal(last.done)} of {decimal(last.total)}"
+    counts = f" {share:4.0%}  {format_size(last.done)} of {format_size(last.total)}"
     if left_text is not None:
         counts += f"  {timedelta(seconds=round(left_text))} left"
     # So that the bar does not jump with every digit.
@@ -178,7 +178,7 @@ def _memory(samples: Sequence[Sample]) -> tuple[str, ...]:
 def _machine(last: Sample, memory: int | None) -> tuple[str, ...]:
     if last.memory_percent is None:
         return ("-",)
-    whole = f" of {decimal(memory)}" if memory else ""
+    whole = f" of {format_size(memory)}" if memory else ""
     return f"{last.memory_percent:.1f} %{whole} in use", f"{_size(last.memory_available)} available"
 
 
@@ -291,7 +291,7 @@ def _one(text: str, style: str) -> Text:
 
 
 def _size(nbytes: float | None) -> str:
-    return "-" if nbytes is None else decimal(round(nbytes))
+    return "-" if nbytes is None else format_size(round(nbytes))
 
 
 def _percent(share: float | None) -> str:
@@ -299,4 +299,4 @@ def _percent(share: float | None) -> str:
 
 
 def _rate(rate: float | None) -> str:
-    return "-" if rate is None else f"{decimal(round(rate))}/s"
+    return "-" if rate is None else f"{format_size(round(rate))}/s"

@@ -10,12 +10,12 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
+from mlx_probe.core.units import format_size
 from mlx_probe.runs.check import Check
 
 __all__ = [
@@ -103,7 +103,7 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
             "" if role.layer_index is None else str(role.layer_index),
             printable(parameter.stored_as) + (" (skipped)" if parameter.problem else ""),
             " x ".join(map(str, parameter.shape)) or "scalar",
-            decimal(parameter.nbytes),
+            format_size(parameter.nbytes),
         )
     numel, nbytes = (sum(getattr(p, name) for p in parameters) for name in ("numel", "nbytes"))
     types = Counter(parameter.stored_as for parameter in parameters)
@@ -114,7 +114,8 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
         "architecture": _pairs(checkpoint.architecture.describe()),
         "tensors": f"{len(parameters)} ({', '.join(f'{n} {t}' for t, n in types.most_common())})",
         "parameters": f"{numel:,}",
-        "size": decimal(nbytes) + (f", {8 * nbytes / numel:.2f} bits a weight" if numel else ""),
+        "size": format_size(nbytes)
+        + (f", {8 * nbytes / numel:.2f} bits a weight" if numel else ""),
     }
     if checkpoint.adapter is not None:
         adapter = checkpoint.adapter.describe()
@@ -137,7 +138,7 @@ def skipped_lines(skipped: Sequence[tuple[str, str, int]], what: str) -> dict[st
     reasons = [f"{len(alike)}: {alike[0]}" for alike in kinds.values()]
     if len(reasons) > _REASONS:
         reasons[_REASONS:] = [f"and {len(reasons) - _REASONS} more reasons"]
-    total = f"{len(skipped)} {what}, {decimal(sum(nbytes for _, _, nbytes in skipped))}"
+    total = f"{len(skipped)} {what}, {format_size(sum(nbytes for _, _, nbytes in skipped))}"
     return {"skipped": "\n".join([total, *reasons])}
 
 

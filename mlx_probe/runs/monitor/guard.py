@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 import psutil
-from rich.filesize import decimal
 
+from mlx_probe.core.units import format_size
 from mlx_probe.runs.monitor.gate import Gate
 from mlx_probe.runs.monitor.rules import GROWTH_SAMPLES, QUANTITIES, Reference, Rule
 from mlx_probe.runs.monitor.sample import Sample
@@ -163,7 +163,7 @@ def describe_holders(quantity: str, sample: Sample) -> str:
     """Who has what a paused job waits for, in a few words."""
     if quantity == "disk":
         return "something must be deleted on the disk of the results"
-    own = f"this process holds {decimal(sample.process_memory or 0)}"
+    own = f"this process holds {format_size(sample.process_memory or 0)}"
     key = "cpu_percent" if quantity == "others" else "memory_info"
     processes = []
     for process in psutil.process_iter(["pid", "name", key]):
@@ -176,4 +176,4 @@ def describe_holders(quantity: str, sample: Sample) -> str:
     amount, pid, name = max(processes)
     if quantity == "others":
         return f"the busiest other process is {pid} ({name[:40]})"
-    return f"{own}, the largest other process, {pid} ({name[:40]}), {decimal(amount)}"
+    return f"{own}, the largest other process, {pid} ({name[:40]}), {format_size(amount)}"

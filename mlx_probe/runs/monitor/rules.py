@@ -11,10 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from rich.filesize import decimal
-
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.units import parse_size
+from mlx_probe.core.units import format_size, parse_size
 from mlx_probe.runs.monitor.sample import Sample
 
 __all__ = [
@@ -176,10 +174,10 @@ class Rule:
         """The value for a message: "93.1 % (14.9 GB)"."""
         quantity = QUANTITIES[self.quantity]
         if self.side == "growing":
-            return f"{decimal(round(value))} more than {GROWTH_SAMPLES} samples ago"
+            return f"{format_size(round(value))} more than {GROWTH_SAMPLES} samples ago"
         if quantity.unit == "%":
             return f"{value:.1f} %"
-        text = decimal(round(value)) + ("/s" if self.quantity == "bandwidth" else "")
+        text = format_size(round(value)) + ("/s" if self.quantity == "bandwidth" else "")
         whole = quantity.whole(reference) if quantity.whole and self.is_share else None
         return f"{100 * value / whole:.1f} % ({text})" if whole else text
 

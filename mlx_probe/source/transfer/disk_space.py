@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.filesize import decimal
-
 from mlx_probe.core.errors import SourceError
+from mlx_probe.core.units import format_size
 from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.destination import Destination
 
@@ -31,7 +30,8 @@ def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise SourceError(
-            f"{what} needs {decimal(needed)} more in {folder}, which has {decimal(free)} free",
+            f"{what} needs {format_size(needed)} more in {folder}, which has "
+            f"{format_size(free)} free",
             f"Free space there, or set {variable} to a folder on a larger disk",
         )
 

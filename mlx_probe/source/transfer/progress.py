@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -20,6 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mlx_probe.core.units import format_size
 from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
@@ -158,16 +158,16 @@ class _Lines(DownloadProgress):
             self._checked += count
             if not self._is_time():
                 return
-        self._say(f"checking what is there: {decimal(self._checked)}")
+        self._say(f"checking what is there: {format_size(self._checked)}")
 
     def begin(self, requests: Sequence[FileRequest], destination: Destination) -> None:
         super().begin(requests, destination)
         self._began = self._last = time.monotonic()
-        there = f", {decimal(self.done)} there already" if self.done else ""
-        self._say(f"{len(requests)} file(s), {decimal(self.total)}{there}")
+        there = f", {format_size(self.done)} there already" if self.done else ""
+        self._say(f"{len(requests)} file(s), {format_size(self.total)}{there}")
 
     def finish(self, file: PublishedFile) -> None:
-        self._say(f"{file.name}: {decimal(file.size or 0)}, verified")
+        self._say(f"{file.name}: {format_size(file.size or 0)}, verified")
 
     def tell(self, text: str, is_warning: bool) -> None:
         self._say(text)
@@ -180,7 +180,7 @@ class _Lines(DownloadProgress):
         rate = self.received / (self._last - self._began)
         left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "waiting"
         share = f"{self.done / self.total:4.0%}, " if self.total else ""
-        self._say(f"{share}{decimal(self.done)}, {decimal(int(rate))}/s, {left}")
+        self._say(f"{share}{format_size(self.done)}, {format_size(int(rate))}/s, {left}")
 
     def _is_time(self) -> bool:
         now = time.monotonic()

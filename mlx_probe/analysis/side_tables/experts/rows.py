@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.plan import has_spectrum
@@ -45,6 +44,7 @@ from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.compute.spectrum.leading import STARTING_VECTORS, leading_bytes, leading_vectors
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import Column
+from mlx_probe.core.units import format_size
 
 __all__ = [
     "DEAD_SHARE",
@@ -460,8 +460,8 @@ def _no_room(members: Sequence[Weight], budget: int) -> str | None:
     if least <= budget:
         return None
     return (
-        f"a memory budget of {decimal(budget)} cannot hold a line of two of {count} experts: "
-        f"that takes {decimal(least)}"
+        f"a memory budget of {format_size(budget)} cannot hold a line of two of {count} experts: "
+        f"that takes {format_size(least)}"
     )
 
 

@@ -46,7 +46,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.filesize import decimal
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.plan import has_spectrum
@@ -57,6 +56,7 @@ from mlx_probe.compute.spectrum import zero_spectrum
 from mlx_probe.compute.spectrum.bounds import EPS
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import Column, Moments, Spectrum
+from mlx_probe.core.units import format_size
 from mlx_probe.metrics import METRICS, Measurement
 
 __all__ = ["HEAD_COLUMNS", "head_bytes", "head_rows"]
@@ -268,8 +268,8 @@ def head_rows(
     def work(number: int) -> tuple[int, list[dict[str, Any]]]:
         attention = attentions[number]
         if 0 < memory_budget < tasks[number][1]:
-            reason = f"takes {decimal(tasks[number][1])}; the memory limit leaves "
-            return number, [attention.skipped(f"{reason}{decimal(memory_budget)}")]
+            reason = f"takes {format_size(tasks[number][1])}; the memory limit leaves "
+            return number, [attention.skipped(f"{reason}{format_size(memory_budget)}")]
         return number, list(_layer_rows(attention, architecture, rank_tol))
 
     tasks = [(i, _layer_bytes(attention, architecture)) for i, attention in enumerate(attentions)]
