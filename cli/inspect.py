@@ -8,7 +8,6 @@ from rich.console import Console
 from mlx_probe.analysis.analyze import open_checkpoint
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import checkpoint_text
-from mlx_probe.source import RemoteOpener
 
 from .options import model_argument, revision_option
 
@@ -29,7 +28,8 @@ def inspect(model: str, revision: str | None, remote: bool) -> None:
     with open_checkpoint(model, revision, remote=remote) as checkpoint:
         console.print(checkpoint_text(checkpoint))
         opener = checkpoint.files.opener
-        if isinstance(opener, RemoteOpener):
+        if opener is not None:
+            total = sum(opener.sizes.values())
             console.print(
-                f"read {format_size(opener.fetched)} of {format_size(opener.size)} over the network"
+                f"read {format_size(opener.fetched)} of {format_size(total)} over the network"
             )

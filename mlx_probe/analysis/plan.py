@@ -18,7 +18,7 @@ from mlx_probe.compute.backends import BACKENDS, Backend, choose_backend
 from mlx_probe.compute.spectrum import sketch_bytes
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column, open_file
+from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column
 from mlx_probe.core.units import format_size
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import metrics_of_level
@@ -159,7 +159,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True
             workers=config.workers or backend.default_workers,
             memory_limit=limit,
         ),
-        aliases=find_aliases(weights) if checkpoint.files.opener is open_file else {},
+        aliases={} if checkpoint.files.is_remote else find_aliases(weights),
         columns=table_columns([metric.column for metric in metrics_of_level(config.metrics)]),
         sizes=sizes,
         budget=limit - taken,

@@ -19,7 +19,7 @@ from mlx_probe.checkpoint.mapping import MappedFile
 from mlx_probe.checkpoint.parameter import Parameter, gather_parameters
 from mlx_probe.checkpoint.weight import Weight, weights_of
 from mlx_probe.core.errors import CheckpointError, PackingError
-from mlx_probe.core.records import ModelFiles, TensorInfo, open_file
+from mlx_probe.core.records import ModelFiles, TensorInfo
 from mlx_probe.core.sharding import read_weight_map
 
 __all__ = ["Checkpoint", "open_checkpoint"]
@@ -91,8 +91,8 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
     if files.index:
         _check_shards(files.index, weight_map, files)
     # Over the network one after the other would be slow; on a disk it is not.
-    with ThreadPoolExecutor(1 if files.opener is open_file else REMOTE_READERS) as pool:
-        read = pool.map(partial(read_header, opener=files.opener), files.weights)
+    with ThreadPoolExecutor(REMOTE_READERS if files.is_remote else 1) as pool:
+        read = pool.map(partial(read_header, opener=files.open), files.weights)
         headers = dict(zip(files.weights, read, strict=True))
     frameworks = sorted({header.framework for header in headers.values()})
     if len(frameworks) != 1:
@@ -125,7 +125,7 @@ def _read_small(files: ModelFiles, tensor: TensorInfo) -> bytes:
     if tensor.nbytes > MAX_SMALL or tensor.inflated is not None:
         raise PackingError(f"{tensor.name}: {tensor.nbytes} bytes where a few were expected")
     try:
-        with files.opener(tensor.shard) as file:
+        with files.open(tensor.shard) as file:
             file.seek(tensor.start)
             return file.read(tensor.nbytes)
     except OSError as error:
@@ -133,10 +133,9 @@ def _read_small(files: ModelFiles, tensor: TensorInfo) -> bytes:
 
 
 def _check_shards(index: Path, weight_map: Mapping[str, str], files: ModelFiles) -> None:
-    remote = files.opener is not open_file
     for shard in sorted(set(weight_map.values())):
         path = index.parent / shard
-        if path not in files.weights or not (remote or path.is_file()):
+        if path not in files.weights or not (files.is_remote or path.is_file()):
             raise damaged(index, f"shard {shard} is missing", "Download the whole model again")
 
 

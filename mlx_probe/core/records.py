@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ __all__ = [
     "SpectrumMode",
     "Status",
     "TensorInfo",
+    "WeightOpener",
     "open_file",
 ]
 
@@ -52,6 +53,25 @@ ColumnType = Literal[
 def open_file(path: Path) -> BinaryIO:
     """Open a file on this disk for reading."""
     return path.open("rb")
+
+
+class WeightOpener(Protocol):
+    """Opens the weight files of a model that was not fetched, by reading over the network."""
+
+    @property
+    def fetched(self) -> int:
+        """Bytes of weight files that have come over the network."""
+
+    @property
+    def sizes(self) -> Mapping[Path, int]:
+        """Bytes of each weight file; 0 while its size is unknown."""
+
+    def __call__(self, path: Path) -> BinaryIO:
+        """Open one of the weight files.
+
+        Raises:
+            SourceError: Access denied, no connection, or a server that serves no ranges.
+        """
 
 
 @dataclass(frozen=True)
@@ -84,8 +104,8 @@ class ModelFiles:
         weights: Weight files in reading order (shards sorted as their index names them).
         index: The sharding index (``*.index.json``), if there is one.
         config: The model's config.json (an adapter's adapter_config.json), if there is one.
-        opener: Opens one of ``weights`` for reading; over the network where the model was
-            not fetched and its paths are names only.
+        opener: Opens ``weights`` over the network where the model was not fetched and these
+            paths are names only; None where the files are on this disk.
     """
 
     model_id: str
@@ -94,7 +114,21 @@ class ModelFiles:
     weights: tuple[Path, ...]
     index: Path | None = None
     config: Path | None = None
-    opener: Callable[[Path], BinaryIO] = open_file
+    opener: WeightOpener | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the weight files are read over the network."""
+        return self.opener is not None
+
+    def open(self, path: Path) -> BinaryIO:
+        """Open one of ``weights`` for reading, wherever it is.
+
+        Raises:
+            OSError: It is on this disk and cannot be read.
+            SourceError: It is remote and cannot be read.
+        """
+        return open_file(path) if self.opener is None else self.opener(path)
 
 
 @dataclass(frozen=True)

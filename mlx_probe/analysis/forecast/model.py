@@ -15,10 +15,10 @@ from mlx_probe.analysis.plan import make_plan
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.backends.mlx.status import mlx_status
 from mlx_probe.core.paths import cache_dir
-from mlx_probe.core.records import AnalyzeConfig, ModelFiles, open_file
+from mlx_probe.core.records import AnalyzeConfig, ModelFiles
 from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.monitor.readings import free_space
-from mlx_probe.source import REMOTE_SOURCES, RemoteOpener, parse_reference, resolve
+from mlx_probe.source import REMOTE_SOURCES, parse_reference, resolve
 from mlx_probe.source.hub.status import hub_cache, hub_settings
 
 __all__ = ["forecast_model"]
@@ -80,7 +80,7 @@ def forecast_model(
 def _opened(model: str, revision: str | None) -> Iterator[tuple[Checkpoint, Fetch]]:
     files = _resolved(model, revision)
     fetch = Fetch()
-    if isinstance(files.opener, RemoteOpener):
+    if files.opener is not None:
         missing = sum(size for path, size in files.opener.sizes.items() if not path.exists())
         on_hub = parse_reference(model, revision).source == "hub"
         folder = hub_cache() if on_hub else str(cache_dir())
@@ -100,5 +100,5 @@ def _resolved(model: str, revision: str | None) -> ModelFiles:
     remote = source in REMOTE_SOURCES and not hub_settings().offline
     files = resolve(model, revision, quiet=True, remote=remote)
     if remote and all(path.exists() for path in files.weights):
-        return replace(files, opener=open_file)
+        return replace(files, opener=None)
     return files
