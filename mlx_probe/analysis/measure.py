@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.analysis.plan import Plan, has_spectrum, is_sketched
+from mlx_probe.analysis.plan import Plan, is_sketched
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram
@@ -143,11 +143,10 @@ class Measurer:
             return Outcome("scalar", "the tensor is 0-D: one number has no distribution")
         began = self._clock()
         passes = self._passes(weight)
-        rows, cols = weight.rows or 0, weight.cols or 0
         if is_sketched(weight, self._config):
-            passes.operator = self._backend.operator_pass(rows, cols, weight.chunk_dtype)
-        elif has_spectrum(weight):
-            passes.gram = self._backend.gram_pass(rows, cols, weight.chunk_dtype)
+            passes.operator = self._backend.operator_pass(*weight.extents, weight.chunk_dtype)
+        elif weight.has_spectrum:
+            passes.gram = self._backend.gram_pass(*weight.extents, weight.chunk_dtype)
         try:
             with self._lane:
                 read = self._stream(weight, passes.by_stage())
@@ -162,13 +161,12 @@ class Measurer:
         """Equal small matrices: their Gram matrices are made at once."""
         first = weights[0]
         kept, passes, reads = _Kept(), [self._passes(weight) for weight in weights], []
-        shape = (first.rows or 0, first.cols or 0)
         began = self._clock()
         with self._lane:
             for weight, each in zip(weights, passes, strict=True):
                 reads.append(self._stream(weight, [*each.by_stage(), ("gram", kept)]))
             clock = self._clock()
-            grams = self._backend.gram_batch(kept.chunks, *shape, first.chunk_dtype)
+            grams = self._backend.gram_batch(kept.chunks, *first.extents, first.chunk_dtype)
             self._meter.add("gram", self._clock() - clock)
         share = (self._clock() - began - sum(reads)) / len(weights)
         outcomes = []
@@ -182,8 +180,8 @@ class Measurer:
     def _passes(self, weight: Weight) -> _Passes:
         dtype = weight.chunk_dtype
         passes = _Passes(self._backend.element_pass(dtype, self._config.zero_epsilon))
-        if has_spectrum(weight) and self._config.metrics == "full":
-            rows, cols = weight.rows or 0, weight.cols or 0
+        if weight.has_spectrum and self._config.metrics == "full":
+            rows, cols = weight.extents
             packed = weight.parameter.packing != PLAIN
             bits = () if packed or cols % GROUP_SIZE else QUANTIZED_BITS
             passes.rounding = self._backend.quantization_pass(rows, cols, dtype, bits)
@@ -191,7 +189,6 @@ class Measurer:
 
     def _stream(self, weight: Weight, passes: Sequence[tuple[str, _Pass]]) -> float:
         """Send all chunks through all passes; seconds of reading."""
-        short = min(weight.rows or 0, weight.cols or 0)
         self._meter.gate.wait()
         seconds, elements, clock = 0.0, 0, self._clock()
         for stored in weight.chunks():
@@ -204,7 +201,7 @@ class Measurer:
                 clock = self._clock()
                 each.add(chunk)
                 took = self._clock() - clock
-                flops = stored.size * (short + 1) if stage == "gram" else 0
+                flops = stored.size * (weight.short + 1) if stage == "gram" else 0
                 if stage == "gram" and not self._backend.lanes:
                     # These cores are no other worker's.
                     took *= lapack.width()
@@ -250,7 +247,7 @@ class Measurer:
         return Outcome(status, reason, measurement)
 
     def _exact(self, weight: Weight, moments: Moments, gram: Gram) -> Spectrum | RankCount:
-        rows, cols, dtype = weight.rows or 0, weight.cols or 0, weight.chunk_dtype
+        (rows, cols), dtype = weight.extents, weight.chunk_dtype
         rank_tol, elsewhere = self._config.rank_tol, 0.0
 
         def precise() -> Gram:
@@ -279,13 +276,13 @@ class Measurer:
     def _sketch(
         self, weight: Weight, moments: Moments, operator: OperatorPass
     ) -> Spectrum | Sketch:
-        rows, cols = weight.rows or 0, weight.cols or 0
+        rows, cols = weight.extents
         if moments.min == moments.max == 0:
             return zero_spectrum(rows, cols)
         clock = self._clock()
         with self._lane:
             sketch = sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)
         # Two products with the matrix for each vector of the basis.
-        flops = 4.0 * rows * cols * min(BASIS, rows, cols)
+        flops = 4.0 * rows * cols * min(BASIS, weight.short)
         self._meter.add("sketch", self._clock() - clock, flops=flops)
         return sketch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import groupby
 
-from mlx_probe.analysis.plan import Plan, has_spectrum, is_sketched
+from mlx_probe.analysis.plan import Plan, is_sketched
 from mlx_probe.checkpoint import Weight, chunk_extent
 
 __all__ = ["work_order"]
@@ -49,10 +49,10 @@ def _work(weight: Weight) -> float:
     Elements cost about as much as a hundred flops of a product.
     """
     elements = 100.0 * weight.numel
-    if not has_spectrum(weight):
+    if not weight.has_spectrum:
         return elements
-    short = min(weight.rows or 0, weight.cols or 0)
-    return elements + float(weight.numel) * short + 4 * 4 / 3 * float(short) ** 3
+    solving = 4 * 4 / 3 * float(weight.short) ** 3
+    return elements + float(weight.numel) * weight.short + solving
 
 
 def _kind(weight: Weight) -> tuple[object, ...]:
@@ -61,9 +61,8 @@ def _kind(weight: Weight) -> tuple[object, ...]:
 
 def _batch_size(plan: Plan, weight: Weight) -> int:
     """Weights like this one that the backend takes at once."""
-    if not has_spectrum(weight) or is_sketched(weight, plan.config):
+    if not weight.has_spectrum or is_sketched(weight, plan.config):
         return 1
-    rows, cols = weight.rows or 0, weight.cols or 0
-    if max(rows, cols) > chunk_extent(min(rows, cols)):
+    if weight.long > chunk_extent(weight.short):
         return 1
-    return plan.backend.batch_size(rows, cols)
+    return plan.backend.batch_size(*weight.extents)

@@ -29,7 +29,6 @@ __all__ = [
     "KEPT",
     "RESERVE",
     "Plan",
-    "has_spectrum",
     "is_sketched",
     "make_plan",
     "select_weights",
@@ -219,22 +218,16 @@ def select_weights(
     return selected
 
 
-def has_spectrum(weight: Weight) -> bool:
-    """Whether singular values are defined: a readable, non-empty matrix of floats."""
-    readable = weight.problem is None and weight.numel > 0
-    return readable and weight.rows is not None and DTYPES[weight.chunk_dtype].kind == "float"
-
-
 def is_sketched(weight: Weight, config: AnalyzeConfig) -> bool:
     """Whether a weight's spectrum is approximated: small ones are exact as fast."""
-    if config.spectrum == "exact" or not has_spectrum(weight):
+    if config.spectrum == "exact" or not weight.has_spectrum:
         return False
-    return min(weight.rows or 0, weight.cols or 0) >= SKETCHED_FROM
+    return weight.short >= SKETCHED_FROM
 
 
 def _two_stage_from(weights: Sequence[Weight]) -> int | None:
     """Where this machine's calibration puts the limit; not asked for small matrices."""
-    shorts = [min(w.rows or 0, w.cols or 0) for w in weights if has_spectrum(w)]
+    shorts = [weight.short for weight in weights if weight.has_spectrum]
     if max(shorts, default=0) < calibration.SMALLEST_TWO_STAGE:
         return None
     return calibration.two_stage_from()
@@ -242,12 +235,11 @@ def _two_stage_from(weights: Sequence[Weight]) -> int | None:
 
 def working_set(weight: Weight, backend: Backend, config: AnalyzeConfig) -> int:
     """Bytes that measuring a weight takes at most."""
-    rows, cols = weight.rows or 1, weight.cols or max(weight.numel, 1)
-    short, long = sorted((max(rows, 1), max(cols, 1)))
-    slab = short * min(long, chunk_extent(short))
+    short = weight.short
+    slab = short * min(weight.long, chunk_extent(short))
     itemsize = DTYPES[weight.chunk_dtype].itemsize if weight.problem is None else 0
     if is_sketched(weight, config):
         kept = 4 * weight.numel + sketch_bytes(short)
         return KEPT + weight.resident_bytes + backend.working_set(slab, itemsize, 0) + kept
-    factorized = short if has_spectrum(weight) else 0
+    factorized = short if weight.has_spectrum else 0
     return KEPT + weight.resident_bytes + backend.working_set(slab, itemsize, factorized)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.analysis.plan import has_spectrum, is_sketched
+from mlx_probe.analysis.plan import is_sketched
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.dtypes import decode
@@ -71,7 +71,7 @@ def spot_check(
 
 def _memory(weight: Weight) -> int:
     """Bytes that recomputing takes: pages, a slab and blocks of it, or the matrix and its SVD."""
-    svd = 32 * weight.numel if has_spectrum(weight) and weight.numel <= SVD_ELEMENTS else 0
+    svd = 32 * weight.numel if weight.has_spectrum and weight.numel <= SVD_ELEMENTS else 0
     return weight.resident_bytes + max(svd, 16 * min(weight.numel, SVD_ELEMENTS))
 
 
@@ -112,17 +112,16 @@ def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float],
     }
     # The mean's error is measured by the elements it is made of, not by what cancels out.
     scales = {"mean": max(abs(low), abs(high)), "std": abs(mean), "var": mean * mean}
-    exact = has_spectrum(weight) and not is_sketched(weight, config)
+    exact = weight.has_spectrum and not is_sketched(weight, config)
     if exact and weight.numel <= SVD_ELEMENTS:
-        tall = (weight.rows or 0) >= (weight.cols or 0)
         slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
-        matrix = np.concatenate(slabs, axis=0 if tall else 1).astype(np.float64)
+        matrix = np.concatenate(slabs, axis=0 if weight.tall else 1).astype(np.float64)
         sigma = np.linalg.svd(matrix, compute_uv=False)
         expected["rank"] = int(np.count_nonzero(sigma > config.rank_tol * sigma[0]))
         if config.metrics != "basic":
             expected["spectral_norm"] = float(sigma[0])
             expected["nuclear_norm"] = float(sigma.sum())
-    elif has_spectrum(weight) and config.metrics != "basic":
+    elif weight.has_spectrum and config.metrics != "basic":
         expected["frobenius_norm"] = math.sqrt(n * (var + mean * mean))
     return expected, scales
 

@@ -18,6 +18,7 @@ from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.packings.protocol import Index, Piece, positions
 from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.checkpoint.stored import byte_range, words_of
+from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import Role
 
 __all__ = ["MAX_STACK", "Weight", "chunk_extent", "weights_of"]
@@ -106,6 +107,34 @@ class Weight:
         return prod(self.shape)
 
     @property
+    def extents(self) -> tuple[int, int]:
+        """Rows and columns, each at least 1; what is not a matrix is one row of all elements."""
+        return self.rows or 1, self.cols or max(self.numel, 1)
+
+    @property
+    def short(self) -> int:
+        """Smaller one of `extents`: of a vector 1."""
+        return min(self.extents)
+
+    @property
+    def long(self) -> int:
+        """Larger one of `extents`: of a vector its elements."""
+        return max(self.extents)
+
+    @property
+    def tall(self) -> bool:
+        """Whether the rows are the long side, so that chunks are whole rows; true if square."""
+        rows, cols = self.extents
+        return rows >= cols
+
+    @property
+    def has_spectrum(self) -> bool:
+        """Whether singular values are defined: a readable, non-empty matrix of floats."""
+        if self.problem is not None or self.rows is None or not self.numel:
+            return False
+        return DTYPES[self.chunk_dtype].kind == "float"
+
+    @property
     def nbytes(self) -> int:
         """Bytes as stored; of a stacked matrix or a part its share."""
         whole = self.parameter.numel
@@ -120,7 +149,8 @@ class Weight:
     def _by_rows(self) -> bool:
         """Whether chunks are rows of the file, whose pages go back as soon as they are read."""
         strided = any(piece.strides is not None for piece in self.parameter.pieces)
-        if strided or not self.parameter.row_major or (self.rows or 1) < (self.cols or 0):
+        wide = self.rows is not None and not self.tall
+        if strided or wide or not self.parameter.row_major:
             return False
         return self.part is None or (self.part.axis == 0 and self.part.contiguous)
 
@@ -153,12 +183,10 @@ class Weight:
         if self.problem or not self.shape or not self.numel:
             return
         pieces, maps = self._open()
-        # A vector is one row: its only axis counts as columns, and is the long one.
-        rows, cols = self.rows or 1, self.cols or self.numel
-        tall = self.rows is not None and rows >= cols
-        extent = chunk_extent(min(rows, cols))
-        for first in range(0, rows if tall else cols, extent):
-            last = min(first + extent, rows if tall else cols)
+        (rows, cols), tall = self.extents, self.tall
+        extent = chunk_extent(self.short)
+        for first in range(0, self.long, extent):
+            last = min(first + extent, self.long)
             lines: Index = slice(first, last) if tall else slice(0, rows)
             across: Index = slice(0, cols) if tall else slice(first, last)
             if self.part is not None:

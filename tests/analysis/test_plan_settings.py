@@ -11,7 +11,7 @@ from weightfiles import write_safetensors
 import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis import plan
-from mlx_probe.analysis.plan import has_spectrum, make_plan
+from mlx_probe.analysis.plan import make_plan
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.metrics import metrics_of_level
@@ -139,8 +139,8 @@ def test_levels_contain_each_other():
 
 
 def test_spectra_are_of_float_matrices_that_have_elements(tiny):
-    with_spectrum = {w.name for w in plan_of(tiny).weights if has_spectrum(w)}
-    without = {w.name for w in plan_of(tiny).weights if not has_spectrum(w)}
+    with_spectrum = {w.name for w in plan_of(tiny).weights if w.has_spectrum}
+    without = {w.name for w in plan_of(tiny).weights if not w.has_spectrum}
     assert without == {
         "model.layers.0.input_layernorm.weight",
         "model.norm.weight",

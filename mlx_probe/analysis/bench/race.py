@@ -90,7 +90,7 @@ def compare(
                 way.spectra(warm_up)
                 ways[name], seconds[name] = way, []
     # Measured once for a machine: runs find it in the cache.
-    if any(min(w.rows or 0, w.cols or 0) >= SMALLEST_TWO_STAGE for w in workload.weights):
+    if any(weight.short >= SMALLEST_TWO_STAGE for weight in workload.weights):
         two_stage_from()
     for _ in range(repeat):
         for name in [name for name in ways if name not in left_out]:

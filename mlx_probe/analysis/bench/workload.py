@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.analysis.analyze import open_checkpoint
-from mlx_probe.analysis.plan import has_spectrum, select_weights
+from mlx_probe.analysis.plan import select_weights
 from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
 from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.errors import ConfigError
@@ -63,7 +63,7 @@ def workload_of(checkpoint: Checkpoint, include: Sequence[str] = ()) -> Workload
     weights = tuple(
         weight
         for i, weight in enumerate(selected)
-        if i not in copies and has_spectrum(weight) and _is_finite(weight)
+        if i not in copies and weight.has_spectrum and _is_finite(weight)
     )
     if not weights:
         raise ConfigError(
@@ -108,6 +108,6 @@ def synthetic_model(shapes: Sequence[Shape], dtype: str) -> Iterator[Checkpoint]
 def matrix_of(weight: Weight, dtype: type[np.floating[Any]]) -> NDArray[Any]:
     """All elements of a matrix: shape (rows, cols), ``dtype``."""
     slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
-    tall = (weight.rows or 0) >= (weight.cols or 0)
-    matrix: NDArray[Any] = np.concatenate(slabs, axis=0 if tall else 1).astype(dtype, copy=False)
+    axis = 0 if weight.tall else 1
+    matrix: NDArray[Any] = np.concatenate(slabs, axis=axis).astype(dtype, copy=False)
     return matrix

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlx_probe.analysis.compare.blocks import Floats, Side, is_tall, whole
+from mlx_probe.analysis.compare.blocks import Floats, Side, whole
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.spectrum import zero_spectrum
 from mlx_probe.compute.spectrum.bounds import direct_error
@@ -63,8 +63,7 @@ class Factors:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Rows of L, columns of L, rows of R and columns of R."""
-        left = (self.left.rows or 0, self.left.cols or 0)
-        right = (self.right.rows or 0, self.right.cols or 0)
+        left, right = self.left.extents, self.right.extents
         if self.left_turned:
             left = left[::-1]
         if self.right_turned:
@@ -103,7 +102,7 @@ class Adapted:
 
     def blocks(self) -> Iterator[tuple[Floats, Floats]]:
         """Blocks of A, and of A with the adapter: of the product one block at a time."""
-        tall, magnitude = is_tall(self.a.weight), self.magnitude
+        tall, magnitude = self.a.weight.tall, self.magnitude
         # Of a wide matrix a line is a column, and its rows' norms are known at the end only.
         gains = None if magnitude is None or tall else _divided(magnitude, self._row_norms())
         first = 0
@@ -119,7 +118,7 @@ class Adapted:
     def _sums(self) -> Iterator[tuple[Floats, Floats]]:
         """Blocks of A and of A + L R."""
         left, right = self.product.left, self.product.right
-        along, across = (left, right) if is_tall(self.a.weight) else (right.T, left.T)
+        along, across = (left, right) if self.a.weight.tall else (right.T, left.T)
         first = 0
         for x in self.a.lines():
             yield x, x + along[first : first + len(x)] @ across

@@ -18,14 +18,9 @@ from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.core.dtypes import decode
 from mlx_probe.runs.monitor import Gate
 
-__all__ = ["Both", "Floats", "Side", "TwoSides", "is_tall", "whole"]
+__all__ = ["Both", "Floats", "Side", "TwoSides", "whole"]
 
 Floats = NDArray[np.float64]
-
-
-def is_tall(weight: Weight) -> bool:
-    """Whether lines along the long side are rows; a vector counts as tall."""
-    return weight.rows is None or weight.rows >= (weight.cols or 0)
 
 
 class Both(Protocol):
@@ -58,14 +53,13 @@ class Side:
             PackingError: Pieces of a packed weight contradict each other.
             Stopped: The gate is closed for good.
         """
-        weight, tall = self.weight, is_tall(self.weight)
-        short = min(weight.rows or 1, weight.cols or 1)
-        height = max(BLOCK_LINES, BLOCK_ELEMENTS // short)
+        weight = self.weight
+        height = max(BLOCK_LINES, BLOCK_ELEMENTS // weight.short)
         self.gate.wait()
         elements = 0
         for stored in weight.chunks():
             words = self._in_halves(stored) if self.turn else stored
-            lines = words if tall else words.T
+            lines = words if weight.tall else words.T
             for first in range(0, len(lines), height):
                 block = np.ascontiguousarray(lines[first : first + height])
                 with np.errstate(invalid="ignore"):  # signalling NaNs turn quiet, as they should
@@ -104,4 +98,4 @@ class TwoSides:
 def whole(weight: Weight) -> Floats:
     """All elements of a small weight, as stored, shape (rows, cols) or (numel,)."""
     lines = np.concatenate(list(Side(weight).lines()))
-    return lines if is_tall(weight) else np.ascontiguousarray(lines.T)
+    return lines if weight.tall else np.ascontiguousarray(lines.T)

@@ -22,7 +22,7 @@ from mlx_probe.analysis.compare import COLUMNS, CompareConfig, Pair, measure_pai
 from mlx_probe.analysis.compare.columns import STATUSES
 from mlx_probe.analysis.compare.config import refuse_nonsense
 from mlx_probe.analysis.compare.scope import Scope, scope_of
-from mlx_probe.analysis.plan import DEFAULT_MEMORY_SHARE, RESERVE, has_spectrum, select_weights
+from mlx_probe.analysis.plan import DEFAULT_MEMORY_SHARE, RESERVE, select_weights
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.checkpoint import Checkpoint, Weight
 from mlx_probe.compute import calibration
@@ -236,9 +236,7 @@ def _plan(pairs: Sequence[Pair], config: CompareConfig) -> _Plan:
             "tensor out with --exclude",
         )
     shorts = [
-        min(pair.weight.rows or 0, pair.weight.cols or 0)
-        for pair, scope in zip(selected, scopes, strict=True)
-        if scope.spectrum
+        pair.weight.short for pair, scope in zip(selected, scopes, strict=True) if scope.spectrum
     ]
     large = max(shorts, default=0) >= calibration.SMALLEST_TWO_STAGE
     return _Plan(
@@ -312,7 +310,7 @@ def _effort(pair: Pair) -> float:
     weight = pair.weight
     if pair.status is not None:
         return 0.0
-    short = min(weight.rows or 0, weight.cols or 0) if has_spectrum(weight) else 0
+    short = weight.short if weight.has_spectrum else 0
     return float(weight.numel) * (100 + short)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlx_probe.analysis.compare.adapted import Adapted, Product, product_spectrum
-from mlx_probe.analysis.compare.blocks import Both, Floats, Side, TwoSides, is_tall, whole
+from mlx_probe.analysis.compare.blocks import Both, Floats, Side, TwoSides, whole
 from mlx_probe.analysis.compare.columns import DELTA
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.pair import Pair
@@ -105,10 +105,10 @@ def _measured(
     values |= {"status": "identical" if identical else "ok", "status_reason": None}
     if not is_matrix(pair):
         return values
-    rows, cols = pair.weight.rows or 0, pair.weight.cols or 0
+    (rows, cols), short = pair.weight.extents, pair.weight.short
     if identical:
         zero = Measurement(_moments(change), config.rank_tol, zero_spectrum(rows, cols))
-        same = _same_subspaces(config, min(rows, cols)) if change.a else {}
+        same = _same_subspaces(config, short) if change.a else {}
         values |= {"delta_rank_above_rounding": None if pair.b is None or pair.factors else 0}
         return values | _of_difference(zero) | same
     values["missing_reason"] = values["missing_reason"] or scope.reason
@@ -122,7 +122,7 @@ def _measured(
                 edge = rounding_edge(Side(pair.b))
                 values["delta_rank_above_rounding"] = count_above(spectrum.values, edge)
         if scope.vectors:
-            values |= _subspaces(both, is_tall(pair.weight), min(rows, cols), config)
+            values |= _subspaces(both, pair.weight.tall, short, config)
     except SpectrumError as error:
         values |= {"status": "failed", "status_reason": error.fact}
     return values
@@ -176,7 +176,7 @@ def _change_by_product(adapted: Adapted, spectrum: Spectrum) -> _Change:
     """The same of a LoRA without its product: <A, L R> = sum of (A R.T) * L, line by line."""
     sums = _Change()
     left, right = adapted.product.left, adapted.product.right
-    along, across = (left, right) if is_tall(adapted.a.weight) else (right.T, left.T)
+    along, across = (left, right) if adapted.a.weight.tall else (right.T, left.T)
     first, cross = 0, 0.0
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for x in adapted.a.lines():

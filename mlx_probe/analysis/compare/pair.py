@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlx_probe.analysis.compare.adapted import Factors
-from mlx_probe.analysis.compare.blocks import is_tall
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
 
 __all__ = ["Pair", "role_key", "rotary_turn", "shape_text", "unreadable"]
@@ -96,8 +95,8 @@ def unreadable(weight: Weight, turn: int) -> tuple[str, str] | None:
         return "empty", "the tensor has no elements"
     if not weight.shape:
         return "scalar", "the tensor is 0-D: one number has no direction"
-    if turn and weight.rows is not None and is_tall(weight):
-        extent = chunk_extent(weight.cols or 1)
+    if turn and weight.rows is not None and weight.tall:
+        extent = chunk_extent(weight.short)
         if weight.rows > extent and extent % turn:
             return "skipped", f"GGUF's order of rows, in heads of {turn}, cannot be undone in parts"
     return None

@@ -34,7 +34,7 @@ def rounding_edge(side: Side) -> float:
     if value_dtype is None:
         return 0.0
     form = FLOAT_FORMATS[value_dtype]
-    across, largest = np.zeros(min(weight.rows or 1, weight.cols or 1)), 0.0
+    across, largest = np.zeros(weight.short), 0.0
     for x in side.lines():
         exponent = np.maximum(np.frexp(x)[1] - 1, form.min_exponent) - (form.precision - 1)
         with np.errstate(over="ignore", under="ignore"):

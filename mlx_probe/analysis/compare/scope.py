@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.pair import Pair
 from mlx_probe.analysis.compare.subspaces import subspace_bytes
-from mlx_probe.analysis.plan import has_spectrum
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
@@ -37,8 +36,8 @@ class Scope:
 
 def is_matrix(pair: Pair) -> bool:
     """Whether both are matrices of floats."""
-    return has_spectrum(pair.weight) and (
-        pair.b is None or pair.factors is not None or has_spectrum(pair.b)
+    return pair.weight.has_spectrum and (
+        pair.b is None or pair.factors is not None or pair.b.has_spectrum
     )
 
 
@@ -51,9 +50,8 @@ def scope_of(pair: Pair, config: CompareConfig, budget: int) -> Scope:
         budget: Bytes.
     """
     weight = pair.weight
-    short = min(weight.rows or 1, weight.cols or 1)
-    long = max(weight.rows or 1, weight.cols or max(weight.numel, 1))
-    slab = short * min(long, chunk_extent(short))
+    short = weight.short
+    slab = short * min(weight.long, chunk_extent(short))
     stream = 0
     for side in (pair.a, pair.b):
         if side is not None and (side is pair.a or pair.factors is None):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
 from mlx_probe.analysis.order import work_order
-from mlx_probe.analysis.plan import Plan, has_spectrum, is_sketched
+from mlx_probe.analysis.plan import Plan, is_sketched
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.spectrum import BASIS
@@ -79,9 +79,9 @@ def flops_by_stage(plan: Plan) -> dict[str, float]:
     """Floating-point operations of the algorithms, as the cost account counts them."""
     flops = dict.fromkeys(("gram", "sketch", "solve"), 0.0)
     for index, weight in enumerate(plan.weights):
-        if index in plan.aliases or not has_spectrum(weight):
+        if index in plan.aliases or not weight.has_spectrum:
             continue
-        short = float(min(weight.rows or 0, weight.cols or 0))
+        short = float(weight.short)
         if is_sketched(weight, plan.config):
             flops["sketch"] += 4.0 * weight.numel * min(BASIS, short)
             continue
@@ -101,7 +101,7 @@ def _steps(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
     steps["read"] = (rates.opening or 0.0) + n * each
     fixed, per_element = rates.moments[weight.chunk_dtype]
     steps["moments"] = fixed + n * per_element
-    short = min(weight.rows or 0, weight.cols or 0) if has_spectrum(weight) else 0
+    short = weight.short if weight.has_spectrum else 0
     steps["metrics"] = curve_at(rates.metrics[level], max(short, 1), (1.0, 2.0))
     if not short:
         # Most metrics are of the spectrum; those of vectors are next to nothing.
@@ -165,6 +165,6 @@ def _checking(plan: Plan, rates: Rates) -> float:
         steps = _steps(plan, weight, rates)
         # Three passes over the elements.
         seconds += 2 * steps.get("read", 0.0) + 2 * steps.get("moments", 0.0)
-        if has_spectrum(weight) and weight.numel <= SVD_ELEMENTS:
-            seconds += weight.numel * min(weight.rows or 0, weight.cols or 0) * (rates.svd or 0.0)
+        if weight.has_spectrum and weight.numel <= SVD_ELEMENTS:
+            seconds += weight.numel * weight.short * (rates.svd or 0.0)
     return seconds / min(plan.config.workers, SPOT_CHECKS)

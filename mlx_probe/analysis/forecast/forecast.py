@@ -13,7 +13,7 @@ from mlx_probe.analysis.forecast.duration import duration_of, flops_by_stage
 from mlx_probe.analysis.forecast.inference import Inference, cache_of, inference_of
 from mlx_probe.analysis.forecast.memory import Memory, memory_of
 from mlx_probe.analysis.forecast.rates import Rates
-from mlx_probe.analysis.plan import Plan, has_spectrum
+from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.version import __version__
@@ -170,7 +170,7 @@ def forecast(
     flops = flops_by_stage(plan)
     duration = duration_of(plan, rates) if rates else None
     times = duration.stages if duration else dict.fromkeys(flops, None)
-    spectra = sum(has_spectrum(weight) for weight in plan.weights)
+    spectra = sum(weight.has_spectrum for weight in plan.weights)
     return Forecast(
         goal=f"{config.metrics} metrics of {len(plan.weights)} weights, {spectra} spectra",
         model={
@@ -222,7 +222,7 @@ def write_forecast(path: Path, found: Forecast) -> None:
 
 def _outputs(plan: Plan, paths: RunPaths) -> tuple[str, ...]:
     # Of what a model may not have, nothing is promised.
-    matrices = any(has_spectrum(weight) for weight in plan.weights)
+    matrices = any(weight.has_spectrum for weight in plan.weights)
     kept = plan.config.save_spectra and matrices and plan.config.metrics != "basic"
     spectra = [paths.side(SPECTRA, "parquet")] if kept else []
     tables = map(paths.table, paths.formats)

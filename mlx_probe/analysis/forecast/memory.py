@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlx_probe.analysis.order import work_order
-from mlx_probe.analysis.plan import KEPT, RESERVE, Plan, has_spectrum
+from mlx_probe.analysis.plan import KEPT, RESERVE, Plan
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute import lapack
 
@@ -82,7 +82,7 @@ def memory_of(plan: Plan, limit: int) -> Memory:
 
 def _solving(weight: Weight) -> int:
     """Bytes that a weight still takes when its elements have been streamed."""
-    short = min(weight.rows or 0, weight.cols or 0) if has_spectrum(weight) else 0
+    short = weight.short if weight.has_spectrum else 0
     return 8 * short**2 + lapack.workspace(short)
 
 

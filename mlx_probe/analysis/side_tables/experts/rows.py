@@ -31,7 +31,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.analysis.plan import has_spectrum
 from mlx_probe.analysis.side_tables.elements import (
     band,
     place_of,
@@ -338,7 +337,7 @@ def _groups(weights: Sequence[Weight], architecture: Architecture) -> list[_Grou
 def _problem(members: Sequence[Weight]) -> str | None:
     """Why experts cannot be compared; None if they can."""
     for weight in members:
-        if not has_spectrum(weight) or len(weight.shape) != 2:
+        if not weight.has_spectrum or len(weight.shape) != 2:
             return f"{weight.label}: {weight.problem or 'not a matrix of floats'}"
     shapes = Counter(weight.shape for weight in members)
     if len(shapes) > 1:
@@ -359,7 +358,7 @@ def _residual_axis(kind: str, weight: Weight, architecture: Architecture, turned
 
 def _router(candidates: Sequence[Weight], experts: int) -> Weight | None:
     """The one router with a line for each expert; None where that is not one."""
-    fitting = [w for w in candidates if has_spectrum(w) and experts in w.shape[:2]]
+    fitting = [w for w in candidates if w.has_spectrum and experts in w.shape[:2]]
     return fitting[0] if len(fitting) == 1 and len(fitting[0].shape) == 2 else None
 
 

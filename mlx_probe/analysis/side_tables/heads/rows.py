@@ -48,7 +48,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.analysis.plan import has_spectrum
 from mlx_probe.analysis.side_tables.elements import place_of, read_bytes, read_into, values_dtype
 from mlx_probe.checkpoint import Architecture, Weight
 from mlx_probe.compute.schedule import run_within_budget
@@ -404,7 +403,7 @@ def _factors(
             names = ", ".join(weight.label for weight in matrices[:3])
             return None, f"several {kind}: {names}" if matrices else f"no {kind}"
         (weight,) = matrices
-        if not has_spectrum(weight) or len(weight.shape) != 2:
+        if not weight.has_spectrum or len(weight.shape) != 2:
             return None, f"{kind}: {weight.problem or 'not a matrix of floats'}"
     one, two = attention.matrices[left][0], attention.matrices[right][0]
     # GPT-2's Conv1D has its inputs as rows, which only the cut of the fused matrix shows.
