@@ -18,9 +18,10 @@ import click
 from threadpoolctl import threadpool_limits
 
 import mlx_probe
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.measure import Measurer
 from mlx_probe.analysis.plan import make_plan
-from mlx_probe.core.records import METRIC_LEVELS, AnalyzeConfig, MetricLevel
+from mlx_probe.core.records import METRIC_LEVELS, MetricLevel
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.runs.monitor import UsageMeter
 

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from mlx_probe.analysis.config import SPECTRUM_MODES, AnalyzeConfig
 from mlx_probe.compute.backends import BACKENDS
-from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig
+from mlx_probe.core.records import METRIC_LEVELS
 
 from .options import SIZE, revision_option, workers_option
 

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 
 from mlx_probe.analysis.analyze import analyze as run_analysis
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.forecast.model import forecast_model
-from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.report.terminal.forecast import forecast_text
 from mlx_probe.report.terminal.text import plain, skipped_text, summary_table

@@ -9,10 +9,10 @@ from typing import Any, TextIO
 import click
 from rich.console import Console
 
-from mlx_probe.analysis.analyze import open_checkpoint
 from mlx_probe.analysis.bench.methods import CONTENDERS
 from mlx_probe.analysis.bench.race import compare
 from mlx_probe.analysis.bench.workload import SYNTHETIC_DTYPES, Shape, synthetic_model, workload_of
+from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.report.terminal.bench import comparison_json, comparison_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
-from mlx_probe.analysis.analyze import open_checkpoint
+from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import checkpoint_text
 

@@ -10,9 +10,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.forecast import CONTEXTS, STORED, WIDTHS
 from mlx_probe.analysis.forecast.model import forecast_model
-from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.report.terminal.forecast import forecast_markdown, forecast_text
 
 from .analysis_options import analysis_options

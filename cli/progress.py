@@ -15,9 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mlx_probe.analysis.analyze import Progress as DownloadProgress
-from mlx_probe.analysis.analyze import Silent
 from mlx_probe.analysis.plan import Plan
+from mlx_probe.analysis.progress import Progress as DownloadProgress
+from mlx_probe.analysis.progress import Silent
 from mlx_probe.checkpoint import Weight
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import printable

@@ -12,16 +12,18 @@ Read `mlx_probe.analyze` first: it is the main path.
 
 from __future__ import annotations
 
-from mlx_probe.analysis.analyze import Run, analyze, open_checkpoint
+from mlx_probe.analysis.analyze import analyze
 from mlx_probe.analysis.compare import CompareConfig
 from mlx_probe.analysis.compare.compare import compare
+from mlx_probe.analysis.config import AnalyzeConfig
+from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.analysis.validate import reopen
-from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra
 from mlx_probe.runs.monitor.samples import load_samples
 from mlx_probe.runs.monitor.watch import WatchConfig
+from mlx_probe.runs.run import Run
 
 __all__ = [
     "AnalyzeConfig",

@@ -12,7 +12,7 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.analysis.analyze import Silent
+from mlx_probe.analysis.progress import Silent
 from mlx_probe.cli import cli
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.table import WRITERS

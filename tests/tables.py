@@ -5,8 +5,9 @@ from datetime import datetime, timezone
 
 import pytest
 
+from mlx_probe.analysis.columns import table_columns
 from mlx_probe.core.records import Column, Row
-from mlx_probe.runs.table.schema import rows_to_table, table_columns
+from mlx_probe.runs.table.schema import rows_to_table
 
 METRICS = (
     Column("min", "float64", "moments", ""),

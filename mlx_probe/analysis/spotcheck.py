@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.plan import is_sketched
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.errors import ProbeError
-from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.runs.check import Check
 
 __all__ = ["SPOT_CHECKS", "spot_check"]

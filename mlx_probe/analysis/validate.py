@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe import checkpoint as checkpoints
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.plan import select_weights
 from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.core.errors import CheckpointError, ResultError
-from mlx_probe.core.records import AnalyzeConfig, ModelFiles
+from mlx_probe.core.records import ModelFiles
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.meta import read_meta

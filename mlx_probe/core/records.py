@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 __all__ = [
     "METRIC_LEVELS",
     "QUANTILES",
-    "SPECTRUM_MODES",
-    "AnalyzeConfig",
     "Column",
     "ColumnType",
     "Estimate",
@@ -28,7 +26,6 @@ __all__ = [
     "Row",
     "Sketch",
     "Spectrum",
-    "SpectrumMode",
     "Status",
     "TensorInfo",
     "WeightOpener",
@@ -43,8 +40,6 @@ MetricLevel = Literal["basic", "standard", "full"]
 # The quantiles that `Moments` carries: METRICS' q001, q01, q50, q99, q999.
 QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
 METRIC_LEVELS: tuple[MetricLevel, ...] = ("basic", "standard", "full")
-SpectrumMode = Literal["exact", "approx"]
-SPECTRUM_MODES: tuple[SpectrumMode, ...] = ("exact", "approx")
 ColumnType = Literal[
     "string", "int64", "float64", "bool", "timestamp", "list<int64>", "list<string>"
 ]
@@ -369,37 +364,3 @@ class Row:
     index: int
     values: Mapping[str, Any]
     sigma: NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
-class AnalyzeConfig:
-    """Everything that decides what `analyze` computes and how it runs.
-
-    Attributes:
-        backend: Key in `BACKENDS`, or "auto".
-        device: "auto", "cpu" or "gpu".
-        metrics: Which metric columns to fill: "basic", "standard" or "full".
-        spectrum: "exact" for all singular values, "approx" for the leading ones and estimates.
-        include: Globs on tensor names; empty means all.
-        exclude: Globs on tensor names, applied after ``include``.
-        rank_tol: `rank` counts singular values above ``rank_tol`` times the largest.
-        zero_epsilon: `sparsity` counts magnitudes up to this.
-        workers: Matrices in flight; 0 chooses for the backend and this machine.
-        memory_limit: Bytes for the whole process; 0 takes four fifths of what is free.
-        seed: Seeds the random vectors of approximate spectra, the resampling behind intervals,
-            and the choice of the tensors that the spot check recomputes.
-        save_spectra: Whether singular values are kept, in spectra.parquet.
-    """
-
-    backend: str = "auto"
-    device: str = "auto"
-    metrics: MetricLevel = "standard"
-    spectrum: SpectrumMode = "exact"
-    include: tuple[str, ...] = field(default=())
-    exclude: tuple[str, ...] = field(default=())
-    rank_tol: float = 1e-6
-    zero_epsilon: float = 1e-8
-    workers: int = 0
-    memory_limit: int = 0
-    seed: int = 0
-    save_spectra: bool = True

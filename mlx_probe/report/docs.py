@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare import COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
-from mlx_probe.runs.table.schema import table_columns
 
 __all__ = ["TABLES", "insert_columns"]
 

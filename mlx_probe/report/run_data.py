@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.side_tables.experts.rows import EXPERT_COLUMNS
 from mlx_probe.analysis.side_tables.heads.rows import HEAD_COLUMNS
@@ -19,7 +20,6 @@ from mlx_probe.metrics import METRICS
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra
 from mlx_probe.runs.meta import columns_from_meta
-from mlx_probe.runs.table.schema import table_columns
 
 __all__ = ["SIDE_TABLES", "RunData", "floats", "group_labels", "load_run_data", "metric_names"]
 

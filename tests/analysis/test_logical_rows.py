@@ -10,7 +10,7 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.analysis.analyze import Silent
+from mlx_probe.analysis.progress import Silent
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import Interrupted

@@ -11,7 +11,7 @@ from tinymodel import comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.analysis.analyze import Silent
+from mlx_probe.analysis.progress import Silent
 from mlx_probe.core.errors import CheckpointError, Interrupted, ResultError
 from mlx_probe.runs.journal import Journal
 

@@ -12,13 +12,13 @@ from tinymodel import comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import METRICS, metrics_of_level
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.runs.table.schema import table_columns
 
 NUMPY = AnalyzeConfig(backend="numpy")
 # Of a run with the full metrics in every format.

@@ -16,7 +16,7 @@ SUICIDAL = """
 import os, signal
 from importlib import import_module
 from mlx_probe.cli import main, progress
-from mlx_probe.analysis.analyze import Silent
+from mlx_probe.analysis.progress import Silent
 
 class Killer(Silent):
     rows = int(os.environ["KILL_AFTER"])

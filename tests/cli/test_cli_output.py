@@ -12,7 +12,7 @@ from tinymodel import run
 from weightfiles import entry, safetensors_bytes, write_safetensors
 
 import mlx_probe
-from mlx_probe.analysis.analyze import Silent
+from mlx_probe.analysis.progress import Silent
 from mlx_probe.cli import cli, progress
 from mlx_probe.core.errors import Interrupted
 from mlx_probe.report.terminal.text import (

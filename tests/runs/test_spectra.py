@@ -8,9 +8,10 @@ from matrices import orthonormal
 from safetensors.numpy import save_file
 
 import mlx_probe
+from mlx_probe.analysis.config import AnalyzeConfig
+from mlx_probe.analysis.progress import Silent
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.errors import Interrupted, ResultError
-from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.runs import spectra as spectra_module
 
 NUMPY = AnalyzeConfig(backend="numpy")
@@ -70,7 +71,7 @@ def test_counts_alone_have_none(model, tmp_path):
 
 
 def test_a_resumed_run_keeps_those_of_its_first_part(model, tmp_path):
-    class Stop(mlx_probe.analysis.analyze.Silent):
+    class Stop(Silent):
         def __init__(self):
             self.left = 3
 

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.analysis.bench.workload import Workload, matrix_of
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.plan import make_plan
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum import count_above
 from mlx_probe.core.errors import BackendError
-from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.runs.monitor import UsageMeter
 
 __all__ = ["CONTENDERS", "Contender", "Summary", "Way"]

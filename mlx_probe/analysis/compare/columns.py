@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mlx_probe.analysis.columns import BASE_COLUMNS
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS, Metric
-from mlx_probe.runs.table.schema import BASE_COLUMNS
 
 __all__ = ["COLUMNS", "DELTA", "STATUSES"]
 

@@ -17,11 +17,11 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.analysis.analyze import Run, open_checkpoint
 from mlx_probe.analysis.compare import COLUMNS, CompareConfig, Pair, measure_pair, pair_checkpoints
 from mlx_probe.analysis.compare.columns import STATUSES
 from mlx_probe.analysis.compare.config import refuse_nonsense
 from mlx_probe.analysis.compare.scope import Scope, scope_of
+from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.analysis.plan import DEFAULT_MEMORY_SHARE, RESERVE, select_weights
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.checkpoint import Checkpoint, Weight
@@ -43,6 +43,7 @@ from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.outputs import finalize, verify_hashes
+from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
 
 __all__ = ["KIND", "STEM", "compare", "validate_comparison"]

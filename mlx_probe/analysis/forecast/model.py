@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlx_probe import checkpoint as checkpoints
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.forecast.forecast import Fetch, Forecast, forecast
 from mlx_probe.analysis.forecast.inference import CONTEXTS, WIDTHS
 from mlx_probe.analysis.forecast.rates import rates_for
@@ -15,7 +16,7 @@ from mlx_probe.analysis.plan import make_plan
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.backends.mlx.status import mlx_status
 from mlx_probe.core.paths import cache_dir
-from mlx_probe.core.records import AnalyzeConfig, ModelFiles
+from mlx_probe.core.records import ModelFiles
 from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.monitor.readings import free_space
 from mlx_probe.source import REMOTE_SOURCES, parse_reference, resolve

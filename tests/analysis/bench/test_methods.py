@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlx_probe.analysis.analyze import open_checkpoint
 from mlx_probe.analysis.bench import race as bench
 from mlx_probe.analysis.bench.methods import CONTENDERS, Contender, Summary, Way
 from mlx_probe.analysis.bench.race import Result, compare
 from mlx_probe.analysis.bench.workload import matrix_of, synthetic_model, workload_of
+from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.errors import BackendError
 
 

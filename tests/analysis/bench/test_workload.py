@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from weightfiles import write_safetensors
 
-from mlx_probe.analysis.analyze import open_checkpoint
 from mlx_probe.analysis.bench.workload import (
     SYNTHETIC_DTYPES,
     matrix_of,
     synthetic_model,
     workload_of,
 )
+from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError
 

@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import mlx_probe
+from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.side_tables.heads.rows import head_rows
 from mlx_probe.analysis.validate import validate_run
-from mlx_probe.core.records import AnalyzeConfig
 from mlx_probe.runs.table import WRITERS
 
 FULL = AnalyzeConfig(backend="numpy", metrics="full")

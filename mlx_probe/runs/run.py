@@ -1,0 +1,53 @@
+"""What a job left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.runs.load import load_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        meta_path: Its run_meta.json.
+        meta: What that says.
+    """
+
+    meta_path: Path
+    meta: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Folder with the tables, the metadata and the logs."""
+        return self.meta_path.parent
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The tables, and the singular values."""
+        return tuple(self.folder / name for name in self.meta["outputs"])
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Checks that did not hold, with what was found."""
+        checks = self.meta["validation"]["checks"]
+        return tuple(f"{c['name']}: {c['detail']}" for c in checks if not c["passed"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the validation found nothing wrong."""
+        return not self.failures
+
+    def load(self) -> pd.DataFrame:
+        """The table as a DataFrame; see `load_run`."""
+        return load_run(self.meta_path)
