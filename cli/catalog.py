@@ -55,6 +55,7 @@ from mlx_probe.report.terminal.text import plain, printable
 from mlx_probe.runs.folder import DEFAULT_ROOT
 from mlx_probe.source.stores import STORES
 
+from .command import Group
 from .options import SIZE, quiet_option
 from .progress import hashing
 
@@ -81,7 +82,13 @@ _smallest_option = click.option(
 )
 
 
-@click.group(short_help="Which models are on this machine?")
+@click.group(
+    cls=Group,
+    examples=(
+        "mlx-probe catalog scan",
+        "mlx-probe catalog list --sort size --reverse",
+    ),
+)
 @click.option(
     "--database",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -99,7 +106,14 @@ def catalog(ctx: click.Context, database: Path | None) -> None:
     ctx.obj = default_database() if database is None else database
 
 
-@catalog.command("scan")
+@catalog.command(
+    "scan",
+    examples=(
+        "mlx-probe catalog scan",
+        "mlx-probe catalog scan ~/models --hash",
+        "mlx-probe catalog scan --store hub",
+    ),
+)
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER]...")
 @click.option(
     "--store",
@@ -144,7 +158,14 @@ def scan_command(
         _console().print(scan_text(report), soft_wrap=True)
 
 
-@catalog.command("list")
+@catalog.command(
+    "list",
+    examples=(
+        "mlx-probe catalog list --sort size --reverse",
+        "mlx-probe catalog list --format gguf --larger 1GB",
+        "mlx-probe catalog list --not-analyzed --json",
+    ),
+)
 @click.option("--text", default="", help="Part of a name, path, licence, description or note.")
 @click.option("--format", "format_", default="", help="safetensors, gguf ...")
 @click.option("--architecture", default="", help="Part of it: llama, qwen ...")
@@ -192,7 +213,10 @@ def list_command(
         console.print("The catalog is empty: run `mlx-probe catalog scan`", soft_wrap=True)
 
 
-@catalog.command("show")
+@catalog.command(
+    "show",
+    examples=("mlx-probe catalog show Qwen/Qwen3-0.6B",),
+)
 @_id_argument
 @_json_option
 @_opening
@@ -206,7 +230,13 @@ def show_command(database: Database, name: str, as_json: bool) -> None:
         _console().print(model_text(model, find_versions(model, models)))
 
 
-@catalog.command("note")
+@catalog.command(
+    "note",
+    examples=(
+        'mlx-probe catalog note Qwen/Qwen3-0.6B "baseline of the June runs"',
+        "mlx-probe catalog note Qwen/Qwen3-0.6B --remove",
+    ),
+)
 @_id_argument
 @click.argument("text", required=False)
 @click.option("--remove", is_flag=True, help="Remove the note.")
@@ -222,7 +252,13 @@ def note_command(database: Database, name: str, text: str | None, remove: bool) 
         click.echo(plain(model.note))
 
 
-@catalog.command("tag")
+@catalog.command(
+    "tag",
+    examples=(
+        "mlx-probe catalog tag Qwen/Qwen3-0.6B baseline small",
+        "mlx-probe catalog tag Qwen/Qwen3-0.6B small --remove",
+    ),
+)
 @_id_argument
 @click.argument("tags", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Take the tags away.")
@@ -233,7 +269,13 @@ def tag_command(database: Database, name: str, tags: tuple[str, ...], remove: bo
     (remove_tags if remove else add_tags)(database, model, tags)
 
 
-@catalog.command("forget")
+@catalog.command(
+    "forget",
+    examples=(
+        "mlx-probe catalog forget --missing",
+        "mlx-probe catalog forget Qwen/Qwen3-0.6B --yes",
+    ),
+)
 @click.argument("names", nargs=-1, metavar="[ID]...")
 @click.option("--missing", is_flag=True, help="All models whose files have gone.")
 @click.option(
@@ -261,7 +303,10 @@ def forget_command(
     _console().print(f"forgotten: {len(chosen)}", soft_wrap=True)
 
 
-@catalog.command("duplicates")
+@catalog.command(
+    "duplicates",
+    examples=("mlx-probe catalog duplicates --larger 100MB",),
+)
 @_smallest_option
 @click.option("--verify", is_flag=True, help="Trust no hash that is known: read the files again.")
 @_json_option
@@ -282,7 +327,13 @@ def duplicates_command(
         _console().print(duplicates_text(found), soft_wrap=True)
 
 
-@catalog.command("dedupe")
+@catalog.command(
+    "dedupe",
+    examples=(
+        "mlx-probe catalog dedupe --dry-run",
+        "mlx-probe catalog dedupe --larger 1GB --yes",
+    ),
+)
 @_smallest_option
 @click.option(
     "--link",
@@ -335,7 +386,13 @@ def dedupe_command(
         raise click.ClickException(f"{len(done.skipped)} files stay as they were")
 
 
-@catalog.command("undo")
+@catalog.command(
+    "undo",
+    examples=(
+        "mlx-probe catalog undo",
+        "mlx-probe catalog undo --all --yes",
+    ),
+)
 @click.option("--all", "everything", is_flag=True, help="All that was ever replaced.")
 @_yes_option
 @_json_option
@@ -361,7 +418,10 @@ def undo_command(
         raise click.ClickException(f"{len(done.skipped)} files stay as they were")
 
 
-@catalog.command("card")
+@catalog.command(
+    "card",
+    examples=("mlx-probe catalog card Qwen/Qwen3-0.6B --out card.md",),
+)
 @_id_argument
 @click.option(
     "--out",

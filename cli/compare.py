@@ -16,6 +16,7 @@ from mlx_probe.report.terminal.text import plain, printable
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 
+from .command import Command
 from .options import (
     SIZE,
     config_option,
@@ -34,8 +35,13 @@ _DEFAULT = CompareConfig()
 
 
 @click.command(
-    short_help="Compare two models, or a base and its adapter.",
+    cls=Command,
     context_settings={"show_default": True},
+    examples=(
+        "mlx-probe compare Qwen/Qwen3-0.6B-Base Qwen/Qwen3-0.6B",
+        "mlx-probe compare ./base ./adapter --directions 0",
+        "mlx-probe compare ./model ./model-4bit --format parquet",
+    ),
 )
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")

@@ -12,10 +12,19 @@ from mlx_probe.doctor import examine, gather, read_snapshot, write_snapshot
 from mlx_probe.report.terminal.doctor import differences_text, findings_json, findings_text
 from mlx_probe.report.terminal.text import printable
 
+from .command import Command
+
 __all__ = ["doctor"]
 
 
-@click.command(short_help="Is this machine fit for it?")
+@click.command(
+    cls=Command,
+    examples=(
+        "mlx-probe doctor",
+        "mlx-probe doctor --snapshot data/outputs/environment",
+        "mlx-probe doctor --compare data/outputs/environment",
+    ),
+)
 @click.option("--offline", is_flag=True, help="Leave out what needs the network.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print findings and facts as JSON instead of text."

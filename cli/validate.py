@@ -13,10 +13,18 @@ from mlx_probe.report.terminal.text import checks_text
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.meta import read_meta
 
+from .command import Command
+
 __all__ = ["validate"]
 
 
-@click.command(short_help="Check a finished RUN.")
+@click.command(
+    cls=Command,
+    examples=(
+        "mlx-probe validate data/outputs/Qwen--Qwen3-0.6B",
+        "mlx-probe validate data/outputs/Qwen--Qwen3-0.6B --no-recompute",
+    ),
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--recompute/--no-recompute",

@@ -12,6 +12,7 @@ from mlx_probe.report.terminal.download import verification_json, verification_t
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source.transfer.progress import watching
 
+from .command import Command
 from .download import endpoint_option
 from .options import quiet_option, revision_option, watch_options
 from .progress import hashing
@@ -19,7 +20,13 @@ from .progress import hashing
 __all__ = ["verify"]
 
 
-@click.command(short_help="Are the files of a model what they were?")
+@click.command(
+    cls=Command,
+    examples=(
+        "mlx-probe verify Qwen/Qwen3-0.6B",
+        "mlx-probe verify models/Qwen3-0.6B --repair",
+    ),
+)
 @click.argument("target")
 @click.option("--repair", is_flag=True, help="Fetch anew what is damaged or missing.")
 @revision_option

@@ -3,7 +3,11 @@
 import io
 import json
 import os
+import platform
+from importlib import import_module
+from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from models import interrupt_after, invoke
@@ -12,8 +16,10 @@ from tinymodel import run
 from weightfiles import entry, safetensors_bytes, write_safetensors
 
 import mlx_probe
+import mlx_probe.cli as cli_package
 from mlx_probe.analysis.progress import Silent
-from mlx_probe.cli import cli, progress
+from mlx_probe.cli import GROUPS, cli, progress
+from mlx_probe.compute.backends import choose_backend
 from mlx_probe.core.errors import Interrupted
 from mlx_probe.report.terminal.text import (
     checkpoint_text,
@@ -65,14 +71,23 @@ def test_help_has_a_short_form(name):
     assert invoke(*arguments, "-h").output == invoke(*arguments, "--help").output
 
 
-def test_the_group_lists_every_command_with_its_purpose():
-    said = words(invoke("--help").output)
-    for name, command in cli.commands.items():
-        assert f"{name} {command.short_help}" in said
+def test_help_lists_every_command_in_its_group_with_its_purpose():
+    said = invoke("--help").output
+    for title, commands in GROUPS.items():
+        listed = said.split(f"\n{title}:\n")[1].split("\n\n")[0]
+        assert words(listed) == words(" ".join(f"{n} {text}" for n, text in commands.items()))
+    names = [path.stem for path in Path(cli_package.__file__).parent.glob("*.py")]
+    modules = {n: import_module(f"mlx_probe.cli.{n}") for n in names if n != "__init__"}
+    commands = {n for n, m in modules.items() if isinstance(getattr(m, n, None), click.Command)}
+    assert set(cli.commands) == commands
 
 
-def test_version():
-    assert invoke("--version").output == f"mlx-probe, version {mlx_probe.__version__}\n"
+def test_a_version_begins_as_scripts_know_it_and_names_python_and_backend():
+    said = invoke("--version").output
+    begin = f"mlx-probe, version {mlx_probe.__version__} (Python {platform.python_version()}, "
+    assert said.startswith(begin)
+    assert choose_backend("auto", "auto")[1] in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("formats", [["csv"], ["parquet", "jsonl"]])

@@ -1,0 +1,58 @@
+"""The classes of all commands: help that ends with examples, variables spelled as the options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+__all__ = ["Command", "Group", "option_variables"]
+
+
+class Command(click.Command):
+    """A command of mlx-probe.
+
+    Attributes:
+        examples: One to three command lines, for the end of the help and the documentation.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.examples = tuple(examples)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line, after each option has learned its variables."""
+        for option in self.params:
+            # An option with a variable of its own keeps it. The variable of click, from the
+            # name of the Python argument (`formats` for --format), is accepted beside these.
+            if isinstance(option, click.Option) and option.envvar is None:
+                option.envvar = option_variables(option, ctx)
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the epilog, and the examples below it."""
+        super().format_epilog(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                # Not wrapped: a line is there to be copied.
+                for line in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class Group(Command, click.Group):
+    """A command with subcommands."""
+
+    command_class = Command
+
+
+def option_variables(option: click.Option, ctx: click.Context) -> list[str]:
+    """Environment variables that set an option, spelled as the option is.
+
+    Args:
+        option: One of the command's options.
+        ctx: The command's context.
+    """
+    names = [name[2:] for name in option.opts if name.startswith("--")]
+    prefix = ctx.auto_envvar_prefix
+    return [f"{prefix}_{name.replace('-', '_').upper()}" for name in names] if prefix else []
