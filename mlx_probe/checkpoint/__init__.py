@@ -5,7 +5,6 @@ from mlx_probe.checkpoint.aliases import find_aliases
 from mlx_probe.checkpoint.architecture import Architecture, text_config
 from mlx_probe.checkpoint.blank import blank_weight
 from mlx_probe.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from mlx_probe.checkpoint.formats import FORMATS, Format
 from mlx_probe.checkpoint.formats.header import Header
 from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.checkpoint.packings.protocol import Packing
@@ -13,13 +12,11 @@ from mlx_probe.checkpoint.parameter import PLAIN, Parameter
 from mlx_probe.checkpoint.weight import Weight, chunk_extent
 
 __all__ = [
-    "FORMATS",
     "PACKINGS",
     "PLAIN",
     "Adapter",
     "Architecture",
     "Checkpoint",
-    "Format",
     "Header",
     "Packing",
     "Parameter",

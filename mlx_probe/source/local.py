@@ -6,15 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import read_manifest
-from mlx_probe.source.selection import (
-    WEIGHT_SUFFIXES,
-    Selection,
-    config_name,
-    find_weights,
-    select_files,
-)
+from mlx_probe.source.selection import Selection, config_name, find_weights, select_files
 from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.listing import ModelListing, listing_of
 from mlx_probe.source.transfer.retry import RetryPolicy
@@ -39,7 +34,7 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
             selection = select_files(listing, str(path), ref.file)
             return selection.resolve(path, path.name, "local", path)
         # Ollama's blobs have no suffix; the reader looks at their first bytes.
-        if path.is_file() and path.suffix.lower() in ("", *WEIGHT_SUFFIXES):
+        if path.is_file() and path.suffix.lower() in ("", *weight_suffixes()):
             config = config_name(path.name, _list_folder(path.parent))
             selection = Selection((path.name,), None, config)
             return selection.resolve(path.parent, path.stem, "local", path)
@@ -49,7 +44,7 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         ) from error
     raise SourceError(
         f"{path} {'is not a weight file' if path.exists() else 'does not exist'}",
-        f"Give a folder, or a file that ends in {' or '.join(WEIGHT_SUFFIXES)}",
+        f"Give a folder, or a file that ends in {' or '.join(weight_suffixes())}",
     )
 
 

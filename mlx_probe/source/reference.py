@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.core.records import ModelRef
-from mlx_probe.source.selection import WEIGHT_SUFFIXES
 
 __all__ = ["parse_reference"]
 
@@ -73,7 +73,7 @@ def parse_reference(text: str, revision: str | None = None) -> ModelRef:
 
 def _looks_local(text: str) -> bool:
     # A repository's file may be named: owner/name:file.gguf is no path.
-    weights = text.lower().endswith(WEIGHT_SUFFIXES) and ":" not in text
+    weights = text.lower().endswith(weight_suffixes()) and ":" not in text
     return weights or _exists(text)
 
 

@@ -9,48 +9,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from mlx_probe.core.errors import SourceError
+from mlx_probe.core.formats import FORMATS, INDEX_END, format_of, index_suffixes, weight_suffixes
 from mlx_probe.core.records import ModelFiles
 from mlx_probe.core.sharding import read_weight_map
 from mlx_probe.core.units import format_size
 
-__all__ = ["WEIGHT_SUFFIXES", "Selection", "config_name", "find_weights", "select_files"]
+__all__ = ["Selection", "config_name", "find_weights", "select_files"]
 
-# In order of preference: where a model comes in several, safetensors is what others follow.
-WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npz")
-_INDEX_END = ".index.json"
-_INDEX_SUFFIXES = tuple(suffix + _INDEX_END for suffix in (".safetensors", ".bin"))
-# What the libraries call a model, where several files could be it.
-_STANDARD = {".safetensors": "model", ".bin": "pytorch_model", ".npz": "weights"}
-# Files with such suffixes that trainers, tokenizers and other engines leave beside weights.
-NOT_WEIGHTS = (
-    "training_args.bin",
-    "optimizer*.bin",
-    "optimizer*.pt",
-    "optimizer*.npz",
-    "optimizer*.safetensors",
-    "*optim_states.pt",
-    "scheduler*.bin",
-    "scheduler*.pt",
-    "scaler.pt",
-    "sampler*.bin",
-    "rng_state*.pth",
-    "rng_state*.pt",
-    "tokenizer*.bin",
-    "tokenizer*.pt",
-    "vocab*.bin",
-    "vocab*.pt",
-    "openvino_*.bin",
-    "ggml-*.bin",
-)
-# A fine-tuned difference to a model: of PEFT, and of mlx-lm.
-_ADAPTERS = (
-    "adapter_model.safetensors",
-    "adapters.safetensors",
-    "adapter_model.bin",
-    "adapters.npz",
-)
 # What mlx-lm saves on the way to adapters.safetensors.
-_UNFINISHED = re.compile(r"\d+_adapters\.(safetensors|npz)")
+_UNFINISHED = re.compile(r"\d+_(?P<adapter>adapters\.\w+)")
 # A part of a model in several files: model-00002-of-00005.safetensors, weights.02.safetensors.
 _PART = re.compile(
     r"(?P<stem>.*?[-._])(?P<number>\d{1,9})(?:-of-(?P<total>\d{1,9}))?(?P<end>\.\w+)"
@@ -108,14 +75,16 @@ class Selection:
 def find_weights(names: Iterable[str], file: str | None = None) -> list[str]:
     """The weight files and indices among the names; with ``file``, those it picks.
 
-    `NOT_WEIGHTS` are left out, unless picked by name.
+    What a format's `not_weights` name is left out, unless picked by name.
     """
-    found = [name for name in names if name.endswith((*WEIGHT_SUFFIXES, *_INDEX_SUFFIXES))]
+    ends = (*weight_suffixes(), *index_suffixes())
+    found = [name for name in names if name.endswith(ends)]
     # First as a name, or m[1].gguf would also be a glob that means m1.gguf.
     named = [name for name in found if file in (name, PurePosixPath(name).name)]
     if named:
         return named
-    found = [name for name in found if not _is_among(name, NOT_WEIGHTS)]
+    others = [glob for form in FORMATS.values() for glob in form.not_weights]
+    found = [name for name in found if not _is_among(name, others)]
     return found if file is None else [name for name in found if fnmatchcase(name, file)]
 
 
@@ -139,8 +108,8 @@ def select_files(listing: Mapping[str, int], where: str, file: str | None = None
     """Choose the files of one model: its weights, index and configuration, nothing else.
 
     Only the shallowest folder that has weights counts: what lies deeper are other editions
-    (onnx/, original/) of the same model. Of several formats the first of `WEIGHT_SUFFIXES`
-    is chosen; an adapter only where there is no model.
+    (onnx/, original/) of the same model. Of several formats the first of `FORMATS` is
+    chosen; an adapter only where there is no model.
 
     Args:
         listing: Size in bytes of every file by its name, a relative POSIX path.
@@ -150,12 +119,12 @@ def select_files(listing: Mapping[str, int], where: str, file: str | None = None
     Raises:
         SourceError: No weights, or several models and none picked.
     """
-    names = find_weights(listing, file)
+    names, suffixes = find_weights(listing, file), weight_suffixes()
     if not names:
         wanted = "weights" if file is None else f"weights named {file!r}"
         raise SourceError(
             f"{where} has no {wanted}",
-            f"Choose a model with {' or '.join(WEIGHT_SUFFIXES)} files",
+            f"Choose a model with {' or '.join(suffixes)} files",
         )
     depth = min(len(PurePosixPath(name).parts) for name in names)
     names = sorted(name for name in names if len(PurePosixPath(name).parts) == depth)
@@ -164,16 +133,16 @@ def select_files(listing: Mapping[str, int], where: str, file: str | None = None
         raise _choose(names, listing, where)
     folder = folders.pop()
     models = [name for name in names if not _is_adapter(name)]
-    adapters = [str(folder / name) for name in _ADAPTERS if str(folder / name) in names]
+    adapters = [str(folder / name) for name in _adapters() if str(folder / name) in names]
     # Without either, the names are unfinished adapters.
     names = models or adapters[:1] or names
     config = config_name(names[0], listing)
 
-    suffix = next(end for end in WEIGHT_SUFFIXES if any(_is_of(name, end) for name in names))
-    standard = str(folder / f"{_STANDARD.get(suffix, 'model')}{suffix}")
-    indices = [name for name in names if name.endswith(suffix + _INDEX_END)]
-    if standard + _INDEX_END in indices or len(indices) == 1:
-        index = standard + _INDEX_END
+    suffix = next(end for end in suffixes if any(_is_of(name, end) for name in names))
+    standard = str(folder / _usual_name(suffix))
+    indices = [name for name in names if name.endswith(suffix + INDEX_END)]
+    if standard + INDEX_END in indices or len(indices) == 1:
+        index = standard + INDEX_END
         return Selection((), index if index in indices else indices[0], config)
     weights = [name for name in names if name.endswith(suffix)]
     weights = [standard] if standard in weights else weights
@@ -188,12 +157,23 @@ def _is_among(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _is_of(name: str, suffix: str) -> bool:
-    return name.endswith((suffix, suffix + _INDEX_END))
+    return name.endswith((suffix, suffix + INDEX_END))
+
+
+def _usual_name(suffix: str) -> str:
+    form = format_of(suffix)
+    assert form is not None
+    return form.names[form.suffixes.index(suffix)]
+
+
+def _adapters() -> list[str]:
+    return [name for form in FORMATS.values() for name in form.adapters]
 
 
 def _is_adapter(name: str) -> bool:
     plain = PurePosixPath(name).name
-    return plain in _ADAPTERS or _UNFINISHED.fullmatch(plain) is not None
+    unfinished = _UNFINISHED.fullmatch(plain)
+    return (unfinished["adapter"] if unfinished else plain) in _adapters()
 
 
 def _is_whole(weights: Sequence[str]) -> bool:

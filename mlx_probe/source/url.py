@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urldefrag, urlsplit
 
 from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.hub.remote import RemoteOpener, RemoteShard
 from mlx_probe.source.manifest import read_manifest, record, write_manifest
-from mlx_probe.source.selection import WEIGHT_SUFFIXES
 from mlx_probe.source.transfer.batch import FileRequest, bring_all
 from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, check_names
@@ -166,10 +166,10 @@ def _parse(ref: ModelRef) -> tuple[str, str | None]:
 
 def _file_name(url: str) -> str:
     name = unquote(urlsplit(url).path).rpartition("/")[2]
-    if not name.lower().endswith(WEIGHT_SUFFIXES):
+    if not name.lower().endswith(weight_suffixes()):
         raise SourceError(
             f"{shown_address(url)} does not end in the name of a weight file",
-            f"Give the address of a file that ends in {' or '.join(WEIGHT_SUFFIXES)}",
+            f"Give the address of a file that ends in {' or '.join(weight_suffixes())}",
         )
     check_names([name], shown_address(url))
     return name

@@ -1,22 +1,23 @@
-"""The weight file formats, by suffix, or by their first bytes where there is no suffix."""
+"""The readers of weight files: the one that a file's suffix, or its first bytes, name."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
-from mlx_probe.checkpoint.formats import gguf, npz, safetensors, torch
 from mlx_probe.checkpoint.formats.header import Header, damaged, unreadable
 from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.formats import FORMATS, Format, format_of, weight_suffixes
 from mlx_probe.core.records import open_file
 
-__all__ = ["FORMATS", "Format", "read_header"]
+__all__ = ["Reader", "read_header"]
 
 
-class Format(Protocol):
-    """A file format: a module with this function."""
+class Reader(Protocol):
+    """What reads a file format: a module with this function, named by `Format.reader`."""
 
     def read_header(self, path: Path, file: BinaryIO, size: int) -> Header:
         """Read one file's header and nothing else of it.
@@ -32,20 +33,6 @@ class Format(Protocol):
         """
 
 
-FORMATS: dict[str, Format] = {
-    ".safetensors": safetensors,
-    ".gguf": gguf,
-    ".bin": torch,
-    ".pt": torch,
-    ".pth": torch,
-    ".npz": npz,
-}
-
-
-# Of files without a suffix, as Ollama keeps them.
-SIGNATURES: dict[bytes, Format] = {b"GGUF": gguf}
-
-
 def read_header(path: Path, opener: Callable[[Path], BinaryIO] = open_file) -> Header:
     """Read a weight file's header with the format that its suffix or first bytes name.
 
@@ -57,7 +44,7 @@ def read_header(path: Path, opener: Callable[[Path], BinaryIO] = open_file) -> H
         CheckpointError: The format is unknown, the file cannot be read, is damaged, or is a
             Git LFS pointer instead of weights.
     """
-    form = FORMATS.get(path.suffix.lower())
+    form = format_of(path.suffix)
     if form is None and path.suffix:
         raise _unknown(path)
     try:
@@ -67,17 +54,23 @@ def read_header(path: Path, opener: Callable[[Path], BinaryIO] = open_file) -> H
             first = file.read(24)
             if first == b"version https://git-lfs.":
                 raise damaged(path, "a Git LFS pointer, not weights", "Run git lfs pull there")
-            form = form or next((f for s, f in SIGNATURES.items() if first.startswith(s)), None)
+            form = form or _by_signature(first)
             if form is None:
                 raise _unknown(path)
             file.seek(0)
-            return form.read_header(path, file, size)
+            reader = cast(Reader, import_module(form.reader))
+            return reader.read_header(path, file, size)
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def _by_signature(first: bytes) -> Format | None:
+    signed = (form for form in FORMATS.values() if form.signature)
+    return next((form for form in signed if first.startswith(form.signature)), None)
 
 
 def _unknown(path: Path) -> CheckpointError:
     return CheckpointError(
         f"{path}: not a weight file that is understood",
-        f"Choose a file that ends in {' or '.join(FORMATS)}",
+        f"Choose a file that ends in {' or '.join(weight_suffixes())}",
     )

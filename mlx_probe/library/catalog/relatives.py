@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.library.catalog.records import Model
 
 __all__ = ["find_versions"]
@@ -72,7 +73,9 @@ def _agree(model: Model, other: Model) -> bool:
 
 def _stem(name: str) -> str:
     """A model's name without its owner, and without what says how it is stored."""
-    last = re.sub(r"\.(gguf|safetensors|bin|npz|pth?)$", "", name.lower().rsplit("/", 1)[-1])
+    last = name.lower().rsplit("/", 1)[-1]
+    end = next((suffix for suffix in weight_suffixes() if last.endswith(suffix)), "")
+    last = last.removesuffix(end)
     repository, _, file = last.partition(":")
     # A file's name tells more than its repository's.
     words = re.split(r"[-.\s_]+", re.sub(r"q\d(_[a-z0-9]+)+", "", file or repository))

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlx_probe.core.errors import ProbeError, SourceError
+from mlx_probe.core.formats import FORMATS, INDEX_END, format_of, weight_suffixes
 from mlx_probe.core.records import ModelFiles
 from mlx_probe.source.manifest import MANIFEST, Manifest, read_manifest
-from mlx_probe.source.selection import WEIGHT_SUFFIXES, find_weights, select_files
+from mlx_probe.source.selection import find_weights, select_files
 
 __all__ = [
     "HUB",
@@ -30,9 +31,6 @@ Trouble = Callable[[Path, str], None]
 
 # How llama.cpp and transformers name the files of one model.
 _SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})(?P<suffix>\.\w+)")
-# Suffixes that much else has too: such a file is a model only if something says so.
-_COMMON_SUFFIXES = (".bin", ".pt", ".pth", ".npz")
-_ADAPTERS = ("adapter_model.safetensors", "adapters.safetensors")
 _NOTES = ("README.md", "readme.md", "Readme.md", "MODEL_CARD.md")
 
 
@@ -127,7 +125,7 @@ def list_folder(folder: Path) -> tuple[dict[str, int], list[Path]]:
     Raises:
         OSError: The folder cannot be read.
     """
-    sizes, below = {}, []
+    sizes, below, suffixes = {}, [], weight_suffixes()
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -136,7 +134,7 @@ def list_folder(folder: Path) -> tuple[dict[str, int], list[Path]]:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(folder / entry.name)
                     continue
-                weights = entry.name.endswith(WEIGHT_SUFFIXES)
+                weights = entry.name.endswith(suffixes)
                 if (weights or entry.name.endswith((".json", ".md"))) and entry.is_file():
                     sizes[entry.name] = entry.stat().st_size if weights else 0
             except OSError:
@@ -163,7 +161,7 @@ def models_in(
     """The models among the files of one folder.
 
     What `select_files` takes for one model is one; where it sees several, each file (with the
-    parts that belong to it) is one, and so is each GGUF file in any case.
+    parts that belong to it) is one. Each file of a format with `Format.separate` (GGUF) is one.
 
     Args:
         store: Key in `STORES`.
@@ -178,7 +176,7 @@ def models_in(
     beside = {name: size for name, size in listing.items() if not _is_part_of_model(name)}
     for names in groups:
         label = f"{model_id}:{names[0]}" if len(groups) > 1 else model_id
-        paths = tuple(folder / name for name in names if name.endswith(WEIGHT_SUFFIXES))
+        paths = tuple(folder / name for name in names if name.endswith(weight_suffixes()))
         files, problem = ModelFiles(label, revision, folder, paths), ""
         try:
             # Nothing of another group in sight, so that there is nothing to choose between.
@@ -196,7 +194,7 @@ def models_in(
             others=tuple(path for path in paths if path not in files.weights),
             readme=readme,
             url=url,
-            certain=described or not names[0].endswith(_COMMON_SUFFIXES),
+            certain=described or not _is_ambiguous(names[0]),
             problem=problem,
         )
 
@@ -204,9 +202,10 @@ def models_in(
 def _groups(listing: Mapping[str, int]) -> list[list[str]]:
     """The names of weight files and indices, in groups that are one model each."""
     found = sorted(find_weights(listing))
-    single = [name for name in found if name.endswith(".gguf")]
+    single = [name for name in found if _is_separate(name)]
     rest = [name for name in found if name not in single]
-    adapters = [name for name in rest if name in _ADAPTERS]
+    certain = [name for form in FORMATS.values() if not form.ambiguous for name in form.adapters]
+    adapters = [name for name in rest if name in certain]
     if len(rest) > len(adapters):
         # Beside a model, which is all that `select_files` would see.
         single += adapters
@@ -217,7 +216,7 @@ def _groups(listing: Mapping[str, int]) -> list[list[str]]:
             select_files({name: listing[name] for name in rest}, "")
             groups.append(rest)
         except ProbeError:
-            single = [name for name in rest if name.endswith(WEIGHT_SUFFIXES)] + single
+            single = [name for name in rest if name.endswith(weight_suffixes())] + single
     parts: dict[str, list[str]] = {}
     for name in single:
         split = _SPLIT.fullmatch(name)
@@ -226,5 +225,15 @@ def _groups(listing: Mapping[str, int]) -> list[list[str]]:
     return groups + list(parts.values())
 
 
+def _is_separate(name: str) -> bool:
+    form = format_of(Path(name).suffix)
+    return form is not None and form.separate
+
+
+def _is_ambiguous(name: str) -> bool:
+    form = format_of(Path(name).suffix)
+    return form is not None and form.ambiguous
+
+
 def _is_part_of_model(name: str) -> bool:
-    return name.endswith((*WEIGHT_SUFFIXES, ".index.json"))
+    return name.endswith((*weight_suffixes(), INDEX_END))
