@@ -21,6 +21,7 @@ import mlx_probe
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.measure import Measurer
 from mlx_probe.analysis.plan import make_plan
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.core.records import METRIC_LEVELS, MetricLevel
 from mlx_probe.metrics import Measurement, compute_metrics
 from mlx_probe.runs.monitor import UsageMeter
@@ -35,7 +36,7 @@ def main(model: str, runs: int) -> None:
     config = AnalyzeConfig(backend="numpy", workers=1)
     with mlx_probe.open_checkpoint(model) as checkpoint, threadpool_limits(1, user_api="blas"):
         plan = make_plan(checkpoint, config)
-        measurer = Measurer(plan, UsageMeter(plan.backend.device_memory))
+        measurer = Measurer(plan, UsageMeter(STAGES, plan.backend.device_memory))
         for _ in range(runs):
             began, found = time.perf_counter(), []
             for weight in plan.weights:

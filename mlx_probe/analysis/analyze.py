@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.cost import binding_limit, stage_costs
 from mlx_probe.analysis.forecast.forecast import forecast, write_forecast
 from mlx_probe.analysis.forecast.rates import known_rates
 from mlx_probe.analysis.opening import open_checkpoint
@@ -23,6 +22,7 @@ from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.progress import JobProgress, Progress, Silent
 from mlx_probe.analysis.side_tables import SIDES, side_tables
 from mlx_probe.analysis.spotcheck import spot_check
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.analysis.validate import no_failures
@@ -32,6 +32,7 @@ from mlx_probe.core.files import write_error
 from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.cost import binding_limit, stage_costs
 from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
 from mlx_probe.runs.journal import Journal
@@ -98,7 +99,7 @@ def analyze(
         prepare_folder(paths)
         fingerprint = plan.fingerprint
         path = paths.journal(fingerprint)
-        meter = UsageMeter(plan.backend.device_memory)
+        meter = UsageMeter(STAGES, plan.backend.device_memory)
         job = JobProgress(plan, meter, progress)
         name = lines_name(paths.stem, fingerprint)
         with (
@@ -255,7 +256,7 @@ def _cost(plan: Plan, usage: Usage, seconds: Mapping[str, float]) -> dict[str, A
     lanes = min(plan.backend.lanes or workers, workers)
     return {
         "stages": stage_costs(usage.stages, calibration),
-        "limit": asdict(binding_limit(usage.stages, seconds, workers, lanes)),
+        "limit": asdict(binding_limit(STAGES, usage.stages, seconds, workers, lanes)),
         "calibration": calibration.describe(),
     }
 

@@ -110,8 +110,6 @@ class Measurer:
 
     def __init__(self, plan: Plan, meter: UsageMeter) -> None:
         self._plan, self._meter = plan, meter
-        # Of a worker that waits at the gate it stands still.
-        self._clock = meter.gate.clock
         self._backend, self._config = plan.backend, plan.config
         self._lane = BoundedSemaphore(plan.backend.lanes or plan.config.workers)
 
@@ -130,7 +128,7 @@ class Measurer:
             try:
                 return self._measure_batch(weights)
             except PackingError:
-                pass  # whose it was comes out one by one
+                pass  # one by one, to see which of them it is
         with lapack.threads(threads):
             return [self._measure_alone(weight) for weight in weights]
 
@@ -141,7 +139,11 @@ class Measurer:
             return Outcome("empty", "the tensor has no elements")
         if not weight.shape:
             return Outcome("scalar", "the tensor is 0-D: one number has no distribution")
-        began = self._clock()
+        with self._meter.timed() as whole:
+            outcome = self._measure_elements(weight)
+        return replace(outcome, seconds=whole.seconds)
+
+    def _measure_elements(self, weight: Weight) -> Outcome:
         passes = self._passes(weight)
         if is_sketched(weight, self._config):
             passes.operator = self._backend.operator_pass(*weight.extents, weight.chunk_dtype)
@@ -151,29 +153,26 @@ class Measurer:
             with self._lane:
                 read = self._stream(weight, passes.by_stage())
         except PackingError as error:
-            return Outcome("skipped", error.fact, seconds=self._clock() - began)
-        # Beside the lane: what is queued on a device is waited for here.
+            return Outcome("skipped", error.fact)
+        # After the lane is free: a device finishes here what it has queued.
         gram = self._finished(passes.gram) if passes.gram else None
-        outcome = self._conclude(weight, passes, gram)
-        return replace(outcome, read_seconds=read, seconds=self._clock() - began)
+        return replace(self._conclude(weight, passes, gram), read_seconds=read)
 
     def _measure_batch(self, weights: Sequence[Weight]) -> list[Outcome]:
-        """Equal small matrices: their Gram matrices are made at once."""
+        """Measure equal small matrices, whose Gram matrices are made at once."""
         first = weights[0]
         kept, passes, reads = _Kept(), [self._passes(weight) for weight in weights], []
-        began = self._clock()
-        with self._lane:
+        with self._meter.timed() as together, self._lane:
             for weight, each in zip(weights, passes, strict=True):
                 reads.append(self._stream(weight, [*each.by_stage(), ("gram", kept)]))
-            clock = self._clock()
-            grams = self._backend.gram_batch(kept.chunks, *first.extents, first.chunk_dtype)
-            self._meter.add("gram", self._clock() - clock)
-        share = (self._clock() - began - sum(reads)) / len(weights)
+            with self._meter.stage("gram"):
+                grams = self._backend.gram_batch(kept.chunks, *first.extents, first.chunk_dtype)
+        share = (together.seconds - sum(reads)) / len(weights)
         outcomes = []
         for weight, each, gram, read in zip(weights, passes, grams, reads, strict=True):
-            clock = self._clock()
-            outcome = self._conclude(weight, each, gram)
-            seconds = read + share + self._clock() - clock
+            with self._meter.timed() as alone:
+                outcome = self._conclude(weight, each, gram)
+            seconds = read + share + alone.seconds
             outcomes.append(replace(outcome, read_seconds=read, seconds=seconds))
         return outcomes
 
@@ -189,48 +188,42 @@ class Measurer:
 
     def _stream(self, weight: Weight, passes: Sequence[tuple[str, _Pass]]) -> float:
         """Send all chunks through all passes; seconds of reading."""
-        self._meter.gate.wait()
-        seconds, elements, clock = 0.0, 0, self._clock()
-        for stored in weight.chunks():
-            chunk = self._backend.load(stored, weight.chunk_dtype)
-            nbytes = weight.nbytes * stored.size // weight.numel
-            took = self._clock() - clock
-            self._meter.add("read", took, nbytes)
-            seconds += took
+        seconds, left = 0.0, weight.numel
+        chunks = weight.chunks()
+        while left:
+            self._meter.gate.wait()
+            with self._meter.stage("read") as reading:
+                stored = next(chunks)
+                chunk = self._backend.load(stored, weight.chunk_dtype)
+                reading.nbytes = weight.nbytes * stored.size // weight.numel
+            seconds += reading.seconds
             for stage, each in passes:
-                clock = self._clock()
-                each.add(chunk)
-                took = self._clock() - clock
-                flops = stored.size * (weight.short + 1) if stage == "gram" else 0
-                if stage == "gram" and not self._backend.lanes:
-                    # These cores are no other worker's.
-                    took *= lapack.width()
-                self._meter.add(stage, took, stored.nbytes, flops)
-            elements += stored.size
+                with self._meter.stage(stage, stored.nbytes) as passing:
+                    each.add(chunk)
+                    if stage == "gram":
+                        passing.flops = stored.size * (weight.short + 1)
+                        # Without a device, these cores are no other worker's.
+                        passing.cores = 1 if self._backend.lanes else lapack.width()
+            left -= stored.size
             # Or this slab would still be there while the next one is unpacked.
             del stored, chunk
-            # Not after the last one: what needs no more bytes is finished.
-            if elements < weight.numel:
-                self._meter.gate.wait()
-            clock = self._clock()
+        # Only at its end does it give back the last one's pages.
+        next(chunks, None)
         return seconds
 
     def _finished(self, gram: GramPass) -> Gram:
-        clock = self._clock()
-        matrix = gram.finish()
-        self._meter.add("gram", self._clock() - clock)
-        return matrix
+        with self._meter.stage("gram"):
+            return gram.finish()
 
     def _conclude(self, weight: Weight, passes: _Passes, gram: Gram | None) -> Outcome:
         """The numbers that follow from what the passes hold."""
-        clock = self._clock()
-        moments = passes.elements.finish()
-        self._meter.add("moments", self._clock() - clock)
+        with self._meter.stage("moments"):
+            moments = passes.elements.finish()
         rank_tol = self._config.rank_tol
         if moments.nan_count or moments.inf_count:
-            found = f"{moments.nan_count} NaN and {moments.inf_count} Inf"
-            found += f" in {moments.count} elements"
-            return Outcome("nonfinite", found, Measurement(moments, rank_tol))
+            counts = f"{moments.nan_count} NaN and {moments.inf_count} Inf"
+            counts += f" in {moments.count} elements"
+            return Outcome("nonfinite", counts, Measurement(moments, rank_tol))
         status: Status = "ok"
         reason: str | None = None
         spectrum: Spectrum | RankCount | Sketch | None = None
@@ -248,30 +241,26 @@ class Measurer:
 
     def _exact(self, weight: Weight, moments: Moments, gram: Gram) -> Spectrum | RankCount:
         (rows, cols), dtype = weight.extents, weight.chunk_dtype
-        rank_tol, elsewhere = self._config.rank_tol, 0.0
+        rank_tol = self._config.rank_tol
 
         def precise() -> Gram:
-            nonlocal elsewhere
-            began = self._clock()
             again = self._backend.gram_pass(rows, cols, dtype, precise=True)
-            with self._lane:
+            # Its stages count for themselves, and waiting for the lane for none.
+            with self._meter.timed(), self._lane:
                 self._stream(weight, [("gram", again)])
-            matrix = self._finished(again)
-            # It has been counted as what it is.
-            elsewhere += self._clock() - began
-            return matrix
+            return self._finished(again)
 
         reader = MatrixReader(rows, cols, dtype, moments, weight.chunks, precise)
-        clock = self._clock()
-        found: Spectrum | RankCount | None = None
-        if self._config.metrics == "basic":
-            found = count_rank(gram, rows, cols, rank_tol)
-        if found is None:
-            found = singular_values(gram, reader, rank_tol, self._plan.two_stage_from)
-        stage = "direct" if found.method == "qr_svd_f64" else "solve"
-        seconds = self._clock() - clock - elsewhere
-        self._meter.add(stage, seconds, flops=flops_of(found))
-        return found
+        spectrum: Spectrum | RankCount | None = None
+        with self._meter.stage("solve") as solving:
+            if self._config.metrics == "basic":
+                spectrum = count_rank(gram, rows, cols, rank_tol)
+            if spectrum is None:
+                spectrum = singular_values(gram, reader, rank_tol, self._plan.two_stage_from)
+            solving.flops = flops_of(spectrum)
+            if spectrum.method == "qr_svd_f64":
+                solving.stage = "direct"
+        return spectrum
 
     def _sketch(
         self, weight: Weight, moments: Moments, operator: OperatorPass
@@ -279,10 +268,7 @@ class Measurer:
         rows, cols = weight.extents
         if moments.min == moments.max == 0:
             return zero_spectrum(rows, cols)
-        clock = self._clock()
-        with self._lane:
-            sketch = sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)
         # Two products with the matrix for each vector of the basis.
         flops = 4.0 * rows * cols * min(BASIS, weight.short)
-        self._meter.add("sketch", self._clock() - clock, flops=flops)
-        return sketch
+        with self._lane, self._meter.stage("sketch", flops=flops):
+            return sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)

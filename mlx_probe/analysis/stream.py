@@ -59,17 +59,15 @@ def analyze_rows(
         for weight in weights:
             on_start(weight)
         outcomes = measurer.measure(weights, threads)
-        clock = meter.gate.clock()
-        rows = [
-            Row(
-                index,
-                {**_identity(plan, weight), **_values(plan, weight, outcome)},
-                outcome.sigma if plan.config.save_spectra else None,
-            )
-            for index, weight, outcome in zip(task, weights, outcomes, strict=True)
-        ]
-        meter.add("metrics", meter.gate.clock() - clock)
-        return rows
+        with meter.stage("metrics"):
+            return [
+                Row(
+                    index,
+                    {**_identity(plan, weight), **_values(plan, weight, outcome)},
+                    outcome.sigma if plan.config.save_spectra else None,
+                )
+                for index, weight, outcome in zip(task, weights, outcomes, strict=True)
+            ]
 
     copies = {i: of for i, of in plan.aliases.items() if i not in finished}
     originals = {of: finished[of] for of in copies.values() if of in finished}

@@ -12,6 +12,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.measure import Measurer
 from mlx_probe.analysis.plan import make_plan
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.checkpoint.mapping import MappedRange
 from mlx_probe.checkpoint.weight import Weight
@@ -39,7 +40,7 @@ def checkpoint(path):
 
 
 def rows_of(plan, on_start=lambda weight: None):
-    with UsageMeter(plan.backend.device_memory) as meter:
+    with UsageMeter(STAGES, plan.backend.device_memory) as meter:
         return list(analyze_rows(plan, {}, meter, on_start)), meter.usage()
 
 
@@ -128,7 +129,7 @@ def test_one_bad_member_does_not_spoil_a_batch(checkpoint, monkeypatch):
         return original(self)
 
     monkeypatch.setattr(Weight, "chunks", chunks)
-    with UsageMeter(plan.backend.device_memory) as meter:
+    with UsageMeter(STAGES, plan.backend.device_memory) as meter:
         outcomes = Measurer(plan, meter).measure(weights)
     assert [outcome.status for outcome in outcomes] == ["ok", "skipped", "ok"]
     assert outcomes[1].reason == "scales of 3 rows"

@@ -7,9 +7,9 @@ import pytest
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.compute import calibration
 from mlx_probe.compute.calibration import load_calibration
-from mlx_probe.runs.monitor import STAGES
 
 
 def test_every_stage_is_accounted_for(whole):

@@ -17,6 +17,7 @@ from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.compare.blocks import Side
 from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.analysis.plan import make_plan, select_weights
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.errors import ConfigError, Stopped
@@ -192,7 +193,7 @@ def test_time_at_the_gate_is_neither_reading_nor_computing(tiny, monkeypatch):
     with mlx_probe.open_checkpoint(tiny) as checkpoint:
         # One worker: the other threads' clocks go on while one waits.
         plan = make_plan(checkpoint, replace(FULL, workers=1))
-        meter = UsageMeter(lambda: (0, 0))
+        meter = UsageMeter(STAGES)
         meter.gate = Slow()
         rows = list(analyze_rows(plan, {}, meter, lambda weight: None))
         stages = meter.usage().stages
@@ -259,7 +260,7 @@ class Tripped(UsageMeter):
     """Its gate closes for good when so many slabs have been read."""
 
     def __init__(self, slabs):
-        super().__init__(lambda: (0, 0))
+        super().__init__(STAGES)
         self.slabs, self.read = slabs, 0
 
     def add(self, stage, seconds, nbytes=0, flops=0.0):

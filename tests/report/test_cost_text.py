@@ -2,9 +2,9 @@ import io
 
 from rich.console import Console
 
-from mlx_probe.analysis.cost import stage_costs
 from mlx_probe.compute.calibration import Calibration
 from mlx_probe.report.terminal.cost import cost_text
+from mlx_probe.runs.cost import stage_costs
 from mlx_probe.runs.monitor import Work
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mlx_probe.analysis.bench.workload import Workload, matrix_of
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.plan import make_plan
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum import count_above
@@ -84,7 +85,7 @@ def _engine(backend: str) -> Way:
         config = AnalyzeConfig(backend=backend, include=workload.include)
         plan = make_plan(workload.checkpoint, config)
         found = {}
-        with UsageMeter(plan.backend.device_memory) as meter:
+        with UsageMeter(STAGES, plan.backend.device_memory) as meter:
             for row in analyze_rows(plan, {}, meter, lambda weight: None):
                 values = row.values
                 if values.get("nuclear_norm") is not None:

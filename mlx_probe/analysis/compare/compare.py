@@ -23,6 +23,7 @@ from mlx_probe.analysis.compare.config import refuse_nonsense
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.analysis.plan import DEFAULT_MEMORY_SHARE, RESERVE, select_weights
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.checkpoint import Checkpoint, Weight
 from mlx_probe.compute import calibration
@@ -131,7 +132,7 @@ def compare(
         prepare_folder(paths)
         fingerprint = _fingerprint(plan, first, second)
         path = paths.journal(fingerprint)
-        meter, job = UsageMeter(lambda: (0, 0)), _JobProgress(plan.pairs, on_row)
+        meter, job = UsageMeter(STAGES), _JobProgress(plan.pairs, on_row)
         watching = JobMonitor(
             KIND,
             f"{first.files.model_id} and {second.files.model_id}",

@@ -12,6 +12,7 @@ from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
 from mlx_probe.analysis.order import work_order
 from mlx_probe.analysis.plan import Plan, is_sketched
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.spectrum import BASIS
 
@@ -29,7 +30,7 @@ class Duration:
     """Predicted times.
 
     Attributes:
-        stages: Seconds of all workers together in each of `monitor.STAGES`.
+        stages: Seconds of all workers together in each of `STAGES`.
         measure: Seconds of wall time until the last row is there.
         finish: Seconds of wall time after it: validation, spot checks, writing.
     """
@@ -62,8 +63,8 @@ def duration_of(plan: Plan, rates: Rates) -> Duration:
         for index in indices:
             steps = _steps(plan, plan.weights[index], rates)
             stages.update(steps)
-            beside = steps.get("solve", 0.0) + steps["metrics"]
-            streamed, solved = streamed + sum(steps.values()) - beside, solved + beside
+            in_lane = sum(s for stage, s in steps.items() if STAGES[stage].in_lane)
+            streamed, solved = streamed + in_lane, solved + sum(steps.values()) - in_lane
         tasks.append((streamed, solved, size))
     lanes = plan.backend.lanes or plan.config.workers
     wall = wall_time(tasks, plan.config.workers, lanes, plan.budget)

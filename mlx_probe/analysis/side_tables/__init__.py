@@ -68,12 +68,12 @@ def side_tables(plan: Plan, meter: UsageMeter) -> dict[str, pa.Table]:
     """
     tables = {}
     for name, side in SIDES.items() if plan.config.metrics == "full" else ():
-        began, rows = meter.gate.clock(), []
-        # Workers take the next layer or group when its rows are asked for.
-        for index, values in enumerate(side.rows(plan)):
-            meter.gate.wait()
-            rows.append(Row(index, values))
-        meter.add("sides", meter.gate.clock() - began)
+        rows = []
+        with meter.stage("sides"):
+            # Workers take the next layer or group when its rows are asked for.
+            for index, values in enumerate(side.rows(plan)):
+                meter.gate.wait()
+                rows.append(Row(index, values))
         if rows:
             tables[name] = rows_to_table(rows, side.columns)
     return tables

@@ -1,4 +1,4 @@
-"""What a run takes from the machine: peak memory, bandwidth, and the time of each stage."""
+"""What a job takes from the machine: peak memory, bandwidth, and the time of each stage."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ import psutil
 
 from mlx_probe.runs.monitor.gate import Gate
 
-__all__ = ["STAGES", "Usage", "UsageMeter", "Work", "process_memory"]
+__all__ = ["READ", "Stage", "Timing", "Usage", "UsageMeter", "Work", "process_memory"]
 
 INTERVAL = 0.05
 
-# What measuring a weight consists of, in the order in which it happens.
-STAGES = {
-    "read": "bring the bytes in and unpack them",
-    "moments": "moments and other sums over the elements",
-    "gram": "Gram matrices",
-    "solve": "eigenvalues of Gram matrices, and counts of them",
-    "direct": "singular values by QR and SVD",
-    "sketch": "leading values by block Lanczos",
-    "metrics": "columns that follow from moments and spectra, resampling",
-    "sides": "heads and experts, after the weights",
-}
+# The stage whose bytes are the bandwidth.
+READ = "read"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Something that a job spends time on: one line of the job's table of stages.
+
+    Attributes:
+        description: For the documentation.
+        limit: What would have to be faster for the stage to take less time.
+        in_lane: Whether the stage takes one of the device's lanes; otherwise it takes a worker.
+    """
+
+    description: str
+    limit: str
+    in_lane: bool = False
 
 
 # Looking a process up takes several times as long as asking it.
@@ -56,17 +62,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run has taken so far.
+    """What a job has taken so far.
 
     Attributes:
-        seconds: Since the monitor started.
-        bytes_read: Bytes of weights read.
+        seconds: Since the meter started.
+        bytes_read: Bytes of the stage `READ`.
         memory: Resident bytes of the process now.
         peak_memory: Most resident bytes seen.
         device_memory: Bytes of device memory now.
         peak_device_memory: Most bytes of device memory, as the backend counts them.
         peak_bandwidth: Most bytes read in one second's window, per second.
-        stages: What each of `STAGES` has taken, in their order; those that occurred.
+        stages: What each stage has taken, in the table's order; those that occurred.
     """
 
     seconds: float
@@ -84,25 +90,68 @@ class Usage:
         return self.bytes_read / self.seconds if self.seconds > 0 else 0.0
 
 
-class UsageMeter:
-    """Samples memory and bandwidth in a thread, between ``with`` and its end.
+class Timing:
+    """One timed block: between ``with`` and its end, in one thread.
 
-    Args:
-        device_memory: Bytes of device memory in use and at the peak.
+    Time at the closed gate does not count. Of nested blocks each second counts once, for the
+    innermost.
 
     Attributes:
-        gate: What workers pass before they take more; whoever watches the machine closes it.
+        stage: Key of the table of stages; "" for a block that is no stage.
+        nbytes: Bytes that go through. All of these may be set inside the block.
+        flops: Floating-point operations.
+        cores: Cores that the block keeps busy, each of which counts.
+        seconds: Set at the end: what the stage took, times ``cores``; of a block that is no
+            stage all its time, nested blocks included.
     """
 
-    def __init__(self, device_memory: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, meter: UsageMeter, stage: str, nbytes: int = 0, flops: float = 0.0) -> None:
+        self.stage, self.nbytes, self.flops, self.cores = stage, nbytes, flops, 1
+        self.seconds = 0.0
+        self._meter, self._nested = meter, 0.0
+
+    def __enter__(self) -> Timing:
+        self._meter.open_blocks.append(self)
+        self._began = self._meter.gate.clock()
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *exception: object) -> None:
+        elapsed = self._meter.gate.clock() - self._began
+        around = self._meter.open_blocks
+        around.pop()
+        if around:
+            around[-1]._nested += elapsed
+        self.seconds = self.cores * (elapsed - self._nested) if self.stage else elapsed
+        # A block that failed did not do what it was to count.
+        if self.stage and error is None:
+            self._meter.add(self.stage, self.seconds, self.nbytes, self.flops)
+
+
+class UsageMeter:
+    """Counts stages, and samples memory and bandwidth in a thread between ``with`` and its end.
+
+    Args:
+        stages: The job's table of stages.
+        device_memory: Bytes of device memory in use and at the peak; None without a device.
+
+    Attributes:
+        gate: Workers pass it before they take more; what watches the machine closes it.
+    """
+
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        device_memory: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
         self.gate = Gate()
-        self._device_memory = device_memory
+        self._device_memory = device_memory or (lambda: (0, 0))
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="monitor", daemon=True)
         self._began = time.monotonic()
         self._window: list[tuple[float, int]] = [(self._began, 0)]
-        self._stages = dict.fromkeys(STAGES, Work())
+        self._stages = dict.fromkeys(stages, Work())
+        self._blocks = threading.local()
         self._peak_memory = 0
         self._peak_bandwidth = 0.0
 
@@ -115,11 +164,25 @@ class UsageMeter:
         self._thread.join()
         self._look()
 
-    def add(self, stage: str, seconds: float, nbytes: int = 0, flops: float = 0.0) -> None:
-        """Count what a worker has just done; any thread may call it.
+    def stage(self, name: str, nbytes: int = 0, flops: float = 0.0) -> Timing:
+        """Time a block as one of the stages; any thread may call it.
 
         Args:
-            stage: Key of `STAGES`; the bytes of "read" are those of the bandwidth.
+            name: Key of the table of stages.
+            nbytes: Bytes that go through; those of `READ` are the bandwidth.
+            flops: Floating-point operations.
+        """
+        return Timing(self, name, nbytes, flops)
+
+    def timed(self) -> Timing:
+        """Time a block that is no stage, such as waiting; a stage around it does not count it."""
+        return Timing(self, "")
+
+    def add(self, stage: str, seconds: float, nbytes: int = 0, flops: float = 0.0) -> None:
+        """Count what was timed elsewhere; any thread may call it.
+
+        Args:
+            stage: Key of the table of stages.
             seconds: Time that it took.
             nbytes: Bytes that went through.
             flops: Floating-point operations.
@@ -131,9 +194,17 @@ class UsageMeter:
             )
 
     def work(self, stage: str) -> Work:
-        """What one of `STAGES` has taken so far."""
+        """What a stage has taken so far; nothing, if the job has no such stage."""
         with self._lock:
-            return self._stages[stage]
+            return self._stages.get(stage, Work())
+
+    @property
+    def open_blocks(self) -> list[Timing]:
+        """The blocks that this thread is in, the innermost last."""
+        blocks: list[Timing] | None = getattr(self._blocks, "open", None)
+        if blocks is None:
+            blocks = self._blocks.open = []
+        return blocks
 
     def usage(self) -> Usage:
         """What has been taken so far."""
@@ -141,8 +212,8 @@ class UsageMeter:
         now, peak_device = self._device_memory()
         with self._lock:
             seconds = time.monotonic() - self._began
-            read = self._stages["read"].bytes
-            # A run shorter than a window has only its mean.
+            read = self._read().bytes
+            # A job shorter than a window has only its mean.
             return Usage(
                 seconds=seconds,
                 bytes_read=read,
@@ -154,6 +225,9 @@ class UsageMeter:
                 stages={name: work for name, work in self._stages.items() if work != Work()},
             )
 
+    def _read(self) -> Work:
+        return self._stages.get(READ, Work())
+
     def _sample(self) -> None:
         while not self._stop.wait(INTERVAL):
             self._look()
@@ -162,7 +236,7 @@ class UsageMeter:
         memory, now = process_memory(), time.monotonic()
         with self._lock:
             self._peak_memory = max(self._peak_memory, memory)
-            read = self._stages["read"].bytes
+            read = self._read().bytes
             self._window.append((now, read))
             while len(self._window) > 1 and self._window[1][0] <= now - 1.0:
                 self._window.pop(0)

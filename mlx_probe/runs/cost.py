@@ -1,4 +1,4 @@
-"""What a run cost, stage by stage, and which limit it ran into."""
+"""What a job cost, stage by stage, and what limited it."""
 
 from __future__ import annotations
 
@@ -7,32 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlx_probe.compute.calibration import Calibration
-from mlx_probe.runs.monitor import Work
+from mlx_probe.runs.monitor import Stage, Work
 
 __all__ = ["Limit", "binding_limit", "stage_costs"]
 
-# What would have to be faster for a stage to take less, and whether the stage needs a lane of
-# the backend or just any worker.
-_LIMITS = {
-    "read": ("reading", True),
-    "moments": ("memory (moments)", True),
-    "gram": ("matrix products", True),
-    "solve": ("eigen-solver", False),
-    "direct": ("eigen-solver", False),
-    "sketch": ("matrix products", True),
-    "metrics": ("metrics", False),
-    "sides": ("heads and experts", False),
-}
+# Phases of a job in which its workers have nothing to do. Any other is work.
+OPEN, VALIDATE, WRITE = "open", "validate", "write"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What took most of what there was of it.
+    """What would have to be faster for the job to take less time.
 
     Attributes:
         name: The limit.
-        share: How much of it was taken, 1 for all the time.
-        of: What it is a share of.
+        share: Its share of the time that it could have taken, at most 1.
+        of: Whose time that is.
     """
 
     name: str
@@ -43,10 +33,10 @@ class Limit:
 def stage_costs(
     stages: Mapping[str, Work], calibration: Calibration
 ) -> dict[str, dict[str, float | None]]:
-    """Rates of each stage, and what share they are of the machine's.
+    """Rates of each stage, and their shares of the machine's.
 
-    Time is summed over workers, and rates are those of one worker, to be compared with what one
-    core does. A GPU's share of the product rate may therefore be far above 1.
+    Time is summed over workers, so a rate is that of one worker, to be compared with one core's.
+    A GPU's share of the product rate may therefore be far above 1.
 
     Args:
         stages: What each took.
@@ -73,35 +63,38 @@ def stage_costs(
 
 
 def binding_limit(
-    stages: Mapping[str, Work], seconds: Mapping[str, float], workers: int, lanes: int
+    table: Mapping[str, Stage],
+    stages: Mapping[str, Work],
+    seconds: Mapping[str, float],
+    workers: int,
+    lanes: int,
 ) -> Limit:
     """The limit that took the largest share of the time that it could have taken.
 
-    Stages that stream elements could take all the time of the backend's lanes, factorizations
-    all the time of the workers. While the run opens, validates and writes, no worker has
-    anything to do. What is left over is waiting, for memory or for a lane, and bookkeeping.
+    Stages in a lane could take all the time of the device's lanes, other stages all the time of
+    the workers. While the job opens its inputs, validates and writes, no worker has anything to
+    do. The rest is waiting, for memory or for a lane, and bookkeeping.
 
     Args:
+        table: The job's table of stages.
         stages: What each took, in all workers.
-        seconds: Wall time of "open", "measure", "validate" and "write".
-        workers: Weights in flight.
-        lanes: Weights whose elements may be streamed at once; at most ``workers``.
+        seconds: Wall time of each phase: `OPEN`, `VALIDATE`, `WRITE`, and what is work.
+        workers: Tasks at once.
+        lanes: Tasks in a lane at once; at most ``workers``.
     """
-    total = sum(seconds[name] for name in ("open", "measure", "validate", "write"))
+    total = sum(seconds.values())
+    opening, closing = seconds[OPEN], seconds[VALIDATE] + seconds[WRITE]
     device = "worker time" if lanes == workers else "the device's time"
     shares: defaultdict[tuple[str, str], float] = defaultdict(float)
-    idle = seconds["measure"] / total
-    for stage, work in stages.items():
-        name, streams = _LIMITS[stage]
-        shares[name, device if streams else "worker time"] += work.seconds / (
-            total * (lanes if streams else workers)
-        )
+    idle = (total - opening - closing) / total
+    for name, work in stages.items():
+        stage = table[name]
+        of, at_once = (device, lanes) if stage.in_lane else ("worker time", workers)
+        shares[stage.limit, of] += work.seconds / (total * at_once)
         idle -= work.seconds / (total * workers)
     shares["waiting and bookkeeping", "worker time"] = idle
-    shares["start-up", "the run's time"] = seconds["open"] / total
-    shares["validation and writing", "the run's time"] = (
-        seconds["validate"] + seconds["write"]
-    ) / total
+    shares["start-up", "the run's time"] = opening / total
+    shares["validation and writing", "the run's time"] = closing / total
     (name, of), share = max(shares.items(), key=lambda item: item[1])
     return Limit(name, share, of)
 

@@ -1,0 +1,27 @@
+"""What an analysis or a comparison spends its time on.
+
+`STAGES` is the table of it. The cost account in the metadata, the limit that it names, the plan's
+forecast and the documentation follow from its lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlx_probe.runs.monitor import Stage
+
+__all__ = ["STAGES"]
+
+# In the order in which they happen.
+STAGES: Mapping[str, Stage] = {
+    "read": Stage("bring the bytes in and unpack them", "reading", in_lane=True),
+    "moments": Stage("moments and other sums over the elements", "memory (moments)", in_lane=True),
+    "change": Stage("sums over the elements of two models side by side", "memory (changes)"),
+    "gram": Stage("Gram matrices", "matrix products", in_lane=True),
+    "solve": Stage("eigenvalues of Gram matrices, and counts of them", "eigen-solver"),
+    "direct": Stage("singular values by QR and SVD", "eigen-solver"),
+    "vectors": Stage("leading singular vectors of two models, and their angles", "eigen-solver"),
+    "sketch": Stage("leading values by block Lanczos", "matrix products", in_lane=True),
+    "metrics": Stage("columns that follow from moments and spectra, resampling", "metrics"),
+    "sides": Stage("heads and experts, after the weights", "heads and experts"),
+}
