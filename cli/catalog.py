@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from mlx_probe.core.errors import ConfigError, ResultError
-from mlx_probe.core.files import replacing, write_error
+from mlx_probe.core.files import write_text
 from mlx_probe.library.catalog import (
     SORTS,
     Database,
@@ -437,12 +437,7 @@ def card_command(database: Database, name: str, out: Path | None) -> None:
     if out is None:
         click.echo(plain(text), nl=False)
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(out.parent, error) from error
-    with replacing(out) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_text(out, text, errors="backslashreplace")
     _console().print(printable(str(out)), soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.files import replacing, write_error
+from mlx_probe.core.files import write_text
 from mlx_probe.core.units import format_size
 from mlx_probe.runs.folder import DEFAULT_STEM, stem_of
 from mlx_probe.runs.load import locate_run
@@ -74,12 +74,7 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
         console.print(profile_text(data, chosen, console.width, console.encoding))
         return
     target = out or _beside(locate_run(run))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(target.parent, error) from error
-    with replacing(target) as temporary:
-        temporary.write_text(report_html(data), encoding="utf-8")
+    write_text(target, report_html(data))
     console.print(f"{target} ({format_size(target.stat().st_size)})", soft_wrap=True, markup=False)
 
 

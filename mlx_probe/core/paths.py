@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlx_probe.core.files import atomic_replace
+
 __all__ = ["cache_dir", "keep_json"]
 
 
@@ -28,12 +30,8 @@ def keep_json(path: Path, entry: Any) -> None:
         path: A file in `cache_dir`.
         entry: What JSON knows.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     # A cache that cannot be kept costs time and nothing else.
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_replace(path, scratch=path.parent, flush=False) as temporary:
             temporary.write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.core.files import replacing, write_error
+from mlx_probe.core.files import write_text
 from mlx_probe.doctor.checks import Finding
 from mlx_probe.doctor.facts import Facts
 
@@ -96,21 +96,12 @@ def write_snapshot(folder: Path, facts: Facts, findings: Sequence[Finding]) -> l
     lock = "".join(f"{_line(name)}=={_line(v)}\n" for name, v in sorted(facts.packages.items()))
     texts = {folder / LOCK: lock, folder / SUMMARY: summary}
     try:
-        _write(folder, texts)
+        for path, text in texts.items():
+            write_text(path, text)
     except ResultError as error:
         # Writing is told of in the words of the commands that have --out.
         raise ResultError(error.fact, error.remedy.replace("--out", "--snapshot")) from error
     return list(texts)
-
-
-def _write(folder: Path, texts: Mapping[Path, str]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from error
-    for path, text in texts.items():
-        with replacing(path) as temporary:
-            temporary.write_text(text, "utf-8")
 
 
 def read_snapshot(folder: Path) -> Snapshot:

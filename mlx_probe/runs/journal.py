@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.core.files import write_error
+from mlx_probe.core.files import LineWriter, whole_lines, write_error
 from mlx_probe.core.records import Column, Row
 from mlx_probe.runs.table.strict_json import encode
 
@@ -69,23 +69,22 @@ class Journal:
             "columns": list(self._types),
         }
         try:
-            self._file = _open_locked(path)
+            file = _open_locked(path)
             try:
                 if not resume:
-                    os.ftruncate(self._file.fileno(), 0)
+                    os.ftruncate(file.fileno(), 0)
                 elif _is_foreign(path, header):
                     kept = path.with_name(f"{path.name}.old")
                     _log.warning("%s belongs to another run; kept as %s", path, kept.name)
                     path.replace(kept)
-                    self._file.close()
-                    self._file = _open_locked(path)
-                self._end = self._recover()
-                os.ftruncate(self._file.fileno(), self._end)
-                if self._end == 0:
-                    self._write(header)
-                self._write({"pid": os.getpid()})
+                    file.close()
+                    file = _open_locked(path)
+                self._lines = LineWriter(file, self._recover())
+                if self._lines.end == 0:
+                    self._lines.append(encode(header))
+                self._lines.append(encode({"pid": os.getpid()}))
             except BaseException:
-                self._file.close()
+                file.close()
                 raise
         except OSError as error:
             raise write_error(path, error) from error
@@ -110,13 +109,11 @@ class Journal:
         try:
             record: dict[str, Any] = {"index": row.index, "values": row.values}
             if row.sigma is not None:
-                self._spectra[row.index] = self._end
                 record["sigma"] = b64encode(row.sigma.astype("<f8").tobytes()).decode("ascii")
-            self._write(record)
+            begin = self._lines.append(encode(record))
+            if row.sigma is not None:
+                self._spectra[row.index] = begin
         except OSError as error:
-            # What was written of the line must not run into a later one.
-            with suppress(OSError):
-                os.ftruncate(self._file.fileno(), self._end)
             raise ResultError(
                 f"{write_error(self.path, error).fact}; finished rows are safe",
                 "Free space on that disk and run the same command again to resume",
@@ -153,16 +150,13 @@ class Journal:
 
     def close(self) -> None:
         """Lets other processes open the journal; the rows stay on disk."""
-        self._file.close()
+        self._lines.close()
 
     def _recover(self) -> int:
         """Fills ``rows`` from the file; returns how many bytes of it are sound."""
         end = 0
         with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                # A line without its end is one that a killed process was still writing.
-                if not line.endswith(b"\n"):
-                    break
+            for number, line in enumerate(whole_lines(file), start=1):
                 record = _parse(line)
                 if number > 1 and "pid" not in record:
                     row = self._to_row(record)
@@ -185,14 +179,6 @@ class Journal:
             return Row(int(record["index"]), values)
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
-
-    def _write(self, record: dict[str, Any]) -> None:
-        line = (encode(record) + "\n").encode("ascii")
-        # Unbuffered: a full disk may take a part of the line before it refuses the rest.
-        rest = memoryview(line)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        self._end += len(line)
 
 
 def _open_locked(path: Path) -> BinaryIO:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.core.files import replacing
+from mlx_probe.core.files import replacing, sha256_file
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.folder import RunPaths
 from mlx_probe.runs.spectra import SPECTRA, write_spectra
@@ -57,7 +56,9 @@ def finalize(
             write_spectra(table, chain((first,), numbered), temporary)
         # An older run's metadata must not vouch for this run's tables.
         paths.meta.unlink(missing_ok=True)
-    return {file.name: {"sha256": _sha256(file), "bytes": file.stat().st_size} for file in files}
+    return {
+        file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size} for file in files
+    }
 
 
 def verify_hashes(folder: Path, meta: Mapping[str, Any]) -> list[Check]:
@@ -73,17 +74,9 @@ def verify_hashes(folder: Path, meta: Mapping[str, Any]) -> list[Check]:
     checks = []
     for name, expected in meta.get("outputs", {}).items():
         try:
-            same = _sha256(folder / name) == expected["sha256"]
+            same = sha256_file(folder / name) == expected["sha256"]
             detail = "as written" if same else "changed after the run: its sha256 differs"
         except OSError as error:
             same, detail = False, f"cannot be read: {error.strerror}"
         checks.append(Check(f"sha256 of {name}", same, detail))
     return checks
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlx_probe.core.errors import SourceError
+from mlx_probe.core.files import atomic_replace
 from mlx_probe.core.version import __version__
 from mlx_probe.source.transfer.digest import PublishedFile, check_names
 
@@ -128,14 +127,9 @@ def write_manifest(
         "files": [asdict(known[name]) for name in sorted(known)],
     }
     path = folder / MANIFEST
-    # In a folder of its own, which nobody can have put a link into.
-    with TemporaryDirectory(prefix=".mlx-probe-", dir=folder) as temporary:
-        new = Path(temporary, MANIFEST)
-        with new.open("x", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=1, ensure_ascii=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+    # Others may write into this folder: not under a name that they know.
+    with atomic_replace(path, scratch=folder) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=True) + "\n", "utf-8")
     return path
 
 

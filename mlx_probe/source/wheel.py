@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from mlx_probe.core.errors import SourceError
+from mlx_probe.core.files import read_blocks
 from mlx_probe.core.sharding import MAX_NAME_BYTES, is_inside
 from mlx_probe.source.selection import select_files
 from mlx_probe.source.transfer.disk_space import require_space
 
 __all__ = ["unpack_model"]
 
-_PIECE = 1 << 20
 _MAX_RECORD_BYTES = 100 * 1000 * 1000
 # What wheels are made with; on damage the other methods fail with errors of their own.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -117,9 +117,9 @@ def _extract(
     digest = hashlib.sha256()
     # zipfile gives no more than the declared size, for which there is space.
     with archive.open(entry) as source, path.open("wb") as file:
-        while piece := source.read(_PIECE):
-            digest.update(piece)
-            file.write(piece)
+        for block in read_blocks(source):
+            digest.update(block)
+            file.write(block)
     found = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
     if found != hashes.get(entry.filename):
         raise _bad_wheel(wheel, f"{entry.filename} does not match its hash in RECORD")

@@ -207,7 +207,7 @@ class FullDisk:
 def test_disk_full(path, space):
     with Journal(path, FINGERPRINT, COLUMNS) as journal:
         journal.append(ROWS[0])
-        journal._file = disk = FullDisk(journal._file, space)
+        journal._lines._file = disk = FullDisk(journal._lines._file, space)
         with pytest.raises(ResultError, match="finished rows are safe") as caught:
             journal.append(ROWS[1])
         assert str(path) in caught.value.fact

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlx_probe.core.files import sha256_of
 from mlx_probe.library.catalog.database import Database
 
 __all__ = ["FileIdentity", "hash_file", "identify", "keep_hash", "known_hashes", "sample"]
 
-_BLOCK = 1 << 20
 # Of the beginning, the middle and the end.
 _SAMPLE = 1 << 16
 
@@ -62,16 +62,13 @@ def hash_file(
     Raises:
         OSError: It cannot be read, or changed meanwhile.
     """
-    digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:
         before = identify(os.fstat(file.fileno()))
-        while count := file.readinto(block):
-            digest.update(block[:count])
-            on_bytes(count)
+        sha256 = sha256_of(file, on_bytes)
         after = identify(os.fstat(file.fileno()))
     if not after.holds_as(before):
         raise OSError(errno.EBUSY, "it changed while it was read", str(path))
-    return digest.hexdigest(), after
+    return sha256, after
 
 
 def sample(path: Path, size: int) -> bytes:

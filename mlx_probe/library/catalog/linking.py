@@ -13,14 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from mlx_probe.core.files import read_blocks
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.catalog.hashing import FileIdentity, hash_file, identify
 from mlx_probe.library.catalog.link_journal import Link, load_links, plan_link, set_state
 from mlx_probe.library.catalog.open_files import is_being_written
 
 __all__ = ["Refused", "recover", "replace_by_link", "take_back"]
-
-_BLOCK = 1 << 20
 
 
 class Refused(Exception):  # noqa: N818  nothing failed
@@ -213,7 +212,7 @@ def _copy_checked(link: Link) -> None:
         link.path.open("rb") as source,
         os.fdopen(os.open(link.fresh, flags, 0o600), "wb") as target,
     ):
-        while block := source.read(_BLOCK):
+        for block in read_blocks(source):
             digest.update(block)
             target.write(block)
         target.flush()

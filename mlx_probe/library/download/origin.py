@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlx_probe.core.errors import SourceError
+from mlx_probe.core.files import atomic_replace, read_blocks, write_all
 from mlx_probe.source.manifest import ManifestFile, record
 from mlx_probe.source.transfer.destination import Destination, FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, hash_file
 from mlx_probe.source.transfer.listing import ModelListing
 
 __all__ = ["take"]
-
-_PIECE = 1 << 20
 
 
 def take(
@@ -39,25 +36,20 @@ def take(
     file = listing.files[name]
     path = destination.prepare(name)
     if listing.link:
-        # Beside its place, so that it gets there by one rename.
-        with TemporaryDirectory(prefix=".mlx-probe-", dir=destination.folder) as folder:
-            new = Path(folder, "link")
+        with atomic_replace(path, scratch=destination.folder, flush=False) as new:
             try:
                 new.hardlink_to(source)
             except OSError:
                 # Another disk, or one without hard links.
                 new.symlink_to(source)
-            new.replace(path)
-        # `replace` leaves both where they are names of one file already.
         hasher = hash_file(path, file, on_bytes)
         return record(PublishedFile(name, hasher.size, hasher.sha256), path)
     before = hash_file(source, file)
     with destination.lock(before.sha256):
         with destination.open_partial(before.sha256) as partial, source.open("rb") as content:
             partial.truncate(0)
-            while piece := content.read(_PIECE):
-                partial.write(piece)
-                on_bytes(len(piece))
+            for block in read_blocks(content, on_bytes):
+                write_all(partial, block)
             os.fsync(partial.fileno())
             partial.seek(0)
             if not before.size:

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from mlx_probe.core.files import atomic_replace
 from mlx_probe.core.paths import cache_dir
 
 __all__ = ["Job", "jobs_folder", "register", "running_jobs", "scratch_lines", "started_at"]
@@ -122,11 +123,10 @@ def register(job: Job) -> Path | None:
     """
     folder = jobs_folder()
     path = folder / f"{job.pid}.{next(_numbers)}.json"
-    temporary = path.with_suffix(".tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(job.describe()), "utf-8")
-        temporary.replace(path)
+        with atomic_replace(path, flush=False) as temporary:
+            temporary.write_text(json.dumps(job.describe()), "utf-8")
     except OSError:
         return None
     return path
@@ -148,7 +148,7 @@ def running_jobs() -> list[Job]:
     except OSError:
         return []
     for file in files:
-        name = re.fullmatch(r"(\d{1,10})\.\d+\.(json|tmp|samples\.jsonl)", file.name)
+        name = re.fullmatch(r"\.?(\d{1,10})\.\d+\.(json|json\.tmp|samples\.jsonl)", file.name)
         # What is not ours stays.
         if name is None:
             continue

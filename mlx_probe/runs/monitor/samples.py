@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.core.files import replacing, write_error
+from mlx_probe.core.files import LineWriter, replacing, whole_lines, write_error
 from mlx_probe.core.records import Row
 from mlx_probe.runs.folder import DEFAULT_STEM, side_name, stem_of
 from mlx_probe.runs.load import to_frame
@@ -88,18 +87,16 @@ class SampleLog:
             OSError: The disk refuses.
         """
         self.path = path
-        self._file = path.open("ab" if resume else "wb", buffering=0)
+        file = path.open("ab" if resume else "wb", buffering=0)
         try:
-            self.session, self._end = 0, 0
-            with path.open("rb") as file:
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    self._end += len(line)
+            self.session, end = 0, 0
+            with path.open("rb") as written:
+                for line in whole_lines(written):
+                    end += len(line)
                     self.session += isinstance(_parse(line), Job)
-            os.ftruncate(self._file.fileno(), self._end)
+            self._lines = LineWriter(file, end)
         except BaseException:
-            self._file.close()
+            file.close()
             raise
 
     def begin(self, job: Job) -> None:
@@ -108,7 +105,7 @@ class SampleLog:
         Raises:
             OSError: The disk refuses.
         """
-        self._write({"job": job.describe()})
+        self._lines.append(encode({"job": job.describe()}))
 
     def append(self, sample: Sample) -> None:
         """Write a sample.
@@ -116,24 +113,11 @@ class SampleLog:
         Raises:
             OSError: The disk refuses; the lines before are whole.
         """
-        self._write(sample.values())
+        self._lines.append(encode(sample.values()))
 
     def close(self) -> None:
         """Close the file, which stays."""
-        self._file.close()
-
-    def _write(self, record: dict[str, Any]) -> None:
-        rest = memoryview((encode(record) + "\n").encode("ascii"))
-        length = len(rest)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError:
-            # What was written of the line must not run into a later one.
-            with suppress(OSError):
-                os.ftruncate(self._file.fileno(), self._end)
-            raise
-        self._end += length
+        self._lines.close()
 
 
 class SampleTail:
@@ -154,12 +138,11 @@ class SampleTail:
                 if file.seek(0, os.SEEK_END) < self._place:
                     self._place = 0
                 file.seek(self._place)
-                found = file.read()
+                lines = list(whole_lines(file))
         except OSError:
             return []
-        whole = found.rfind(b"\n") + 1
-        self._place += whole
-        parsed = map(_parse, found[:whole].splitlines())
+        self._place += sum(map(len, lines))
+        parsed = map(_parse, lines)
         return [each for each in parsed if each is not None]
 
 
@@ -292,9 +275,7 @@ def _recording(path: Path, found: Iterable[Job | Sample]) -> Recording:
 
 def _lines(path: Path) -> Iterator[Job | Sample | None]:
     with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield _parse(line)
+        yield from map(_parse, whole_lines(file))
 
 
 def _parse(line: bytes) -> Job | Sample | None:

@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from mlx_probe.core.errors import SourceError
+from mlx_probe.core.files import atomic_replace
 from mlx_probe.core.sharding import is_inside
 from mlx_probe.source.transfer.destination import locked, open_partial
 from mlx_probe.source.transfer.digest import PublishedFile
@@ -98,10 +98,8 @@ class CacheDestination:
             if ref.exists() and ref.read_text("utf-8") == self._commit:
                 return
             ref.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(prefix=".", dir=ref.parent) as folder:
-                new = Path(folder, "commit")
+            with atomic_replace(ref, scratch=ref.parent, flush=False) as new:
                 new.write_text(self._commit, "utf-8")
-                new.replace(ref)
 
     def _blob(self, file: PublishedFile) -> Path | None:
         return None if file.etag is None else self._storage / "blobs" / file.etag
@@ -118,8 +116,7 @@ class CacheDestination:
         if path.is_symlink() and path.resolve() == blob.resolve():
             return path
         target = os.path.relpath(blob, path.parent)
-        with TemporaryDirectory(prefix=".linking-", dir=self._storage) as folder:
-            new = Path(folder, "link")
+        with atomic_replace(path, scratch=self._storage, flush=False) as new:
             try:
                 new.symlink_to(target)
             except OSError:
@@ -127,7 +124,6 @@ class CacheDestination:
                     new.hardlink_to(blob)
                 except OSError:
                     shutil.copyfile(blob, new)
-            new.replace(path)
         return path
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mlx_probe.core.errors import SourceError
+from mlx_probe.core.files import read_blocks
 from mlx_probe.core.sharding import MAX_NAME_BYTES, is_inside
 
 __all__ = ["Hasher", "PublishedFile", "check_names", "hash_file", "name_problem"]
 
-_PIECE = 1 << 20
 # The usual limit of file systems for a whole path is 4,096 bytes, on macOS 1,024.
 _MAX_PATH_BYTES = 700
 # Ours, in every folder that a download fills; no publisher's file may take their places.
@@ -57,7 +57,7 @@ class Hasher:
         if file.sha256 is None and file.blob_id is not None and file.size is not None:
             self._git = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
 
-    def update(self, piece: bytes) -> None:
+    def update(self, piece: bytes | memoryview) -> None:
         """Add the next bytes."""
         self.size += len(piece)
         self._sha256.update(piece)
@@ -95,9 +95,8 @@ def hash_file(
     """
     hasher = Hasher(file)
     with path.open("rb", buffering=0) as content:
-        while piece := content.read(_PIECE):
-            hasher.update(piece)
-            on_bytes(len(piece))
+        for block in read_blocks(content, on_bytes):
+            hasher.update(block)
     return hasher
 
 

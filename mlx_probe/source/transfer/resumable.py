@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from mlx_probe.core.errors import SourceError
+from mlx_probe.core.files import write_all
 from mlx_probe.source.transfer.digest import Hasher, PublishedFile
 from mlx_probe.source.transfer.http_range import Address, Answer, LostError, RefusedError, asked
 from mlx_probe.source.transfer.retry import RetryPolicy
@@ -230,9 +231,7 @@ class _Transfer:
     def _keep(self, piece: bytes) -> None:
         try:
             self._partial.seek(self._hasher.size)
-            view = memoryview(piece)
-            while view:
-                view = view[self._partial.write(view) :]
+            write_all(self._partial, piece)
         except OSError as error:
             raise self._disk_error(error) from error
         self._hasher.update(piece)

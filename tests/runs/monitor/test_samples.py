@@ -104,10 +104,10 @@ def test_a_disk_that_refuses_leaves_whole_lines(tmp_path, monkeypatch):
                 return self.file.write(rest[:20])
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    file, log._file = log._file, Full(log._file)
+    file, log._lines._file = log._lines._file, Full(log._lines._file)
     with pytest.raises(OSError, match="No space"):
         log.append(look(1))
-    log._file = file
+    log._lines._file = file
     log.append(look(2))
     log.close()
     assert [each.seconds for each in read_recording(path).samples] == [0, 2]

@@ -12,11 +12,12 @@ import pytest
 from project import CONFIGS
 
 from mlx_probe.core.errors import ConfigError, Stopped
+from mlx_probe.core.files import LineWriter
 from mlx_probe.runs.monitor import process_memory
 from mlx_probe.runs.monitor.jobs import jobs_folder, running_jobs
 from mlx_probe.runs.monitor.prometheus import ADDRESS, PREFIX, metric_names
 from mlx_probe.runs.monitor.sample import JobState
-from mlx_probe.runs.monitor.samples import SampleLog, read_recording
+from mlx_probe.runs.monitor.samples import read_recording
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
 TIMEOUT = 30
@@ -163,11 +164,11 @@ def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(told):
 def test_a_full_disk_is_told_once_and_costs_samples_only(tmp_path, told, monkeypatch):
     tried = threading.Semaphore(0)
 
-    def refuse(self, record):
+    def refuse(self, line):
         tried.release()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(SampleLog, "_write", refuse)
+    monkeypatch.setattr(LineWriter, "append", refuse)
     with watching(tmp_path, told) as watch:
         for _ in range(4):
             assert tried.acquire(timeout=TIMEOUT)
