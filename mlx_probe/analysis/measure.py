@@ -22,10 +22,11 @@ from mlx_probe.compute.backends.protocol import (
 )
 from mlx_probe.compute.backends.quantization import GROUP_SIZE, QUANTIZED_BITS
 from mlx_probe.compute.spectrum import (
-    BASIS,
+    METHODS,
     MatrixReader,
     count_rank,
     flops_of,
+    gram_flops,
     singular_values,
     sketch_spectrum,
     zero_spectrum,
@@ -201,7 +202,7 @@ class Measurer:
                 with self._meter.stage(stage, stored.nbytes) as passing:
                     each.add(chunk)
                     if stage == "gram":
-                        passing.flops = stored.size * (weight.short + 1)
+                        passing.flops = gram_flops(stored.size, weight.short)
                         # Without a device, these cores are no other worker's.
                         passing.cores = 1 if self._backend.lanes else lapack.width()
             left -= stored.size
@@ -258,8 +259,7 @@ class Measurer:
             if spectrum is None:
                 spectrum = singular_values(gram, reader, rank_tol, self._plan.two_stage_from)
             solving.flops = flops_of(spectrum)
-            if spectrum.method == "qr_svd_f64":
-                solving.stage = "direct"
+            solving.stage = METHODS[spectrum.method].stage
         return spectrum
 
     def _sketch(
@@ -268,7 +268,8 @@ class Measurer:
         rows, cols = weight.extents
         if moments.min == moments.max == 0:
             return zero_spectrum(rows, cols)
-        # Two products with the matrix for each vector of the basis.
-        flops = 4.0 * rows * cols * min(BASIS, weight.short)
-        with self._lane, self._meter.stage("sketch", flops=flops):
-            return sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)
+        with self._lane, self._meter.stage("sketch") as sketching:
+            sketch = sketch_spectrum(operator.apply, moments, rows, cols, self._config.seed)
+            sketching.flops = flops_of(sketch)
+            sketching.stage = METHODS[sketch.method].stage
+        return sketch

@@ -60,8 +60,8 @@ class Measurement:
 class Metric:
     """A column derived from a `Measurement`.
 
-    Its name and description are those of ``compute``: the function's name and the first
-    sentence of its docstring.
+    Its name is the function's; its description is the first line of the function's docstring,
+    unless it is given.
 
     Attributes:
         compute: Pure function; None where the metric is not defined for the input.
@@ -70,6 +70,7 @@ class Metric:
         unit: Unit of the values; "" for a pure number.
         lower: Smallest valid value.
         upper: Largest valid value.
+        text: Description of its column; "" for the first line of the docstring.
     """
 
     compute: Callable[[Measurement], Any]
@@ -78,6 +79,7 @@ class Metric:
     unit: str = ""
     lower: float | None = None
     upper: float | None = None
+    text: str = ""
 
     @property
     def name(self) -> str:
@@ -96,5 +98,5 @@ class Metric:
     @property
     def column(self) -> Column:
         """Its column in the result table."""
-        text = (self.compute.__doc__ or "").partition("\n")[0]
+        text = self.text or (self.compute.__doc__ or "").partition("\n")[0]
         return Column(self.name, self.type, self.family, text, self.unit, self.lower, self.upper)

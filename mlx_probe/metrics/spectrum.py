@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.compute.spectrum import count_above, noise_threshold, numpy_tolerance
+from mlx_probe.compute.spectrum import METHODS, count_above, noise_threshold, numpy_tolerance
 from mlx_probe.core.records import RankCount, Sketch, Spectrum
 from mlx_probe.metrics.measurement import Measurement, Metric
 
@@ -206,12 +206,7 @@ def top10_energy(m: Measurement) -> float | None:
 
 
 def spectrum_method(m: Measurement) -> str | None:
-    """Algorithm: gram_f64, gram_2stage_f64, qr_svd_f64, cholesky_f64, inertia_f64, block_lanczos.
-
-    All singular values: gram_f64 (eigenvalues of a float64 Gram matrix), gram_2stage_f64 (the
-    same by way of a band), qr_svd_f64 (straight from the elements), zero_matrix. The rank alone:
-    cholesky_f64, inertia_f64. Leading values and estimates: block_lanczos.
-    """
+    """Algorithm, a key of `METHODS`."""
     return None if m.spectrum is None else m.spectrum.method
 
 
@@ -222,7 +217,7 @@ def spectrum_error(m: Measurement) -> float | None:
 
 SPECTRUM = (
     Metric(rank, type="int64", level="basic", lower=0),
-    Metric(spectrum_method, type="string", level="basic"),
+    Metric(spectrum_method, type="string", level="basic", text=f"Algorithm: {', '.join(METHODS)}."),
     Metric(spectrum_error, level="basic", lower=0),
     Metric(rank_numpy, type="int64", lower=0),
     Metric(noise_rank, type="int64", lower=0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from mlx_probe.analysis.plan import Plan, is_sketched
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint import Weight
-from mlx_probe.compute.spectrum import BASIS
+from mlx_probe.compute.spectrum import METHODS, SpectrumMethod, gram_flops
 
 __all__ = ["Duration", "duration_of", "flops_by_stage", "wall_time"]
 
@@ -78,17 +78,22 @@ def duration_of(plan: Plan, rates: Rates) -> Duration:
 
 def flops_by_stage(plan: Plan) -> dict[str, float]:
     """Floating-point operations of the algorithms, as the cost account counts them."""
-    flops = dict.fromkeys(("gram", "sketch", "solve"), 0.0)
+    flops: dict[str, float] = defaultdict(float)
     for index, weight in enumerate(plan.weights):
         if index in plan.aliases or not weight.has_spectrum:
             continue
-        short = float(weight.short)
-        if is_sketched(weight, plan.config):
-            flops["sketch"] += 4.0 * weight.numel * min(BASIS, short)
-            continue
-        flops["gram"] += weight.numel * (short + 1)
-        flops["solve"] += short**3 * (1 / 3 if plan.config.metrics == "basic" else 4 / 3)
+        if not is_sketched(weight, plan.config):
+            flops["gram"] += gram_flops(weight.numel, weight.short)
+        method = _expected_method(plan, weight)
+        flops[method.stage] += method.flops(float(weight.short), float(weight.long))
     return {stage: count for stage, count in flops.items() if count}
+
+
+def _expected_method(plan: Plan, weight: Weight) -> SpectrumMethod:
+    """The method for a matrix that is not nearly singular."""
+    if is_sketched(weight, plan.config):
+        return METHODS["block_lanczos"]
+    return METHODS["cholesky_f64" if plan.config.metrics == "basic" else "gram_f64"]
 
 
 def _steps(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
@@ -111,15 +116,14 @@ def _steps(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
     if level == "full":
         steps["moments"] += n * (rates.rounding or 0.0)
     per_flop = curve_at(rates.gram, short, (1.0, 1.0)) / short
-    if is_sketched(weight, plan.config):
-        # Two products for each vector of the basis, of twice the flops of a Gram matrix's.
-        steps["sketch"] = 4.0 * n * min(BASIS, short) * per_flop
-        return steps
-    steps["gram"] = n * short * per_flop
-    if level == "basic":
-        steps["solve"] = short**3 / 3 * per_flop
+    method = _expected_method(plan, weight)
+    if not is_sketched(weight, plan.config):
+        steps["gram"] = n * short * per_flop
+    if method.name == "gram_f64":
+        # Its time has been measured; the others are products, or nearly as fast.
+        steps[method.stage] = curve_at(rates.solve, short, (2.7, 3.3))
     else:
-        steps["solve"] = curve_at(rates.solve, short, (2.7, 3.3))
+        steps[method.stage] = method.flops(float(short), float(weight.long)) * per_flop
     return steps
 
 

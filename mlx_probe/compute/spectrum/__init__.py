@@ -15,17 +15,21 @@ from mlx_probe.compute.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squ
 from mlx_probe.compute.spectrum.counting import count_rank
 from mlx_probe.compute.spectrum.direct import direct_spectrum
 from mlx_probe.compute.spectrum.lanczos import BASIS
+from mlx_probe.compute.spectrum.methods import METHODS, SpectrumMethod, flops_of, gram_flops
 from mlx_probe.compute.spectrum.rank import certified, count_above, noise_threshold, numpy_tolerance
 from mlx_probe.compute.spectrum.sketch import sketch_bytes, sketch_spectrum
-from mlx_probe.core.records import Moments, RankCount, Spectrum
+from mlx_probe.core.records import Moments, Spectrum
 
 __all__ = [
     "BASIS",
+    "METHODS",
     "MatrixReader",
+    "SpectrumMethod",
     "count_above",
     "count_rank",
     "direct_spectrum",
     "flops_of",
+    "gram_flops",
     "gram_spectrum",
     "noise_threshold",
     "numpy_tolerance",
@@ -91,26 +95,6 @@ def singular_values(
         if spectrum is not None:
             return spectrum
     return direct_spectrum(reader.slabs(), reader.rows, reader.cols, reader.dtype, gram.matrix)
-
-
-def flops_of(found: Spectrum | RankCount) -> float:
-    """Floating-point operations of the factorizations that a method needs, Gram matrix apart.
-
-    Leading terms, for M = min(rows, cols) and N = max(rows, cols): 4/3 M^3 for the reduction to
-    a tridiagonal, M^3/3 for a Cholesky or LDL^T factorization (the latter come in twos, after
-    the former has failed), 8/3 M^3 for the reduction to a bidiagonal after a QR of 2 N M^2.
-    Source: Golub and Van Loan, "Matrix Computations", 4th ed., chapters 4, 5 and 8.
-    """
-    short, long = sorted((float(found.rows), float(found.cols)))
-    folding = 2 * long * short**2 if long > short else 0.0
-    return {
-        "gram_f64": 4 / 3 * short**3,
-        "gram_2stage_f64": 4 / 3 * short**3,
-        "cholesky_f64": short**3 / 3,
-        "inertia_f64": short**3,
-        "qr_svd_f64": folding + 8 / 3 * short**3,
-        "zero_matrix": 0.0,
-    }[found.method]
 
 
 def zero_spectrum(rows: int, cols: int) -> Spectrum:
