@@ -6,9 +6,9 @@ import re
 import pytest
 from project import ROOT
 
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.compute.spectrum import METHODS, flops_of, gram_flops
 from mlx_probe.core.records import RankCount
-from mlx_probe.runs.monitor import STAGES
 
 
 def count(method, rows, cols):
