@@ -4,44 +4,39 @@
                                         [--blas LIBRARY]
 
 The first route makes the Gram matrix on the GPU, exactly, and leaves its eigenvalues to the CPU.
-The second one reduces the matrix itself to an upper band on the GPU, by blocks of Householder
-reflections from both sides in float32, and leaves to the CPU
+The second one reduces the matrix itself to an upper band on the GPU (`_band.py`) and leaves to
+the CPU
 
-- the panels: no QR of MLX runs on a GPU, so that every panel of 32 columns or rows goes to the
-  host, is factorized there (LAPACK sgeqrt3, which gives the compact WY form at once) and goes
-  back: a round trip each;
+- the panels of 32 columns or rows;
 - the band's singular values, in float64;
 - the certificate: float32 is too coarse for ranks at 1e-6, which are counted by definiteness or
   inertia of the shifted Gram matrix (the exact one, which the GPU makes as well).
 
-Compared is what the routes leave to the CPU: seconds that one thread is charged with, medians of
-runs in turn. What a GPU would do runs on MLX's default device and is counted, not timed. Errors
-are against LAPACK gesdd in float64. MLX's Linux wheel has a slow BLAS: with ``--blas
+The benchmark compares what the routes leave to the CPU: seconds of one thread, medians of runs in
+turn. What a GPU would do runs on MLX's default device and is counted, not timed. Errors are
+against LAPACK gesdd in float64. MLX's Linux wheel has a slow BLAS: with ``--blas
 libopenblas.so.0`` its CPU stream takes a faster one; the columns of times are not its work.
 
-`band_reduction.md` holds a run and the verdict. Sources: Grosser and Lang 1999, "Efficient
-parallel reduction to bidiagonal form", Parallel Computing 25; Schreiber and Van Loan 1989, "A
-storage-efficient WY representation for products of Householder transformations", SIAM J. Sci.
-Stat. Comput. 10.
+`band_reduction.md` holds a run and the verdict.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
-from functools import cache
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
+from _band import BAND_SOLVERS, Account, Single, Values, band_values, library, to_band
+from _checkpoints import to_bfloat16
+from _results import Cell, out_option, publish, rounded
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
@@ -50,11 +45,6 @@ from mlx_probe.compute.spectrum import count_above
 from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound
 from mlx_probe.compute.spectrum.rank import certified
 
-if TYPE_CHECKING:
-    import mlx.core as mx
-
-Values = NDArray[np.float64]
-Single = NDArray[np.float32]
 Family = Callable[[np.random.Generator, int], Values]
 
 RANK_TOL = 1e-6
@@ -63,8 +53,6 @@ RANK_TOL = 1e-6
 FLOAT32_ERROR = 1e-5
 
 EIGENSOLVERS = {"syevd": False, "syevd_2stage": True}
-BAND_SOLVERS = ("sbevd", "sbevd_2stage")
-
 # Products of digit matrices, and transfers of their sums to the host.
 DIGITS = {"BF16": (6, 1), "F32": (10, 2)}
 
@@ -113,115 +101,6 @@ FAMILIES: dict[str, tuple[str, Family]] = {
 }
 
 
-@dataclass
-class Account:
-    """What a reduction asks of the GPU, and of the host meanwhile.
-
-    Attributes:
-        flops: Of the matrix products.
-        nbytes: That the products read and write at least.
-        round_trips: Panels that the GPU waits for.
-        panels: Seconds of their factorization.
-    """
-
-    flops: float = 0.0
-    nbytes: float = 0.0
-    round_trips: int = 0
-    panels: float = 0.0
-
-    def product(self, a: mx.array, b: mx.array, subtract_from: mx.array | None = None) -> mx.array:
-        """``a @ b``, or ``subtract_from - a @ b``."""
-        import mlx.core as mx
-
-        size = a.shape[0] * b.shape[1]
-        self.flops += 2.0 * size * a.shape[1]
-        self.nbytes += 4.0 * (a.size + b.size + size)
-        if subtract_from is None:
-            return a @ b
-        self.nbytes += 4.0 * size
-        return mx.addmm(subtract_from, a, b, alpha=-1.0)
-
-    def factorize(self, panel: mx.array) -> tuple[mx.array, mx.array, Single]:
-        """QR of a panel, on the host.
-
-        Args:
-            panel: The transposed panel, shape (k, m), m >= k.
-
-        Returns:
-            V, shape (m, k), and T, shape (k, k), of Q = I - V T V.T; and R, shape (k, k).
-        """
-        import mlx.core as mx
-
-        k, m = panel.shape
-        self.round_trips += 1
-        # Rows of the transposed panel are columns of the panel, as LAPACK wants them.
-        a, t = np.array(mx.contiguous(panel)), np.zeros((k, k), np.float32)
-        began = time.thread_time()
-        call("sgeqrt3", m, k, a, m, t, k)
-        r = np.tril(a[:, :k]).T
-        v = np.triu(a, 1)
-        np.fill_diagonal(v, 1.0)
-        self.panels += time.thread_time() - began
-        return mx.array(v).T, mx.array(np.tril(t)).T, r
-
-
-def to_band(matrix: mx.array, band: int, account: Account) -> Values:
-    """Reduce a matrix to an upper band by orthogonal transformations in float32.
-
-    Args:
-        matrix: Shape (m, n), m >= n, float32.
-        band: Superdiagonals that stay.
-        account: Is charged.
-
-    Returns:
-        Diagonal and superdiagonals, shape (n, band + 1): element (i, k) is that of row i and
-        column i + k.
-    """
-    n, first = matrix.shape[1], 0
-    rows = np.zeros((n, band + 1))
-    while first < n:
-        # The odd block comes first, so that panels are never wider than they are long.
-        width = (n - first) % band or band
-        v, t, r = account.factorize(matrix[:, :width].T)
-        strip = np.zeros((width, 2 * width))
-        strip[:, :width] = r
-        matrix = matrix[:, width:]
-        if first + width < n:
-            inner = account.product(t.T, account.product(v.T, matrix))
-            matrix = account.product(v, inner, subtract_from=matrix)
-            u, s, lower = account.factorize(matrix[:width])
-            strip[:, width:] = lower.T
-            matrix = matrix[width:]
-            inner = account.product(account.product(matrix, u), s)
-            matrix = account.product(inner, u.T, subtract_from=matrix)
-        i, k = np.arange(width)[:, None], np.arange(width + 1)
-        rows[first : first + width, : width + 1] = strip[i, i + k]
-        first += width
-    return rows
-
-
-def band_values(rows: Values, solver: str) -> Values:
-    """Singular values of an upper band, descending, in float64.
-
-    Roots of the eigenvalues of ``B.T @ B``, a band as wide (LAPACK sbevd, sbevd_2stage): in
-    float64 its squares cost less accuracy than the reduction has lost already.
-
-    Args:
-        rows: As `to_band` returns them.
-        solver: One of `BAND_SOLVERS`.
-    """
-    n, width = rows.shape
-    columns, values, none = np.zeros((n, width)), np.empty(n), np.empty(1)
-    for a in range(width):
-        columns[a:, : width - a] += rows[: n - a, a:] * rows[: n - a, a, None]
-    shape = ("N", "L", n, width - 1, columns, width, values, none, 1)
-    size, integers = np.empty(1), np.zeros(1, np.int64)
-    call(f"d{solver}", *shape, size, -1, integers, -1)
-    work, integers = np.empty(int(size[0])), np.zeros(max(1, int(integers[0])), np.int64)
-    call(f"d{solver}", *shape, work, work.size, integers, integers.size)
-    return np.sqrt(np.maximum(values[::-1], 0.0))
-
-
 def certified_rank(gram: Gram, values: Values) -> int | None:
     """Count the singular values above the tolerance within the Gram matrix's error bound.
 
@@ -252,32 +131,6 @@ def certified_rank(gram: Gram, values: Values) -> int | None:
     matrix[diagonal] -= possibly
     rank = lapack.positive_count(copy)
     return rank if lapack.positive_count(matrix) == rank else None
-
-
-@cache
-def library() -> ctypes.CDLL:
-    """The OpenBLAS in numpy's wheel."""
-    for info in threadpool_info():
-        if info["prefix"] == "libscipy_openblas":
-            return ctypes.CDLL(info["filepath"])
-    raise SystemExit("This numpy has no OpenBLAS of its own: install its wheel for Linux")
-
-
-def call(routine: str, *arguments: Any) -> None:
-    """Call LAPACK by reference; ``info`` is added, and checked."""
-    info = ctypes.c_int64(0)
-    references: list[Any] = []
-    for argument in arguments:
-        if isinstance(argument, np.ndarray):
-            references.append(ctypes.c_void_p(argument.ctypes.data))
-        elif isinstance(argument, str):
-            references.append(ctypes.c_char_p(argument.encode()))
-        else:
-            references.append(ctypes.byref(ctypes.c_int64(argument)))
-    lengths = [ctypes.c_size_t(1) for argument in arguments if isinstance(argument, str)]
-    getattr(library(), f"scipy_{routine}_64_")(*references, ctypes.byref(info), *lengths)
-    if info.value:
-        raise SystemExit(f"LAPACK {routine}: info {info.value}")
 
 
 @dataclass(frozen=True)
@@ -354,41 +207,51 @@ def stored(dtype: str, x: Values) -> tuple[NDArray[Any], Single]:
     words = x.astype(np.float32)
     if dtype == "F32":
         return words, words
-    upper = (words.view(np.uint32) >> 16).astype(np.uint16)
+    upper = to_bfloat16(words)
     return upper, (upper.astype(np.uint32) << 16).view(np.float32)
 
 
-def print_tables(compared: dict[tuple[int, str], Comparison]) -> None:
-    print("CPU share, milliseconds:\n")
-    print("| side | family | syevd | syevd_2stage | panels | dispatch | band |", end=" ")
-    print(
-        "certificate | second route | first / second |\n|---|---|---|---|---|---|---|---|---|---|"
-    )
+TIMES = (
+    *("side", "family", "syevd", "syevd_2stage", "panels", "dispatch", "band", "certificate"),
+    *("second route", "first / second"),
+)
+ERRORS = (
+    *("side", "family", "error of the first", "error of the second"),
+    *("exact rank", "first", "float32 alone", "certified"),
+)
+COUNTS = ("side", "of", "GFLOP", "GB moved by products", "waits")
+
+Compared = dict[tuple[int, str], Comparison]
+
+
+def times(compared: Compared) -> Iterator[tuple[Cell, ...]]:
+    """Milliseconds of one thread, by part."""
     for (side, family), of in compared.items():
         ms = {part: 1e3 * each for part, each in of.seconds.items()}
         band = min(ms[name] for name in BAND_SOLVERS)
         second = ms["reduction"] + band + ms["certificate"]
-        parts = [ms[name] for name in EIGENSOLVERS]
-        parts += [ms["panels"], ms["reduction"] - ms["panels"], band, ms["certificate"], second]
-        cells = " | ".join(f"{part:.1f}" for part in parts)
-        ratio = min(ms[name] for name in EIGENSOLVERS) / second
-        print(f"| {side:,} | {family} | {cells} | {ratio:.2f} |")
-    print("\nLargest error over sigma_1; rank at 1e-6 (- where the bounds leave it open):\n")
-    print("| side | family | first | second | exact rank | first | float32 alone | certified |")
-    print("|---|---|---|---|---|---|---|---|")
+        first = [ms[name] for name in EIGENSOLVERS]
+        dispatch = ms["reduction"] - ms["panels"]
+        parts = [*first, ms["panels"], dispatch, band, ms["certificate"], second]
+        yield side, family, *map(rounded, (*parts, min(first) / second))
+
+
+def errors(compared: Compared) -> Iterator[tuple[Cell, ...]]:
+    """Errors of the values, and ranks."""
     for (side, family), of in compared.items():
-        errors = " | ".join(f"{error:.1e}" for error in of.errors)
-        ranks = " | ".join("-" if rank is None else f"{rank:,}" for rank in of.ranks)
-        print(f"| {side:,} | {family} | {errors} | {ranks} |")
-    print("\nCounted for a GPU; the certificate needs the Gram matrix as well:\n")
-    print("| side | of | GFLOP | GB moved by products | waits |\n|---|---|---|---|---|")
+        ranks = ("open" if rank is None else rank for rank in of.ranks)
+        yield side, family, *(rounded(error, 2) for error in of.errors), *ranks
+
+
+def counts(compared: Compared) -> Iterator[tuple[Cell, ...]]:
+    """What either route asks of a GPU."""
     for side, account in {side: of.account for (side, _), of in compared.items()}.items():
         slabs = -(-side // chunk_extent(side))
         for dtype, (products, transfers) in DIGITS.items():
             flops = 2e-9 * products * side**3
-            print(f"| {side:,} | Gram matrix, {dtype} | {flops:.1f} | | {slabs + transfers} |")
-        cells = f"{account.flops / 1e9:.1f} | {account.nbytes / 1e9:.2f} | {account.round_trips}"
-        print(f"| {side:,} | band | {cells} |")
+            yield side, f"Gram matrix, {dtype}", rounded(flops), None, slabs + transfers
+        moved = rounded(account.nbytes / 1e9)
+        yield side, "band", rounded(account.flops / 1e9), moved, account.round_trips
 
 
 @click.command()
@@ -397,8 +260,14 @@ def print_tables(compared: dict[tuple[int, str], Comparison]) -> None:
 @click.option("--runs", default=3, show_default=True)
 @click.option("--band", default=32, show_default=True, help="Superdiagonals; width of panels.")
 @click.option("--blas", help="A library that MLX's CPU stream may take its products from.")
+@out_option
 def main(
-    sides: tuple[int, ...], families: tuple[str, ...], runs: int, band: int, blas: str | None
+    sides: tuple[int, ...],
+    families: tuple[str, ...],
+    runs: int,
+    band: int,
+    blas: str | None,
+    out: Path,
 ) -> None:
     """Compare the routes on square matrices."""
     # Binds both routes to numpy's LAPACK, whatever is loaded from here on.
@@ -406,17 +275,19 @@ def main(
     lapack.has_two_stage()
     if blas is not None:
         ctypes.CDLL(blas, mode=ctypes.RTLD_GLOBAL)
-    compared: dict[tuple[int, str], Comparison] = {}
+    compared: Compared = {}
     with threadpool_limits(1, user_api="blas"):
         for side in sides:
             for family in families or FAMILIES:
                 dtype, make = FAMILIES[family]
                 words, exact = stored(dtype, make(np.random.default_rng(0), side))
                 compared[side, family] = compare(dtype, words, exact, band, runs)
-    print(f"{date.today()}, {platform.processor() or platform.machine()}, numpy", end=" ")
-    print(f"{np.__version__}, {os.cpu_count()} cores, one thread, median of {runs} runs,", end=" ")
-    print(f"panels of {band}\n")
-    print_tables(compared)
+    note = f"CPU milliseconds of one thread, medians of {runs} runs in turn; panels of {band}."
+    publish("band_reduction", TIMES, [*times(compared)], note, out)
+    note = "Largest error over sigma_1; rank at 1e-6, open where the bounds do not decide it."
+    publish("band_reduction_errors", ERRORS, [*errors(compared)], note, out)
+    note = "Counted for a GPU; the certificate needs the Gram matrix as well."
+    publish("band_reduction_counts", COUNTS, [*counts(compared)], note, out)
 
 
 if __name__ == "__main__":

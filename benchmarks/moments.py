@@ -3,21 +3,18 @@
     python benchmarks/moments.py [--elements N] [--runs N]
 
 Writes a Gaussian matrix in bfloat16 and in float32 to a temporary folder and streams it as
-`analyze` does: every slab is brought into the process and its moments are taken. The plain way
-is numpy's own expression for each number, over the whole matrix in float64. Ways take turns;
-medians are printed. After timing, all moments are compared with exactly rounded sums.
-The limit for bfloat16 is 1.2 GB/s of input or a tenth of the copy, whichever is more.
+`analyze` does: it reads every slab into the process and takes its moments. The plain way is
+numpy's own expression for each number, over the whole matrix in float64. Ways take turns;
+figures are medians. After timing, all moments are compared with exactly rounded sums. Exit
+code 1 if bfloat16 is below 1.2 GB/s of input or a tenth of the copy, whichever is more.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from fractions import Fraction
 from functools import partial
 from itertools import chain
@@ -26,6 +23,8 @@ from statistics import median
 
 import click
 import numpy as np
+from _checkpoints import write_gaussian
+from _results import out_option, publish, rounded
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -41,21 +40,12 @@ BIN = 2.0**-11
 
 Numbers = dict[str, float]
 Ways = dict[str, tuple[int, Callable[[], object]]]
+COPY = "copy in memory"
+COLUMNS = (
+    *("way", "GB/s of input", "share of the copy", "GB/s of processor time"),
+    *("largest error of moments", "of quantiles"),
+)
 SCALES = {"mean": 1, "m2": 2, "m3": 3, "m4": 4}
-
-
-def write_model(path: Path, dtype: str, rows: int) -> None:
-    """One Gaussian matrix, truncated to bfloat16 if asked for."""
-    rng = np.random.default_rng(0)
-    width = 2 if dtype == "BF16" else 4
-    entry = {"dtype": dtype, "shape": [rows, COLS], "data_offsets": [0, rows * COLS * width]}
-    text = json.dumps({"weight": entry}).encode()
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for first in range(0, rows, 1024):
-            lines = (min(1024, rows - first), COLS)
-            words = (0.02 * rng.standard_normal(lines, np.float32)).view(np.uint16)
-            file.write((words[:, 1::2] if dtype == "BF16" else words).tobytes())
 
 
 def streamed(weight: Weight) -> Numbers:
@@ -64,9 +54,9 @@ def streamed(weight: Weight) -> Numbers:
     moments = backend.element_pass(weight.chunk_dtype, 1e-8)
     for slab in weight.chunks():
         moments.add(backend.load(slab, weight.chunk_dtype))
-    found = moments.finish()
-    numbers = {name: getattr(found, name) for name in (*SCALES, "min", "max", "zero_count")}
-    return numbers | {f"q{q}": v for q, v in zip(QUANTILES, found.quantiles, strict=True)}
+    result = moments.finish()
+    numbers = {name: getattr(result, name) for name in (*SCALES, "min", "max", "zero_count")}
+    return numbers | {f"q{q}": v for q, v in zip(QUANTILES, result.quantiles, strict=True)}
 
 
 def naive(weight: Weight) -> Numbers:
@@ -119,17 +109,17 @@ def _power(x: NDArray[np.float64], k: int) -> list[NDArray[np.float64]]:
     return [high * high, 2 * high * low, low * low]
 
 
-def check(weight: Weight, found: Numbers, plain: Numbers) -> tuple[float, float]:
+def check(weight: Weight, ours: Numbers, plain: Numbers) -> tuple[float, float]:
     """Largest errors of moments and of quantiles, on the scale of the spread; or an exit."""
     exact = exact_moments(weight)
     deviation = math.sqrt(exact["m2"])
-    moments = max(abs(found[k] - exact[k]) / deviation**p for k, p in SCALES.items())
+    moments = max(abs(ours[k] - exact[k]) / deviation**p for k, p in SCALES.items())
     names = [f"q{q}" for q in QUANTILES]
-    quantiles = max(abs(found[name] - plain[name]) / abs(plain[name]) for name in names)
-    same = all(found[name] == plain[name] for name in ("min", "max", "zero_count"))
+    quantiles = max(abs(ours[name] - plain[name]) / abs(plain[name]) for name in names)
+    same = all(ours[name] == plain[name] for name in ("min", "max", "zero_count"))
     limit = 1e-12 if weight.dtype == "BF16" else BIN
     if not same or moments > 1e-13 or quantiles > limit:
-        raise SystemExit(f"{weight.dtype}: wrong: {found} instead of {exact} and {plain}")
+        raise SystemExit(f"{weight.dtype}: wrong: {ours} instead of {exact} and {plain}")
     return moments, quantiles
 
 
@@ -160,13 +150,14 @@ def in_turn(ways: Ways, runs: int) -> dict[str, tuple[int, list[tuple[float, flo
     help="Of each matrix, about.",
 )
 @click.option("--runs", default=7, show_default=True, help="Counted runs of each way.")
-def main(elements: int, runs: int) -> None:
+@out_option
+def main(elements: int, runs: int, out: Path) -> None:
     """Time moments on one core against a copy and against numpy expressions."""
     with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
         weights = {}
         for dtype in ("BF16", "F32"):
             path = Path(name) / f"{dtype}.safetensors"
-            write_model(path, dtype, elements // COLS)
+            write_gaussian(path, {"weight": (dtype, (elements // COLS, COLS))})
             (weights[dtype],) = mlx_probe.open_checkpoint(path).weights()
         source = np.ones(weights["F32"].nbytes, np.uint8)
         target = np.empty_like(source)
@@ -177,7 +168,7 @@ def main(elements: int, runs: int) -> None:
         )
         # The expressions make gigabytes of arrays: what comes next finds no cache as it was,
         # so they take turns among themselves.
-        times = in_turn({"copy in memory": copy, **ours}, runs) | in_turn(plain, runs)
+        times = in_turn({COPY: copy, **ours}, runs) | in_turn(plain, runs)
         # By both clocks: they differ where other programs want the core.
         speeds = {
             what: [nbytes / median(clock) / 1e9 for clock in zip(*took, strict=True)]
@@ -187,19 +178,22 @@ def main(elements: int, runs: int) -> None:
             f"{dtype}, mlx-probe": check(weight, streamed(weight), naive(weight))
             for dtype, weight in weights.items()
         }
-    copied, reached = speeds["copy in memory"][0], speeds["BF16, mlx-probe"][0]
-    print(f"{elements} elements, {date.today()}, {platform.processor() or platform.machine()},")
-    print(f"one thread, median of {runs}\n")
-    print("| way | GB/s of input | share of copy | GB/s of processor time | errors |")
-    print("|---|---|---|---|---|")
-    for what, (speed, unhindered) in speeds.items():
-        error = " ".join(f"{e:.0e}" for e in errors.get(what, ()))
-        print(f"| {what} | {speed:.2f} | {speed / copied:.3f} | {unhindered:.2f} | {error} |")
-    print("\nErrors: the worst moment, in standard deviations to its power; the worst quantile,")
+    copied, reached = speeds[COPY][0], speeds["BF16, mlx-probe"][0]
+    rows = [
+        (
+            *(what, rounded(speed), rounded(speed / copied), rounded(processor)),
+            *(rounded(error, 1) for error in errors.get(what, ())),
+            *[None] * (0 if what in errors else 2),
+        )
+        for what, (speed, processor) in speeds.items()
+    ]
     needed = max(LIMIT, SHARE * copied)
-    print(
-        f"relative. BF16 must reach {needed:.2f} GB/s: {'met' if reached >= needed else 'NOT met'}"
+    note = (
+        f"{elements:,} elements, one thread; medians of {runs} runs in turn. Errors against "
+        "exactly rounded sums: moments in standard deviations to their power, quantiles relative. "
+        f"BF16 must reach {needed:.2f} GB/s."
     )
+    publish("moments", COLUMNS, rows, note, out)
     if reached < needed:
         raise SystemExit(1)
 

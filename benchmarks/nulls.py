@@ -2,20 +2,23 @@
 
     python benchmarks/nulls.py [--trials N]
 
-Prints how many spikes and how much rank the metrics see in Gaussian matrices, how often they
-count planted signals right, how often alpha's interval holds a planted exponent, and how long
-the search for the tail takes on one core. Seeded: the same figures every time.
+How many spikes and how much rank the metrics see in Gaussian matrices, how often they count
+planted signals right, how often alpha's interval holds a planted exponent, and how long the
+search for the tail takes on one core. Seeded: all but the times are the same every time.
 """
 
 from __future__ import annotations
 
-import time
-from datetime import date
+from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from statistics import mean, median
 
 import click
 import numpy as np
+from _checkpoints import to_bfloat16
+from _processes import seconds_of
+from _results import out_option, publish, rounded
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -26,6 +29,9 @@ from mlx_probe.metrics.power_law import bootstrap_interval, fit_power_law
 
 ASPECTS, SIZES = (1.0, 0.5, 0.25, 0.1), (128, 256, 512, 1024)
 SHAPES = [(size, round(size / aspect)) for size, aspect in product(SIZES, ASPECTS)]
+COLUMNS = ("case", "trials", "figure", "value")
+Row = tuple[str, int, str, float]
+
 STRENGTH = 1.6
 TAIL = 500
 MOMENTS = Moments(9, 0, 0, 0, 0, 0.0, 1.0, 0.0, 3.0, -1.0, 1.0, (0.0,) * 5, "F32", 0.0)
@@ -38,30 +44,30 @@ def columns(x: NDArray[np.float64]) -> dict[str, float]:
     return compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "standard")
 
 
-def rounded(x: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
+def stored(x: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
     """The matrix as it would lie in a file: in bfloat16 cut off, which is coarser still."""
     words = x.astype(np.float32)
-    if dtype == "BF16":
-        return decode((words.view(np.uint32) >> 16).astype(np.uint16), "BF16").astype(np.float64)
-    return words.astype(np.float64)
+    return (decode(to_bfloat16(words), "BF16") if dtype == "BF16" else words).astype(np.float64)
 
 
-def noise(trials: int) -> None:
+def noise(trials: int) -> Iterator[Row]:
     """Spikes and rank in pure noise."""
-    print("| type | matrices | spikes each | gd_rank 0 | mp_softrank |\n|---|---|---|---|---|")
     for dtype in ("BF16", "F32"):
         rng = np.random.default_rng(1)
-        found = []
+        seen = []
         for trial in range(trials):
             shape = SHAPES[trial % len(SHAPES)]
-            found.append(columns(rounded(rng.standard_normal(shape), dtype)))
-        spikes = mean(row["spikes"] for row in found)
-        none = mean(row["gd_rank"] == 0 for row in found)
-        soft = median(row["mp_softrank"] for row in found)
-        print(f"| {dtype} | {trials} | {spikes:.3f} | {none:.1%} | {soft:.3f} |")
+            seen.append(columns(stored(rng.standard_normal(shape), dtype)))
+        spikes = mean(row["spikes"] for row in seen)
+        none = mean(row["gd_rank"] == 0 for row in seen)
+        soft = median(row["mp_softrank"] for row in seen)
+        case = f"Gaussian noise, {dtype}"
+        yield case, trials, "spikes in a matrix, mean", rounded(spikes)
+        yield case, trials, "matrices with gd_rank 0, %", rounded(100 * none)
+        yield case, trials, "mp_softrank, median", rounded(soft)
 
 
-def signals(trials: int) -> None:
+def signals(trials: int) -> Iterator[Row]:
     """Planted directions at `STRENGTH` times the threshold of detection."""
     rng = np.random.default_rng(2)
     off: dict[tuple[int, int], list[float]] = {shape: [] for shape in SHAPES}
@@ -71,18 +77,20 @@ def signals(trials: int) -> None:
         u = np.linalg.qr(rng.standard_normal((rows, rank)))[0]
         v = np.linalg.qr(rng.standard_normal((cols, rank)))[0]
         signal = STRENGTH * (rows * cols) ** 0.25 * u @ v.T
-        found = columns(rng.standard_normal((rows, cols)) + signal)["spikes"]
-        off[rows, cols].append(found - rank)
+        spikes = columns(rng.standard_normal((rows, cols)) + signal)["spikes"]
+        off[rows, cols].append(spikes - rank)
+    case = f"1 to 5 directions planted at {STRENGTH} times the threshold"
     right = mean(o == 0 for each in off.values() for o in each)
-    print(f"\nranks 1 to 5 planted in such matrices, counted right: {right:.1%} of {trials}")
-    print("\n| shape | right | too few | too many |\n|---|---|---|---|")
+    yield case, trials, "counted right, %", rounded(100 * right)
     for (rows, cols), each in off.items():
-        shares = (mean(o == 0 for o in each), mean(o < 0 for o in each), mean(o > 0 for o in each))
-        if shares[0] < 1:
-            print(f"| {rows} x {cols} | {' | '.join(f'{share:.1%}' for share in shares)} |")
+        if any(each):
+            few, many = (mean(o * sign > 0 for o in each) for sign in (-1, 1))
+            shape = f"the same, {rows} x {cols}"
+            yield shape, len(each), "too few, %", rounded(100 * few)
+            yield shape, len(each), "too many, %", rounded(100 * many)
 
 
-def tails(trials: int) -> None:
+def tails(trials: int) -> Iterator[Row]:
     """Pareto laws: how often the interval holds the exponent."""
     rng, held, widths = np.random.default_rng(3), 0, []
     for trial in range(trials):
@@ -91,40 +99,33 @@ def tails(trials: int) -> None:
         assert interval is not None
         held += interval.low <= alpha <= interval.high
         widths.append(interval.high - interval.low)
-    print(
-        f"\n90 % interval of alpha, {TAIL} values, alpha 2 to 5: held in {held / trials:.1%}",
-        end="",
-    )
-    print(f" of {trials} trials, median width {median(widths):.2f}")
+    case = f"{TAIL} values of a power law, alpha 2 to 5"
+    yield case, trials, "90 % interval holds alpha, %", rounded(100 * held / trials)
+    yield case, trials, "width of the interval, median", rounded(median(widths))
 
 
-def search() -> None:
+def search() -> Iterator[Row]:
     """Time of the exact search over every xmin."""
-    print("\n| eigenvalues | search, ms | interval, ms |\n|---|---|---|")
     rng = np.random.default_rng(4)
     for size in (576, 1024, 2048, 4096):
         values = np.sort(rng.pareto(1.5, size) + 1)
-        searches = []
-        for _ in range(7):
-            began = time.perf_counter()
-            fit_power_law(values)
-            searches.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        bootstrap_interval(values, 0)
-        took = time.perf_counter() - began
-        print(f"| {size:,} | {1e3 * median(searches):.1f} | {1e3 * took:.0f} |")
+        searches = [seconds_of(lambda v=values: fit_power_law(v)) for _ in range(7)]  # type: ignore[misc]
+        interval = seconds_of(lambda v=values: bootstrap_interval(v, 0))  # type: ignore[misc]
+        case = f"alpha of {size:,} eigenvalues"
+        yield case, len(searches), "search, ms, median", rounded(1e3 * median(searches))
+        yield case, 1, "interval, ms", rounded(1e3 * interval)
 
 
 @click.command()
 @click.option("--trials", default=200, show_default=True)
-def main(trials: int) -> None:
-    """Print what the metrics make of noise and of planted truth."""
-    print(f"{date.today()}, {trials} trials each\n")
+@out_option
+def main(trials: int, out: Path) -> None:
+    """Measure what the metrics make of noise and of planted truth."""
     with threadpool_limits(1, user_api="blas"):
-        noise(trials)
-        signals(trials)
-        tails(trials)
-        search()
+        rows = [*noise(trials), *signals(trials), *tails(trials), *search()]
+    sides = f"{min(SIZES)} to {max(SIZES):,}"
+    note = f"Matrices have short sides of {sides} and aspects of {min(ASPECTS)} to 1. One thread."
+    publish("nulls", COLUMNS, rows, note, out)
 
 
 if __name__ == "__main__":

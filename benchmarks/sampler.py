@@ -1,9 +1,9 @@
-"""What the sampler of a job takes: processor time of its thread, as a share of the time.
+"""What the sampler of a job costs: processor time of its thread, as a share of the time.
 
     python benchmarks/sampler.py [--seconds 62]
 
-Watches a job that does nothing, and then one whose cores are busy, at one sample a second, with
-every kind of rule. Exit code 1 if either takes more than 1 %.
+Watches a job that does nothing, then one whose cores are busy, at one sample a second, with every
+kind of rule. Exit code 1 if either takes more than 1 %.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from pathlib import Path
 
 import click
 import numpy as np
+from _results import out_option, publish, rounded
 
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.samples import read_recording
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
+COLUMNS = ("cores", "seconds", "samples", "share of a core, %")
 RULES = (
     *("memory above 99% pause", "process above 99% stop", "swap growing warn"),
     *("disk below 1MB stop", "bandwidth below 1KB warn", "others above 100% pause"),
@@ -35,7 +37,7 @@ def busy(end: threading.Event) -> None:
 
 
 def measure(seconds: float, workers: int) -> tuple[int, float]:
-    """Samples that were taken, and the share of one core that the thread took for them."""
+    """Number of samples, and the share of one core that the thread took for them."""
     end, began = threading.Event(), time.monotonic()
     threads = [threading.Thread(target=busy, args=(end,)) for _ in range(workers)]
 
@@ -60,13 +62,16 @@ def measure(seconds: float, workers: int) -> tuple[int, float]:
 
 @click.command()
 @click.option("--seconds", default=62.0, show_default=True)
-def main(seconds: float) -> None:
+@out_option
+def main(seconds: float, out: Path) -> None:
     """Measure the sampler's thread."""
-    most = 0.0
-    for what, workers in (("idle", 0), ("all cores busy", usable_cores())):
+    most, rows = 0.0, []
+    for what, workers in (("idle", 0), ("all busy", usable_cores())):
         samples, share = measure(seconds, workers)
         most = max(most, share)
-        print(f"{what:15} {samples:4} samples in {seconds:.0f} s: {share:.3%} of a core")
+        rows.append((what, seconds, samples, rounded(100 * share)))
+    note = f"One sample a second, {len(RULES)} rules: one of each kind."
+    publish("sampler", COLUMNS, rows, note, out)
     sys.exit(most > 0.01)
 
 

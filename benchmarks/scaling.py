@@ -1,25 +1,23 @@
 """What a matrix costs by its size, measured and fitted, and what whole models would then cost.
 
-    python benchmarks/scaling.py [--runs N] > benchmarks/scaling.md
+    python benchmarks/scaling.py [--runs N] [--largest SIDE]
 
-Every stage of the numpy backend is timed on one core, on Gaussian bfloat16 matrices; the fits are
-least squares of relative errors. Models are lists of shapes, taken from their published
-configurations. What is said of an M3 Ultra follows from named assumptions and from counting,
-not from a measurement.
+Times every stage of the numpy backend on one core, on Gaussian bfloat16 matrices; the fits are
+least squares of relative errors. Models are lists of shapes from their published configurations.
+Figures for an M3 Ultra follow from named assumptions and from counting, not from a measurement.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from pathlib import Path
 from statistics import median
 
 import click
 import numpy as np
+from _checkpoints import to_bfloat16
+from _processes import seconds_of
+from _results import Cell, out_option, publish, rounded
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -27,12 +25,20 @@ from mlx_probe.analysis.plan import RESERVE
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
+from mlx_probe.core.machine import usable_cores
 from mlx_probe.runs.monitor import process_memory
 
 SIDES = (256, 512, 1024, 1536, 2048, 3072, 4096)
 
 # Beyond the fit, to see how far it holds.
 CHECKED = 6144
+
+STAGE_COLUMNS = ("side", "elements", "Gram matrix", "syevd", "syevd_2stage", "fitted total")
+MODEL_COLUMNS = (
+    *("model", "machine", "bfloat16 GB", "reading", "elements and Gram matrices"),
+    *("eigenvalues", "time", "limit", "memory GB"),
+)
+LIMITS = {"elements": "elements", "gram": "Gram matrices", "solve": "eigenvalues", "disk": "disk"}
 
 
 @dataclass(frozen=True)
@@ -91,17 +97,9 @@ CPU_WORKERS = 16
 CPU_SHARE = 1.0
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def gaussian(rows: int, cols: int) -> NDArray[np.uint16]:
-    """bfloat16 words: the upper half of float32."""
-    x = 0.02 * np.random.default_rng(0).standard_normal((rows, cols), np.float32)
-    return (x.view(np.uint32) >> 16).astype(np.uint16)
+    """Words of bfloat16."""
+    return to_bfloat16(0.02 * np.random.default_rng(0).standard_normal((rows, cols), np.float32))
 
 
 def measure(side: int, runs: int) -> dict[str, float]:
@@ -118,12 +116,12 @@ def measure(side: int, runs: int) -> dict[str, float]:
     chunk = backend.load(words, "BF16")
     for _ in range(runs):
         gram = backend.gram_pass(side, side, "BF16")
-        took.setdefault("elements", []).append(seconds(elements))
-        took.setdefault("gram", []).append(seconds(lambda g=gram: g.add(chunk)))
+        took.setdefault("elements", []).append(seconds_of(elements))
+        took.setdefault("gram", []).append(seconds_of(lambda g=gram: g.add(chunk)))
         matrix = gram.finish().matrix
         for name, two_stage in (("one_stage", False), ("two_stage", True)):
             copy = matrix.copy()
-            spent = seconds(lambda c=copy, t=two_stage: lapack.eigenvalues(c, t))
+            spent = seconds_of(lambda c=copy, t=two_stage: lapack.eigenvalues(c, t))
             took.setdefault(name, []).append(spent)
     return {name: median(each) for name, each in took.items()}
 
@@ -165,78 +163,77 @@ def predict(shapes: list[tuple[int, int, int]], cost: Cost) -> dict[str, float]:
     return totals
 
 
+def on_this_machine(of: dict[str, float], cores: int, baseline: float) -> tuple[Cell, ...]:
+    """Reading, elements and Gram matrices, solvers, time, limit, memory: stages in turn."""
+    stages = {stage: of[stage] / cores for stage in ("elements", "gram", "solve")}
+    limit = max(stages, key=lambda stage: stages[stage])
+    work = stages["elements"] + stages["gram"]
+    times = (duration(work), duration(stages["solve"]), duration(sum(stages.values())))
+    return None, *times, LIMITS[limit], rounded((baseline + of["memory 2"]) / 1e9, 2)
+
+
+def on_an_m3_ultra(of: dict[str, float], baseline: float) -> tuple[Cell, ...]:
+    """The same by counting, from the assumptions above: stages overlap."""
+    sums = of["gram flops"] / 1024 * 6 * 20 / GPU_MEMORY
+    stages = {
+        "disk": of["bytes"] / DISK,
+        "gram": 12 * of["gram flops"] / GPU_PRODUCTS + sums + 3 * of["bytes"] / GPU_MEMORY,
+        "solve": of["solve"] / CPU_WORKERS / CPU_SHARE,
+    }
+    limit = max(stages, key=lambda stage: stages[stage])
+    times = [duration(each) for each in (*stages.values(), stages[limit])]
+    return *times, LIMITS[limit], rounded((baseline + of[f"memory {CPU_WORKERS}"]) / 1e9, 2)
+
+
+@click.command()
+@click.option("--runs", default=3, show_default=True)
+@click.option("--largest", default=CHECKED, show_default=True, help="Leave out larger sides.")
+@out_option
+def main(runs: int, largest: int, out: Path) -> None:
+    """Measure the stages, fit them, and add them up for whole models."""
+    sides = [side for side in SIDES if side <= largest]
+    baseline = process_memory() + RESERVE
+    with threadpool_limits(1, user_api="blas"):
+        measured = {side: measure(side, runs) for side in sides}
+        checked = {CHECKED: measure(CHECKED, 1)} if largest >= CHECKED else {}
+    cost, cores = fit(measured), usable_cores()
+    rows: list[tuple[Cell, ...]] = []
+    for side, took in {**measured, **checked}.items():
+        fitted = side**2 * cost.element + side**2 * (side + 1) * cost.flop + cost.solve(side)
+        stages = (took[stage] for stage in ("elements", "gram", "one_stage", "two_stage"))
+        rows.append((side, *map(rounded, stages), rounded(fitted)))
+    note = (
+        f"Seconds on one core, medians of {runs} runs; square Gaussian bfloat16 matrices, numpy "
+        f"backend. Fitted: an element takes {1e9 * cost.element:.2f} ns, the Gram matrix runs at "
+        f"{1e-9 / cost.flop:.1f} GFLOP/s (long x short x (short + 1) flops), the solvers take "
+        f"{_law(cost.one_stage)} and {_law(cost.two_stage)}. {CHECKED:,} is not part of the fit."
+    )
+    publish("scaling_stages", STAGE_COLUMNS, rows, note, out)
+    rows = []
+    for name, shapes in MODELS.items():
+        of = predict(shapes, cost)
+        size = rounded(of["bytes"] / 1e9)
+        rows.append((name, "this one", size, *on_this_machine(of, cores, baseline)))
+        rows.append((name, "M3 Ultra, assumed", size, *on_an_m3_ultra(of, baseline)))
+    note = (
+        f"This machine: stages of scaling_stages added up, {cores} workers, reading not counted. "
+        "M3 Ultra: assumptions and counting, no measurement. Assumed: the GPU multiplies float32 "
+        f"matrices at {GPU_PRODUCTS / 1e12:.0f} TFLOP/s and passes over memory at "
+        f"{GPU_MEMORY / 1e9:.0f} GB/s (data sheet: 819), the disk delivers {DISK / 1e9:.0f} GB/s, "
+        f"{CPU_WORKERS} CPU workers solve at once, each {CPU_SHARE:g} times as fast as a core of "
+        "this machine, and all of that overlaps. Counted: six float32 products for each Gram "
+        "matrix of 16-bit weights, 2 x 6 x long x short^2 flops; int64 sums of them, 20 bytes for "
+        "each of short^2 entries and product, every 1,024 rows; two passes over the elements. "
+        "Memory: the process and the matrices in flight."
+    )
+    publish("scaling", MODEL_COLUMNS, rows, note, out)
+
+
 def duration(seconds: float) -> str:
     """Seconds for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-@click.command()
-@click.option("--runs", default=3, show_default=True)
-def main(runs: int) -> None:
-    """Print the report."""
-    baseline = process_memory() + RESERVE
-    with threadpool_limits(1, user_api="blas"):
-        measured = {side: measure(side, runs) for side in SIDES}
-        checked = measure(CHECKED, 1)
-    cost, cores = fit(measured), os.cpu_count() or 1
-    print("# What a model costs\n")
-    print(f"Made by `python benchmarks/scaling.py` on {date.today()}: {cores} shared cores of a")
-    print(f"{platform.system()} {platform.machine()} machine, numpy {np.__version__}, one BLAS")
-    print(f"thread, median of {runs} runs. Square Gaussian bfloat16 matrices, numpy backend.\n")
-    print("## One matrix, seconds on one core\n")
-    print("| side | elements | Gram matrix | syevd | syevd_2stage | fitted total |")
-    print("|---|---|---|---|---|---|")
-    for side, took in {**measured, CHECKED: checked}.items():
-        total = side**2 * cost.element + side**2 * (side + 1) * cost.flop + cost.solve(side)
-        columns = ("elements", "gram", "one_stage", "two_stage")
-        cells = " | ".join(f"{took[column]:.3f}" for column in columns)
-        print(f"| {side:,} | {cells} | {total:.3f} |")
-    print(f"\n{CHECKED:,} was not used for the fit. Fitted: an element takes", end=" ")
-    print(f"{1e9 * cost.element:.2f} ns, the Gram matrix runs at {1e-9 / cost.flop:.1f} GFLOP/s")
-    print("(long x short x (short + 1) flops), the solvers take", end=" ")
-    print(f"{_law(cost.one_stage)} and {_law(cost.two_stage)}.\n")
-    print(f"## Whole models on this machine, {cores} workers\n")
-    print("| model | bfloat16 | elements | Gram | solver | time | limit | memory |")
-    print("|---|---|---|---|---|---|---|---|")
-    predictions = {name: predict(shapes, cost) for name, shapes in MODELS.items()}
-    for name, of in predictions.items():
-        stages = {stage: of[stage] / cores for stage in ("elements", "gram", "solve")}
-        limit = max(stages, key=lambda stage: stages[stage])
-        cells = " | ".join(duration(each) for each in stages.values())
-        memory = (baseline + of["memory 2"]) / 1e9
-        print(
-            f"| {name} | {of['bytes'] / 1e9:.0f} GB | {cells} | {duration(sum(stages.values()))} "
-            f"| {limit} | {memory:.1f} GB |"
-        )
-    print("\nReading is not in it: at 1 GB/s from a disk it takes as many seconds as there are")
-    print("gigabytes, and overlaps with the work. Memory: process and matrices in flight.\n")
-    print("## The same on a Mac Studio M3 Ultra: assumptions and counting, no measurement\n")
-    print("Assumed, all of it:")
-    print(f"- the GPU multiplies float32 matrices at {GPU_PRODUCTS / 1e12:.0f} TFLOP/s, and")
-    print(f"  passes over memory run at {GPU_MEMORY / 1e9:.0f} GB/s (819 GB/s in the data sheet);")
-    print(f"- the disk delivers {DISK / 1e9:.0f} GB/s;")
-    print(f"- {CPU_WORKERS} CPU workers solve at once, each {CPU_SHARE:g} times as fast as a core")
-    print("  of the machine above, with solvers that behave as OpenBLAS's do here;")
-    print("- GPU, solvers and disk overlap completely.\n")
-    print("Counted: six float32 products for each Gram matrix of 16-bit weights (three digits),")
-    print("2 x 6 x long x short^2 flops; int64 sums of them, 20 bytes for each of short^2 entries")
-    print("and product, every 1,024 rows; two passes over the elements.\n")
-    print("| model | disk | GPU | solvers | time | limit | memory |")
-    print("|---|---|---|---|---|---|---|")
-    for name, of in predictions.items():
-        sums = of["gram flops"] / 1024 * 6 * 20 / GPU_MEMORY
-        gpu = 12 * of["gram flops"] / GPU_PRODUCTS + sums + 3 * of["bytes"] / GPU_MEMORY
-        stages = {
-            "disk": of["bytes"] / DISK,
-            "GPU": gpu,
-            "solvers": of["solve"] / CPU_WORKERS / CPU_SHARE,
-        }
-        limit = max(stages, key=lambda stage: stages[stage])
-        cells = " | ".join(duration(each) for each in stages.values())
-        memory = (baseline + of[f"memory {CPU_WORKERS}"]) / 1e9
-        print(f"| {name} | {cells} | {duration(stages[limit])} | {limit} | {memory:.0f} GB |")
 
 
 def _law(factors: NDArray[np.float64]) -> str:

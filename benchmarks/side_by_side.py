@@ -4,26 +4,27 @@
                                       [--weightwatcher PYTHON]
 
 Every way is a process of its own, in turn with the others, so that its peak memory is its own;
-seconds are those of the work alone, medians over the runs. Ways whose package is missing are
-left out and named. WeightWatcher has no way to the spectra alone: its time is that of its whole
-analysis. Whole analyses, start-up included: `whole_run.py`.
+seconds are those of the work alone, medians over the runs. A way whose package is missing is
+left out, and the note names it. WeightWatcher has no way to the spectra alone: its time is that
+of its whole analysis. Whole analyses, start-up included: `whole_run.py`.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import click
 import numpy as np
-from whole_run import run
+from _processes import run
+from _results import Cell, out_option, publish, rounded
 
 import mlx_probe
 from mlx_probe.analysis.bench.methods import CONTENDERS
@@ -33,29 +34,31 @@ from mlx_probe.core.errors import BackendError
 
 Numbers = dict[str, list[float]]
 
+COLUMNS = ("figures", "way", "seconds", "of the first", "peak MB", "largest difference")
+
 
 def streamed(backend: str, workload: Workload) -> Numbers:
     """Mean, standard deviation, skewness and kurtosis as the engine takes them."""
-    engine, found = BACKENDS[backend]("auto"), {}
+    engine, numbers = BACKENDS[backend]("auto"), {}
     for weight in workload.weights:
         moments = engine.element_pass(weight.chunk_dtype, 1e-8)
         for slab in weight.chunks():
             moments.add(engine.load(slab, weight.chunk_dtype))
         m = moments.finish()
-        found[weight.label] = [m.mean, m.m2**0.5, m.m3 / m.m2**1.5, m.m4 / m.m2**2 - 3]
-    return found
+        numbers[weight.label] = [m.mean, m.m2**0.5, m.m3 / m.m2**1.5, m.m4 / m.m2**2 - 3]
+    return numbers
 
 
 def by_numpy(workload: Workload) -> Numbers:
     """The same by numpy's expressions in float64."""
-    found = {}
+    numbers = {}
     for weight in workload.weights:
         d = matrix_of(weight, np.float64)
         mean = d.mean()
         d = d - mean
         m2, m3, m4 = (np.mean(d**k) for k in (2, 3, 4))
-        found[weight.label] = [float(x) for x in (mean, m2**0.5, m3 / m2**1.5, m4 / m2**2 - 3)]
-    return found
+        numbers[weight.label] = [float(x) for x in (mean, m2**0.5, m3 / m2**1.5, m4 / m2**2 - 3)]
+    return numbers
 
 
 def by_torch(workload: Workload) -> Numbers:
@@ -64,14 +67,14 @@ def by_torch(workload: Workload) -> Numbers:
         import torch
     except ImportError as error:
         raise BackendError("torch is not installed", "pip install torch") from error
-    found = {}
+    numbers = {}
     for weight in workload.weights:
         d = torch.from_numpy(matrix_of(weight, np.float64))
         mean = d.mean()
         d = d - mean
         m2, m3, m4 = ((d**k).mean() for k in (2, 3, 4))
-        found[weight.label] = [float(x) for x in (mean, m2**0.5, m3 / m2**1.5, m4 / m2**2 - 3)]
-    return found
+        numbers[weight.label] = [float(x) for x in (mean, m2**0.5, m3 / m2**1.5, m4 / m2**2 - 3)]
+    return numbers
 
 
 MOMENTS: Mapping[str, Callable[[Workload], Numbers]] = {
@@ -89,17 +92,17 @@ def worker(model: str, include: tuple[str, ...], stage: str, way: str, target: s
         try:
             if stage == "moments":
                 began = time.perf_counter()
-                found = MOMENTS[way](workload)
+                numbers = MOMENTS[way](workload)
             else:
                 ready = CONTENDERS[way].prepare()
                 began = time.perf_counter()
                 spectra = ready.spectra(workload)
-                found = {name: [s.largest] for name, s in spectra.items()}
+                numbers = {name: [s.largest] for name, s in spectra.items()}
         except BackendError as error:
             Path(target).write_text(json.dumps({"missing": error.fact}))
             return
         seconds = time.perf_counter() - began
-    Path(target).write_text(json.dumps({"seconds": seconds, "found": found}))
+    Path(target).write_text(json.dumps({"seconds": seconds, "numbers": numbers}))
 
 
 @click.command()
@@ -110,6 +113,7 @@ def worker(model: str, include: tuple[str, ...], stage: str, way: str, target: s
 @click.option("--stage", hidden=True)
 @click.option("--way", hidden=True)
 @click.option("--target", hidden=True)
+@out_option
 def main(
     model: str,
     include: tuple[str, ...],
@@ -118,55 +122,63 @@ def main(
     stage: str | None,
     way: str | None,
     target: str | None,
+    out: Path,
 ) -> None:
     """Compare ways to the moments and to the spectra of MODEL's matrices."""
     if stage and way and target:
         worker(model, include, stage, way, target)
         return
-    print(f"{model} {' '.join(include)}, {date.today()}, {platform.machine()}, median of {runs}")
+    rows: list[tuple[Cell, ...]] = []
+    missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for stage, ways in (("moments", MOMENTS), ("spectra", CONTENDERS)):
-            _compare(stage, list(ways), model, include, runs, python, Path(folder))
+            one_run = partial(_one_run, stage, model, include, python, Path(folder))
+            rows += _compare(stage, list(ways), one_run, runs, missing)
+    note = f"{model}, tensors {' '.join(include)}; medians of {runs} runs in turn."
+    absent = "; ".join(f"{way} ({fact})" for way, fact in missing.items())
+    publish("side_by_side", COLUMNS, rows, note + (f" Left out: {absent}." * bool(absent)), out)
+
+
+def _one_run(
+    stage: str, model: str, include: tuple[str, ...], python: str | None, folder: Path, way: str
+) -> tuple[dict[str, Any], float]:
+    """What one way wrote in a process of its own, and its peak megabytes."""
+    target = folder / f"{stage}-{way}.json"
+    interpreter = python if way == "weightwatcher" and python else sys.executable
+    command = [interpreter, __file__, model, "--stage", stage, "--way", way, "--target", target]
+    _, peak = run([*command, *(word for glob in include for word in ("--include", glob))])
+    return json.loads(target.read_text()), peak
 
 
 def _compare(
     stage: str,
     ways: list[str],
-    model: str,
-    include: tuple[str, ...],
+    one_run: Callable[[str], tuple[dict[str, Any], float]],
     runs: int,
-    python: str | None,
-    folder: Path,
-) -> None:
+    missing: dict[str, str],
+) -> Iterator[tuple[Cell, ...]]:
+    """Rows of one stage; ``missing`` gets the ways that cannot run, with the reason."""
     seconds: dict[str, list[float]] = {}
     peaks: dict[str, float] = {}
-    found: dict[str, Mapping[str, list[float]]] = {}
-    missing: dict[str, str] = {}
+    numbers: dict[str, Numbers] = {}
     for _ in range(runs):
         for way in ways:
-            target = folder / f"{stage}-{way}.json"
-            interpreter = python if way == "weightwatcher" and python else sys.executable
-            command = [interpreter, __file__, model, "--stage", stage, "--way", way]
-            command += ["--target", str(target)]
-            _, peak = run([*command, *(word for glob in include for word in ("--include", glob))])
-            result = json.loads(target.read_text())
+            result, peak = one_run(way)
             if "missing" in result:
                 missing[way] = result["missing"]
                 continue
             seconds.setdefault(way, []).append(result["seconds"])
-            peaks[way], found[way] = max(peak, peaks.get(way, 0.0)), result["found"]
+            peaks[way], numbers[way] = max(peak, peaks.get(way, 0.0)), result["numbers"]
     first = next(iter(seconds))
-    print(f"\n| {stage} | seconds | ratio | peak MB | largest difference |\n|---|---|---|---|---|")
     for way, took in seconds.items():
         off = max(
             abs(value - reference) / max(abs(reference), 1.0 if stage == "moments" else 0.0)
-            for name, values in found[way].items()
-            for value, reference in zip(values, found[first][name], strict=True)
+            for name, values in numbers[way].items()
+            for value, reference in zip(values, numbers[first][name], strict=True)
         )
         ratio = median(took) / median(seconds[first])
-        print(f"| {way} | {median(took):.3f} | {ratio:.2f} | {peaks[way]:.0f} | {off:.1e} |")
-    for way, fact in missing.items():
-        print(f"\nleft out: {way}: {fact}")
+        figures = (median(took), ratio, peaks[way])
+        yield stage, way, *map(rounded, figures), rounded(off, 2) if way != first else None
 
 
 if __name__ == "__main__":

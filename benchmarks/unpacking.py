@@ -1,34 +1,34 @@
 """Memory that a large packed weight takes while it is read: a 4-bit embedding, never expanded.
 
 Writes a model of one MLX 4-bit matrix to a temporary folder (0.44 GB for the default shape),
-reads it as `analyze` does and prints how far the process grew: by unpacking alone, and by
-unpacking with the moments and the Gram matrix. The limit is 2.5 times the largest slab of
-unpacked values, besides the Gram matrix itself. After measuring it checks the values of the
-last slab against MLX's own dequantization.
+reads it as `analyze` does and measures how far the process grows: by unpacking alone, and by
+unpacking with the moments and the Gram matrix. Exit code 1 if that is more than 2.5 times the
+largest slab of unpacked values, besides the Gram matrix itself. After measuring it compares the
+last slab with MLX's own dequantization.
 
     python benchmarks/unpacking.py [--rows 151936] [--cols 5120]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
+import click
 import numpy as np
 import psutil
+from _results import out_option, publish, rounded
 
 import mlx_probe
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.backends import choose_backend
 
 GROUP, BITS, LIMIT = 64, 4, 2.5
+COLUMNS = ("work", "process grows by MB", "Gram matrix MB", "slabs besides it", "limit", "seconds")
 
 
 def write_model(folder: Path, rows: int, cols: int) -> None:
@@ -125,39 +125,36 @@ def check(weight: Weight, folder: Path) -> None:
         np.testing.assert_allclose(last[-8:], np.array(expected), rtol=1e-6, atol=1e-9)
 
 
-def main() -> None:
+@click.command()
+@click.option("--rows", default=151_936, show_default=True)
+@click.option("--cols", default=5_120, show_default=True)
+@out_option
+def main(rows: int, cols: int, out: Path) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=151_936)
-    parser.add_argument("--cols", type=int, default=5_120)
-    shape = parser.parse_args()
-    print(f"{date.today()}, {platform.machine()}, {psutil.cpu_count()} cores, numpy backend")
+    gram = 8 * min(rows, cols) ** 2
+    works = (("unpacking", unpack, 0), ("with moments and Gram matrix", measure, gram))
+    table, worst = [], 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_model(folder, shape.rows, shape.cols)
+        write_model(folder, rows, cols)
         with mlx_probe.open_checkpoint(folder) as checkpoint:
             (weight,) = checkpoint.weights()
             slab = max(part.nbytes for part in weight.chunks())
-            gram = 8 * min(shape.rows, shape.cols) ** 2
-            print(
-                f"{shape.rows} x {shape.cols}: {weight.nbytes / 1e6:.0f} MB packed, "
-                f"{4e-6 * weight.numel:.0f} MB unpacked, slab {slab / 1e6:.1f} MB, "
-                f"Gram matrix {gram / 1e6:.1f} MB"
-            )
-            for what, work, beside in (
-                ("unpacking", unpack, 0),
-                ("with moments and Gram matrix", measure, gram),
-            ):
+            packed, unpacked = weight.nbytes, 4 * weight.numel
+            for what, work, beside in works:
                 grown, seconds = growth(lambda work=work: work(weight))  # type: ignore[misc]
-                ratio = (grown - beside) / slab
-                besides = " besides the Gram matrix" if beside else ""
-                print(
-                    f"{what}: {grown / 1e6:.1f} MB more, {ratio:.2f} slabs{besides} "
-                    f"(limit {LIMIT}), {seconds:.1f} s"
-                )
-                if ratio > LIMIT:
-                    raise SystemExit(f"{what}: above the limit")
+                slabs = (grown - beside) / slab
+                worst = max(worst, slabs)
+                sizes = rounded(grown / 1e6), rounded(beside / 1e6) if beside else None
+                table.append((what, *sizes, rounded(slabs), LIMIT, rounded(seconds)))
             check(weight, folder)
+    note = (
+        f"{rows:,} x {cols:,}: {packed / 1e6:,.0f} MB packed, {unpacked / 1e6:,.0f} MB unpacked, "
+        f"read in slabs of {slab / 1e6:.1f} MB. numpy backend."
+    )
+    publish("unpacking", COLUMNS, table, note, out)
+    if worst > LIMIT:
+        raise SystemExit("the process grew by more than the limit")
 
 
 if __name__ == "__main__":

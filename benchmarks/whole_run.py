@@ -4,76 +4,42 @@
                                    [--weightwatcher PYTHON]
 
 The plain way is a loop of ``numpy.linalg.svd(compute_uv=False)`` over the decoded matrices,
-with as many BLAS threads as numpy likes. Every run is a process of its own; medians, peak
-resident memory by the operating system's account, and the agreement of the singular values
-are printed. WeightWatcher, run by an interpreter that has it, is given the decoded matrices in
-memory, and its time is that of analyze() alone, without the imports and the reading. The model
-must have been fetched before: the first run, uncounted, does that.
+with as many BLAS threads as numpy likes. Every run is a process of its own. WeightWatcher, run
+by an interpreter that has it, gets the decoded matrices in memory, and its time is that of
+analyze() alone, without imports and reading. The first run of each way is not counted: it may
+download the model. After timing, the singular values are compared.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 import click
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from _checkpoints import matrices
+from _processes import PROBE, run
+from _results import out_option, publish, rounded
 
 import mlx_probe
 from mlx_probe.compute.backends import BACKENDS
-from mlx_probe.core.dtypes import decode
 
-
-def matrices(model: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Every matrix of a model, decoded."""
-    with mlx_probe.open_checkpoint(model) as checkpoint:
-        for weight in checkpoint.weights():
-            if weight.rows is None or weight.cols is None:
-                continue
-            slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
-            axis = 0 if weight.rows >= weight.cols else 1
-            yield weight.label, np.concatenate(slabs, axis=axis).astype(np.float32)
+PLAIN, WEIGHTWATCHER = "numpy.linalg.svd loop", "WeightWatcher"
+COLUMNS = ("way", "seconds", "times faster", "peak MB", "largest relative difference", "of")
 
 
 def plain_loop(model: str, target: str) -> None:
     """Largest and summed singular values of every matrix, by numpy's SVD, into a file."""
-    found = {}
+    sums = {}
     for label, matrix in matrices(model):
         sigma = np.linalg.svd(matrix, compute_uv=False)
-        found[label] = (float(sigma[0]), float(sigma.sum()))
-    Path(target).write_text(json.dumps(found))
-
-
-# A process of its own, because a child's account begins with the memory of what it was forked
-# from. Kilobytes on Linux, bytes on macOS.
-LAUNCHER = """
-import os, subprocess, sys, time
-began = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-seconds = time.perf_counter() - began
-print(status, seconds, usage.ru_maxrss / (1e3 if sys.platform == "linux" else 1e6))
-"""
-
-
-def run(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak resident megabytes of one process."""
-    launched = [sys.executable, "-c", LAUNCHER, *command]
-    output = subprocess.run(launched, capture_output=True, text=True, check=True).stdout
-    status, seconds, peak = map(float, output.split())
-    if status:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    return seconds, peak
+        sums[label] = (float(sigma[0]), float(sigma.sum()))
+    Path(target).write_text(json.dumps(sums))
 
 
 @click.command()
@@ -83,6 +49,7 @@ def run(command: list[str]) -> tuple[float, float]:
 @click.option("--workers", default=0, help="For mlx-probe; 0 takes its default.")
 @click.option("--weightwatcher", "python", help="An interpreter that has WeightWatcher.")
 @click.option("--plain", "target", hidden=True, help="Be the plain loop; write here.")
+@out_option
 def main(
     model: str,
     runs: int,
@@ -90,49 +57,59 @@ def main(
     workers: int,
     python: str | None,
     target: str | None,
+    out: Path,
 ) -> None:
     """Time whole analyses of MODEL against a loop of numpy.linalg.svd, and WeightWatcher."""
     if target is not None:
         plain_loop(model, target)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        plain, watched = Path(folder) / "plain.json", Path(folder) / "watched.json"
-        commands = {"numpy.linalg.svd loop": [sys.executable, __file__, model, "--plain", plain]}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        commands: dict[str, list[object]] = {
+            PLAIN: [sys.executable, __file__, model, "--plain", folder / "plain.json"]
+        }
         if python is not None:
-            np.savez(Path(folder) / "matrices.npz", **dict(matrices(model)))
+            np.savez(folder / "matrices.npz", **dict(matrices(model)))
             script = Path(__file__).with_name("weightwatcher_analyze.py")
-            commands["WeightWatcher"] = [python, script, Path(folder) / "matrices.npz", watched]
-        for name in backends or ("numpy",):
-            analyze = [Path(sys.executable).with_name("mlx-probe"), "analyze", model, "--backend"]
-            options = [name, "--workers", workers, "--out", f"{folder}/{name}"]
-            commands[f"mlx-probe, {name}"] = [*analyze, *options]
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+            files = (folder / "matrices.npz", folder / "watched.json")
+            commands[WEIGHTWATCHER] = [python, script, *files]
+        for backend in backends or ("numpy",):
+            options = ["--backend", backend, "--workers", workers, "--out", folder / backend]
+            commands[f"mlx-probe, {backend}"] = [PROBE, "analyze", model, *options]
+        times: dict[str, list[tuple[float, float]]] = {way: [] for way in commands}
         for turn in range(runs + 1):
-            for name, command in commands.items():
-                seconds, peak = run([str(word) for word in command])
-                if name == "WeightWatcher":
-                    seconds = json.loads(watched.read_text())["seconds"]
+            for way, command in commands.items():
+                seconds, peak = run(command)
+                if way == WEIGHTWATCHER:
+                    seconds = json.loads((folder / "watched.json").read_text())["seconds"]
                 if turn:
-                    times[name].append((seconds, peak))
-        print(f"{model}, {date.today()}, {platform.processor() or platform.machine()},", end=" ")
-        print(f"{os.cpu_count()} cores, median of {runs}\n")
-        reference = json.loads(plain.read_text())
-        base = median(seconds for seconds, _ in next(iter(times.values())))
-        print("| way | seconds | times faster | peak MB | largest relative difference |")
-        print("|---|---|---|---|---|")
-        for name, took in times.items():
-            seconds, peak = median(t for t, _ in took), median(m for _, m in took)
-            difference = "reference"
-            if name == "WeightWatcher":
-                found = json.loads(watched.read_text())["largest_eigenvalue"]
-                off = (found[key] / reference[key][0] ** 2 - 1 for key in reference)
-                difference = f"{max(map(abs, off)):.1e} of sigma_1 squared"
-            elif name.startswith("mlx-probe"):
-                frame = mlx_probe.load_run(Path(folder) / name.rpartition(" ")[2])
-                found = dict(zip(_labels(frame), frame["nuclear_norm"], strict=True))
-                off = (found[key] / reference[key][1] - 1 for key in reference)
-                difference = f"{max(map(abs, off)):.1e} of the sum of sigma"
-            print(f"| {name} | {seconds:.2f} | {base / seconds:.2f} | {peak:.0f} | {difference} |")
+                    times[way].append((seconds, peak))
+        base = median(seconds for seconds, _ in times[PLAIN])
+        rows = []
+        for way, took in times.items():
+            seconds, peak = median(s for s, _ in took), median(p for _, p in took)
+            figures = (rounded(seconds), rounded(base / seconds), rounded(peak))
+            rows.append((way, *figures, *_difference(way, folder)))
+    note = f"{model}, start-up included; medians of {runs} runs in turn."
+    publish("whole_run", COLUMNS, rows, note, out)
+
+
+def _difference(way: str, folder: Path) -> tuple[float | None, str]:
+    """Largest difference of a way's results from the plain loop's, and of which result."""
+    reference = json.loads((folder / "plain.json").read_text())
+    if way == PLAIN:
+        return None, "reference"
+    if way == WEIGHTWATCHER:
+        largest = json.loads((folder / "watched.json").read_text())["largest_eigenvalue"]
+        squares = {key: sigma**2 for key, (sigma, _) in reference.items()}
+        return rounded(_off(largest, squares), 2), "sigma_1 squared"
+    frame = mlx_probe.load_run(folder / way.rpartition(" ")[2])
+    sums = dict(zip(_labels(frame), frame["nuclear_norm"], strict=True))
+    return rounded(_off(sums, {k: s for k, (_, s) in reference.items()}), 2), "sum of sigma"
+
+
+def _off(values: Mapping[str, float], reference: Mapping[str, float]) -> float:
+    return max(abs(values[key] / reference[key] - 1) for key in reference)
 
 
 def _labels(frame: pd.DataFrame) -> list[str]:

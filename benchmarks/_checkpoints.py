@@ -1,0 +1,65 @@
+"""Checkpoints to measure: Gaussian matrices in a file, and the decoded matrices of a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mlx_probe
+from mlx_probe.core.dtypes import decode
+
+__all__ = ["Shape", "matrices", "nbytes", "to_bfloat16", "write_bfloat16", "write_gaussian"]
+
+Shape = tuple[int, int]
+
+
+def write_gaussian(path: Path, matrices: Mapping[str, tuple[str, Shape]]) -> None:
+    """A safetensors file of Gaussian matrices of type BF16 or F32, a few rows at a time.
+
+    Args:
+        path: The file.
+        matrices: Type and shape by name.
+    """
+    entries: dict[str, dict[str, object]] = {}
+    end = 0
+    for name, (dtype, shape) in matrices.items():
+        begin, end = end, end + nbytes(dtype, shape)
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    header = json.dumps(entries).encode()
+    rng = np.random.default_rng(0)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for dtype, (rows, cols) in matrices.values():
+            for first in range(0, rows, 1024):
+                x = 0.02 * rng.standard_normal((min(1024, rows - first), cols), np.float32)
+                file.write(x if dtype == "F32" else to_bfloat16(x))
+
+
+def write_bfloat16(path: Path, shapes: Mapping[str, Shape]) -> None:
+    """A safetensors file of Gaussian bfloat16 matrices."""
+    write_gaussian(path, {name: ("BF16", shape) for name, shape in shapes.items()})
+
+
+def to_bfloat16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The words of bfloat16, cut off: the upper half of float32."""
+    return (x.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def nbytes(dtype: str, shape: Shape) -> int:
+    """Bytes of a stored matrix."""
+    return shape[0] * shape[1] * (4 if dtype == "F32" else 2)
+
+
+def matrices(model: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Label and values of every matrix of a model, in file order."""
+    with mlx_probe.open_checkpoint(model) as checkpoint:
+        for weight in checkpoint.weights():
+            if weight.rows is None or weight.cols is None:
+                continue
+            slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
+            axis = 0 if weight.rows >= weight.cols else 1
+            yield weight.label, np.concatenate(slabs, axis=axis).astype(np.float32)
