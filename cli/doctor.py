@@ -39,7 +39,7 @@ __all__ = ["doctor"]
     "--compare",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Tell what is not as it was in the snapshot there.",
+    help="Show what has changed since the snapshot there.",
 )
 def doctor(offline: bool, as_json: bool, snapshot: Path | None, compare: Path | None) -> None:
     """Check this machine: Python, packages, MLX, linear algebra, disks, Hub, optional tools.

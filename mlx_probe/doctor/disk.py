@@ -13,20 +13,20 @@ from typing import BinaryIO
 
 from mlx_probe.doctor.facts import Disk
 
-__all__ = ["look_at"]
+__all__ = ["measure_disk"]
 
 BLOCK = 1 << 23
-# Whichever comes first ends a measurement.
+# Bytes and seconds: the measurement ends at whichever comes first.
 MOST, LONGEST = 16 * BLOCK, 0.5
-# No measurement takes the last of a disk.
+# Bytes. With less free space the speed is not measured, so that the disk does not fill up.
 LEAST_FREE = 4 * MOST
 
 
-def look_at(disk: Disk) -> Disk:
-    """Free space, and the rates of a file that is written, read and gone.
+def measure_disk(disk: Disk) -> Disk:
+    """Measure free space, and the speed of writing and reading a temporary file.
 
     Args:
-        disk: What is kept there, the folder and its variable.
+        disk: Has the folder, its purpose and its variable.
     """
     folder = Path(disk.folder)
     try:
@@ -34,7 +34,7 @@ def look_at(disk: Disk) -> Disk:
         disk = replace(disk, free=shutil.disk_usage(folder).free)
         if disk.free is not None and disk.free < LEAST_FREE:
             return replace(disk, problem="too little free space to measure its speed")
-        # It has no name from the start: nothing is left behind, not even by a kill.
+        # The file never has a name: nothing stays behind, even after a kill.
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             written, seconds = _write(file)
             disk = replace(disk, write_rate=written / seconds)
@@ -46,12 +46,12 @@ def look_at(disk: Disk) -> Disk:
 
 
 def _write(file: BinaryIO) -> tuple[int, float]:
-    # Disks and file systems that compress would make zeros of zeros.
+    # Random bytes: some disks and file systems compress zeros.
     block, written = os.urandom(BLOCK), 0
     began = time.perf_counter()
     while written < MOST and time.perf_counter() - began < LONGEST:
         written += file.write(block)
-        # Each time, or the limit would count what memory takes and the end would wait for all.
+        # After each block. Otherwise the loop measures memory, and one long flush comes at the end.
         os.fsync(file.fileno())
     return written, time.perf_counter() - began
 
@@ -67,7 +67,7 @@ def _read(file: BinaryIO) -> tuple[int, float]:
 
 
 def _uncache(file: BinaryIO) -> None:
-    """Keep the system from answering out of memory; where it cannot, the rate is memory's."""
+    """Drop the file from the system's cache; where that fails, the rate is that of memory."""
     if sys.platform == "darwin":
         import fcntl
 

@@ -1,4 +1,4 @@
-"""What is known of a machine: small records, and which of their facts last."""
+"""What is known about a machine: small records, and which facts identify the environment."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class System:
 
     Attributes:
         python: Its version.
-        requires_python: What mlx-probe asks of it; "" if its metadata is not there.
+        requires_python: Versions that mlx-probe supports; "" if its metadata is missing.
         system: "Darwin", "Linux" ...
-        platform: The same with versions.
+        platform: The system with its version.
         machine: Instruction set that the interpreter was built for.
         cpu: The processor's name.
-        cores: That this process may use.
+        cores: Cores that this process may use.
         memory: Bytes of main memory.
     """
 
@@ -48,14 +48,14 @@ class System:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package that mlx-probe, or a package it needs, asks for.
+    """A package that mlx-probe needs, directly or through another package.
 
     Attributes:
         name: The package.
-        asked: Versions that will do, such as ">=1.26"; "" for any.
-        installed: Its version; None if it is not there.
-        by: Package that asks.
-        fits: Whether it is there in such a version.
+        asked: Versions that fit, such as ">=1.26"; "" for any.
+        installed: The installed version; None if the package is not installed.
+        by: The package that needs it.
+        fits: Whether the installed version fits.
     """
 
     name: str
@@ -70,11 +70,12 @@ class Blas:
     """Linear algebra of numpy and of MLX.
 
     Attributes:
-        library: What numpy calls.
-        threads: That it takes by default; None where it does not say (Accelerate).
-        double_rate: Flops in a second of numpy's float64 product on one core.
-        single_rate: The same in float32.
-        mlx_rate: The same of MLX on its CPU stream; None without MLX.
+        library: The BLAS that numpy calls.
+        threads: Its default number of threads; None if it does not say (Accelerate).
+        double_rate: Speed of numpy's float64 product on one core, in flops a second; None if
+            it could not be measured.
+        single_rate: Speed of numpy's float32 product on one core, in flops a second.
+        mlx_rate: Speed of the same product in MLX on its CPU stream; None without MLX.
         others: Tuned libraries in this process that MLX may call instead of its own.
     """
 
@@ -87,7 +88,7 @@ class Blas:
 
     @property
     def mlx_is_slow(self) -> bool:
-        """Whether MLX's products are those of a reference BLAS."""
+        """Whether MLX's products are as slow as those of a reference BLAS."""
         return self.mlx_rate is not None and self.single_rate > REFERENCE_RATIO * self.mlx_rate
 
 
@@ -98,11 +99,12 @@ class Disk:
     Attributes:
         holds: What is kept there.
         folder: The folder.
-        variable: Environment variable that moves it.
-        free: Bytes free; None if that could not be told.
-        write_rate: Bytes written in a second, down to the disk; None if not measured.
-        read_rate: Bytes read in a second, from the disk where the system allows; None likewise.
-        problem: Why something is None; "" if nothing is.
+        variable: Environment variable that moves the folder.
+        free: Free bytes; None if unknown.
+        write_rate: Bytes written and flushed in a second; None if not measured.
+        read_rate: Bytes read in a second, from the disk where the system allows it; None if not
+            measured.
+        problem: Why a value is None; "" if none is.
     """
 
     holds: str
@@ -119,8 +121,8 @@ class Tool:
     """A program or package that mlx-probe can do without.
 
     Attributes:
-        name: What it is called.
-        found: Where it is, or its version; "" if it is not there.
+        name: Its name.
+        found: Its path and version; "" if it is not installed.
         detail: What else is known: the devices of torch, a folder of models.
         problem: What is wrong with it; "" if nothing is.
     """
@@ -133,19 +135,19 @@ class Tool:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is known of this machine and its environment.
+    """All that is known about this machine and its environment.
 
     Attributes:
-        version: mlx-probe's.
+        version: Version of mlx-probe.
         system: Interpreter and machine.
-        requirements: What is asked for; empty if mlx-probe's metadata is not there.
+        requirements: Packages that mlx-probe needs; empty if its metadata is missing.
         packages: Every installed package and its version.
         mlx: MLX here; None if it cannot be imported.
-        mlx_problem: Why; "" if it can.
+        mlx_problem: Why not; "" if it can.
         blas: Linear algebra.
-        disks: The folders that mlx-probe keeps things in.
-        hub: The Hub; None if nobody was to be asked.
-        tools: Optional programs and packages, found or not.
+        disks: The folders of models and caches, and their disks.
+        hub: The Hub; None without network.
+        tools: Optional programs and packages, installed or not.
     """
 
     version: str
@@ -160,11 +162,11 @@ class Facts:
     tools: tuple[Tool, ...]
 
     def describe(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All facts, for JSON."""
         return {**asdict(self), "packages": dict(self.packages)}
 
     def lasting(self) -> dict[str, str]:
-        """What makes this environment this one: no rates, no free space, nobody's account."""
+        """Facts that identify the environment: no rates, no free space, no account."""
         mlx, blas, system = self.mlx, self.blas, self.system
         lasting = {
             "mlx-probe": self.version,

@@ -1,4 +1,4 @@
-"""Everything that the checks go by, gathered in a few seconds."""
+"""Gathers the facts that the checks need, in a few seconds."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from mlx_probe.core.errors import BackendError
 from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.version import __version__
-from mlx_probe.doctor.disk import look_at
+from mlx_probe.doctor.disk import measure_disk
 from mlx_probe.doctor.facts import Blas, Disk, Facts, System
 from mlx_probe.doctor.packages import DISTRIBUTION, installed_packages, requirements
-from mlx_probe.doctor.tools import look_for_tools
+from mlx_probe.doctor.tools import find_tools
 from mlx_probe.source.hub.status import HubStatus, hub_cache, hub_settings, hub_status
 
 __all__ = ["gather"]
 
-# Small enough for a reference BLAS, large enough that starting an operation does not count.
+# Small enough for a reference BLAS, large enough that the start of an operation does not matter.
 PRODUCT_SIDE, REPEATS = 256, 5
 
-# Seconds for the Hub: of one wait, and of all of them together, looking up its name included.
+# Seconds for the Hub: for one wait, and for all together, including the lookup of its name.
 HUB_TIMEOUT, HUB_LONGEST = 3.0, 4.0
 
 
@@ -39,15 +39,15 @@ def gather(offline: bool = False) -> Facts:
     """Look at this machine, its packages, its disks and the Hub.
 
     Args:
-        offline: Leave the network alone.
+        offline: Do not use the network.
     """
     packages = installed_packages()
-    # First, while nothing else of ours keeps the cores busy.
+    # Speed is measured first, before our own threads keep the cores busy.
     mlx, problem = _mlx()
     blas = _blas(mlx is not None)
     with ThreadPoolExecutor(1) as pool:
-        asking = None if offline else _Asking()
-        tools = pool.submit(look_for_tools, packages)
+        request = None if offline else _HubRequest()
+        tools = pool.submit(find_tools, packages)
         return Facts(
             version=__version__,
             system=_system(),
@@ -56,28 +56,28 @@ def gather(offline: bool = False) -> Facts:
             mlx=mlx,
             mlx_problem=problem,
             blas=blas,
-            disks=tuple(look_at(disk) for disk in _folders()),
-            hub=asking.answer() if asking else None,
+            disks=tuple(measure_disk(disk) for disk in _folders()),
+            hub=request.answer() if request else None,
             tools=tools.result(),
         )
 
 
-class _Asking(threading.Thread):
-    """Asks the Hub; whoever waits for it stops waiting in time, whatever it hangs in."""
+class _HubRequest(threading.Thread):
+    """Asks the Hub for its status, and gives up in time even if the request hangs."""
 
     def __init__(self) -> None:
-        # A daemon: looking up a name can take minutes, and nothing can stop it.
+        # A daemon: a name lookup can take minutes, and nothing can stop it.
         super().__init__(daemon=True)
         self._status: HubStatus | None = None
         self._deadline = time.monotonic() + HUB_LONGEST
         self.start()
 
     def run(self) -> None:
-        """Ask."""
+        """Send the request."""
         self._status = hub_status(HUB_TIMEOUT)
 
     def answer(self) -> HubStatus:
-        """What the Hub said, or that it has not."""
+        """The Hub's status; without an answer in time, one that says so."""
         self.join(max(0.0, self._deadline - time.monotonic()))
         late = f"no answer within {HUB_LONGEST:g} s"
         return self._status or replace(hub_settings(), problem=late)
@@ -104,7 +104,7 @@ def _mlx() -> tuple[MlxStatus | None, str]:
         return mlx_status(), ""
     except BackendError as error:
         return None, error.fact
-    # What a driver or a library that does not fit makes of an import.
+    # A driver or a library that does not fit makes the import fail in these ways.
     except (OSError, RuntimeError) as error:
         return None, f"MLX does not start: {type(error).__name__}: {error}"
 
@@ -112,12 +112,12 @@ def _mlx() -> tuple[MlxStatus | None, str]:
 def _blas(with_mlx: bool) -> Blas:
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     own = [pool for pool in pools if "numpy" in pool["filepath"]]
-    # The wheels of numpy and SciPy rename what theirs calls: nobody else can use it.
+    # The wheels of numpy and SciPy rename the functions of their BLAS: MLX cannot call them.
     others = [pool for pool in pools if not str(pool["prefix"]).startswith("libscipy")]
     with threadpool_limits(1, user_api="blas"):
         single = _single_rate()
         mlx = cpu_product_rate(PRODUCT_SIDE) if with_mlx else None
-        # Whichever of the two was disturbed: a second look at the first.
+        # Measured again, in case something disturbed the first measurement.
         single = max(single, _single_rate())
     return Blas(
         library=blas_library(),

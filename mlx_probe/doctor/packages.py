@@ -1,4 +1,4 @@
-"""What is installed, and what is asked for, by mlx-probe and by what it needs."""
+"""Packages that are installed, and packages that mlx-probe needs."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ DISTRIBUTION = "mlx-probe"
 
 def installed_packages() -> dict[str, str]:
     """Every installed package and its version, by normalized name, sorted."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for distribution in metadata.distributions():
-        # A broken installation leaves a folder without either.
+        # A broken installation leaves a folder without name and version.
         entries = distribution.metadata
         if "Name" in entries and "Version" in entries:
-            # The first on the path is the one that is imported.
-            found.setdefault(canonicalize_name(entries["Name"]), entries["Version"])
-    return dict(sorted(found.items()))
+            # Of several versions, Python imports the first on its path.
+            versions.setdefault(canonicalize_name(entries["Name"]), entries["Version"])
+    return dict(sorted(versions.items()))
 
 
 def requirements(packages: Mapping[str, str]) -> tuple[Requirement, ...]:
-    """What mlx-probe asks for, and what that asks for, each with what is there.
+    """Packages that mlx-probe needs, directly and through others, with their installed versions.
 
     Args:
         packages: From `installed_packages`.
 
     Returns:
-        Requirements in the order of the search; empty if mlx-probe's metadata is not there.
+        Direct requirements first; empty if the metadata of mlx-probe is missing.
     """
-    found: list[Requirement] = []
+    needed: list[Requirement] = []
     pending: list[tuple[str, str]] = [(DISTRIBUTION, "")]
     seen = set(pending)
     while pending:
@@ -50,18 +50,18 @@ def requirements(packages: Mapping[str, str]) -> tuple[Requirement, ...]:
             specifier = str(asked.specifier)
             fit = installed is not None and fits(installed, specifier)
             requirement = Requirement(name, specifier, installed, by, fit)
-            if requirement not in found:
-                found.append(requirement)
-            # One without extras, and one for each: an extra's requirements are no others.
+            if requirement not in needed:
+                needed.append(requirement)
+            # Once without extras and once for each extra, which has its own requirements.
             for further in ("", *sorted(asked.extras)):
                 if installed is not None and (name, further) not in seen:
                     seen.add((name, further))
                     pending.append((name, further))
-    return tuple(found)
+    return tuple(needed)
 
 
 def fits(version: str, specifier: str) -> bool:
-    """Whether a version is one of those asked for; what nobody can read fits."""
+    """Whether a version fits; a version or specifier that cannot be parsed does."""
     try:
         return SpecifierSet(specifier).contains(Version(version), prereleases=True)
     except (InvalidSpecifier, InvalidVersion):
@@ -69,7 +69,7 @@ def fits(version: str, specifier: str) -> bool:
 
 
 def _asked(name: str, extra: str) -> Iterator[Asked]:
-    """What a package asks for on this machine, given one of its extras or none."""
+    """The requirements of a package on this machine, with one of its extras or none."""
     try:
         lines = metadata.requires(name) or []
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""An environment kept as text, and what has changed since."""
+"""An environment saved as text, and what has changed since."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from pathlib import Path
 
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import write_text
-from mlx_probe.doctor.checks import Finding
+from mlx_probe.doctor.checks.finding import Finding
 from mlx_probe.doctor.facts import Facts
 
 __all__ = ["LOCK", "SUMMARY", "Difference", "Snapshot", "read_snapshot", "write_snapshot"]
 
 SUMMARY, LOCK = "environment.md", "environment.lock.txt"
 
-_LASTING, _FOUND = "## What it is", "## What was found"
+# Headings of the summary.
+_LASTING, _FINDINGS = "## What it is", "## What was found"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that is not as it was.
+    """Something that has changed since the snapshot.
 
     Attributes:
         kind: "environment" or "package".
-        name: What.
-        before: As the snapshot has it; None if it has it not.
-        now: As it is here; None if it is not here.
+        name: The fact or the package.
+        before: Its value in the snapshot; None if it was not there.
+        now: Its value now; None if it is not there.
     """
 
     kind: str
@@ -39,10 +40,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An environment as it was.
+    """A saved environment.
 
     Attributes:
-        environment: Its lasting facts.
+        environment: `Facts.lasting` at that time.
         packages: Every package that was installed, and its version.
     """
 
@@ -50,7 +51,7 @@ class Snapshot:
     packages: Mapping[str, str]
 
     def differences(self, facts: Facts) -> list[Difference]:
-        """What is not as it was.
+        """What has changed since the snapshot.
 
         Args:
             facts: The environment now.
@@ -63,15 +64,15 @@ class Snapshot:
 
 
 def write_snapshot(folder: Path, facts: Facts, findings: Sequence[Finding]) -> list[Path]:
-    """Keep an environment: one file to read, one to install from.
+    """Save an environment: one file to read, one to install from.
 
     Args:
-        folder: Where; made if it is not there. An earlier snapshot there is replaced.
+        folder: Made if it does not exist. An earlier snapshot in it is replaced.
         facts: The environment.
-        findings: What the checks said.
+        findings: Results of the checks.
 
     Returns:
-        The files.
+        Paths of the files.
 
     Raises:
         ResultError: They cannot be written.
@@ -87,7 +88,7 @@ def write_snapshot(folder: Path, facts: Facts, findings: Sequence[Finding]) -> l
             "",
             *(f"- {name}: {_line(text)}" for name, text in facts.lasting().items()),
             "",
-            _FOUND,
+            _FINDINGS,
             "",
             *(f"- {f.check}, {f.status}: {_line(f.fact)}" for f in findings),
             "",
@@ -99,16 +100,16 @@ def write_snapshot(folder: Path, facts: Facts, findings: Sequence[Finding]) -> l
         for path, text in texts.items():
             write_text(path, text)
     except ResultError as error:
-        # Writing is told of in the words of the commands that have --out.
+        # The usual remedy names the option --out, which this command does not have.
         raise ResultError(error.fact, error.remedy.replace("--out", "--snapshot")) from error
     return list(texts)
 
 
 def read_snapshot(folder: Path) -> Snapshot:
-    """A snapshot that was kept.
+    """Read a snapshot.
 
     Args:
-        folder: Where.
+        folder: Where it was written.
 
     Raises:
         ResultError: There is none, or it cannot be read.
@@ -130,8 +131,8 @@ def _read_summary(path: Path) -> dict[str, str]:
     if _LASTING not in lines:
         raise _no_snapshot(path, f"it has no heading {_LASTING!r}")
     lines = lines[lines.index(_LASTING) + 1 :]
-    if _FOUND in lines:
-        lines = lines[: lines.index(_FOUND)]
+    if _FINDINGS in lines:
+        lines = lines[: lines.index(_FINDINGS)]
     entries = (re.fullmatch(r"- ([^:]+): (.*)", line) for line in lines)
     return {entry[1]: entry[2] for entry in entries if entry}
 
@@ -139,8 +140,8 @@ def _read_summary(path: Path) -> dict[str, str]:
 def _read_lock(path: Path) -> dict[str, str]:
     entries = {}
     for line in filter(None, map(str.strip, _read(path).splitlines())):
-        name, found, version = line.partition("==")
-        if not found:
+        name, separator, version = line.partition("==")
+        if not separator:
             raise _no_snapshot(path, f"{line[:80]!r} is not name==version")
         entries[name] = version
     return entries
@@ -162,5 +163,5 @@ def _no_snapshot(path: Path, reason: str) -> ResultError:
 
 
 def _line(text: str) -> str:
-    """Text on one line: what a program said of itself may hold anything."""
+    """Text on one line: the output of a program may contain any character."""
     return "".join(c if c.isprintable() else " " for c in text).strip()

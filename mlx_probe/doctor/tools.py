@@ -1,4 +1,4 @@
-"""Programs and packages that are useful beside mlx-probe, and whether they work."""
+"""Programs and packages that are useful together with mlx-probe, and whether they work."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from mlx_probe.doctor.facts import Tool
 from mlx_probe.source.stores import STORES
 
-__all__ = ["TOOLS", "look_for_tools"]
+__all__ = ["TOOLS", "find_tools"]
 
-# Seconds that a program has for saying its version, and torch for saying its devices.
+# Seconds that a program has to print its version, and torch to print its devices.
 TIMEOUT = 4.0
 
 _TORCH = """
@@ -26,8 +26,8 @@ print(json.dumps({"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.i
 """
 
 
-def look_for_tools(packages: Mapping[str, str]) -> tuple[Tool, ...]:
-    """Every member of `TOOLS`, all looked for at once.
+def find_tools(packages: Mapping[str, str]) -> tuple[Tool, ...]:
+    """Look for every member of `TOOLS`, all at the same time.
 
     Args:
         packages: Installed packages and their versions.
@@ -48,7 +48,7 @@ def _lm_studio(packages: Mapping[str, str]) -> Tool:
     stores = STORES["lm-studio"].folders()
     store = next(filter(Path.is_dir, stores), stores[0])
     commands = ("lms", str(Path.home() / ".lmstudio" / "bin" / "lms"))
-    # Its command starts the program when it is asked for a version.
+    # Not asked for its version: its command would start the program.
     return _program("LM Studio", commands, ("LM Studio.app",), store, ask=False)
 
 
@@ -60,9 +60,9 @@ def _torch(packages: Mapping[str, str]) -> Tool:
     version = packages.get("torch")
     if version is None:
         return Tool("torch")
-    # In a process of its own: it takes seconds and a quarter of a gigabyte.
+    # In a separate process: importing torch takes seconds and a quarter of a gigabyte.
     output, problem = _answer([sys.executable, "-c", _TORCH])
-    # Warnings may come before and after.
+    # Warnings may come before and after the answer.
     answers = [line for line in output.splitlines() if line.startswith("{")]
     if problem or not answers:
         return Tool("torch", version, problem=problem or "it does not say which devices it has")
@@ -94,23 +94,30 @@ def _program(
     store: Path | None = None,
     ask: bool = True,
 ) -> Tool:
-    """A program by its commands, its application folders and its store of models."""
+    """Look for a program by its commands and its application folders.
+
+    Args:
+        name: Its name.
+        commands: Names or paths of its command; the first that exists counts.
+        apps: Names of its application on macOS.
+        store: Its folder of models.
+        ask: Whether to ask it for its version.
+    """
     detail = f"models in {store}" if store is not None and store.is_dir() else ""
     path = next(filter(None, map(shutil.which, commands)), None)
     if path is None:
-        places = (Path("/Applications") / app for app in apps)
-        app = next((str(place) for place in places if place.exists()), "")
-        return Tool(name, app, detail)
+        folders = (Path("/Applications") / app for app in apps)
+        return Tool(name, next((str(path) for path in folders if path.exists()), ""), detail)
     if not ask:
         return Tool(name, path, detail)
     output, problem = _answer([path, "--version"])
-    # The first: llama.cpp goes on with its compiler's.
+    # The first match: llama.cpp prints its compiler's version after its own.
     version = re.search(r"version(?: is|:) v?(\d[\w.-]*)", output)
     return Tool(name, f"{path} {version[1]}" if version else path, detail, problem)
 
 
 def _answer(command: Sequence[str]) -> tuple[str, str]:
-    """What a command prints, and what went wrong; "" if nothing did."""
+    """The output of a command, and what went wrong; "" if nothing did."""
     try:
         child = subprocess.run(
             command,

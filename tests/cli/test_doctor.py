@@ -15,7 +15,7 @@ from mlx_probe.doctor.facts import Tool
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Puts facts in the place of this machine."""
+    """Replaces this machine by given facts."""
     import sys
 
     module = sys.modules["mlx_probe.cli.doctor"]
@@ -37,7 +37,7 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
 
 
-def told(result):
+def words(result):
     return " ".join(result.stdout.split())
 
 
@@ -45,7 +45,7 @@ def test_a_good_machine(machine):
     machine(MAC)
     result = invoke("doctor", COLUMNS="100")
     assert (result.exit_code, result.stderr) == (0, ""), result.output
-    assert "15 ok, 0 warnings, 0 errors" in told(result)
+    assert "15 ok, 0 warnings, 0 errors" in words(result)
     for check in CHECKS:
         assert check in result.stdout
 
@@ -54,8 +54,22 @@ def test_warnings_are_no_failure(machine):
     machine(LINUX)
     result = invoke("doctor", COLUMNS="100")
     assert result.exit_code == 0
-    assert "LD_PRELOAD=libopenblas.so.0 mlx-probe ..." in told(result)
-    assert " 2 warnings, 0 errors" in told(result)
+    assert "LD_PRELOAD=libopenblas.so.0 mlx-probe ..." in words(result)
+    assert " 2 warnings, 0 errors" in words(result)
+
+
+def test_a_new_line_in_the_table_is_enough_for_a_check(machine, monkeypatch):
+    monkeypatch.setitem(CHECKS, "made up", lambda facts: [("error", facts.system.cpu, "Do it")])
+    machine(MAC)
+    shown = words(invoke("doctor", COLUMNS="100"))
+    assert "error made up Apple M3 Ultra Do it" in shown
+    finding = json.loads(invoke("doctor", "--json").stdout)["checks"][-1]
+    assert finding == {
+        "check": "made up",
+        "status": "error",
+        "fact": "Apple M3 Ultra",
+        "remedy": "Do it",
+    }
 
 
 def test_an_error_is_a_failure(machine):
@@ -112,7 +126,7 @@ def test_a_snapshot_is_kept_and_compared(machine, tmp_path):
     machine(but(packages={"mlx": "0.33.0", "mlx-metal": "0.32.4", "new[bold]": "1"}))
     # Compared with what was there before it was replaced.
     both = ("--compare", tmp_path / "kept", "--snapshot", tmp_path / "kept")
-    changed = told(invoke("doctor", *both, COLUMNS="300"))
+    changed = words(invoke("doctor", *both, COLUMNS="300"))
     assert f"3 differences from {tmp_path / 'kept'}:" in changed
     for line in ("mlx 0.32.4 -> 0.33.0", "new[bold] absent -> 1", "numpy 2.4.0 -> absent"):
         assert line in changed

@@ -28,9 +28,9 @@ def tool(name, **changes):
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_all_is_well_on_a_good_machine(check):
-    found = verdicts(check, MAC)
-    assert found
-    assert all((status, remedy) == ("ok", "") for status, _, remedy in found), found
+    results = verdicts(check, MAC)
+    assert results
+    assert all((status, remedy) == ("ok", "") for status, _, remedy in results), results
 
 
 FAULTS = [
@@ -89,7 +89,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("check", "facts", "status", "fact", "remedy"), FAULTS)
-def test_a_fault_is_told_with_what_to_do_about_it(check, facts, status, fact, remedy):
+def test_a_fault_has_a_fact_and_a_remedy(check, facts, status, fact, remedy):
     first = verdicts(check, facts)[0]
     assert first[0] == status
     assert fact in first[1]
@@ -100,9 +100,9 @@ def test_every_check_has_a_fault():
     assert {check for check, *_ in FAULTS} == set(CHECKS)
 
 
-def test_what_was_not_asked_is_not_judged():
-    found = {f.check for f in examine(but(hub=None))}
-    assert found == set(CHECKS) - {"hub", "token"}
+def test_unknown_facts_have_no_findings():
+    checks = {finding.check for finding in examine(but(hub=None))}
+    assert checks == set(CHECKS) - {"hub", "token"}
     assert not verdicts("device memory", LINUX)
     assert not verdicts("mlx blas", but("blas", mlx_rate=None))
 

@@ -13,10 +13,10 @@ from mlx_probe.doctor import disk as disk_module
 from mlx_probe.doctor import gathering
 from mlx_probe.doctor import packages as packages_module
 from mlx_probe.doctor import tools as tools_module
-from mlx_probe.doctor.disk import look_at
+from mlx_probe.doctor.disk import measure_disk
 from mlx_probe.doctor.facts import Disk
 from mlx_probe.doctor.packages import fits, installed_packages, requirements
-from mlx_probe.doctor.tools import look_for_tools
+from mlx_probe.doctor.tools import find_tools
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def program(folder, name, text):
     return path
 
 
-def found(packages=()):
-    return {tool.name: tool for tool in look_for_tools(dict(packages))}
+def tools_here(packages=()):
+    return {tool.name: tool for tool in find_tools(dict(packages))}
 
 
 def test_installed_packages_are_those_that_are_imported():
@@ -92,7 +92,7 @@ def test_versions_fit(version, asked, fit):
 def test_a_disk_is_measured_and_left_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_module, "MOST", 2 * disk_module.BLOCK)
     folder = tmp_path / "new" / "cache"
-    seen = look_at(Disk("things", str(folder), "VARIABLE"))
+    seen = measure_disk(Disk("things", str(folder), "VARIABLE"))
     assert seen.problem == ""
     assert min(seen.free, seen.write_rate, seen.read_rate) > 0
     assert list(folder.iterdir()) == []
@@ -103,7 +103,7 @@ def test_a_failing_disk_is_left_as_it_was(tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(disk_module.os, "fsync", full)
-    seen = look_at(Disk("things", str(tmp_path), "VARIABLE"))
+    seen = measure_disk(Disk("things", str(tmp_path), "VARIABLE"))
     assert seen.problem == "cannot be written: No space left on device"
     assert (seen.write_rate, seen.read_rate) == (None, None)
     assert list(tmp_path.iterdir()) == []
@@ -111,19 +111,19 @@ def test_a_failing_disk_is_left_as_it_was(tmp_path, monkeypatch):
 
 def test_a_nearly_full_disk_is_not_filled(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_module, "LEAST_FREE", 1 << 62)
-    seen = look_at(Disk("things", str(tmp_path), "VARIABLE"))
+    seen = measure_disk(Disk("things", str(tmp_path), "VARIABLE"))
     assert "too little" in seen.problem
     assert seen.free > 0
 
 
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
-    seen = look_at(Disk("things", str(tmp_path / "file" / "below"), "VARIABLE"))
+    seen = measure_disk(Disk("things", str(tmp_path / "file" / "below"), "VARIABLE"))
     assert (seen.free, seen.problem) == (None, "cannot be written: Not a directory")
 
 
 def test_nothing_optional_is_there(bare):
-    tools = found()
+    tools = tools_here()
     assert list(tools) == list(tools_module.TOOLS)
     applications = {name for name, tool in tools.items() if tool.found.startswith("/Applications")}
     assert applications == {
@@ -132,7 +132,7 @@ def test_nothing_optional_is_there(bare):
     assert not any(tool.problem or tool.detail for tool in tools.values())
 
 
-def test_programs_tell_their_version(bare, tmp_path):
+def test_programs_print_their_version(bare, tmp_path):
     warned = 'echo "Warning: no server at 127.0.0.1:11434"; echo "client version is 0.5.1"'
     ollama = program(bare, "ollama", warned)
     llama = program(
@@ -140,7 +140,7 @@ def test_programs_tell_their_version(bare, tmp_path):
     )
     (tmp_path / ".lmstudio" / "models").mkdir(parents=True)
     studio = program(bare, "lms", "exit 1")
-    tools = found()
+    tools = tools_here()
     assert tools["Ollama"].found == f"{ollama} 0.5.1"
     assert tools["llama.cpp"].found == f"{llama} 4567"
     assert (tools["LM Studio"].found, tools["LM Studio"].problem) == (str(studio), "")
@@ -151,22 +151,22 @@ def test_programs_that_fail_or_hang(bare, monkeypatch):
     monkeypatch.setattr(tools_module, "TIMEOUT", 0.3)
     program(bare, "ollama", "echo broken library; exit 127")
     program(bare, "llama-cli", "exec /bin/sleep 60")
-    tools = found()
+    tools = tools_here()
     assert tools["Ollama"].problem == "fails: broken library"
     assert tools["llama.cpp"].problem == "no answer within 0.3 s"
 
 
 def test_a_store_that_is_set_and_not_there(bare, monkeypatch, tmp_path):
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "nowhere"))
-    assert "OLLAMA_MODELS is no folder" in found()["Ollama"].problem
+    assert "OLLAMA_MODELS is no folder" in tools_here()["Ollama"].problem
     (tmp_path / "nowhere").mkdir()
-    assert found()["Ollama"].detail == f"models in {tmp_path / 'nowhere'}"
+    assert tools_here()["Ollama"].detail == f"models in {tmp_path / 'nowhere'}"
 
 
 def test_weightwatcher_needs_torch(bare, monkeypatch):
     monkeypatch.setattr(tools_module, "_TORCH", "print('{}')")
-    assert "needs torch" in found({"weightwatcher": "0.7.7"})["WeightWatcher"].problem
-    both = found({"weightwatcher": "0.7.7", "torch": "2.13.0"})
+    assert "needs torch" in tools_here({"weightwatcher": "0.7.7"})["WeightWatcher"].problem
+    both = tools_here({"weightwatcher": "0.7.7", "torch": "2.13.0"})
     assert both["WeightWatcher"].problem == ""
 
 
@@ -179,9 +179,9 @@ def test_weightwatcher_needs_torch(bare, monkeypatch):
         ("pass", "", "does not say which devices"),
     ],
 )
-def test_torch_tells_its_devices(bare, monkeypatch, script, detail, problem):
+def test_torch_names_its_devices(bare, monkeypatch, script, detail, problem):
     monkeypatch.setattr(tools_module, "_TORCH", script)
-    torch = found({"torch": "2.13.0"})["torch"]
+    torch = tools_here({"torch": "2.13.0"})["torch"]
     assert (torch.found, torch.detail) == ("2.13.0", detail)
     assert problem in torch.problem
     assert bool(problem) == bool(torch.problem)
@@ -209,7 +209,7 @@ def test_mlx_here():
     assert mlx.device
 
 
-def test_only_libraries_that_others_can_call_are_told(monkeypatch):
+def test_only_libraries_that_others_can_call_are_named(monkeypatch):
     def pool(path, prefix, api="openblas"):
         return {
             "user_api": "openmp" if api == "openmp" else "blas",

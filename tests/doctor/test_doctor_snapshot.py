@@ -81,7 +81,7 @@ def test_what_a_program_says_of_itself_forges_no_line(tmp_path):
     assert "\x1b" not in text
 
 
-def test_a_later_snapshot_takes_the_place_of_the_first(kept):
+def test_a_later_snapshot_replaces_the_first(kept):
     write_snapshot(kept, LINUX, examine(LINUX))
     assert read_snapshot(kept).differences(LINUX) == []
 
@@ -103,7 +103,7 @@ def test_no_snapshot_is_no_comparison(kept, name, content, says):
         read_snapshot(kept).differences(MAC)
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultError, match="cannot write") as caught:
         write_snapshot(tmp_path / "file" / "below", MAC, [])

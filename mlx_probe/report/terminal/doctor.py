@@ -1,4 +1,4 @@
-"""What the doctor found, as text for a terminal and as JSON."""
+"""Findings of the doctor, as text for a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MARKS = {
 
 
 def findings_text(findings: Sequence[Finding]) -> RenderableType:
-    """A line for each finding, its remedy below it, and how many there are of each status."""
+    """A line for each finding with its remedy below, and the count of each status."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="bold")
@@ -42,11 +42,11 @@ def findings_text(findings: Sequence[Finding]) -> RenderableType:
 
 
 def differences_text(differences: Sequence[Difference], folder: Path) -> RenderableType:
-    """What is not as it was, before and now.
+    """What has changed, before and now.
 
     Args:
         differences: From `Snapshot.differences`.
-        folder: Of the snapshot.
+        folder: The snapshot's folder.
     """
     if not differences:
         return f"as in {printable(str(folder))}: the same environment and packages"
@@ -65,9 +65,9 @@ def differences_text(differences: Sequence[Difference], folder: Path) -> Rendera
 def findings_json(
     facts: Facts, findings: Sequence[Finding], differences: Sequence[Difference] | None
 ) -> str:
-    """All of it: "status" (the worst), "checks", "facts", "differences" (null if not compared)."""
-    found = {finding.status for finding in findings}
-    worst = next((status for status in ("error", "warning") if status in found), "ok")
+    """Everything: "status" (the worst), "checks", "facts", "differences" (null if not compared)."""
+    statuses = {finding.status for finding in findings}
+    worst = next((status for status in ("error", "warning") if status in statuses), "ok")
     content = {
         "status": worst,
         "checks": [asdict(finding) for finding in findings],
