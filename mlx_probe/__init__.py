@@ -7,23 +7,28 @@ The whole of the Python interface::
     with mlx_probe.open_checkpoint("path/to/model") as checkpoint:
         print([weight.shape for weight in checkpoint.weights()])
 
-Read `mlx_probe.analyze` first: it is the main path.
+Read `mlx_probe.analysis.stream` first: it is the main path.
 """
 
 from __future__ import annotations
 
-from mlx_probe.analysis.analyze import analyze
-from mlx_probe.analysis.compare import CompareConfig
-from mlx_probe.analysis.compare.compare import compare
-from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.opening import open_checkpoint
-from mlx_probe.analysis.validate import reopen
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mlx_probe.core.version import __version__
-from mlx_probe.runs.load import load_run
-from mlx_probe.runs.load_side import load_side_table, load_spectra
-from mlx_probe.runs.monitor.samples import load_samples
-from mlx_probe.runs.monitor.watch import WatchConfig
-from mlx_probe.runs.run import Run
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.analyze import analyze
+    from mlx_probe.analysis.compare.compare import compare
+    from mlx_probe.analysis.compare.config import CompareConfig
+    from mlx_probe.analysis.config import AnalyzeConfig
+    from mlx_probe.analysis.opening import open_checkpoint
+    from mlx_probe.analysis.validate import reopen
+    from mlx_probe.runs.load import load_run
+    from mlx_probe.runs.load_side import load_side_table, load_spectra
+    from mlx_probe.runs.monitor.samples import load_samples
+    from mlx_probe.runs.monitor.watch import WatchConfig
+    from mlx_probe.runs.run import Run
 
 __all__ = [
     "AnalyzeConfig",
@@ -40,3 +45,31 @@ __all__ = [
     "open_checkpoint",
     "reopen",
 ]
+
+# Each is imported when it is first used: a command pays for what it needs only.
+_MODULES = {
+    "AnalyzeConfig": "analysis.config",
+    "CompareConfig": "analysis.compare.config",
+    "Run": "runs.run",
+    "WatchConfig": "runs.monitor.watch",
+    "analyze": "analysis.analyze",
+    "compare": "analysis.compare.compare",
+    "load_run": "runs.load",
+    "load_samples": "runs.monitor.samples",
+    "load_side_table": "runs.load_side",
+    "load_spectra": "runs.load_side",
+    "open_checkpoint": "analysis.opening",
+    "reopen": "analysis.validate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mlx_probe' has no attribute {name!r}")
+    value = getattr(import_module(f"mlx_probe.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
