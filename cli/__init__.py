@@ -115,7 +115,7 @@ def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
     ctx.exit(error.exit_code)
 
 
-def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     """Version, Python, and what would compute here; scripts parse the words up to the version."""
     if not wanted or ctx.resilient_parsing:
         return

