@@ -46,8 +46,9 @@ def columns_page() -> str:
         "value of `--metrics` with which the column is filled; columns without one are always "
         f"there.\n\n{_families(main, levels)}",
         **{
-            name: f"Written beside `params` with `--metrics full`.\n\n{_families(side.columns)}"
-            for name, side in SIDES.items()
+            key: f"{side.title}, written beside `params` with `--metrics {side.level}`: "
+            f"{side.about}\n\n{_families(side.columns)}"
+            for key, side in SIDES.items()
         },
         "compare": "One row for each tensor of A or B, by `mlx-probe compare A B`.\n\n"
         f"{_families(COMPARE_COLUMNS)}",

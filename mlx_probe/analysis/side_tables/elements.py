@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint import Weight, chunk_extent
 from mlx_probe.checkpoint.fused import Part
+from mlx_probe.checkpoint.weight import Weight, chunk_extent
 from mlx_probe.core.dtypes import DTYPES, decode
 
 __all__ = ["Matrix", "band", "position_of", "read_bytes", "read_into", "values_dtype"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlx_probe.analysis.side_tables.elements import position_of
-from mlx_probe.checkpoint import Architecture, Weight
+
+if TYPE_CHECKING:
+    from mlx_probe.checkpoint import Architecture, Weight
 
 __all__ = ["Group", "expert_groups"]
 

@@ -23,11 +23,11 @@ of an earlier one if their cosine is above `DUPLICATE` (a copy up to scale), or 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE, DUPLICATE
+from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE, DUPLICATE, EXPERT_COLUMNS
 from mlx_probe.analysis.side_tables.experts.groups import Group, expert_groups
 from mlx_probe.analysis.side_tables.experts.similarity import (
     Similarity,
@@ -37,10 +37,14 @@ from mlx_probe.analysis.side_tables.experts.similarity import (
     subspace_overlaps,
     weight_cosines,
 )
-from mlx_probe.checkpoint import Architecture, Weight
+from mlx_probe.analysis.side_tables.side import Side
 from mlx_probe.core.errors import PackingError
 
-__all__ = ["expert_rows"]
+if TYPE_CHECKING:
+    from mlx_probe.analysis.plan import Plan
+    from mlx_probe.checkpoint import Architecture, Weight
+
+__all__ = ["EXPERTS", "expert_rows"]
 
 
 def expert_rows(
@@ -106,7 +110,7 @@ def _compare(group: Group, budget: int, seed: int, workers: int) -> list[dict[st
     """
     cosines = weight_cosines(group.members, budget)
     usable = cosines.norms > 0
-    overlaps = subspace_overlaps(group, usable, budget, seed, workers)
+    overlaps = subspace_overlaps(group.members, group.axis, usable, budget, seed, workers)
     router = router_cosines(group.router, len(group.members), budget)
     return [
         {
@@ -160,3 +164,28 @@ def _router_columns(
         "router_closest_expert": group.number(closest),
         "router_closest_cosine": router.at(i, closest),
     }
+
+
+def _rows_of(plan: Plan) -> Iterator[dict[str, Any]]:
+    architecture, config = plan.checkpoint.architecture, plan.config
+    return expert_rows(plan.weights, architecture, plan.budget, config.seed, config.workers)
+
+
+EXPERTS = Side(
+    key="experts",
+    title="Experts",
+    about=(
+        "a row for each expert and matrix kind of a mixture. All experts of one layer and kind "
+        "are compared with one another."
+    ),
+    columns=EXPERT_COLUMNS,
+    rows=_rows_of,
+    shown=(
+        *("layer_index", "block_type", "expert_index", "param_name", "norm_ratio", "dead"),
+        *("duplicate_of", "nearest_expert", "nearest_cosine", "mean_cosine", "nearest_overlap"),
+        *("chance_overlap", "router_norm"),
+    ),
+    map_rows="expert_index",
+    group="block_type",
+    profile=("nearest_cosine",),
+)

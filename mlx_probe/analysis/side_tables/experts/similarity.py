@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,12 @@ from mlx_probe.analysis.side_tables.elements import (
     read_into,
     values_dtype,
 )
-from mlx_probe.analysis.side_tables.experts.groups import Group
-from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.compute.spectrum.leading import STARTING_VECTORS, leading_bytes, leading_vectors
 from mlx_probe.core.units import format_size
+
+if TYPE_CHECKING:
+    from mlx_probe.checkpoint import Weight
 
 __all__ = [
     "SUBSPACE",
@@ -205,12 +207,18 @@ def _block(members: Sequence[Weight], top: int, bottom: int, finite: NDArray[np.
 
 
 def subspace_overlaps(
-    group: Group, usable: NDArray[np.bool_], budget: int, seed: int, workers: int
+    members: Sequence[Weight],
+    axis: int,
+    usable: NDArray[np.bool_],
+    budget: int,
+    seed: int,
+    workers: int,
 ) -> Similarity | None:
     """Overlaps of the leading subspaces of all pairs.
 
     Args:
-        group: The experts.
+        members: Experts of one shape.
+        axis: 0 for the left singular vectors, 1 for the right ones.
         usable: Which of them are finite and not zero, shape (E,).
         budget: Bytes.
         seed: Of the random block that every Krylov space begins with.
@@ -223,8 +231,8 @@ def subspace_overlaps(
         CheckpointError: A file changed or vanished.
         PackingError: Pieces of a packed weight contradict each other.
     """
-    count, first = len(group.members), group.members[0]
-    size, hidden = first.shape[group.axis], first.shape[1 - group.axis]
+    count, first = len(members), members[0]
+    size, hidden = first.shape[axis], first.shape[1 - axis]
     dim = subspace_dim(first)
     # Bases, random block and all pairs are shared; each worker has an expert and its workspace.
     shared = 8 * (count * dim * size + hidden * STARTING_VECTORS)
@@ -238,8 +246,8 @@ def subspace_overlaps(
 
     def work(i: int) -> None:
         matrix = np.empty(first.shape, values_dtype(first))
-        read_into(group.members[i], matrix)
-        bases[i] = leading_vectors(matrix if group.axis == 0 else matrix.T, dim, start).T
+        read_into(members[i], matrix)
+        bases[i] = leading_vectors(matrix if axis == 0 else matrix.T, dim, start).T
 
     tasks = [(int(i), each) for i in np.flatnonzero(usable)]
     with threadpool_limits(1, user_api="blas"):

@@ -6,10 +6,12 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.side_tables.elements import position_of
-from mlx_probe.checkpoint import Architecture, Weight
+
+if TYPE_CHECKING:
+    from mlx_probe.checkpoint import Architecture, Weight
 
 __all__ = ["CIRCUITS", "Attention", "Factor", "attention_layers", "circuit_factors"]
 
