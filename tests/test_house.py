@@ -33,6 +33,7 @@ ONLY_IN = {
     "tokenizers": ("lab",),
     "plotly": ("report",),
     "click": ("cli",),
+    "rich": ("report", "cli"),
 }
 # Tables: one line for each member, however many there are.
 LONG_TABLES = ("checkpoint.naming.classify",)

@@ -43,6 +43,7 @@ from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.outputs import finalize
 from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["analyze"]
 
@@ -59,6 +60,7 @@ def analyze(
     watch: WatchConfig | None = None,
     resume: bool = True,
     progress: Progress | None = None,
+    fetching: DownloadProgress | None = None,
 ) -> Run:
     """Measure every tensor of a model and write the table.
 
@@ -74,6 +76,7 @@ def analyze(
         watch: Rules on what the machine has left, and who may look on; changes no result.
         resume: Whether to use the rows of an interrupted run.
         progress: Told how the work goes.
+        fetching: Told how far a download of the model is; see `open_checkpoint`.
 
     Returns:
         The run. Look at its ``failures``: a run with wrong numbers is written all the same.
@@ -87,7 +90,7 @@ def analyze(
     watch = watch or WatchConfig()
     # A wrong one is refused before anything is fetched.
     _ = watch.rules
-    with open_checkpoint(model, revision, isinstance(progress, Silent)) as checkpoint:
+    with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
         opened = time.perf_counter()
         paths = resolve_output(
             None if out is None else Path(out), formats, checkpoint.files.model_id

@@ -46,6 +46,7 @@ from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.outputs import finalize, verify_hashes
 from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["KIND", "STEM", "compare", "validate_comparison"]
 
@@ -88,6 +89,7 @@ def compare(
     resume: bool = True,
     on_row: Callable[[int, int, str], None] | None = None,
     on_alert: Callable[[str, bool], None] | None = None,
+    fetching: DownloadProgress | None = None,
 ) -> Run:
     """Compare two models, or a base and its adapter, and write one row for each matrix.
 
@@ -108,6 +110,7 @@ def compare(
         on_row: Told after each row how many are done, of how many, and its tensor's label.
         on_alert: Told of rules that are broken or kept again, and whether that is a warning;
             None for Python's logging.
+        fetching: Told how far a download of a model is; see `open_checkpoint`.
 
     Returns:
         The run, with ``meta["kind"] == "compare"``. Look at its ``failures``.
@@ -121,10 +124,9 @@ def compare(
     # A wrong rule is refused before anything is fetched.
     _ = watch.rules
     refuse_nonsense(config)
-    quiet = on_row is None
     with (
-        open_checkpoint(a, revision_a, quiet) as first,
-        open_checkpoint(b, revision_b, quiet) as second,
+        open_checkpoint(a, revision_a, fetching=fetching) as first,
+        open_checkpoint(b, revision_b, fetching=fetching) as second,
     ):
         opened = time.perf_counter()
         paths = _paths(out, formats, first, second)
