@@ -17,6 +17,7 @@ from typing import Any
 from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.markdown import table
+from mlx_probe.runs.table import WRITERS
 
 __all__ = ["TABLES", "filled", "page_hash", "results_text"]
 
@@ -44,10 +45,16 @@ def _methods() -> str:
     return table(("value", "gives", "how"), rows)
 
 
+def _writers() -> str:
+    rows = [(f"`{name}`", writer.description) for name, writer in WRITERS.items()]
+    return table(("format", "what its files are"), rows)
+
+
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
     "METHODS": _methods,
+    "WRITERS": _writers,
 }
 
 
