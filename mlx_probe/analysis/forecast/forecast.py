@@ -14,6 +14,7 @@ from mlx_probe.analysis.forecast.inference import Inference, cache_of, inference
 from mlx_probe.analysis.forecast.memory import Memory, memory_of
 from mlx_probe.analysis.forecast.rates import Rates
 from mlx_probe.analysis.plan import Plan
+from mlx_probe.analysis.side_tables import side_names
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.version import __version__
@@ -263,10 +264,8 @@ def _steps(plan: Plan, fetch: Fetch) -> tuple[Step, ...]:
                 "float64 QR and SVD of the matrix where the error bound is too wide",
             )
         )
-    if config.metrics == "full":
-        steps.append(
-            Step("heads and experts, several weights together", "skipped, with the reason")
-        )
+    if sides := side_names(config.metrics):
+        steps.append(Step(f"{sides}, several weights together", "skipped, with the reason"))
     return (
         *steps,
         Step(

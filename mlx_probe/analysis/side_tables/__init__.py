@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["SIDES", "Side", "side_tables", "sides_of_level"]
+__all__ = ["SIDES", "Side", "side_names", "side_tables", "sides_of_level"]
 
 SIDES: dict[str, Side] = {side.key: side for side in (HEADS, EXPERTS)}
 
@@ -28,6 +28,11 @@ SIDES: dict[str, Side] = {side.key: side for side in (HEADS, EXPERTS)}
 def sides_of_level(level: MetricLevel) -> tuple[Side, ...]:
     """The tables that a metric set includes."""
     return tuple(side for side in SIDES.values() if side.is_in(level))
+
+
+def side_names(level: MetricLevel) -> str:
+    """The tables that a metric set includes, for a sentence; "" if it has none."""
+    return " and ".join(side.key for side in sides_of_level(level))
 
 
 def side_tables(plan: Plan, meter: UsageMeter) -> dict[str, pa.Table]:
