@@ -36,7 +36,7 @@ ONLY_IN = {
     "rich": ("report", "cli"),
 }
 # Tables: one line for each member, however many there are.
-LONG_TABLES = ("checkpoint.naming.classify",)
+LONG_TABLES = ("checkpoint.naming.rules",)
 LONGEST_FILE = 620
 LONGEST_CHAIN = 21
 

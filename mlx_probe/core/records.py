@@ -170,11 +170,12 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Role:
-    """What a tensor does in the network, told from its name.
+    """What a tensor does in the network, by its name.
 
     Attributes:
-        block_type: Its job ("q_proj", "norm", "embedding", "other" if unknown).
-        component: Its place, one of `naming.COMPONENTS` ("attention", "mlp", "moe" ...).
+        block_type: What it is ("q_proj", "norm", "embedding", "other" if unknown).
+        component: The part of the network it is in ("attention", "mlp", "moe" ...), one of
+            `naming.rules.COMPONENTS`.
         layer_index: Block number, counted from 0.
         expert_index: Expert number inside the block, where the name has one.
     """
