@@ -80,7 +80,7 @@ class _Shape(click.ParamType[Shape]):
 @click.option(
     "--json",
     "target",
-    # Opened at once: a place that cannot be written must not cost a whole comparison.
+    # Opened before the comparison: a path that cannot be written is refused first.
     type=click.File("w", encoding="utf-8", lazy=False),
     metavar="FILE",
     help="Write the comparison there as JSON; - for standard output, instead of the table.",
