@@ -18,6 +18,7 @@ from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.markdown import table
 from mlx_probe.runs.table import WRITERS
+from mlx_probe.source import SOURCES
 
 __all__ = ["TABLES", "filled", "page_hash", "results_text"]
 
@@ -45,6 +46,15 @@ def _methods() -> str:
     return table(("value", "gives", "how"), rows)
 
 
+def _sources() -> str:
+    rows = [
+        (", ".join(f"`{text}`" for text in form.texts), form.meaning, form.revision)
+        for source in SOURCES.values()
+        for form in source.forms
+    ]
+    return table(("MODEL", "means", "recorded revision"), rows)
+
+
 def _writers() -> str:
     rows = [(f"`{name}`", writer.description) for name, writer in WRITERS.items()]
     return table(("format", "what its files are"), rows)
@@ -54,6 +64,7 @@ def _writers() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
     "METHODS": _methods,
+    "SOURCES": _sources,
     "WRITERS": _writers,
 }
 

@@ -11,6 +11,7 @@ from weightfiles import write_safetensors
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.library.download import DownloadConfig, download, verify
+from mlx_probe.report.docs import TABLES
 from mlx_probe.source import SOURCES, Source, model_forms, parse_reference, resolve
 from mlx_probe.source.protocol import Form
 from mlx_probe.source.transfer.listing import listing_of
@@ -38,7 +39,9 @@ def test_a_source_says_what_the_command_line_shows(source):
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """The made-up source: ``shelf:NAME`` is a folder of that name on a shelf."""
-    write_safetensors(_made(tmp_path / "shelf" / "book") / "model.safetensors", {"w": np.eye(3)})
+    write_safetensors(
+        _made(tmp_path / "shelf" / "book") / "model.safetensors", {"w": np.eye(3, dtype=np.float32)}
+    )
 
     def parse(text, revision):
         name = text.removeprefix("shelf:")
@@ -85,10 +88,11 @@ def test_a_new_source_is_downloaded_and_verified(shelf, tmp_path, monkeypatch):
     assert not verify(str(tmp_path / "here")).damaged
 
 
-def test_a_new_source_is_in_help_and_messages(shelf):
+def test_a_new_source_is_in_help_messages_and_documentation(shelf):
     lines = invoke("--help").stdout.splitlines()
     assert ["a", "book", "shelf:book"] in [line.split() for line in lines]
     with pytest.raises(SourceError) as e:
         resolve("neither/nor/here")
     assert e.value.remedy.endswith("the https:// address of a weight file, or shelf:NAME")
+    assert "| `shelf:NAME` | a folder on the shelf | `1` |" in TABLES["SOURCES"]()
     assert "shelf:book at 1" in invoke("inspect", "shelf:book").stdout
