@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.core.errors import CheckpointError, damaged, unreadable
+from mlx_probe.checkpoint.formats.header import damaged, unreadable
+from mlx_probe.core.errors import CheckpointError
 
 __all__ = ["MappedFile", "MappedRange"]
 

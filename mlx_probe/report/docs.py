@@ -1,127 +1,66 @@
-"""What the pages of the documentation have between markers: tables of the tables, benchmarks.
+"""The tables of columns in README, generated from the columns themselves.
 
-A page holds ``<!-- table: NAME -->`` ... ``<!-- /table -->`` for a member of `TABLES`, and
-``<!-- results: NAME -->`` ... ``<!-- /results -->`` for a file that a benchmark wrote. `make docs`
-writes what is between.
+``python -m mlx_probe.report.docs README.md`` writes them between their markers.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from mlx_probe.compute.spectrum.methods import METHODS
-from mlx_probe.core.formats import FORMATS
-from mlx_probe.core.markdown import table
-from mlx_probe.runs.table import WRITERS
-from mlx_probe.source import SOURCES
+from mlx_probe.analysis.columns import table_columns
+from mlx_probe.analysis.compare import COLUMNS
+from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.core.records import Column
+from mlx_probe.metrics import METRICS
 
-__all__ = ["TABLES", "filled", "page_hash", "results_text"]
-
-# What stands where a benchmark has not written its file yet.
-NOT_MEASURED = "(not measured yet)"
-
-_PART = re.compile(
-    r"^<!-- (?P<kind>table|results): (?P<name>\w+) -->\n(?P<body>.*?)^<!-- /(?P=kind) -->$",
-    re.MULTILINE | re.DOTALL,
-)
+__all__ = ["TABLES", "insert_columns"]
 
 
-def _formats() -> str:
-    def suffixes(name: str) -> str:
-        form = FORMATS[name]
-        texts = [f"`{suffix}`" for suffix in form.suffixes]
-        return ", ".join(texts) + (", or no suffix" if form.signature else "")
-
-    rows = [(form.title, suffixes(name), form.content) for name, form in FORMATS.items()]
-    return table(("format", "suffix", "what is read"), rows)
+def _main_table() -> str:
+    """Every column in table order, with the metric set that it takes."""
+    levels = {metric.name: metric.level for metric in METRICS}
+    columns = table_columns([metric.column for metric in METRICS])
+    return _markdown(columns, levels)
 
 
-def _methods() -> str:
-    rows = [(f"`{name}`", m.gives, m.description) for name, m in METHODS.items()]
-    return table(("value", "gives", "how"), rows)
-
-
-def _sources() -> str:
-    rows = [
-        (", ".join(f"`{text}`" for text in form.texts), form.meaning, form.revision)
-        for source in SOURCES.values()
-        for form in source.forms
-    ]
-    return table(("MODEL", "means", "recorded revision"), rows)
-
-
-def _writers() -> str:
-    rows = [(f"`{name}`", writer.description) for name, writer in WRITERS.items()]
-    return table(("format", "what its files are"), rows)
+def _markdown(columns: Sequence[Column], levels: Mapping[str, str] | None = None) -> str:
+    heads = ["column", "type", "unit", *(["metrics"] if levels is not None else []), "meaning"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for column in columns:
+        meaning = column.description.replace("|", "\\|")
+        level = [levels.get(column.name, "")] if levels is not None else []
+        cells = [f"`{column.name}`", f"`{column.type}`", column.unit, *level, meaning]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
-    "FORMATS": _formats,
-    "METHODS": _methods,
-    "SOURCES": _sources,
-    "WRITERS": _writers,
+    "columns": _main_table,
+    "heads": lambda: _markdown(SIDES["heads"].columns),
+    "experts": lambda: _markdown(SIDES["experts"].columns),
+    "comparison": lambda: _markdown(COLUMNS),
 }
 
 
-def filled(page: str, results: Path) -> str:
-    """A page with the tables between its markers as they are now.
-
-    Args:
-        page: Its text.
-        results: Folder of the benchmarks' result files.
+def insert_columns(text: str) -> str:
+    """A document with what is between the markers replaced by the tables of `TABLES`.
 
     Raises:
-        KeyError: A marker names no table.
-        ValueError: A result file is none.
+        ValueError: A marker is missing.
     """
-
-    def replaced(part: re.Match[str]) -> str:
-        kind, name = part["kind"], part["name"]
-        body = TABLES[name]() if kind == "table" else results_text(results / f"{name}.json")
-        return f"<!-- {kind}: {name} -->\n{body}\n<!-- /{kind} -->"
-
-    return _PART.sub(replaced, page)
-
-
-def results_text(path: Path) -> str:
-    """A benchmark's table with its date, machine and command, as Markdown.
-
-    Args:
-        path: What the benchmark wrote; "(not measured yet)" without such a file.
-
-    Raises:
-        ValueError: The file is not a benchmark's.
-    """
-    if not path.exists():
-        return NOT_MEASURED
-    result = json.loads(path.read_text("utf-8"))
-    missing = {"date", "machine", "command", "columns", "rows", "note"} - set(result)
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
-    rows = [[_cell(value) for value in row] for row in result["rows"]]
-    caption = f"{result['date']}, {result['machine']}, `{result['command']}`"
-    note = f"\n\n{result['note']}" if result["note"] else ""
-    return f"{table(result['columns'], rows)}\n\n{caption}.{note}"
+    for name, markdown in TABLES.items():
+        begin, end = f"<!-- {name}: generated by `make docs` -->", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"the document lacks {begin} or {end}")
+        text = f"{before}{begin}\n{markdown()}\n{end}{after}"
+    return text
 
 
-def page_hash(page: str) -> str:
-    """SHA-256 of a page without what is generated in it: that needs no translation.
-
-    Args:
-        page: The page's text.
-    """
-    text = _PART.sub(lambda part: f"<!-- {part['kind']}: {part['name']} -->", page)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    # `,` alone, for a precision would cut small figures to 0.
-    return f"{value:,}" if isinstance(value, (int, float)) else str(value).replace("|", "\\|")
+if __name__ == "__main__":
+    document = Path(sys.argv[1])
+    document.write_text(insert_columns(document.read_text("utf-8")), "utf-8")

@@ -2,7 +2,6 @@ import errno
 import hashlib
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ def test_a_failed_write_leaves_the_older_run_alone(table, tmp_path, monkeypatch)
         path.write_text("torn")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setitem(WRITERS, "jsonl", replace(WRITERS["jsonl"], write=refuse))
+    monkeypatch.setattr(WRITERS["jsonl"], "write", refuse)
     with pytest.raises(ResultError, match=r"params\.jsonl: No space left"):
         finalize(paths, table)
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
