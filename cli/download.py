@@ -15,9 +15,9 @@ from mlx_probe.report.terminal.download import (
     download_text,
     files_table,
 )
+from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source import parse_reference
-from mlx_probe.source.transfer.progress import watching
 
 from .command import Command
 from .options import config_option, model_argument, quiet_option, revision_option, watch_options
@@ -101,8 +101,8 @@ def download(
             console.print(files_table(plan))
             console.print(download_plan_text(plan), soft_wrap=True)
         return
-    with watching(quiet, lines=True) as progress:
-        done = run_download(ref, config, progress, WatchConfig(alert=alert, prometheus=prometheus))
+    progress = download_progress(quiet, lines=True)
+    done = run_download(ref, config, progress, WatchConfig(alert=alert, prometheus=prometheus))
     if as_json:
         click.echo(download_json(done))
     elif not quiet:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.units import format_size
+from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.report.terminal.text import checkpoint_text
 
 from .command import Command
@@ -32,7 +33,8 @@ __all__ = ["inspect"]
 def inspect(model: str, revision: str | None, remote: bool) -> None:
     """List MODEL's tensors: names, roles, shapes, types, sizes; from file headers only."""
     console = Console(highlight=False)
-    with open_checkpoint(model, revision, remote=remote) as checkpoint:
+    fetching = download_progress(quiet=False)
+    with open_checkpoint(model, revision, remote=remote, fetching=fetching) as checkpoint:
         console.print(checkpoint_text(checkpoint))
         opener = checkpoint.files.opener
         if opener is not None:

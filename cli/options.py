@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import yaml
@@ -15,6 +15,9 @@ from mlx_probe.core.units import parse_size
 from mlx_probe.runs.monitor.rules import QUANTITIES, parse_rule
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.table import WRITERS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = [
     "SIZE",
@@ -103,9 +106,16 @@ def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     ctx.default_map = defaults
 
 
+def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete the name of a file or folder."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def model_argument(command: Command) -> Command:
     """The MODEL argument."""
-    return click.argument("model")(command)
+    return click.argument("model", shell_complete=_files)(command)
 
 
 def revision_option(command: Command) -> Command:

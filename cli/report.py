@@ -20,6 +20,12 @@ __all__ = ["report"]
 _SUFFIXES = (".html", ".htm")
 
 
+def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from mlx_probe.metrics import METRICS
+
+    return [metric.name for metric in METRICS if metric.name.startswith(incomplete)]
+
+
 @click.command(
     cls=Command,
     examples=(
@@ -40,6 +46,7 @@ _SUFFIXES = (".html", ".htm")
     "metrics",
     multiple=True,
     metavar="COLUMN",
+    shell_complete=_metric_names,
     help="With --terminal: a column to draw over the layers; may be repeated.",
 )
 def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]) -> None:

@@ -9,8 +9,8 @@ from mlx_probe.library.download import DownloadConfig
 from mlx_probe.library.download import repair as run_repair
 from mlx_probe.library.download import verify as run_verify
 from mlx_probe.report.terminal.download import verification_json, verification_text
+from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.runs.monitor.watch import WatchConfig
-from mlx_probe.source.transfer.progress import watching
 
 from .command import Command
 from .download import endpoint_option
@@ -73,8 +73,8 @@ def verify(
             on_check=job.add,
         )
         if repair and done.damaged:
-            with watching(quiet, lines=True, on_bytes=lambda _: job.gate.wait()) as progress:
-                done = run_repair(done, config, progress)
+            progress = download_progress(quiet, lines=True)
+            done = run_repair(done, config, progress, lambda _: job.gate.wait())
     if as_json:
         click.echo(verification_json(done))
     elif not quiet:

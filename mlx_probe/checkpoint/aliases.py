@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from mlx_probe.checkpoint.formats.header import unreadable
 from mlx_probe.checkpoint.weight import Weight
+from mlx_probe.core.errors import unreadable
 
 __all__ = ["find_aliases"]
 

@@ -14,11 +14,12 @@ from typing import Any
 from mlx_probe.checkpoint.adapter import Adapter, read_adapter
 from mlx_probe.checkpoint.architecture import Architecture, read_architecture
 from mlx_probe.checkpoint.formats import read_header
-from mlx_probe.checkpoint.formats.header import Header, damaged, unreadable
+from mlx_probe.checkpoint.formats.header import Header
+from mlx_probe.checkpoint.gather import gather_parameters
 from mlx_probe.checkpoint.mapping import MappedFile
-from mlx_probe.checkpoint.parameter import Parameter, gather_parameters
+from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.checkpoint.weight import Weight, weights_of
-from mlx_probe.core.errors import CheckpointError, PackingError
+from mlx_probe.core.errors import CheckpointError, PackingError, damaged, unreadable
 from mlx_probe.core.records import ModelFiles, TensorInfo
 from mlx_probe.core.sharding import read_weight_map
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from mlx_probe.checkpoint.architecture import Architecture
 from mlx_probe.checkpoint.packings.protocol import Index, positions
-from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.core.records import Role
 
 __all__ = ["Part", "parts_of"]
@@ -86,14 +85,14 @@ _ALTERNATING = frozenset({"gpt_oss"})
 
 
 def parts_of(
-    role: Role, shape: tuple[int, ...], parameter: Parameter, architecture: Architecture
+    role: Role, shape: tuple[int, ...], packed: bool, architecture: Architecture
 ) -> tuple[Part, ...]:
     """The logical matrices inside of a fused one, where the configuration tells.
 
     Args:
         role: What the matrix does.
         shape: Its (rows, cols).
-        parameter: The parameter that it is, or is stacked in.
+        packed: Whether it is packed, so that it can be cut between rows only.
         architecture: Head counts and widths.
 
     Returns:
@@ -104,18 +103,18 @@ def parts_of(
         # Towers have other heads than the language model.
         return ()
     if role.block_type == "qkv_proj":
-        return _qkv(shape, parameter, architecture)
+        return _qkv(shape, packed, architecture)
     if role.block_type == "gate_up_proj":
-        return _gate_up(role, shape, parameter, architecture)
+        return _gate_up(role, shape, packed, architecture)
     return ()
 
 
-def _qkv(shape: tuple[int, ...], parameter: Parameter, a: Architecture) -> tuple[Part, ...]:
+def _qkv(shape: tuple[int, ...], packed: bool, a: Architecture) -> tuple[Part, ...]:
     if a.heads is None or a.kv_heads is None or a.head_dim is None or a.heads % a.kv_heads:
         return ()
     layout = _qkv_layout(a)
     total = (a.heads + 2 * a.kv_heads) * a.head_dim
-    axis = _axis(shape, total, parameter)
+    axis = _axis(shape, total, packed)
     if axis is None or layout is None:
         return ()
     queries = a.heads // a.kv_heads
@@ -147,15 +146,13 @@ def _qkv_layout(a: Architecture) -> str | None:
     return _QKV_LAYOUT.get(a.model_type, _BLOCKS)
 
 
-def _gate_up(
-    role: Role, shape: tuple[int, ...], parameter: Parameter, a: Architecture
-) -> tuple[Part, ...]:
+def _gate_up(role: Role, shape: tuple[int, ...], packed: bool, a: Architecture) -> tuple[Part, ...]:
     width = a.intermediate_size
     if role.component == "moe":
         width = a.moe_intermediate_size or a.intermediate_size
     if width is None:
         return ()
-    axis = _axis(shape, 2 * width, parameter)
+    axis = _axis(shape, 2 * width, packed)
     if axis is None:
         return ()
     alternating = a.model_type in _ALTERNATING
@@ -166,7 +163,7 @@ def _gate_up(
     )
 
 
-def _axis(shape: tuple[int, ...], total: int, parameter: Parameter) -> int | None:
+def _axis(shape: tuple[int, ...], total: int, packed: bool) -> int | None:
     """The axis that is the fused one; None if neither can be, or both."""
     fits = [extent == total for extent in shape]
     if all(fits):
@@ -174,4 +171,4 @@ def _axis(shape: tuple[int, ...], total: int, parameter: Parameter) -> int | Non
     if fits[0]:
         return 0
     # Packed columns cannot be cut anywhere.
-    return 1 if fits[1] and parameter.decode is None else None
+    return 1 if fits[1] and not packed else None

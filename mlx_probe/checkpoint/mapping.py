@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.formats.header import damaged, unreadable
-from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError, damaged, unreadable
 
 __all__ = ["MappedFile", "MappedRange"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.formats.header import damaged
 from mlx_probe.checkpoint.mapping import MappedFile, MappedRange
 from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
+from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["byte_range", "words_of"]

@@ -317,7 +317,8 @@ def _view(
 def _with_parts(weight: Weight, architecture: Architecture) -> tuple[Weight, ...]:
     if weight.problem is not None or weight.rows is None or len(weight.shape) != 2:
         return (weight,)
-    parts = parts_of(weight.role, weight.shape, weight.parameter, architecture)
+    packed = weight.parameter.decode is not None
+    parts = parts_of(weight.role, weight.shape, packed, architecture)
     views = [weight]
     for part in parts:
         rows, cols = part.shape(*weight.shape)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 __all__ = [
     "BackendError",
     "CheckpointError",
@@ -13,7 +16,11 @@ __all__ = [
     "SourceError",
     "SpectrumError",
     "Stopped",
+    "damaged",
+    "unreadable",
 ]
+
+_DOWNLOAD_AGAIN = "Download the file again, or ask its publisher for a sound one"
 
 
 class ProbeError(Exception):
@@ -82,3 +89,16 @@ class Stopped(ProbeError):  # noqa: N818  nothing failed
 
 class ResultError(ProbeError):
     """A run folder that cannot be written, read or trusted."""
+
+
+def damaged(path: Path, fact: str, remedy: str = _DOWNLOAD_AGAIN) -> CheckpointError:
+    """The error for a file that breaks its format's rules."""
+    return CheckpointError(f"{path}: {fact}", remedy)
+
+
+def unreadable(path: Path, error: OSError) -> CheckpointError:
+    """The error for a file that the system does not let us read."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return CheckpointError(
+        f"cannot read {path}: {reason}", "Check that the file is there and readable"
+    )

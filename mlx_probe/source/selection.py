@@ -38,6 +38,11 @@ class Selection:
     index: str | None = None
     config: str | None = None
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The small files: index and configuration."""
+        return tuple(name for name in (self.index, self.config) if name is not None)
+
     def resolve(self, root: Path, model_id: str, revision: str, path: Path) -> ModelFiles:
         """Names to paths below ``root``; reads the index, which must be there by now.
 

@@ -8,6 +8,8 @@ from tinymodel import refused, run
 from weightfiles import entry, safetensors_bytes, write_safetensors
 
 import mlx_probe
+from mlx_probe.core.files import LineWriter
+from mlx_probe.runs.check import Check
 
 HEADER = {"w": entry(end=8)}
 DAMAGED = {
@@ -165,9 +167,7 @@ def test_a_missing_argument(command):
 
 
 def test_a_check_that_fails_at_the_end_decides_the_exit_code(tiny, tmp_path, monkeypatch):
-    check = mlx_probe.analysis.table_checks.Check(
-        "spot check of \x1b[2Jw", False, "mean is \x1b[31m1"
-    )
+    check = Check("spot check of \x1b[2Jw", False, "mean is \x1b[31m1")
     monkeypatch.setattr("mlx_probe.analysis.analyze.spot_check", lambda *_: [check])
     said = refuses(invoke("analyze", tiny, "--out", tmp_path), "the validation failed")
     assert "\x1b" not in said
@@ -195,10 +195,14 @@ def test_ctrl_c_anywhere_is_no_traceback(tiny, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_says_that_rows_are_safe(tiny, tmp_path, monkeypatch):
-    def full(self, row):
-        raise OSError(28, "No space left on device")
+    def full(lines, line):
+        # The header and the number of the process still fit.
+        if lines.end > 0 and "pid" not in line:
+            raise OSError(28, "No space left on device")
+        return append(lines, line)
 
-    monkeypatch.setattr("mlx_probe.runs.journal.Journal._write", full)
+    append = LineWriter.append
+    monkeypatch.setattr("mlx_probe.runs.journal.LineWriter.append", full)
     refuses(invoke("analyze", tiny, "--out", tmp_path), "cannot write", "Free space")
 
 

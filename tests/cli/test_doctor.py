@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 from hub_server import TOKEN, hub  # noqa: F401  fixture
@@ -16,9 +17,8 @@ from mlx_probe.doctor.facts import Tool
 @pytest.fixture
 def machine(monkeypatch):
     """Replaces this machine by given facts."""
-    import sys
-
-    module = sys.modules["mlx_probe.cli.doctor"]
+    # Not by an import of the package's attribute: that is the command of the same name.
+    module = import_module("mlx_probe.cli.doctor")
 
     def be(facts):
         def gathered(offline):

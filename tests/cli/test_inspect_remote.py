@@ -6,7 +6,7 @@ from hub_server import TOKEN, hub  # noqa: F401  a fixture
 from models import invoke, refuses, write_shards, write_single
 from weightfiles import write_gguf
 
-from mlx_probe.source.hub.remote import HEAD
+from mlx_probe.source.transfer.remote_file import HEAD
 
 # Of the readers of headers, the GGUF reader reads furthest ahead.
 BLOCK = 1 << 20

@@ -238,7 +238,7 @@ def test_a_hub_that_hangs_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(gathering, "HUB_LONGEST", 0.1)
     monkeypatch.setattr(gathering, "hub_status", lambda timeout: released.wait())
     try:
-        status = gathering._Asking().answer()
+        status = gathering._HubRequest().answer()
     finally:
         released.set()
     assert (status.status, status.problem) == (None, "no answer within 0.1 s")

@@ -165,8 +165,8 @@ def test_script_json_is_inert(name):
 
 
 def test_the_data_are_the_table_s(data):
-    data = Page(report_html(data)).data
-    table = data["tables"]["params"]
+    page = Page(report_html(data)).data
+    table = page["tables"]["params"]
     assert [column["name"] for column in table["columns"]] == list(data.frame.columns)
     for column in table["columns"]:
         values = data.frame[column["name"]]
@@ -193,16 +193,16 @@ def test_every_metric_with_values_can_be_chosen(data):
 
 
 def test_spectra_are_those_of_the_run(data):
-    data = Page(report_html(data)).data
-    spectra, frame = data["spectra"], data.frame
+    page = Page(report_html(data)).data
+    spectra, frame = page["spectra"], data.frame
     assert spectra["kept"] == spectra["total"] == len(data.spectra) == len(spectra["of"])
     for row, entry in spectra["of"].items():
-        told = frame.iloc[int(row)]
+        measured = frame.iloc[int(row)]
         sigma = numbers(entry)
-        assert entry["count"] == min(told["rows"], told["cols"])
+        assert entry["count"] == min(measured["rows"], measured["cols"])
         assert len(sigma) == len(spectra["ranks"][str(entry["count"])])
-        if not pd.isna(told["spectral_norm"]):
-            assert sigma[0] == pytest.approx(told["spectral_norm"], rel=1e-6)
+        if not pd.isna(measured["spectral_norm"]):
+            assert sigma[0] == pytest.approx(measured["spectral_norm"], rel=1e-6)
 
 
 def test_the_null_is_at_the_level_of_the_edge(data):

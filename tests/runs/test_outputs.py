@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_failed_write_leaves_the_older_run_alone(table, tmp_path, monkeypatch)
         path.write_text("torn")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(WRITERS["jsonl"], "write", refuse)
+    monkeypatch.setitem(WRITERS, "jsonl", replace(WRITERS["jsonl"], write=refuse))
     with pytest.raises(ResultError, match=r"params\.jsonl: No space left"):
         finalize(paths, table)
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {

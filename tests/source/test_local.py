@@ -8,7 +8,7 @@ from weightfiles import write_safetensors
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.errors import CheckpointError, SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source import local, resolve
+from mlx_probe.source import SOURCES, resolve
 
 INDEX = "model.safetensors.index.json"
 
@@ -123,7 +123,7 @@ def test_no_weights(tmp_path):
 
 def test_gone_since_it_was_named(tmp_path):
     with pytest.raises(SourceError, match=r"m\.gguf does not exist"):
-        local.fetch(ModelRef("m", "local", str(tmp_path / "m.gguf")))
+        SOURCES["local"].fetch(ModelRef("m", "local", str(tmp_path / "m.gguf")))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable for root")

@@ -1,7 +1,7 @@
-"""Ways to the singular values of many matrices, to be timed against each other.
+"""Methods that compute the singular values of many matrices, timed against each other by `bench`.
 
-`CONTENDERS` is the table. Each of them is one function that imports what it needs and returns a
-`Way`, which takes a `Workload` to a `Summary` for each of its matrices.
+`CONTENDERS` is the table: mlx-probe with each of its backends, and other packages. A member has
+one function that imports what it needs and returns what computes a `Summary` of each matrix.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from mlx_probe.compute.spectrum import count_above
 from mlx_probe.core.errors import BackendError
 from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["CONTENDERS", "Contender", "Summary", "Way"]
+__all__ = ["CONTENDERS", "Contender", "Prepared", "Summary"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What ways to singular values have in common.
+    """What is compared of a matrix's singular values.
 
     Attributes:
-        sum: Of all singular values; None if the way does not tell.
+        sum: Of all singular values; None if the contender does not give it.
         largest: The largest one.
-        rank: Number of values above 1e-6 of the largest; None if the way does not tell.
+        rank: Number of values above 1e-6 of the largest; None if the contender does not give it.
     """
 
     sum: float | None
@@ -50,7 +50,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Way:
+class Prepared:
     """A contender that is ready to start.
 
     Attributes:
@@ -69,39 +69,56 @@ class Contender:
     Attributes:
         description: What is computed, with what, in one line.
         package: The distribution that does the work.
-        prepare: Imports it. Raises BackendError if it is not there.
+        prepare: Imports it. Raises BackendError if it is not installed.
     """
 
     description: str
     package: str
-    prepare: Callable[[], Way]
+    prepare: Callable[[], Prepared]
 
 
-def _engine(backend: str) -> Way:
+def _engine(backend: str) -> Prepared:
     """Everything that `mlx-probe analyze` measures of a weight, by the workers of a run."""
     device = BACKENDS[backend]("auto").device
 
     def spectra(workload: Workload) -> dict[str, Summary]:
         config = AnalyzeConfig(backend=backend, include=workload.include)
         plan = make_plan(workload.checkpoint, config)
-        found = {}
+        summaries = {}
         with UsageMeter(STAGES, plan.backend.device_memory) as meter:
             for row in analyze_rows(plan, {}, meter, lambda weight: None):
                 values = row.values
                 if values.get("nuclear_norm") is not None:
-                    found[plan.weights[row.index].label] = Summary(
+                    summaries[plan.weights[row.index].label] = Summary(
                         values["nuclear_norm"], values["spectral_norm"], values["rank"]
                     )
-        return found
+        return summaries
 
-    return Way(spectra, device)
+    return Prepared(spectra, device)
 
 
-def _numpy_svd() -> Way:
+def _one_by_one(
+    dtype: type[np.floating[Any]], singular_values: Callable[[NDArray[Any]], Values]
+) -> Prepared:
+    """A plain loop: decode a matrix, decompose it, go on to the next."""
+
+    def spectra(workload: Workload) -> dict[str, Summary]:
+        summaries = {}
+        for weight in workload.weights:
+            values = singular_values(matrix_of(weight, dtype))
+            largest = float(values[0])
+            rank = count_above(values, AnalyzeConfig.rank_tol * largest)
+            summaries[weight.label] = Summary(float(values.sum()), largest, rank)
+        return summaries
+
+    return Prepared(spectra)
+
+
+def _numpy_svd() -> Prepared:
     return _one_by_one(np.float64, lambda matrix: np.linalg.svd(matrix, compute_uv=False))
 
 
-def _torch_svdvals(dtype: type[np.floating[Any]]) -> Way:
+def _torch_svd(dtype: type[np.floating[Any]]) -> Prepared:
     torch = _imported("torch")
 
     def values(matrix: NDArray[Any]) -> Values:
@@ -111,8 +128,8 @@ def _torch_svdvals(dtype: type[np.floating[Any]]) -> Way:
     return _one_by_one(dtype, values)
 
 
-def _weightwatcher() -> Way:
-    """Its whole analysis, power-law fits and all: it has no way to the spectra alone."""
+def _weightwatcher() -> Prepared:
+    """Its whole analysis with power-law fits: it cannot compute the spectra alone."""
     torch = _imported("torch")
     with _muted():
         weightwatcher = _imported("weightwatcher")
@@ -128,7 +145,7 @@ def _weightwatcher() -> Way:
             try:
                 watcher = weightwatcher.WeightWatcher(model=network)
                 details = watcher.analyze(min_evals=1)
-            # Another package's, whatever it may be: the others go on without it.
+            # Any error of another package: the other contenders go on without it.
             except Exception as error:
                 raise BackendError(
                     f"WeightWatcher failed: {type(error).__name__}: {error}",
@@ -140,52 +157,7 @@ def _weightwatcher() -> Way:
             for row in details.itertuples()
         }
 
-    return Way(spectra)
-
-
-CONTENDERS = {
-    "numpy": Contender(
-        "mlx-probe with numpy: all of a run's metrics, one-thread workers",
-        "numpy",
-        partial(_engine, "numpy"),
-    ),
-    "mlx": Contender(
-        "mlx-probe with MLX, on its GPU if there is one: all of a run's metrics",
-        "mlx",
-        partial(_engine, "mlx"),
-    ),
-    "numpy-svd": Contender("a loop of numpy.linalg.svd in float64", "numpy", _numpy_svd),
-    "torch-f32": Contender(
-        "a loop of torch.linalg.svdvals in float32 on the CPU",
-        "torch",
-        partial(_torch_svdvals, np.float32),
-    ),
-    "torch-f64": Contender(
-        "a loop of torch.linalg.svdvals in float64 on the CPU",
-        "torch",
-        partial(_torch_svdvals, np.float64),
-    ),
-    "weightwatcher": Contender(
-        "WeightWatcher's analyze, power-law fits included", "weightwatcher", _weightwatcher
-    ),
-}
-
-
-def _one_by_one(
-    dtype: type[np.floating[Any]], singular_values: Callable[[NDArray[Any]], Values]
-) -> Way:
-    """The plain way: decode a matrix, decompose it, go on to the next."""
-
-    def spectra(workload: Workload) -> dict[str, Summary]:
-        found = {}
-        for weight in workload.weights:
-            values = singular_values(matrix_of(weight, dtype))
-            largest = float(values[0])
-            rank = count_above(values, AnalyzeConfig.rank_tol * largest)
-            found[weight.label] = Summary(float(values.sum()), largest, rank)
-        return found
-
-    return Way(spectra)
+    return Prepared(spectra)
 
 
 def _imported(name: str) -> Any:
@@ -198,5 +170,23 @@ def _imported(name: str) -> Any:
 
 
 def _muted() -> contextlib.redirect_stdout[io.StringIO]:
-    """Where a package prints what nobody asked for."""
+    """Drops what a package prints."""
     return contextlib.redirect_stdout(io.StringIO())
+
+
+_SVDVALS = "a loop of torch.linalg.svdvals in {} on the CPU"
+_FITS = "WeightWatcher's analyze, power-law fits included"
+
+
+def _member(backend: str) -> Contender:
+    text = f"mlx-probe with {backend}: all of a run's metrics"
+    return Contender(text, backend, partial(_engine, backend))
+
+
+CONTENDERS: dict[str, Contender] = {
+    **{name: _member(name) for name in BACKENDS},
+    "numpy-svd": Contender("a loop of numpy.linalg.svd in float64", "numpy", _numpy_svd),
+    "torch-f32": Contender(_SVDVALS.format("float32"), "torch", partial(_torch_svd, np.float32)),
+    "torch-f64": Contender(_SVDVALS.format("float64"), "torch", partial(_torch_svd, np.float64)),
+    "weightwatcher": Contender(_FITS, "weightwatcher", _weightwatcher),
+}

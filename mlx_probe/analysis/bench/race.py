@@ -1,4 +1,4 @@
-"""A comparison: the same matrices through several `CONTENDERS`, in turn, timed and compared."""
+"""A comparison: several `CONTENDERS` work on the same matrices in turn, timed and compared."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from importlib import metadata
 from statistics import median
 
-from mlx_probe.analysis.bench.methods import CONTENDERS, Summary, Way
+from mlx_probe.analysis.bench.methods import CONTENDERS, Prepared, Summary
 from mlx_probe.analysis.bench.workload import Shape, Workload, synthetic_model, workload_of
 from mlx_probe.compute.calibration import SMALLEST_TWO_STAGE, two_stage_from
 from mlx_probe.core.errors import BackendError
 
 __all__ = ["Comparison", "Result", "compare"]
 
-# What every contender does once before the clock runs: libraries load, kernels compile.
+# Every contender does this once before the clock runs: libraries load, kernels compile.
 WARM_UP: tuple[Shape, ...] = ((64, 48),)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one contender.
+    """The times and the agreement of one contender.
 
     Attributes:
         name: Key of `CONTENDERS`.
@@ -32,9 +32,9 @@ class Result:
         ratio: Its median over the first contender's.
         compared: Matrices that the first contender has as well.
         sum_difference: Largest relative difference from the first contender's sum of the
-            singular values; None if it does not tell.
+            singular values; None if one of the two has no sum.
         largest_difference: The same of the largest singular value.
-        equal_ranks: Matrices with the same rank; None if it does not tell.
+        equal_ranks: Matrices with the same rank; None if one of the two has no ranks.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of all of them.
+    """The results of all contenders.
 
     Attributes:
-        results: By contender, in the order in which they ran.
-        left_out: Contender to why it could not run.
+        results: In the order in which they ran.
+        left_out: Name of a contender to why it could not run.
     """
 
     results: tuple[Result, ...]
@@ -67,42 +67,42 @@ def compare(
     repeat: int,
     on_turn: Callable[[str], None] = lambda name: None,
 ) -> Comparison:
-    """Time contenders in turn, and compare what they found with the first one's.
+    """Time contenders in turn, and compare their results with the first one's.
 
     Args:
         workload: The matrices.
-        names: Keys of `CONTENDERS`; empty for all that this machine has.
+        names: Keys of `CONTENDERS`; empty for all that are installed.
         repeat: Passes of each.
         on_turn: Called with a contender's name before each of its passes.
 
     Raises:
         BackendError: A contender that was named cannot run.
     """
-    ways: dict[str, Way] = {}
+    prepared: dict[str, Prepared] = {}
     left_out: dict[str, str] = {}
     seconds: dict[str, list[float]] = {}
-    found: dict[str, Mapping[str, Summary]] = {}
+    summaries: dict[str, Mapping[str, Summary]] = {}
     with synthetic_model(WARM_UP, "F32") as model:
         warm_up = workload_of(model)
         for name in names or CONTENDERS:
             with _leaving_out(name, left_out, named=bool(names)):
-                way = CONTENDERS[name].prepare()
-                way.spectra(warm_up)
-                ways[name], seconds[name] = way, []
+                contender = CONTENDERS[name].prepare()
+                contender.spectra(warm_up)
+                prepared[name], seconds[name] = contender, []
     # Measured once for a machine: runs find it in the cache.
     if any(weight.short >= SMALLEST_TWO_STAGE for weight in workload.weights):
         two_stage_from()
     for _ in range(repeat):
-        for name in [name for name in ways if name not in left_out]:
+        for name in [name for name in prepared if name not in left_out]:
             on_turn(name)
             began = time.perf_counter()
             with _leaving_out(name, left_out, named=bool(names)):
-                found[name] = ways[name].spectra(workload)
+                summaries[name] = prepared[name].spectra(workload)
                 seconds[name].append(time.perf_counter() - began)
     took = {name: tuple(each) for name, each in seconds.items() if name not in left_out}
     first = next(iter(took))
     results = tuple(
-        _result(name, ways[name], each, median(took[first]), found[name], found[first])
+        _result(name, prepared[name], each, median(took[first]), summaries[name], summaries[first])
         for name, each in took.items()
     )
     return Comparison(results, left_out)
@@ -110,7 +110,7 @@ def compare(
 
 @contextmanager
 def _leaving_out(name: str, left_out: dict[str, str], named: bool) -> Iterator[None]:
-    """Note why a contender cannot run, unless it was asked for by name."""
+    """Note why a contender cannot run; an error if the user named it."""
     try:
         yield
     except BackendError as error:
@@ -121,19 +121,19 @@ def _leaving_out(name: str, left_out: dict[str, str], named: bool) -> Iterator[N
 
 def _result(
     name: str,
-    way: Way,
+    contender: Prepared,
     seconds: tuple[float, ...],
     first: float,
-    found: Mapping[str, Summary],
+    summaries: Mapping[str, Summary],
     reference: Mapping[str, Summary],
 ) -> Result:
-    both = [(found[label], reference[label]) for label in reference if label in found]
+    both = [(summaries[k], reference[k]) for k in reference if k in summaries]
     sums = [(a.sum, b.sum) for a, b in both if a.sum is not None and b.sum is not None]
     ranks = [a.rank == b.rank for a, b in both if a.rank is not None and b.rank is not None]
     return Result(
         name=name,
         version=metadata.version(CONTENDERS[name].package),
-        device=way.device,
+        device=contender.device,
         seconds=seconds,
         ratio=median(seconds) / first,
         compared=len(both),
@@ -146,6 +146,6 @@ def _result(
 
 
 def _difference(pair: tuple[float, float]) -> float:
-    """Relative to the larger of two; zero matrices agree."""
+    """Relative to the larger of the two; 0 for two zeros."""
     a, b = pair
     return abs(a - b) / max(abs(a), abs(b)) if a != b else 0.0

@@ -1,4 +1,4 @@
-"""Matrices to time with: those of a model, or Gaussian ones."""
+"""The matrices that `bench` times with: those of a model, or Gaussian ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.analysis.opening import open_checkpoint
-from mlx_probe.analysis.selection import select_weights
+from mlx_probe.analysis.plan import select_weights
 from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
 from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.errors import ConfigError
@@ -34,12 +34,12 @@ SYNTHETIC_DTYPES: dict[str, Callable[[NDArray[np.float32]], NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Workload:
-    """Matrices for every contender alike.
+    """The same matrices for every contender.
 
     Attributes:
-        checkpoint: Open; holds them.
+        checkpoint: The open model that holds them.
         include: Globs on tensor names that select them, as `AnalyzeConfig` has them.
-        weights: The finite matrices among what is selected, without copies of others.
+        weights: The finite matrices among the selected weights, without copies of others.
     """
 
     checkpoint: Checkpoint
@@ -55,7 +55,7 @@ def workload_of(checkpoint: Checkpoint, include: Sequence[str] = ()) -> Workload
         include: Globs on tensor names; empty means all.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: It has none.
         CheckpointError: A file cannot be read.
     """
     selected = select_weights(checkpoint.weights(), include, ())
@@ -81,7 +81,7 @@ def _is_finite(weight: Weight) -> bool:
 
 @contextmanager
 def synthetic_model(shapes: Sequence[Shape], dtype: str) -> Iterator[Checkpoint]:
-    """Gaussian matrices in a safetensors file that vanishes with the context.
+    """Gaussian matrices in a temporary safetensors file.
 
     Args:
         shapes: Rows and columns of each.

@@ -13,7 +13,8 @@ from mlx_probe.analysis.compare.adapted import Factors
 from mlx_probe.analysis.compare.pair import Pair, role_key, rotary_turn, shape_text, unreadable
 from mlx_probe.checkpoint import Adapter, Checkpoint, Weight
 from mlx_probe.checkpoint.adapter import PEFT_PREFIX
-from mlx_probe.checkpoint.naming.classify import PIECES, classify
+from mlx_probe.checkpoint.naming.classify import classify
+from mlx_probe.checkpoint.naming.rules import PIECES
 
 __all__ = ["pair_adapter"]
 

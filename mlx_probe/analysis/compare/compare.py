@@ -17,13 +17,12 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.analysis.budget import DEFAULT_MEMORY_SHARE, RESERVE
 from mlx_probe.analysis.compare import COLUMNS, CompareConfig, Pair, measure_pair, pair_checkpoints
 from mlx_probe.analysis.compare.columns import STATUSES
 from mlx_probe.analysis.compare.config import refuse_nonsense
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.opening import open_checkpoint
-from mlx_probe.analysis.selection import select_weights
+from mlx_probe.analysis.plan import DEFAULT_MEMORY_SHARE, RESERVE, select_weights
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.checkpoint import Checkpoint, Weight
@@ -47,6 +46,7 @@ from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.outputs import finalize, verify_hashes
 from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["KIND", "STEM", "compare", "validate_comparison"]
 
@@ -89,6 +89,7 @@ def compare(
     resume: bool = True,
     on_row: Callable[[int, int, str], None] | None = None,
     on_alert: Callable[[str, bool], None] | None = None,
+    fetching: DownloadProgress | None = None,
 ) -> Run:
     """Compare two models, or a base and its adapter, and write one row for each matrix.
 
@@ -109,6 +110,7 @@ def compare(
         on_row: Told after each row how many are done, of how many, and its tensor's label.
         on_alert: Told of rules that are broken or kept again, and whether that is a warning;
             None for Python's logging.
+        fetching: Told how far a download of a model is; see `open_checkpoint`.
 
     Returns:
         The run, with ``meta["kind"] == "compare"``. Look at its ``failures``.
@@ -122,10 +124,9 @@ def compare(
     # A wrong rule is refused before anything is fetched.
     _ = watch.rules
     refuse_nonsense(config)
-    quiet = on_row is None
     with (
-        open_checkpoint(a, revision_a, quiet) as first,
-        open_checkpoint(b, revision_b, quiet) as second,
+        open_checkpoint(a, revision_a, fetching=fetching) as first,
+        open_checkpoint(b, revision_b, fetching=fetching) as second,
     ):
         opened = time.perf_counter()
         paths = _paths(out, formats, first, second)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from mlx_probe.analysis.forecast.advice import advice_for
@@ -13,13 +14,15 @@ from mlx_probe.analysis.forecast.inference import Inference, cache_of, inference
 from mlx_probe.analysis.forecast.memory import Memory, memory_of
 from mlx_probe.analysis.forecast.rates import Rates
 from mlx_probe.analysis.plan import Plan
+from mlx_probe.analysis.side_tables import side_names
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.folder import RunPaths
+from mlx_probe.runs.meta import write_meta
 from mlx_probe.runs.spectra import SPECTRA
 
-__all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast"]
+__all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast", "write_forecast"]
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,15 @@ def forecast(
     )
 
 
+def write_forecast(path: Path, found: Forecast) -> None:
+    """Write a forecast as JSON, whole or not at all.
+
+    Raises:
+        ResultError: The disk refused.
+    """
+    write_meta(path, found.describe())
+
+
 def _outputs(plan: Plan, paths: RunPaths) -> tuple[str, ...]:
     # Of what a model may not have, nothing is promised.
     matrices = any(weight.has_spectrum for weight in plan.weights)
@@ -252,10 +264,8 @@ def _steps(plan: Plan, fetch: Fetch) -> tuple[Step, ...]:
                 "float64 QR and SVD of the matrix where the error bound is too wide",
             )
         )
-    if config.metrics == "full":
-        steps.append(
-            Step("heads and experts, several weights together", "skipped, with the reason")
-        )
+    if sides := side_names(config.metrics):
+        steps.append(Step(f"{sides}, several weights together", "skipped, with the reason"))
     return (
         *steps,
         Step(

@@ -19,7 +19,7 @@ from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles
 from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.monitor.readings import free_space
-from mlx_probe.source import REMOTE_SOURCES, parse_reference, resolve
+from mlx_probe.source import SOURCES, parse_reference, resolve
 from mlx_probe.source.hub.status import hub_cache, hub_settings
 
 __all__ = ["forecast_model"]
@@ -97,9 +97,9 @@ def _free_space(folder: Path) -> int | None:
 
 
 def _resolved(model: str, revision: str | None) -> ModelFiles:
-    source = parse_reference(model, revision).source
-    remote = source in REMOTE_SOURCES and not hub_settings().offline
-    files = resolve(model, revision, quiet=True, remote=remote)
+    source = SOURCES[parse_reference(model, revision).source]
+    remote = source.fetch_remote is not None and not hub_settings().offline
+    files = resolve(model, revision, remote=remote)
     if remote and all(path.exists() for path in files.weights):
         return replace(files, opener=None)
     return files

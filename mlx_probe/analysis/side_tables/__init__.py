@@ -1,73 +1,56 @@
-"""Tables beside the main one: what takes several weights together.
+"""Tables beside the main one, for what takes several weights together.
 
-`SIDES` is the list of them. They are made after the main table's rows, with the full metrics
-only, and made anew when a run resumes: they take a fraction of its time.
+`SIDES` lists them. A run makes them after the main table's rows, and makes them anew when it
+resumes: they take a fraction of its time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mlx_probe.analysis.plan import Plan
-from mlx_probe.analysis.side_tables.experts.rows import EXPERT_COLUMNS, expert_rows
-from mlx_probe.analysis.side_tables.heads.rows import HEAD_COLUMNS, head_rows
-from mlx_probe.core.records import Column, Row
-from mlx_probe.runs.monitor import UsageMeter
+from mlx_probe.analysis.side_tables.experts.rows import EXPERTS
+from mlx_probe.analysis.side_tables.heads.rows import HEADS
+from mlx_probe.analysis.side_tables.side import Side
+from mlx_probe.core.records import MetricLevel, Row
 from mlx_probe.runs.table.schema import rows_to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SIDES", "Side", "side_tables"]
+    from mlx_probe.analysis.plan import Plan
+    from mlx_probe.runs.monitor import UsageMeter
+
+__all__ = ["SIDES", "Side", "side_names", "side_tables", "sides_of_level"]
+
+SIDES: dict[str, Side] = {side.key: side for side in (HEADS, EXPERTS)}
 
 
-@dataclass(frozen=True)
-class Side:
-    """A table beside the main one.
-
-    Attributes:
-        columns: Its columns.
-        rows: Makes its rows; none where a model has nothing of the kind.
-    """
-
-    columns: tuple[Column, ...]
-    rows: Callable[[Plan], Iterator[Mapping[str, Any]]]
+def sides_of_level(level: MetricLevel) -> tuple[Side, ...]:
+    """The tables that a metric set includes."""
+    return tuple(side for side in SIDES.values() if side.is_in(level))
 
 
-def _heads(plan: Plan) -> Iterator[Mapping[str, Any]]:
-    architecture, config = plan.checkpoint.architecture, plan.config
-    return head_rows(plan.weights, architecture, config.rank_tol, config.workers, plan.budget)
-
-
-def _experts(plan: Plan) -> Iterator[Mapping[str, Any]]:
-    architecture, config = plan.checkpoint.architecture, plan.config
-    return expert_rows(plan.weights, architecture, plan.budget, config.seed, config.workers)
-
-
-SIDES: Mapping[str, Side] = {
-    "heads": Side(HEAD_COLUMNS, _heads),
-    "experts": Side(EXPERT_COLUMNS, _experts),
-}
+def side_names(level: MetricLevel) -> str:
+    """The tables that a metric set includes, for a sentence; "" if it has none."""
+    return " and ".join(side.key for side in sides_of_level(level))
 
 
 def side_tables(plan: Plan, meter: UsageMeter) -> dict[str, pa.Table]:
     """The tables that a run writes beside its rows.
 
     Args:
-        plan: The plan; anything but the full metrics has none.
-        meter: Is told what they took.
+        plan: The plan.
+        meter: Counts the time that they take.
 
     Returns:
-        By name, with the columns of `SIDES`; those that have rows.
+        By key, those that have rows.
 
     Raises:
         CheckpointError: A file changed or vanished while it was read.
         Stopped: The monitor's gate is closed for good.
     """
     tables = {}
-    for name, side in SIDES.items() if plan.config.metrics == "full" else ():
+    for side in sides_of_level(plan.config.metrics):
         rows = []
         with meter.stage("sides"):
             # Workers take the next layer or group when its rows are asked for.
@@ -75,5 +58,5 @@ def side_tables(plan: Plan, meter: UsageMeter) -> dict[str, pa.Table]:
                 meter.gate.wait()
                 rows.append(Row(index, values))
         if rows:
-            tables[name] = rows_to_table(rows, side.columns)
+            tables[side.key] = rows_to_table(rows, side.columns)
     return tables

@@ -1,6 +1,6 @@
-"""Weights side by side: where each stands in the network, and its elements in memory.
+"""Several weights in memory: the position of each in the network, and its elements.
 
-For what compares or multiplies several weights, where the main path streams them one by one.
+For tables that compare or multiply several weights; the main path streams them one by one.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint import Weight, chunk_extent
 from mlx_probe.checkpoint.fused import Part
+from mlx_probe.checkpoint.weight import Weight, chunk_extent
 from mlx_probe.core.dtypes import DTYPES, decode
 
-__all__ = ["band", "place_of", "read_bytes", "read_into", "values_dtype"]
+__all__ = ["Matrix", "band", "position_of", "read_bytes", "read_into", "values_dtype"]
+
+Matrix = NDArray[np.float64]
 
 
-def place_of(weight: Weight) -> tuple[str, int | None]:
-    """The stack of blocks that a weight is in, and its block there.
+def position_of(weight: Weight) -> tuple[str, int | None]:
+    """The stack of blocks that a weight is in, and the number of its block there.
 
-    Encoder and decoder both count from 0: the stack is the name up to the block's number
-    ("model.layers"), and "" for what is in no block.
+    Encoder and decoder both count from 0. The stack tells them apart: it is the name up to the
+    block's number ("model.layers"), and "" for a weight outside all blocks.
     """
     segments = weight.name.split(".")
     number = str(weight.role.layer_index)
@@ -32,12 +34,13 @@ def place_of(weight: Weight) -> tuple[str, int | None]:
 
 
 def band(weight: Weight, first: int, last: int) -> Weight:
-    """A few lines of a matrix, as a weight of their own.
+    """A few lines of a matrix as a weight.
 
     Args:
-        weight: A 2-D matrix. Its lines are its rows; of a part that is cut between columns,
-            its columns.
-        first: The first line; of a part that takes turns with others, the first of a turn.
+        weight: A 2-D matrix. Its lines are its rows, or its columns if it is a part of a fused
+            matrix that is cut between columns.
+        first: The first line. Where the parts of a fused matrix alternate, a multiple of the
+            part's length.
         last: One past the last line.
 
     Returns:
@@ -61,7 +64,7 @@ def values_dtype(weight: Weight) -> np.dtype[Any]:
 
 
 def read_bytes(rows: int, cols: int) -> int:
-    """Bytes that `read_into` takes beside its result: a chunk unpacked, and decoded."""
+    """Bytes that `read_into` takes besides its result: an unpacked chunk and a decoded one."""
     short, long = sorted((max(rows, 1), max(cols, 1)))
     return 16 * short * min(long, chunk_extent(short))
 
@@ -71,7 +74,7 @@ def read_into(weight: Weight, out: NDArray[Any]) -> None:
 
     Args:
         weight: A readable matrix.
-        out: Takes the values, shape (rows, cols), any float type.
+        out: Filled with the values, shape (rows, cols), any float type.
 
     Raises:
         CheckpointError: A file changed or vanished.
@@ -81,11 +84,11 @@ def read_into(weight: Weight, out: NDArray[Any]) -> None:
     lines = out if rows >= cols else out.T
     at = 0
     for stored in weight.chunks():
-        # Signalling NaNs turn quiet, as they should.
+        # Signalling NaNs become quiet ones, which is intended.
         with np.errstate(invalid="ignore"):
             values = decode(stored, weight.chunk_dtype)
             values = values if rows >= cols else values.T
             lines[at : at + len(values)] = values
         at += len(values)
-        # Or this chunk would still be there while the next one is unpacked.
+        # Frees this chunk before the next one is unpacked.
         del stored, values

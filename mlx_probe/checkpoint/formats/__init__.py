@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from mlx_probe.checkpoint.formats.header import Header, damaged, unreadable
-from mlx_probe.core.errors import CheckpointError
+from mlx_probe.checkpoint.formats.header import Header
+from mlx_probe.core.errors import CheckpointError, damaged, unreadable
 from mlx_probe.core.formats import FORMATS, Format, format_of, weight_suffixes
 from mlx_probe.core.records import open_file
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, BinaryIO
 
-from mlx_probe.checkpoint.formats.header import MAX_HEADER, damaged
-from mlx_probe.core.errors import CheckpointError
+from mlx_probe.checkpoint.formats.header import MAX_HEADER
+from mlx_probe.core.errors import CheckpointError, damaged
 
 __all__ = ["Cursor"]
 

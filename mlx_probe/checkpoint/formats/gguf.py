@@ -14,14 +14,9 @@ from struct import Struct
 from typing import Any, BinaryIO, NamedTuple
 
 from mlx_probe.checkpoint.formats.cursor import Cursor
-from mlx_probe.checkpoint.formats.header import (
-    MAX_RANK,
-    Header,
-    check_shape,
-    damaged,
-    in_file_order,
-)
+from mlx_probe.checkpoint.formats.header import MAX_RANK, Header, check_shape, in_file_order
 from mlx_probe.checkpoint.packings.ggml import block_type
+from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["read_header"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
 __all__ = [
@@ -17,17 +16,13 @@ __all__ = [
     "MAX_RANK",
     "Header",
     "check_shape",
-    "damaged",
     "in_file_order",
-    "unreadable",
 ]
 
 # The limit of the safetensors library; the longest GGUF headers (tokenizers) are a tenth of it.
 MAX_HEADER = 100_000_000
 # numpy 1.26 cannot make arrays of more dimensions.
 MAX_RANK = 32
-
-_DOWNLOAD_AGAIN = "Download the file again, or ask its publisher for a sound one"
 
 
 @dataclass(frozen=True)
@@ -45,19 +40,6 @@ class Header:
     tensors: tuple[TensorInfo, ...]
     metadata: Mapping[str, Any]
     size: int
-
-
-def damaged(path: Path, fact: str, remedy: str = _DOWNLOAD_AGAIN) -> CheckpointError:
-    """The error for a file that breaks its format's rules."""
-    return CheckpointError(f"{path}: {fact}", remedy)
-
-
-def unreadable(path: Path, error: OSError) -> CheckpointError:
-    """The error for a file that the system does not let us read."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return CheckpointError(
-        f"cannot read {path}: {reason}", "Check that the file is there and readable"
-    )
 
 
 def check_shape(path: Path, name: str, shape: tuple[int, ...]) -> None:

@@ -19,9 +19,10 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from mlx_probe.checkpoint.formats.header import Header, check_shape, damaged, in_file_order
+from mlx_probe.checkpoint.formats.header import Header, check_shape, in_file_order
 from mlx_probe.checkpoint.formats.zip_directory import DEFLATED, STORED, Archive, Member
 from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["read_header"]

@@ -14,14 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mlx_probe.checkpoint.formats.header import (
-    MAX_HEADER,
-    Header,
-    check_shape,
-    damaged,
-    in_file_order,
-)
+from mlx_probe.checkpoint.formats.header import MAX_HEADER, Header, check_shape, in_file_order
 from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["read_header"]

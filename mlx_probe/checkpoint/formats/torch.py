@@ -17,11 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mlx_probe.checkpoint.formats.header import MAX_HEADER, Header, damaged, in_file_order
+from mlx_probe.checkpoint.formats.header import MAX_HEADER, Header, in_file_order
 from mlx_probe.checkpoint.formats.pickle_stream import Object, PickleStream, read_pickle
 from mlx_probe.checkpoint.formats.torch_names import ALLOWED
 from mlx_probe.checkpoint.formats.torch_objects import Storage, Stored, describe, find_tensors
 from mlx_probe.checkpoint.formats.zip_directory import STORED, Archive, Member
+from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["read_header"]

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.checkpoint.formats.header import check_shape, damaged
+from mlx_probe.checkpoint.formats.header import check_shape
 from mlx_probe.checkpoint.formats.pickle_stream import PERSISTENT, Global, Object
 from mlx_probe.checkpoint.formats.torch_names import (
     DICTIONARIES,
@@ -21,7 +21,7 @@ from mlx_probe.checkpoint.formats.torch_names import (
     WRAPPERS,
 )
 from mlx_probe.core.dtypes import DTYPES
-from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError, damaged
 
 __all__ = ["Storage", "Stored", "describe", "find_tensors"]
 

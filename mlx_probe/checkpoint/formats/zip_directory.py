@@ -13,7 +13,7 @@ from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, NamedTuple
 
-from mlx_probe.checkpoint.formats.header import damaged
+from mlx_probe.core.errors import damaged
 
 __all__ = ["DEFLATED", "STORED", "Archive", "Member"]
 

@@ -1,15 +1,8 @@
-"""The packings, by the name that rows give."""
+"""The packings, by the name that rows give.
 
-from mlx_probe.checkpoint.packings import (
-    awq,
-    bitsandbytes,
-    compressed_tensors,
-    fp8,
-    ggml,
-    gptq,
-    mlx,
-    mxfp4,
-)
+A new packing is one file with a ``claim`` and a ``layout``, and one record here.
+"""
+
 from mlx_probe.checkpoint.packings.protocol import Packing
 
 __all__ = ["PACKINGS"]
@@ -17,12 +10,27 @@ __all__ = ["PACKINGS"]
 # In the order in which they are asked: the first that claims a tensor has it. AWQ's pieces are
 # named as GPTQ's; plain scaled floats come last.
 PACKINGS: dict[str, Packing] = {
-    "ggml": ggml,
-    "mlx": mlx,
-    "awq": awq,
-    "gptq": gptq,
-    "bitsandbytes": bitsandbytes,
-    "compressed_tensors": compressed_tensors,
-    "mxfp4": mxfp4,
-    "fp8": fp8,
+    "ggml": Packing("mlx_probe.checkpoint.packings.ggml", "block types of GGUF"),
+    "mlx": Packing(
+        "mlx_probe.checkpoint.packings.mlx",
+        "MLX's affine mode (1 to 8 bits, any group size, settings for single layers), mxfp4, "
+        "mxfp8, nvfp4",
+    ),
+    "awq": Packing("mlx_probe.checkpoint.packings.awq", "AWQ, gemm and gemv"),
+    "gptq": Packing(
+        "mlx_probe.checkpoint.packings.gptq", "GPTQ v1 and v2: 2, 3, 4 and 8 bits, act-order"
+    ),
+    "bitsandbytes": Packing(
+        "mlx_probe.checkpoint.packings.bitsandbytes",
+        "NF4 and FP4 (nested statistics too), int8",
+    ),
+    "compressed_tensors": Packing(
+        "mlx_probe.checkpoint.packings.compressed_tensors",
+        "pack-quantized integers, int8, FP8, nvfp4, mxfp4",
+    ),
+    "mxfp4": Packing("mlx_probe.checkpoint.packings.mxfp4", "gpt-oss: `_blocks` and `_scales`"),
+    "fp8": Packing(
+        "mlx_probe.checkpoint.packings.fp8",
+        "E4M3 and E5M2 with one scale, a scale for each row, or blocks (DeepSeek's 128 x 128)",
+    ),
 }

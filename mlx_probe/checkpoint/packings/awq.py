@@ -17,9 +17,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packings import gptq
 from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
-from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, group_size
+from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES, claim_qweight, group_size
 from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,
@@ -43,7 +42,7 @@ _PLACES = np.array([0, 4, 1, 5, 2, 6, 3, 7])
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """``qweight`` of a model whose method is AWQ, or in whose shapes outputs are packed."""
-    found = gptq.claim(tensor, context)
+    found = claim_qweight(tensor, context)
     if found is None or len(tensor.shape) < 2:
         return None
     scales = [piece for piece in found.pieces if piece.name.endswith(".scales")]

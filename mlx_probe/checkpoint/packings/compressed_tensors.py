@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packings.bits import E2M1, codes_at, unpack_bits
-from mlx_probe.checkpoint.packings.gptq import SCALE_DTYPES, column_groups
+from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES, column_groups
 from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,

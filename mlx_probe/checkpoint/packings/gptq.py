@@ -20,6 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
+from mlx_probe.checkpoint.packings.groups import (
+    OVERRIDES,
+    SCALE_DTYPES,
+    claim_qweight,
+    column_groups,
+    group_size,
+)
 from mlx_probe.checkpoint.packings.protocol import (
     Claim,
     Context,
@@ -33,35 +40,16 @@ from mlx_probe.checkpoint.packings.protocol import (
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
-__all__ = [
-    "SCALE_DTYPES",
-    "claim",
-    "column_groups",
-    "group_size",
-    "layout",
-]
+__all__ = ["claim", "layout"]
 
 WIDTHS = (2, 3, 4, 8)
-SCALE_DTYPES = ("F16", "BF16", "F32")
 # By checkpoint format: what the stored zero points lack.
 ZERO_OFFSETS = {"gptq": 1, "gptq_v2": 0}
-# Settings for single modules, of GPTQModel and AutoRound: the shapes overrule the model's.
-_OVERRIDES = ("dynamic", "extra_config")
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """Words called ``qweight``; asked after AWQ, whose names are the same."""
-    base = tensor.name.removesuffix("qweight")
-    if tensor.dtype != "I32" or base == tensor.name or base[-1:] not in ("", "."):
-        return None
-    found = context.find(f"{base}qzeros", f"{base}scales")
-    order = context.find(f"{base}g_idx")
-    if not found:
-        return None
-    # Writers without act-order may leave an empty order.
-    filled = tuple(piece for piece in order if piece.numel)
-    extra = tuple(piece for piece in order if not piece.numel)
-    return Claim(f"{base}weight", (tensor, *found, *filled), extra)
+    return claim_qweight(tensor, context)
 
 
 def layout(claim: Claim, context: Context) -> Layout:
@@ -111,7 +99,7 @@ def _bits(claim: Claim, settings: Mapping[str, Any]) -> int:
     given = settings.get("bits")
     if given in fitting and type(given) is int:
         return given
-    if type(given) is int and not any(key in settings for key in _OVERRIDES):
+    if type(given) is int and not any(key in settings for key in OVERRIDES):
         raise PackingError(
             f"{claim.name}: config.json has {given} bits, which do not fit qweight "
             f"{list(qweight.shape)} and qzeros {list(qzeros.shape)}"
@@ -122,61 +110,6 @@ def _bits(claim: Claim, settings: Mapping[str, Any]) -> int:
             f"{claim.name}: bits that fit the shapes are {found}; config.json has to tell"
         )
     return fitting[0]
-
-
-def group_size(name: str, cols: int, groups: int, settings: Mapping[str, Any]) -> int:
-    """Columns that share a scale: config.json's ``group_size`` if it fits, else what fits.
-
-    Args:
-        name: The weight, for messages.
-        cols: Columns of the logical matrix.
-        groups: Groups that they have.
-        settings: config.json's ``quantization_config``; -1 there is one group.
-
-    Raises:
-        PackingError: Settings and shapes contradict, or the groups would differ in size.
-    """
-    given = settings.get("group_size", settings.get("q_group_size"))
-    if given == -1:
-        given = max(cols, 1)
-    if type(given) is int and given > 0:
-        # The last group of GPTQ may be shorter.
-        if -(-cols // given) == groups:
-            return given
-        if not any(key in settings for key in _OVERRIDES):
-            raise PackingError(
-                f"{name}: {groups} groups of {given}, as config.json has it, are not {cols} columns"
-            )
-    elif given is not None:
-        raise PackingError(f"{name}: config.json: group_size cannot be {given!r}")
-    if not 0 < groups <= cols or cols % groups:
-        raise PackingError(f"{name}: {cols} columns are not {groups} groups of one size")
-    return cols // groups
-
-
-def column_groups(
-    order: Sequence[Piece], cols: slice, group: int, groups: int, name: str
-) -> NDArray[np.intp]:
-    """The group of each column.
-
-    Args:
-        order: ``g_idx``, or nothing if the groups follow each other.
-        cols: The columns.
-        group: Columns in a group.
-        groups: How many groups there are.
-        name: The weight, for messages.
-
-    Raises:
-        PackingError: ``g_idx`` names groups that are not there.
-    """
-    if not order:
-        return positions(cols) // group
-    numbers = order[0].words[cols].astype(np.intp)
-    low, high = int(numbers.min()), int(numbers.max())
-    if low < 0 or high >= groups:
-        wrong = low if low < 0 else high
-        raise PackingError(f"{name}: g_idx names group {wrong} of {groups}")
-    return numbers
 
 
 def _decode(

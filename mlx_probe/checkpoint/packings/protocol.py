@@ -22,6 +22,7 @@ __all__ = [
     "Layout",
     "Packing",
     "Piece",
+    "Scheme",
     "missing",
     "positions",
     "require_piece",
@@ -123,8 +124,21 @@ class Context:
         return tuple(self.tensors[name] for name in names if name in self.tensors)
 
 
-class Packing(Protocol):
-    """A way to store real numbers in packed pieces: a module with these two functions."""
+@dataclass(frozen=True)
+class Packing:
+    """A way to store real numbers in packed pieces.
+
+    Attributes:
+        scheme: Module that knows the pieces; see `Scheme`.
+        content: What of it is read, for the documentation.
+    """
+
+    scheme: str
+    content: str
+
+
+class Scheme(Protocol):
+    """What knows a packing's pieces: a module with these two functions."""
 
     def claim(self, tensor: TensorInfo, context: Context) -> Claim | None:
         """The weight whose main piece ``tensor`` is; None if it is none of this packing's.

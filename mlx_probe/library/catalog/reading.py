@@ -16,7 +16,7 @@ from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.library.catalog.readme import read_readme
 from mlx_probe.library.catalog.records import FileRole, Model, ModelFile
-from mlx_probe.source.stores.discovery import FoundModel
+from mlx_probe.source.stores.discovery import StoredModel
 
 __all__ = ["FileState", "key_of", "look_at_files", "read_model", "stamp_of"]
 
@@ -39,14 +39,14 @@ class FileState:
     inode: tuple[int, int]
 
 
-def key_of(found: FoundModel) -> str:
+def key_of(found: StoredModel) -> str:
     """The model's id in the catalog: the same for the same place, whatever lies there."""
     # Through links to its folder, not through itself: a snapshot's link names the model.
     place = os.path.join(os.path.realpath(found.location.parent), found.location.name)  # noqa: PTH118
     return hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
 
 
-def look_at_files(found: FoundModel) -> list[FileState]:
+def look_at_files(found: StoredModel) -> list[FileState]:
     """Its files that are there, in the order of their roles."""
     files = found.files
     roles: list[tuple[FileRole, Iterable[Path]]] = [
@@ -69,14 +69,14 @@ def look_at_files(found: FoundModel) -> list[FileState]:
     return states
 
 
-def stamp_of(found: FoundModel, states: Iterable[FileState]) -> str:
+def stamp_of(found: StoredModel, states: Iterable[FileState]) -> str:
     """A digest that changes whenever the model has to be read again."""
     seen = [(os.fsencode(s.file.path), s.file.size, s.file.mtime_ns) for s in states]
     told = (found.files.model_id, found.files.revision, found.licence, found.url, found.problem)
     return hashlib.sha256(repr((READING, told, seen)).encode()).hexdigest()[:24]
 
 
-def read_model(found: FoundModel, states: Iterable[FileState]) -> Model:
+def read_model(found: StoredModel, states: Iterable[FileState]) -> Model:
     """What a model's headers and card tell; a problem instead of an error.
 
     Args:
@@ -114,7 +114,7 @@ def read_model(found: FoundModel, states: Iterable[FileState]) -> Model:
     )
 
 
-def _facts(found: FoundModel) -> dict[str, Any]:
+def _facts(found: StoredModel) -> dict[str, Any]:
     with open_checkpoint(found.files) as checkpoint:
         elements: Counter[str] = Counter()
         for parameter in checkpoint.parameters:

@@ -16,7 +16,7 @@ from mlx_probe.library.catalog.records import Analysis, Model
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.meta import read_meta
 
-__all__ = ["FoundRun", "find_runs", "save_runs"]
+__all__ = ["StoredRun", "find_runs", "save_runs"]
 
 # Real ones have a few hundred kilobytes.
 _MOST = 64 << 20
@@ -29,7 +29,7 @@ _NUMBERS = {
 
 
 @dataclass(frozen=True)
-class FoundRun:
+class StoredRun:
     """A run's metadata, as far as the catalog goes by it.
 
     Attributes:
@@ -43,7 +43,7 @@ class FoundRun:
     models: tuple[tuple[str, str], ...]
 
 
-def find_runs(folder: Path) -> Iterator[FoundRun]:
+def find_runs(folder: Path) -> Iterator[StoredRun]:
     """Every finished run in a folder and below; what is damaged is none.
 
     Args:
@@ -62,7 +62,7 @@ def find_runs(folder: Path) -> Iterator[FoundRun]:
 
 
 def save_runs(
-    database: Database, folders: Iterable[Path], runs: Sequence[FoundRun], models: Sequence[Model]
+    database: Database, folders: Iterable[Path], runs: Sequence[StoredRun], models: Sequence[Model]
 ) -> None:
     """Keep the runs of some folders and which models they are of.
 
@@ -103,7 +103,7 @@ def save_runs(
                 )
 
 
-def _read(path: Path) -> FoundRun | None:
+def _read(path: Path) -> StoredRun | None:
     try:
         # Not a pipe, which would have us wait.
         if not path.is_file() or path.stat().st_size > _MOST:
@@ -126,7 +126,7 @@ def _read(path: Path) -> FoundRun | None:
         if isinstance(file, str) and "\0" not in file
     }
     names = tuple((str(m.get("id")), str(m.get("revision"))) for m in described)
-    return FoundRun(Analysis(path, kind, created[:40], _facts(meta)), frozenset(weights), names)
+    return StoredRun(Analysis(path, kind, created[:40], _facts(meta)), frozenset(weights), names)
 
 
 def _facts(meta: Mapping[str, Any]) -> dict[str, Any]:

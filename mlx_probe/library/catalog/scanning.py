@@ -15,7 +15,7 @@ from mlx_probe.library.catalog.reading import key_of, look_at_files, read_model,
 from mlx_probe.library.catalog.records import Model
 from mlx_probe.library.catalog.runs import find_runs, save_runs
 from mlx_probe.source.stores import STORES
-from mlx_probe.source.stores.discovery import FoundModel
+from mlx_probe.source.stores.discovery import StoredModel
 
 __all__ = ["Scan", "remembered_folders", "scan"]
 
@@ -124,7 +124,7 @@ def remembered_folders(database: Database) -> list[Path]:
     return [Path(os.fsdecode(row["path"])) for row in rows]
 
 
-def _found(folders: Iterable[Path], stores: Sequence[str], report: Scan) -> Iterator[FoundModel]:
+def _found(folders: Iterable[Path], stores: Sequence[str], report: Scan) -> Iterator[StoredModel]:
     """Models of the stores first: what a store knows of them, a folder does not."""
 
     def trouble(path: Path, why: str) -> None:
@@ -144,7 +144,7 @@ def _found(folders: Iterable[Path], stores: Sequence[str], report: Scan) -> Iter
             trouble(folder, os.strerror(error.errno or 0))
 
 
-def _is_known(found: FoundModel, stamp: str, row: sqlite3.Row) -> bool:
+def _is_known(found: StoredModel, stamp: str, row: sqlite3.Row) -> bool:
     # A folder that is scanned may be a store's, and the store knows more of its models.
     return bool(stamp == row["stamp"]) or (found.store == "folder" and row["store"] != "folder")
 

@@ -1,10 +1,11 @@
-"""Bringing back the files of a model that are damaged or missing."""
+"""Fetching again the files of a model that are damaged or missing."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
@@ -12,11 +13,11 @@ from mlx_probe.library.download.config import DownloadConfig
 from mlx_probe.library.download.origin import take
 from mlx_probe.library.download.run import writing
 from mlx_probe.library.download.verify import Case, Verification
-from mlx_probe.source import SUPPLIERS
+from mlx_probe.source import SOURCES, ListingOptions, list_model
 from mlx_probe.source.hub.cache import CacheDestination
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import Manifest, ManifestFile, record, write_manifest
-from mlx_probe.source.transfer.batch import FileRequest, bring_all
+from mlx_probe.source.transfer.batch import FileRequest, fetch_files
 from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.disk_space import space_for
@@ -27,16 +28,18 @@ __all__ = ["repair"]
 
 
 def repair(
-    found: Verification,
+    verification: Verification,
     config: DownloadConfig | None = None,
     progress: DownloadProgress | None = None,
+    on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Verification:
-    """Bring anew what is not right; each file is replaced only when the new one is verified.
+    """Fetch damaged files again; each is replaced only when the new one is verified.
 
     Args:
-        found: From `verify`.
+        verification: From `verify`.
         config: Mirrors, workers, retries.
-        progress: Knows how far it is.
+        progress: Told how far it is.
+        on_bytes: See `fetch_files`.
 
     Returns:
         The same findings, with what was repaired.
@@ -46,80 +49,107 @@ def repair(
         ConfigError: Mirrors for a source that has none.
         Interrupted: The user stopped it.
     """
-    config, progress, case = config or DownloadConfig(), progress or DownloadProgress(), found.case
-    names = [finding.name for finding in found.damaged]
-    if not names or case is None:
-        return found
-    with writing(case.ref, config):
-        if case.repository is not None:
-            _from_hub(case, case.repository, names, config, progress)
-        elif case.manifest is not None:
-            _from_source(case, case.manifest, names, config, progress)
-    findings = tuple(replace(f, repaired=True) if f.problem else f for f in found.findings)
-    return replace(found, findings=findings, received=progress.received)
+    names = [finding.name for finding in verification.damaged]
+    if not names or verification.case is None:
+        return verification
+    config, progress = config or DownloadConfig(), progress or DownloadProgress()
+    work = _Repair(verification.case, names, config, progress, on_bytes)
+    try:
+        with writing(verification.case.ref, config):
+            work.run()
+    finally:
+        progress.close()
+    findings = tuple(replace(f, repaired=True) if f.problem else f for f in verification.findings)
+    return replace(verification, findings=findings, received=progress.received)
 
 
-def _from_hub(
-    case: Case,
-    found: Repository,
-    names: Sequence[str],
-    config: DownloadConfig,
-    progress: DownloadProgress,
-) -> None:
-    _check_listing(case, found.files, names, found.commit)
-    # What the manifest says counts, whatever the source says by now.
-    requests = [_bound(found.request(name, again=True), case.files[name]) for name in names]
-    endpoint = shown_address(found.endpoints[0])
-    known = Manifest("hub", found.name, found.commit, endpoint, "", "", ())
-    _bring(_destination_of(case.destination, known), requests, known, config, progress)
+@dataclass(frozen=True)
+class _Repair:
+    """One repair: the case, the names of the damaged files, and how to fetch them."""
 
+    case: Case
+    names: Sequence[str]
+    config: DownloadConfig
+    progress: DownloadProgress
+    on_bytes: Callable[[int], None]
 
-def _from_source(
-    case: Case,
-    manifest: Manifest,
-    names: Sequence[str],
-    config: DownloadConfig,
-    progress: DownloadProgress,
-) -> None:
-    source = manifest.source
-    if source not in SUPPLIERS:
-        raise SourceError(
-            f"the manifest in {case.destination.folder} names no source that files could come from",
-            "Download the model again",
+    def run(self) -> None:
+        if self.case.repository is not None:
+            self._from_hub(self.case.repository)
+        elif self.case.manifest is not None:
+            self._from_source(self.case.manifest)
+
+    def _from_hub(self, repository: Repository) -> None:
+        self._check_listing(repository.files, repository.commit)
+        requests = self._bound(partial(repository.request, again=True))
+        endpoint = shown_address(repository.endpoints[0])
+        manifest = Manifest("hub", repository.name, repository.commit, endpoint, "", "", ())
+        self._fetch(_destination_of(self.case.destination, manifest), requests, manifest)
+
+    def _from_source(self, manifest: Manifest) -> None:
+        folder = self.case.destination.folder
+        if manifest.source not in SOURCES:
+            raise SourceError(
+                f"the manifest in {folder} names no source that files could come from",
+                "Download the model again",
+            )
+        ref = ModelRef(manifest.model, manifest.source, manifest.model, manifest.revision or None)
+        with writing(ref, self.config):
+            if ref.source == "hub":
+                # Not the endpoint that the manifest names: whoever wrote it would get the token.
+                self._from_hub(list_repository(ref, self.config.endpoints, self.config.retry))
+                return
+            options = ListingOptions(folder, self.config.endpoints, self.config.retry, dry=True)
+            listing = list_model(ref, options)
+            self._check_listing(listing.files, listing.revision)
+            if listing.request is None:
+                entries = [take(listing, name, self.progress.count) for name in self.names]
+                self._confirm(entries)
+                _record(self.case.destination, manifest, entries)
+                return
+            request = listing.request
+            requests = self._bound(lambda name: request(name, True))
+            self._fetch(self.case.destination, requests, manifest)
+
+    def _check_listing(self, files: Mapping[str, PublishedFile], revision: str) -> None:
+        wanted = self.case.manifest.revision if self.case.manifest else revision
+        absent = [name for name in self.names if name not in files]
+        if absent or wanted != revision:
+            problem = (
+                f"no longer has {absent[0]}" if absent else f"has revision {revision}, not {wanted}"
+            )
+            raise SourceError(
+                f"the source of {self.case.destination.folder} {problem}",
+                "Download the model again to a new folder",
+            )
+
+    def _bound(self, request: Callable[[str], FileRequest]) -> list[FileRequest]:
+        """Requests that only the content named by the manifest satisfies."""
+        # Whatever the source says by now, the manifest counts.
+        return [_bound(request(name), self.case.files[name]) for name in self.names]
+
+    def _fetch(
+        self, destination: Destination, requests: Sequence[FileRequest], manifest: Manifest
+    ) -> None:
+        space_for(requests, destination, manifest.model)
+        fetched = fetch_files(
+            requests,
+            destination,
+            self.config.workers,
+            self.config.retry,
+            self.progress,
+            self.on_bytes,
         )
-    ref = ModelRef(manifest.model, source, manifest.model, manifest.revision or None)
-    with writing(ref, config):
-        if source == "hub":
-            # Not the endpoint that the manifest names: whoever wrote it would get the token.
-            found = list_repository(ref, config.endpoints, config.retry)
-            _from_hub(case, found, names, config, progress)
-            return
-        listing = SUPPLIERS[source](
-            ref, case.destination.folder, config.endpoints, config.retry, True
-        )
-        _check_listing(case, listing.files, names, listing.revision)
-        if listing.request is None:
-            entries = [take(listing, name, progress.count) for name in names]
-            _confirm(case, entries)
-            _record(case.destination, manifest, entries)
-            return
-        requests = [_bound(listing.request(name, True), case.files[name]) for name in names]
-        _bring(case.destination, requests, manifest, config, progress)
+        entries = [record(file, destination.folder / file.name) for file in fetched]
+        _record(destination, manifest, entries)
 
-
-def _bring(
-    destination: Destination,
-    requests: Sequence[FileRequest],
-    manifest: Manifest,
-    config: DownloadConfig,
-    progress: DownloadProgress,
-) -> None:
-    space_for(requests, destination, manifest.model)
-    progress.begin(requests, destination)
-    came = bring_all(
-        requests, destination, config.workers, config.retry, progress.traffic, progress.finish
-    )
-    _record(destination, manifest, [record(file, destination.folder / file.name) for file in came])
+    def _confirm(self, entries: Sequence[ManifestFile]) -> None:
+        for entry in entries:
+            if self.case.files[entry.name].sha256 != entry.sha256:
+                raise SourceError(
+                    f"{entry.name} is not what it was in the folder it came from",
+                    "Find a sound copy and link or download it again",
+                )
 
 
 def _record(destination: Destination, manifest: Manifest, entries: Sequence[ManifestFile]) -> None:
@@ -142,21 +172,8 @@ def _destination_of(destination: Destination, manifest: Manifest) -> Destination
     return destination
 
 
-def _check_listing(
-    case: Case, files: Mapping[str, PublishedFile], names: Sequence[str], revision: str
-) -> None:
-    wanted = case.manifest.revision if case.manifest else revision
-    absent = [name for name in names if name not in files]
-    if absent or wanted != revision:
-        what = f"no longer has {absent[0]}" if absent else f"has revision {revision}, not {wanted}"
-        raise SourceError(
-            f"the source of {case.destination.folder} {what}",
-            "Download the model again to a new folder",
-        )
-
-
 def _bound(request: FileRequest, wanted: PublishedFile) -> FileRequest:
-    """The same request, satisfied only by the content that the manifest names."""
+    """The same request, satisfied only by the content that is wanted."""
     sizes = {request.file.size, wanted.size} - {None}
     hashes = {request.file.sha256, wanted.sha256} - {None}
     if len(sizes) > 1 or len(hashes) > 1:
@@ -166,12 +183,3 @@ def _bound(request: FileRequest, wanted: PublishedFile) -> FileRequest:
         )
     file = replace(request.file, size=wanted.size, sha256=wanted.sha256 or request.file.sha256)
     return replace(request, file=file)
-
-
-def _confirm(case: Case, entries: Sequence[ManifestFile]) -> None:
-    for entry in entries:
-        if case.files[entry.name].sha256 != entry.sha256:
-            raise SourceError(
-                f"{entry.name} is not what it was in the folder it came from",
-                "Find a sound copy and link or download it again",
-            )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from mlx_probe.library.download.config import DownloadConfig
 from mlx_probe.library.download.log import logging_to
 from mlx_probe.library.download.origin import take
 from mlx_probe.library.download.plan import DownloadPlan, make_plan
+from mlx_probe.runs.monitor.gate import Gate
 from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
-from mlx_probe.source import SUPPLIERS
-from mlx_probe.source.hub.errors import explained
+from mlx_probe.source import SOURCES, ListingOptions, list_model
 from mlx_probe.source.manifest import ManifestFile, record, write_manifest
-from mlx_probe.source.transfer.batch import bring_all
+from mlx_probe.source.transfer.batch import fetch_files
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space
 from mlx_probe.source.transfer.listing import ModelListing
@@ -67,7 +67,8 @@ def plan_download(ref: ModelRef, config: DownloadConfig | None = None) -> Downlo
     """
     config = config or DownloadConfig()
     with writing(ref, config):
-        listing = _look_up(ref, config, dry=True)
+        options = ListingOptions(config.local_dir, config.endpoints, config.retry, dry=True)
+        listing = list_model(ref, options)
         return make_plan(listing, wanted_names(listing, config), config.workers, hashing=False)
 
 
@@ -96,8 +97,12 @@ def download(
     config, progress = config or DownloadConfig(), progress or DownloadProgress()
     folder = config.local_dir or cache_dir() / "downloads" / _plain_name(ref)
     with writing(ref, config), logging_to(folder) as log, ExitStack() as stack:
-        listing = _look_up(ref, config, on_bytes=progress.count)
-        stack.enter_context(_watched(ref, listing, progress, watch, log))
+        stack.callback(progress.close)
+        options = ListingOptions(
+            config.local_dir, config.endpoints, config.retry, on_bytes=progress.count
+        )
+        listing = list_model(ref, options)
+        gate = stack.enter_context(_watched(ref, listing, progress, watch, log))
         _log.info("%s %s at %s", listing.source, listing.model, listing.revision or "no revision")
         names = wanted_names(listing, config)
         plan = make_plan(listing, names, config.workers, on_bytes=progress.check)
@@ -109,7 +114,7 @@ def download(
             listing.model,
             listing.destination.variable,
         )
-        files = _bring(plan, config, progress)
+        files = _fetch(plan, config, progress, gate)
         listing.on_complete()
         manifest = write_manifest(
             listing.destination.folder,
@@ -132,8 +137,12 @@ def _watched(
     progress: DownloadProgress,
     config: WatchConfig | None,
     log: Path,
-) -> Iterator[None]:
-    """Watch what follows, and keep the samples beside the log if it ends well."""
+) -> Iterator[Gate]:
+    """Watch what follows, and keep the samples beside the log if it ends well.
+
+    Yields:
+        The gate that holds the transfers while a rule pauses them.
+    """
 
     def state() -> JobState:
         return JobState(progress.done, progress.total, listing.model, progress.received)
@@ -146,14 +155,8 @@ def _watched(
     with JobMonitor(
         "download", ref.text, state, config=config, folder=destination, tell=tell
     ) as watch:
-
-        def pass_gate(count: int, told: Callable[[int], None] = progress.on_bytes) -> None:
-            told(count)
-            watch.gate.wait()
-
-        progress.on_bytes = pass_gate
         watch.gate.wait()
-        yield
+        yield watch.gate
         watch.keep(log.with_suffix(".monitor.parquet"))
 
 
@@ -166,7 +169,7 @@ def writing(ref: ModelRef, config: DownloadConfig) -> Iterator[None]:
         Interrupted: The user stopped.
     """
     try:
-        with explained(ref) if ref.source == "hub" else nullcontext():
+        with SOURCES[ref.source].explained(ref):
             yield
     except KeyboardInterrupt:
         raise Interrupted(
@@ -186,35 +189,23 @@ def writing(ref: ModelRef, config: DownloadConfig) -> Iterator[None]:
         ) from error
 
 
-def _look_up(
-    ref: ModelRef,
-    config: DownloadConfig,
-    dry: bool = False,
-    on_bytes: Callable[[int], None] = lambda count: None,
-) -> ModelListing:
-    return SUPPLIERS[ref.source](
-        ref, config.local_dir, config.endpoints, config.retry, dry, on_bytes
-    )
-
-
-def _bring(
-    plan: DownloadPlan, config: DownloadConfig, progress: DownloadProgress
+def _fetch(
+    plan: DownloadPlan, config: DownloadConfig, progress: DownloadProgress, gate: Gate
 ) -> list[ManifestFile]:
-    """Have what is not there; returns the records of all files."""
+    """Fetch the files that are not verified yet; returns the records of all files."""
     listing = plan.listing
     there = [item.entry for item in plan.items if item.entry is not None]
     needed = [item for item in plan.items if item.entry is None]
     requests = [item.request for item in needed if item.request is not None]
-    came: list[PublishedFile] = []
+    fetched: list[PublishedFile] = []
     if requests:
-        progress.begin(requests, listing.destination)
-        came = bring_all(
+        fetched = fetch_files(
             requests,
             listing.destination,
             config.workers,
             config.retry,
-            progress.traffic,
-            progress.finish,
+            progress,
+            lambda _: gate.wait(),
         )
     stop = Stop()
 
@@ -224,8 +215,8 @@ def _bring(
 
     here = [item.file.name for item in needed if item.request is None]
     taken = in_threads(lambda name: take(listing, name, count), here, config.workers, stop)
-    found = [record(file, listing.destination.folder / file.name) for file in came]
-    return [*there, *taken, *found]
+    records = [record(file, listing.destination.folder / file.name) for file in fetched]
+    return [*there, *taken, *records]
 
 
 def _plain_name(ref: ModelRef) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
+from mlx_probe.analysis.side_tables import SIDES, Side
 from mlx_probe.core.version import __version__
 from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
 from mlx_probe.report.html.encoding import script_json
@@ -24,10 +25,6 @@ __all__ = ["report_html"]
 
 # In the order in which one needs what another defines.
 _SCRIPTS = ("data", "theme", "map", "spectrum", "outliers", "grid", "main")
-_SIDES = {
-    "heads": "Attention heads",
-    "experts": "Experts",
-}
 _COST = ("seconds", "bytes", "gbps", "share_of_copy", "gflops", "share_of_product")
 
 
@@ -69,7 +66,7 @@ def report_html(data: RunData) -> str:
         links="".join(f'<a href="#{key}">{name}</a>' for key, name in sections.items()),
         style=_part("page.css"),
         panels="".join(Template(_part(f"panel_{key}.html")).substitute(texts) for key in panels),
-        sides="".join(_side(name, payload["tables"][name]) for name in data.sides),
+        sides="".join(_side(SIDES[key], payload["tables"][key]) for key in data.sides),
         model_facts=_facts(facts),
         run_facts=_facts(run_facts(data)),
         validation=_validation(data.meta.get("validation")),
@@ -120,11 +117,11 @@ def _facts(facts: Mapping[str, str]) -> str:
     return "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in facts.items())
 
 
-def _side(name: str, table: Mapping[str, Any]) -> str:
-    heading = f"<h2>{_SIDES[name]}</h2>"
-    grid = f'<div class="grid" data-table="{name}"></div>'
-    drawn = f'<section class="map" data-table="{name}"></section>' if table["map"] else ""
-    return f'<section id="{name}" class="card wide">{heading}{drawn}{grid}</section>'
+def _side(side: Side, table: Mapping[str, Any]) -> str:
+    heading = f"<h2>{_text(side.title)}</h2>"
+    grid = f'<div class="grid" data-table="{side.key}"></div>'
+    drawn = f'<section class="map" data-table="{side.key}"></section>' if table["map"] else ""
+    return f'<section id="{side.key}" class="card wide">{heading}{drawn}{grid}</section>'
 
 
 def _validation(validation: object) -> str:

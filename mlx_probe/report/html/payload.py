@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from mlx_probe.analysis.side_tables import SIDES, Side
 from mlx_probe.report.html.encoding import encode_frame
 from mlx_probe.report.html.spectra import encode_spectra
 from mlx_probe.report.outliers import Outlier, find_outliers
-from mlx_probe.report.run_data import SIDE_TABLES, RunData, group_labels, metric_names
+from mlx_probe.report.run_data import RunData, group_labels, metric_names
 
 __all__ = ["page_payload"]
 
@@ -20,23 +21,10 @@ _SHOWN = (
     *("status", "relative_change", "cosine", "delta_rank", "delta_effective_rank"),
     *("left_overlap", "right_overlap", "intruder_count", "matched_by", "other_name"),
 )
-_SIDE_SHOWN = {
-    "heads": (
-        *("layer_index", "circuit", "head_index", "kv_head_index", "status", "rank"),
-        *("spectral_norm", "stable_rank", "effective_rank", "top1_energy", "condition_number"),
-    ),
-    "experts": (
-        *("layer_index", "block_type", "expert_index", "param_name", "norm_ratio", "dead"),
-        *("duplicate_of", "nearest_expert", "nearest_cosine", "mean_cosine", "nearest_overlap"),
-        *("chance_overlap", "router_norm"),
-    ),
-}
 _NOT_FOR_COMPARE = ("shape", "dtype")
-# What counts the rows of a map beside the layer, in the order of preference.
-_MAP_ROWS = ("head_index", "expert_index")
-_SPLIT = ("circuit", "block_type")
 _BITS = ("q4_nrmse", "q8_nrmse")
-_MOST_KINDS = 12
+# Maps of one side table, at most.
+_MOST_GROUPS = 12
 
 
 def page_payload(data: RunData) -> dict[str, Any]:
@@ -65,7 +53,7 @@ def page_payload(data: RunData) -> dict[str, Any]:
             "shown": [n for n in shown if frame[n].notna().any()] or list(frame.columns[:8]),
             "map": {"rows": None, "split": None, "metrics": metrics} if metrics else None,
         },
-        **{name: _side(name, side) for name, side in data.sides.items()},
+        **{key: _side(SIDES[key], frame) for key, frame in data.sides.items()},
     }
     return {
         "compare": data.is_compare,
@@ -78,18 +66,24 @@ def page_payload(data: RunData) -> dict[str, Any]:
     }
 
 
-def _side(name: str, side: pd.DataFrame) -> dict[str, Any]:
-    rows = next((name for name in _MAP_ROWS if name in side), None)
-    metrics = [name for name in metric_names(side) if name not in _MAP_ROWS]
-    split = next((n for n in _SPLIT if n in side and 1 < side[n].nunique() <= _MOST_KINDS), None)
-    on_map = rows is not None and "layer_index" in side and bool(metrics)
-    shown = [n for n in _SIDE_SHOWN[name] if n in side] or list(side.columns[:12])
+def _side(side: Side, frame: pd.DataFrame) -> dict[str, Any]:
+    # An older run may lack columns.
+    shown = [name for name in side.shown if name in frame] or list(frame.columns[:12])
     return {
-        "rows": len(side),
-        "columns": encode_frame(side, SIDE_TABLES[name]),
+        "rows": len(frame),
+        "columns": encode_frame(frame, side.columns),
         "shown": shown,
-        "map": {"rows": rows, "split": split, "metrics": metrics} if on_map else None,
+        "map": _side_map(side, frame),
     }
+
+
+def _side_map(side: Side, frame: pd.DataFrame) -> dict[str, Any] | None:
+    metrics = [name for name in metric_names(frame) if name != side.map_rows]
+    if side.map_rows not in frame or "layer_index" not in frame or not metrics:
+        return None
+    group = side.group if side.group in frame else None
+    several = group is not None and 1 < frame[group].nunique() <= _MOST_GROUPS
+    return {"rows": side.map_rows, "split": group if several else None, "metrics": metrics}
 
 
 def _outlier(outlier: Outlier) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def comparison_text(
     """A line for each contender: time, ratio, and how well it agrees with the first.
 
     Args:
-        comparison: What came of it.
+        comparison: The results.
         title: What was measured.
         workload: The matrices.
         repeat: Passes of each.

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mlx_probe.analysis.forecast import STORED, Forecast
+from mlx_probe.analysis.side_tables import side_names
 from mlx_probe.core.markdown import escaped, section, table
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import grid, printable, skipped_lines
@@ -97,8 +98,10 @@ def _verdict(found: Forecast) -> dict[str, str]:
 def _time(found: Forecast) -> str:
     if found.seconds is None:
         return "unknown: `mlx-probe plan` times this machine"
-    apart = "heads and experts, " if found.configuration["metrics"] == "full" else ""
-    return f"{_duration(found.seconds)}, {apart}waiting for disk and network not counted"
+    sides = side_names(found.configuration["metrics"])
+    uncounted = [sides] if sides else []
+    uncounted.append("waiting for disk and network not counted")
+    return ", ".join([_duration(found.seconds), *uncounted])
 
 
 def _duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mlx_probe.analysis.side_tables import SIDES, Side
 from mlx_probe.report.facts import model_facts, title_of
 from mlx_probe.report.outliers import (
     SAME,
@@ -100,25 +101,60 @@ def profile_text(
         facts.add_row(printable(name), printable(text))
     parts: list[RenderableType] = [printable(title_of(data)), "", facts]
     for name in metrics:
-        parts += ["", *_profile(data, name, width, blocks)]
+        parts += ["", *_weight_profile(data, name, width, blocks)]
+    for key, frame in data.sides.items():
+        parts += _side_profiles(SIDES[key], frame, width, blocks)
     outliers = find_outliers(data.frame)
     parts += ["", *_outliers(data, outliers)]
     sensitive = [name for name in _BITS if name in metric_names(data.frame)]
     for name in sensitive:
         if name not in metrics:
-            parts += ["", *_profile(data, name, width, blocks)]
+            parts += ["", *_weight_profile(data, name, width, blocks)]
     if sensitive:
         parts += ["", _most_sensitive(data, sensitive[0])]
     return Group(*parts)
 
 
-def _profile(data: RunData, name: str, width: int, blocks: str) -> list[RenderableType]:
-    """A line of characters for each block type, with its range."""
-    lines = _by_layer(data, name)
+def _weight_profile(data: RunData, name: str, width: int, blocks: str) -> list[RenderableType]:
+    groups = group_labels(data.frame)
+    return _profile(data.frame, name, groups, "block type", width, blocks)
+
+
+def _side_profiles(
+    side: Side, frame: pd.DataFrame, width: int, blocks: str
+) -> list[RenderableType]:
+    """The columns of a side table that it wants drawn, of those that have numbers."""
+    parts: list[RenderableType] = []
+    there = metric_names(frame)
+    if side.group is None or side.group not in frame:
+        label, groups = "", ["all"] * len(frame)
+    else:
+        label, groups = side.group.replace("_", " "), group_labels(frame, side.group)
+    for name in side.profile:
+        if name in there:
+            heading, *rest = _profile(frame, name, groups, label, width, blocks)
+            parts += ["", f"{printable(side.title)}: {heading}", *rest]
+    return parts
+
+
+def _profile(
+    frame: pd.DataFrame, name: str, groups: Sequence[str], label: str, width: int, blocks: str
+) -> list[RenderableType]:
+    """A line of characters for each group, with its range.
+
+    Args:
+        frame: Rows.
+        name: Column of numbers.
+        groups: The group of each row.
+        label: What the groups are.
+        width: Characters of a line of the terminal.
+        blocks: Characters, low to high.
+    """
+    lines = _by_layer(frame, name, groups)
     layers = max((len(values) for values, _ in lines.values()), default=0)
     each = max(1, -(-layers // max(8, width - 48)))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("block type", no_wrap=True, max_width=18)
+    table.add_column(label, no_wrap=True, max_width=18)
     where = f"layers 0 to {layers - 1}" if layers else "layers"
     table.add_column(where, no_wrap=True)
     for end in ("min", "median", "max"):
@@ -133,24 +169,22 @@ def _profile(data: RunData, name: str, width: int, blocks: str) -> list[Renderab
 
 
 def _by_layer(
-    data: RunData, name: str
+    frame: pd.DataFrame, name: str, groups: Sequence[str]
 ) -> Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """For each block type the median in every layer, NaN where it has none, and all values."""
-    frame = data.frame
-    values = floats(frame, name)
+    """For each group the median in every layer, NaN where it has none, and all values."""
+    values, labels = floats(frame, name), np.array(groups, dtype=object)
     layers = floats(frame, "layer_index") if "layer_index" in frame else np.full(len(frame), np.nan)
-    groups = np.array(group_labels(frame), dtype=object)
     count = int(np.nanmax(layers)) + 1 if np.isfinite(layers).any() else 0
-    found = {}
+    lines = {}
     for group in dict.fromkeys(groups):
-        own = (groups == group) & ~np.isnan(values)
+        own = (labels == group) & ~np.isnan(values)
         if not own.any():
             continue
         line = np.full(count, np.nan)
         for layer in np.unique(layers[own & np.isfinite(layers)]):
             line[int(layer)] = np.median(values[own & (layers == layer)])
-        found[group] = (line, values[own])
-    return found
+        lines[group] = (line, values[own])
+    return lines
 
 
 def _binned(values: NDArray[np.float64], each: int) -> NDArray[np.float64]:

@@ -1,12 +1,14 @@
 """Results: rows to typed tables on disk and back.
 
-A new output format is one module with ``write`` and ``read``, and one line in `WRITERS`.
+A new output format is one module with ``write`` and ``read``, and one record in `WRITERS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mlx_probe.runs.table import csv, jsonl, parquet
 
@@ -16,32 +18,39 @@ if TYPE_CHECKING:
 __all__ = ["WRITERS", "Writer"]
 
 
-class Writer(Protocol):
-    """An output format: a module that writes a table and reads the identical table back."""
+@dataclass(frozen=True)
+class Writer:
+    """An output format: it writes a table, and reads the identical table back.
 
-    def write(self, table: pa.Table, path: Path) -> None:
-        """Writes ``table`` to ``path``, replacing what is there; raises OSError."""
+    Attributes:
+        description: What its files are like, for the documentation.
+        write: Writes a table to a path and replaces what is there; raises OSError.
+        read: Reads what ``write`` wrote; takes the path and the schema of the table, which the
+            result has, too. Raises OSError if the file cannot be read, and ValueError if its
+            content does not fit the schema.
+    """
 
-    def read(self, path: Path, schema: pa.Schema) -> pa.Table:
-        """Reads what `write` wrote.
-
-        Args:
-            path: The file.
-            schema: Schema of the table that was written.
-
-        Returns:
-            A table with exactly ``schema``.
-
-        Raises:
-            OSError: The file cannot be read.
-            ValueError: The content does not fit the schema.
-        """
+    description: str
+    write: Callable[[pa.Table, Path], None]
+    read: Callable[[Path, pa.Schema], pa.Table]
 
 
 # By file suffix, which is also the name for `--format`. From the plainest to the most typed:
 # the first is the default to write, the last that exists is the best to read.
 WRITERS: dict[str, Writer] = {
-    "csv": csv,
-    "jsonl": jsonl,
-    "parquet": parquet,
+    "csv": Writer(
+        "text with a header line, for every spreadsheet; an empty cell is no value",
+        csv.write,
+        csv.read,
+    ),
+    "jsonl": Writer(
+        "one strict JSON object a line; null is no value, 1e999 infinity",
+        jsonl.write,
+        jsonl.read,
+    ),
+    "parquet": Writer(
+        "typed columns with zstd compression: the smallest, and the fastest to read",
+        parquet.write,
+        parquet.read,
+    ),
 }

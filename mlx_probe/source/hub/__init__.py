@@ -1,1 +1,89 @@
-"""Models on the Hugging Face Hub."""
+"""Models on the Hugging Face Hub: ``[hf:]owner/name[@revision][:file]``."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from mlx_probe.core.formats import weight_suffixes
+from mlx_probe.core.records import ModelFiles, ModelRef
+from mlx_probe.source.protocol import Form, ListingOptions, Source
+from mlx_probe.source.reference import agreed_revision
+
+if TYPE_CHECKING:
+    from mlx_probe.source.transfer.listing import ModelListing
+    from mlx_probe.source.transfer.progress import DownloadProgress
+
+__all__ = ["HUB"]
+
+_REFERENCE = re.compile(
+    r"(?:hf:)?(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})"
+    r"(?:@(?P<revision>[^:\s]+))?(?::(?P<file>.+))?",
+    re.ASCII,
+)
+
+
+def _parse(text: str, revision: str | None) -> ModelRef | None:
+    match = _REFERENCE.fullmatch(text)
+    # A path that does not exist is no repository; owner/name:file.gguf is no path.
+    if match is None or (text.lower().endswith(weight_suffixes()) and ":" not in text):
+        return None
+    wanted = agreed_revision(text, match["revision"], revision)
+    return ModelRef(text, "hub", match["name"], wanted, match["file"])
+
+
+def _fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
+    from mlx_probe.source.hub.fetch import fetch
+
+    return fetch(ref, progress)
+
+
+def _fetch_remote(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
+    from mlx_probe.source.hub.remote import fetch_remote
+
+    return fetch_remote(ref, progress)
+
+
+def _list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
+    from mlx_probe.source.hub.fetch import list_model
+
+    return list_model(ref, options)
+
+
+def _explained(ref: ModelRef) -> AbstractContextManager[None]:
+    from mlx_probe.source.hub.errors import explained
+
+    return explained(ref)
+
+
+HUB = Source(
+    title="a Hugging Face repository",
+    example="Qwen/Qwen3-0.6B, Qwen/Qwen3-0.6B@main",
+    hint="owner/name[@revision] of the Hugging Face Hub",
+    forms=(
+        Form(
+            ("Qwen/Qwen3-0.6B",),
+            "a repository of the Hugging Face Hub, its default branch",
+            "the commit hash",
+        ),
+        Form(("Qwen/Qwen3-0.6B@REV",), "a branch, tag or commit of it", "the commit hash"),
+        Form(
+            ("owner/name:FILE",),
+            "one weight file of it; FILE is a name or a glob",
+            "the commit hash",
+        ),
+        Form(
+            ("hf:owner/name",),
+            "the same as `owner/name`, whatever lies on this disk",
+            "the commit hash",
+        ),
+    ),
+    parse=_parse,
+    fetch=_fetch,
+    list_model=_list_model,
+    fetch_remote=_fetch_remote,
+    where="on the Hugging Face Hub",
+    has_mirrors=True,
+    explained=_explained,
+)

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.hub.cache import CacheDestination
+from mlx_probe.source.hub.choice import choose_files, fetch_missing
 from mlx_probe.source.hub.errors import UnreachableError, explained
-from mlx_probe.source.hub.listing import Repository, list_repository
-from mlx_probe.source.selection import Selection, find_weights, select_files
-from mlx_probe.source.transfer.batch import FileRequest, bring_all
+from mlx_probe.source.hub.listing import list_repository
+from mlx_probe.source.protocol import ListingOptions
+from mlx_probe.source.selection import find_weights, select_files
 from mlx_probe.source.transfer.destination import Destination, FolderDestination
-from mlx_probe.source.transfer.digest import check_names
-from mlx_probe.source.transfer.disk_space import space_for
 from mlx_probe.source.transfer.http_range import shown_address
 from mlx_probe.source.transfer.listing import ModelListing
-from mlx_probe.source.transfer.progress import DownloadProgress, watching
+from mlx_probe.source.transfer.progress import DownloadProgress
 from mlx_probe.source.transfer.resumable import TransferError
-from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["Choice", "choose", "fetch", "list_model", "need"]
+__all__ = ["fetch", "list_model"]
 
 _log = logging.getLogger(__name__)
 
 
-def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
+def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
     """Download what the analysis needs, or find it in the cache.
 
     Cache, endpoint and token are huggingface_hub's: HF_HOME, HF_ENDPOINT, HF_TOKEN,
-    HF_HUB_OFFLINE. While the Hub cannot be reached a complete copy in the cache will do.
+    HF_HUB_OFFLINE. While the Hub cannot be reached, a complete copy in the cache is enough.
 
     Args:
         ref: Repository, revision (None for the default branch), file to pick among several.
-        quiet: Whether to draw no progress bars.
+        progress: Told how far the weight files are.
 
     Raises:
         SourceError: Repository or revision missing, access denied, no connection, disk full,
@@ -47,12 +43,11 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         with explained(ref):
             repository = list_repository(ref)
             destination = CacheDestination(ref.name, repository.commit)
-            chosen = choose(repository, ref, destination)
-            with watching(quiet) as progress:
-                need(repository, chosen.weights, destination, ref.text, progress=progress)
+            chosen = choose_files(repository, ref, destination)
+            fetch_missing(repository, chosen.weights, destination, ref.text, progress)
             destination.remember(ref.revision)
             folder = destination.folder
-            return chosen.selection.resolve(folder, ref.name, repository.commit, folder)
+            return chosen.resolve(folder, ref.name, repository.commit, folder)
     except UnreachableError as error:
         _log.warning("%s: no answer from the Hub (%s)", ref.text, error.reason)
         return _find_in_cache(ref, error, error.reason)
@@ -67,103 +62,8 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         return files
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The files of a repository that an analysis needs.
-
-    Attributes:
-        selection: Index, configuration, and weights where no index tells them.
-        weights: Names of the weight files.
-    """
-
-    selection: Selection
-    weights: tuple[str, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All of them, the small ones first."""
-        beside = (self.selection.index, self.selection.config)
-        return (*(name for name in beside if name is not None), *self.weights)
-
-
-def choose(
-    repository: Repository,
-    ref: ModelRef,
-    destination: Destination,
-    retry: RetryPolicy | None = None,
-    progress: DownloadProgress | None = None,
-) -> Choice:
-    """Choose a repository's files, and bring index and config to ``destination``.
-
-    Args:
-        repository: From `list_repository`.
-        ref: Repository, file to pick among several.
-        destination: Where the two small files go.
-        retry: When to give up on a file.
-        progress: Counts what arrives.
-
-    Raises:
-        SourceError: No weights, none picked of several, or a shard that is not there.
-        CheckpointError: The sharding index is damaged.
-        OSError: And whatever else huggingface_hub raises; see `explained`.
-    """
-    selection = select_files(repository.sizes, ref.name, ref.file)
-    beside = [name for name in (selection.index, selection.config) if name is not None]
-    need(repository, beside, destination, ref.text, retry, progress)
-    weights = selection.weights or selection.shards(destination.folder)
-    absent = [name for name in weights if name not in repository.files]
-    if absent:
-        raise SourceError(
-            f"{ref.name}: {selection.index} names {absent[0]}, which the repository lacks",
-            "Choose another revision, or report it to the model's authors",
-        )
-    return Choice(selection, weights)
-
-
-def need(
-    repository: Repository,
-    names: Sequence[str],
-    destination: Destination,
-    what: str,
-    retry: RetryPolicy | None = None,
-    progress: DownloadProgress | None = None,
-) -> None:
-    """Have files of a repository in a place; those that are there, by name and length, stay.
-
-    Args:
-        repository: From `list_repository`.
-        names: Which of its files.
-        destination: Where they should be.
-        what: What needs them, for messages.
-        retry: When to give up on a file.
-        progress: Draws how it goes.
-
-    Raises:
-        SourceError: No space, or a file that cannot be had.
-        OSError: And whatever else huggingface_hub raises; see `explained`.
-    """
-    check_names(names, what)
-    requests: list[FileRequest] = []
-    for name in names:
-        if destination.find(repository.files[name]) is None:
-            requests.append(repository.request(name))
-    if not requests:
-        return
-    space_for(requests, destination, what)
-    progress = progress or DownloadProgress()
-    progress.begin(requests, destination)
-    bring_all(requests, destination, retry=retry, traffic=progress.traffic, on_done=progress.finish)
-
-
-def list_model(
-    ref: ModelRef,
-    folder: Path | None = None,
-    endpoints: Sequence[str] = (),
-    retry: RetryPolicy | None = None,
-    dry: bool = False,
-    on_bytes: Callable[[int], None] = lambda count: None,
-) -> ModelListing:
-    """List a repository and choose its files; see `Supplier`.
+def list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
+    """List a repository and choose its files; see `ListModel`.
 
     Raises:
         SourceError: Repository or revision missing, access denied, mirrors that disagree, or no
@@ -171,12 +71,13 @@ def list_model(
         CheckpointError: The sharding index is damaged.
         OSError: And whatever else huggingface_hub raises; see `explained`.
     """
-    repository = list_repository(ref, endpoints, retry)
+    repository = list_repository(ref, options.endpoints, options.retry)
     cache = CacheDestination(ref.name, repository.commit)
+    folder = options.folder
     destination: Destination = cache if folder is None else FolderDestination(folder)
-    # The index tells which shards there are; only in the cache does nobody mind it.
-    chosen = choose(
-        repository, ref, cache if dry else destination, retry, DownloadProgress(on_bytes)
+    # The index names the shards. A dry run needs it too, and may keep it in the cache.
+    chosen = choose_files(
+        repository, ref, cache if options.dry else destination, options.retry, options.on_bytes
     )
     return ModelListing(
         source="hub",
@@ -184,7 +85,7 @@ def list_model(
         revision=repository.commit,
         endpoint=shown_address(repository.endpoints[0]),
         files=repository.files,
-        chosen=chosen.names,
+        chosen=(*chosen.beside, *chosen.weights),
         destination=destination,
         request=repository.request,
         on_complete=lambda: cache.remember(ref.revision) if folder is None else None,

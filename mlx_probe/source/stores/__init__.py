@@ -19,7 +19,7 @@ from mlx_probe.core.records import ModelFiles
 from mlx_probe.source.hub.status import hub_cache
 from mlx_probe.source.stores.discovery import (
     HUB,
-    FoundModel,
+    StoredModel,
     Trouble,
     find_in_folder,
     is_file,
@@ -51,7 +51,7 @@ class Store:
 
     title: str
     folders: Callable[[], Sequence[Path]]
-    find: Callable[[Path, Trouble], Iterator[FoundModel]]
+    find: Callable[[Path, Trouble], Iterator[StoredModel]]
     kept_whole: bool = False
 
 
@@ -59,7 +59,7 @@ def _hub_folders() -> list[Path]:
     return [Path(hub_cache())]
 
 
-def _find_in_hub(cache: Path, trouble: Trouble) -> Iterator[FoundModel]:
+def _find_in_hub(cache: Path, trouble: Trouble) -> Iterator[StoredModel]:
     """Every revision of every model in a cache of huggingface_hub."""
     from huggingface_hub import scan_cache_dir
 
@@ -89,7 +89,7 @@ def _find_in_hub(cache: Path, trouble: Trouble) -> Iterator[FoundModel]:
             yield from _find_in_snapshot(snapshot, match["id"].replace("--", "/"), trouble)
 
 
-def _find_in_snapshot(snapshot: Path, name: str, trouble: Trouble) -> Iterator[FoundModel]:
+def _find_in_snapshot(snapshot: Path, name: str, trouble: Trouble) -> Iterator[StoredModel]:
     url = f"{HUB}/{name}/tree/{snapshot.name}"
     waiting, is_first = [snapshot], True
     while waiting:
@@ -121,7 +121,7 @@ def _ollama_folders() -> list[Path]:
     return [_expanded(given) if given else Path.home() / ".ollama" / "models"]
 
 
-def _find_in_ollama(store: Path, trouble: Trouble) -> Iterator[FoundModel]:
+def _find_in_ollama(store: Path, trouble: Trouble) -> Iterator[StoredModel]:
     """Every model that a manifest of Ollama names."""
     manifests = store / "manifests"
     # Host, owner, name, tag: links in circles cannot lead deeper.
@@ -149,7 +149,7 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
 
 def _ollama_models(
     store: Path, path: Path, manifest: Mapping[str, Any], revision: str
-) -> Iterator[FoundModel]:
+) -> Iterator[StoredModel]:
     host, owner, name, tag = path.parts[-4:]
     label, url = f"{name}:{tag}", f"https://ollama.com/{owner}/{name}:{tag}"
     if host != _OLLAMA:
@@ -178,7 +178,7 @@ def _ollama_models(
         others = blobs.get("projector", []) if kind == "model" else []
         absent = [blob.name for blob in weights if not is_file(blob)]
         where = weights[0] if len(weights) == 1 else store / "blobs"
-        yield FoundModel(
+        yield StoredModel(
             store="ollama",
             location=path.with_name(f"{path.name}{end}"),
             files=ModelFiles(label + end, revision, where, tuple(weights)),
@@ -229,7 +229,7 @@ def _lm_studio_folders() -> list[Path]:
     return list(dict.fromkeys([*chosen, *(home / "models" for home in homes)]))
 
 
-def _find_in_lm_studio(store: Path, trouble: Trouble) -> Iterator[FoundModel]:
+def _find_in_lm_studio(store: Path, trouble: Trouble) -> Iterator[StoredModel]:
     """Models by publisher and name; what lies otherwise goes by its folder."""
     for found in find_in_folder(store, trouble):
         within = found.location.parent.relative_to(store).as_posix()
@@ -242,7 +242,7 @@ def _wheel_folders() -> list[Path]:
     return [cache_dir() / "pypi"]
 
 
-def _find_in_wheels(cache: Path, trouble: Trouble) -> Iterator[FoundModel]:
+def _find_in_wheels(cache: Path, trouble: Trouble) -> Iterator[StoredModel]:
     """Models that were unpacked from Python packages: package, version, what was inside."""
     for version in sorted(cache.glob("*/[!.]*")):
         package = version.parent.name

@@ -16,7 +16,7 @@ from mlx_probe.source.selection import find_weights, select_files
 
 __all__ = [
     "HUB",
-    "FoundModel",
+    "StoredModel",
     "Trouble",
     "find_in_folder",
     "is_file",
@@ -35,7 +35,7 @@ _NOTES = ("README.md", "readme.md", "Readme.md", "MODEL_CARD.md")
 
 
 @dataclass(frozen=True)
-class FoundModel:
+class StoredModel:
     """Where a model lies and what its place tells of it.
 
     Attributes:
@@ -68,7 +68,7 @@ class FoundModel:
         return (*self.files.weights, *self.others)
 
 
-def find_in_folder(folder: Path, trouble: Trouble) -> Iterator[FoundModel]:
+def find_in_folder(folder: Path, trouble: Trouble) -> Iterator[StoredModel]:
     """Every model in a folder and the folders below it.
 
     Hidden files and folders are left alone (``._model.gguf`` is what macOS leaves on foreign
@@ -157,7 +157,7 @@ def models_in(
     model_id: str,
     revision: str,
     url: str = "",
-) -> Iterator[FoundModel]:
+) -> Iterator[StoredModel]:
     """The models among the files of one folder.
 
     What `select_files` takes for one model is one; where it sees several, each file (with the
@@ -169,7 +169,7 @@ def models_in(
         listing: Size of each of its files by name, without folders below it.
         model_id: Names the model; where there are several, each gets ":file" at its end.
         revision: See `ModelFiles`.
-        url: See `FoundModel`.
+        url: See `StoredModel`.
     """
     groups = _groups(listing)
     readme = next((folder / name for name in _NOTES if name in listing), None)
@@ -187,7 +187,7 @@ def models_in(
         except ProbeError as error:
             problem = error.fact
         described = files.config is not None or files.index is not None
-        yield FoundModel(
+        yield StoredModel(
             store=store,
             location=files.weights[0] if files.weights else folder / names[0],
             files=files,

@@ -1,4 +1,4 @@
-"""Several files of a model at a time, each to its place once it is proved right."""
+"""Several files of a model at a time; each gets its name only after its hash is verified."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from dataclasses import dataclass, field, replace
 from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile, hash_file
 from mlx_probe.source.transfer.http_range import Address
+from mlx_probe.source.transfer.progress import DownloadProgress
 from mlx_probe.source.transfer.resumable import Traffic, transfer
 from mlx_probe.source.transfer.retry import RetryPolicy
-from mlx_probe.source.transfer.threads import LOOK, Stop, in_threads
+from mlx_probe.source.transfer.threads import POLL_SECONDS, Stop, in_threads
 
-__all__ = ["FileRequest", "bring", "bring_all"]
+__all__ = ["FileRequest", "fetch_file", "fetch_files"]
 
 
 @dataclass(frozen=True)
 class FileRequest:
-    """A file to bring.
+    """A file to fetch.
 
     Attributes:
         file: What the publisher says of it.
-        addresses: Where it can be had.
-        key: Name for it while it is not complete; of its content.
-        again: Whether what is there already is known to be wrong, however long it is.
+        addresses: Servers that have it, in the order in which they are asked.
+        key: Name of the unfinished file; made from its content.
+        again: Whether the file on this disk is known to be wrong, even if its length is right.
     """
 
     file: PublishedFile
@@ -33,28 +34,28 @@ class FileRequest:
     again: bool = False
 
 
-def bring(
+def fetch_file(
     request: FileRequest, destination: Destination, retry: RetryPolicy, traffic: Traffic
 ) -> PublishedFile:
-    """Bring one file to its place; waits for another process that is at it.
+    """Fetch one file; waits while another process fetches it.
 
     Raises:
         TransferError: No address gave the file.
-        SourceError: The disk refused, or the file's name is taken by something else.
-        OSError: The place cannot be written.
+        SourceError: The disk refused, or a folder has the file's name.
+        OSError: The destination cannot be written.
     """
     file = request.file
     with destination.lock(request.key):
-        if not request.again and (found := destination.find(file)):
-            # Another process was quicker.
-            there = hash_file(found, file)
-            if not there.mismatch(file):
-                traffic.on_position(file.name, there.size)
-                return replace(file, size=there.size, sha256=there.sha256)
+        if not request.again and (path := destination.find(file)):
+            # Another process fetched it while this one waited.
+            hasher = hash_file(path, file)
+            if not hasher.mismatch(file):
+                traffic.on_position(file.name, hasher.size)
+                return replace(file, size=hasher.size, sha256=hasher.sha256)
         with destination.open_partial(request.key) as partial:
             done = transfer(file, request.addresses, partial, retry, traffic)
             if not done.size:
-                # An empty file is nothing that is left of a download.
+                # `open_partial` removes an empty file when it closes it.
                 destination.keep(done, request.key)
                 return done
             os.fsync(partial.fileno())
@@ -62,48 +63,56 @@ def bring(
     return done
 
 
-def bring_all(
+def fetch_files(
     requests: Sequence[FileRequest],
     destination: Destination,
     workers: int = 4,
     retry: RetryPolicy | None = None,
-    traffic: Traffic | None = None,
-    on_done: Callable[[PublishedFile], None] = lambda file: None,
+    progress: DownloadProgress | None = None,
+    on_bytes: Callable[[int], None] = lambda count: None,
 ) -> list[PublishedFile]:
-    """Bring files, several at a time; after a failure all stop, and what is here stays here.
+    """Fetch files, several at a time; after a failure all stop, and complete files stay.
 
     Args:
         requests: The files.
         destination: Where they go.
         workers: How many at a time.
         retry: When to give up on a file.
-        traffic: Who is told what arrives, in the threads it arrives in.
-        on_done: Called in this thread with each file that is complete, with its SHA-256.
+        progress: Told how far it is.
+        on_bytes: Called with the number of bytes that have just come over the network, in the
+            thread that received them; may block or raise.
 
     Returns:
         The files with their sizes and hashes, in the order of ``requests``.
 
     Raises:
         TransferError: No address gave one of the files.
-        SourceError: See `bring`.
-        OSError: See `bring`.
+        SourceError: See `fetch_file`.
+        OSError: See `fetch_file`.
     """
-    stop = Stop()
-    calm, told = _stoppable(retry or RetryPolicy(), traffic or Traffic(), stop)
-    return in_threads(
-        lambda request: bring(request, destination, calm, told), requests, workers, stop, on_done
+    retry, progress = retry or RetryPolicy(), progress or DownloadProgress()
+    progress.begin(
+        {request.file.name: request.file.size or 0 for request in requests},
+        {request.file.name: destination.partial_size(request.key) for request in requests},
     )
+    stop = Stop()
 
+    def count(received: int) -> None:
+        progress.count(received)
+        on_bytes(received)
+        stop.check()
 
-def _stoppable(retry: RetryPolicy, traffic: Traffic, stop: Stop) -> tuple[RetryPolicy, Traffic]:
     def sleep(seconds: float) -> None:
         while seconds > 0:
             stop.check()
-            retry.sleep(min(LOOK, seconds))
-            seconds -= LOOK
+            retry.sleep(min(POLL_SECONDS, seconds))
+            seconds -= POLL_SECONDS
 
-    def on_bytes(count: int) -> None:
-        traffic.on_bytes(count)
-        stop.check()
-
-    return replace(retry, sleep=sleep), replace(traffic, on_bytes=on_bytes)
+    traffic, stoppable = Traffic(count, progress.move), replace(retry, sleep=sleep)
+    return in_threads(
+        lambda request: fetch_file(request, destination, stoppable, traffic),
+        requests,
+        workers,
+        stop,
+        lambda file: progress.finish(file.name, file.size or 0),
+    )

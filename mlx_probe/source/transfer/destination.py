@@ -55,11 +55,12 @@ class FolderDestination:
 
     Args:
         folder: The folder; made when it is needed. May itself be a link: the user chose it.
+        variable: See `Destination`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, variable: str = "--local-dir") -> None:
         self.folder = folder
-        self.variable = "--local-dir"
+        self.variable = variable
         self._workshop = folder / WORKSHOP
 
     def find(self, file: PublishedFile) -> Path | None:

@@ -1,19 +1,17 @@
-"""What a source can give of a model, and how: by address, or from a folder on this disk."""
+"""What a source has of a model, and how to get it: from servers, or from a folder on this disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from mlx_probe.core.records import ModelRef
+from mlx_probe.core.records import ModelFiles
 from mlx_probe.source.transfer.batch import FileRequest
-from mlx_probe.source.transfer.destination import Destination
+from mlx_probe.source.transfer.destination import Destination, FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile
-from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["ModelListing", "Supplier", "listing_of"]
+__all__ = ["ModelListing", "listing_of"]
 
 
 @dataclass(frozen=True)
@@ -24,15 +22,16 @@ class ModelListing:
         source: Key of `SOURCES`.
         model: What the source calls the model.
         revision: Commit or version; "" where the source has none.
-        endpoint: Address that told what the files are, without credentials; "" if none did.
+        endpoint: Address of the server that listed the files, without credentials; "" if none
+            did.
         files: All files by name.
         chosen: Names of those that an analysis needs.
         destination: Where they go.
-        request: How to get a file over the network, given its name and whether what is there is
-            known to be wrong; None where the files are on this disk.
+        request: How to get a file over the network, given its name and whether the file on this
+            disk is known to be wrong; None where the files are on this disk.
         origin: Folder on this disk that has the files; None where they come over the network.
         link: Whether files of ``origin`` are linked rather than copied.
-        on_complete: Called when all that was wanted is there.
+        on_complete: Called when all wanted files are at the destination.
     """
 
     source: str
@@ -48,42 +47,17 @@ class ModelListing:
     on_complete: Callable[[], None] = field(default=lambda: None)
 
 
-class Supplier(Protocol):
-    """Finds out what a source has of a model."""
-
-    def __call__(
-        self,
-        ref: ModelRef,
-        folder: Path | None = None,
-        endpoints: Sequence[str] = (),
-        retry: RetryPolicy | None = None,
-        dry: bool = False,
-        on_bytes: Callable[[int], None] = lambda count: None,
-    ) -> ModelListing:
-        """Look a model up.
-
-        Args:
-            ref: The model.
-            folder: Where its files are to go; None for the source's own cache.
-            endpoints: Mirrors to ask, in order; none for the usual one.
-            retry: When to give up.
-            dry: Whether nothing may be written to ``folder``.
-            on_bytes: Called with the number of bytes of the model's files that have just come
-                over the network on the way; may raise.
-        """
-
-
 def listing_of(
     source: str,
     model: str,
     revision: str,
     origin: Path,
     paths: Iterable[Path],
-    needed: Iterable[Path | None],
-    destination: Destination,
+    needed: ModelFiles,
+    folder: Path,
     link: bool,
 ) -> ModelListing:
-    """What a folder on this disk has.
+    """List a model that is in a folder on this disk.
 
     Args:
         source: See `ModelListing`.
@@ -91,16 +65,24 @@ def listing_of(
         revision: See `ModelListing`.
         origin: The folder.
         paths: Files in it.
-        needed: Those of them that an analysis needs; None counts for nothing.
-        destination: Where they go.
+        needed: The files that an analysis needs; added to ``paths``.
+        folder: Where they go.
         link: Whether they are linked rather than copied.
 
     Raises:
         OSError: The folder cannot be read.
     """
-    sizes = {path.relative_to(origin).as_posix(): path.stat().st_size for path in paths}
-    files = {name: PublishedFile(name, size) for name, size in sizes.items()}
-    chosen = tuple(path.relative_to(origin).as_posix() for path in needed if path is not None)
+    beside = [path for path in (needed.index, needed.config) if path is not None]
+    wanted = (*beside, *needed.weights)
+    names = {path: path.relative_to(origin).as_posix() for path in (*paths, *wanted)}
     return ModelListing(
-        source, model, revision, "", files, chosen, destination, origin=origin, link=link
+        source=source,
+        model=model,
+        revision=revision,
+        endpoint="",
+        files={name: PublishedFile(name, path.stat().st_size) for path, name in names.items()},
+        chosen=tuple(names[path] for path in wanted),
+        destination=FolderDestination(folder),
+        origin=origin,
+        link=link,
     )

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-__all__ = ["LOOK", "Stop", "StoppedError", "in_threads"]
+__all__ = ["POLL_SECONDS", "Stop", "StoppedError", "in_threads"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Seconds between looks at whether the user wants to stop.
-LOOK = 0.2
+# Seconds between two checks whether the user wants to stop.
+POLL_SECONDS = 0.2
 # Seconds to wait for threads that were told to stop: they notice with their next bytes. One that
 # listens to a silent server is left alone.
 _GRACE = 2.0
@@ -71,7 +71,7 @@ def in_threads(
         futures = [pool.submit(work, item) for item in items]
         waiting = set(futures)
         while waiting:
-            done, waiting = wait(waiting, LOOK, FIRST_EXCEPTION)
+            done, waiting = wait(waiting, POLL_SECONDS, FIRST_EXCEPTION)
             for future in done:
                 on_done(future.result())
         return [future.result() for future in futures]

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from mlx_probe.analysis.bench import race as bench
-from mlx_probe.analysis.bench.methods import CONTENDERS, Contender, Summary, Way
+from mlx_probe.analysis.bench.methods import CONTENDERS, Contender, Prepared, Summary
 from mlx_probe.analysis.bench.race import Result, compare
 from mlx_probe.analysis.bench.workload import matrix_of, synthetic_model, workload_of
 from mlx_probe.analysis.opening import open_checkpoint
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import BackendError
 
 
@@ -24,7 +25,7 @@ class Race:
         monkeypatch.setattr(bench.time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(bench, "CONTENDERS", self._table)
 
-    def enter(self, name, seconds, found, fails_at=None):
+    def enter(self, name, seconds, summaries, fails_at=None):
         left = cycle(seconds)
 
         def spectra(workload):
@@ -33,9 +34,9 @@ class Race:
                 raise BackendError(f"{name} broke", "Mend it")
             if self.turns.count(name) > 1:  # the first is the warm-up
                 self.now += next(left)
-            return found
+            return summaries
 
-        self._table[name] = Contender("", "numpy", lambda: Way(spectra, f"gpu: {name}"))
+        self._table[name] = Contender("", "numpy", lambda: Prepared(spectra, f"gpu: {name}"))
 
 
 @pytest.fixture
@@ -65,10 +66,10 @@ REFERENCE = {"a": Summary(10.0, 4.0, 3), "b": Summary(8.0, 2.0, 5), "c": Summary
 def test_turns_medians_and_ratios(race, workload):
     race.enter("slow", [4.0, 9.0, 2.0], REFERENCE)
     race.enter("fast", [1.0, 1.0, 7.0], REFERENCE)
-    told = []
-    slow, fast = compare(workload, (), 3, told.append).results
+    names = []
+    slow, fast = compare(workload, (), 3, names.append).results
     assert race.turns == ["slow", "fast"] * 4
-    assert told == ["slow", "fast"] * 3
+    assert names == ["slow", "fast"] * 3
     assert slow == Result("slow", np.__version__, "gpu: slow", (4.0, 9.0, 2.0), 1.0, 3, 0.0, 0.0, 3)
     assert (fast.seconds, fast.ratio) == ((1.0, 1.0, 7.0), 0.25)
 
@@ -108,14 +109,14 @@ def test_who_cannot_run_is_left_out_unless_named(race, workload, fails_at):
 
 @pytest.mark.parametrize("name", [name for name in CONTENDERS if name != "weightwatcher"])
 def test_every_contender_finds_the_singular_values(model, name):
-    way = CONTENDERS[name].prepare()
+    contender = CONTENDERS[name].prepare()
     with open_checkpoint(model) as checkpoint:
         workload = workload_of(checkpoint)
-        found = way.spectra(workload)
+        summaries = contender.spectra(workload)
         close = 1e-5 if name == "torch-f32" else 1e-9
         for weight in workload.weights:
             sigma = np.linalg.svd(matrix_of(weight, np.float64), compute_uv=False)
-            summary = found[weight.label]
+            summary = summaries[weight.label]
             assert summary.sum == pytest.approx(sigma.sum(), rel=close)
             assert summary.largest == pytest.approx(sigma[0], rel=close)
             assert summary.rank == np.count_nonzero(sigma > 1e-6 * sigma[0])
@@ -128,7 +129,7 @@ class WeightWatcher:
         self._layers = list(model.named_children())
 
     def analyze(self, min_evals):
-        print("what nobody asked for")
+        print("progress of its own")
         rows = []
         for name, layer in self._layers:
             matrix = layer.weight.numpy()
@@ -140,13 +141,13 @@ class WeightWatcher:
 def test_weightwatcher_s_table_is_read_by_its_names(model, monkeypatch, capsys):
     fake = SimpleNamespace(WeightWatcher=WeightWatcher)
     monkeypatch.setitem(sys.modules, "weightwatcher", fake)
-    way = CONTENDERS["weightwatcher"].prepare()
+    contender = CONTENDERS["weightwatcher"].prepare()
     with open_checkpoint(model) as checkpoint:
         workload = workload_of(checkpoint)
-        found = way.spectra(workload)
+        summaries = contender.spectra(workload)
         expected = {w.label: np.linalg.norm(matrix_of(w, np.float64), 2) for w in workload.weights}
     assert expected.pop("lm_head.weight") == 0
-    assert found == {
+    assert summaries == {
         label: Summary(None, pytest.approx(largest, rel=1e-5), None)
         for label, largest in expected.items()
     }
@@ -159,9 +160,9 @@ def test_a_failure_of_weightwatcher_is_no_traceback(workload, monkeypatch):
             raise ZeroDivisionError("by nothing")
 
     monkeypatch.setitem(sys.modules, "weightwatcher", SimpleNamespace(WeightWatcher=Broken))
-    way = CONTENDERS["weightwatcher"].prepare()
+    contender = CONTENDERS["weightwatcher"].prepare()
     with pytest.raises(BackendError, match="WeightWatcher failed: ZeroDivisionError: by nothing"):
-        way.spectra(workload)
+        contender.spectra(workload)
 
 
 @pytest.mark.parametrize("name", ["torch-f32", "torch-f64", "weightwatcher"])
@@ -176,3 +177,7 @@ def test_a_package_that_is_broken(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(BackendError, match="weightwatcher cannot be imported: wrong version"):
         CONTENDERS["weightwatcher"].prepare()
+
+
+def test_every_backend_is_a_contender():
+    assert list(CONTENDERS)[: len(BACKENDS)] == list(BACKENDS)

@@ -1,4 +1,4 @@
-"""Lines of weights in memory, and the places that weights have."""
+"""Lines of weights in memory, and their positions in the network."""
 
 import json
 from itertools import product
@@ -8,7 +8,7 @@ import pytest
 from matrices import store
 from weightfiles import model_files, whole, write_safetensors
 
-from mlx_probe.analysis.side_tables.elements import band, place_of, read_into, values_dtype
+from mlx_probe.analysis.side_tables.elements import band, position_of, read_into, values_dtype
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.dtypes import decode
 
@@ -24,9 +24,9 @@ def opened(folder, arrays, config):
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F16", "F8_E4M3"])
 def test_bands_of_lines_are_the_lines(tmp_path, rng, dtype):
     words, _ = store(rng.standard_normal((3, 2 * WIDTH, HIDDEN)), dtype)
-    turned, _ = store(rng.standard_normal((3, HIDDEN, 2 * WIDTH)), dtype)
+    transposed, _ = store(rng.standard_normal((3, HIDDEN, 2 * WIDTH)), dtype)
     plain = {"x.layers.0.mlp.experts.gate_up_proj": (words, dtype)}
-    columns = {"x.layers.0.mlp.experts.gate_up_proj": (turned, dtype)}
+    columns = {"x.layers.0.mlp.experts.gate_up_proj": (transposed, dtype)}
     for arrays, model_type in product((plain, columns), ("llama4", "gpt_oss")):
         config = {"model_type": model_type, "moe_intermediate_size": WIDTH}
         with opened(tmp_path, arrays, config) as checkpoint:
@@ -45,7 +45,7 @@ def test_bands_of_lines_are_the_lines(tmp_path, rng, dtype):
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "position"),
     [
         ("model.layers.0.self_attn.q_proj.weight", ("model.layers", 0)),
         ("model.layers.11.mlp.experts.1.up_proj.weight", ("model.layers", 11)),
@@ -55,7 +55,7 @@ def test_bands_of_lines_are_the_lines(tmp_path, rng, dtype):
         ("lm_head.weight", ("", None)),
     ],
 )
-def test_the_stack_and_the_block_of_a_name(tmp_path, name, place):
+def test_the_stack_and_the_block_of_a_name(tmp_path, name, position):
     with opened(tmp_path, {name: np.ones((4, 4), np.float32)}, {}) as checkpoint:
         (weight,) = checkpoint.weights()
-        assert place_of(weight) == place
+        assert position_of(weight) == position

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from matrices import orthonormal, with_spectrum
 from weightfiles import model_files, write_gguf, write_safetensors
 
-from mlx_probe.analysis.side_tables.experts.rows import EXPERT_COLUMNS, SUBSPACE, expert_rows
+from mlx_probe.analysis.side_tables.experts.columns import EXPERT_COLUMNS
+from mlx_probe.analysis.side_tables.experts.rows import expert_rows
+from mlx_probe.analysis.side_tables.experts.similarity import SUBSPACE
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.records import Row
 from mlx_probe.runs.table.schema import rows_to_table

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from project import DATA
 
 from mlx_probe.checkpoint.naming import classify as naming
-from mlx_probe.checkpoint.naming.classify import COMPONENTS, PIECES, RULES, SCOPES, classify
+from mlx_probe.checkpoint.naming.classify import classify
+from mlx_probe.checkpoint.naming.rules import COMPONENTS, PIECES, RULES, SCOPES
 from mlx_probe.core.records import Role
 
 NAMES = DATA / "names"
@@ -205,8 +206,8 @@ def test_single_name(name: str) -> None:
 
 def shape(name: str) -> str:
     """The name as the rules see it: ``#`` for the numbers of layer and expert."""
-    found = (pattern.search(name) for pattern in (naming._LAYER_INDEX, naming._EXPERT_INDEX))
-    for match in sorted((m for m in found if m), key=lambda m: -m.start(1)):
+    matches = (pattern.search(name) for pattern in (naming._LAYER_INDEX, naming._EXPERT_INDEX))
+    for match in sorted((m for m in matches if m), key=lambda m: -m.start(1)):
         name = f"{name[: match.start(1)]}#{name[match.end(1) :]}"
     return name
 
@@ -219,7 +220,7 @@ def test_every_rule_scope_and_piece_decides_some_name() -> None:
     assert [scope for scope in SCOPES if scope not in scopes] == []
 
 
-def test_rows_speak_the_components_of_the_table() -> None:
+def test_rules_and_scopes_have_known_components() -> None:
     components = {rule.component for rule in RULES} | {scope.component for scope in SCOPES}
     assert components <= set(COMPONENTS)
 
@@ -260,13 +261,15 @@ def test_indices_survive_any_prefix(name: str, prefix: str, layer: int, expert: 
     layer=st.integers(0, 200),
     expert=st.integers(0, 511),
 )
-def test_a_piece_lies_where_its_weight_does(name: str, piece: str, layer: int, expert: int) -> None:
+def test_a_piece_has_the_layer_and_component_of_its_weight(
+    name: str, piece: str, layer: int, expert: int
+) -> None:
     weight, role = numbered(name, GENERATED["transformers"][1][name], layer, expert)
-    found = classify(weight.removesuffix(".weight") + piece)
-    assert (found.layer_index, found.expert_index) == (role.layer_index, role.expert_index)
-    assert found.block_type in ("lora_a", "lora_b", "quantization")
+    of_piece = classify(weight.removesuffix(".weight") + piece)
+    assert (of_piece.layer_index, of_piece.expert_index) == (role.layer_index, role.expert_index)
+    assert of_piece.block_type in ("lora_a", "lora_b", "quantization")
     if role.block_type != "quantization" and not name.endswith(".bias"):
-        assert found.component == role.component
+        assert of_piece.component == role.component
 
 
 @settings(deadline=None)

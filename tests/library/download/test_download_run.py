@@ -15,7 +15,7 @@ from weightfiles import safetensors_bytes
 from mlx_probe.core.errors import ConfigError, Interrupted, ProbeError, SourceError, Stopped
 from mlx_probe.library.download import DownloadConfig, download, plan_download, verify
 from mlx_probe.runs.monitor.watch import WatchConfig
-from mlx_probe.source import SUPPLIERS, parse_reference, resolve
+from mlx_probe.source import parse_reference, resolve
 from mlx_probe.source.manifest import MANIFEST, read_manifest
 from mlx_probe.source.transfer.progress import DownloadProgress
 
@@ -303,12 +303,6 @@ def test_an_address_whose_hash_is_another(hub, files, tmp_path):
     with pytest.raises(SourceError, match="arrives damaged"):
         fetch(text, local_dir=tmp_path / "here")
     assert not (tmp_path / "here" / SHARDS[0]).exists()
-
-
-def test_every_source_has_a_supplier():
-    from mlx_probe.source import SOURCES
-
-    assert set(SUPPLIERS) == set(SOURCES)
 
 
 def test_the_record_is_readable_by_others(hub, files, tmp_path):

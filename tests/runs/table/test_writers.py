@@ -13,7 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.records import Column, Row
-from mlx_probe.runs.table import WRITERS
+from mlx_probe.report.docs import TABLES
+from mlx_probe.runs.folder import resolve_output
+from mlx_probe.runs.load import read_table
+from mlx_probe.runs.meta import columns_to_meta, write_meta
+from mlx_probe.runs.outputs import finalize
+from mlx_probe.runs.table import WRITERS, Writer
 from mlx_probe.runs.table.schema import arrow_schema, rows_to_table
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -57,10 +62,10 @@ def test_reads_back_the_identical_table(name, values, tmp_path_factory):
     table = rows_to_table([Row(index, value) for index, value in enumerate(values)], COLUMNS)
     path = tmp_path_factory.getbasetemp() / f"table.{name}"
     WRITERS[name].write(table, path)
-    found = WRITERS[name].read(path, arrow_schema(COLUMNS))
-    assert found.schema.equals(table.schema, check_metadata=True)
-    assert found.equals(table)
-    assert bits(found) == bits(table)
+    result = WRITERS[name].read(path, arrow_schema(COLUMNS))
+    assert result.schema.equals(table.schema, check_metadata=True)
+    assert result.equals(table)
+    assert bits(result) == bits(table)
 
 
 EDGE_VALUES = [
@@ -78,9 +83,9 @@ EDGE_VALUES = [
 def test_edge_values_survive(name, values, tmp_path):
     table = rows_to_table([Row(index, value) for index, value in enumerate(values)], COLUMNS)
     WRITERS[name].write(table, tmp_path / "t")
-    found = WRITERS[name].read(tmp_path / "t", table.schema)
-    assert found.equals(table)
-    assert bits(found) == bits(table)
+    result = WRITERS[name].read(tmp_path / "t", table.schema)
+    assert result.equals(table)
+    assert bits(result) == bits(table)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -142,6 +147,25 @@ def test_jsonl_is_strict_json(table, tmp_path):
     assert first["condition_number"] == math.inf
     assert '"condition_number": 1e999' in lines[0]
     assert first["expert_index"] is None
+
+
+def test_a_new_record_is_all_that_a_format_needs(table, columns, tmp_path, monkeypatch):
+    def write(table, path):
+        path.write_bytes(b"made up")
+
+    def read(path, schema):
+        assert path.read_bytes() == b"made up"
+        return table
+
+    monkeypatch.setitem(WRITERS, "made", Writer("made-up files", write, read))
+    by_suffix = resolve_output(tmp_path / "rows.made", [], "m")
+    assert (by_suffix.folder, by_suffix.stem, by_suffix.formats) == (tmp_path, "rows", ("made",))
+    paths = resolve_output(tmp_path, ["csv", "made"], "m")
+    outputs = finalize(paths, table)
+    assert list(outputs) == ["params.csv", "params.made"]
+    write_meta(paths.meta, {"columns": columns_to_meta(columns), "outputs": outputs})
+    assert read_table(tmp_path)[0] is table
+    assert "| `made` | made-up files |" in TABLES["WRITERS"]()
 
 
 def test_the_list_of_formats_costs_no_heavy_import():

@@ -275,7 +275,7 @@ def test_endpoint_that_is_none(hub, monkeypatch, endpoint):
 def test_endpoint_from_the_environment_without_output(hub, sharded, tmp_path):
     code = (
         "import sys, mlx_probe.source as s; assert 'huggingface_hub' not in sys.modules;"
-        "sys.stderr.write(s.resolve('owner/name', quiet=True).revision)"
+        "sys.stderr.write(s.resolve('owner/name').revision)"
     )
     environment = {
         "HF_ENDPOINT": hub.url,

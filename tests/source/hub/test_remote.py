@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import ConfigError, ProbeError, SourceError
-from mlx_probe.source import REMOTE_SOURCES, SOURCES, resolve
-from mlx_probe.source.hub.remote import HEAD, RemoteFile, RemoteOpener
+from mlx_probe.source import SOURCES, parse_reference, resolve
+from mlx_probe.source.transfer.remote_file import HEAD, RemoteFile, RemoteOpener
 
 NAME = "model.safetensors"
 CONTENT = bytes(i * i % 251 for i in range(3 * HEAD + 17))
@@ -56,7 +56,7 @@ def test_weights_stay_where_they_are(hub, repo, tmp_path):
     assert cached(tmp_path) == ["config.json"]
     assert not files.weights[0].exists()
     assert hub.sent[NAME] == files.opener.fetched == HEAD
-    assert files.opener.size == len(CONTENT)
+    assert sum(files.opener.sizes.values()) == len(CONTENT)
 
 
 def test_shards_lie_beside_their_index(hub, tmp_path):
@@ -72,7 +72,7 @@ def test_shards_lie_beside_their_index(hub, tmp_path):
     files, _ = opened()
     assert files.weights == tuple(files.index.parent / shard for shard in shards)
     assert cached(tmp_path) == [index]
-    assert files.opener.size == 2 * len(CONTENT)
+    assert sum(files.opener.sizes.values()) == 2 * len(CONTENT)
     assert not hub.sent.keys() & set(shards)
 
 
@@ -181,7 +181,7 @@ def test_an_unanswered_size_is_learned(hub, repo):
     hub.sizes = False
     files, file = opened()
     assert file.seek(0, io.SEEK_END) == len(CONTENT)
-    assert files.opener.size == len(CONTENT)
+    assert sum(files.opener.sizes.values()) == len(CONTENT)
 
 
 @pytest.mark.parametrize("times", [1, 4])
@@ -320,10 +320,9 @@ def test_offline_is_refused_at_once(hub, repo, monkeypatch):
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("source", sorted(SOURCES.keys() - REMOTE_SOURCES.keys()))
-def test_what_is_at_hand_is_not_read_from_afar(tmp_path, source):
-    texts = {"local": str(tmp_path), "pypi": "pypi:some-package"}
-    text = texts[source]
+@pytest.mark.parametrize("text", [".", "pypi:some-package"])
+def test_other_sources_are_not_read_over_the_network(text):
+    assert SOURCES[parse_reference(text).source].fetch_remote is None
     with pytest.raises(ConfigError, match="is neither on the Hugging Face Hub nor") as e:
         resolve(text, remote=True)
     assert "Drop --remote" in e.value.remedy

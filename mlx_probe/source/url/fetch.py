@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,9 +16,9 @@ from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.hub.remote import RemoteOpener, RemoteShard
 from mlx_probe.source.manifest import read_manifest, record, write_manifest
-from mlx_probe.source.transfer.batch import FileRequest, bring_all
+from mlx_probe.source.protocol import ListingOptions
+from mlx_probe.source.transfer.batch import FileRequest, fetch_files
 from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, check_names
 from mlx_probe.source.transfer.disk_space import space_for
@@ -32,7 +32,8 @@ from mlx_probe.source.transfer.http_range import (
     shown_address,
 )
 from mlx_probe.source.transfer.listing import ModelListing
-from mlx_probe.source.transfer.progress import watching
+from mlx_probe.source.transfer.progress import DownloadProgress
+from mlx_probe.source.transfer.remote_file import RemoteOpener, RemoteShard
 from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["fetch", "fetch_remote", "list_model"]
@@ -40,7 +41,7 @@ __all__ = ["fetch", "fetch_remote", "list_model"]
 _log = logging.getLogger(__name__)
 
 
-def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
+def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
     """Download a file into the cache, or find it there.
 
     With ``#sha256=<hex>`` at the end of the address, as pip has it, the file is verified; without
@@ -48,7 +49,7 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
 
     Args:
         ref: The address.
-        quiet: Whether to draw no progress bars.
+        progress: Told how far it is.
 
     Raises:
         SourceError: No https address, no connection, or not the file that the hash names.
@@ -61,16 +62,14 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
         manifest = read_manifest(folder)
         entry = manifest.find(name) if manifest else None
         if entry is None or not entry.vouches_for(path):
-            offer = list_model(ref)
-            if offer.request is None:
+            listing = list_model(ref, ListingOptions())
+            if listing.request is None:
                 raise AssertionError("an address has requests")
-            request = offer.request(name, True)
-            space_for([request], offer.destination, offer.model)
-            with watching(quiet) as progress:
-                progress.begin([request], offer.destination)
-                (done,) = bring_all([request], offer.destination, traffic=progress.traffic)
+            request = listing.request(name, True)
+            space_for([request], listing.destination, listing.model)
+            (done,) = fetch_files([request], listing.destination, progress=progress)
             entry = record(done, path)
-            write_manifest(folder, "url", offer.model, "", "", [entry])
+            write_manifest(folder, "url", listing.model, "", "", [entry])
         else:
             _log.info("%s: from the cache; delete %s to fetch it again", shown_address(url), folder)
     except OSError as error:
@@ -81,12 +80,12 @@ def fetch(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     return ModelFiles(shown_address(url), f"sha256:{entry.sha256}", path, (path,))
 
 
-def fetch_remote(ref: ModelRef, quiet: bool = False) -> ModelFiles:
+def fetch_remote(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
     """A file that stays where it is, to be read over the network.
 
     Args:
         ref: The address.
-        quiet: Nothing is drawn in any case.
+        progress: Told nothing: no file is downloaded.
 
     Returns:
         Files whose ``weights`` are the path that it would have in the cache, and whose
@@ -99,40 +98,32 @@ def fetch_remote(ref: ModelRef, quiet: bool = False) -> ModelFiles:
     url, sha256 = _parse(ref)
     shown, path = shown_address(url), _folder(ref) / _file_name(url)
     with _explained(url):
-        file, validator = _probe(PublishedFile(path.name, None, sha256), url, RetryPolicy())
+        file, validator = _probe(PublishedFile(path.name, None, sha256), url)
     address = Address(url, validator=validator, loopback_or_https=True)
     opener = RemoteOpener({path: RemoteShard(shown, file, address)}, partial(_explained, url))
     revision = f"sha256:{sha256}" if sha256 else f"etag:{validator}" if validator else "unknown"
     return ModelFiles(shown, revision, Path(shown), (path,), opener=opener)
 
 
-def list_model(
-    ref: ModelRef,
-    folder: Path | None = None,
-    endpoints: Sequence[str] = (),
-    retry: RetryPolicy | None = None,
-    dry: bool = False,
-    on_bytes: Callable[[int], None] = lambda count: None,
-) -> ModelListing:
-    """Ask the server how long the file is; see `Supplier`.
+def list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
+    """Ask the server how long the file is; see `ListModel`.
 
     Raises:
         SourceError: No https address, or no answer.
-        ConfigError: The address carries a user name or password, or there are endpoints.
+        ConfigError: The address carries a user name or password.
     """
-    if endpoints:
-        raise ConfigError("--endpoint is for the Hub and its mirrors", "Drop it")
     url, sha256 = _parse(ref)
     name = _file_name(url)
     with _explained(url):
-        file, validator = _probe(PublishedFile(name, None, sha256), url, retry or RetryPolicy())
+        file, validator = _probe(PublishedFile(name, None, sha256), url, options.retry)
     address = Address(url, validator=validator, loopback_or_https=True)
     # Of what another version left, nothing may become part of this one.
     version = f"{url}\n{validator}\n{file.size}"
     key = file.etag or hashlib.sha256(version.encode()).hexdigest()
-    destination = FolderDestination(folder or _folder(ref))
-    if folder is None:
-        destination.variable = "MLX_PROBE_CACHE"
+    if options.folder is None:
+        destination = FolderDestination(_folder(ref), "MLX_PROBE_CACHE")
+    else:
+        destination = FolderDestination(options.folder)
     return ModelListing(
         source="url",
         model=shown_address(url),
@@ -197,8 +188,11 @@ def _explained(url: str) -> Iterator[None]:
         ) from error
 
 
-def _probe(file: PublishedFile, url: str, retry: RetryPolicy) -> tuple[PublishedFile, str | None]:
+def _probe(
+    file: PublishedFile, url: str, retry: RetryPolicy | None = None
+) -> tuple[PublishedFile, str | None]:
     """Length and ETag, from a request for the first byte: some servers refuse HEAD."""
+    retry = retry or RetryPolicy()
     address = Address(url, loopback_or_https=True)
     for failures in range(1, retry.tries + 1):
         try:

@@ -7,8 +7,9 @@ from hub_models import tree
 from hub_server import SIGNATURE, TOKEN, digest
 
 from mlx_probe.core.errors import ConfigError, ProbeError, SourceError
-from mlx_probe.source import parse_reference, resolve, url
+from mlx_probe.source import ListingOptions, parse_reference, resolve
 from mlx_probe.source.manifest import read_manifest
+from mlx_probe.source.url import fetch as url
 
 
 @pytest.fixture
@@ -58,16 +59,17 @@ def test_an_interrupted_download_goes_on(hub, address, weights, monkeypatch):
 
 
 def test_another_version_is_not_mixed_in(hub, address, weights, tmp_path):
-    key_before = url.list_model(parse_reference(address)).request("m.gguf", False).key
+    listing = url.list_model(parse_reference(address), ListingOptions())
+    key_before = listing.request("m.gguf", False).key
     hub.repos["o/n"]["main"]["m.gguf"] = weights[::-1]
-    offer = url.list_model(parse_reference(address))
-    request = offer.request("m.gguf", False)
+    listing = url.list_model(parse_reference(address), ListingOptions())
+    request = listing.request("m.gguf", False)
     assert request.key != key_before
     hub.repos["o/n"]["main"]["m.gguf"] = weights
-    from mlx_probe.source.transfer.batch import bring_all
+    from mlx_probe.source.transfer.batch import fetch_files
 
     with pytest.raises(SourceError, match="the file there has changed"):
-        bring_all([request], offer.destination)
+        fetch_files([request], listing.destination)
 
 
 @pytest.mark.parametrize(

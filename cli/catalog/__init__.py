@@ -1,0 +1,55 @@
+"""`mlx-probe catalog`: the models on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mlx_probe.cli.command import Group
+from mlx_probe.library.catalog import default_database
+
+from .links import dedupe_command, duplicates_command, undo_command
+from .notes import forget_command, note_command, tag_command
+from .query import card_command, list_command, show_command
+from .scan import scan_command
+
+__all__ = ["catalog"]
+
+_COMMANDS = (
+    scan_command,
+    list_command,
+    show_command,
+    card_command,
+    note_command,
+    tag_command,
+    forget_command,
+    duplicates_command,
+    dedupe_command,
+    undo_command,
+)
+
+
+@click.group(
+    cls=Group,
+    commands=_COMMANDS,
+    examples=(
+        "mlx-probe catalog scan",
+        "mlx-probe catalog list --sort size --reverse",
+    ),
+)
+@click.option(
+    "--database",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="MLX_PROBE_CATALOG",
+    metavar="FILE",
+    help="The catalog.  [default: catalog.sqlite in the system's place for data]",
+)
+@click.pass_context
+def catalog(ctx: click.Context, database: Path | None) -> None:
+    """Keep a catalog of the models on this machine.
+
+    `scan` first. ID is a model's name, its key in the list, the beginning of either, or its
+    path.
+    """
+    ctx.obj = default_database() if database is None else database

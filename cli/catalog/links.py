@@ -1,0 +1,160 @@
+"""`catalog duplicates`, `dedupe` and `undo`: copies of weight files, and links instead of them."""
+
+from __future__ import annotations
+
+import click
+
+from mlx_probe.cli.command import Command
+from mlx_probe.cli.options import SIZE, quiet_option
+from mlx_probe.cli.progress import hashing
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.library.catalog import (
+    Database,
+    Duplicates,
+    find_duplicates,
+    load_models,
+    plan_links,
+    undoable,
+)
+from mlx_probe.library.catalog import dedupe as replace_by_links
+from mlx_probe.library.catalog import undo as take_links_back
+from mlx_probe.report.terminal.catalog import (
+    done_json,
+    done_text,
+    duplicates_json,
+    duplicates_text,
+    plan_json,
+    plan_text,
+)
+
+from .common import confirm, console, json_option, status, with_database, yes_option
+
+__all__ = ["dedupe_command", "duplicates_command", "undo_command"]
+
+_larger_option = click.option(
+    "--larger", type=SIZE, default=1, metavar="SIZE", help="Leave out smaller files (600MB, 1GiB)."
+)
+
+
+@click.command(
+    "duplicates",
+    cls=Command,
+    examples=("mlx-probe catalog duplicates --larger 100MB",),
+)
+@_larger_option
+@click.option("--verify", is_flag=True, help="Trust no hash that is known: read the files again.")
+@json_option
+@quiet_option
+@with_database
+def duplicates_command(
+    database: Database, larger: int, verify: bool, as_json: bool, quiet: bool
+) -> None:
+    """Find weight files with the same content under several names.
+
+    Links to one file are one file. The first of each group, marked *, is the one that `dedupe`
+    keeps: the Hub cache's before Ollama's, LM Studio's and other folders', then the oldest.
+    """
+    found = _duplicates(database, larger, verify, quiet)
+    if as_json:
+        click.echo(duplicates_json(found))
+    elif not quiet:
+        console().print(duplicates_text(found), soft_wrap=True)
+
+
+@click.command(
+    "dedupe",
+    cls=Command,
+    examples=(
+        "mlx-probe catalog dedupe --dry-run",
+        "mlx-probe catalog dedupe --larger 1GB --yes",
+    ),
+)
+@_larger_option
+@click.option(
+    "--link",
+    type=click.Choice(["hard", "symbolic"]),
+    default="hard",
+    show_default=True,
+    help="Hard links share a disk and outlive each other; symbolic ones reach other disks.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@yes_option
+@json_option
+@quiet_option
+@with_database
+def dedupe_command(
+    database: Database,
+    larger: int,
+    link: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Replace copies of weight files by links to one of them; `undo` takes it back.
+
+    Every file is hashed before, and read back after. A program that writes into a linked file
+    in place changes it under all its names; programs that replace files do not.
+    """
+    if as_json and not (yes or dry_run):
+        raise ConfigError("--json asks no questions", "Add --yes or --dry-run")
+    plan = plan_links(_duplicates(database, larger, False, quiet).groups, link == "symbolic")
+    if dry_run or not plan.links:
+        if as_json:
+            click.echo(plan_json(plan))
+        elif not quiet:
+            console().print(plan_text(plan), soft_wrap=True)
+        return
+    if not yes:
+        console().print(plan_text(plan), soft_wrap=True)
+        confirm(f"Replace {len(plan.links)} files by {link} links?")
+    with hashing("dedupe", "the catalog", quiet) as job:
+        keepers = {planned.keeper: planned.size for planned in plan.links}
+        total = sum(keepers.values()) + 2 * sum(planned.size for planned in plan.links)
+        job.begin(total)
+        done = replace_by_links(database, plan, job.add)
+    if as_json:
+        click.echo(done_json(done))
+    elif not quiet:
+        console().print(done_text(done, f"made {link} links", "freed"), soft_wrap=True)
+    if done.skipped:
+        raise click.ClickException(f"{len(done.skipped)} files stay as they were")
+
+
+@click.command(
+    "undo",
+    cls=Command,
+    examples=(
+        "mlx-probe catalog undo",
+        "mlx-probe catalog undo --all --yes",
+    ),
+)
+@click.option("--all", "everything", is_flag=True, help="All that was ever replaced.")
+@yes_option
+@json_option
+@quiet_option
+@with_database
+def undo_command(
+    database: Database, everything: bool, yes: bool, as_json: bool, quiet: bool
+) -> None:
+    """Give the files that the last `dedupe` replaced bytes of their own again."""
+    if as_json and not yes:
+        raise ConfigError("--json asks no questions", "Add --yes")
+    links = undoable(database, everything)
+    if links and not yes:
+        confirm(f"Make {len(links)} links files of their own again?")
+    with status(quiet, "copying"):
+        done = take_links_back(database, everything)
+    if as_json:
+        click.echo(done_json(done))
+    elif not quiet:
+        text = done_text(done, "given bytes of their own again", "taken")
+        console().print(text, soft_wrap=True)
+    if done.skipped:
+        raise click.ClickException(f"{len(done.skipped)} files stay as they were")
+
+
+def _duplicates(database: Database, larger: int, verify: bool, quiet: bool) -> Duplicates:
+    with hashing("duplicates", "the catalog", quiet) as job:
+        models = [model for model in load_models(database) if not model.missing]
+        return find_duplicates(database, models, verify, larger, job.update)

@@ -1,0 +1,128 @@
+"""`catalog list`, `show` and `card`: read the catalog."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlx_probe.cli.command import Command
+from mlx_probe.cli.options import SIZE
+from mlx_probe.core.files import write_text
+from mlx_probe.library.catalog import (
+    SORTS,
+    Database,
+    Query,
+    card_text,
+    find_model,
+    find_versions,
+    load_models,
+    select_models,
+)
+from mlx_probe.report.terminal.catalog import model_text, models_json, models_table
+from mlx_probe.report.terminal.text import plain, printable
+from mlx_probe.source.stores import STORES
+
+from .common import console, id_argument, json_option, with_database
+
+__all__ = ["card_command", "list_command", "show_command"]
+
+
+@click.command(
+    "list",
+    cls=Command,
+    examples=(
+        "mlx-probe catalog list --sort size --reverse",
+        "mlx-probe catalog list --format gguf --larger 1GB",
+        "mlx-probe catalog list --not-analyzed --json",
+    ),
+)
+@click.option("--text", default="", help="Part of a name, path, licence, description or note.")
+@click.option("--format", "format_", default="", help="safetensors, gguf ...")
+@click.option("--architecture", default="", help="Part of it: llama, qwen ...")
+@click.option("--dtype", default="", help="Part of a stored type: BF16, Q4_K, 4 bit ...")
+@click.option(
+    "--store",
+    default="",
+    type=click.Choice(["", *STORES]),
+    metavar="STORE",
+    help=f"One of {', '.join(STORES)}.",
+)
+@click.option("--licence", "--license", default="", help="Part of it.")
+@click.option("--tag", "tags", multiple=True, help="May be repeated: models with all of them.")
+@click.option("--larger", type=SIZE, metavar="SIZE", help="At least so large (600MB, 1.5GiB).")
+@click.option("--smaller", type=SIZE, metavar="SIZE", help="At most so large.")
+@click.option("--analyzed/--not-analyzed", default=None, help="Whether a finished run is known.")
+@click.option("--missing/--present", default=None, help="Whether the files have gone.")
+@click.option("--unreadable/--readable", default=None, help="Whether the headers were understood.")
+@click.option("--sort", default="name", metavar="FIELD", help=f"One of {', '.join(SORTS)}.")
+@click.option("--reverse", is_flag=True, help="The greatest first.")
+@json_option
+@with_database
+def list_command(
+    database: Database,
+    /,
+    sort: str,
+    reverse: bool,
+    as_json: bool,
+    format_: str,
+    analyzed: bool | None,
+    missing: bool | None,
+    unreadable: bool | None,
+    **filters: Any,
+) -> None:
+    """List models, with filters and in an order."""
+    query = Query(format=format_, analyzed=analyzed, missing=missing, problem=unreadable, **filters)
+    every = load_models(database)
+    models = select_models(every, query, sort, reverse)
+    if as_json:
+        click.echo(models_json(models))
+        return
+    output = console()
+    output.print(models_table(models, output.width))
+    if not every:
+        output.print("The catalog is empty: run `mlx-probe catalog scan`", soft_wrap=True)
+
+
+@click.command(
+    "show",
+    cls=Command,
+    examples=("mlx-probe catalog show Qwen/Qwen3-0.6B",),
+)
+@id_argument
+@json_option
+@with_database
+def show_command(database: Database, name: str, as_json: bool) -> None:
+    """Show all that is known of a model."""
+    models = load_models(database)
+    model = find_model(models, name)
+    if as_json:
+        click.echo(json.dumps(model.describe(), indent=2))
+    else:
+        console().print(model_text(model, find_versions(model, models)))
+
+
+@click.command(
+    "card",
+    cls=Command,
+    examples=("mlx-probe catalog card Qwen/Qwen3-0.6B --out card.md",),
+)
+@id_argument
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.md",
+    help="Write it there.  [default: print it]",
+)
+@with_database
+def card_command(database: Database, name: str, out: Path | None) -> None:
+    """Write a model card in Markdown from what is known."""
+    models = load_models(database)
+    text = card_text(find_model(models, name), models)
+    if out is None:
+        click.echo(plain(text), nl=False)
+        return
+    write_text(out, text, errors="backslashreplace")
+    console().print(printable(str(out)), soft_wrap=True)

@@ -1,0 +1,166 @@
+"""Which matrices make up a head's products: attention layers, and how their factors are cut."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.analysis.side_tables.elements import position_of
+
+if TYPE_CHECKING:
+    from mlx_probe.checkpoint import Architecture, Weight
+
+__all__ = ["CIRCUITS", "Attention", "Factor", "attention_layers", "circuit_factors"]
+
+# Encoders of other kinds: the configuration's own head counts are not theirs.
+_TOWERS = ("vision", "audio", "projector")
+_COMPONENTS = ("attention", "cross_attention", "mtp", *_TOWERS)
+_FACTORS = ("q_proj", "k_proj", "v_proj", "o_proj")
+# The block types of a product's left and right factor.
+CIRCUITS = {"qk": ("q_proj", "k_proj"), "ov": ("o_proj", "v_proj")}
+# Other forms of queries, keys and values, and why there is no product then.
+_LATENT = "multi-head latent attention: keys and values come out of one low-rank projection"
+_FUSED = "is fused, and nothing tells how to take it apart"
+_OTHER_FORMS = {
+    **dict.fromkeys(("q_a_proj", "q_b_proj", "kv_a_proj", "kv_b_proj"), _LATENT),
+    **dict.fromkeys(("k_b_proj", "v_b_proj", "o_a_proj", "o_b_proj"), _LATENT),
+    **dict.fromkeys(("qkv_proj", "kv_proj", "qk_proj", "gate_qkv_proj", "q_gate_proj"), _FUSED),
+}
+# Norms of queries and keys. `q_a_layernorm` and the like are not: they come before the matrices.
+_NORMS = re.compile(
+    r"(?:^|\.)(?:(?:attn_)?(?:q|k|qk|query|key)_(?:norm|layer_?norm|ln)|ln_[qk])(?:\.|\Z)"
+)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One layer's attention.
+
+    Attributes:
+        layer_index: Number of the block.
+        component: As in the table.
+        matrices: Block type to the matrices of that type.
+        qk_norm: Whether queries or keys are normed.
+    """
+
+    layer_index: int | None
+    component: str
+    matrices: Mapping[str, Sequence[Weight]]
+    qk_norm: bool
+
+    def common_problem(self, architecture: Architecture) -> str | None:
+        """Why neither product can be made; None if at least one may be possible."""
+        if self.component in _TOWERS:
+            return f"head counts are read for the language model, not for {self.component}"
+        split = {w.name for kind in _FACTORS for w in self.matrices.get(kind, ()) if w.part}
+        for kind, reason in _OTHER_FORMS.items():
+            whole = [w.name for w in self.matrices.get(kind, ()) if w.name not in split]
+            if whole:
+                return reason if reason == _LATENT else f"{kind} {reason}"
+        heads, kv_heads = architecture.heads, architecture.kv_heads
+        if heads is None or kv_heads is None:
+            return "nothing tells one number of heads for all layers"
+        if heads % kv_heads:
+            return f"{heads} query heads cannot share {kv_heads} key and value heads"
+        return None
+
+    def skipped(self, reason: str) -> dict[str, Any]:
+        """The only row of a layer without products."""
+        position = {"layer_index": self.layer_index, "component": self.component}
+        return {**position, "status": "skipped", "status_reason": reason}
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One matrix, to be cut into heads.
+
+    Attributes:
+        weight: The matrix.
+        axis: 0 if heads are runs of its rows, 1 if of its columns.
+        count: Heads.
+    """
+
+    weight: Weight
+    axis: int
+    count: int
+
+    @property
+    def lines(self) -> int:
+        """Rows or columns of all heads together."""
+        return self.weight.shape[self.axis]
+
+    @property
+    def width(self) -> int:
+        """Rows or columns of a head."""
+        return self.lines // self.count
+
+    @property
+    def outside(self) -> int:
+        """Extent of the other side: d_model, as a rule."""
+        return self.weight.shape[1 - self.axis]
+
+
+def attention_layers(weights: Sequence[Weight]) -> list[Attention]:
+    """The attention layers, in the order of their first matrices."""
+    layers: dict[tuple[str, int | None, str], dict[str, list[Weight]]] = {}
+    normed = set()
+    for weight in weights:
+        position = position_of(weight)
+        kind = weight.role.block_type
+        if kind == "norm" and _NORMS.search(weight.name):
+            normed.add(position)
+        factor = kind in _FACTORS or kind in _OTHER_FORMS
+        if weight.rows is None or not factor or weight.role.component not in _COMPONENTS:
+            continue
+        matrices = layers.setdefault((*position, weight.role.component), defaultdict(list))
+        matrices[kind].append(weight)
+    return [
+        Attention(layer, component, matrices, (stack, layer) in normed)
+        for (stack, layer, component), matrices in layers.items()
+    ]
+
+
+def circuit_factors(
+    attention: Attention, left: str, right: str, architecture: Architecture
+) -> tuple[tuple[Factor, Factor] | None, str | None]:
+    """The two matrices of a circuit, or why they cannot be cut into heads.
+
+    Args:
+        attention: The layer.
+        left: Block type of the left factor.
+        right: Block type of the right factor.
+        architecture: Head counts.
+    """
+    heads, kv_heads = architecture.heads or 1, architecture.kv_heads or 1
+    for kind in (left, right):
+        matrices = attention.matrices.get(kind, ())
+        if len(matrices) != 1:
+            names = ", ".join(weight.label for weight in matrices[:3])
+            return None, f"several {kind}: {names}" if matrices else f"no {kind}"
+        (weight,) = matrices
+        if not weight.has_spectrum or len(weight.shape) != 2:
+            return None, f"{kind}: {weight.problem or 'not a matrix of floats'}"
+    one, two = attention.matrices[left][0], attention.matrices[right][0]
+    # GPT-2's Conv1D stores (inputs, outputs). Only the axis of a fused matrix's parts shows it.
+    parts = [w.part for kind in _FACTORS for w in attention.matrices.get(kind, ()) if w.part]
+    outputs = int(any(part.axis == 1 for part in parts))
+    factors = (
+        Factor(one, outputs if left == "q_proj" else 1 - outputs, heads),
+        Factor(two, outputs, kv_heads),
+    )
+    for factor, kind in zip(factors, (left, right), strict=True):
+        if factor.lines % factor.count:
+            return None, f"{kind}: {factor.lines} lines are not {factor.count} heads"
+    widths = factors[0].width, factors[1].width
+    contradiction = "head counts contradict the shapes"
+    if widths[0] != widths[1]:
+        return None, (f"{contradiction}: {left} has heads of {widths[0]}, {right} of {widths[1]}")
+    known = architecture.head_dim
+    if left == "q_proj" and known is not None and widths[0] != known:
+        return None, (
+            f"{contradiction}: heads of {widths[0]} by the shapes, of {known} by the configuration"
+        )
+    return factors, None

@@ -1,0 +1,49 @@
+"""What a start costs: nothing is imported that is not needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+# Each takes a tenth of a second or more.
+HEAVY = ("numpy", "pandas", "pyarrow", "mlx", "huggingface_hub", "rich", "gguf", "plotly")
+
+
+def imported(code):
+    """Which heavy packages some code imports, in a process of its own."""
+    report = f"import sys\nprint(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1].split()
+
+
+def test_the_package_imports_nothing_heavy():
+    assert imported("import mlx_probe") == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["completion", "zsh"], ["monitor", "--help"]])
+def test_help_imports_little(arguments):
+    code = f"from mlx_probe.cli import cli\ncli({arguments}, standalone_mode=False)"
+    allowed = {"rich", "numpy", "pyarrow"} if arguments[0] == "monitor" else set()
+    assert set(imported(code)) <= allowed
+
+
+def test_completing_a_command_imports_none():
+    code = (
+        "from mlx_probe.cli import cli\n"
+        "from click.shell_completion import BashComplete\n"
+        "names = BashComplete(cli, {}, 'mlx-probe', 'C').get_completions([], 'an')\n"
+        "assert [item.value for item in names] == ['analyze']"
+    )
+    assert imported(code) == []
+
+
+def test_names_of_the_package_are_what_it_says():
+    import mlx_probe
+
+    assert set(mlx_probe.__all__) <= set(dir(mlx_probe))
+    for name in mlx_probe.__all__:
+        assert getattr(mlx_probe, name).__name__ == name if name != "__version__" else True
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = mlx_probe.nothing
