@@ -1,0 +1,85 @@
+"""Nothing that a user can name is missing from the documentation."""
+
+import re
+
+import click
+import pytest
+from pages import ENGLISH, WRITTEN, page
+
+from mlx_probe.analysis.columns import table_columns
+from mlx_probe.analysis.compare import COLUMNS
+from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.checkpoint.packings import PACKINGS
+from mlx_probe.cli.docs import contexts
+from mlx_probe.compute.backends import BACKENDS
+from mlx_probe.compute.spectrum.methods import METHODS
+from mlx_probe.core.formats import FORMATS
+from mlx_probe.metrics import METRICS
+from mlx_probe.runs.table import WRITERS
+from mlx_probe.source import SOURCES
+from mlx_probe.source.stores import STORES
+
+COMMANDS = [ctx for ctx in contexts() if ctx.parent]
+WRITTEN_TEXT = "\n".join(page(name).text for name in WRITTEN)
+# Words in code: `rank`, `--metrics full`, and lines of blocks.
+CODE = " ".join(
+    [*re.findall(r"`([^`\n]+)`", WRITTEN_TEXT)]
+    + [block for name in WRITTEN for _, block in page(name).blocks]
+)
+WORDS = set(re.findall(r"[\w.-]+", CODE))
+
+
+def test_every_command_is_on_a_page_that_somebody_wrote():
+    lines = " ".join(CODE.split())
+    missing = []
+    for ctx in COMMANDS:
+        _, *words = ctx.command_path.split()
+        if not re.search(rf"\b{' '.join(words)}\b", lines):
+            missing.append(ctx.command_path)
+    assert not missing
+
+
+@pytest.mark.parametrize("ctx", COMMANDS, ids=[ctx.command_path for ctx in COMMANDS])
+def test_every_option_is_in_the_chapter_of_its_command(ctx):
+    text = page("docs/en/command-line.md").text
+    _, _, chapter = text.partition(f"# {ctx.command_path}\n")
+    chapter = chapter.split("\n#")[0]
+    for option in ctx.command.params:
+        if isinstance(option, click.Option):
+            for name in (*option.opts, *option.secondary_opts):
+                assert re.search(rf"{name}[ ,`]", chapter), name
+
+
+NAMED = {
+    "column": [c.name for c in table_columns([metric.column for metric in METRICS])],
+    "column of compare": [
+        column.name for column in COLUMNS if not column.name.startswith("delta_")
+    ],
+    "side table": SIDES,
+    "source": SOURCES,
+    "suffix": [suffix for form in FORMATS.values() for suffix in form.suffixes],
+    "packing": PACKINGS,
+    "backend": BACKENDS,
+    "writer": WRITERS,
+    "spectrum method": METHODS,
+    "store": STORES,
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_every_member_of_a_table_is_on_a_page_that_somebody_wrote(kind):
+    missing = [name for name in NAMED[kind] if name not in WORDS]
+    assert not missing
+
+
+def test_every_column_is_on_the_page_of_the_columns():
+    text = page("docs/en/columns.md").text
+    sides = [column for side in SIDES.values() for column in side.columns]
+    for column in (*table_columns([metric.column for metric in METRICS]), *COLUMNS, *sides):
+        assert f"| `{column.name}` | `{column.type}` | {column.unit} |" in text
+
+
+def test_pages_use_plain_words():
+    text = "\n".join(page(name).text for name in ENGLISH).lower()
+    for word in ("course", "crew", "patience", "supply", "errand", "onlooker"):
+        assert not re.search(rf"\b{word}\b", text), word
