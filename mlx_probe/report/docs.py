@@ -14,11 +14,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.markdown import table
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.source import SOURCES
+from mlx_probe.source.stores import STORES
 
 __all__ = ["TABLES", "filled", "page_hash", "results_text"]
 
@@ -60,12 +63,29 @@ def _writers() -> str:
     return table(("format", "what its files are"), rows)
 
 
+def _packings() -> str:
+    rows = [(f"`{name}`", packing.content) for name, packing in PACKINGS.items()]
+    return table(("`packing`", "what is read"), [("`plain`", "elements as they are"), *rows])
+
+
+def _sides() -> str:
+    rows = [(f"`{name}`", f"`{side.level}`", side.about) for name, side in SIDES.items()]
+    return table(("table", "`--metrics`", "rows"), rows)
+
+
+def _stores() -> str:
+    return table(("`--store`", "looks in"), [(f"`{n}`", s.title) for n, s in STORES.items()])
+
+
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
     "METHODS": _methods,
     "SOURCES": _sources,
     "WRITERS": _writers,
+    "PACKINGS": _packings,
+    "SIDES": _sides,
+    "STORES": _stores,
 }
 
 

@@ -56,7 +56,6 @@ NAMED = {
         column.name for column in COLUMNS if not column.name.startswith("delta_")
     ],
     "side table": SIDES,
-    "source": SOURCES,
     "suffix": [suffix for form in FORMATS.values() for suffix in form.suffixes],
     "packing": PACKINGS,
     "backend": BACKENDS,
@@ -70,6 +69,11 @@ NAMED = {
 def test_every_member_of_a_table_is_on_a_page_that_somebody_wrote(kind):
     missing = [name for name in NAMED[kind] if name not in WORDS]
     assert not missing
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_form_of_a_source_is_on_a_page_that_somebody_wrote(name):
+    assert all(f"`{text}`" in WRITTEN_TEXT for form in SOURCES[name].forms for text in form.texts)
 
 
 def test_every_column_is_on_the_page_of_the_columns():
