@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.source.transfer.http_range import is_safe_url, shown_address
+from mlx_probe.source.transfer.request import is_safe_url, shown_address
 from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["DownloadConfig", "check_endpoints"]

@@ -10,10 +10,10 @@ from typing import Literal
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.manifest import Manifest, ManifestFile, read_manifest, record
-from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.digest import Hasher, PublishedFile, hash_file
 from mlx_probe.source.transfer.disk_space import existing_folder
 from mlx_probe.source.transfer.listing import ModelListing
+from mlx_probe.source.transfer.request import FileRequest
 from mlx_probe.source.transfer.threads import Stop, in_threads
 
 __all__ = ["DownloadPlan", "Item", "make_plan"]

@@ -10,19 +10,19 @@ from functools import partial
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
 from mlx_probe.library.download.config import DownloadConfig
+from mlx_probe.library.download.errors import writing
 from mlx_probe.library.download.origin import take
-from mlx_probe.library.download.run import writing
 from mlx_probe.library.download.verify import Case, Verification
 from mlx_probe.source import SOURCES, ListingOptions, list_model
 from mlx_probe.source.hub.cache import CacheDestination
 from mlx_probe.source.hub.listing import Repository, list_repository
 from mlx_probe.source.manifest import Manifest, ManifestFile, record, write_manifest
-from mlx_probe.source.transfer.batch import FileRequest, fetch_files
+from mlx_probe.source.transfer.batch import fetch_files
 from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.disk_space import space_for
-from mlx_probe.source.transfer.http_range import shown_address
 from mlx_probe.source.transfer.progress import DownloadProgress
+from mlx_probe.source.transfer.request import FileRequest, shown_address
 
 __all__ = ["repair"]
 

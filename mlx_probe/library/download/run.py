@@ -9,18 +9,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_probe.core.errors import Interrupted, SourceError
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelRef
 from mlx_probe.library.download.choice import wanted_names
 from mlx_probe.library.download.config import DownloadConfig
+from mlx_probe.library.download.errors import writing
 from mlx_probe.library.download.log import logging_to
 from mlx_probe.library.download.origin import take
 from mlx_probe.library.download.plan import DownloadPlan, make_plan
 from mlx_probe.runs.monitor.gate import Gate
 from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
-from mlx_probe.source import SOURCES, ListingOptions, list_model
+from mlx_probe.source import ListingOptions, list_model
 from mlx_probe.source.manifest import ManifestFile, record, write_manifest
 from mlx_probe.source.transfer.batch import fetch_files
 from mlx_probe.source.transfer.digest import PublishedFile
@@ -29,7 +29,7 @@ from mlx_probe.source.transfer.listing import ModelListing
 from mlx_probe.source.transfer.progress import DownloadProgress
 from mlx_probe.source.transfer.threads import Stop, in_threads
 
-__all__ = ["Downloaded", "download", "plan_download", "writing"]
+__all__ = ["Downloaded", "download", "plan_download"]
 
 _log = logging.getLogger(__name__)
 
@@ -158,35 +158,6 @@ def _watched(
         watch.gate.wait()
         yield watch.gate
         watch.keep(log.with_suffix(".monitor.parquet"))
-
-
-@contextmanager
-def writing(ref: ModelRef, config: DownloadConfig) -> Iterator[None]:
-    """Turn what the disk, huggingface_hub and the user can do into errors with a remedy.
-
-    Raises:
-        SourceError: Any of the two.
-        Interrupted: The user stopped.
-    """
-    try:
-        with SOURCES[ref.source].explained(ref):
-            yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "interrupted; what is there is kept",
-            "Run the same command again to go on from there",
-        ) from None
-    except SourceError as error:
-        if config.local_dir is None:
-            raise
-        raise SourceError(
-            error.fact, error.remedy.replace("the cache (HF_HOME)", "--local-dir")
-        ) from error.__cause__
-    except OSError as error:
-        raise SourceError(
-            f"cannot download to {config.local_dir or cache_dir()}: {error.strerror or error}",
-            "Check that disk and its permissions, then run the same command again",
-        ) from error
 
 
 def _fetch(

@@ -12,7 +12,7 @@ from pathlib import Path
 from mlx_probe.core.errors import CheckpointError, SourceError
 from mlx_probe.core.records import ModelRef
 from mlx_probe.library.download.config import DownloadConfig
-from mlx_probe.library.download.run import writing
+from mlx_probe.library.download.errors import writing
 from mlx_probe.source import parse_reference
 from mlx_probe.source.hub.cache import CacheDestination
 from mlx_probe.source.hub.listing import Repository, list_repository
@@ -24,7 +24,7 @@ from mlx_probe.source.manifest import (
 from mlx_probe.source.selection import select_files
 from mlx_probe.source.transfer.destination import Destination, FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, check_names, hash_file, name_problem
-from mlx_probe.source.transfer.http_range import shown_address
+from mlx_probe.source.transfer.request import shown_address
 from mlx_probe.source.transfer.threads import Stop, in_threads
 
 __all__ = ["Case", "Finding", "Verification", "verify"]

@@ -14,9 +14,9 @@ from mlx_probe.source.hub.listing import list_repository
 from mlx_probe.source.protocol import ListingOptions
 from mlx_probe.source.selection import find_weights, select_files
 from mlx_probe.source.transfer.destination import Destination, FolderDestination
-from mlx_probe.source.transfer.http_range import shown_address
 from mlx_probe.source.transfer.listing import ModelListing
 from mlx_probe.source.transfer.progress import DownloadProgress
+from mlx_probe.source.transfer.request import shown_address
 from mlx_probe.source.transfer.resumable import TransferError
 
 __all__ = ["fetch", "list_model"]

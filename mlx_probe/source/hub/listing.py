@@ -13,9 +13,8 @@ from typing import Any
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
 from mlx_probe.source.hub.errors import UnreachableError, explained
-from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.digest import PublishedFile
-from mlx_probe.source.transfer.http_range import Address, shown_address
+from mlx_probe.source.transfer.request import Address, FileRequest, shown_address
 from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["Repository", "default_endpoint", "list_repository"]

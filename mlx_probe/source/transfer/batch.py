@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from mlx_probe.source.transfer.destination import Destination
 from mlx_probe.source.transfer.digest import PublishedFile, hash_file
-from mlx_probe.source.transfer.http_range import Address
 from mlx_probe.source.transfer.progress import DownloadProgress
+from mlx_probe.source.transfer.request import FileRequest
 from mlx_probe.source.transfer.resumable import Traffic, transfer
 from mlx_probe.source.transfer.retry import RetryPolicy
 from mlx_probe.source.transfer.threads import POLL_SECONDS, Stop, in_threads
 
-__all__ = ["FileRequest", "fetch_file", "fetch_files"]
-
-
-@dataclass(frozen=True)
-class FileRequest:
-    """A file to fetch.
-
-    Attributes:
-        file: What the publisher says of it.
-        addresses: Servers that have it, in the order in which they are asked.
-        key: Name of the unfinished file; made from its content.
-        again: Whether the file on this disk is known to be wrong, even if its length is right.
-    """
-
-    file: PublishedFile
-    addresses: Sequence[Address] = field(repr=False)
-    key: str
-    again: bool = False
+__all__ = ["fetch_file", "fetch_files"]
 
 
 def fetch_file(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.units import format_size
-from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.destination import Destination
+from mlx_probe.source.transfer.request import FileRequest
 
 __all__ = ["existing_folder", "require_space", "space_for"]
 

@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from mlx_probe.core.errors import SourceError
 from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.request import Address, is_safe_url
 from mlx_probe.source.transfer.retry import retry_after
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HTTPError, Response  # type: ignore[attr-defined]
 
 __all__ = [
-    "Address",
     "Answer",
     "LostError",
     "OtherPartError",
     "RefusedError",
     "asked",
-    "explain_unsafe",
-    "is_safe_url",
-    "shown_address",
 ]
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>\d+)-(?P<last>\d+)|\*)/(?P<total>\d+|\*)")
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a file can be had.
-
-    Attributes:
-        url: Its address.
-        headers: What every request carries. Those that authorize are not passed on to another
-            host that the server redirects to.
-        commit: The revision that its bytes must be of; None if servers cannot tell.
-        validator: ETag that the answers must have; None if any will do.
-        loopback_or_https: Whether no answer may come over plain http from another machine.
-    """
-
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    commit: str | None = None
-    validator: str | None = None
-    loopback_or_https: bool = False
-
-    @property
-    def shown(self) -> str:
-        """The address as messages have it."""
-        return shown_address(self.url)
 
 
 class LostError(Exception):
@@ -141,15 +111,6 @@ def asked(
         raise LostError(_why(error)) from error
 
 
-def shown_address(url: str) -> str:
-    """An address without what may be secret: user, password, query, fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "what was given"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def _check_status(response: Response) -> None:
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
@@ -190,16 +151,6 @@ def _check_origin(file: PublishedFile, address: Address, response: Response) -> 
     version = response.headers.get("ETag")
     if address.validator is not None and version not in (None, address.validator):
         raise RefusedError("the file there has changed")
-
-
-def is_safe_url(url: str) -> bool:
-    """Whether nobody between here and there can read along: https, or this machine."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
 
 
 def _answer(file: PublishedFile, start: int, response: Response) -> Answer:
@@ -247,11 +198,3 @@ def _why(error: HTTPError) -> str:
         "RemoteProtocolError": "the connection broke off",
         "ReadError": "the connection broke off",
     }.get(type(error).__name__, type(error).__name__)
-
-
-def explain_unsafe(url: str) -> SourceError:
-    """The refusal of an address that is not `is_safe_url`."""
-    return SourceError(
-        f"{shown_address(url)} is no https address",
-        "Give one that begins with https://; plain http is for this machine only",
-    )

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlx_probe.core.records import ModelFiles
-from mlx_probe.source.transfer.batch import FileRequest
 from mlx_probe.source.transfer.destination import Destination, FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile
+from mlx_probe.source.transfer.request import FileRequest
 
 __all__ = ["ModelListing", "listing_of"]
 

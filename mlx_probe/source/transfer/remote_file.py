@@ -17,7 +17,8 @@ from typing import BinaryIO, cast
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.transfer.digest import PublishedFile
-from mlx_probe.source.transfer.http_range import Address, LostError, OtherPartError, asked
+from mlx_probe.source.transfer.http_range import LostError, OtherPartError, asked
+from mlx_probe.source.transfer.request import Address
 from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["HEAD", "RemoteFile", "RemoteOpener", "RemoteShard"]

@@ -17,7 +17,8 @@ from typing import BinaryIO
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.files import write_all
 from mlx_probe.source.transfer.digest import Hasher, PublishedFile
-from mlx_probe.source.transfer.http_range import Address, Answer, LostError, RefusedError, asked
+from mlx_probe.source.transfer.http_range import Answer, LostError, RefusedError, asked
+from mlx_probe.source.transfer.request import Address
 from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["Traffic", "TransferError", "transfer"]

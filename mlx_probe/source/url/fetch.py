@@ -18,22 +18,21 @@ from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import read_manifest, record, write_manifest
 from mlx_probe.source.protocol import ListingOptions
-from mlx_probe.source.transfer.batch import FileRequest, fetch_files
+from mlx_probe.source.transfer.batch import fetch_files
 from mlx_probe.source.transfer.destination import FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, check_names
 from mlx_probe.source.transfer.disk_space import space_for
-from mlx_probe.source.transfer.http_range import (
+from mlx_probe.source.transfer.http_range import LostError, RefusedError, asked
+from mlx_probe.source.transfer.listing import ModelListing
+from mlx_probe.source.transfer.progress import DownloadProgress
+from mlx_probe.source.transfer.remote_file import RemoteOpener, RemoteShard
+from mlx_probe.source.transfer.request import (
     Address,
-    LostError,
-    RefusedError,
-    asked,
+    FileRequest,
     explain_unsafe,
     is_safe_url,
     shown_address,
 )
-from mlx_probe.source.transfer.listing import ModelListing
-from mlx_probe.source.transfer.progress import DownloadProgress
-from mlx_probe.source.transfer.remote_file import RemoteOpener, RemoteShard
 from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["fetch", "fetch_remote", "list_model"]

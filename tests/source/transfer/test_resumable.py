@@ -14,7 +14,7 @@ from mlx_probe.core.errors import SourceError
 from mlx_probe.source.transfer import resumable as module
 from mlx_probe.source.transfer.destination import open_partial
 from mlx_probe.source.transfer.digest import PublishedFile
-from mlx_probe.source.transfer.http_range import Address, shown_address
+from mlx_probe.source.transfer.request import Address, shown_address
 from mlx_probe.source.transfer.resumable import Traffic, TransferError, transfer
 from mlx_probe.source.transfer.retry import RetryPolicy, retry_after
 
