@@ -21,7 +21,7 @@ from _results import Cell, out_option, publish, rounded
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.analysis.plan import RESERVE
+from mlx_probe.analysis.budget import RESERVE
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend

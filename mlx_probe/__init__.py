@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.compare.compare import compare
     from mlx_probe.analysis.compare.config import CompareConfig
     from mlx_probe.analysis.config import AnalyzeConfig
-    from mlx_probe.analysis.opening import open_checkpoint
-    from mlx_probe.analysis.validate import reopen
+    from mlx_probe.analysis.opening import open_checkpoint, reopen
     from mlx_probe.runs.load import load_run
     from mlx_probe.runs.load_side import load_side_table, load_spectra
     from mlx_probe.runs.monitor.samples import load_samples
@@ -59,7 +58,7 @@ _MODULES = {
     "load_side_table": "runs.load_side",
     "load_spectra": "runs.load_side",
     "open_checkpoint": "analysis.opening",
-    "reopen": "analysis.validate",
+    "reopen": "analysis.opening",
 }
 
 

@@ -1,8 +1,10 @@
 """What tests of whole runs share beyond the tiny model: shards, the command in this process."""
 
+import errno
 import hashlib
 import json
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.progress import Silent
 from mlx_probe.cli import cli
+from mlx_probe.core import files
+from mlx_probe.core.files import write_all
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.table import WRITERS
 
@@ -79,6 +83,23 @@ def interrupt_after(rows):
             raise KeyboardInterrupt
 
     return Watcher(stop)
+
+
+@contextmanager
+def disk_full_after(rows):
+    """The disk takes so many rows of journals, and the beginning of the next one."""
+    written = []
+
+    def full(file, data):
+        written.extend([data] if b'"index": ' in data else [])
+        if len(written) > rows:
+            write_all(file, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_all(file, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "write_all", full)
+        yield
 
 
 def forge(folder, edit):

@@ -1,53 +1,43 @@
-"""A run: a model analysed into a folder, resumable, validated, described."""
+"""An analysis as a job: a model measured into a folder, resumable, validated, described."""
 
 from __future__ import annotations
 
-import logging
-import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mlx_probe.analysis.columns import SPECTRUM_IDENTITY
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.forecast.forecast import forecast, write_forecast
+from mlx_probe.analysis.forecast.forecast import forecast
 from mlx_probe.analysis.forecast.rates import known_rates
-from mlx_probe.analysis.opening import open_checkpoint
+from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.plan import Plan, make_plan
-from mlx_probe.analysis.progress import JobProgress, Progress, Silent
+from mlx_probe.analysis.progress import Progress, Silent
 from mlx_probe.analysis.side_tables import SIDES, side_tables
 from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
-from mlx_probe.analysis.table_checks import validate_table
-from mlx_probe.analysis.validate import no_failures
-from mlx_probe.compute.calibration import load_calibration
-from mlx_probe.core.errors import CheckpointError, Interrupted, ProbeError, Stopped
-from mlx_probe.core.files import write_error
+from mlx_probe.analysis.table_checks import no_failures, validate_table
+from mlx_probe.checkpoint import Weight
+from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import Row
-from mlx_probe.core.version import __version__
 from mlx_probe.runs.check import Check
-from mlx_probe.runs.cost import binding_limit, stage_costs
-from mlx_probe.runs.environment import package_versions
-from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
-from mlx_probe.runs.journal import Journal
-from mlx_probe.runs.meta import columns_to_meta, write_meta
-from mlx_probe.runs.monitor import Usage, UsageMeter
-from mlx_probe.runs.monitor.samples import MONITOR, lines_name
-from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
+from mlx_probe.runs.folder import RunPaths, resolve_output
+from mlx_probe.runs.job import Job, JobSpec
+from mlx_probe.runs.meta import columns_to_meta
+from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.outputs import finalize
 from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.source.transfer.progress import DownloadProgress
 
-__all__ = ["analyze"]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_log = logging.getLogger(__name__)
+__all__ = ["analyze"]
 
 
 def analyze(
@@ -85,223 +75,99 @@ def analyze(
         Stopped: A rule that stops was broken; finished rows stay on disk.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
-    began = time.perf_counter()
     config, progress = config or AnalyzeConfig(), progress or Silent()
-    watch = watch or WatchConfig()
-    # A wrong one is refused before anything is fetched.
-    _ = watch.rules
+    job = Job("analyze", watch=watch, resume=resume, tell=progress.tell)
     with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
-        opened = time.perf_counter()
-        paths = resolve_output(
-            None if out is None else Path(out), formats, checkpoint.files.model_id
-        )
+        job.begin("measure")
+        paths = resolve_output(out, formats, checkpoint.files.model_id)
         # Loaded now and not with the table, so that the plan counts the memory that it takes.
         import pyarrow
 
         plan = make_plan(checkpoint, config)
-        prepare_folder(paths)
-        fingerprint = plan.fingerprint
-        path = paths.journal(fingerprint)
-        meter = UsageMeter(STAGES, plan.backend.device_memory)
-        job = JobProgress(plan, meter, progress)
-        name = lines_name(paths.stem, fingerprint)
-        with (
-            _log_file(paths.log),
-            Journal(path, fingerprint, plan.columns, resume) as journal,
-            meter,
-            _watch(job, journal, paths.folder / name, watch, resume) as watched,
-        ):
-            _log.info("%s at %s", checkpoint.files.model_id, checkpoint.files.revision)
-            _log.info("%s", plan.backend_reason)
+        with job.running(_spec(plan, paths)):
             # Nothing is timed for it: that would be time and memory of the run.
-            write_forecast(paths.plan, forecast(plan, paths, known_rates(plan)))
+            job.write_plan(forecast(plan, paths, known_rates(plan)).describe())
             # pyarrow imports pandas with its first array; the workers need not wait for that.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
-            rows = _measure(plan, journal, meter, job)
-            _refuse_changed(plan, fingerprint)
-            sides = side_tables(plan, meter)
-            job.stage = "validating and writing"
-            measured = time.perf_counter()
-            table = rows_to_table(rows.values(), plan.columns)
-            names = [weight.name for weight in plan.weights]
-            checks = validate_table(table, plan.columns, len(plan.weights), names)
-            ordered = [rows[i].values for i in range(len(plan.weights))]
-            checks += [no_failures(ordered), *spot_check(plan.weights, ordered, plan.config)]
-            checked = time.perf_counter()
-            outputs = finalize(paths, table, sides, journal.spectra())
-            # Before the calibration, whose time and memory are not the run's.
-            usage, paused = meter.usage(), meter.gate.paused_seconds
-            seconds = {
-                "open": opened - began,
-                "measure": measured - opened,
-                "validate": checked - measured,
-                "write": time.perf_counter() - checked,
-            }
-            meta = {
-                **_describe(plan, ordered, usage),
-                "fingerprint": fingerprint,
-                "resumed_rows": len(journal.rows),
-                "seconds": {
-                    **seconds,
-                    "read_in_workers": _total(ordered, "read_seconds"),
-                    "compute_in_workers": _total(ordered, "compute_seconds"),
-                },
-                **_cost(plan, usage, {**seconds, "measure": seconds["measure"] - paused}),
-                # Not among the outputs: it is of the moment, and nobody's result.
-                MONITOR: watched.keep(paths.side(MONITOR, "parquet")),
-                "validation": _validation(checks),
-                "outputs": outputs,
-                "tables": {
-                    name: {"columns": columns_to_meta(SIDES[name].columns)} for name in sides
-                },
-            }
-            write_meta(paths.meta, meta)
-            journal.discard()
-            _report(paths, checks)
-    return Run(paths.meta, meta)
+            rows = _measure(plan, job, progress)
+            job.refuse_changed(
+                CheckpointError(
+                    f"{checkpoint.files.path} changed while it was read",
+                    "Leave its files alone and run the same command again, which starts over",
+                )
+            )
+            sides = side_tables(plan, job.meter)
+            job.begin("validate", "validating and writing")
+            table = rows_to_table(rows, plan.columns)
+            checks = _checks(plan, rows, table)
+            job.begin("write")
+            spectra = job.journal.spectra()
+            outputs = finalize(paths, table, sides, spectra, SPECTRUM_IDENTITY)
+            return job.finish(_describe(plan, rows, sides), checks, outputs, _seconds(rows))
 
 
-def _watch(
-    job: JobProgress, journal: Journal, lines: Path, config: WatchConfig, resume: bool
-) -> JobMonitor:
-    plan = job.plan
-    # Before the first sample, which would take an earlier run's work for this one's.
-    job.resume(journal.rows)
-    return JobMonitor(
-        "analyze",
-        plan.checkpoint.files.model_id,
-        job.state,
-        config=config,
-        gate=job.meter.gate,
-        folder=lines.parent,
-        lines=lines,
-        resume=resume,
+def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
+    files, workers = plan.checkpoint.files, plan.config.workers
+    return JobSpec(
+        title=files.model_id,
+        about=(f"{files.model_id} at {files.revision}", plan.backend_reason),
+        paths=paths,
+        columns=plan.columns,
+        fingerprint=lambda: plan.fingerprint,
+        stages=STAGES,
+        sizes=[weight.nbytes for weight in plan.weights],
+        workers=workers,
+        lanes=min(plan.backend.lanes or workers, workers),
         device_memory=plan.backend.device_memory,
-        tell=job.tell,
     )
 
 
-def _measure(plan: Plan, journal: Journal, meter: UsageMeter, job: JobProgress) -> dict[int, Row]:
-    """All rows of the plan, those that the journal had and those that it gets now."""
-    rows = dict(journal.rows)
-    if rows:
-        _log.info("resuming: %d of %d rows are there", len(rows), len(plan.weights))
-    job.begin(sorted(rows))
+def _measure(plan: Plan, job: Job, progress: Progress) -> list[Row]:
+    """All rows in file order: those that the journal had, and those that it gets now."""
+    rows = dict(job.journal.rows)
+
+    def start(weight: Weight) -> None:
+        job.progress.what = weight.label
+        progress.start(weight)
+
+    progress.begin(plan, sorted(rows))
     try:
-        for row in analyze_rows(plan, dict(rows), meter, job.start):
-            journal.append(row)
+        for row in analyze_rows(plan, dict(rows), job.meter, start):
+            weight = plan.weights[row.index]
+            job.append(row, weight.label, row.values["status_reason"] or row.values["status"])
             # Its singular values are on the disk now; those of all rows could be gigabytes.
             rows[row.index] = replace(row, sigma=None)
-            weight = plan.weights[row.index]
-            _log.info("%s: %s", weight.label, row.values["status_reason"] or row.values["status"])
-            job.finish(weight)
-    except KeyboardInterrupt:
-        _log.warning("interrupted after %d of %d rows", len(rows), len(plan.weights))
-        raise Interrupted(
-            f"interrupted; {len(rows)} of {len(plan.weights)} rows are saved in {journal.path}",
-            "Run the same command again to go on from there",
-        ) from None
+            progress.finish(weight, job.meter.usage())
     finally:
-        job.end()
-    return rows
+        job.progress.what = "heads and experts" if plan.config.metrics == "full" else ""
+        progress.end()
+    return [rows[index] for index in range(len(plan.weights))]
 
 
-def _refuse_changed(plan: Plan, fingerprint: str) -> None:
-    """Rows from before and after a change describe no model at all."""
-    try:
-        if plan.fingerprint == fingerprint:
-            return
-    except OSError:
-        pass  # gone is changed
-    raise CheckpointError(
-        f"{plan.checkpoint.files.path} changed while it was read",
-        "Leave its files alone and run the same command again, which starts over",
-    )
+def _checks(plan: Plan, rows: Sequence[Row], table: pa.Table) -> list[Check]:
+    values = [row.values for row in rows]
+    names = [weight.name for weight in plan.weights]
+    checks = validate_table(table, plan.columns, len(plan.weights), names)
+    return [*checks, no_failures(values), *spot_check(plan.weights, values, plan.config)]
 
 
-def _describe(plan: Plan, rows: Sequence[Mapping[str, Any]], usage: Usage) -> dict[str, Any]:
-    """The part of the metadata that tells what was run, with what, and what it took."""
-    files, adapter = plan.checkpoint.files, plan.checkpoint.adapter
+def _describe(plan: Plan, rows: Sequence[Row], sides: Collection[str]) -> dict[str, Any]:
+    """What the metadata says of an analysis besides what it says of every job."""
     return {
-        "model": {
-            "id": files.model_id,
-            "revision": files.revision,
-            "path": str(files.path),
-            "weights": [str(path) for path in files.weights],
-            "index": None if files.index is None else str(files.index),
-            "config": None if files.config is None else str(files.config),
-            "framework": plan.checkpoint.framework,
-            "architecture": plan.checkpoint.architecture.describe(),
-            "adapter": adapter.describe() if adapter else None,
-        },
-        "code_version": __version__,
-        "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "model": describe_model(plan.checkpoint),
         "configuration": asdict(plan.config),
         "backend": plan.backend.name,
         "device": plan.backend.device,
         "backend_reason": plan.backend_reason,
-        "environment": package_versions(),
         "bytes": plan.nbytes,
-        "bytes_read": usage.bytes_read,
-        "mean_gbps": usage.mean_bandwidth / 1e9,
-        "peak_gbps": usage.peak_bandwidth / 1e9,
-        "peak_process_memory": usage.peak_memory,
-        "peak_device_memory": usage.peak_device_memory,
-        "rows_by_status": dict(Counter(row["status"] for row in rows)),
-        "columns": columns_to_meta(plan.columns),
+        "rows_by_status": dict(Counter(row.values["status"] for row in rows)),
+        "tables": {name: {"columns": columns_to_meta(SIDES[name].columns)} for name in sides},
     }
 
 
-def _cost(plan: Plan, usage: Usage, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """The part of the metadata that tells what each stage cost, and what limited the run."""
-    calibration, workers = load_calibration(rates=True), plan.config.workers
-    lanes = min(plan.backend.lanes or workers, workers)
+def _seconds(rows: Sequence[Row]) -> dict[str, float]:
+    """Seconds of all workers, those of an earlier process included."""
+    columns = {"read_in_workers": "read_seconds", "compute_in_workers": "compute_seconds"}
     return {
-        "stages": stage_costs(usage.stages, calibration),
-        "limit": asdict(binding_limit(STAGES, usage.stages, seconds, workers, lanes)),
-        "calibration": calibration.describe(),
+        name: sum(row.values[column] or 0.0 for row in rows) for name, column in columns.items()
     }
-
-
-def _validation(checks: Sequence[Check]) -> dict[str, Any]:
-    return {
-        "passed": all(check.passed for check in checks),
-        "checks": [asdict(check) for check in checks],
-    }
-
-
-def _report(paths: RunPaths, checks: Sequence[Check]) -> None:
-    for check in checks:
-        level = logging.INFO if check.passed else logging.ERROR
-        _log.log(level, "%s: %s", check.name, check.detail)
-    _log.info("written: %s", ", ".join(str(paths.table(name)) for name in paths.formats))
-
-
-def _total(rows: Sequence[Mapping[str, Any]], column: str) -> float:
-    return sum(row[column] or 0.0 for row in rows)
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Send the package's log to a file while the run lasts, and to the log what ended it."""
-    logger = logging.getLogger("mlx_probe")
-    try:
-        handler = logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise write_error(path, error) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    except (Interrupted, Stopped):
-        raise  # no fault
-    except ProbeError as error:
-        _log.error("%s", error)
-        raise
-    finally:
-        logger.setLevel(before)
-        logger.removeHandler(handler)
-        handler.close()

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from mlx_probe.core.records import Column
 
-__all__ = ["BASE_COLUMNS", "table_columns"]
+__all__ = ["BASE_COLUMNS", "SPECTRUM_IDENTITY", "table_columns"]
+
+# Columns that tell a matrix and how far to trust its singular values, beside which they are kept.
+SPECTRUM_IDENTITY = (
+    *("param_name", "expert_index", "part", "layer_index", "block_type", "rows", "cols"),
+    *("spectrum_method", "spectrum_error"),
+)
 
 # Metric columns that the first tables of this project already had, between `cols` and `dtype`:
 # they keep that place so that old notebooks read new tables.

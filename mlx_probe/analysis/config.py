@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlx_probe.core.records import MetricLevel
+from mlx_probe.compute.backends import BACKENDS
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.records import METRIC_LEVELS, MetricLevel
 
-__all__ = ["SPECTRUM_MODES", "AnalyzeConfig", "SpectrumMode"]
+__all__ = ["SPECTRUM_MODES", "AnalyzeConfig", "SpectrumMode", "refuse_nonsense", "refuse_outside"]
 
 SpectrumMode = Literal["exact", "approx"]
 SPECTRUM_MODES: tuple[SpectrumMode, ...] = ("exact", "approx")
@@ -45,3 +49,42 @@ class AnalyzeConfig:
     memory_limit: int = 0
     seed: int = 0
     save_spectra: bool = True
+
+
+def refuse_nonsense(config: AnalyzeConfig) -> None:
+    """Refuse values that no analysis can be made with.
+
+    Raises:
+        ConfigError: A value is outside its domain.
+    """
+    refuse_outside(
+        config,
+        (
+            ("backend", config.backend in ("auto", *BACKENDS), f"auto, {', '.join(BACKENDS)}"),
+            ("device", config.device in ("auto", "cpu", "gpu"), "auto, cpu, gpu"),
+            ("metrics", config.metrics in METRIC_LEVELS, ", ".join(METRIC_LEVELS)),
+            ("spectrum", config.spectrum in SPECTRUM_MODES, ", ".join(SPECTRUM_MODES)),
+            ("rank_tol", 0 < config.rank_tol < 1, "above 0 and below 1"),
+            ("zero_epsilon", 0 <= config.zero_epsilon < math.inf, "finite and not negative"),
+            ("workers", config.workers >= 0, "0 or more"),
+            ("memory_limit", config.memory_limit >= 0, "0 or more bytes"),
+        ),
+    )
+
+
+def refuse_outside(config: object, domains: Iterable[tuple[str, bool, str]]) -> None:
+    """Refuse the first setting that is outside its domain.
+
+    Args:
+        config: Has the settings as attributes.
+        domains: Name of each, whether it is inside, and the domain in words. Comparisons with
+            NaN are false: write what holds, not what is wrong.
+
+    Raises:
+        ConfigError: One is outside.
+    """
+    for name, holds, domain in domains:
+        if not holds:
+            raise ConfigError(
+                f"{name} cannot be {getattr(config, name)!r}", f"Choose a value: {domain}"
+            )

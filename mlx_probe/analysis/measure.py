@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.analysis.plan import Plan, is_sketched
+from mlx_probe.analysis.plan import Plan
+from mlx_probe.analysis.working_set import is_sketched
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram

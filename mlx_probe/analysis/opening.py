@@ -1,15 +1,21 @@
-"""A model opened by its name, wherever it is."""
+"""Models opened by their names, described in a run's metadata, and opened again from there."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.core.errors import CheckpointError, ResultError
+from mlx_probe.core.records import ModelFiles
+from mlx_probe.runs.load import locate_run
+from mlx_probe.runs.meta import read_meta
 from mlx_probe.source import resolve
 from mlx_probe.source.transfer.progress import DownloadProgress
 
-__all__ = ["open_checkpoint"]
+__all__ = ["describe_model", "described_files", "open_again", "open_checkpoint", "reopen"]
 
 
 def open_checkpoint(
@@ -38,3 +44,70 @@ def open_checkpoint(
     """
     progress = None if quiet else fetching
     return checkpoints.open_checkpoint(resolve(str(model), revision, progress, remote))
+
+
+def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A model as the metadata of a run describes it."""
+    files, adapter = checkpoint.files, checkpoint.adapter
+    return {
+        "id": files.model_id,
+        "revision": files.revision,
+        "path": str(files.path),
+        "weights": [str(path) for path in files.weights],
+        "index": None if files.index is None else str(files.index),
+        "config": None if files.config is None else str(files.config),
+        "framework": checkpoint.framework,
+        "architecture": checkpoint.architecture.describe(),
+        "adapter": adapter.describe() if adapter else None,
+    }
+
+
+def reopen(run: str | Path) -> Checkpoint:
+    """The model that a finished run was made from, as it lies on this disk.
+
+    Args:
+        run: Run folder, run_meta.json, or one of the tables.
+
+    Raises:
+        ResultError: There is no finished run, or its model is gone or damaged.
+    """
+    meta_path = locate_run(Path(run))
+    try:
+        files = described_files(read_meta(meta_path)["model"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ResultError(
+            f"{meta_path} does not tell one model that its run was made from: {error!r}",
+            "Name a run of `mlx-probe analyze`",
+        ) from error
+    return open_again(files)
+
+
+def described_files(described: Mapping[str, Any]) -> ModelFiles:
+    """The files of a model that `describe_model` described.
+
+    Raises:
+        KeyError, TypeError: That is no description of one.
+    """
+    return ModelFiles(
+        model_id=described["id"],
+        revision=described["revision"],
+        path=Path(described["path"]),
+        weights=tuple(Path(path) for path in described["weights"]),
+        index=Path(described["index"]) if described["index"] else None,
+        config=Path(described["config"]) if described["config"] else None,
+    )
+
+
+def open_again(files: ModelFiles) -> Checkpoint:
+    """Open the model of a finished run.
+
+    Raises:
+        ResultError: Its files are gone or damaged.
+    """
+    try:
+        return checkpoints.open_checkpoint(files)
+    except CheckpointError as error:
+        raise ResultError(
+            f"the model of this run cannot be read again: {error.fact}",
+            "Bring its files back, or use --no-recompute to check the table alone",
+        ) from error

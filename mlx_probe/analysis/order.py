@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import groupby
 
-from mlx_probe.analysis.plan import Plan, is_sketched
+from mlx_probe.analysis.plan import Plan
+from mlx_probe.analysis.working_set import is_sketched
 from mlx_probe.checkpoint import Weight, chunk_extent
 
 __all__ = ["work_order"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.plan import is_sketched
+from mlx_probe.analysis.working_set import is_sketched
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.dtypes import decode

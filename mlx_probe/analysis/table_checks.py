@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,7 +17,7 @@ from mlx_probe.runs.table.schema import arrow_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["validate_table"]
+__all__ = ["no_failures", "validate_table"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -61,6 +61,13 @@ def validate_table(
         _check(view, "status", _bad_status(view)),
         _check(view, "file order", _out_of_order(view, expected_names)),
     ]
+
+
+def no_failures(rows: Sequence[Mapping[str, Any]]) -> Check:
+    """Whether every factorization of a table's rows converged."""
+    failed = [row["param_name"] for row in rows if row["status"] == "failed"]
+    detail = f"{len(failed)} failed, the first: {failed[0]}" if failed else "none failed"
+    return Check("factorizations", not failed, detail)
 
 
 class _View:

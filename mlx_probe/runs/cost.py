@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mlx_probe.compute.calibration import Calibration
 from mlx_probe.runs.monitor import Stage, Work
 
-__all__ = ["Limit", "binding_limit", "stage_costs"]
+__all__ = ["OPEN", "VALIDATE", "WRITE", "Limit", "binding_limit", "stage_costs"]
 
 # Phases of a job in which its workers have nothing to do. Any other is work.
 OPEN, VALIDATE, WRITE = "open", "validate", "write"
@@ -68,6 +68,7 @@ def binding_limit(
     seconds: Mapping[str, float],
     workers: int,
     lanes: int,
+    paused: float = 0.0,
 ) -> Limit:
     """The limit that took the largest share of the time that it could have taken.
 
@@ -81,9 +82,11 @@ def binding_limit(
         seconds: Wall time of each phase: `OPEN`, `VALIDATE`, `WRITE`, and what is work.
         workers: Tasks at once.
         lanes: Tasks in a lane at once; at most ``workers``.
+        paused: Seconds of that for which the gate was closed.
     """
-    total = sum(seconds.values())
-    opening, closing = seconds[OPEN], seconds[VALIDATE] + seconds[WRITE]
+    total = sum(seconds.values()) - paused
+    opening = seconds.get(OPEN, 0.0)
+    closing = seconds.get(VALIDATE, 0.0) + seconds.get(WRITE, 0.0)
     device = "worker time" if lanes == workers else "the device's time"
     shares: defaultdict[tuple[str, str], float] = defaultdict(float)
     idle = (total - opening - closing) / total

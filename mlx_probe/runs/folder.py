@@ -37,13 +37,13 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class RunPaths:
-    """The files of one run.
+    """The files of one job.
 
     Attributes:
         folder: Folder that holds them all.
         stem: Name of the tables without suffix.
         formats: Keys of `WRITERS`, without repetition.
-        log: Log file, named by the UTC time at which the run began.
+        log: Log file, named by the command and the UTC time at which the job began.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class RunPaths:
 
     @property
     def plan(self) -> Path:
-        """What the run set out to do, and what it was expected to take."""
+        """What the job set out to do, and what it was expected to take."""
         return self.side("plan", "json")
 
     def table(self, table_format: str) -> Path:
@@ -107,20 +107,24 @@ def folder_name(model_id: str) -> str:
 
 
 def resolve_output(
-    out: Path | None,
+    out: str | Path | None,
     formats: Sequence[str],
-    model_id: str,
+    title: str,
+    kind: str = "analyze",
+    stem: str = DEFAULT_STEM,
     now: datetime | None = None,
 ) -> RunPaths:
-    """Where the run's files will lie; touches no disk but to see if ``out`` is a folder.
+    """Where a job's files will lie; touches no disk but to see if ``out`` is a folder.
 
     Args:
         out: A folder, or a file with the suffix of a known format; None for
-            ``data/outputs/<model>/``. A file's folder becomes the run folder, its stem names
+            ``data/outputs/<title>/``. A file's folder becomes the run folder, its stem names
             the tables, and its format comes first.
         formats: Keys of `WRITERS`; empty for the file's format, or else CSV.
-        model_id: Names the default folder.
-        now: When the run begins, aware; None for now.
+        title: Names the default folder.
+        kind: Name of the command, which names the log.
+        stem: Names the tables where ``out`` is no file.
+        now: When the job begins, aware; None for now.
 
     Raises:
         ConfigError: A format that is not known.
@@ -130,17 +134,17 @@ def resolve_output(
             near = difflib.get_close_matches(name, WRITERS, n=1) or list(WRITERS)
             raise ConfigError(f"unknown output format {name!r}", f"Use {' or '.join(near)}")
 
-    folder = DEFAULT_ROOT / folder_name(model_id) if out is None else out
-    stem, wanted = DEFAULT_STEM, list(formats)
-    if out is not None and out.suffix.lower()[1:] in WRITERS and not out.is_dir():
-        folder, stem = out.parent, out.stem
-        wanted.insert(0, out.suffix.lower()[1:])
+    path = DEFAULT_ROOT / folder_name(title) if out is None else Path(out)
+    folder, wanted, suffix = path, list(formats), path.suffix.lower()[1:]
+    if out is not None and suffix in WRITERS and not path.is_dir():
+        folder, stem = path.parent, path.stem
+        wanted.insert(0, suffix)
     began = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
     return RunPaths(
         folder=folder,
         stem=stem,
         formats=tuple(dict.fromkeys(wanted)) or (next(iter(WRITERS)),),
-        log=folder / f"analyze_{began:%Y%m%dT%H%M%SZ}.log",
+        log=folder / f"{kind}_{began:%Y%m%dT%H%M%SZ}.log",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,7 @@ def finalize(
     table: pa.Table,
     sides: Mapping[str, pa.Table] | None = None,
     spectra: Iterable[tuple[int, NDArray[np.float64]]] = (),
+    identity: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Writes the tables in every requested format; the metadata is the caller's, and last.
 
@@ -35,6 +36,7 @@ def finalize(
         table: The finished table.
         sides: Tables beside it, by name.
         spectra: Row numbers and singular values, in order; no file is made of none.
+        identity: Columns of ``table`` that tell whose singular values they are.
 
     Returns:
         File name to ``{"sha256": ..., "bytes": ...}``: the metadata's key "outputs".
@@ -53,7 +55,7 @@ def finalize(
         if first is not None:
             files.append(paths.side(SPECTRA, "parquet"))
             temporary = stack.enter_context(replacing(files[-1]))
-            write_spectra(table, chain((first,), numbered), temporary)
+            write_spectra(table.select(identity), chain((first,), numbered), temporary)
         # An older run's metadata must not vouch for this run's tables.
         paths.meta.unlink(missing_ok=True)
     return {

@@ -17,11 +17,6 @@ __all__ = ["SPECTRA", "write_spectra"]
 # Name of the file, without stem and suffix.
 SPECTRA = "spectra"
 
-# What tells a matrix, and how far to trust its values; the same columns as in the table.
-_TABLE_COLUMNS = (
-    *("param_name", "expert_index", "part", "layer_index", "block_type", "rows", "cols"),
-    *("spectrum_method", "spectrum_error"),
-)
 _VALUES = "singular_values"
 
 # Values that are held in memory at a time.
@@ -29,13 +24,13 @@ _GROUP = 1 << 22
 
 
 def write_spectra(
-    table: pa.Table, spectra: Iterable[tuple[int, NDArray[np.float64]]], path: Path
+    identity: pa.Table, spectra: Iterable[tuple[int, NDArray[np.float64]]], path: Path
 ) -> None:
     """Writes singular values group by group.
 
     Args:
-        table: The main table.
-        spectra: Row numbers of ``table``, ascending, and singular values, descending.
+        identity: Tells whose singular values they are: columns of the main table.
+        spectra: Row numbers of that table, ascending, and singular values, descending.
         path: The file.
 
     Raises:
@@ -44,8 +39,7 @@ def write_spectra(
     import pyarrow as pa
     from pyarrow import parquet
 
-    columns = table.select(_TABLE_COLUMNS)
-    schema = columns.schema.append(pa.field(_VALUES, pa.list_(pa.float64())))
+    schema = identity.schema.append(pa.field(_VALUES, pa.list_(pa.float64())))
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         rows: list[int] = []
         values: list[NDArray[np.float64]] = []
@@ -53,7 +47,7 @@ def write_spectra(
         def flush() -> None:
             ends = np.cumsum([0, *map(len, values)]).astype(np.int32)
             lists = pa.ListArray.from_arrays(ends, np.concatenate(values))
-            arrays = [*columns.take(rows).columns, lists]
+            arrays = [*identity.take(rows).columns, lists]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             rows.clear()
             values.clear()

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from models import disk_full_after
 from tinymodel import comparable, weights
 from weightfiles import write_safetensors
 
@@ -108,7 +109,7 @@ def test_metadata_tells_how_the_table_came_about(model, tmp_path):
     assert meta["command"]
     logs = list((tmp_path / "out").glob("analyze_*.log"))
     assert len(logs) == 1
-    assert " INFO mlx_probe.run: " in logs[0].read_text()
+    assert " INFO mlx_probe.runs.job: " in logs[0].read_text()
 
 
 class StopAfter(Silent):
@@ -150,21 +151,10 @@ def test_no_resume_starts_over(model, tmp_path):
     assert mlx_probe.analyze(model, out=tmp_path / "out", resume=False).meta["resumed_rows"] == 0
 
 
-def test_disk_full_keeps_finished_rows(model, tmp_path, monkeypatch):
-    from mlx_probe.runs.journal import Journal
-
-    write = Journal._write
-
-    def full(self, record):
-        if record.get("index") == 4:
-            raise OSError(28, "No space left on device")
-        write(self, record)
-
-    monkeypatch.setattr(Journal, "_write", full)
+def test_disk_full_keeps_finished_rows(model, tmp_path):
     config = AnalyzeConfig(workers=1)
-    with pytest.raises(ProbeError, match="finished rows are safe"):
+    with disk_full_after(4), pytest.raises(ProbeError, match="finished rows are safe"):
         mlx_probe.analyze(model, out=tmp_path / "out", config=config)
-    monkeypatch.setattr(Journal, "_write", write)
     result = mlx_probe.analyze(model, out=tmp_path / "out", config=config)
     assert result.meta["resumed_rows"] == 4
     assert result.passed

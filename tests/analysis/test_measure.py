@@ -136,7 +136,7 @@ def test_one_bad_member_does_not_spoil_a_batch(checkpoint, monkeypatch):
 
 
 def test_large_matrices_are_sketched_on_request_and_small_ones_are_not(tmp_path, monkeypatch):
-    monkeypatch.setattr("mlx_probe.analysis.plan.SKETCHED_FROM", 1024)
+    monkeypatch.setattr("mlx_probe.analysis.working_set.SKETCHED_FROM", 1024)
     rng = np.random.default_rng(0)
     arrays = {
         "layers.0.up_proj.weight": rng.standard_normal((1200, 1024)).astype(np.float32),

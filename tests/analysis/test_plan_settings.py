@@ -12,6 +12,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis import plan
 from mlx_probe.analysis.plan import make_plan
+from mlx_probe.compute import calibration
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.metrics import metrics_of_level
@@ -63,13 +64,13 @@ def test_fingerprint_knows_the_seed_where_values_come_from_it(tiny):
 
 
 def test_the_calibration_is_asked_for_large_matrices_only_and_decides_values(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan.calibration, "two_stage_from", lambda: 1500)
+    monkeypatch.setattr(calibration, "two_stage_from", lambda: 1500)
     small = write_safetensors(tmp_path / "a.safetensors", {"w": np.zeros((3000, 64), "f4")})
     large = write_safetensors(tmp_path / "b.safetensors", {"w": np.zeros((1024, 1024), "f4")})
     assert plan_of(small).two_stage_from is None
     before = plan_of(large)
     assert before.two_stage_from == 1500
-    monkeypatch.setattr(plan.calibration, "two_stage_from", lambda: None)
+    monkeypatch.setattr(calibration, "two_stage_from", lambda: None)
     assert plan_of(large).fingerprint != before.fingerprint
 
 

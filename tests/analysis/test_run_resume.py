@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from models import Watcher, interrupt_after
+from models import Watcher, disk_full_after, interrupt_after
 from tinymodel import comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.progress import Silent
 from mlx_probe.core.errors import CheckpointError, Interrupted, ResultError
-from mlx_probe.runs.journal import Journal
 
 ROWS = 17
 FULL = AnalyzeConfig(backend="numpy", metrics="full")
@@ -135,22 +134,11 @@ def test_a_second_run_is_kept_out_and_leaves_the_first_alone(tiny, whole, tmp_pa
 
 
 @pytest.mark.parametrize("row", [0, 7, ROWS - 1])
-def test_a_full_disk_keeps_the_rows_before(tiny, whole, tmp_path, monkeypatch, row):
-    append, written = Journal._write, []
-
-    def full(self, record):
-        written.extend([record] if "index" in record else [])
-        if len(written) > row:
-            self._file.write(b'{"index": ')  # what still had room
-            raise OSError(errno.ENOSPC, "No space left on device")
-        append(self, record)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "_write", full)
-        with pytest.raises(ResultError, match="finished rows are safe") as refusal:
-            mlx_probe.analyze(tiny, out=tmp_path, config=replace(FULL, workers=1))
+def test_a_full_disk_keeps_the_rows_before(tiny, whole, tmp_path, row):
+    with disk_full_after(row), pytest.raises(ResultError, match="rows are safe") as refusal:
+        mlx_probe.analyze(tiny, out=tmp_path, config=replace(FULL, workers=1))
     assert "Free space" in refusal.value.remedy
-    assert " ERROR mlx_probe.run: cannot write" in log_of(tmp_path)
+    assert " ERROR mlx_probe.runs.log: cannot write" in log_of(tmp_path)
     result, watcher = resumed(tiny, tmp_path)
     assert len(watcher.found) == row
     pd.testing.assert_frame_equal(comparable(result.load()), comparable(whole.load()))
@@ -201,7 +189,7 @@ def test_a_model_that_changes_while_it_is_read_gives_no_table(model, tmp_path, c
         mlx_probe.analyze(model, out=out, config=config, progress=Watcher(meddle))
     assert not (out / "params.csv").exists()
     assert not (out / "run_meta.json").exists()
-    assert " ERROR mlx_probe.run: " in log_of(out)
+    assert " ERROR mlx_probe.runs.log: " in log_of(out)
 
 
 def test_a_changed_model_is_measured_from_the_start(model, tmp_path):

@@ -250,7 +250,7 @@ def test_a_finished_folder_holds_tables_metadata_and_log(whole):
 def test_the_log_names_modules_levels_and_tensors(whole, arrays):
     (path,) = whole.folder.glob("analyze_*.log")
     lines = path.read_text("utf-8").splitlines()
-    assert all(line.split(" ")[2:4] == ["INFO", "mlx_probe.run:"] for line in lines)
+    assert all(line.split(" ")[2:4] == ["INFO", "mlx_probe.runs.job:"] for line in lines)
     for name in arrays:
         assert any(f" {name}: " in line or f" {name}[0]: " in line for line in lines)
     assert any("1 NaN and 1 Inf" in line for line in lines)

@@ -8,7 +8,7 @@ from models import edit_meta, forge
 import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis import spotcheck
-from mlx_probe.analysis.plan import select_weights
+from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS, spot_check
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.errors import ResultError

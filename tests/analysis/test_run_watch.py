@@ -16,7 +16,8 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.compare.blocks import Side
 from mlx_probe.analysis.compare.compare import compare
-from mlx_probe.analysis.plan import make_plan, select_weights
+from mlx_probe.analysis.plan import make_plan
+from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.analysis.validate import validate_run
@@ -90,8 +91,8 @@ def test_a_breach_pauses_and_the_run_goes_on_to_the_same_rows(tiny, whole, tmp_p
         "goes on",
     ]
     log = next(out.glob("analyze_*.log")).read_text("utf-8")
-    assert "WARNING mlx_probe.analysis.progress: paused: disk at 1.0 GB" in log
-    assert "INFO mlx_probe.analysis.progress: goes on" in log
+    assert "WARNING mlx_probe.runs.job: paused: disk at 1.0 GB" in log
+    assert "INFO mlx_probe.runs.job: goes on" in log
     told = run.meta["monitor"]
     assert told["paused_seconds"] > 0
     assert [alert["rule"] for alert in told["alerts"]] == ["disk below 5GB pause"]

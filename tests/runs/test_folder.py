@@ -39,7 +39,7 @@ def test_an_existing_folder_is_a_folder_whatever_its_suffix(tmp_path):
 
 def test_file_names(tmp_path):
     began = datetime(2025, 1, 31, 9, tzinfo=timezone(timedelta(hours=1)))
-    paths = resolve_output(tmp_path, [], "m", began)
+    paths = resolve_output(tmp_path, [], "m", now=began)
     assert paths.meta == tmp_path / "run_meta.json"
     assert paths.table("csv") == tmp_path / "params.csv"
     assert paths.log == tmp_path / "analyze_20250131T080000Z.log"

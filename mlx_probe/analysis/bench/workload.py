@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.analysis.opening import open_checkpoint
-from mlx_probe.analysis.plan import select_weights
+from mlx_probe.analysis.selection import select_weights
 from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
 from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.errors import ConfigError

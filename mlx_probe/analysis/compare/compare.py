@@ -17,12 +17,13 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_limits
 
+from mlx_probe.analysis.budget import DEFAULT_MEMORY_SHARE, RESERVE
 from mlx_probe.analysis.compare import COLUMNS, CompareConfig, Pair, measure_pair, pair_checkpoints
 from mlx_probe.analysis.compare.columns import STATUSES
 from mlx_probe.analysis.compare.config import refuse_nonsense
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.opening import open_checkpoint
-from mlx_probe.analysis.plan import DEFAULT_MEMORY_SHARE, RESERVE, select_weights
+from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.checkpoint import Checkpoint, Weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlx_probe.core.errors import ConfigError
+from mlx_probe.analysis.config import refuse_outside
 
 __all__ = ["CompareConfig", "refuse_nonsense"]
 
@@ -44,16 +44,14 @@ def refuse_nonsense(config: CompareConfig) -> None:
     Raises:
         ConfigError: A value is outside its domain.
     """
-    # Comparisons with NaN are false: what is wrong is what does not hold.
-    for name, holds, domain in (
-        ("rank_tol", 0 < config.rank_tol < 1, "above 0 and below 1"),
-        ("directions", config.directions >= 0, "0 or more"),
-        ("intruder_directions", config.intruder_directions >= 1, "1 or more"),
-        ("intruder_epsilon", 0 < config.intruder_epsilon <= 1, "above 0 and up to 1"),
-        ("workers", config.workers >= 0, "0 or more"),
-        ("memory_limit", 0 <= config.memory_limit < math.inf, "0 or more bytes"),
-    ):
-        if not holds:
-            raise ConfigError(
-                f"{name} cannot be {getattr(config, name)!r}", f"Choose a value: {domain}"
-            )
+    refuse_outside(
+        config,
+        (
+            ("rank_tol", 0 < config.rank_tol < 1, "above 0 and below 1"),
+            ("directions", config.directions >= 0, "0 or more"),
+            ("intruder_directions", config.intruder_directions >= 1, "1 or more"),
+            ("intruder_epsilon", 0 < config.intruder_epsilon <= 1, "above 0 and up to 1"),
+            ("workers", config.workers >= 0, "0 or more"),
+            ("memory_limit", 0 <= config.memory_limit < math.inf, "0 or more bytes"),
+        ),
+    )

@@ -5,7 +5,7 @@ The plan decides what is done; a forecast tells what that will cost on this mach
 
 from __future__ import annotations
 
-from mlx_probe.analysis.forecast.forecast import Forecast, Stage, Step, forecast, write_forecast
+from mlx_probe.analysis.forecast.forecast import Forecast, Stage, Step, forecast
 from mlx_probe.analysis.forecast.inference import CONTEXTS, STORED, WIDTHS, Inference
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "Stage",
     "Step",
     "forecast",
-    "write_forecast",
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mlx_probe.analysis.budget import sufficient
 from mlx_probe.analysis.forecast.memory import Memory
-from mlx_probe.analysis.plan import Plan, is_sketched, sufficient, working_set
+from mlx_probe.analysis.plan import Plan
+from mlx_probe.analysis.working_set import is_sketched, working_set
 from mlx_probe.core.units import format_size
 
 __all__ = ["advice_for"]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
 from mlx_probe.analysis.order import work_order
-from mlx_probe.analysis.plan import Plan, is_sketched
+from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
 from mlx_probe.analysis.stages import STAGES
+from mlx_probe.analysis.working_set import is_sketched
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.spectrum import METHODS, SpectrumMethod, gram_flops
 

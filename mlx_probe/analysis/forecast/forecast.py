@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from mlx_probe.analysis.forecast.advice import advice_for
@@ -19,10 +18,9 @@ from mlx_probe.analysis.spotcheck import SPOT_CHECKS
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.folder import RunPaths
-from mlx_probe.runs.meta import write_meta
 from mlx_probe.runs.spectra import SPECTRA
 
-__all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast", "write_forecast"]
+__all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast"]
 
 
 @dataclass(frozen=True)
@@ -210,15 +208,6 @@ def forecast(
         advice=advice_for(plan, memory, fetch.nbytes, fetch.free, device_limit),
         machine=load_calibration().machine,
     )
-
-
-def write_forecast(path: Path, found: Forecast) -> None:
-    """Write a forecast as JSON, whole or not at all.
-
-    Raises:
-        ResultError: The disk refused.
-    """
-    write_meta(path, found.describe())
 
 
 def _outputs(plan: Plan, paths: RunPaths) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlx_probe.analysis.budget import RESERVE
 from mlx_probe.analysis.order import work_order
-from mlx_probe.analysis.plan import KEPT, RESERVE, Plan
+from mlx_probe.analysis.plan import Plan
+from mlx_probe.analysis.working_set import KEPT
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute import lapack
 

@@ -1,0 +1,295 @@
+"""The life of a job: what every command that takes long and leaves a run has in common.
+
+    job = Job("compare", watch=watch, resume=resume)    # refuses a wrong rule
+    with opened(inputs) as inputs:
+        job.begin("measure")
+        with job.running(JobSpec(...)):                 # folder, log, lock, journal, monitor
+            job.write_plan(...)
+            for row in work(inputs, job.journal.rows, job.meter):
+                job.append(row, row.values["name"], "ok")
+            job.refuse_changed(...)
+            job.begin("validate")
+            checks = ...
+            job.begin("write")
+            return job.finish(..., checks, outputs)     # cost account and metadata
+
+A job knows its records only as rows of declared columns: tensors, pairs of tensors, steps of a
+training run, tasks of an evaluation. A record is on disk when `Job.append` returns; the same
+command goes on from there after Ctrl-C, a rule that stops, a full disk or `kill -9`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from mlx_probe.compute.calibration import load_calibration
+from mlx_probe.core.errors import Interrupted, ProbeError
+from mlx_probe.core.records import Column, Row
+from mlx_probe.core.version import __version__
+from mlx_probe.runs.check import Check
+from mlx_probe.runs.cost import OPEN, binding_limit, stage_costs
+from mlx_probe.runs.environment import package_versions
+from mlx_probe.runs.folder import RunPaths, prepare_folder
+from mlx_probe.runs.journal import Journal
+from mlx_probe.runs.log import log_file
+from mlx_probe.runs.meta import columns_to_meta, write_meta
+from mlx_probe.runs.monitor import Stage, Usage, UsageMeter
+from mlx_probe.runs.monitor.samples import MONITOR, lines_name
+from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
+from mlx_probe.runs.progress import JobProgress
+from mlx_probe.runs.run import Run
+
+__all__ = ["Job", "JobSpec"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What a job works on and writes, known before its first record.
+
+    Attributes:
+        title: What it works on, for those who follow it.
+        about: Lines that the log begins with.
+        paths: Where the results go.
+        columns: Columns of the records.
+        fingerprint: SHA-256 of everything that decides a record's values, inputs as they are
+            at the moment; jobs that share it can resume. May raise OSError for an input that
+            is gone.
+        stages: What the job spends its time on.
+        sizes: Bytes of work behind each record, by its index; empty if that is not known.
+        workers: Tasks at once.
+        lanes: Tasks at once in a lane of the device; at most ``workers``.
+        device_memory: Bytes of device memory in use and at the peak; None without a device.
+    """
+
+    title: str
+    about: tuple[str, ...]
+    paths: RunPaths
+    columns: tuple[Column, ...]
+    fingerprint: Callable[[], str]
+    stages: Mapping[str, Stage]
+    sizes: Sequence[int] = ()
+    workers: int = 1
+    lanes: int = 1
+    device_memory: Callable[[], tuple[int, int]] | None = None
+
+
+class Job:
+    """One job, from its start to its metadata.
+
+    Args:
+        kind: Name of the command ("analyze", "compare" ...): the metadata's key "kind".
+        watch: Rules on what the machine has left, and who may follow the job; changes no result.
+        resume: Whether to use the records of an interrupted job.
+        tell: Called with every message of the monitor, and whether it is a warning, from any
+            thread; None for the log alone.
+
+    Attributes:
+        meter: Counts what the stages take. Workers pass its gate. Within `running` only.
+        journal: Has the records of an earlier process. Within `running` only.
+        progress: How far the job is. Within `running` only.
+
+    Raises:
+        ConfigError: A rule makes no sense; refused before anything is fetched.
+    """
+
+    meter: UsageMeter
+    journal: Journal
+    progress: JobProgress
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        watch: WatchConfig | None = None,
+        resume: bool = True,
+        tell: Callable[[str, bool], None] | None = None,
+    ) -> None:
+        self._kind, self._watch, self._resume = kind, watch or WatchConfig(), resume
+        self._told = tell
+        _ = self._watch.rules
+        self._phase, self._since = OPEN, time.perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    def begin(self, phase: str, what: str | None = None) -> None:
+        """End the phase before, and begin another: the metadata has the seconds of each.
+
+        Args:
+            phase: "validate", "write", or what the job calls its work; the first is "open".
+            what: What followers see of it; None for what they saw before.
+        """
+        now = time.perf_counter()
+        self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+        if what is not None:
+            self.progress.what = what
+
+    @contextmanager
+    def running(self, spec: JobSpec) -> Iterator[None]:
+        """Hold the folder, the log, the journal and the monitor while the job runs.
+
+        Args:
+            spec: What it works on.
+
+        Raises:
+            Interrupted: Ctrl-C was pressed; finished records stay on disk.
+            Stopped: A rule that stops was broken; finished records stay on disk.
+            ResultError: The folder cannot be written, or another process works there.
+        """
+        prepare_folder(spec.paths)
+        self._spec, self._fingerprint = spec, spec.fingerprint()
+        self.meter = UsageMeter(spec.stages, spec.device_memory)
+        self.progress = JobProgress(spec.sizes, self.meter)
+        path = spec.paths.journal(self._fingerprint)
+        with (
+            log_file(spec.paths.log),
+            Journal(path, self._fingerprint, spec.columns, self._resume) as self.journal,
+            self.meter,
+            self._watched() as self._monitor,
+        ):
+            try:
+                yield
+            except KeyboardInterrupt:
+                _log.warning("interrupted after %s", self.progress.text)
+                raise Interrupted(
+                    f"interrupted; {self.progress.text} are saved in {path}",
+                    "Run the same command again to go on from there",
+                ) from None
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Write what the job sets out to do, and what that is expected to take.
+
+        Raises:
+            ResultError: The disk refused.
+        """
+        write_meta(self._spec.paths.plan, plan)
+
+    def append(self, row: Row, label: str, outcome: str) -> None:
+        """Put a finished record on disk, and a line in the log.
+
+        Raises:
+            ResultError: The disk refused; records appended before are safe.
+        """
+        self.journal.append(row)
+        _log.info("%s: %s", label, outcome)
+        self.progress.finish([row.index])
+
+    def refuse_changed(self, error: ProbeError) -> None:
+        """Raise an error if an input is not what it was when the job began.
+
+        Records from before and after a change describe no input at all.
+        """
+        try:
+            same = self._spec.fingerprint() == self._fingerprint
+        except OSError:
+            same = False  # gone is changed
+        if not same:
+            raise error
+
+    def finish(
+        self,
+        described: Mapping[str, Any],
+        checks: Sequence[Check],
+        outputs: Mapping[str, Mapping[str, Any]],
+        seconds: Mapping[str, float],
+    ) -> Run:
+        """Write the metadata, which completes the run, and drop the journal.
+
+        Args:
+            described: The job's own part of the metadata.
+            checks: Outcome of the validation.
+            outputs: File name to size and hash, as `finalize` returned them.
+            seconds: Seconds besides those of the phases, for the same key.
+
+        Raises:
+            ResultError: The disk refused; the journal stays.
+        """
+        self.begin("")
+        paths = self._spec.paths
+        # Before the calibration, whose time and memory are not the job's.
+        usage, paused = self.meter.usage(), self.meter.gate.paused_seconds
+        meta = {
+            "kind": self._kind,
+            **described,
+            "code_version": __version__,
+            "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": sys.argv,
+            "environment": package_versions(),
+            **_taken(usage),
+            "columns": columns_to_meta(self._spec.columns),
+            "fingerprint": self._fingerprint,
+            "resumed_rows": len(self.journal.rows),
+            "seconds": {**self._seconds, **seconds},
+            **self._cost(usage, paused),
+            # Not among the outputs: it is of the moment, and nobody's result.
+            MONITOR: self._monitor.keep(paths.side(MONITOR, "parquet")),
+            "validation": {
+                "passed": all(check.passed for check in checks),
+                "checks": [asdict(check) for check in checks],
+            },
+            "outputs": outputs,
+        }
+        write_meta(paths.meta, meta)
+        self.journal.discard()
+        for check in checks:
+            level = logging.INFO if check.passed else logging.ERROR
+            _log.log(level, "%s: %s", check.name, check.detail)
+        _log.info("written: %s", ", ".join(str(paths.folder / name) for name in outputs))
+        return Run(paths.meta, meta)
+
+    def _watched(self) -> JobMonitor:
+        spec = self._spec
+        for line in spec.about:
+            _log.info("%s", line)
+        # Before the first sample, which would take an earlier process's work for this one's.
+        self.progress.finish(self.journal.rows)
+        if self.journal.rows:
+            _log.info("resuming: %s are there", self.progress.text)
+        return JobMonitor(
+            self._kind,
+            spec.title,
+            self.progress.state,
+            config=self._watch,
+            gate=self.meter.gate,
+            folder=spec.paths.folder,
+            lines=spec.paths.folder / lines_name(spec.paths.stem, self._fingerprint),
+            resume=self._resume,
+            device_memory=spec.device_memory,
+            tell=self._tell,
+        )
+
+    def _tell(self, text: str, is_warning: bool) -> None:
+        _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
+        if self._told is not None:
+            self._told(text, is_warning)
+
+    def _cost(self, usage: Usage, paused: float) -> dict[str, Any]:
+        """The part of the metadata that tells what each stage cost, and what limited the job."""
+        spec, calibration = self._spec, load_calibration(rates=True)
+        limit = binding_limit(
+            spec.stages, usage.stages, self._seconds, spec.workers, spec.lanes, paused
+        )
+        return {
+            "stages": stage_costs(usage.stages, calibration),
+            "limit": asdict(limit),
+            "calibration": calibration.describe(),
+        }
+
+
+def _taken(usage: Usage) -> dict[str, Any]:
+    """The part of the metadata that tells what the job took from the machine."""
+    return {
+        "bytes_read": usage.bytes_read,
+        "mean_gbps": usage.mean_bandwidth / 1e9,
+        "peak_gbps": usage.peak_bandwidth / 1e9,
+        "peak_process_memory": usage.peak_memory,
+        "peak_device_memory": usage.peak_device_memory,
+    }

@@ -1,0 +1,44 @@
+"""The log file of a job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlx_probe.core.errors import Interrupted, ProbeError, Stopped
+from mlx_probe.core.files import write_error
+
+__all__ = ["log_file"]
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Send the package's log to a file while the job lasts, and to the log what ended it.
+
+    Raises:
+        ResultError: The disk refused the file.
+    """
+    logger = logging.getLogger("mlx_probe")
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise write_error(path, error) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    except (Interrupted, Stopped):
+        raise  # no fault
+    except ProbeError as error:
+        _log.error("%s", error)
+        raise
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+        handler.close()

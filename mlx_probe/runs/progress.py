@@ -1,0 +1,46 @@
+"""How far a job is, in records and in the bytes behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mlx_probe.runs.monitor import UsageMeter
+from mlx_probe.runs.monitor.sample import JobState
+from mlx_probe.runs.monitor.usage import READ
+
+__all__ = ["JobProgress"]
+
+
+class JobProgress:
+    """Counts finished records; followers may ask for the state from any thread.
+
+    Args:
+        sizes: Bytes of work behind each record, by the record's index; empty where nobody knows
+            how many records there will be.
+        meter: Counts what is read.
+
+    Attributes:
+        what: What is under way: a tensor, a file, a step, or what comes after the records.
+        count: Records that are finished, those of an earlier process included.
+    """
+
+    def __init__(self, sizes: Sequence[int], meter: UsageMeter) -> None:
+        self._sizes, self._meter = sizes, meter
+        self._total, self._done = sum(sizes), 0
+        self.what, self.count = "", 0
+
+    @property
+    def text(self) -> str:
+        """Finished records of all, as messages say it."""
+        return f"{self.count} of {len(self._sizes)} rows" if self._sizes else f"{self.count} rows"
+
+    def state(self) -> JobState:
+        """How far the job is now."""
+        read = self._meter.work(READ)
+        return JobState(self._done, self._total, self.what, read.bytes, read.seconds)
+
+    def finish(self, indices: Iterable[int]) -> None:
+        """Count records as finished."""
+        for index in indices:
+            self.count += 1
+            self._done += self._sizes[index] if self._sizes else 0
