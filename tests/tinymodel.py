@@ -1,6 +1,7 @@
 """The tiny model and the installed command that end-to-end tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,11 @@ def run(*arguments, **environment):
         env={**os.environ, **environment},
         timeout=120,
     )
+
+
+def heed_ctrl_c():
+    """For the child of a test that was started in the background, where SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def refused(result, *says):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from project import CONFIGS
-from tinymodel import COMMAND, comparable, refused, run
+from tinymodel import COMMAND, comparable, heed_ctrl_c, refused, run
 from weightfiles import entry, safetensors_bytes, write_safetensors
 
 import mlx_probe
@@ -54,8 +54,7 @@ def test_ctrl_c_says_what_is_saved(tmp_path):
         command,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background makes them ignore the signal.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_ctrl_c,
     )
     while not any(p.read_bytes().count(b"\n") > 5 for p in (tmp_path / "out").glob("*.jsonl")):
         assert process.poll() is None

@@ -11,6 +11,7 @@ import pytest
 from hub_models import NEEDED, REPO, SHARDS, make_files
 from hub_server import TOKEN, hub  # noqa: F401  a fixture
 from models import invoke, refuses
+from tinymodel import heed_ctrl_c
 
 from mlx_probe.library.download import COMPANIONS
 
@@ -142,6 +143,7 @@ def start(published, tmp_path, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
 
 

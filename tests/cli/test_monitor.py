@@ -19,7 +19,7 @@ import pytest
 import yaml
 from models import invoke, refuses
 from project import CONFIGS
-from tinymodel import COMMAND, comparable, refused, run
+from tinymodel import COMMAND, comparable, heed_ctrl_c, refused, run
 
 import mlx_probe
 from mlx_probe.core.errors import Stopped
@@ -48,7 +48,7 @@ class Held:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=heed_ctrl_c,
         )
         self.wait_for_samples(1)
 
@@ -182,6 +182,7 @@ class Terminal:
     def __init__(self, columns, lines, *arguments):
         pid, self.file = pty.fork()
         if pid == 0:
+            heed_ctrl_c()
             os.environ.update(TERM="xterm-256color", COLUMNS="", LINES="")
             del os.environ["COLUMNS"], os.environ["LINES"]
             os.execv(COMMAND, [str(COMMAND), *map(str, arguments)])

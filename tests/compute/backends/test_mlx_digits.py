@@ -160,7 +160,7 @@ class Spy:
 
 sys.meta_path.insert(0, Spy())
 import mlx_probe.analysis.analyze
-mlx_probe.backends.BACKENDS["mlx"]("cpu")
+mlx_probe.compute.backends.BACKENDS["mlx"]("cpu")
 """
     environment = {k: v for k, v in os.environ.items() if k != "MLX_ENABLE_TF32"}
     done = subprocess.run(
