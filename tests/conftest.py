@@ -5,6 +5,10 @@ from tinymodel import weights
 from weightfiles import write_safetensors
 
 from mlx_probe.compute.backends import BACKENDS
+from mlx_probe.compute.backends.mlx import prepare_mlx
+
+# Tests import MLX themselves, and its BLAS must be there before the threads are limited.
+prepare_mlx()
 
 
 @pytest.fixture(scope="session", autouse=True)

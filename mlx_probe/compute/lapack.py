@@ -359,6 +359,8 @@ def _routines() -> dict[str, Callable[..., None]] | None:
     if sys.byteorder != "little":
         return None
     paths = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
+    # Other packages may have loaded a BLAS of their own.
+    paths.sort(key=lambda path: "numpy" not in path)
     if sys.platform == "darwin":
         paths.append("/System/Library/Frameworks/Accelerate.framework/Accelerate")
     for path in paths:

@@ -77,6 +77,7 @@ class Blas:
         single_rate: Speed of numpy's float32 product on one core, in flops a second.
         mlx_rate: Speed of the same product in MLX on its CPU stream; None without MLX.
         others: Tuned libraries in this process that MLX may call instead of its own.
+        mlx_library: Path of the one that MLX calls; None if it calls its own.
     """
 
     library: str
@@ -85,6 +86,7 @@ class Blas:
     single_rate: float
     mlx_rate: float | None
     others: tuple[str, ...] = ()
+    mlx_library: str | None = None
 
     @property
     def mlx_is_slow(self) -> bool:
@@ -148,6 +150,7 @@ class Facts:
         disks: The folders of models and caches, and their disks.
         hub: The Hub; None without network.
         tools: Optional programs and packages, installed or not.
+        mlx_remedy: How to correct a setting that keeps MLX from starting; "" if none does.
     """
 
     version: str
@@ -160,6 +163,7 @@ class Facts:
     disks: tuple[Disk, ...]
     hub: HubStatus | None
     tools: tuple[Tool, ...]
+    mlx_remedy: str = ""
 
     def describe(self) -> dict[str, Any]:
         """All facts, for JSON."""

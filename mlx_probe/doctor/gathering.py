@@ -14,9 +14,10 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from mlx_probe.compute.backends.mlx.blas import mlx_blas
 from mlx_probe.compute.backends.mlx.status import MlxStatus, cpu_product_rate, mlx_status
 from mlx_probe.compute.calibration import load_calibration
-from mlx_probe.core.errors import BackendError
+from mlx_probe.core.errors import BackendError, ConfigError
 from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.version import __version__
@@ -43,7 +44,7 @@ def gather(offline: bool = False) -> Facts:
     """
     packages = installed_packages()
     # Speed is measured first, before our own threads keep the cores busy.
-    mlx, problem = _mlx()
+    mlx, problem, remedy = _mlx()
     blas = _blas(mlx is not None)
     with ThreadPoolExecutor(1) as pool:
         request = None if offline else _HubRequest()
@@ -55,6 +56,7 @@ def gather(offline: bool = False) -> Facts:
             packages=packages,
             mlx=mlx,
             mlx_problem=problem,
+            mlx_remedy=remedy,
             blas=blas,
             disks=tuple(measure_disk(disk) for disk in _folders()),
             hub=request.answer() if request else None,
@@ -99,14 +101,17 @@ def _system() -> System:
     )
 
 
-def _mlx() -> tuple[MlxStatus | None, str]:
+def _mlx() -> tuple[MlxStatus | None, str, str]:
+    """MLX, or what is wrong with it and how to correct a wrong setting."""
     try:
-        return mlx_status(), ""
+        return mlx_status(), "", ""
+    except ConfigError as error:
+        return None, error.fact, error.remedy
     except BackendError as error:
-        return None, error.fact
+        return None, error.fact, ""
     # A driver or a library that does not fit makes the import fail in these ways.
     except (OSError, RuntimeError) as error:
-        return None, f"MLX does not start: {type(error).__name__}: {error}"
+        return None, f"MLX does not start: {type(error).__name__}: {error}", ""
 
 
 def _blas(with_mlx: bool) -> Blas:
@@ -125,6 +130,7 @@ def _blas(with_mlx: bool) -> Blas:
         double_rate=load_calibration(rates=True).product_rate,
         single_rate=single,
         mlx_rate=mlx,
+        mlx_library=mlx_blas(),
         others=tuple(
             f"{pool['internal_api']} {pool['version'] or ''}".strip()
             for pool in others

@@ -7,6 +7,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
+from mlx_probe.compute.backends.mlx.blas import mlx_blas
 from mlx_probe.core.machine import cpu_model
 
 __all__ = ["package_versions"]
@@ -36,8 +37,9 @@ def package_versions() -> dict[str, Any]:
 
     Returns:
         "python", "packages" (installed ones of `PACKAGES`), "platform", "machine", "cpu",
-        "cpu_count", and "blas": what numpy was built against and the thread pools loaded in
-        this process.
+        "cpu_count", "blas": what numpy was built against and the thread pools loaded in this
+        process, and "mlx_blas": path of the library that MLX's products on the CPU call, None
+        for the one that came with MLX.
     """
     return {
         "python": platform.python_version(),
@@ -47,6 +49,7 @@ def package_versions() -> dict[str, Any]:
         "cpu": cpu_model(),
         "cpu_count": os.cpu_count(),
         "blas": _blas(),
+        "mlx_blas": mlx_blas(),
     }
 
 

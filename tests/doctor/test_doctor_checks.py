@@ -65,7 +65,14 @@ FAULTS = [
     ("device memory", but("mlx", working_set=None), "warning", "does not say", "--memory-limit"),
     ("numpy blas", but("blas", double_rate=2e9), "warning", "2.0 GFLOP/s", "reinstall numpy"),
     ("numpy blas", but("blas", double_rate=None), "warning", "not be measured", "again"),
-    ("mlx blas", LINUX, "warning", "reference BLAS", "LD_PRELOAD=libopenblas.so.0"),
+    ("mlx blas", LINUX, "warning", "reference BLAS", "libopenblas0-pthread"),
+    (
+        "mlx blas",
+        replace(LINUX, blas=replace(LINUX.blas, mlx_library="/lib/libblas.so.3")),
+        "warning",
+        "/lib/libblas.so.3, which is slow",
+        "MLX_PROBE_MLX_BLAS",
+    ),
     ("mlx blas", but("blas", mlx_rate=6e9), "warning", "are slow: 6.0 GFLOP/s", "update MLX"),
     ("disk", disk(free=None, problem="cannot be written"), "error", "/hub", "HF_HOME"),
     ("disk", disk(write_rate=None, problem="cannot be written"), "error", "cannot be", "HF_HOME"),
@@ -112,11 +119,17 @@ def test_memory_of_a_gpu_of_its_own_is_not_compared_with_main_memory():
     assert verdicts("device memory", cuda) == [("ok", "24.0 GB on the GPU", "")]
 
 
-def test_a_preloaded_library_is_named():
-    preloaded = replace(LINUX, blas=replace(LINUX.blas, mlx_rate=90e9, others=("openblas 0.3.21",)))
-    ((status, fact, _),) = verdicts("mlx blas", preloaded)
+@pytest.mark.parametrize("library", ["/lib/libopenblas.so.0", None])
+def test_the_library_that_mlx_calls_is_named(library):
+    blas = replace(LINUX.blas, mlx_rate=90e9, mlx_library=library)
+    ((status, fact, _),) = verdicts("mlx blas", replace(LINUX, blas=blas))
     assert status == "ok"
-    assert "openblas 0.3.21" in fact
+    assert fact.startswith(f"MLX calls {library}: 90" if library else "MLX has a tuned BLAS: 90")
+
+
+def test_a_wrong_setting_has_a_remedy_of_its_own():
+    facts = but(mlx=None, mlx_problem="a wrong setting", mlx_remedy="Unset it")
+    assert verdicts("mlx", facts) == [("error", "a wrong setting", "Unset it")]
 
 
 def test_every_lacking_package_is_named():

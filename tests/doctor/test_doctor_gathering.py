@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_probe.core.errors import BackendError
+from mlx_probe.core.errors import BackendError, ConfigError
 from mlx_probe.doctor import disk as disk_module
 from mlx_probe.doctor import gathering
 from mlx_probe.doctor import packages as packages_module
@@ -188,22 +188,23 @@ def test_torch_names_its_devices(bare, monkeypatch, script, detail, problem):
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "says", "remedy"),
     [
-        (BackendError("MLX cannot be imported", "Install it"), "MLX cannot be imported"),
-        (RuntimeError("no driver"), "MLX does not start: RuntimeError: no driver"),
+        (BackendError("MLX cannot be imported", "Install it"), "MLX cannot be imported", ""),
+        (RuntimeError("no driver"), "MLX does not start: RuntimeError: no driver", ""),
+        (ConfigError("no such library", "Unset it"), "no such library", "Unset it"),
     ],
 )
-def test_mlx_that_does_not_start(monkeypatch, error, says):
+def test_mlx_that_does_not_start(monkeypatch, error, says, remedy):
     def fail():
         raise error
 
     monkeypatch.setattr(gathering, "mlx_status", fail)
-    assert gathering._mlx() == (None, says)
+    assert gathering._mlx() == (None, says, remedy)
 
 
 def test_mlx_here():
-    mlx, problem = gathering._mlx()
+    mlx, problem, _ = gathering._mlx()
     assert problem == ""
     assert mlx.version == metadata.version("mlx")
     assert mlx.device

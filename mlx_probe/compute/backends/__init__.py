@@ -1,44 +1,94 @@
 """Backends: what decodes stored bytes, works on elements and factorizes.
 
-`BACKENDS` is the table; `choose_backend` turns "auto" into one of its members and says why.
+`BACKENDS` is the table; `choose_backend` turns "auto" into one of its members and says why. A new
+backend is a package beside `numpy` and `mlx`, and a line in the table.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mlx_probe.compute.backends.protocol import Backend, Gram
 from mlx_probe.core.errors import BackendError
 
-__all__ = ["BACKENDS", "Backend", "Gram", "choose_backend"]
+__all__ = ["BACKENDS", "Backend", "BackendKind", "Gram", "choose_backend"]
+
+
+@dataclass(frozen=True)
+class BackendKind:
+    """A member of `BACKENDS`.
+
+    Attributes:
+        name: What the user calls it.
+        make: Makes the backend for one of ``devices``, or for "auto": the GPU where it has one.
+            Imports what it needs, and raises BackendError where that is not there.
+        devices: Devices that it can run on.
+        description: What it computes with, and where, in one line.
+        install: How to get it.
+    """
+
+    name: str
+    make: Callable[[str], Backend]
+    devices: tuple[str, ...]
+    description: str
+    install: str
+
+    def __call__(self, device: str) -> Backend:
+        """Make the backend.
+
+        Args:
+            device: "auto", "cpu" or "gpu".
+
+        Raises:
+            BackendError: This machine does not have it, or not on that device.
+        """
+        if device not in ("auto", *self.devices):
+            others = " or ".join(kind.name for kind in BACKENDS.values() if device in kind.devices)
+            raise BackendError(
+                f"the {self.name} backend runs on the {self.devices[0].upper()} only",
+                f"Use --backend {others}, or drop --device {device}",
+            )
+        return self.make(device)
 
 
 def _numpy(device: str) -> Backend:
     from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 
-    if device == "gpu":
-        raise BackendError(
-            "the numpy backend runs on the CPU only", "Use --backend mlx, or drop --device gpu"
-        )
     return NumpyBackend()
 
 
 def _mlx(device: str) -> Backend:
-    # Tensor cores and newer Apple GPUs may shorten float32 products to TF32 unless told not
-    # to, and MLX reads this once, when it is imported.
-    os.environ.setdefault("MLX_ENABLE_TF32", "0")
+    from mlx_probe.compute.backends.mlx import NO_GPU, prepare_mlx, runs_on_cpu_only
+
+    if device == "gpu" and runs_on_cpu_only():
+        raise BackendError(*NO_GPU)
+    prepare_mlx()
     try:
         from mlx_probe.compute.backends.mlx.backend import MlxBackend
     except ImportError as error:
         raise BackendError(
             f"MLX cannot be imported: {error}",
-            "Use --backend numpy, or install MLX: pip install mlx (macOS), 'mlx[cpu]' (Linux)",
+            f"Use --backend numpy, or install MLX: {BACKENDS['mlx'].install}",
         ) from error
     return MlxBackend(device)
 
 
-BACKENDS: dict[str, Callable[[str], Backend]] = {"numpy": _numpy, "mlx": _mlx}
+BACKENDS: dict[str, BackendKind] = {
+    kind.name: kind
+    for kind in (
+        BackendKind(
+            "numpy", _numpy, ("cpu",), "float64 on the CPU, always there", "pip install numpy"
+        ),
+        BackendKind(
+            "mlx",
+            _mlx,
+            ("cpu", "gpu"),
+            "exact integer and float32 work on the GPU through Metal or CUDA, or on the CPU",
+            "pip install mlx (macOS), 'mlx[cpu]' (Linux)",
+        ),
+    )
+}
 
 
 def choose_backend(name: str, device: str) -> tuple[Backend, str]:

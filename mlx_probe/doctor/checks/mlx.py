@@ -17,7 +17,8 @@ def check(facts: Facts) -> Iterator[Verdict]:
         # On other machines numpy does all that MLX would do.
         status: Status = "error" if system.is_apple else "warning"
         package = "mlx" if system.system == "Darwin" else "'mlx[cpu]'"
-        yield status, facts.mlx_problem, f"Install it: pip install --force-reinstall {package}"
+        install = f"Install it: pip install --force-reinstall {package}"
+        yield status, facts.mlx_problem, facts.mlx_remedy or install
     elif not mlx.gpu:
         yield (
             "warning",

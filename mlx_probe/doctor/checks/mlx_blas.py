@@ -20,14 +20,21 @@ def check(facts: Facts) -> Iterator[Verdict]:
         f"numpy {blas.single_rate / 1e9:.1f}"
     )
     if not blas.mlx_is_slow:
-        beside = f"; loaded beside numpy's: {', '.join(blas.others)}" if blas.others else ""
-        yield ok(f"MLX has a tuned BLAS: {rates}{beside}")
+        calls = f"calls {blas.mlx_library}" if blas.mlx_library else "has a tuned BLAS"
+        yield ok(f"MLX {calls}: {rates}")
+    elif blas.mlx_library:
+        yield (
+            "warning",
+            f"MLX calls {blas.mlx_library}, which is slow: {rates}",
+            "Run mlx-probe doctor again while nothing else runs, or set MLX_PROBE_MLX_BLAS to "
+            "another library",
+        )
     elif facts.system.system == "Linux":
         yield (
             "warning",
             f"MLX calls the slow reference BLAS of its wheel: {rates}",
-            "For --backend mlx without a GPU: apt install libopenblas0, then "
-            "LD_PRELOAD=libopenblas.so.0 mlx-probe ... (LD_LIBRARY_PATH does not help)",
+            "For --backend mlx without a GPU: apt install libopenblas0-pthread, or pip install "
+            "mkl on x86-64; mlx-probe uses either, unless MLX_PROBE_MLX_BLAS is 0",
         )
     else:
         yield (

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.compute.backends.distribution import BIN_BITS
+from mlx_probe.compute.backends.mlx import NO_GPU
 from mlx_probe.compute.backends.mlx.digits import group_count
 from mlx_probe.compute.backends.mlx.gram import DigitGram
 from mlx_probe.compute.backends.mlx.moments import DeviceCodePass, DeviceSumPass
@@ -95,10 +96,7 @@ class MlxBackend:
 
     def __init__(self, device: str) -> None:
         if device == "gpu" and not has_gpu():
-            raise BackendError(
-                "MLX sees no GPU on this machine",
-                "Use --device cpu, or --backend numpy, which is faster on a CPU",
-            )
+            raise BackendError(*NO_GPU)
         on_gpu = device != "cpu" and has_gpu()
         self._stream = mx.gpu if on_gpu else mx.cpu
         name = mx.device_info(self._stream).get("device_name", "unknown")
