@@ -52,7 +52,7 @@ def rows_of(a, b, out, **settings):
     return frame.set_index("name")
 
 
-def dense(a, b, k=16, looked_at=10, epsilon=0.5, rank_tol=1e-6):
+def dense(a, b, k=16, searched=10, epsilon=0.5, rank_tol=1e-6):
     """The same numbers by numpy.linalg.svd in float64, from the definitions."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     d = b - a
@@ -63,7 +63,7 @@ def dense(a, b, k=16, looked_at=10, epsilon=0.5, rank_tol=1e-6):
     p = sigma / sigma.sum()
     p = p[p > 0]
     energy = np.cumsum(sigma**2) / np.sum(sigma**2)
-    left, right = np.abs(ua.T @ ub[:, :looked_at]), np.abs(va @ vb[:looked_at].T)
+    left, right = np.abs(ua.T @ ub[:, :searched]), np.abs(va @ vb[:searched].T)
     return {
         "relative_change": np.linalg.norm(d) / np.linalg.norm(a),
         "cosine": np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b),

@@ -14,7 +14,7 @@ from tinymodel import OF_THE_MOMENT, comparable
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
-from mlx_probe.analysis.compare.blocks import Side
+from mlx_probe.analysis.compare.blocks import WeightReader
 from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.analysis.plan import make_plan
 from mlx_probe.analysis.selection import select_weights
@@ -304,12 +304,12 @@ def test_a_comparison_stops_before_its_next_slab(tiny, monkeypatch, slabs):
     with mlx_probe.open_checkpoint(tiny) as checkpoint:
         (weight,) = select_weights(checkpoint.weights(), ("*self_attn.q_proj*",), ())
         gate, lines = Counting(), []
-        side = Side(weight, gate=gate)
+        reader = WeightReader(weight, gate=gate)
         if slabs < 4:
             with pytest.raises(Stopped, match="the rule"):
-                lines.extend(side.lines())
+                lines.extend(reader.lines())
         else:
-            lines.extend(side.lines())
+            lines.extend(reader.lines())
     # One slab for each time that it was let through.
     assert sum(map(len, lines)) == 8 * slabs
     assert gate.passed == slabs

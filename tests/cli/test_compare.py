@@ -47,9 +47,9 @@ def test_options_reach_the_comparison(pair, tmp_path):
     )
     assert result.exit_code == 0, result.output
     meta = json.loads((tmp_path / "x.run_meta.json").read_text())
-    told = meta["configuration"]
-    assert told["memory_limit"] > 0
-    assert {key: told[key] for key in told if key != "memory_limit"} == {
+    configuration = meta["configuration"]
+    assert configuration["memory_limit"] > 0
+    assert {key: configuration[key] for key in configuration if key != "memory_limit"} == {
         "include": ["*layers.7*"],
         "exclude": ["*norm*"],
         "rank_tol": 1e-4,

@@ -1,4 +1,4 @@
-"""A weight and what an adapter makes of it, without forming the product of the factors.
+"""A weight before and after an adapter, without forming the product of the factors.
 
 LoRA: W' = W + L R, scale included (Hu et al. 2021, arXiv 2106.09685). DoRA: row i of W' is
 m_i (W + L R)_i / ||(W + L R)_i|| (Liu et al. 2024, arXiv 2402.09353; both PEFT and mlx-lm take the
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlx_probe.analysis.compare.blocks import Floats, Side, whole
+from mlx_probe.analysis.compare.blocks import Floats, WeightReader, whole
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.spectrum import zero_spectrum
 from mlx_probe.compute.spectrum.bounds import direct_error
@@ -45,28 +45,28 @@ class Factors:
     """What an adapter stores for one module.
 
     Attributes:
-        left: Weight that L is made of.
-        right: Weight that R is made of.
-        scale: What the product is multiplied by.
-        left_turned: Whether L is that weight's transpose.
-        right_turned: Whether R is that weight's transpose.
+        left: Weight that stores L.
+        right: Weight that stores R.
+        scale: Factor of the product.
+        left_transposed: Whether L is stored transposed.
+        right_transposed: Whether R is stored transposed.
         magnitude: DoRA's norms of the rows; None for LoRA.
     """
 
     left: Weight
     right: Weight
     scale: float
-    left_turned: bool
-    right_turned: bool
+    left_transposed: bool
+    right_transposed: bool
     magnitude: Weight | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Rows of L, columns of L, rows of R and columns of R."""
         left, right = self.left.extents, self.right.extents
-        if self.left_turned:
+        if self.left_transposed:
             left = left[::-1]
-        if self.right_turned:
+        if self.right_transposed:
             right = right[::-1]
         return (*left, *right)
 
@@ -82,13 +82,14 @@ class Factors:
             CheckpointError: The file is closed, gone or changed.
         """
         left, right = whole(self.left), whole(self.right)
-        left, right = left.T if self.left_turned else left, right.T if self.right_turned else right
+        left = left.T if self.left_transposed else left
+        right = right.T if self.right_transposed else right
         return Product(left * self.scale, np.ascontiguousarray(right))
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """A base and the same with an adapter, as two sides.
+    """Reads a base side by side with the same base plus an adapter.
 
     Attributes:
         a: The base.
@@ -96,14 +97,14 @@ class Adapted:
         magnitude: DoRA's norms, shape (rows,); None for LoRA.
     """
 
-    a: Side
+    a: WeightReader
     product: Product
     magnitude: Floats | None = None
 
     def blocks(self) -> Iterator[tuple[Floats, Floats]]:
-        """Blocks of A, and of A with the adapter: of the product one block at a time."""
+        """Blocks of A, and of A with the adapter; the product is formed block by block."""
         tall, magnitude = self.a.weight.tall, self.magnitude
-        # Of a wide matrix a line is a column, and its rows' norms are known at the end only.
+        # A line of a wide matrix is a column: the norms of its rows are known only at the end.
         gains = None if magnitude is None or tall else _divided(magnitude, self._row_norms())
         first = 0
         for x, sums in self._sums():

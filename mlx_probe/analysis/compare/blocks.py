@@ -1,7 +1,7 @@
-"""Two matrices side by side, in float64 blocks of lines along the long side.
+"""Two matrices read side by side, in float64 blocks of lines along the long side.
 
-A block has the shape (k, M), M = min(rows, cols): lines of a tall or square matrix are its rows,
-those of a wide one its columns. A vector comes in blocks of shape (k,).
+A block has the shape (k, M), M = min(rows, cols): its lines are the rows of a tall or square
+matrix, the columns of a wide one. A vector comes in blocks of shape (k,).
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.core.dtypes import decode
 from mlx_probe.runs.monitor import Gate
 
-__all__ = ["Both", "Floats", "Side", "TwoSides", "whole"]
+__all__ = ["Floats", "PairReader", "TwoWeights", "WeightReader", "whole"]
 
 Floats = NDArray[np.float64]
 
 
-class Both(Protocol):
-    """Two tensors of one shape that can be streamed side by side again and again."""
+class PairReader(Protocol):
+    """Reads two tensors of one shape side by side, as often as needed."""
 
     def blocks(self) -> Iterator[tuple[Floats, Floats]]:
-        """Blocks of A and of B at the same place, in order."""
+        """Blocks of A and of B with the same lines, in order."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """A weight as one side of a comparison.
+class WeightReader:
+    """Reads a weight in blocks.
 
     Attributes:
         weight: The weight.
-        turn: Rows of an attention head whose rotary pairs lie beside each other, and are
-            brought into two halves; 0 for rows as stored. See `pairing.rotary_turn`.
-        gate: What is passed before every slab.
+        interleaved: Rows of an attention head whose two rotary halves are stored interleaved;
+            blocks have one half after the other. 0 for rows as stored. See `interleaved_rows`.
+        gate: Passed before every chunk.
     """
 
     weight: Weight
-    turn: int = 0
+    interleaved: int = 0
     gate: Gate = field(default_factory=Gate)
 
     def lines(self) -> Iterator[Floats]:
@@ -58,25 +58,25 @@ class Side:
         self.gate.wait()
         elements = 0
         for stored in weight.chunks():
-            words = self._in_halves(stored) if self.turn else stored
+            words = self._in_halves(stored) if self.interleaved else stored
             lines = words if weight.tall else words.T
             for first in range(0, len(lines), height):
                 block = np.ascontiguousarray(lines[first : first + height])
-                with np.errstate(invalid="ignore"):  # signalling NaNs turn quiet, as they should
+                with np.errstate(invalid="ignore"):  # signalling NaNs become quiet
                     x = decode(block, weight.chunk_dtype).astype(np.float64)
                 yield x
             elements += stored.size
-            # Not after the last one: what needs no more bytes is finished.
+            # Not after the last chunk: no more bytes are needed.
             if elements < weight.numel:
                 self.gate.wait()
 
     def _in_halves(self, stored: NDArray[Any]) -> NDArray[Any]:
-        pairs = stored.reshape(-1, self.turn // 2, 2, *stored.shape[1:])
+        pairs = stored.reshape(-1, self.interleaved // 2, 2, *stored.shape[1:])
         return np.asarray(pairs.swapaxes(1, 2).reshape(stored.shape))
 
 
 @dataclass(frozen=True)
-class TwoSides:
+class TwoWeights:
     """Two weights of one shape.
 
     Attributes:
@@ -84,11 +84,11 @@ class TwoSides:
         b: The second.
     """
 
-    a: Side
-    b: Side
+    a: WeightReader
+    b: WeightReader
 
     def blocks(self) -> Iterator[tuple[Floats, Floats]]:
-        """Blocks of A and of B; chunks are cut by the shape alone, so that they fall together."""
+        """Blocks of A and of B. Only the shape decides how chunks are cut: they match."""
         if self.a is self.b:
             yield from ((x, x) for x in self.a.lines())
         else:
@@ -97,5 +97,5 @@ class TwoSides:
 
 def whole(weight: Weight) -> Floats:
     """All elements of a small weight, as stored, shape (rows, cols) or (numel,)."""
-    lines = np.concatenate(list(Side(weight).lines()))
+    lines = np.concatenate(list(WeightReader(weight).lines()))
     return lines if weight.tall else np.ascontiguousarray(lines.T)

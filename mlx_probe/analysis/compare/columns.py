@@ -9,9 +9,9 @@ from mlx_probe.metrics import METRICS, Metric
 __all__ = ["COLUMNS", "DELTA", "STATUSES"]
 
 # ok: every number that applies is there.     identical: all differences are exactly 0.
-# only_a, only_b: the other model has no counterpart.     reshaped: it has another shape.
+# only_a, only_b: no counterpart in the other model.      reshaped: the shapes differ.
 # nonfinite: NaN or Inf in one of the two.    empty, scalar: nothing to compare.
-# skipped: not understood, or changed by an adapter in a way that is not.
+# skipped: the tensor, or what an adapter does to it, is not understood.
 # failed: the numerics gave up. All but ok and identical have a reason.
 STATUSES = (
     *("ok", "identical", "only_a", "only_b", "reshaped"),
@@ -19,22 +19,22 @@ STATUSES = (
 )
 
 # Metrics of the difference, as columns delta_<name>.
-_OF_THE_DIFFERENCE = (
+_DIFFERENCE_METRICS = (
     *("rank", "spectral_norm", "stable_rank", "effective_rank"),
     *("energy_rank_90", "energy_rank_95", "energy_rank_99"),
     *("spectrum_method", "spectrum_error"),
 )
 _BY_NAME = {metric.name: metric for metric in METRICS}
-DELTA: tuple[Metric, ...] = tuple(_BY_NAME[name] for name in _OF_THE_DIFFERENCE)
+DELTA: tuple[Metric, ...] = tuple(_BY_NAME[name] for name in _DIFFERENCE_METRICS)
 
-_OF_TABLE = {column.name: column for column in BASE_COLUMNS}
+_BASE = {column.name: column for column in BASE_COLUMNS}
 _IDENTITY = (
     Column("param_name", "string", "identity", "Name of the tensor in A; null if only B has it."),
     Column("other_name", "string", "identity", "Name of the tensor in B; null if only A has it."),
-    _OF_TABLE["layer_index"],
+    _BASE["layer_index"],
     Column("block_type", "string", "identity", "Role of the tensor in the network.", required=True),
     Column("component", "string", "identity", "Place of the tensor.", required=True),
-    _OF_TABLE["expert_index"],
+    _BASE["expert_index"],
     Column(
         "part",
         "string",
@@ -149,7 +149,7 @@ def _of_difference(metric: Metric) -> Column:
         "difference",
         f"Of the difference B - A: {text[:1].lower()}{text[1:]}",
         column.unit,
-        # A difference of 0 has the smallest value that nothing has: no direction.
+        # Wider than the bound for a weight: a difference may be 0.
         0 if column.lower is not None else None,
         column.upper,
     )

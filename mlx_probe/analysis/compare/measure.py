@@ -1,4 +1,4 @@
-"""Measuring a pair: how far apart the two are, and what the difference looks like."""
+"""Measures a pair: how far apart the two weights are, and the spectrum of their difference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlx_probe.analysis.compare.adapted import Adapted, Product, product_spectrum
-from mlx_probe.analysis.compare.blocks import Both, Floats, Side, TwoSides, whole
+from mlx_probe.analysis.compare.blocks import Floats, PairReader, TwoWeights, WeightReader, whole
 from mlx_probe.analysis.compare.columns import DELTA
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.pair import Pair
@@ -27,14 +27,14 @@ from mlx_probe.runs.monitor import Gate
 
 __all__ = ["measure_pair"]
 
-# Outside of it a sum of squares may have overflowed, or lost terms to underflow.
+# Outside this range a sum of squares may have overflowed, or lost terms by underflow.
 _SAFE_SQUARES = (1e-250, 1e250)
 _UNSAFE = "the elements' squares overflow or underflow"
 
 
 @dataclass
 class _Change:
-    """Sums over two tensors' elements."""
+    """Sums over the elements of two tensors."""
 
     count: int = 0
     a: float = 0.0
@@ -45,7 +45,7 @@ class _Change:
     changed: int = 0
     nonfinite_a: int = 0
     nonfinite_b: int = 0
-    # Whether there is an element that is not 0: a sum of squares may be lost to underflow.
+    # Whether an element is not 0; the sum of squares may be 0 by underflow.
     any_a: bool = False
     any_b: bool = False
 
@@ -57,14 +57,14 @@ def measure_pair(
     two_stage_from: int | None = None,
     gate: Gate | None = None,
 ) -> dict[str, Any]:
-    """The measured columns of a pair; of one whose status is known, that status.
+    """The measured columns of a pair; only the status if it is already known.
 
     Args:
         pair: The pair.
         config: What to compute.
         scope: How much of it.
         two_stage_from: As for `singular_values`.
-        gate: What is passed before every slab; None for one that is always open.
+        gate: Passed before every chunk; None for one that is always open.
 
     Raises:
         CheckpointError: A file changed or vanished while it was read.
@@ -84,12 +84,12 @@ def measure_pair(
 def _measured(
     pair: Pair, config: CompareConfig, scope: Scope, two_stage_from: int | None, gate: Gate
 ) -> dict[str, Any]:
-    both, product = _sides(pair, gate)
+    both, product = _readers(pair, gate)
     if product is not None and not product.is_finite:
         return _nonfinite("the adapter's factors hold NaN or Inf")
     spectrum = None
     if product is not None and isinstance(both, Adapted) and both.magnitude is None:
-        # Raised here, it leaves nothing to tell: the change's norm comes from it as well.
+        # No column is left if this fails: the norm of the change comes from it as well.
         try:
             spectrum = product_spectrum(product)
         except SpectrumError as error:
@@ -98,8 +98,8 @@ def _measured(
     else:
         change = _change(both)
     if change.nonfinite_a or change.nonfinite_b:
-        found = f"{change.nonfinite_a} NaN or Inf in A, {change.nonfinite_b} in B"
-        return _nonfinite(f"{found}, of {change.count} elements")
+        counts = f"{change.nonfinite_a} NaN or Inf in A, {change.nonfinite_b} in B"
+        return _nonfinite(f"{counts}, of {change.count} elements")
     identical = not change.changed
     values = _of_change(change, spectrum is not None and not identical)
     values |= {"status": "identical" if identical else "ok", "status_reason": None}
@@ -119,7 +119,7 @@ def _measured(
                 spectrum = _spectrum(both, rows, cols, moments, config, two_stage_from)
             values |= _of_difference(Measurement(moments, config.rank_tol, spectrum))
             if pair.b is not None and pair.factors is None:
-                edge = rounding_edge(Side(pair.b))
+                edge = rounding_edge(WeightReader(pair.b))
                 values["delta_rank_above_rounding"] = count_above(spectrum.values, edge)
         if scope.vectors:
             values |= _subspaces(both, pair.weight.tall, short, config)
@@ -132,18 +132,19 @@ def _nonfinite(reason: str) -> dict[str, Any]:
     return {"status": "nonfinite", "status_reason": reason}
 
 
-def _sides(pair: Pair, gate: Gate) -> tuple[Both, Product | None]:
-    """The two sides of a pair, and the factors of an adapter."""
+def _readers(pair: Pair, gate: Gate) -> tuple[PairReader, Product | None]:
+    """The two weights of a pair, and the factors of an adapter."""
     assert pair.a is not None
-    a = Side(pair.a, pair.turn_a, gate)
+    a = WeightReader(pair.a, pair.interleaved_a, gate)
     if pair.factors is not None:
         product = pair.factors.read()
         magnitude = pair.factors.magnitude
         return Adapted(a, product, None if magnitude is None else whole(magnitude)), product
-    return TwoSides(a, a if pair.b is None else Side(pair.b, pair.turn_b, gate)), None
+    b = a if pair.b is None else WeightReader(pair.b, pair.interleaved_b, gate)
+    return TwoWeights(a, b), None
 
 
-def _change(both: Both) -> _Change:
+def _change(both: PairReader) -> _Change:
     """Sums over all elements of two tensors."""
     sums = _Change()
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -173,7 +174,7 @@ def _change(both: Both) -> _Change:
 
 
 def _change_by_product(adapted: Adapted, spectrum: Spectrum) -> _Change:
-    """The same of a LoRA without its product: <A, L R> = sum of (A R.T) * L, line by line."""
+    """The same sums for a LoRA without its product: <A, L R> = sum of (A R.T) * L by lines."""
     sums = _Change()
     left, right = adapted.product.left, adapted.product.right
     along, across = (left, right) if adapted.a.weight.tall else (right.T, left.T)
@@ -189,9 +190,9 @@ def _change_by_product(adapted: Adapted, spectrum: Spectrum) -> _Change:
         sums.difference = float(np.square(spectrum.values).sum())
     sums.dot = sums.a + cross
     sums.b = max(sums.a + 2 * cross + sums.difference, 0.0)
-    # Which elements differ, nobody has looked at: all or none.
+    # Elements are not compared one by one: either all count as changed or none.
     sums.changed = sums.count if spectrum.values[0] > 0 else 0
-    # All of B cancelled would leave rounding, not 0.
+    # If B were 0, rounding would still leave a sum above 0.
     sums.any_b = sums.b > 0
     return sums
 
@@ -222,14 +223,14 @@ def _of_change(change: _Change, by_product: bool) -> dict[str, Any]:
 
 
 def _root(total: float, is_any: bool) -> float | None:
-    """Root of a sum of squares; None if it is not certain that no square was lost."""
+    """Root of a sum of squares; None if squares may have been lost."""
     if not is_any:
         return 0.0
     return math.sqrt(total) if _SAFE_SQUARES[0] < total < _SAFE_SQUARES[1] else None
 
 
 def _moments(change: _Change) -> Moments:
-    """The difference as far as the choice of a method and the delta columns ask: its range."""
+    """What the choice of a method and the delta columns need of the difference: its range."""
     nan = math.nan
     return Moments(
         count=change.count,
@@ -250,14 +251,14 @@ def _moments(change: _Change) -> Moments:
 
 
 def _spectrum(
-    both: Both,
+    both: PairReader,
     rows: int,
     cols: int,
     moments: Moments,
     config: CompareConfig,
     two_stage_from: int | None,
 ) -> Spectrum:
-    """Singular values of the difference, certified as those of a weight are."""
+    """Singular values of the difference, certified like those of a weight."""
     short = min(rows, cols)
     matrix = np.zeros((short, short))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -272,7 +273,7 @@ def _spectrum(
             yield difference if rows >= cols else difference.T
 
     gram = Gram(matrix, omitted=0.0)
-    # Nothing was left out: there is no Gram matrix more precise than this.
+    # Float64 leaves nothing out: no Gram matrix is more precise than this one.
     reader = MatrixReader(rows, cols, "F64", moments, slabs, lambda: gram)
     return singular_values(gram, reader, config.rank_tol, two_stage_from)
 
@@ -281,29 +282,28 @@ def _of_difference(measurement: Measurement) -> dict[str, Any]:
     return {f"delta_{metric.name}": metric.compute(measurement) for metric in DELTA}
 
 
-def _subspaces(both: Both, tall: bool, short: int, config: CompareConfig) -> dict[str, Any]:
-    found = compare_subspaces(
+def _subspaces(both: PairReader, tall: bool, short: int, config: CompareConfig) -> dict[str, Any]:
+    subspaces = compare_subspaces(
         both, short, config.directions, config.intruder_directions, config.intruder_epsilon
     )
-    if found is None:
+    if subspaces is None:
         return {"missing_reason": f"one of the matrices is 0, or {_UNSAFE}"}
-    sides = [
-        (found.short_overlap, found.short_intruders),
-        (found.long_overlap, found.long_intruders),
-    ]
-    right, left = sides if tall else sides[::-1]
+    short_side = subspaces.short_overlap, subspaces.short_intruders
+    long_side = subspaces.long_overlap, subspaces.long_intruders
+    # The right singular vectors of a tall matrix have the length of its short side.
+    left, right = (long_side, short_side) if tall else (short_side, long_side)
     return {
-        "overlap_directions": found.directions,
+        "overlap_directions": subspaces.directions,
         "left_overlap": left[0],
         "right_overlap": right[0],
         "intruder_count": left[1],
         "right_intruder_count": right[1],
-        "intruder_directions": found.looked_at,
+        "intruder_directions": subspaces.searched,
     }
 
 
 def _same_subspaces(config: CompareConfig, short: int) -> dict[str, Any]:
-    """Of a matrix and itself, by definition."""
+    """The columns for a matrix and itself, by definition."""
     if not config.directions:
         return {}
     return {

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from mlx_probe.analysis.compare.adapted import Factors
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
 
-__all__ = ["Pair", "role_key", "rotary_turn", "shape_text", "unreadable"]
+__all__ = ["Pair", "interleaved_rows", "role_key", "shape_text", "unreadable"]
 
-# llama.cpp's converter brings the rotary halves of each head's query and key rows together for
-# these architectures (`LlamaModel.permute` in convert_hf_to_gguf.py and what inherits from it).
+# llama.cpp's converter interleaves the rotary halves of each head's query and key rows for these
+# architectures (`LlamaModel.permute` in convert_hf_to_gguf.py and what inherits from it).
 _ROTARY_PAIRS = frozenset(
     (
         *("llama", "deci", "granite", "granitemoe", "baichuan", "xverse", "minicpm"),
@@ -26,14 +26,14 @@ class Pair:
 
     Attributes:
         a: The weight of A; None if only B has it.
-        b: The weight of B; None if only A has it, or an adapter makes it of ``a``.
-        matched_by: "name", "role" or "adapter"; None for what has no counterpart.
-        status: Where it is known from the headers; None for what has to be read.
+        b: The weight of B; None if only A has it, or if an adapter makes it from ``a``.
+        matched_by: "name", "role" or "adapter"; None without a counterpart.
+        status: If it is known from the headers; None if the pair has to be read.
         reason: Why the status is not ok.
-        turn_a: See `blocks.Side.turn`.
-        turn_b: The same for B.
-        factors: What an adapter does to ``a``; None for two weights, and for a weight that an
-            adapter leaves as it is.
+        interleaved_a: See `blocks.WeightReader.interleaved`.
+        interleaved_b: The same for B.
+        factors: How an adapter changes ``a``; None for two weights, and for a weight that the
+            adapter does not change.
     """
 
     a: Weight | None
@@ -41,8 +41,8 @@ class Pair:
     matched_by: str | None = None
     status: str | None = None
     reason: str | None = None
-    turn_a: int = 0
-    turn_b: int = 0
+    interleaved_a: int = 0
+    interleaved_b: int = 0
     factors: Factors | None = None
 
     @property
@@ -54,7 +54,7 @@ class Pair:
 
 
 def role_key(weight: Weight) -> tuple[object, ...]:
-    """What two weights that do the same job have in common."""
+    """Layer, component, block type, expert, and whether it is a bias: equal for one role."""
     role = weight.role
     return (
         role.layer_index,
@@ -65,15 +65,20 @@ def role_key(weight: Weight) -> tuple[object, ...]:
     )
 
 
-def rotary_turn(weight: Weight, checkpoint: Checkpoint, other: Checkpoint) -> int:
-    """Rows of a head that have to be brought into halves to be those of another model.
+def interleaved_rows(weight: Weight, checkpoint: Checkpoint, other: Checkpoint) -> int:
+    """Rows of a head if its rotary halves are interleaved here and not in the other model.
 
     llama.cpp stores the query and key rows of some architectures with the two halves that the
-    rotary embedding pairs interleaved: the same network, in another order of rows, which
-    beside transformers' order would pass for a large change.
+    rotary embedding pairs interleaved. It is the same network with another order of rows, which
+    would look like a large change beside transformers' order.
+
+    Args:
+        weight: A weight of ``checkpoint``.
+        checkpoint: One of the two models.
+        other: The other one.
 
     Returns:
-        The head's extent for such a weight of a GGUF beside another format; 0 elsewhere.
+        The head's rows for such a weight of a GGUF compared with another format; 0 otherwise.
     """
     architecture = checkpoint.architecture
     gguf = checkpoint.framework == "gguf" and other.framework != "gguf"
@@ -87,21 +92,22 @@ def rotary_turn(weight: Weight, checkpoint: Checkpoint, other: Checkpoint) -> in
     return rows // heads
 
 
-def unreadable(weight: Weight, turn: int) -> tuple[str, str] | None:
-    """Status and reason of a weight that holds nothing to compare; None if it does."""
+def unreadable(weight: Weight, interleaved: int) -> tuple[str, str] | None:
+    """Status and reason of a weight that cannot be compared; None if it can."""
     if weight.problem is not None:
         return "skipped", weight.problem
     if weight.numel == 0:
         return "empty", "the tensor has no elements"
     if not weight.shape:
         return "scalar", "the tensor is 0-D: one number has no direction"
-    if turn and weight.rows is not None and weight.tall:
+    if interleaved and weight.rows is not None and weight.tall:
         extent = chunk_extent(weight.short)
-        if weight.rows > extent and extent % turn:
-            return "skipped", f"GGUF's order of rows, in heads of {turn}, cannot be undone in parts"
+        if weight.rows > extent and extent % interleaved:
+            reason = f"GGUF's order of rows, in heads of {interleaved}, cannot be undone in parts"
+            return "skipped", reason
     return None
 
 
 def shape_text(shape: Iterable[int]) -> str:
-    """A shape as people write it."""
+    """A shape as text: 4096 x 1024."""
     return " x ".join(map(str, shape)) or "a scalar"

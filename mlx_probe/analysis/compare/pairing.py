@@ -6,14 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from mlx_probe.analysis.compare.adapter_pairing import pair_adapter
-from mlx_probe.analysis.compare.pair import Pair, role_key, rotary_turn, shape_text, unreadable
+from mlx_probe.analysis.compare.pair import Pair, interleaved_rows, role_key, shape_text, unreadable
 from mlx_probe.checkpoint import Checkpoint, Weight
 from mlx_probe.core.errors import ConfigError
 
 __all__ = ["pair_checkpoints"]
 
-# A layer's norms have one role. GGUF's names for them, and what transformers may call the same:
-# the first that the other model has is meant.
+# A layer's norms share one role. GGUF's names for them, and the names in transformers: the first
+# one that the other model has is the counterpart.
 _NORMS = {
     "attn_norm": ("input_layernorm", "ln_1", "norm1"),
     "post_attention_norm": ("post_attention_layernorm",),
@@ -27,10 +27,10 @@ _NORMS = {
 def pair_checkpoints(a: Checkpoint, b: Checkpoint) -> tuple[Pair, ...]:
     """Pair every weight of A and of B.
 
-    Equal names first (with expert and part); of what is left those that have the same role and
-    are the only ones on both sides to have it: layer, component, block type, expert, and whether
-    they are biases. So a part of a fused matrix finds the matrix that the other model keeps
-    apart. Norms of one layer, which share a role, are told apart by their names.
+    Weights with equal names (with expert and part) are paired first. Then those whose role only
+    one weight has in each model: layer, component, block type, expert, and whether it is a bias.
+    In this way a part of a fused matrix is paired with the separate matrix of the other model.
+    Norms of one layer share a role; their names distinguish them.
 
     If B is an adapter and A is not, its factors are paired with the weights that they change,
     and every other weight of A with itself.
@@ -60,20 +60,20 @@ def pair_checkpoints(a: Checkpoint, b: Checkpoint) -> tuple[Pair, ...]:
     for i, weight in enumerate(weights):
         if i in matches:
             j, how = matches[i]
-            turns = rotary_turn(weight, a, b), rotary_turn(others[j], b, a)
-            pairs.append(_settled(weight, others[j], how, turns))
+            interleaved = interleaved_rows(weight, a, b), interleaved_rows(others[j], b, a)
+            pairs.append(_pair(weight, others[j], how, interleaved))
         else:
-            reason = _alone(weight, "B", in_b[role_key(weight)])
+            reason = _no_counterpart(weight, "B", in_b[role_key(weight)])
             pairs.append(Pair(weight, None, status="only_a", reason=reason))
     for j, other in enumerate(others):
         if j not in taken:
-            reason = _alone(other, "A", in_a[role_key(other)])
+            reason = _no_counterpart(other, "A", in_a[role_key(other)])
             pairs.append(Pair(None, other, status="only_b", reason=reason))
     return tuple(pairs)
 
 
 def _matches(weights: Sequence[Weight], others: Sequence[Weight]) -> dict[int, tuple[int, str]]:
-    """Position in A to the position in B, and how it was found."""
+    """Position in A to the position in B, and what it was matched by."""
     labels = {_label(other): j for j, other in enumerate(others)}
     matches = {
         i: (labels[_label(weight)], "name")
@@ -94,10 +94,10 @@ def _matches(weights: Sequence[Weight], others: Sequence[Weight]) -> dict[int, t
         if role.block_type == "other":
             continue
         if len(ours) == len(theirs) == 1:
-            found = [(ours[0], theirs[0])]
+            same = [(ours[0], theirs[0])]
         else:
-            found = _same_modules(_by_module(weights, ours), _by_module(others, theirs))
-        matches.update((i, (j, "role")) for i, j in found)
+            same = _same_modules(_by_module(weights, ours), _by_module(others, theirs))
+        matches.update((i, (j, "role")) for i, j in same)
     return matches
 
 
@@ -112,42 +112,43 @@ def _module(weight: Weight) -> str:
 
 
 def _by_module(weights: Sequence[Weight], positions: Sequence[int]) -> dict[str, int]:
-    """Positions by the last module's name, of those that have theirs alone."""
+    """Positions by the last module's name, where only one weight has it."""
     names = Counter(_module(weights[i]) for i in positions)
     return {_module(weights[i]): i for i in positions if names[_module(weights[i])] == 1}
 
 
 def _same_modules(ours: dict[str, int], theirs: dict[str, int]) -> list[tuple[int, int]]:
-    """Positions of modules of one role that their own names tell apart."""
-    found = [(ours.pop(name), theirs.pop(name)) for name in list(ours) if name in theirs]
+    """Positions of modules of one role, matched by the modules' own names."""
+    same = [(ours.pop(name), theirs.pop(name)) for name in list(ours) if name in theirs]
     for gguf, names in _NORMS.items():
         if gguf in ours:
             name = next((name for name in names if name in theirs), None)
             if name is not None:
-                found.append((ours.pop(gguf), theirs.pop(name)))
+                same.append((ours.pop(gguf), theirs.pop(name)))
         elif gguf in theirs:
             name = next((name for name in names if name in ours), None)
             if name is not None:
-                found.append((ours.pop(name), theirs.pop(gguf)))
-    return found
+                same.append((ours.pop(name), theirs.pop(gguf)))
+    return same
 
 
-def _alone(weight: Weight, where: str, alike: int) -> str:
-    if weight.role.block_type == "other" or not alike:
-        return f"{where} has no tensor of this name or role"
-    return f"{where} has no tensor of this name, and none that is certainly meant of its role"
+def _no_counterpart(weight: Weight, model: str, same_role: int) -> str:
+    """Why a weight has no counterpart in the other model, which has so many of its role."""
+    if weight.role.block_type == "other" or not same_role:
+        return f"{model} has no tensor of this name or role"
+    return f"{model} has no tensor of this name, and by role none is certain"
 
 
-def _settled(a: Weight, b: Weight, how: str, turns: tuple[int, int]) -> Pair:
-    """A pair with the status that the headers tell."""
-    found: tuple[str, str] | None = None
+def _pair(a: Weight, b: Weight, how: str, interleaved: tuple[int, int]) -> Pair:
+    """A pair, with its status if the headers show that it cannot be compared."""
+    problem: tuple[str, str] | None = None
     if a.shape != b.shape or a.rows != b.rows:
-        found = "reshaped", f"{shape_text(a.shape)} in A, {shape_text(b.shape)} in B"
-    for name, weight, turn in (("A", a, turns[0]), ("B", b, turns[1])):
-        why = unreadable(weight, turn)
-        # What cannot be read has no certain shape.
-        if why is not None and (found is None or why[0] == "skipped"):
-            found = why[0], f"in {name}: {why[1]}"
+        problem = "reshaped", f"{shape_text(a.shape)} in A, {shape_text(b.shape)} in B"
+    for name, weight, rows in (("A", a, interleaved[0]), ("B", b, interleaved[1])):
+        why = unreadable(weight, rows)
+        # The shape of a weight that cannot be read is not certain.
+        if why is not None and (problem is None or why[0] == "skipped"):
+            problem = why[0], f"in {name}: {why[1]}"
             break
-    status, reason = found or (None, None)
-    return Pair(a, b, how, status, reason, *turns)
+    status, reason = problem or (None, None)
+    return Pair(a, b, how, status, reason, *interleaved)

@@ -6,27 +6,27 @@ import math
 
 import numpy as np
 
-from mlx_probe.analysis.compare.blocks import Side
+from mlx_probe.analysis.compare.blocks import WeightReader
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import FLOAT_FORMATS
 
 __all__ = ["rounding_edge"]
 
 
-def rounding_edge(side: Side) -> float:
+def rounding_edge(reader: WeightReader) -> float:
     """Spectral norm to expect of the rounding errors of a matrix.
 
     max_i sqrt(sum_j v_ij) + max_j sqrt(sum_i v_ij), v = ulp^2 / 12 the variance of rounding to
     nearest, in the narrowest format that holds every element exactly (`Moments.value_dtype`).
     The leading term of the bound on the norm of a matrix of independent entries of different
     variances (Bandeira and van Handel 2016, Annals of Probability 44, theorem 1.1); for equal
-    ones it is the edge of METRICS' `noise_rank`, which rows and columns of large elements, whose
-    errors are larger as well, go beyond.
+    ones it is the edge of METRICS' `noise_rank`. That edge is too low for rows and columns of
+    large elements, whose errors are larger as well.
 
     Args:
-        side: A finite matrix of floats; read twice.
+        reader: A finite matrix of floats; read twice.
     """
-    backend, weight = NumpyBackend(), side.weight
+    backend, weight = NumpyBackend(), reader.weight
     elements = backend.element_pass(weight.chunk_dtype, 0.0)
     for stored in weight.chunks():
         elements.add(backend.load(stored, weight.chunk_dtype))
@@ -35,7 +35,7 @@ def rounding_edge(side: Side) -> float:
         return 0.0
     form = FLOAT_FORMATS[value_dtype]
     across, largest = np.zeros(weight.short), 0.0
-    for x in side.lines():
+    for x in reader.lines():
         exponent = np.maximum(np.frexp(x)[1] - 1, form.min_exponent) - (form.precision - 1)
         with np.errstate(over="ignore", under="ignore"):
             variance = np.where(x == 0, 0.0, np.ldexp(1 / 12, 2 * exponent))

@@ -1,4 +1,4 @@
-"""How much of a pair is computed, for the memory that there is."""
+"""How much of a pair is computed, by the memory limit."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _BACKEND = NumpyBackend()
 
 @dataclass(frozen=True)
 class Scope:
-    """How much of a pair is computed, and what that takes.
+    """How much of a pair is computed, and how much memory that takes.
 
     Attributes:
-        spectrum: Whether the difference's singular values are.
-        vectors: Whether the leading singular vectors of both are.
-        reason: Why not, where the matrix has them.
-        nbytes: Memory that it takes at most.
+        spectrum: Whether the singular values of the difference are computed.
+        vectors: Whether the leading singular vectors of both are computed.
+        reason: Why something is left out; None if nothing is.
+        nbytes: Bytes of memory, at most.
     """
 
     spectrum: bool
@@ -42,22 +42,24 @@ def is_matrix(pair: Pair) -> bool:
 
 
 def scope_of(pair: Pair, config: CompareConfig, budget: int) -> Scope:
-    """What of a pair fits into a budget of memory, the most wanted first.
+    """As much of a pair as fits into a memory budget: the change, the spectrum, the vectors.
 
     Args:
         pair: A pair without a status.
-        config: What is asked for.
+        config: What to compute.
         budget: Bytes.
     """
     weight = pair.weight
     short = weight.short
     slab = short * min(weight.long, chunk_extent(short))
+    # Rows in another order are a copy of the chunk.
+    copies = 2 if pair.interleaved_a or pair.interleaved_b else 1
     stream = 0
-    for side in (pair.a, pair.b):
-        if side is not None and (side is pair.a or pair.factors is None):
-            itemsize = DTYPES[side.chunk_dtype].itemsize * (2 if pair.turn_a or pair.turn_b else 1)
-            stream += side.resident_bytes + _BACKEND.working_set(slab, itemsize, 0)
-    # Differences, their products and masks beside the two blocks.
+    for one in (pair.a, pair.b):
+        if one is not None and (one is pair.a or pair.factors is None):
+            itemsize = copies * DTYPES[one.chunk_dtype].itemsize
+            stream += one.resident_bytes + _BACKEND.working_set(slab, itemsize, 0)
+    # Differences, their products and masks, besides the two blocks.
     stream += _BACKEND.working_set(0, 0, 0)
     if pair.factors is not None:
         stream += pair.factors.nbytes

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlx_probe.analysis.compare.blocks import Both, Floats
+from mlx_probe.analysis.compare.blocks import Floats, PairReader
 from mlx_probe.compute import lapack
 from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
 from mlx_probe.core.errors import SpectrumError
 
 __all__ = ["Subspaces", "compare_subspaces", "subspace_bytes"]
 
-# A direction counts as one if its eigenvalue is that many times the error bound of an eigenvalue:
-# its length is then known to a percent. That is sigma > 1.2e-6 sigma_1 up to an order of 4,096.
+# A direction is kept if its eigenvalue is this many times the error bound of an eigenvalue: its
+# length is then known to a percent. That is sigma > 1.2e-6 sigma_1 up to an order of 4,096.
 _BEYOND_ERROR = 100
 
 
@@ -26,10 +26,10 @@ class Subspaces:
     ones of a wide one), "long" ones that of the long side.
 
     Attributes:
-        directions: Leading directions k that the overlaps are about.
+        directions: Leading directions k that are compared.
         short_overlap: Mean squared cosine of the principal angles between the leading k.
         long_overlap: The same on the other side.
-        looked_at: Leading directions of B that were looked at for intruders.
+        searched: Leading directions of B among which intruders were searched.
         short_intruders: Intruders among them.
         long_intruders: The same on the other side.
     """
@@ -37,13 +37,13 @@ class Subspaces:
     directions: int
     short_overlap: float
     long_overlap: float
-    looked_at: int
+    searched: int
     short_intruders: int
     long_intruders: int
 
 
 def compare_subspaces(
-    both: Both, short: int, directions: int, intruder_directions: int, epsilon: float
+    both: PairReader, short: int, directions: int, intruder_directions: int, epsilon: float
 ) -> Subspaces | None:
     """Overlap of the leading singular directions of A and B, and B's intruder dimensions.
 
@@ -58,13 +58,13 @@ def compare_subspaces(
     Short vectors v are eigenvectors of float64 Gram matrices. Those of the long side are never
     formed: with T = A.T (B V_B), one block of lines after the other, their cosines are
     v_A.T T / (sigma_A sigma_B). Directions whose singular value is within the rounding of a Gram
-    matrix (about 1e-6 of the largest) are directions of neither matrix.
+    matrix (about 1e-6 of the largest) are left out.
 
     Args:
         both: The matrices; read twice.
         short: Extent M of the short side.
         directions: Directions to compare, at least 1.
-        intruder_directions: Directions of B to look at, at least 1.
+        intruder_directions: Directions of B among which to search, at least 1.
         epsilon: Cosine below which a direction is new.
 
     Returns:
@@ -81,7 +81,7 @@ def compare_subspaces(
     sigma_b, v_b = _directions(gram, max(directions, intruder_directions))
     gram[:] = 0.0
     cross = np.zeros((short, len(sigma_b)))
-    # Of a matrix whose squares overflow nothing is used.
+    # Nothing of a matrix whose squares overflow is used.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for x, y in both.blocks():
             lapack.add_gram(gram, x)
@@ -93,19 +93,19 @@ def compare_subspaces(
     in_short = v_a.T @ v_b
     in_long = (v_a.T @ cross) / sigma_a[:, None] / sigma_b
     k = min(directions, len(sigma_a), len(sigma_b))
-    looked_at = min(intruder_directions, len(sigma_b))
+    searched = min(intruder_directions, len(sigma_b))
 
     def overlap(cosines: Floats) -> float:
         return min(float(np.square(cosines[:k, :k]).sum()) / k, 1.0)
 
     def intruders(cosines: Floats) -> int:
-        return int(np.count_nonzero(np.abs(cosines[:, :looked_at]).max(axis=0) < epsilon))
+        return int(np.count_nonzero(np.abs(cosines[:, :searched]).max(axis=0) < epsilon))
 
     return Subspaces(
         directions=k,
         short_overlap=overlap(in_short),
         long_overlap=overlap(in_long),
-        looked_at=looked_at,
+        searched=searched,
         short_intruders=intruders(in_short),
         long_intruders=intruders(in_long),
     )
@@ -114,8 +114,8 @@ def compare_subspaces(
 def subspace_bytes(short: int, directions: int) -> int:
     """Bytes that comparing takes at most, blocks apart.
 
-    The Gram matrix, and the eigen-solver's copy, vectors and work of two more (LAPACK syevd);
-    then the vectors, and three blocks of as many as are leading.
+    The Gram matrix, the eigen-solver's copy, its vectors and a workspace of two more (LAPACK
+    syevd); then the vectors, and three blocks of the leading ones.
     """
     return 8 * short * (5 * short + 6 * directions + 16)
 

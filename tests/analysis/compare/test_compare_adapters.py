@@ -207,8 +207,8 @@ def test_singular_values_of_a_product(rows, cols, rank, seed):
     rng = np.random.default_rng(seed)
     left = rng.standard_normal((rows, rank)) * np.logspace(0, -3, rank)
     right = rng.standard_normal((rank, cols))
-    found = product_spectrum(Product(left, right))
+    spectrum = product_spectrum(Product(left, right))
     sigma = np.linalg.svd(left @ right, compute_uv=False)
-    assert len(found.values) == min(rows, cols)
-    assert np.abs(found.values - sigma).max() <= 4 * max(found.error, 1e-15) * sigma[0]
-    assert not found.values[rank:].any()
+    assert len(spectrum.values) == min(rows, cols)
+    assert np.abs(spectrum.values - sigma).max() <= 4 * max(spectrum.error, 1e-15) * sigma[0]
+    assert not spectrum.values[rank:].any()

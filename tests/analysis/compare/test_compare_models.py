@@ -57,20 +57,20 @@ def test_every_number_is_that_of_dense_svd(arrays, base, tmp_path, rng, size):
             assert pd.isna(row.left_overlap)
 
 
-@pytest.mark.parametrize(("directions", "looked_at", "epsilon"), [(1, 1, 0.9), (5, 20, 0.7)])
-def test_options_of_subspaces(arrays, base, tmp_path, rng, directions, looked_at, epsilon):
+@pytest.mark.parametrize(("directions", "searched", "epsilon"), [(1, 1, 0.9), (5, 20, 0.7)])
+def test_options_of_subspaces(arrays, base, tmp_path, rng, directions, searched, epsilon):
     tuned = {n: x + 0.3 * rng.standard_normal(x.shape).astype("f4") for n, x in arrays.items()}
     rows = rows_of(
         base,
         saved(tmp_path / "tuned", tuned),
         tmp_path / "out",
         directions=directions,
-        intruder_directions=looked_at,
+        intruder_directions=searched,
         intruder_epsilon=epsilon,
     )
     for name in (UP, DOWN):
-        agrees(rows.loc[name], dense(arrays[name], tuned[name], directions, looked_at, epsilon))
-        assert rows.loc[name].intruder_directions == looked_at
+        agrees(rows.loc[name], dense(arrays[name], tuned[name], directions, searched, epsilon))
+        assert rows.loc[name].intruder_directions == searched
 
 
 def test_no_directions_no_vectors(arrays, base, tmp_path):

@@ -123,7 +123,7 @@ def test_what_could_be_several_is_left_alone(tmp_path, rng):
     b = saved(tmp_path / "b", model(["first", "second"]))
     rows = rows_of(a, b, tmp_path / "out")
     assert list(rows.status) == ["only_a", "only_a", "only_b", "only_b"]
-    assert rows.status_reason.str.contains("certainly").all()
+    assert rows.status_reason.str.contains("by role none is certain").all()
 
 
 def test_an_adapter_is_no_base(tmp_path, twins):

@@ -26,12 +26,12 @@ class Arrays:
             yield np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part])
 
 
-def compared(a, b, k=4, looked_at=4, epsilon=0.5, step=7):
-    return compare_subspaces(Arrays(a, b, step), min(a.shape), k, looked_at, epsilon)
+def compared(a, b, k=4, searched=4, epsilon=0.5, step=7):
+    return compare_subspaces(Arrays(a, b, step), min(a.shape), k, searched, epsilon)
 
 
-def numbers(found):
-    return (found.short_overlap, found.long_overlap)
+def numbers(result):
+    return (result.short_overlap, result.long_overlap)
 
 
 @settings(max_examples=40, deadline=None)
@@ -40,10 +40,10 @@ def test_invariances(rows, cols, seed):
     rng = np.random.default_rng(seed)
     sigma = 0.8 ** np.arange(min(rows, cols))
     a, b = with_spectrum(rng, rows, cols, sigma), with_spectrum(rng, rows, cols, sigma)
-    found = compared(a, b)
-    assert all(0 <= value <= 1 for value in numbers(found))
+    result = compared(a, b)
+    assert all(0 <= value <= 1 for value in numbers(result))
     # The angles between subspaces do not ask which of the two is first.
-    np.testing.assert_allclose(numbers(compared(b, a)), numbers(found), atol=1e-9)
+    np.testing.assert_allclose(numbers(compared(b, a)), numbers(result), atol=1e-9)
     # Nor for scale, sign, the cut into blocks, or a rotation of both.
     left, right = orthonormal(rng, rows, rows), orthonormal(rng, cols, cols)
     for other in (
@@ -51,39 +51,39 @@ def test_invariances(rows, cols, seed):
         compared(a, b, step=3),
         compared(left @ a @ right, left @ b @ right),
     ):
-        np.testing.assert_allclose(numbers(other), numbers(found), atol=1e-9)
-        assert other.short_intruders == found.short_intruders
-        assert other.long_intruders == found.long_intruders
+        np.testing.assert_allclose(numbers(other), numbers(result), atol=1e-9)
+        assert other.short_intruders == result.short_intruders
+        assert other.long_intruders == result.long_intruders
 
 
 @pytest.mark.parametrize("shape", [(30, 12), (12, 30), (16, 16)])
 def test_a_matrix_and_itself(rng, shape):
     a = with_spectrum(rng, *shape, 0.8 ** np.arange(min(shape)))
-    found = compared(a, a)
-    np.testing.assert_allclose(numbers(found), 1, atol=1e-12)
-    assert (found.short_intruders, found.long_intruders) == (0, 0)
+    result = compared(a, a)
+    np.testing.assert_allclose(numbers(result), 1, atol=1e-12)
+    assert (result.short_intruders, result.long_intruders) == (0, 0)
 
 
 @pytest.mark.parametrize("degrees", [10, 45, 80])
 def test_a_planted_angle(rng, degrees):
-    """Leading directions turned by an angle, out of what the base spans on the long side."""
+    """Leading directions rotated by an angle, out of what the base spans on the long side."""
     basis, right = orthonormal(rng, 40, 12), orthonormal(rng, 10, 10)
     sigma = np.array([4.0, 3.0, *np.linspace(1, 0.5, 8)])
-    turned = basis[:, :10].copy()
+    rotated = basis[:, :10].copy()
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    turned[:, :2] = c * basis[:, :2] + s * basis[:, 10:]
-    a, b = (basis[:, :10] * sigma) @ right.T, (turned * sigma) @ right.T
-    found = compared(a, b, k=2, looked_at=2, epsilon=0.5)
-    np.testing.assert_allclose(numbers(found), (1, c**2), atol=1e-12)
-    assert (found.short_intruders, found.long_intruders) == (0, 2 if degrees == 80 else 0)
+    rotated[:, :2] = c * basis[:, :2] + s * basis[:, 10:]
+    a, b = (basis[:, :10] * sigma) @ right.T, (rotated * sigma) @ right.T
+    result = compared(a, b, k=2, searched=2, epsilon=0.5)
+    np.testing.assert_allclose(numbers(result), (1, c**2), atol=1e-12)
+    assert (result.short_intruders, result.long_intruders) == (0, 2 if degrees == 80 else 0)
 
 
 def test_directions_that_a_matrix_has_not(rng):
     """Of rank 3 there are three, whatever is asked for; of a zero matrix none."""
     a = with_spectrum(rng, 20, 10, np.array([3.0, 2.0, 1.0] + 7 * [0.0]))
     b = with_spectrum(rng, 20, 10, 0.9 ** np.arange(10))
-    assert compared(a, b, k=8, looked_at=8).directions == 3
-    assert compared(a, b, k=8, looked_at=8).looked_at == 8
-    assert compared(b, a, k=8, looked_at=8).looked_at == 3
+    assert compared(a, b, k=8, searched=8).directions == 3
+    assert compared(a, b, k=8, searched=8).searched == 8
+    assert compared(b, a, k=8, searched=8).searched == 3
     assert compared(a, 0 * b) is None
     assert compared(0 * a, b) is None
