@@ -43,7 +43,7 @@ _COMMANDS = (
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="MLX_PROBE_CATALOG",
     metavar="FILE",
-    help="The catalog.  [default: catalog.sqlite in the system's place for data]",
+    help="The catalog.  [default: catalog.sqlite in the system's data folder]",
 )
 @click.pass_context
 def catalog(ctx: click.Context, database: Path | None) -> None:

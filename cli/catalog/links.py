@@ -42,7 +42,7 @@ _larger_option = click.option(
     examples=("mlx-probe catalog duplicates --larger 100MB",),
 )
 @_larger_option
-@click.option("--verify", is_flag=True, help="Trust no hash that is known: read the files again.")
+@click.option("--verify", is_flag=True, help="Read the files again and trust no known hash.")
 @json_option
 @quiet_option
 @with_database
@@ -54,11 +54,11 @@ def duplicates_command(
     Links to one file are one file. The first of each group, marked *, is the one that `dedupe`
     keeps: the Hub cache's before Ollama's, LM Studio's and other folders', then the oldest.
     """
-    found = _duplicates(database, larger, verify, quiet)
+    result = _duplicates(database, larger, verify, quiet)
     if as_json:
-        click.echo(duplicates_json(found))
+        click.echo(duplicates_json(result))
     elif not quiet:
-        console().print(duplicates_text(found), soft_wrap=True)
+        console().print(duplicates_text(result), soft_wrap=True)
 
 
 @click.command(
@@ -93,8 +93,8 @@ def dedupe_command(
 ) -> None:
     """Replace copies of weight files by links to one of them; `undo` takes it back.
 
-    Every file is hashed before, and read back after. A program that writes into a linked file
-    in place changes it under all its names; programs that replace files do not.
+    Every file is hashed before and read back after. A program that writes into a linked file
+    in place changes it under all its names; a program that replaces the file does not.
     """
     if as_json and not (yes or dry_run):
         raise ConfigError("--json asks no questions", "Add --yes or --dry-run")
@@ -129,7 +129,7 @@ def dedupe_command(
         "mlx-probe catalog undo --all --yes",
     ),
 )
-@click.option("--all", "everything", is_flag=True, help="All that was ever replaced.")
+@click.option("--all", "everything", is_flag=True, help="Undo every dedupe, not only the last.")
 @yes_option
 @json_option
 @quiet_option
@@ -137,18 +137,18 @@ def dedupe_command(
 def undo_command(
     database: Database, everything: bool, yes: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Give the files that the last `dedupe` replaced bytes of their own again."""
+    """Make the files that the last `dedupe` replaced separate files again."""
     if as_json and not yes:
         raise ConfigError("--json asks no questions", "Add --yes")
     links = undoable(database, everything)
     if links and not yes:
-        confirm(f"Make {len(links)} links files of their own again?")
+        confirm(f"Make {len(links)} links separate files again?")
     with status(quiet, "copying"):
         done = take_links_back(database, everything)
     if as_json:
         click.echo(done_json(done))
     elif not quiet:
-        text = done_text(done, "given bytes of their own again", "taken")
+        text = done_text(done, "made separate files again", "used")
         console().print(text, soft_wrap=True)
     if done.skipped:
         raise click.ClickException(f"{len(done.skipped)} files stay as they were")

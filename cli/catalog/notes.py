@@ -57,10 +57,10 @@ def note_command(database: Database, name: str, text: str | None, remove: bool) 
 )
 @id_argument
 @click.argument("tags", nargs=-1, required=True)
-@click.option("--remove", is_flag=True, help="Take the tags away.")
+@click.option("--remove", is_flag=True, help="Remove the tags.")
 @with_database
 def tag_command(database: Database, name: str, tags: tuple[str, ...], remove: bool) -> None:
-    """Give a model tags to list it by."""
+    """Add tags to a model, to list it by."""
     model = find_model(load_models(database), name)
     (remove_tags if remove else add_tags)(database, model, tags)
 
@@ -74,20 +74,20 @@ def tag_command(database: Database, name: str, tags: tuple[str, ...], remove: bo
     ),
 )
 @click.argument("names", nargs=-1, metavar="[ID]...")
-@click.option("--missing", is_flag=True, help="All models whose files have gone.")
+@click.option("--missing", is_flag=True, help="All models whose files are gone.")
 @click.option(
     "--folder",
     "folders",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Do not look through this folder any more; may be repeated.",
+    help="Do not search this folder any more; may be repeated.",
 )
 @yes_option
 @with_database
 def forget_command(
     database: Database, names: tuple[str, ...], missing: bool, folders: tuple[Path, ...], yes: bool
 ) -> None:
-    """Remove models from the catalog with their notes and tags; no file is touched."""
+    """Remove models with their notes and tags from the catalog; no file is touched."""
     if not names and not missing and not folders:
         raise ConfigError("nothing to forget", "Name models, or use --missing or --folder")
     models = load_models(database)

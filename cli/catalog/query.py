@@ -51,14 +51,14 @@ __all__ = ["card_command", "list_command", "show_command"]
     help=f"One of {', '.join(STORES)}.",
 )
 @click.option("--licence", "--license", default="", help="Part of it.")
-@click.option("--tag", "tags", multiple=True, help="May be repeated: models with all of them.")
-@click.option("--larger", type=SIZE, metavar="SIZE", help="At least so large (600MB, 1.5GiB).")
-@click.option("--smaller", type=SIZE, metavar="SIZE", help="At most so large.")
+@click.option("--tag", "tags", multiple=True, help="May be repeated; models have all of them.")
+@click.option("--larger", type=SIZE, metavar="SIZE", help="Smallest size (600MB, 1.5GiB).")
+@click.option("--smaller", type=SIZE, metavar="SIZE", help="Largest size.")
 @click.option("--analyzed/--not-analyzed", default=None, help="Whether a finished run is known.")
-@click.option("--missing/--present", default=None, help="Whether the files have gone.")
-@click.option("--unreadable/--readable", default=None, help="Whether the headers were understood.")
+@click.option("--missing/--present", default=None, help="Whether the files are gone.")
+@click.option("--unreadable/--readable", default=None, help="Whether the headers are unreadable.")
 @click.option("--sort", default="name", metavar="FIELD", help=f"One of {', '.join(SORTS)}.")
-@click.option("--reverse", is_flag=True, help="The greatest first.")
+@click.option("--reverse", is_flag=True, help="The largest first.")
 @json_option
 @with_database
 def list_command(
@@ -73,7 +73,7 @@ def list_command(
     unreadable: bool | None,
     **filters: Any,
 ) -> None:
-    """List models, with filters and in an order."""
+    """List models, filtered and sorted."""
     query = Query(format=format_, analyzed=analyzed, missing=missing, problem=unreadable, **filters)
     every = load_models(database)
     models = select_models(every, query, sort, reverse)
@@ -95,7 +95,7 @@ def list_command(
 @json_option
 @with_database
 def show_command(database: Database, name: str, as_json: bool) -> None:
-    """Show all that is known of a model."""
+    """Show all that is known about a model."""
     models = load_models(database)
     model = find_model(models, name)
     if as_json:
@@ -114,11 +114,11 @@ def show_command(database: Database, name: str, as_json: bool) -> None:
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.md",
-    help="Write it there.  [default: print it]",
+    help="Write the card to this file.  [default: print it]",
 )
 @with_database
 def card_command(database: Database, name: str, out: Path | None) -> None:
-    """Write a model card in Markdown from what is known."""
+    """Write a model card in Markdown from what the catalog knows."""
     models = load_models(database)
     text = card_text(find_model(models, name), models)
     if out is None:

@@ -34,14 +34,14 @@ __all__ = ["scan_command"]
     "stores",
     multiple=True,
     type=click.Choice(list(STORES)),
-    help='Look through this store only; may be repeated. "folder": the remembered ones.',
+    help='Search only this store; may be repeated. "folder": the folders of earlier scans.',
 )
 @click.option(
     "--runs",
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help=f"Where finished runs are; may be repeated.  [default: {DEFAULT_ROOT}]",
+    help=f"Folder of finished runs; may be repeated.  [default: {DEFAULT_ROOT}]",
 )
 @click.option("--hash", "hash_all", is_flag=True, help="Hash every weight file that has no hash.")
 @json_option
@@ -56,13 +56,13 @@ def scan_command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Look for models and read the headers of those that are new or changed.
+    """Find models, and read the headers of those that are new or changed.
 
-    Without FOLDER and --store: in the caches of the Hugging Face Hub and of mlx-probe, in the
-    stores of Ollama and LM Studio, and in the folders that earlier scans were given.
+    Without FOLDER and --store it searches the caches of the Hugging Face Hub and of mlx-probe, the
+    stores of Ollama and LM Studio, and the folders of earlier scans.
     """
-    with status(quiet, "looking for models") as tell:
-        report = scan(database, folders, stores, runs or (DEFAULT_ROOT,), tell)
+    with status(quiet, "looking for models") as on_model:
+        report = scan(database, folders, stores, runs or (DEFAULT_ROOT,), on_model)
     if hash_all:
         with hashing("scan", "the catalog", quiet) as job:
             report.troubles += hash_models(database, load_models(database), job.update).troubles

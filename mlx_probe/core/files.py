@@ -30,22 +30,22 @@ __all__ = [
 BLOCK = 1 << 20
 
 _REMEDIES = {
-    errno.ENOSPC: "Free space on that disk, or choose another place with --out",
-    errno.EDQUOT: "Free space in your quota, or choose another place with --out",
-    errno.EROFS: "Choose a place on a writable disk with --out",
-    errno.EACCES: "Give yourself write permission there, or choose another place with --out",
-    errno.EPERM: "Give yourself write permission there, or choose another place with --out",
+    errno.ENOSPC: "Free space on that disk, or choose another path with --out",
+    errno.EDQUOT: "Free space in your quota, or choose another path with --out",
+    errno.EROFS: "Choose a path on a writable disk with --out",
+    errno.EACCES: "Give yourself write permission there, or choose another path with --out",
+    errno.EPERM: "Give yourself write permission there, or choose another path with --out",
     errno.ENOTDIR: "Choose a path with --out whose parents are all folders",
-    errno.EEXIST: "Move that file away, or choose another place with --out",
+    errno.EEXIST: "Move that file away, or choose another path with --out",
     errno.ENAMETOOLONG: "Choose a shorter path with --out",
-    errno.EIO: "Check the disk, or choose another place with --out",
+    errno.EIO: "Check the disk, or choose another path with --out",
 }
 
 
 def write_error(path: Path, error: OSError) -> ResultError:
     """The failure to write ``path``, with a remedy that fits the cause."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    remedy = _REMEDIES.get(error.errno or 0, "Choose another place with --out")
+    remedy = _REMEDIES.get(error.errno or 0, "Choose another path with --out")
     return ResultError(f"cannot write {path}: {reason}", remedy)
 
 

@@ -1,4 +1,4 @@
-"""Where what is worth keeping between runs is kept."""
+"""The cache folder, and small files that are kept in it between runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["cache_dir", "keep_json"]
 
 
 def cache_dir() -> Path:
-    """Folder of unpacked wheels and calibrations: MLX_PROBE_CACHE, or the system's place."""
+    """Folder of unpacked wheels and calibrations: MLX_PROBE_CACHE, or the system's cache folder."""
     if given := os.environ.get("MLX_PROBE_CACHE"):
         return Path(given).expanduser()
     if sys.platform == "darwin":
@@ -24,13 +24,13 @@ def cache_dir() -> Path:
 
 
 def keep_json(path: Path, entry: Any) -> None:
-    """Keep something that can be had again, so that readers see the old file or the whole new one.
+    """Keep a value that can be computed again; readers see the old file or the whole new one.
 
     Args:
         path: A file in `cache_dir`.
-        entry: What JSON knows.
+        entry: A value that JSON can hold.
     """
-    # A cache that cannot be kept costs time and nothing else.
+    # Without the cache a later run takes longer; nothing else is lost.
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_replace(path, scratch=path.parent, flush=False) as temporary:

@@ -169,5 +169,5 @@ def prepare_folder(paths: RunPaths) -> None:
         if target.is_dir():
             raise ResultError(
                 f"cannot write {target}: it is a folder",
-                "Move that folder away, or choose another place with --out",
+                "Move that folder away, or choose another path with --out",
             )

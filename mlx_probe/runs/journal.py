@@ -190,7 +190,7 @@ def _open_locked(path: Path) -> BinaryIO:
             file.close()
             raise ResultError(
                 f"another run is writing here (pid {_last_pid(path)}): {path}",
-                "Wait until it has ended, or choose another place with --out",
+                "Wait until it has ended, or choose another path with --out",
             ) from error
         except OSError as error:
             _log.warning("%s: this file system has no locks (%s)", path, error.strerror)

@@ -111,10 +111,10 @@ def test_duplicates_dedupe_and_undo(models, tmp_path):
     paths = [models / name / "model.gguf" for name in "ab"]
     os.utime(paths[0], (10**9, 10**9))
     done("scan", models)
-    found = json.loads(done("duplicates", "--json"))
-    assert (len(found["groups"]), found["saves"]) == (1, 100_000)
+    result = json.loads(done("duplicates", "--json"))
+    assert (len(result["groups"]), result["saves"]) == (1, 100_000)
     assert "links would save 100.0 kB" in done("duplicates")
-    assert found["groups"][0]["copies"][0]["paths"] == [str(paths[0])]
+    assert result["groups"][0]["copies"][0]["paths"] == [str(paths[0])]
     assert "1 file to become hard links" in done("dedupe", "--dry-run")
     refuses(catalog("dedupe"), "nothing was done", "--yes", code=2)
     refuses(catalog("dedupe", "--json"), "asks no questions", code=2)

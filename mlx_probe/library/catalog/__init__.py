@@ -1,4 +1,4 @@
-"""The catalog: models on this machine, what is known of them, and copies among them."""
+"""The catalog: models on this machine, what is known about them, and duplicates among them."""
 
 from mlx_probe.library.catalog.card import card_text
 from mlx_probe.library.catalog.database import Database, default_database, open_database

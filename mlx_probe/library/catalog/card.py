@@ -1,4 +1,4 @@
-"""A model card in Markdown, from what the catalog knows and nothing else."""
+"""A model card in Markdown, made only from what the catalog knows."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from mlx_probe.source.stores import STORES
 
 __all__ = ["card_text"]
 
-# Facts of a run that say what computed.
-_DEVICE = ("backend", "device")
-
 
 def card_text(model: Model, models: Iterable[Model]) -> str:
     """The card of a model.
 
     Args:
         model: The model.
-        models: All models of the catalog, to find its other versions among.
+        models: All models of the catalog; its other versions are among them.
 
     Returns:
-        Markdown; a part of which nothing is known is left out.
+        Markdown; sections without content are left out.
     """
     versions = find_versions(model, models)
     measured = [run for run in model.analyses if run.kind == "analyze"]
@@ -115,9 +112,9 @@ def _usage(model: Model) -> str:
         return ""
     path = shlex.quote(str(model.path))
     if not str(model.path).isprintable():
-        return ""  # no shell would take it as it is shown
+        return ""  # the shown text would not be the path
     lines = []
-    # One of several in a folder, itself of several files, has no path of its own.
+    # A model of several files in a folder with other models has no path of its own.
     if (
         not model.weights
         or not model.id.endswith(f":{model.weights[0].path.name}")
@@ -155,14 +152,14 @@ def _runs(runs: Sequence[Analysis]) -> str:
 
 
 def _fenced(language: str, code: str) -> str:
-    # Longer than any run of ticks within.
+    # The fence is longer than every sequence of backticks in the code.
     longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{code}\n{fence}"
 
 
 def _escaped_lines(text: str) -> str:
-    """Lines of text that Markdown shows as lines, and takes for no list, heading or code."""
+    """Text that Markdown shows line by line, and not as list, heading or code."""
     lines = (escaped(line.strip()) for line in text.splitlines())
     harmless = (re.sub(r"^(\d*)([-=.)])", r"\1\\\2", line) for line in lines)
     return "  \n".join(line for line in harmless if line)

@@ -14,14 +14,14 @@ from mlx_probe.core.errors import ResultError
 
 __all__ = ["VERSION", "Database", "default_database", "open_database"]
 
-# Of the schema. A newer one is refused; an older one would be brought up to date here.
+# Version of the schema. A newer one is refused; an older one would be converted here.
 VERSION = 1
-# "mlxp": tells our databases from other people's.
+# "mlxp": distinguishes our databases from those of other programs.
 APPLICATION = 0x6D6C7870
-# Seconds that one process waits for another's transaction.
+# Seconds to wait for another process's transaction.
 TIMEOUT = 30.0
 
-# Paths are bytes: a file's name need not be text.
+# Paths are bytes: a file's name need not be text. `Model.location` is the column "place".
 _SCHEMA = """
 CREATE TABLE models (
     key TEXT PRIMARY KEY, store TEXT NOT NULL, id TEXT NOT NULL, revision TEXT NOT NULL,
@@ -57,7 +57,7 @@ CREATE TABLE links (
 
 
 def default_database() -> Path:
-    """MLX_PROBE_CATALOG, or the system's place for what programs keep."""
+    """MLX_PROBE_CATALOG, or a file in the system's data folder."""
     if given := os.environ.get("MLX_PROBE_CATALOG"):
         return Path(given).expanduser()
     if sys.platform == "darwin":
@@ -70,11 +70,11 @@ def default_database() -> Path:
 class Database:
     """An open catalog.
 
-    Every statement outside of `writing` is a transaction of its own.
+    Each statement outside of `writing` is a separate transaction.
 
     Args:
         path: The file, for messages.
-        connection: To it; closed by `open_database`.
+        connection: The connection; `open_database` closes it.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -82,7 +82,7 @@ class Database:
         self._connection = connection
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """What a query finds.
+        """The rows that a query returns.
 
         Raises:
             ResultError: The file is damaged, locked for too long, or cannot be read.
@@ -91,7 +91,7 @@ class Database:
             return self._connection.execute(statement, values).fetchall()
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Carry out one statement; returns how many rows it changed.
+        """Execute one statement; returns the number of rows that it changed.
 
         Raises:
             ResultError: The file is damaged, locked for too long, or cannot be written.
@@ -101,7 +101,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Whatever is run within happens whole or not at all; alone among all processes.
+        """A transaction: all statements within it take effect, or none; no other process writes.
 
         Raises:
             ResultError: As `run`.
@@ -110,20 +110,20 @@ class Database:
         try:
             yield
         except BaseException:
-            # After some failures SQLite has done it already.
+            # After some failures SQLite has rolled back already.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
         self.run("COMMIT")
 
     def damaged(self, what: object) -> ResultError:
-        """The error for a file that is a catalog no longer."""
+        """The error for a damaged catalog."""
         return _damaged(self.path, what)
 
 
 @contextmanager
 def open_database(path: Path) -> Iterator[Database]:
-    """Open the catalog, made first if there is none.
+    """Open the catalog; it is created if it does not exist.
 
     Args:
         path: The file.
@@ -137,15 +137,15 @@ def open_database(path: Path) -> Iterator[Database]:
     except OSError as error:
         raise ResultError(
             f"cannot make {path.parent}: {os.strerror(error.errno or 0)}",
-            "Choose another place with --database or MLX_PROBE_CATALOG",
+            "Choose another file with --database or MLX_PROBE_CATALOG",
         ) from error
     with explained(path):
         connection = sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None)
     with closing(connection):
         connection.row_factory = sqlite3.Row
         database = Database(path, connection)
-        # A rollback journal, not WAL, which needs memory shared by all who use it: home
-        # folders may lie on a network.
+        # A rollback journal, not WAL: WAL needs memory that all users share, and home folders
+        # may be on a network.
         database.run("PRAGMA foreign_keys = ON")
         database.run("PRAGMA synchronous = FULL")
         _prepare(database, connection)
@@ -181,7 +181,7 @@ def _prepare(database: Database, connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """What SQLite complains of, as a fact and a remedy."""
+    """Turns errors of SQLite into a fact and a remedy."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -195,7 +195,7 @@ def explained(path: Path) -> Iterator[None]:
         else:
             remedy = "Check its permissions, or choose another file with --database"
         raise ResultError(f"cannot use the catalog {path}: {text}", remedy) from error
-    # What is no catalog has values that cannot be told (a text that is none).
+    # A file that is not a catalog may hold values that cannot be decoded (bytes as text).
     except (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
 

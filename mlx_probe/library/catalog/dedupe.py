@@ -1,4 +1,4 @@
-"""Copies replaced by links, and given back: what is planned, and what came of it."""
+"""Replaces copies by links, and links by copies again: plan and execution."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["Dedupe", "LinkPlan", "PlannedLink", "dedupe", "plan_links", "undo", 
 
 @dataclass(frozen=True)
 class PlannedLink:
-    """A path that is to become a link.
+    """A path that will become a link.
 
     Attributes:
         path: Real path of the copy.
         keeper: Real path of the file that stays.
         size: Bytes of each.
-        sha256: Of both, as far as is known yet.
-        saves: Bytes that are freed; 0 for all but the last name of a copy.
+        sha256: Hash of both, as far as is known.
+        saves: Bytes that are freed; 0 for all names of a copy but the last.
     """
 
     path: Path
@@ -44,12 +44,12 @@ class PlannedLink:
 
 @dataclass(frozen=True)
 class LinkPlan:
-    """What `dedupe` would do.
+    """The plan for `dedupe`.
 
     Attributes:
         symbolic: Whether the links are symbolic.
-        links: Paths to replace, those of one keeper together.
-        skipped: Paths that stay as they are, and why.
+        links: Paths to replace, grouped by keeper.
+        skipped: Paths that are not replaced, and why.
     """
 
     symbolic: bool
@@ -58,18 +58,18 @@ class LinkPlan:
 
     @property
     def saves(self) -> int:
-        """Bytes that it frees."""
+        """Bytes that the plan frees."""
         return sum(link.saves for link in self.links)
 
 
 @dataclass
 class Dedupe:
-    """What was done.
+    """The result of `dedupe` or `undo`.
 
     Attributes:
-        changed: Paths that are links now, or have bytes of their own again.
-        saved: Bytes that were freed; those that were taken again for `undo`.
-        skipped: Paths that stayed as they were, and why.
+        changed: Paths that became links, or separate files again.
+        saved: Bytes that were freed; for `undo`, bytes that were used again.
+        skipped: Paths that were not changed, and why.
     """
 
     changed: list[Path] = field(default_factory=list)
@@ -78,15 +78,16 @@ class Dedupe:
 
 
 def plan_links(groups: Iterable[DuplicateGroup], symbolic: bool = False) -> LinkPlan:
-    """Which copies would become links to which file.
+    """Plan which copies become links to which file.
 
-    The keeper is the first copy of its group (see `DuplicateGroup`); for hard links the first
-    on each disk. Left alone are copies that would free nothing, that others may read and the
-    keeper not, and, by symbolic links, those of stores that remove files through links.
+    The keeper is the first copy of its group (see `DuplicateGroup`), or for hard links the first
+    copy on each disk. Three kinds of copies are skipped: those that would free nothing, those
+    with more readers or another owner than the keeper, and, for symbolic links, those of stores
+    that follow links when they remove files.
 
     Args:
         groups: From `find_duplicates`.
-        symbolic: Whether by symbolic links instead of hard ones.
+        symbolic: Use symbolic links instead of hard links.
     """
     links: list[PlannedLink] = []
     skipped: list[tuple[Path, str]] = []
@@ -115,16 +116,16 @@ def dedupe(
     plan: LinkPlan,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Dedupe:
-    """Carry out a plan; what has changed since it was made is left alone.
+    """Carry out a plan; files that have changed since the plan are skipped.
 
     Args:
         database: The catalog.
         plan: From `plan_links`.
-        on_bytes: Told of the bytes that have been hashed: of each keeper once, of each copy
-            before and after.
+        on_bytes: Called with the number of bytes of each block that was hashed: each keeper is
+            hashed once, each copy before and after.
 
     Raises:
-        ResultError: Another process is at it, or the journal cannot be written.
+        ResultError: Another process replaces files, or the journal cannot be written.
     """
     done, batch = Dedupe(), secrets.token_hex(4)
     hashed: dict[Path, tuple[str, FileIdentity] | OSError] = {}
@@ -140,14 +141,14 @@ def dedupe(
                 continue
             sha256, identity = outcome
             if sha256 != planned.sha256:
-                why = f"{keeper} does not have the bytes that its name or an earlier look promised"
+                why = f"{keeper} does not have the content that its name or an older hash promised"
                 done.skipped.append((planned.path, why))
-                # Known now: no search takes it for the same again.
+                # The new hash is saved, so that the next search does not group them again.
                 keep_hash(database, [], sha256, identity)
                 continue
             try:
                 frees = planned.path.lstat().st_nlink == 1
-                if not identify(keeper.lstat()).holds_as(identity):
+                if not identify(keeper.lstat()).is_unchanged_since(identity):
                     raise Refused(f"{keeper} changed meanwhile")
                 replace_by_link(
                     *(database, batch, planned.path, keeper, plan.symbolic),
@@ -160,34 +161,34 @@ def dedupe(
             else:
                 done.changed.append(planned.path)
                 done.saved += planned.size if frees else 0
-                # Its links changed what it is known by.
+                # A new link changes the keeper's ctime, and so its identity: save its hash again.
                 keep_hash(database, [], sha256, identify(keeper.lstat()))
     return done
 
 
 def undoable(database: Database, everything: bool = False) -> list[Link]:
-    """Links that can be taken back: those of the last command, or all."""
+    """Links that can be replaced by copies: those of the last command, or all."""
     links = load_links(database, ("done",))
     return links if everything else [link for link in links if link.batch == links[-1].batch]
 
 
 def undo(database: Database, everything: bool = False) -> Dedupe:
-    """Give paths that became links their own bytes again.
+    """Make files that became links separate files again.
 
     Args:
         database: The catalog.
-        everything: Whether of all commands and not only of the last.
+        everything: Undo all commands, not only the last.
 
     Raises:
-        ResultError: Too little space, another process is at it, or the journal cannot be
-            written.
+        ResultError: There is too little space, another process replaces files, or the journal
+            cannot be written.
     """
     done = Dedupe()
     with alone(database.path):
         done.skipped += recover(database)
         links = undoable(database, everything)
         _require_space(links)
-        # The last first: a keeper may itself have become a link later on.
+        # The last link first: a keeper may have become a link later.
         for link in reversed(links):
             try:
                 before = link.path.stat()
@@ -195,7 +196,7 @@ def undo(database: Database, everything: bool = False) -> Dedupe:
             except Refused as refusal:
                 done.skipped.append((link.path, str(refusal)))
             except FileNotFoundError:
-                done.skipped.append((link.path, "it is there no more"))
+                done.skipped.append((link.path, "it does not exist any more"))
             except OSError as error:
                 done.skipped.append((link.path, _why(error)))
             else:
@@ -206,7 +207,7 @@ def undo(database: Database, everything: bool = False) -> Dedupe:
 
 
 def _objection(copy: Copy, keeper: Copy, symbolic: bool) -> str:
-    """Why a copy should stay; "" if it may become a link."""
+    """Why a copy must stay; "" if it may become a link."""
     if not copy.is_known:
         return f"has {copy.links} names of which the catalog knows {len(copy.names)}"
     if symbolic and STORES[copy.store].kept_whole:

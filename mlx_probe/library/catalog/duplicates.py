@@ -1,4 +1,4 @@
-"""Weight files of the same content under several names."""
+"""Finds weight files with the same content."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from mlx_probe.source.stores import STORES
 
 __all__ = ["Copy", "DuplicateGroup", "Duplicates", "Progress", "find_duplicates", "hash_models"]
 
-# Told how many bytes are to be hashed, and of those that have been: (total, more).
+# Called with the total bytes to hash, and the bytes hashed since the last call.
 Progress = Callable[[int, int], None]
 
-# A disk gives no more to more readers.
+# More readers do not get more from a disk.
 _READERS = 4
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One file on a disk, under all names that the catalog knows of it.
+    """One file on a disk with all names that the catalog knows.
 
     Attributes:
         identity: The file.
-        names: Real paths, sorted: hard links of each other.
-        paths: As the models name it, links and all.
-        links: Names that it has, known or not.
-        store: The first of `STORES` that has it.
-        models: Ids of the models that it belongs to.
+        names: Real paths, sorted; they are hard links to the same file.
+        paths: The paths that models use, which may be links.
+        links: Number of names on the disk, known or not.
+        store: The first of `STORES` that has the file.
+        models: Ids of the models that the file belongs to.
     """
 
     identity: FileIdentity
@@ -53,19 +53,18 @@ class Copy:
 
     @property
     def is_known(self) -> bool:
-        """Whether the catalog knows all its names: only then can its bytes be freed."""
+        """Whether the catalog knows all names: only then can the bytes be freed."""
         return self.links <= len(self.names)
 
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Files of the same content.
+    """Files with the same content.
 
     Attributes:
-        sha256: Of their content.
-        size: Bytes of each.
-        copies: The files, at least two; the one to keep first: that of the first store, of
-            these the oldest.
+        sha256: Hash of the content.
+        size: Bytes of each file.
+        copies: At least two files, in the order of `STORES`, then by age. The first is kept.
     """
 
     sha256: str
@@ -74,7 +73,7 @@ class DuplicateGroup:
 
     @property
     def saves(self) -> int:
-        """Bytes that hard links would save: they do not reach from one disk to another."""
+        """Bytes that hard links would save; a hard link cannot lead to another disk."""
         freed, disks = 0, set()
         for copy in self.copies:
             if copy.identity.device in disks and copy.is_known:
@@ -85,12 +84,12 @@ class DuplicateGroup:
 
 @dataclass
 class Duplicates:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        groups: Those that waste most first.
-        compared: Files looked at, several names of one file counted once.
-        hashed: Bytes that had to be read whole for it.
+        groups: Groups of equal files, the largest waste first.
+        compared: Number of files; several names of one file count once.
+        hashed: Bytes that were hashed.
         troubles: Files that could not be read, and why.
     """
 
@@ -107,43 +106,42 @@ def find_duplicates(
     smallest: int = 1,
     progress: Progress = lambda total, more: None,
 ) -> Duplicates:
-    """Find weight files with the same bytes.
+    """Find weight files with the same content.
 
-    Only files of one size are looked into, then only those with the same beginning, middle and
-    end are hashed. Links to one file are one file. Empty files are no duplicates.
+    Files of the same size are compared by a sample of beginning, middle and end; only files with
+    the same sample are hashed. Links to one file count as one file. Empty files are no duplicates.
 
     Args:
-        database: The catalog; hashes go there.
-        models: The models whose files count.
-        verify: Hash again what the Hub's cache and Ollama name by its hash, and what was
-            hashed before.
+        database: The catalog; it saves the hashes.
+        models: The models whose files are compared.
+        verify: Do not trust hashes in file names (Hub cache, Ollama) and earlier hashes.
         smallest: Bytes; smaller files are left out.
         progress: See `Progress`.
     """
-    found = Duplicates()
-    copies, promised = _copies(models, found)
+    result = Duplicates()
+    copies, promised = _copies(models, result)
     copies = [copy for copy in copies if copy.identity.size >= max(1, smallest)]
-    found.compared = len(copies)
+    result.compared = len(copies)
     alike: dict[tuple[int, bytes], list[Copy]] = {}
     for same_size in _several(copies, lambda copy: copy.identity.size):
         for copy in same_size:
             try:
                 seen = sample(copy.names[0], copy.identity.size)
             except OSError as error:
-                found.troubles.append((copy.names[0], _why(error)))
+                result.troubles.append((copy.names[0], _why(error)))
                 continue
             alike.setdefault((copy.identity.size, seen), []).append(copy)
     candidates = [group for group in alike.values() if len(group) > 1]
     known = {} if verify else {**promised, **known_hashes(database)}
     wanted = [copy for group in candidates for copy in group if copy.identity not in known]
-    known |= _hash_all(database, wanted, progress, found)
+    known |= _hash_all(database, wanted, progress, result)
     for group in candidates:
         hashed = [copy for copy in group if copy.identity in known]
         for same in _several(hashed, lambda copy: known[copy.identity]):
             first = same[0].identity
-            found.groups.append(DuplicateGroup(known[first], first.size, tuple(_ordered(same))))
-    found.groups.sort(key=lambda group: (-group.saves, -group.size, group.sha256))
-    return found
+            result.groups.append(DuplicateGroup(known[first], first.size, tuple(_ordered(same))))
+    result.groups.sort(key=lambda group: (-group.saves, -group.size, group.sha256))
+    return result
 
 
 def hash_models(
@@ -151,42 +149,42 @@ def hash_models(
     models: Iterable[Model],
     progress: Progress = lambda total, more: None,
 ) -> Duplicates:
-    """Hash every weight file whose hash nobody knows.
+    """Hash every weight file without a known hash.
 
     Returns:
-        What could not be read, and how much was.
+        A result without groups.
     """
-    found = Duplicates()
-    copies, promised = _copies(models, found)
+    result = Duplicates()
+    copies, promised = _copies(models, result)
     known = {**promised, **known_hashes(database)}
     wanted = [copy for copy in copies if copy.identity not in known]
-    _hash_all(database, wanted, progress, found)
+    _hash_all(database, wanted, progress, result)
     for copy in copies:
-        # The same file may have come to a model by another name.
+        # Another model may use the same file under another name.
         if copy.identity in known and copy.identity not in promised:
             keep_hash(database, copy.paths, known[copy.identity], copy.identity)
-    found.compared = len(copies)
-    return found
+    result.compared = len(copies)
+    return result
 
 
 def _hash_all(
-    database: Database, wanted: Sequence[Copy], progress: Progress, found: Duplicates
+    database: Database, wanted: Sequence[Copy], progress: Progress, result: Duplicates
 ) -> dict[FileIdentity, str]:
-    """Hashes of files, kept as they come; what cannot be read is noted in ``found``."""
+    """Hash files and save each hash at once; unreadable files go to ``result.troubles``."""
     hashes: dict[FileIdentity, str] = {}
     total = sum(copy.identity.size for copy in wanted)
     progress(total, 0)
-    # Not in a `with`, which would wait for files of hundreds of gigabytes when interrupted.
+    # Not in a `with` block: at an interrupt it would wait for files of hundreds of gigabytes.
     pool = ThreadPoolExecutor(min(_READERS, usable_cores()))
     try:
         outcomes = pool.map(lambda copy: _hash(copy, lambda n: progress(total, n)), wanted)
         for copy, outcome in zip(wanted, outcomes, strict=True):
             if isinstance(outcome, OSError):
-                found.troubles.append((copy.names[0], _why(outcome)))
+                result.troubles.append((copy.names[0], _why(outcome)))
                 continue
             sha256, identity = outcome
             hashes[copy.identity] = sha256
-            found.hashed += identity.size
+            result.hashed += identity.size
             keep_hash(database, copy.paths, sha256, identity)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -194,9 +192,9 @@ def _hash_all(
 
 
 def _copies(
-    models: Iterable[Model], found: Duplicates
+    models: Iterable[Model], result: Duplicates
 ) -> tuple[list[Copy], dict[FileIdentity, str]]:
-    """Every file once, and the hashes that names promise or that were kept with the models."""
+    """Every file once, and the hashes that are known from file names or from the models."""
     order = list(STORES)
     statuses: dict[tuple[int, int], os.stat_result] = {}
     names: dict[tuple[int, int], set[Path]] = {}
@@ -208,9 +206,9 @@ def _copies(
             try:
                 status = file.path.stat()
             except FileNotFoundError:
-                continue  # gone since the scan
+                continue  # deleted after the scan
             except OSError as error:
-                found.troubles.append((file.path, _why(error)))
+                result.troubles.append((file.path, _why(error)))
                 continue
             if not stat.S_ISREG(status.st_mode):
                 continue
@@ -251,8 +249,8 @@ def _several(copies: Iterable[Copy], key: Callable[[Copy], object]) -> Iterator[
 def _hash(copy: Copy, on_bytes: Callable[[int], None]) -> tuple[str, FileIdentity] | OSError:
     try:
         sha256, identity = hash_file(copy.names[0], on_bytes)
-        if not identity.holds_as(copy.identity):
-            return OSError(0, "it changed while it was looked at")
+        if not identity.is_unchanged_since(copy.identity):
+            return OSError(0, "it changed while it was read")
         return sha256, identity
     except OSError as error:
         return error

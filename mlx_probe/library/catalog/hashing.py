@@ -1,4 +1,4 @@
-"""Hashes of files' contents, kept until the files change."""
+"""Hashes of files, valid until the files change."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mlx_probe.library.catalog.database import Database
 
 __all__ = ["FileIdentity", "hash_file", "identify", "keep_hash", "known_hashes", "sample"]
 
-# Of the beginning, the middle and the end.
+# Bytes of the beginning, the middle and the end of a file.
 _SAMPLE = 1 << 16
 
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """A file on a disk at a moment; whoever writes into it changes this.
+    """A file at one moment; writing into the file changes its identity.
 
     Attributes:
-        device: Disk.
-        inode: File on it; equal for all its names.
+        device: Number of the disk.
+        inode: Number of the file on the disk; equal for all names of the file.
         size: Bytes.
         mtime_ns: When it was last written.
         ctime_ns: When it or its names last changed.
@@ -36,15 +36,15 @@ class FileIdentity:
     mtime_ns: int
     ctime_ns: int
 
-    def holds_as(self, other: FileIdentity) -> bool:
-        """Whether it is the same file with nothing written between, whatever its names."""
+    def is_unchanged_since(self, other: FileIdentity) -> bool:
+        """Whether both are the same file with no write between them; names do not matter."""
         return (self.device, self.inode, self.size, self.mtime_ns) == (
             *(other.device, other.inode, other.size, other.mtime_ns),
         )
 
 
 def identify(status: os.stat_result) -> FileIdentity:
-    """The identity that a look at a file gives."""
+    """The identity of a file from its status."""
     return FileIdentity(
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     )
@@ -53,26 +53,26 @@ def identify(status: os.stat_result) -> FileIdentity:
 def hash_file(
     path: Path, on_bytes: Callable[[int], None] = lambda count: None
 ) -> tuple[str, FileIdentity]:
-    """The sha256 of a file as 64 hex digits, and which file it is of.
+    """SHA-256 of a file as 64 hex digits, and the identity of the file.
 
     Args:
         path: The file.
-        on_bytes: Told of the bytes that have been read since the last time.
+        on_bytes: Called with the number of bytes of each block that was read.
 
     Raises:
-        OSError: It cannot be read, or changed meanwhile.
+        OSError: The file cannot be read, or changed during the reading.
     """
     with path.open("rb", buffering=0) as file:
         before = identify(os.fstat(file.fileno()))
         sha256 = sha256_of(file, on_bytes)
         after = identify(os.fstat(file.fileno()))
-    if not after.holds_as(before):
+    if not after.is_unchanged_since(before):
         raise OSError(errno.EBUSY, "it changed while it was read", str(path))
     return sha256, after
 
 
 def sample(path: Path, size: int) -> bytes:
-    """A digest of a file's beginning, middle and end: equal for equal files.
+    """A digest of the beginning, middle and end of a file: equal for equal files.
 
     Raises:
         OSError: It cannot be read.
@@ -88,7 +88,7 @@ def sample(path: Path, size: int) -> bytes:
 def keep_hash(
     database: Database, paths: Iterable[Path], sha256: str, identity: FileIdentity
 ) -> None:
-    """Keep a hash of a file, and for the models that name it by some paths."""
+    """Save the hash of a file, and set it for the models that name the file by ``paths``."""
     with database.writing():
         database.run(
             "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)",
@@ -105,7 +105,7 @@ def keep_hash(
 
 
 def known_hashes(database: Database) -> dict[FileIdentity, str]:
-    """Hashes of files that have been read, as they were then."""
+    """The hashes that were saved, by the identities of the files at that time."""
     return {
         FileIdentity(
             *(row["device"] % 2**64, row["inode"] % 2**64),
@@ -116,5 +116,5 @@ def known_hashes(database: Database) -> dict[FileIdentity, str]:
 
 
 def _signed(number: int) -> int:
-    """64 bits as SQLite has them; network file systems use all of them for inodes."""
+    """An unsigned 64-bit number as SQLite's signed one; network file systems use all bits."""
     return number - 2**64 if number >= 2**63 else number

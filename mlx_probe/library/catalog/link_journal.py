@@ -1,4 +1,4 @@
-"""What is being replaced by links, and what has been: written down before it happens."""
+"""The journal of links: each replacement is written down before it happens."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from mlx_probe.library.catalog.models import now
 
 __all__ = ["JOURNAL_STATES", "Link", "State", "load_links", "plan_link", "set_state"]
 
-# planned: to be undone if it is found so. linked: the link is right, the old file may go.
-# done: nothing of it is left but the link. undoing: the path is to get bytes of its own.
+# planned: about to be replaced; after a crash it is reverted. linked: the link is correct, the old
+# file may be removed. done: only the link is left. undoing: becoming a separate file again.
+# undone: a separate file again.
 State = Literal["planned", "linked", "done", "undoing", "undone"]
 JOURNAL_STATES: tuple[State, ...] = ("planned", "linked", "done", "undoing", "undone")
 
@@ -26,18 +27,18 @@ class Link:
     """A path that was, is or will be a link to another file of the same content.
 
     Attributes:
-        number: Order in which links were planned.
-        batch: Names all links of one command.
-        token: Names the temporary files.
+        number: Position in the order of planning.
+        batch: Id of the command.
+        token: Part of the names of the temporary files.
         state: See `State`.
         path: Real path of the copy.
         keeper: Real path of the file that stays.
         symbolic: Whether the link is symbolic.
-        sha256: Of the content.
-        size: Bytes of it.
-        mode: Permission bits that the copy had.
-        mtime_ns: When the copy had last been written.
-        atime_ns: When it had last been read.
+        sha256: Hash of the content.
+        size: Bytes of the content.
+        mode: Permission bits of the copy.
+        mtime_ns: Time of the last write to the copy.
+        atime_ns: Time of the last read of the copy.
         created_at: When the link was planned, ISO 8601.
     """
 
@@ -55,7 +56,7 @@ class Link:
     atime_ns: int
     created_at: str
 
-    # Short names of their own: the file's might leave no room for an ending.
+    # Short new names: the file's own name may be too long for a suffix.
     @property
     def backup(self) -> Path:
         """Second name of the copy while it is replaced."""
@@ -63,7 +64,7 @@ class Link:
 
     @property
     def fresh(self) -> Path:
-        """What takes the path's place: the link, or the path's own bytes again."""
+        """What will replace the path: the link, or the separate file."""
         return self.path.with_name(f".mlx-probe-{self.token}.new")
 
 
@@ -80,12 +81,12 @@ def plan_link(
 
     Args:
         database: The catalog.
-        batch: Names the command.
+        batch: Id of the command.
         path: Real path of the copy.
         keeper: Real path of the file that stays.
-        symbolic: Whether by a symbolic link.
-        sha256: Of both.
-        status: Of the copy.
+        symbolic: Whether the link is symbolic.
+        sha256: Hash of both files.
+        status: Status of the copy.
     """
     link = Link(
         number=0,
@@ -115,7 +116,7 @@ def plan_link(
 
 
 def set_state(database: Database, link: Link, state: State | None) -> None:
-    """Write down how far a link is; None takes it out of the journal."""
+    """Write down the state of a link; None removes the link from the journal."""
     if state is None:
         database.run("DELETE FROM links WHERE token = ?", [link.token])
     else:
@@ -123,7 +124,7 @@ def set_state(database: Database, link: Link, state: State | None) -> None:
 
 
 def load_links(database: Database, states: Sequence[State] = JOURNAL_STATES) -> list[Link]:
-    """Links in some states, in the order in which they were planned.
+    """Links in the given states, in the order of planning.
 
     Raises:
         ResultError: The catalog is damaged.
@@ -137,7 +138,7 @@ def load_links(database: Database, states: Sequence[State] = JOURNAL_STATES) -> 
 
 
 def _link(row: sqlite3.Row) -> Link:
-    # It becomes part of file names that are removed.
+    # The token becomes part of file names, which are removed.
     if len(bytes.fromhex(row["token"])) != 8 or len(row["sha256"]) != 64:
         raise ValueError(f"{row['token']!r} names no link")
     return Link(

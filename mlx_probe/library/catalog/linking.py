@@ -1,7 +1,7 @@
-"""One path replaced by a link and back, so that at any instant it has the right bytes.
+"""Replaces one path by a link, and back; at any moment the path has the right content.
 
-The journal says what is about to happen before anything does. The copy keeps a second name
-until the link has been read back, so whatever goes wrong, the very file takes its place again.
+Each step is written to the journal first. The copy keeps a second name until the link has been
+read back, so that the same file can be restored whatever goes wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Refused", "recover", "replace_by_link", "take_back"]
 
 
 class Refused(Exception):  # noqa: N818  nothing failed
-    """A path that stays as it is, and why."""
+    """The path is not changed; the text says why."""
 
 
 def replace_by_link(
@@ -36,34 +36,34 @@ def replace_by_link(
     sha256: str,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Make a path a link to a file that has the same bytes.
+    """Make a path a link to a file with the same content.
 
     Args:
-        database: The catalog, whose journal is written first.
-        batch: Names the command in the journal.
+        database: The catalog; its journal is written first.
+        batch: Id of the command in the journal.
         path: Real path of the copy.
-        keeper: Real path of the file to link to, hashed just now.
-        symbolic: Whether the link is to be symbolic.
-        expected: The keeper as it was when it was hashed.
-        sha256: Of the keeper.
-        on_bytes: Told of the bytes that have been hashed.
+        keeper: Real path of the file to link to, hashed just before.
+        symbolic: Whether to make a symbolic link.
+        expected: Identity of the keeper when it was hashed.
+        sha256: Hash of the keeper.
+        on_bytes: Called with the number of bytes of each block that was hashed.
 
     Raises:
-        Refused: The path stays as it was.
-        OSError: The system refuses; the path stays as it was.
+        Refused: A condition does not hold; the path is not changed.
+        OSError: The system refuses; the path is not changed.
         ResultError: The journal cannot be written.
     """
     status = path.lstat()
     if os.path.samestat(status, keeper.lstat()):
-        # Another link's mode and times would be taken for the copy's.
+        # The journal would record the mode and times of the link, not of a copy.
         raise Refused("it is a link to that file already")
     if is_being_written(path) or is_being_written(keeper):
         raise Refused("a program has it open for writing")
-    found, before = hash_file(path, on_bytes)
-    if found != sha256:
-        raise Refused("its bytes are not those of the file that would stay")
-    if not before.holds_as(identify(status)):
-        raise Refused("it changed while it was looked at")
+    actual, before = hash_file(path, on_bytes)
+    if actual != sha256:
+        raise Refused("its content is not that of the file that would stay")
+    if not before.is_unchanged_since(identify(status)):
+        raise Refused("it changed while it was read")
     link = plan_link(database, batch, path, keeper, symbolic, sha256, status)
     try:
         os.link(path, link.backup, follow_symlinks=False)
@@ -71,13 +71,13 @@ def replace_by_link(
             link.fresh.symlink_to(keeper)
         else:
             os.link(keeper, link.fresh, follow_symlinks=False)
-        if not identify(link.fresh.stat()).holds_as(expected):
+        if not identify(link.fresh.stat()).is_unchanged_since(expected):
             raise Refused("the file that would stay changed meanwhile")
         if not _unchanged(path, before) or is_being_written(path):
             raise Refused("it changed meanwhile")
         link.fresh.replace(path)
         _flush(path.parent)
-        # Whoever wrote into the copy until now did it before this look.
+        # From here on nobody can open the copy by its path. Earlier writes show up here.
         if not _unchanged(link.backup, before) or is_being_written(link.backup):
             raise Refused("a program wrote into it meanwhile")
         if hash_file(path, on_bytes)[0] != sha256:
@@ -90,20 +90,20 @@ def replace_by_link(
 
 
 def take_back(database: Database, link: Link) -> None:
-    """Give a path bytes of its own again, with the mode and times it had.
+    """Replace a link by a separate file again, with the mode and times that the copy had.
 
     Args:
         database: The catalog.
-        link: One that is done.
+        link: A link in state "done".
 
     Raises:
-        Refused: The path is that link no longer; it stays as it is.
-        OSError: The system refuses; the path stays as it was.
+        Refused: The path is not that link any more; it is not changed.
+        OSError: The system refuses; the path is not changed.
         ResultError: The journal cannot be written.
     """
     status = link.path.lstat()
     if not link.symbolic and status.st_nlink == 1 and not link.path.is_symlink():
-        # The other names have gone: the bytes are its own already.
+        # The other names were removed: the path is a separate file already.
         set_state(database, link, "undone")
         return
     if not _is_link(link):
@@ -122,10 +122,10 @@ def take_back(database: Database, link: Link) -> None:
 
 
 def recover(database: Database) -> list[tuple[Path, str]]:
-    """Bring to an end what a killed process left half done.
+    """Finish or revert what a killed process left half done.
 
     Returns:
-        Paths that could not be looked at, and why; they are tried again next time.
+        Paths that could not be checked, and why; the next command tries them again.
 
     Raises:
         ResultError: The journal cannot be read or written.
@@ -133,7 +133,7 @@ def recover(database: Database) -> list[tuple[Path, str]]:
     troubles = []
     for link in load_links(database, ("planned", "linked", "undoing")):
         try:
-            # A disk that is not there now.
+            # Fails if the disk is not mounted now.
             link.path.parent.stat()
             {"planned": _put_back, "linked": _finish, "undoing": _settle_undoing}[link.state](
                 database, link
@@ -144,10 +144,10 @@ def recover(database: Database) -> list[tuple[Path, str]]:
 
 
 def _put_back(database: Database, link: Link) -> None:
-    """The copy at its path again, nothing else left; from any step of `replace_by_link`."""
+    """Restore the copy at its path after any step of `replace_by_link`; remove the rest."""
     if os.path.lexists(link.backup):
         if not os.path.lexists(link.path) or (
-            # To rename one name of a file to another of the same does nothing.
+            # Renaming between two names of one file does nothing.
             not _same_file(link.backup, link.path) and _is_link(link)
         ):
             link.backup.replace(link.path)
@@ -160,12 +160,12 @@ def _put_back(database: Database, link: Link) -> None:
 
 
 def _finish(database: Database, link: Link) -> None:
-    """The link at its path, the copy's second name gone."""
+    """Remove the second name of the copy; the link is at its path."""
     if os.path.lexists(link.backup):
         if os.path.lexists(link.path):
             link.backup.unlink()
         else:
-            # Whoever removed the link: these may be the last of the bytes.
+            # Somebody removed the link: this may be the last copy of the content.
             link.backup.replace(link.path)
         _flush(link.path.parent)
     set_state(database, link, "done")
@@ -179,14 +179,14 @@ def _settle_undoing(database: Database, link: Link) -> None:
 
 
 def _is_link(link: Link) -> bool:
-    """Whether what lies at the path is the link that was put there."""
+    """Whether the path still is the link that was made."""
     if link.symbolic:
         return link.path.is_symlink() and link.path.readlink() == link.keeper
     if link.path.is_symlink() or not link.path.is_file():
         return False
     if link.keeper.is_file():
         return _same_file(link.path, link.keeper)
-    # Without the keeper only the bytes tell.
+    # Without the keeper only the content can be compared.
     return hash_file(link.path)[0] == link.sha256
 
 
@@ -196,17 +196,17 @@ def _same_file(one: Path, other: Path) -> bool:
 
 def _unchanged(path: Path, before: FileIdentity) -> bool:
     try:
-        return identify(path.lstat()).holds_as(before)
+        return identify(path.lstat()).is_unchanged_since(before)
     except FileNotFoundError:
         return False
 
 
 def _copy_checked(link: Link) -> None:
-    """Write the bytes of a link to a file of their own, and read it back."""
+    """Copy the content of a link to a new file, and read it back."""
     with suppress(FileNotFoundError):
         link.fresh.unlink()
     digest = hashlib.sha256()
-    # Never through a link that someone else put there.
+    # Exclusive: never writes through a link that somebody else made.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with (
         link.path.open("rb") as source,
@@ -218,13 +218,13 @@ def _copy_checked(link: Link) -> None:
         target.flush()
         os.fsync(target.fileno())
     if digest.hexdigest() != link.sha256:
-        raise Refused("it no longer has the bytes that it had; nothing was taken back")
+        raise Refused("its content has changed since it became a link; nothing was undone")
     if hash_file(link.fresh)[0] != link.sha256:
         raise OSError(errno.EIO, "the disk did not keep what was written", str(link.fresh))
 
 
 def _flush(folder: Path) -> None:
-    """Make a change of names survive a power cut, where the system can."""
+    """Flush a folder, so that renames survive a power cut, where the system supports it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""One at a time: who replaces files by links."""
+"""A lock: one process at a time replaces files by links."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ __all__ = ["alone"]
 
 @contextmanager
 def alone(database: Path) -> Iterator[None]:
-    """Keep other processes from replacing files by the same catalog; ends with the process.
+    """Keep other processes from replacing files through the same catalog.
+
+    The lock ends with the process.
 
     Args:
         database: The catalog's file.
 
     Raises:
-        ResultError: Another process is at it.
+        ResultError: Another process holds the lock, or its file cannot be written.
     """
     path = database.with_name(f"{database.name}.lock")
     try:
@@ -43,5 +45,5 @@ def alone(database: Path) -> Iterator[None]:
 def _unlockable(path: Path, error: OSError) -> ResultError:
     return ResultError(
         f"cannot write {path}: {os.strerror(error.errno or 0)}",
-        "Choose another place for the catalog with --database",
+        "Choose another file for the catalog with --database",
     )

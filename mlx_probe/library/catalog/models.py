@@ -1,4 +1,4 @@
-"""Models in the database: kept, found again, noted, tagged, forgotten."""
+"""Models in the database: save, load, find, note, tag, forget."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "set_note",
 ]
 
-# Tags are words to type and to filter by.
+# Letters. Tags are words to type and to filter by.
 _LONGEST_TAG = 60
 
 
@@ -37,12 +37,12 @@ def now() -> str:
 
 
 def save_model(database: Database, model: Model, stamp: str) -> None:
-    """Keep what was read of a model; the user's note and tags stay, as do known hashes.
+    """Save what was read of a model; the user's note and tags stay, and so do known hashes.
 
     Args:
         database: The catalog, within `Database.writing`.
         model: The model.
-        stamp: From `stamp_of`; equal stamps need no reading.
+        stamp: From `stamp_of`; while it is the same, the model need not be read again.
     """
     values = {
         "key": model.key,
@@ -50,7 +50,7 @@ def save_model(database: Database, model: Model, stamp: str) -> None:
         "id": model.id,
         "revision": model.revision,
         "path": os.fsencode(model.path),
-        "place": os.fsencode(model.place),
+        "place": os.fsencode(model.location),
         "stamp": stamp,
         "format": model.format,
         "architecture": model.architecture,
@@ -91,7 +91,7 @@ def save_model(database: Database, model: Model, stamp: str) -> None:
 
 
 def load_models(database: Database) -> list[Model]:
-    """Every model of the catalog with all that is known of it, by name.
+    """Every model of the catalog with all that is known about it, sorted by name.
 
     Raises:
         ResultError: The file is damaged.
@@ -132,26 +132,26 @@ def find_model(models: Sequence[Model], text: str) -> Model:
         text: A name, a key, the beginning of either, or a path of the model.
 
     Raises:
-        ConfigError: None, or several and none of them exactly.
+        ConfigError: No model matches, or several do and none exactly.
     """
-    # Not Path's, which has an error of its own for "~nobody".
+    # Not by `Path.expanduser`, which raises an error for "~nobody".
     path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111
     tests: tuple[Callable[[Model], bool], ...] = (
         lambda m: text in (m.key, m.id),
-        lambda m: path in (m.path, m.place),
+        lambda m: path in (m.path, m.location),
         lambda m: len(text) >= 3 and m.key.startswith(text.lower()),
         lambda m: m.id.lower().startswith(text.lower()) if text else False,
         lambda m: text.lower() in m.id.lower() if text else False,
     )
     for test in tests:
-        found = [model for model in models if test(model)]
-        # One that is there before others of the name that have gone.
-        present = [model for model in found if not model.missing]
-        if len(found) == 1 or len(present) == 1:
-            return (present or found)[0]
-        if found:
+        matches = [model for model in models if test(model)]
+        # A model that exists wins over missing ones.
+        present = [model for model in matches if not model.missing]
+        if len(matches) == 1 or len(present) == 1:
+            return (present or matches)[0]
+        if matches:
             raise ConfigError(
-                f"{text!r} means {len(found)} models: {_named(found)}",
+                f"{text!r} means {len(matches)} models: {_names(matches)}",
                 "Name one of them by its key",
             )
     near = difflib.get_close_matches(text, [name for m in models for name in (m.id, m.key)], n=3)
@@ -165,15 +165,15 @@ def find_model(models: Sequence[Model], text: str) -> Model:
 
 
 def set_note(database: Database, model: Model, note: str) -> None:
-    """Replace the user's note; "" removes it."""
+    """Replace the user's note; an empty one removes it."""
     database.run("UPDATE models SET note = ? WHERE key = ?", [note, model.key])
 
 
 def add_tags(database: Database, model: Model, tags: Iterable[str]) -> None:
-    """Give a model tags; those that it has already stay.
+    """Add tags to a model; those that it has stay.
 
     Raises:
-        ConfigError: A tag that is no printable word.
+        ConfigError: A tag is not one printable word.
     """
     with database.writing():
         for tag in tags:
@@ -186,10 +186,10 @@ def add_tags(database: Database, model: Model, tags: Iterable[str]) -> None:
 
 
 def remove_tags(database: Database, model: Model, tags: Iterable[str]) -> None:
-    """Take tags from a model.
+    """Remove tags from a model.
 
     Raises:
-        ConfigError: It does not have one of them.
+        ConfigError: The model does not have one of them.
     """
     with database.writing():
         for tag in tags:
@@ -200,21 +200,21 @@ def remove_tags(database: Database, model: Model, tags: Iterable[str]) -> None:
 
 
 def set_missing(database: Database, keys: Iterable[str]) -> None:
-    """Mark models whose files have gone; within `Database.writing`."""
+    """Mark models whose files are gone; within `Database.writing`."""
     for key in keys:
         database.run("UPDATE models SET missing = 1 WHERE key = ?", [key])
 
 
 def forget(database: Database, models: Iterable[Model], folders: Iterable[Path] = ()) -> None:
-    """Remove models from the catalog, note and tags too; their files stay where they are.
+    """Remove models with their notes and tags from the catalog; their files stay.
 
     Args:
         database: The catalog.
         models: The models.
-        folders: Folders that scans to come leave alone.
+        folders: Folders that later scans do not search any more.
 
     Raises:
-        ConfigError: A folder that no scan would look through.
+        ConfigError: A folder is not among those that scans search.
     """
     with database.writing():
         for folder in folders:
@@ -238,7 +238,7 @@ def _model(row: sqlite3.Row, files: Any, tags: Any, runs: Any) -> Model:
         id=row["id"],
         revision=row["revision"],
         path=_path(row["path"]),
-        place=_path(row["place"]),
+        location=_path(row["place"]),
         format=row["format"],
         architecture=row["architecture"],
         shape=_mapping(row["shape"]),
@@ -273,6 +273,6 @@ def _mapping(stored: str) -> dict[str, Any]:
     return value
 
 
-def _named(models: Sequence[Model]) -> str:
-    told = ", ".join(f"{model.key[:8]} {model.id}" for model in models[:6])
-    return f"{told} and {len(models) - 6} more" if len(models) > 6 else told
+def _names(models: Sequence[Model]) -> str:
+    names = ", ".join(f"{model.key[:8]} {model.id}" for model in models[:6])
+    return f"{names} and {len(models) - 6} more" if len(models) > 6 else names

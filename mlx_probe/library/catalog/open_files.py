@@ -1,4 +1,4 @@
-"""Whether some program has a file open for writing."""
+"""Checks whether a program has a file open for writing."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ __all__ = ["is_being_written"]
 def is_being_written(path: Path) -> bool:
     """Whether a program on this machine has a file open for writing.
 
-    Linux is asked itself. Elsewhere the processes that may be looked into are, and as some
-    systems do not tell what a file is open for, an open file counts there as being written.
+    On Linux the kernel answers. On other systems the open files of all readable processes are
+    listed; where the system does not say whether a file is open for reading or writing, an open
+    file counts as being written.
 
     Args:
-        path: An existing file, no link.
+        path: An existing file, not a link.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
     """
     if sys.platform == "linux":
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # Who opens it for writing meanwhile would have us killed, but for this.
+            # While the lease is held, a program that opens the file for writing makes the kernel
+            # send a signal. The default one would kill this process; SIGURG is ignored.
             fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         except BlockingIOError:
             return True
         except OSError:
-            pass  # someone else's file, or a disk that has no leases
+            pass  # the file of another user, or a file system without leases
         else:
             return False
         finally:

@@ -1,4 +1,4 @@
-"""Which models of the catalog, and in which order."""
+"""Selects models of the catalog, and sorts them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlx_probe.library.catalog.records import Model
 
 __all__ = ["SORTS", "Query", "select_models"]
 
-# What models can be sorted by, and how.
+# Fields to sort by; models without the value come last.
 SORTS: dict[str, Callable[[Model], Any]] = {
     "name": lambda model: model.id.lower(),
     "size": lambda model: model.size,
@@ -31,7 +31,7 @@ SORTS: dict[str, Callable[[Model], Any]] = {
 
 @dataclass(frozen=True)
 class Query:
-    """What a model must be like; "" and None ask for nothing. Letters' case does not count.
+    """Conditions on a model; "" and None mean no condition. Case does not matter.
 
     Attributes:
         text: Part of its name, architecture, licence, description, note or path.
@@ -40,11 +40,11 @@ class Query:
         dtype: Part of one of its stored types.
         store: Its store.
         licence: Part of its licence.
-        tags: Tags, all of which it has.
-        larger: Bytes that it has at least.
-        smaller: Bytes that it has at most.
+        tags: Tags; it has all of them.
+        larger: Smallest size in bytes.
+        smaller: Largest size in bytes.
         analyzed: Whether it has been analysed.
-        missing: Whether its files have gone.
+        missing: Whether its files are gone.
         problem: Whether it could not be read.
     """
 
@@ -62,7 +62,7 @@ class Query:
     problem: bool | None = None
 
     def matches(self, model: Model) -> bool:
-        """Whether a model is like that."""
+        """Whether a model meets all conditions."""
         written = (model.id, model.architecture, model.licence, model.description, model.note)
         own = {tag.lower() for tag in model.tags}
         return (
@@ -84,27 +84,27 @@ class Query:
 def select_models(
     models: Iterable[Model], query: Query, sort: str = "name", reverse: bool = False
 ) -> list[Model]:
-    """Models that match, in order; those without the value come last either way.
+    """Models that match, sorted; those without the value come last in either direction.
 
     Args:
         models: From `load_models`.
-        query: What they must be like.
+        query: Conditions.
         sort: Key of `SORTS`.
-        reverse: Whether the greatest comes first.
+        reverse: Whether the largest comes first.
 
     Raises:
-        ConfigError: Nothing to sort by is called so.
+        ConfigError: ``sort`` is not in `SORTS`.
     """
     if sort not in SORTS:
         near = difflib.get_close_matches(sort, SORTS, n=1) or list(SORTS)
         raise ConfigError(f"models have no {sort!r} to sort by", f"Use {' or '.join(near)}")
     value = SORTS[sort]
-    found = [model for model in models if query.matches(model)]
-    told = [model for model in found if value(model) is not None]
-    # The name decides between equals, in its own order.
-    told.sort(key=lambda model: (model.id.lower(), model.key))
-    told.sort(key=value, reverse=reverse)
-    return told + [model for model in found if value(model) is None]
+    matching = [model for model in models if query.matches(model)]
+    valued = [model for model in matching if value(model) is not None]
+    # Models with equal values are sorted by name, which ``reverse`` does not change.
+    valued.sort(key=lambda model: (model.id.lower(), model.key))
+    valued.sort(key=value, reverse=reverse)
+    return valued + [model for model in matching if value(model) is None]
 
 
 def _part(wanted: str, *texts: str) -> bool:

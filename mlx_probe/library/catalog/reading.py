@@ -1,4 +1,4 @@
-"""A found model's headers, card and files, as the catalog keeps them."""
+"""Reads the headers, model card and files of a stored model for the catalog."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mlx_probe.library.catalog.readme import read_readme
 from mlx_probe.library.catalog.records import FileRole, Model, ModelFile
 from mlx_probe.source.stores.discovery import StoredModel
 
-__all__ = ["FileState", "key_of", "look_at_files", "read_model", "stamp_of"]
+__all__ = ["FileState", "file_states", "key_of", "read_model", "stamp_of"]
 
-# Counts up when reading tells more or otherwise, so that unchanged models are read again.
+# Increased when reading gives other facts, so that the next scan reads all models again.
 READING = 1
 
 _LONGEST = 500
@@ -31,30 +31,30 @@ class FileState:
     """A file of a model as it is now.
 
     Attributes:
-        file: Without its hash, but for one that its name promises.
-        inode: Device and inode: equal for names of one file.
+        file: Has a hash only if a store names the file by it.
+        inode: Device and inode: equal for all names of one file.
     """
 
     file: ModelFile
     inode: tuple[int, int]
 
 
-def key_of(found: StoredModel) -> str:
-    """The model's id in the catalog: the same for the same place, whatever lies there."""
-    # Through links to its folder, not through itself: a snapshot's link names the model.
-    place = os.path.join(os.path.realpath(found.location.parent), found.location.name)  # noqa: PTH118
-    return hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
+def key_of(stored: StoredModel) -> str:
+    """The model's id in the catalog: the same for the same location, whatever it contains."""
+    # Links to its folder are resolved, its own is not: the link in a snapshot names the model.
+    location = os.path.join(os.path.realpath(stored.location.parent), stored.location.name)  # noqa: PTH118
+    return hashlib.sha256(os.fsencode(location)).hexdigest()[:12]
 
 
-def look_at_files(found: StoredModel) -> list[FileState]:
-    """Its files that are there, in the order of their roles."""
-    files = found.files
+def file_states(stored: StoredModel) -> list[FileState]:
+    """The files of a model that exist, in the order of their roles."""
+    files = stored.files
     roles: list[tuple[FileRole, Iterable[Path]]] = [
         ("weights", files.weights),
-        ("other weights", found.others),
+        ("other weights", stored.others),
         ("index", [files.index] if files.index else []),
         ("config", [files.config] if files.config else []),
-        ("card", [found.readme] if found.readme else []),
+        ("card", [stored.readme] if stored.readme else []),
     ]
     states = []
     for role, paths in roles:
@@ -63,48 +63,49 @@ def look_at_files(found: StoredModel) -> list[FileState]:
                 status = path.stat()
             except OSError:
                 continue
-            hashed = found.hashes.get(path, "")
+            hashed = stored.hashes.get(path, "")
             file = ModelFile(path, role, status.st_size, status.st_mtime_ns, hashed)
             states.append(FileState(file, (status.st_dev, status.st_ino)))
     return states
 
 
-def stamp_of(found: StoredModel, states: Iterable[FileState]) -> str:
+def stamp_of(stored: StoredModel, states: Iterable[FileState]) -> str:
     """A digest that changes whenever the model has to be read again."""
     seen = [(os.fsencode(s.file.path), s.file.size, s.file.mtime_ns) for s in states]
-    told = (found.files.model_id, found.files.revision, found.licence, found.url, found.problem)
-    return hashlib.sha256(repr((READING, told, seen)).encode()).hexdigest()[:24]
+    files = stored.files
+    known = (files.model_id, files.revision, stored.licence, stored.url, stored.problem)
+    return hashlib.sha256(repr((READING, known, seen)).encode()).hexdigest()[:24]
 
 
-def read_model(found: StoredModel, states: Iterable[FileState]) -> Model:
-    """What a model's headers and card tell; a problem instead of an error.
+def read_model(stored: StoredModel, states: Iterable[FileState]) -> Model:
+    """Read a model's headers and card; an error becomes the model's ``problem``.
 
     Args:
-        found: Where it lies.
-        states: From `look_at_files`.
+        stored: The model on the disk.
+        states: From `file_states`.
     """
     states = list(states)
     facts: dict[str, Any] = {}
-    problem = found.problem
+    problem = stored.problem
     if not problem:
         try:
-            facts = _facts(found)
+            facts = _facts(stored)
         except ProbeError as error:
             problem = error.fact
-    readme = read_readme(found.readme) if found.readme else None
+    readme = read_readme(stored.readme) if stored.readme else None
     metadata = facts.pop("metadata", {})
     bases = [*(readme.base_models if readme else ()), *facts.pop("bases", ()), *_bases(metadata)]
     newest = max((s.file.mtime_ns for s in states if "weights" in s.file.role), default=None)
     return Model(
-        key=key_of(found),
-        store=found.store,
-        id=_clean(found.files.model_id),
-        revision=_clean(found.files.revision),
-        path=found.files.path,
-        place=found.location,
+        key=key_of(stored),
+        store=stored.store,
+        id=_clean(stored.files.model_id),
+        revision=_clean(stored.files.revision),
+        path=stored.files.path,
+        location=stored.location,
         size=sum({state.inode: state.file.size for state in states}.values()),
-        licence=_clean((readme.licence if readme else "") or _licence(metadata) or found.licence),
-        url=_clean(found.url or _address(metadata)),
+        licence=_clean((readme.licence if readme else "") or _licence(metadata) or stored.licence),
+        url=_clean(stored.url or _address(metadata)),
         base_models=tuple(dict.fromkeys(map(_clean, bases))),
         description=_clean((readme.description if readme else "") or _description(metadata), 700),
         problem=_clean(problem, 2000),
@@ -114,11 +115,11 @@ def read_model(found: StoredModel, states: Iterable[FileState]) -> Model:
     )
 
 
-def _facts(found: StoredModel) -> dict[str, Any]:
-    with open_checkpoint(found.files) as checkpoint:
+def _facts(stored: StoredModel) -> dict[str, Any]:
+    with open_checkpoint(stored.files) as checkpoint:
         elements: Counter[str] = Counter()
         for parameter in checkpoint.parameters:
-            # What a GGUF file holds is ggml's anyway.
+            # All types in a GGUF file are ggml's: the prefix says nothing.
             elements[parameter.stored_as.removeprefix("ggml ")] += parameter.numel
         count = sum(elements.values())
         nbytes = sum(parameter.nbytes for parameter in checkpoint.parameters)
@@ -129,7 +130,7 @@ def _facts(found: StoredModel) -> dict[str, Any]:
             "format": checkpoint.framework,
             "architecture": _clean(family),
             "shape": shape,
-            # SQLite counts to 2**63.
+            # SQLite's integers end at 2**63.
             "parameters": count if count < 2**63 else None,
             "dtypes": {_clean(name): min(n, 2**63 - 1) for name, n in elements.most_common(20)},
             "bits": 8 * nbytes / count if count else None,
@@ -156,7 +157,7 @@ def _address(metadata: Mapping[str, Any]) -> str:
 
 
 def _bases(metadata: Mapping[str, Any]) -> list[str]:
-    """Base models that a GGUF file names: repositories where it tells them, or names."""
+    """Base models that a GGUF file names, by repository if it is given, otherwise by name."""
     bases = []
     for number in range(8):
         url = metadata.get(f"general.base_model.{number}.repo_url")
@@ -177,7 +178,7 @@ def _description(metadata: Mapping[str, Any]) -> str:
 
 
 def _clean(text: str, longest: int = _LONGEST) -> str:
-    """Text that UTF-8 can hold and that is not endless."""
+    """Text that UTF-8 can encode, cut to a length."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."
 
@@ -186,5 +187,5 @@ def _date(mtime_ns: int) -> str:
     try:
         moment = datetime.fromtimestamp(mtime_ns / 1e9, timezone.utc)
     except (ValueError, OverflowError, OSError):
-        return ""  # a year that no calendar has
+        return ""  # outside the years that datetime knows
     return moment.isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""A model card's front matter and its first words."""
+"""Reads the front matter and the first paragraph of a model card."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import yaml
 
 __all__ = ["Readme", "read_readme"]
 
-# Real ones have a few dozen kilobytes; what matters stands first.
+# Bytes. Real cards have a few dozen kilobytes, and the important part comes first.
 _MOST = 1 << 18
 _LONGEST = 600
 _FRONT_MATTER = re.compile(r"\A\s*---\r?\n(?P<yaml>.*?)\n---\s*(?:\n|\Z)(?P<rest>.*)", re.DOTALL)
-# What is not prose: HTML, images, links' targets, emphasis.
+# Markup that is removed: HTML, code, images, targets of links, emphasis.
 _MARKS = (
     (re.compile(r"<!--.*?-->", re.DOTALL), ""),
     (re.compile(r"```.*?(```|\Z)", re.DOTALL), "\n\n"),
@@ -30,8 +30,8 @@ class Readme:
     """What a model card says.
 
     Attributes:
-        licence: Of its front matter.
-        base_models: Of its front matter.
+        licence: From its front matter.
+        base_models: From its front matter.
         description: Its first paragraph of prose, as plain text.
     """
 
@@ -41,7 +41,7 @@ class Readme:
 
 
 def read_readme(path: Path) -> Readme:
-    """Read a model card; what is damaged or not there tells nothing."""
+    """Read a model card; damaged or missing parts give empty fields."""
     try:
         with path.open("rb") as file:
             text = file.read(_MOST).decode("utf-8", "replace")
@@ -51,7 +51,7 @@ def read_readme(path: Path) -> Readme:
     entries: object = None
     if match is not None:
         try:
-            # Makes nothing but text, lists and mappings.
+            # This loader makes only text, lists and mappings.
             entries = yaml.load(match["yaml"], yaml.BaseLoader)
         except (yaml.YAMLError, RecursionError, ValueError):
             entries = None
@@ -80,7 +80,7 @@ def _first_words(text: str) -> str:
     for paragraph in re.split(r"\n\s*\n", text):
         lines = [line.strip() for line in paragraph.splitlines()]
         prose = " ".join(line for line in lines if line and line[0] not in "#|>-=+")
-        # A badge or a menu is no sentence.
+        # Short lines are badges and menus.
         if len(prose.split()) >= 5:
             return prose if len(prose) <= _LONGEST else prose[: _LONGEST - 3].rstrip() + "..."
     return ""

@@ -1,4 +1,4 @@
-"""What the catalog knows: models, their files, the runs that measured them."""
+"""Records of the catalog: models, their files, the runs that measured them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ FileRole = Literal["weights", "other weights", "index", "config", "card"]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file of a model, as it was when it was last looked at.
+    """A file of a model, as the last scan saw it.
 
     Attributes:
-        path: As its model names it; maybe a link.
-        role: What it is for.
+        path: As its model names it; may be a link.
+        role: Its part in the model.
         size: Bytes.
         mtime_ns: When it was last written, in nanoseconds.
-        sha256: Hash of its content as 64 hex digits; "" if nobody knows yet.
+        sha256: Hash of its content as 64 hex digits; "" if it is not known yet.
     """
 
     path: Path
@@ -39,9 +39,9 @@ class Analysis:
         path: Its run_meta.json.
         kind: "analyze" or "compare".
         created_at: When it ended, ISO 8601.
-        facts: What else it tells: "seconds" in all, "gbps", "peak_memory" and
+        facts: What else the run recorded: total "seconds", "gbps", "peak_memory" and
             "peak_device_memory" in bytes, "bytes_read", "backend", "device", "passed";
-            without those that it leaves out.
+            each may be missing.
     """
 
     path: Path
@@ -55,26 +55,26 @@ class Model:
     """A model in the catalog.
 
     Attributes:
-        key: Its id here: 12 hex digits, made from its place.
+        key: Its id in the catalog: 12 hex digits, made from its location.
         store: Key in `STORES`.
         id: Name ("Qwen/Qwen3-0.6B", "smollm2:135m", a folder's name).
         revision: Commit, version, Ollama's id, or "local".
-        path: Folder or file that an analysis would be given.
-        place: What names it on this disk.
+        path: Folder or file to give to an analysis.
+        location: What names it on this disk: its first weight file, or a store's manifest.
         format: Weight file format; "" if it could not be read.
-        architecture: Family name; "" if nothing tells.
+        architecture: Family name; "" if unknown.
         shape: Numbers of the network: layers, hidden_size, heads ...
-        parameters: Logical elements; None if it could not be read.
-        dtypes: Elements by stored type, the most first.
-        bits: Stored bits for each element, scales and all; None if unknown.
-        size: Bytes of its files, those that are one file by several names once.
-        licence: As its publisher names it; "" if nothing tells.
-        url: Where it comes from; "" if nothing tells.
-        base_models: What it was made from, as its metadata name it.
+        parameters: Number of logical elements; None if it could not be read.
+        dtypes: Number of elements by stored type, the largest first.
+        bits: Stored bits for each element, including scales; None if unknown.
+        size: Bytes of its files; several names of one file count once.
+        licence: As its publisher names it; "" if unknown.
+        url: Where it was published; "" if unknown.
+        base_models: Models that it was made from, as its metadata names them.
         adapter: "lora" or "dora"; "" for an ordinary model.
-        description: First words of its model card; "" for none.
+        description: Beginning of its model card; "" without one.
         problem: Why it could not be read; "" if it could.
-        missing: Whether its files have gone.
+        missing: Whether its files are gone.
         found_at: When a scan first saw it, ISO 8601.
         modified_at: When its newest weight file was written, ISO 8601; "" if unknown.
         note: The user's note.
@@ -88,7 +88,7 @@ class Model:
     id: str
     revision: str
     path: Path
-    place: Path
+    location: Path
     format: str = ""
     architecture: str = ""
     shape: Mapping[str, int] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Model:
 
     @property
     def weights(self) -> tuple[ModelFile, ...]:
-        """Its weight files, of all formats that it comes in."""
+        """Its weight files in all its formats."""
         return tuple(file for file in self.files if file.role in ("weights", "other weights"))
 
     @property
@@ -126,7 +126,7 @@ class Model:
         return next((run.created_at for run in self.analyses if run.kind == "analyze"), "")
 
     def describe(self) -> dict[str, Any]:
-        """All of it as JSON knows it."""
+        """Everything, for JSON."""
         return {
             "key": self.key,
             "id": self.id,

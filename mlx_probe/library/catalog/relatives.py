@@ -1,4 +1,4 @@
-"""Other versions of a model: the same network stored otherwise."""
+"""Other versions of a model: the same network in another format or precision."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from mlx_probe.library.catalog.records import Model
 
 __all__ = ["find_versions"]
 
-# What publishers add to a model's name for the way it is stored.
+# Words that publishers add to a model's name for its format and precision.
 _STORAGE = re.compile(
     r"gguf|ggml|mlx|gptq|awq|exl2|hqq|bnb|int[48]|fp(4|8|16|32)|bf16|f16|f32|[2-8]-?bits?"
     r"|i?q\d(_[a-z0-9]+)*|[nm]xfp[48]|nvfp4|w\d+a\d+|dwq|imatrix|i1|quantized|quant|unquantized"
 )
-# Ways of counting (tied embeddings, buffers) differ by less.
+# Ways to count parameters (tied embeddings, buffers) differ by less.
 _TOLERANCE = 0.02
 
 
 def find_versions(model: Model, models: Iterable[Model]) -> list[tuple[Model, str]]:
-    """Models of the catalog that are the same network stored otherwise, and why we think so.
+    """Models of the catalog that seem to be the same network, each with the reason.
 
     Args:
         model: The model.
         models: All models of the catalog.
 
     Returns:
-        Smallest first; those with the same base model, name or shape, each with the first of
-        these that holds. Files that have gone and adapters do not count.
+        Models with the same files, base model, name or shape, the smallest first. Missing models
+        and adapters do not count.
     """
-    found = []
+    versions = []
     for other in models:
         if other.key == model.key or other.missing or other.adapter or model.adapter:
             continue
         why = _why(model, other)
         if why:
-            found.append((other, why))
-    return sorted(found, key=lambda pair: (pair[0].size, pair[0].id, pair[0].key))
+            versions.append((other, why))
+    return sorted(versions, key=lambda pair: (pair[0].size, pair[0].id, pair[0].key))
 
 
 def _why(model: Model, other: Model) -> str:
@@ -62,7 +62,7 @@ def _why(model: Model, other: Model) -> str:
 
 
 def _agree(model: Model, other: Model) -> bool:
-    """Whether what both tell of themselves does not contradict that they are one network."""
+    """Whether nothing that is known of both contradicts that they are one network."""
     if model.parameters and other.parameters:
         larger = max(model.parameters, other.parameters)
         if abs(model.parameters - other.parameters) > _TOLERANCE * larger:
@@ -72,11 +72,11 @@ def _agree(model: Model, other: Model) -> bool:
 
 
 def _stem(name: str) -> str:
-    """A model's name without its owner, and without what says how it is stored."""
+    """A model's name without its owner and without words for format and precision."""
     last = name.lower().rsplit("/", 1)[-1]
     end = next((suffix for suffix in weight_suffixes() if last.endswith(suffix)), "")
     last = last.removesuffix(end)
     repository, _, file = last.partition(":")
-    # A file's name tells more than its repository's.
+    # A file's name says more than the name of its repository.
     words = re.split(r"[-.\s_]+", re.sub(r"q\d(_[a-z0-9]+)+", "", file or repository))
     return "-".join(word for word in words if word and not _STORAGE.fullmatch(word))

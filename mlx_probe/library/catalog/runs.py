@@ -18,7 +18,7 @@ from mlx_probe.runs.meta import read_meta
 
 __all__ = ["StoredRun", "find_runs", "save_runs"]
 
-# Real ones have a few hundred kilobytes.
+# Bytes. Real metadata has a few hundred kilobytes.
 _MOST = 64 << 20
 _NUMBERS = {
     "gbps": "mean_gbps",
@@ -30,12 +30,12 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run's metadata, as far as the catalog goes by it.
+    """A finished run on the disk.
 
     Attributes:
-        analysis: The run.
-        weights: Real paths of the weight files that it read.
-        models: Id and revision of each model that it read.
+        analysis: Facts of the run.
+        weights: Real paths of the weight files that the run read.
+        models: Id and revision of each model that the run read.
     """
 
     analysis: Analysis
@@ -44,18 +44,18 @@ class StoredRun:
 
 
 def find_runs(folder: Path) -> Iterator[StoredRun]:
-    """Every finished run in a folder and below; what is damaged is none.
+    """Every finished run in a folder and below it; damaged runs are skipped.
 
     Args:
         folder: For instance data/outputs; it need not exist.
     """
     name = meta_name(DEFAULT_STEM)
-    # Not through links to folders, which may lead in circles; what cannot be read is skipped.
+    # Links to folders are not followed: they may form circles. Unreadable folders are skipped.
     for current, below, files in os.walk(folder):
         below[:] = sorted(name for name in below if not name.startswith("."))
         for file in sorted(files):
             if file == name or file.endswith(f".{name}"):
-                # Absolute: the catalog is used from anywhere.
+                # Absolute: the catalog is used from any folder.
                 run = _read(Path(os.path.realpath(current)) / file)
                 if run is not None:
                     yield run
@@ -64,12 +64,13 @@ def find_runs(folder: Path) -> Iterator[StoredRun]:
 def save_runs(
     database: Database, folders: Iterable[Path], runs: Sequence[StoredRun], models: Sequence[Model]
 ) -> None:
-    """Keep the runs of some folders and which models they are of.
+    """Save the runs of some folders, and which models they measured.
 
     Args:
         database: The catalog.
-        folders: Where the runs were looked for: others that were known there have gone.
-        runs: Those that were found.
+        folders: Folders that were searched: a known run below them that is not in ``runs`` is
+            removed.
+        runs: The runs in these folders.
         models: All models of the catalog.
     """
     by_path: dict[str, set[str]] = {}
@@ -77,7 +78,7 @@ def save_runs(
     for model in models:
         for file in model.weights:
             by_path.setdefault(os.path.realpath(file.path), set()).add(model.key)
-        # "local" is everyone's revision, and a folder's name no identity.
+        # Many models have the revision "local", and a folder's name does not identify one.
         if model.revision != "local":
             by_name.setdefault((model.id, model.revision), set()).add(model.key)
     roots = [os.path.realpath(folder) for folder in folders]
@@ -88,15 +89,15 @@ def save_runs(
             if within or not os.path.lexists(known):
                 database.run("DELETE FROM runs WHERE path = ?", [row["path"]])
         for run in runs:
-            found, path = run.analysis, os.fsencode(run.analysis.path)
+            analysis, path = run.analysis, os.fsencode(run.analysis.path)
             database.run(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)",
-                [path, found.kind, found.created_at, json.dumps(dict(found.facts))],
+                [path, analysis.kind, analysis.created_at, json.dumps(dict(analysis.facts))],
             )
             keys = {key for weights in run.weights for key in by_path.get(weights, ())}
             keys |= {key for name in run.models for key in by_name.get(name, ())}
             for key in sorted(keys):
-                # It may have been forgotten by another process meanwhile.
+                # Another process may have removed the model meanwhile.
                 database.run(
                     "INSERT OR IGNORE INTO analyses SELECT key, ? FROM models WHERE key = ?",
                     [path, key],
@@ -105,7 +106,7 @@ def save_runs(
 
 def _read(path: Path) -> StoredRun | None:
     try:
-        # Not a pipe, which would have us wait.
+        # Not a pipe: opening one would wait.
         if not path.is_file() or path.stat().st_size > _MOST:
             return None
         meta = read_meta(path)
@@ -135,7 +136,7 @@ def _facts(meta: Mapping[str, Any]) -> dict[str, Any]:
     }
     seconds = meta.get("seconds")
     if isinstance(seconds, dict):
-        # The other entries are sums over workers, and lie within these.
+        # The other entries are sums over workers and are part of these.
         stages = [seconds.get(name) for name in ("open", "measure", "validate", "write")]
         known = [value for value in stages if _is_number(value)]
         if known:

@@ -1,4 +1,4 @@
-"""The scan: every model in the known places, read where it has changed."""
+"""The scan: finds every model in the stores and folders, and reads those that changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.catalog.models import load_models, save_model, set_missing
-from mlx_probe.library.catalog.reading import key_of, look_at_files, read_model, stamp_of
+from mlx_probe.library.catalog.reading import file_states, key_of, read_model, stamp_of
 from mlx_probe.library.catalog.records import Model
 from mlx_probe.library.catalog.runs import find_runs, save_runs
 from mlx_probe.source.stores import STORES
@@ -19,26 +19,26 @@ from mlx_probe.source.stores.discovery import StoredModel
 
 __all__ = ["Scan", "remembered_folders", "scan"]
 
-# Models read between two transactions: what a kill costs.
+# Models that are read between two transactions: a kill loses so many at most.
 _BATCH = 20
 
 
 @dataclass
 class Scan:
-    """What a scan did.
+    """The result of a scan.
 
     Attributes:
-        looked: Store and folder of each place that was there.
-        added: Models seen for the first time.
+        searched: Store and folder of each search.
+        added: Models that were not in the catalog.
         changed: Models read again.
-        unchanged: How many were as they were.
-        missing: Models whose files have gone since the last scan.
+        unchanged: Number of models that have not changed.
+        missing: Models whose files are gone since the last scan.
         problems: Models that cannot be read.
-        troubles: Paths that could not be looked at, and why.
-        runs: Finished runs that were found.
+        troubles: Paths that could not be searched, and why.
+        runs: Number of finished runs.
     """
 
-    looked: list[tuple[str, Path]] = field(default_factory=list)
+    searched: list[tuple[str, Path]] = field(default_factory=list)
     added: list[Model] = field(default_factory=list)
     changed: list[Model] = field(default_factory=list)
     unchanged: int = 0
@@ -53,20 +53,20 @@ def scan(
     folders: Sequence[Path] = (),
     stores: Sequence[str] = (),
     runs: Sequence[Path] = (),
-    watch: Callable[[Path], None] = lambda place: None,
+    on_model: Callable[[Path], None] = lambda location: None,
 ) -> Scan:
     """Bring the catalog up to date with the disk.
 
     Args:
         database: The catalog.
-        folders: Folders to look through, remembered for scans to come. With neither folders
-            nor stores, all stores and the remembered folders are looked through.
+        folders: Folders to search; later scans search them again. Without folders and stores,
+            all stores and all remembered folders are searched.
         stores: Keys of `STORES`.
         runs: Folders with finished runs.
-        watch: Told of each model before it is looked at.
+        on_model: Called with the location of each model before it is read.
 
     Raises:
-        ConfigError: A folder that is none.
+        ConfigError: One of the folders is not a folder.
         ResultError: The catalog cannot be read or written.
     """
     for folder in folders:
@@ -80,22 +80,22 @@ def scan(
     rows = database.rows("SELECT key, store, stamp, missing FROM models")
     known = {row["key"]: row for row in rows}
     report, seen, waiting = Scan(), set[str](), list[tuple[Model, str]]()
-    for found in _found(chosen, stores, report):
-        watch(found.location)
-        states = look_at_files(found)
-        if not states and not found.problem:
-            continue  # gone since it was found
-        key, stamp = key_of(found), stamp_of(found, states)
+    for stored in _stored_models(chosen, stores, report):
+        on_model(stored.location)
+        states = file_states(stored)
+        if not states and not stored.problem:
+            continue  # deleted in the meantime
+        key, stamp = key_of(stored), stamp_of(stored, states)
         if key in seen:
-            continue  # a folder within another, or a store's
+            continue  # the folder is part of another one, or of a store
         seen.add(key)
         row = known.get(key)
-        if row is not None and not row["missing"] and _is_known(found, stamp, row):
+        if row is not None and not row["missing"] and _is_known(stored, stamp, row):
             report.unchanged += 1
             continue
-        model = read_model(found, states)
-        if model.problem and not found.certain:
-            continue  # nothing but a common suffix says that it is a model
+        model = read_model(stored, states)
+        if model.problem and not stored.certain:
+            continue  # only a common suffix says that it is a model
         (report.added if row is None else report.changed).append(model)
         if model.problem:
             report.problems.append(model)
@@ -108,13 +108,13 @@ def scan(
         for path in database_folders:
             database.run("INSERT OR IGNORE INTO folders VALUES (?)", [path])
     models = load_models(database)
-    report.missing = [m for m in models if m.key not in seen and not m.missing and _has_gone(m)]
+    report.missing = [m for m in models if m.key not in seen and not m.missing and _is_missing(m)]
     with database.writing():
         set_missing(database, [model.key for model in report.missing])
-    there = [folder for folder in runs if _is_folder(folder)]
-    found_runs = [run for folder in there for run in find_runs(folder)]
-    report.runs = len(found_runs)
-    save_runs(database, there, found_runs, models)
+    run_folders = [folder for folder in runs if _is_folder(folder)]
+    stored_runs = [run for folder in run_folders for run in find_runs(folder)]
+    report.runs = len(stored_runs)
+    save_runs(database, run_folders, stored_runs, models)
     return report
 
 
@@ -124,36 +124,38 @@ def remembered_folders(database: Database) -> list[Path]:
     return [Path(os.fsdecode(row["path"])) for row in rows]
 
 
-def _found(folders: Iterable[Path], stores: Sequence[str], report: Scan) -> Iterator[StoredModel]:
-    """Models of the stores first: what a store knows of them, a folder does not."""
+def _stored_models(
+    folders: Iterable[Path], stores: Sequence[str], report: Scan
+) -> Iterator[StoredModel]:
+    """Models of the stores first: a store knows more about them than a folder."""
 
     def trouble(path: Path, why: str) -> None:
         report.troubles.append((path, why))
 
-    places = [(name, folder) for name in stores for folder in STORES[name].folders()]
-    places += [("folder", folder.absolute()) for folder in folders]
-    for name, folder in places:
+    searches = [(name, folder) for name in stores for folder in STORES[name].folders()]
+    searches += [("folder", folder.absolute()) for folder in folders]
+    for name, folder in searches:
         if not _is_folder(folder):
             if name == "folder":
                 trouble(folder, "is no folder any more")
             continue
-        report.looked.append((name, folder))
+        report.searched.append((name, folder))
         try:
             yield from STORES[name].find(folder, trouble)
         except OSError as error:
             trouble(folder, os.strerror(error.errno or 0))
 
 
-def _is_known(found: StoredModel, stamp: str, row: sqlite3.Row) -> bool:
-    # A folder that is scanned may be a store's, and the store knows more of its models.
-    return bool(stamp == row["stamp"]) or (found.store == "folder" and row["store"] != "folder")
+def _is_known(stored: StoredModel, stamp: str, row: sqlite3.Row) -> bool:
+    # The folder may belong to a store, which knows more about its models.
+    return bool(stamp == row["stamp"]) or (stored.store == "folder" and row["store"] != "folder")
 
 
-def _has_gone(model: Model) -> bool:
-    """Whether what names a model is there no more."""
-    # An adapter of Ollama has its manifest's name with a word at its end.
-    place = model.place.with_name(model.place.name.removesuffix(" (adapter)"))
-    return not os.path.lexists(place) or all(map(_is_absent, (f.path for f in model.weights)))
+def _is_missing(model: Model) -> bool:
+    """Whether the location or all weight files of a model are gone."""
+    # The location of an Ollama adapter is its manifest with a word appended.
+    location = model.location.with_name(model.location.name.removesuffix(" (adapter)"))
+    return not os.path.lexists(location) or all(map(_is_absent, (f.path for f in model.weights)))
 
 
 def _is_absent(path: Path) -> bool:
@@ -162,7 +164,7 @@ def _is_absent(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
-        return False  # not for us to see is not gone
+        return False  # without permission nobody can say that it is gone
     return False
 
 

@@ -31,17 +31,17 @@ __all__ = [
     "scan_text",
 ]
 
-# What is told in full of long lists.
+# Entries of a long list that are shown.
 _MOST = 20
-# Columns of a terminal from which the wide table fits.
+# Columns of a terminal that the wide table needs.
 _WIDE = 130
 _SHORT_KEY = 8
-# Letters of a name in the table; `show` tells all of it.
+# Letters of a name in the table; `show` prints the whole name.
 _LONGEST = 120
 
 
 def scan_text(scan: Scan) -> RenderableType:
-    """What a scan found and what it could not read."""
+    """Counts of a scan, and what it could not read."""
     counts = {
         "new": len(scan.added),
         "changed": len(scan.changed),
@@ -50,7 +50,7 @@ def scan_text(scan: Scan) -> RenderableType:
         "finished runs": scan.runs,
     }
     lines = [", ".join(f"{count} {name}" for name, count in counts.items())]
-    for store, folder in scan.looked:
+    for store, folder in scan.searched:
         lines.append(f"  looked through {STORES[store].title}: {printable(str(folder))}")
     problems = [(model.id, model.problem) for model in scan.problems]
     lines += _complaints("cannot be read", problems)
@@ -61,9 +61,9 @@ def scan_text(scan: Scan) -> RenderableType:
 
 
 def scan_json(scan: Scan) -> str:
-    """The same for programs."""
+    """The same as JSON."""
     content = {
-        "looked": [{"store": store, "folder": str(folder)} for store, folder in scan.looked],
+        "looked": [{"store": store, "folder": str(folder)} for store, folder in scan.searched],
         "added": [model.describe() for model in scan.added],
         "changed": [model.describe() for model in scan.changed],
         "unchanged": scan.unchanged,
@@ -84,7 +84,7 @@ def models_table(models: Sequence[Model], width: int) -> RenderableType:
     wide = width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("key", no_wrap=True)
-    # The one that gives way: a name is of use only whole.
+    # The only column that wraps: a name is useful only as a whole.
     table.add_column("model", overflow="fold")
     for name in ("params", "bits", "size"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -122,12 +122,12 @@ def models_table(models: Sequence[Model], width: int) -> RenderableType:
 
 
 def models_json(models: Sequence[Model]) -> str:
-    """All that is known of models."""
+    """All that is known about models, as JSON."""
     return json.dumps([model.describe() for model in models], indent=2)
 
 
 def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> RenderableType:
-    """All that is known of one model.
+    """All that is known about one model.
 
     Args:
         model: The model.
@@ -152,7 +152,7 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
         "base model": ", ".join(model.base_models),
         "source": model.url,
         "written": model.modified_at,
-        "found": model.found_at,
+        "result": model.found_at,
         "description": model.description,
         "problem": model.problem,
         "state": "its files have gone" if model.missing else "",
@@ -173,31 +173,31 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
     return grid({name: text for name, text in lines.items() if text})
 
 
-def duplicates_text(found: Duplicates) -> RenderableType:
+def duplicates_text(result: Duplicates) -> RenderableType:
     """Groups of files with the same bytes, and what hard links would save."""
     lines = []
-    for group in found.groups:
+    for group in result.groups:
         lines.append(
             f"[bold]{len(group.copies)} copies of {format_size(group.size)}[/], "
             f"links would save {format_size(group.saves)}  [dim]sha256 {group.sha256[:12]}[/]"
         )
         for number, copy in enumerate(group.copies):
-            # The first is the one that would stay.
+            # The first copy is the one that would stay.
             mark = "*" if number == 0 else " "
             for name in copy.names:
                 lines.append(f"  {mark} {printable(str(name))}")
             lines.append(f"    [dim]{printable(', '.join(copy.models))}[/]")
-    total = sum(group.saves for group in found.groups)
+    total = sum(group.saves for group in result.groups)
     lines.append(
-        f"{_some(len(found.groups), 'group')} among {_some(found.compared, 'file')}; "
-        f"links would save {format_size(total)} ({format_size(found.hashed)} hashed)"
+        f"{_some(len(result.groups), 'group')} among {_some(result.compared, 'file')}; "
+        f"links would save {format_size(total)} ({format_size(result.hashed)} hashed)"
     )
-    lines += _complaints("left out", [(str(path), why) for path, why in found.troubles])
+    lines += _complaints("left out", [(str(path), why) for path, why in result.troubles])
     return "\n".join(lines)
 
 
-def duplicates_json(found: Duplicates) -> str:
-    """The same for programs."""
+def duplicates_json(result: Duplicates) -> str:
+    """The same as JSON."""
     content = {
         "groups": [
             {
@@ -213,18 +213,18 @@ def duplicates_json(found: Duplicates) -> str:
                     for copy in group.copies
                 ],
             }
-            for group in found.groups
+            for group in result.groups
         ],
-        "saves": sum(group.saves for group in found.groups),
-        "compared": found.compared,
-        "hashed": found.hashed,
-        "troubles": [{"path": str(path), "why": why} for path, why in found.troubles],
+        "saves": sum(group.saves for group in result.groups),
+        "compared": result.compared,
+        "hashed": result.hashed,
+        "troubles": [{"path": str(path), "why": why} for path, why in result.troubles],
     }
     return json.dumps(content, indent=2)
 
 
 def plan_text(plan: LinkPlan) -> RenderableType:
-    """Which paths would become links to which."""
+    """Which paths would become links, and to which file."""
     lines, before = [], None
     for link in plan.links:
         if link.keeper != before:
@@ -240,11 +240,11 @@ def plan_text(plan: LinkPlan) -> RenderableType:
 
 
 def done_text(done: Dedupe, what: str, freed: str) -> RenderableType:
-    """What was done.
+    """The result of `dedupe` or `undo`.
 
     Args:
-        done: From `dedupe` or `undo`.
-        what: What the paths have become.
+        done: The result.
+        what: What the paths became.
         freed: What happened to the bytes.
     """
     lines = [f"{_some(len(done.changed), 'file')} {what}: {format_size(done.saved)} {freed}"]
@@ -253,7 +253,7 @@ def done_text(done: Dedupe, what: str, freed: str) -> RenderableType:
 
 
 def done_json(done: Dedupe) -> str:
-    """The same for programs."""
+    """The same as JSON."""
     content: dict[str, Any] = asdict(done)
     content["changed"] = [str(path) for path in done.changed]
     content["skipped"] = [{"path": str(path), "why": why} for path, why in done.skipped]
@@ -261,7 +261,7 @@ def done_json(done: Dedupe) -> str:
 
 
 def plan_json(plan: LinkPlan) -> str:
-    """A plan for programs."""
+    """A plan as JSON."""
     content = {
         "symbolic": plan.symbolic,
         "saves": plan.saves,
@@ -285,7 +285,7 @@ def _complaints(what: str, entries: Sequence[tuple[str | Path, str]]) -> list[st
 
 
 def _several(entries: Sequence[str]) -> str:
-    """Entries as lines; a line end within one is none."""
+    """Entries as lines; line ends within an entry are escaped."""
     lines = [entry.replace("\n", "\\n") for entry in entries[:_MOST]]
     if len(entries) > _MOST:
         lines.append(f"and {len(entries) - _MOST} more")

@@ -30,7 +30,7 @@ MODEL = Model(
     id="Owner/Tiny-1B",
     revision="c0ffee",
     path=Path("/hub/tiny"),
-    place=Path("/hub/tiny/model.safetensors"),
+    location=Path("/hub/tiny/model.safetensors"),
     format="safetensors",
     architecture="llama",
     shape={"layers": 2},
@@ -69,7 +69,7 @@ def test_everything_that_is_known():
     assert titles(text) == [*TITLES, "Related runs"]
     html = rendered(text)
     assert html.count("<table>") == 3
-    for told in (
+    for fact in (
         "<td>16.00</td>",
         "12.3 s",
         "1.50 GB/s",
@@ -81,7 +81,7 @@ def test_everything_that_is_known():
         "/runs/tiny/run_meta.json",
         "- second line",
     ):
-        assert told in html
+        assert fact in html
     assert "mlx-probe analyze /hub/tiny" in text
     assert "from_pretrained('/hub/tiny', local_files_only=True)" in text
     packed = replace(MODEL, dtypes={"mlx 4 bit": 1})

@@ -97,7 +97,7 @@ def test_a_copy_that_changed_after_the_search_is_left_alone(database, tmp_path, 
     os.utime(three[1], ns=(status.st_atime_ns, status.st_mtime_ns))
     done = dedupe_function(database, plan)
     assert done.changed == [three[2]]
-    assert done.skipped == [(three[1], "its bytes are not those of the file that would stay")]
+    assert done.skipped == [(three[1], "its content is not that of the file that would stay")]
     assert three[1].read_bytes() == b"y" + CONTENT[1:]
 
 
@@ -261,8 +261,8 @@ def test_a_link_that_was_replaced_since_is_not_taken_back(database, tmp_path, th
     done = undo(database)
     assert done.changed == []
     assert sorted(why for _, why in done.skipped) == [
+        "it does not exist any more",
         "it is no longer the link that was put there",
-        "it is there no more",
     ]
     assert three[1].read_bytes() == b"something new"
 
@@ -274,7 +274,7 @@ def test_links_whose_bytes_were_changed_are_not_taken_back(database, tmp_path, t
     done = undo(database)
     assert done.changed == []
     assert {why for _, why in done.skipped} == {
-        "it no longer has the bytes that it had; nothing was taken back"
+        "its content has changed since it became a link; nothing was undone"
     }
     assert list(tmp_path.rglob(".mlx-probe*")) == []
 

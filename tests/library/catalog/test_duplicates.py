@@ -1,4 +1,4 @@
-"""Copies are found by content, all of them and nothing else."""
+"""Duplicates: all files with the same content, and no others."""
 
 import hashlib
 import os
@@ -21,9 +21,9 @@ def plant(root, name, content):
     return path
 
 
-def groups(found):
+def groups(result):
     return sorted(
-        sorted(str(name) for copy in group.copies for name in copy.names) for group in found.groups
+        sorted(str(name) for copy in group.copies for name in copy.names) for group in result.groups
     )
 
 
@@ -69,21 +69,22 @@ def test_two_hundred_files(database, tmp_path):
     assert len(expected) == 21
 
     scan(database, [tmp_path])
-    found = search(database)
+    result = search(database)
     assert {
-        group.sha256: {copy.identity.inode for copy in group.copies} for group in found.groups
+        group.sha256: {copy.identity.inode for copy in group.copies} for group in result.groups
     } == expected
-    assert found.troubles == []
+    assert result.troubles == []
     # 20 groups of 2, 3 and 4, and one near twin.
-    sizes = [(len(group.copies), group.saves) for group in found.groups]
+    sizes = [(len(group.copies), group.saves) for group in result.groups]
     assert all(
-        saves == (n - 1) * group.size for (n, saves), group in zip(sizes, found.groups, strict=True)
+        saves == (n - 1) * group.size
+        for (n, saves), group in zip(sizes, result.groups, strict=True)
     )
     # Nothing but what may be a copy was read whole.
     whole = sum(paths[name].stat().st_size for name in paths if name.startswith(("copy", "near")))
-    assert found.hashed == whole
+    assert result.hashed == whole
     again = search(database)
-    assert (again.hashed, groups(again)) == (0, groups(found))
+    assert (again.hashed, groups(again)) == (0, groups(result))
 
 
 def test_a_change_is_seen(database, tmp_path):
@@ -104,13 +105,13 @@ def test_stores_know_their_hashes(database, home, tmp_path, monkeypatch):
     ollama_model(home / "ollama", "tiny", [("model", content)])
     hub_model(home / "hub", "owner/tiny", {"w.gguf": content})
     scan(database)
-    found = search(database)
-    (group,) = found.groups
-    assert found.hashed == 0
+    result = search(database)
+    (group,) = result.groups
+    assert result.hashed == 0
     assert [copy.store for copy in group.copies] == ["hub", "ollama"]
     assert group.sha256 == hashlib.sha256(content).hexdigest()
-    found = search(database, verify=True)
-    assert (len(found.groups), found.hashed) == (1, 2 * len(content))
+    result = search(database, verify=True)
+    assert (len(result.groups), result.hashed) == (1, 2 * len(content))
 
 
 def test_the_keeper_is_of_the_first_store_then_the_oldest(database, home, tmp_path):
@@ -159,9 +160,9 @@ def test_a_file_that_cannot_be_read_costs_itself_alone(database, tmp_path, monke
         return original(path, on_bytes)
 
     monkeypatch.setattr(duplicates_module, "hash_file", fail)
-    found = search(database)
-    assert groups(found) == [[str(tmp_path / n / "model.gguf") for n in "ac"]]
-    assert found.troubles == [(tmp_path / "b" / "model.gguf", "Input/output error")]
+    result = search(database)
+    assert groups(result) == [[str(tmp_path / n / "model.gguf") for n in "ac"]]
+    assert result.troubles == [(tmp_path / "b" / "model.gguf", "Input/output error")]
 
 
 def test_hashing_fills_in_what_is_not_known(database, tmp_path):
@@ -207,7 +208,7 @@ def test_groups_are_the_classes_of_equal_bytes(places, files, links):
             expected[kind, size].add(path.stat().st_ino)
     with open_database(root / "c.sqlite") as database:
         scan(database, [root / "m"], stores=[])
-        found = search(database)
-    assert sorted(sorted(c.identity.inode for c in g.copies) for g in found.groups) == sorted(
+        result = search(database)
+    assert sorted(sorted(c.identity.inode for c in g.copies) for g in result.groups) == sorted(
         sorted(inodes) for inodes in expected.values() if len(inodes) > 1
     )

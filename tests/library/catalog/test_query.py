@@ -1,4 +1,4 @@
-"""Models are found by what they are, by name, and with a hint where there is none."""
+"""Queries, sorting, and the model that a text means."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ SMALL = Model(
     id="Owner/Tiny-1B",
     revision="c0",
     path=Path("/hub/tiny"),
-    place=Path("/hub/tiny/model.safetensors"),
+    location=Path("/hub/tiny/model.safetensors"),
     format="safetensors",
     architecture="llama",
     shape={"layers": 2, "hidden_size": 8},
@@ -53,7 +53,7 @@ OTHER = Model(
     id="Other",
     revision="local",
     path=Path("/m/other"),
-    place=Path("/m/other/x.bin"),
+    location=Path("/m/other/x.bin"),
     problem="damaged",
     size=50,
     missing=True,
@@ -62,7 +62,7 @@ MODELS = [OTHER, PACKED, SMALL]
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "matches"),
     [
         (Query(), [PACKED, OTHER, SMALL]),
         (Query(text="TINY"), [PACKED, SMALL]),
@@ -83,8 +83,8 @@ MODELS = [OTHER, PACKED, SMALL]
         (Query(problem=False), [PACKED, SMALL]),
     ],
 )
-def test_filters(query, found):
-    assert [m.key for m in select_models(MODELS, query)] == [m.key for m in found]
+def test_filters(query, matches):
+    assert [m.key for m in select_models(MODELS, query)] == [m.key for m in matches]
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -93,8 +93,8 @@ def test_every_order_keeps_all_and_puts_the_unknown_last(sort, reverse):
     ordered = select_models(MODELS, Query(), sort, reverse)
     assert sorted(m.key for m in ordered) == sorted(m.key for m in MODELS)
     values = [SORTS[sort](m) for m in ordered]
-    told = [value for value in values if value is not None]
-    assert values[: len(told)] == sorted(told, reverse=reverse)
+    valued = [value for value in values if value is not None]
+    assert values[: len(valued)] == sorted(valued, reverse=reverse)
 
 
 def test_sizes_are_sorted_as_numbers():
@@ -105,7 +105,7 @@ def test_sizes_are_sorted_as_numbers():
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "model"),
     [
         ("aaaa11112222", SMALL),
         ("bbb", PACKED),
@@ -116,8 +116,8 @@ def test_sizes_are_sorted_as_numbers():
         ("/m/other", OTHER),
     ],
 )
-def test_a_model_by_any_of_its_names(text, found):
-    assert find_model(MODELS, text) is found
+def test_a_model_by_any_of_its_names(text, model):
+    assert find_model(MODELS, text) is model
 
 
 def test_several_and_none():
@@ -133,7 +133,7 @@ def test_several_and_none():
         find_model(MODELS, "")
 
 
-def test_one_that_is_there_comes_before_one_that_has_gone():
+def test_an_existing_model_comes_before_a_missing_one():
     gone = replace(SMALL, key="dddd11112222", missing=True)
     assert find_model([gone, SMALL], "Owner/Tiny-1B") is SMALL
 

@@ -1,4 +1,4 @@
-"""Models are found where they lie, read once, and kept when they cannot be read."""
+"""The scan: models in stores and folders, read once, and kept if they cannot be read."""
 
 import hashlib
 import json
@@ -113,7 +113,7 @@ def test_the_hub_cache(database, home, tmp_path):
     hub_model(home / "hub", "owner/many", {"one.gguf": first, "two.gguf": first[:-4] + b"1234"})
     (home / "hub" / "datasets--owner--data").mkdir()
     report = scan(database)
-    assert ("hub", home / "hub") in report.looked
+    assert ("hub", home / "hub") in report.searched
     assert names(database) == [
         "owner/many:one.gguf",
         "owner/many:two.gguf",
@@ -442,13 +442,13 @@ def test_the_last_analysis(database, tmp_path):
     (runs / "e" / "x.run_meta.json").write_text("no json")
     report = scan(database, [model], runs=[runs, tmp_path / "none"])
     assert report.runs == 3
-    found = one(database, "m")
-    assert [(run.kind, run.path.parent.name) for run in found.analyses] == [
+    model = one(database, "m")
+    assert [(run.kind, run.path.parent.name) for run in model.analyses] == [
         ("analyze", "a"),
         ("compare", "c"),
     ]
-    assert found.analyses[0].facts == {"gbps": 1.5, "peak_memory": 10**9, "seconds": 4.0}
-    assert found.analyzed_at == "2026-02-03T04:05:06"
+    assert model.analyses[0].facts == {"gbps": 1.5, "peak_memory": 10**9, "seconds": 4.0}
+    assert model.analyzed_at == "2026-02-03T04:05:06"
     (runs / "a" / "run_meta.json").unlink()
     scan(database, runs=[runs])
     assert one(database, "m").analyzed_at == ""
