@@ -1,4 +1,4 @@
-"""mlx-probe-manifest.json: what a download brought, beside the files."""
+"""mlx-probe-manifest.json: sizes and hashes of downloaded files, beside the files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_BYTES = 100 * 1000 * 1000
 
 @dataclass(frozen=True)
 class ManifestFile:
-    """A file as it was when its hash was right.
+    """A file at the time its hash was verified.
 
     Attributes:
         name: Relative POSIX path below the manifest's folder.
@@ -43,12 +43,12 @@ class ManifestFile:
         return PublishedFile(self.name, self.size, self.sha256)
 
     def vouches_for(self, path: Path) -> bool:
-        """Whether the file has not been touched since; nothing of it is read."""
+        """Whether the file has not changed since, by size and time; its content is not read."""
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError:
             return False
-        return (found.st_size, found.st_mtime_ns) == (self.size, self.mtime_ns)
+        return (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Manifest:
         source: Key of `SOURCES`.
         model: What the source calls the model.
         revision: Commit, version; "" where the source has none.
-        endpoint: Address that told what the files are, without credentials; "" if none did.
+        endpoint: Address of the server that listed the files, without credentials; "" if none did.
         created_at: ISO 8601, UTC.
         code_version: Version of this package.
         files: The files.
@@ -79,7 +79,7 @@ class Manifest:
 
 
 def record(file: PublishedFile, path: Path) -> ManifestFile:
-    """The record of a file that has just been proved right.
+    """The record of a file that has just been verified.
 
     Raises:
         OSError: It is not there.
@@ -87,14 +87,14 @@ def record(file: PublishedFile, path: Path) -> ManifestFile:
     """
     if file.sha256 is None:
         raise ValueError(f"{file.name} has no SHA-256")
-    found = path.stat()
-    return ManifestFile(file.name, found.st_size, file.sha256, found.st_mtime_ns)
+    status = path.stat()
+    return ManifestFile(file.name, status.st_size, file.sha256, status.st_mtime_ns)
 
 
 def write_manifest(
     folder: Path, source: str, model: str, revision: str, endpoint: str, files: Iterable[Any]
 ) -> Path:
-    """Write a manifest, keeping what an earlier one of the same revision says of other files.
+    """Write a manifest; records of other files in an earlier one of the same revision stay.
 
     Args:
         folder: Where the files are.
@@ -159,7 +159,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise _damaged(path, "incomplete")
     listed = content.get("files")
     if not isinstance(listed, list) or not all(map(_is_file, listed)):
-        raise _damaged(path, "its list of files is none")
+        raise _damaged(path, "its list of files is damaged")
     check_names([file["name"] for file in listed], str(path))
     files = tuple(ManifestFile(f["name"], f["size"], f["sha256"], f["mtime_ns"]) for f in listed)
     return Manifest(**{name: content[name] for name in texts}, files=files)

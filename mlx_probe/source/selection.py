@@ -16,7 +16,7 @@ from mlx_probe.core.units import format_size
 
 __all__ = ["Selection", "config_name", "find_weights", "select_files"]
 
-# What mlx-lm saves on the way to adapters.safetensors.
+# Checkpoints of a training by mlx-lm, which ends with adapters.safetensors.
 _UNFINISHED = re.compile(r"\d+_(?P<adapter>adapters\.\w+)")
 # A part of a model in several files: model-00002-of-00005.safetensors, weights.02.safetensors.
 _PART = re.compile(
@@ -29,7 +29,7 @@ class Selection:
     """The needed files of a listing, as names within it.
 
     Attributes:
-        weights: Weight files; empty where the index has to tell.
+        weights: Weight files; empty if only the index names them.
         index: Sharding index.
         config: config.json beside the weights, or an adapter's adapter_config.json.
     """
@@ -44,7 +44,7 @@ class Selection:
         return tuple(name for name in (self.index, self.config) if name is not None)
 
     def resolve(self, root: Path, model_id: str, revision: str, path: Path) -> ModelFiles:
-        """Names to paths below ``root``; reads the index, which must be there by now.
+        """Turn names into paths below ``root``; reads the index if only that names the weights.
 
         Args:
             root: Folder that the names are relative to.
@@ -80,17 +80,17 @@ class Selection:
 def find_weights(names: Iterable[str], file: str | None = None) -> list[str]:
     """The weight files and indices among the names; with ``file``, those it picks.
 
-    What a format's `not_weights` name is left out, unless picked by name.
+    Files that a format's ``not_weights`` match are left out, unless ``file`` is their name.
     """
     ends = (*weight_suffixes(), *index_suffixes())
-    found = [name for name in names if name.endswith(ends)]
-    # First as a name, or m[1].gguf would also be a glob that means m1.gguf.
-    named = [name for name in found if file in (name, PurePosixPath(name).name)]
+    weights = [name for name in names if name.endswith(ends)]
+    # Names before globs: m[1].gguf is also a glob, which means m1.gguf.
+    named = [name for name in weights if file in (name, PurePosixPath(name).name)]
     if named:
         return named
     others = [glob for form in FORMATS.values() for glob in form.not_weights]
-    found = [name for name in found if not _is_among(name, others)]
-    return found if file is None else [name for name in found if fnmatchcase(name, file)]
+    weights = [name for name in weights if not _is_among(name, others)]
+    return weights if file is None else [name for name in weights if fnmatchcase(name, file)]
 
 
 def config_name(weights: str, names: Container[str]) -> str | None:
@@ -112,13 +112,13 @@ def config_name(weights: str, names: Container[str]) -> str | None:
 def select_files(listing: Mapping[str, int], where: str, file: str | None = None) -> Selection:
     """Choose the files of one model: its weights, index and configuration, nothing else.
 
-    Only the shallowest folder that has weights counts: what lies deeper are other editions
-    (onnx/, original/) of the same model. Of several formats the first of `FORMATS` is
+    Only the shallowest folder with weights counts: deeper ones (onnx/, original/) hold other
+    editions of the same model. Of several formats the first of `FORMATS` is
     chosen; an adapter only where there is no model.
 
     Args:
         listing: Size in bytes of every file by its name, a relative POSIX path.
-        where: What the listing is of, for messages.
+        where: What has these files, for messages.
         file: Name, or glob on names, that picks the weight file among several.
 
     Raises:

@@ -1,8 +1,8 @@
-"""huggingface_hub's cache as the place of a repository's files, in its documented layout.
+"""huggingface_hub's cache as the destination of a repository's files, in its documented layout.
 
-blobs/<hash> holds the contents, snapshots/<commit>/<name> links to them, refs/<branch> tells the
+blobs/<hash> holds the contents, snapshots/<commit>/<name> links to them, refs/<branch> holds the
 commit. The links are made here, not by huggingface_hub's download: that would ask the Hub once
-more for each file, and fetch for itself, unverified, what an answer makes it think is missing.
+more for each file, and would fetch, unverified, each file that it believes to be missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.files import atomic_replace
 from mlx_probe.core.sharding import is_inside
-from mlx_probe.source.transfer.destination import locked, open_partial
+from mlx_probe.source.transfer.destination import has_size, locked, open_partial
 from mlx_probe.source.transfer.digest import PublishedFile
 
 __all__ = ["CacheDestination"]
@@ -47,11 +47,11 @@ class CacheDestination:
     def find(self, file: PublishedFile) -> Path | None:
         """See `Destination`."""
         path = self.folder / file.name
-        if _fits(path, file):
+        if has_size(path, file):
             return path
         blob = self._blob(file)
-        if blob is not None and _fits(blob, file):
-            # Of another commit, where it is the same.
+        if blob is not None and has_size(blob, file):
+            # Another commit has the same content.
             return self._link(file, blob)
         return None
 
@@ -80,9 +80,9 @@ class CacheDestination:
         return self._link(file, blob)
 
     def remember(self, revision: str | None) -> None:
-        """Note which commit a branch or tag is at, to find it without a connection.
+        """Note the commit of a branch or tag, to find it without a connection.
 
-        Only when all is there: until then an older, complete copy is what the branch means.
+        Only when all files are there: until then the branch means an older, complete copy.
 
         Args:
             revision: The branch or tag; None for the default branch.
@@ -108,7 +108,7 @@ class CacheDestination:
         return self._storage / "blobs" / f"{key}.incomplete"
 
     def _link(self, file: PublishedFile, blob: Path) -> Path:
-        """Name a blob in the snapshot, by a symbolic link or what the disk has instead."""
+        """Name a blob in the snapshot, by a symbolic link, a hard link or a copy."""
         path = self.folder / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -125,10 +125,3 @@ class CacheDestination:
                 except OSError:
                     shutil.copyfile(blob, new)
         return path
-
-
-def _fits(path: Path, file: PublishedFile) -> bool:
-    try:
-        return path.is_file() and file.size in (None, path.stat().st_size)
-    except OSError:
-        return False

@@ -73,7 +73,7 @@ def fetch_missing(
         names: The wanted files.
         destination: Where they go.
         what: What needs them, for messages.
-        progress: Told how far it is, unless no file is missing.
+        progress: Shows how far it is, if a file is missing; None for nothing.
         retry: When to give up on a file.
         on_bytes: See `fetch_files`.
 

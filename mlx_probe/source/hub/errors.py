@@ -18,14 +18,14 @@ __all__ = ["UnreachableError", "explained"]
 
 
 class UnreachableError(SourceError):
-    """The Hub does not answer, or only that it cannot now.
+    """The Hub does not answer, or answers that it cannot serve now.
 
     Args:
-        ref: What was asked for.
-        error: How it failed.
+        ref: The model that was asked for.
+        error: The failure.
 
     Attributes:
-        reason: The same in a line.
+        reason: The failure in a line.
     """
 
     def __init__(self, ref: ModelRef, error: BaseException) -> None:
@@ -68,7 +68,7 @@ def explained(ref: ModelRef) -> Iterator[None]:
         raise UnreachableError(ref, error) from error
     except (HTTPError, ConnectionError, TimeoutError, LocalEntryNotFoundError) as error:
         raise UnreachableError(ref, error) from error
-    # RuntimeError is what hf_xet, the Hub's own transfer library, has for most failures.
+    # hf_xet, the Hub's own transfer library, raises RuntimeError for most failures.
     except (OSError, RuntimeError) as error:
         raise SourceError(
             f"cannot download {ref.text}: {_reason(error)}",
@@ -76,7 +76,7 @@ def explained(ref: ModelRef) -> Iterator[None]:
             "command again: what is complete is kept",
         ) from error
     except ValueError as error:
-        # A name that the Hub does not allow, or an answer that is not the Hub's.
+        # A name that the Hub does not allow, or an answer of something that is not the Hub.
         raise SourceError(
             f"cannot download {ref.text}: {_reason(error)}",
             "Check the spelling of the model and HF_ENDPOINT",
@@ -90,7 +90,7 @@ def _refused(ref: ModelRef, error: HfHubHTTPError) -> SourceError:
         RevisionNotFoundError,
     )
 
-    # Gated first: it is a kind of repository not found.
+    # Gated first: it is a subclass of repository not found.
     if isinstance(error, GatedRepoError):
         return SourceError(
             f"{ref.name} is gated: the Hub gives it only to accounts that accepted its terms",
@@ -113,10 +113,10 @@ def _refused(ref: ModelRef, error: HfHubHTTPError) -> SourceError:
 
 
 def _reason(error: BaseException) -> str:
-    # A file that is not in the cache either is wrapped around what went wrong with the Hub.
+    # The error about a file that is not in the cache has the failure of the Hub as its cause.
     error = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
     if isinstance(error, LostError):
-        return str(error)  # in our own words
+        return str(error)  # our own message
     lines = str(error).strip().splitlines()
     if not lines:
         return type(error).__name__

@@ -32,7 +32,7 @@ def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles
 
     Args:
         ref: Repository, revision (None for the default branch), file to pick among several.
-        progress: Told how far the weight files are.
+        progress: Shows how far the weight files are; None for nothing.
 
     Raises:
         SourceError: Repository or revision missing, access denied, no connection, disk full,
@@ -101,7 +101,7 @@ def _find_in_cache(ref: ModelRef, cause: SourceError, reason: str) -> ModelFiles
         cause.remedy,
     )
     try:
-        # No patterns: whether the snapshot is complete as a repository does not matter here.
+        # No patterns: only the files that an analysis needs must be there.
         folder = Path(
             snapshot_download(
                 ref.name, revision=ref.revision, allow_patterns=[], local_files_only=True

@@ -1,4 +1,4 @@
-"""What a repository of the Hub holds, told by the Hub or by its mirrors."""
+"""The files of a repository, listed by the Hub or by its mirrors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 # Seconds to wait for a list of files.
 _TIMEOUT = 15.0
-# Nothing is lost by giving up here, unlike in the middle of a file.
+# Giving up here loses nothing; in the middle of a file it would.
 _TRIES = 4
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -47,14 +47,14 @@ class Repository:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Bytes of every file by name; 0 where a mirror of the Hub leaves it out."""
+        """Bytes of every file by name; 0 if a mirror leaves the size out."""
         return {name: file.size or 0 for name, file in self.files.items()}
 
     def request(self, name: str, again: bool = False) -> FileRequest:
         """How to get a file.
 
         Raises:
-            SourceError: No server tells its hash, by which it could be verified.
+            SourceError: No server gives its hash, without which it cannot be verified.
             OSError: And whatever else huggingface_hub raises; see `explained`.
         """
         file = self.files[name]
@@ -63,7 +63,7 @@ class Repository:
         return FileRequest(file, self.addresses(name), file.etag or "", again)
 
     def addresses(self, name: str) -> list[Address]:
-        """Where a file of this commit can be had: at each endpoint, in order."""
+        """Addresses of a file of this commit: one at each endpoint, in order."""
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -78,36 +78,36 @@ class Repository:
         ]
 
     def _look_up(self, file: PublishedFile) -> PublishedFile:
-        """Ask for a file's own metadata, where the list of files leaves size or hash out."""
+        """Ask for a file's own metadata if the list of files leaves size or hash out."""
         from huggingface_hub import HfApi, hf_hub_url
 
         endpoint = self.endpoints[0]
-        found = HfApi(endpoint=endpoint).get_hf_file_metadata(
+        metadata = HfApi(endpoint=endpoint).get_hf_file_metadata(
             url=hf_hub_url(self.name, file.name, revision=self.commit, endpoint=endpoint)
         )
-        if found.commit_hash not in (None, self.commit):
+        if metadata.commit_hash not in (None, self.commit):
             raise SourceError(
-                f"{shown_address(endpoint)} serves commit {found.commit_hash} of {self.name}, "
+                f"{shown_address(endpoint)} serves commit {metadata.commit_hash} of {self.name}, "
                 f"not {self.commit}",
                 "Choose another --endpoint, or wait until it is up to date",
             )
-        if found.size is not None and file.size is None:
-            file = replace(file, size=found.size)
-        if file.etag is None and _SHA256.fullmatch(found.etag or ""):
-            file = replace(file, sha256=found.etag)
-        elif file.etag is None and _COMMIT.fullmatch(found.etag or ""):
-            file = replace(file, blob_id=found.etag)
+        if metadata.size is not None and file.size is None:
+            file = replace(file, size=metadata.size)
+        if file.etag is None and _SHA256.fullmatch(metadata.etag or ""):
+            file = replace(file, sha256=metadata.etag)
+        elif file.etag is None and _COMMIT.fullmatch(metadata.etag or ""):
+            file = replace(file, blob_id=metadata.etag)
         if file.etag is None:
             raise SourceError(
-                f"{shown_address(endpoint)} does not tell the hash of {file.name}: nothing could "
-                "prove that it arrives as it was published",
+                f"{shown_address(endpoint)} does not give the hash of {file.name}, without "
+                "which the file cannot be verified",
                 "Choose another --endpoint, or unset HF_ENDPOINT",
             )
         return file
 
 
 def default_endpoint() -> str:
-    """The Hub as it is set now."""
+    """Address of the Hub, or of the server that HF_ENDPOINT names."""
     from huggingface_hub import constants
 
     # huggingface_hub reads the variable once, when it is imported; a notebook may set it later.
@@ -119,9 +119,9 @@ def list_repository(
 ) -> Repository:
     """List a repository at the commit that its revision means now.
 
-    The first endpoint that answers is believed. Mirrors after it that are behind are asked for
-    files last: what they lack, they do not get to serve. It is an error when a later one has
-    a newer commit, since then the first is behind, or other hashes for the same commit.
+    The first endpoint that answers decides the commit. Mirrors with an older commit are asked
+    for files last: they lack what is new. It is an error if a later mirror has a newer commit,
+    since then the first is behind, or if it has other hashes for the same commit.
 
     Args:
         ref: Repository and revision.
@@ -147,7 +147,7 @@ def list_repository(
                 _log.info("%s: %s", shown_address(endpoint), error.fact)
         if answers:
             return _choose(ref, endpoints, answers)
-        # A refusal tells more than silence.
+        # A refusal says more than no answer.
         refusals = [error for error in errors if not isinstance(error, UnreachableError)]
         if refusals or retry is None or failures == tries:
             raise (refusals or errors)[0]
@@ -180,16 +180,16 @@ def _choose(ref: ModelRef, endpoints: Sequence[str], answers: Mapping[str, Any])
         if other.sha == info.sha:
             _compare(ref, files, other, (first, endpoint))
             continue
-        told = (
+        difference = (
             f"{shown_address(endpoint)} has commit {other.sha}{_dated(other)} of {ref.name}, "
             f"{shown_address(first)} has {info.sha}{_dated(info)}"
         )
         if _date(other) and _date(info) and _date(other) > _date(info):
             raise SourceError(
-                told, "Name the commit you want with --revision, or put that mirror first"
+                difference, "Name the commit you want with --revision, or put that mirror first"
             )
-        _log.warning("%s; taking the latter", told)
-    # Those that have the commit first.
+        _log.warning("%s; taking the latter", difference)
+    # Mirrors that have the commit come first.
     order = sorted(endpoints, key=lambda e: e in answers and answers[e].sha != info.sha)
     return Repository(ref.name, info.sha, files, tuple(order))
 
@@ -197,7 +197,7 @@ def _choose(ref: ModelRef, endpoints: Sequence[str], answers: Mapping[str, Any])
 def _compare(
     ref: ModelRef, files: Mapping[str, PublishedFile], other: Any, endpoints: tuple[str, str]
 ) -> None:
-    """Refuse two mirrors that say different things of one commit: one of them is wrong."""
+    """Refuse two mirrors with different hashes for one commit: one of them is wrong."""
     for file in map(_published, other.siblings or ()):
         known = files.get(file.name)
         if known and known.etag and file.etag and known.etag != file.etag:
@@ -218,7 +218,7 @@ def _dated(info: Any) -> str:
 
 
 def _published(file: Any) -> PublishedFile:
-    """A file of the Hub's list; what is no size or hash counts as not told."""
+    """A file of the Hub's list; a size or hash that is not valid counts as missing."""
     size = file.size if isinstance(file.size, int) and file.size >= 0 else None
     lfs = getattr(file.lfs, "sha256", None)
     blob = file.blob_id

@@ -26,7 +26,7 @@ def fetch_remote(ref: ModelRef, progress: DownloadProgress | None = None) -> Mod
 
     Args:
         ref: Repository, revision (None for the default branch), file to pick among several.
-        progress: Told nothing: index and config are small.
+        progress: Not used: index and config are small.
 
     Returns:
         Files whose ``weights`` are the paths they would have in the cache, and whose

@@ -1,4 +1,4 @@
-"""Whether the Hub answers here, and whether it takes the token. The token itself goes nowhere."""
+"""Whether the Hub answers, and whether it accepts the token. The token itself is not shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["HubStatus", "hub_cache", "hub_settings", "hub_status"]
 
-# What a mirror answers that does not know the call.
+# Answers of a mirror that does not know the call.
 _UNKNOWN_CALL = frozenset({404, 405, 410, 501})
 _TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
@@ -24,8 +24,8 @@ class HubStatus:
         offline: Whether HF_HUB_OFFLINE forbids asking; nothing was asked then.
         status: HTTP status of the answer; None if there was none.
         problem: Why there was none; "" if there was one, or nothing was asked.
-        token: "none", "valid", "refused", "malformed" (cannot be sent), or "unknown": set, and
-            nobody said whether it is good.
+        token: "none", "valid", "refused", "malformed" (cannot be sent), or "unknown": set, but
+            not checked.
         token_source: Where a token is set: an environment variable or "stored login"; "" for none.
     """
 
@@ -45,7 +45,7 @@ def hub_cache() -> str:
 
 
 def hub_settings() -> HubStatus:
-    """What is set, without asking anyone: endpoint, offline mode, whether there is a token."""
+    """The settings, without a request: endpoint, offline mode, whether there is a token."""
     from huggingface_hub import constants, get_token
 
     endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
@@ -62,7 +62,7 @@ def hub_settings() -> HubStatus:
 
 
 def hub_status(timeout: float) -> HubStatus:
-    """Ask the Hub who we are: one request tells whether it answers and whether the token is good.
+    """Ask the Hub who we are: one request checks the connection and the token.
 
     Args:
         timeout: Seconds to wait for a connection, and for each part of the answer.
@@ -80,13 +80,13 @@ def hub_status(timeout: float) -> HubStatus:
     headers = {"authorization": f"Bearer {token}"} if known.token == "unknown" else {}
     try:
         answer = get_session().get(f"{endpoint}/api/whoami-v2", headers=headers, timeout=timeout)
-    # Whatever it is: the library's errors have no common base, and a traceback of one could show
-    # the header or the address.
+    # Any error: those of the library have no common base, and a traceback of one could show the
+    # header or the address.
     except Exception as error:
         return replace(known, problem=_why(error, timeout))
     status = int(answer.status_code)
     if status == 200 and not _is_account(answer.content):
-        # Networks that want a login answer anything with their own page.
+        # Networks that want a login answer every request with their own page.
         return replace(known, problem="something answers that is not the Hub")
     if known.token == "unknown" and status not in _UNKNOWN_CALL:
         verdict = {200: "valid", 401: "refused", 403: "refused"}.get(status, "unknown")
@@ -95,7 +95,7 @@ def hub_status(timeout: float) -> HubStatus:
 
 
 def _can_be_sent(token: str) -> bool:
-    """Whether a header may hold it; an HTTP library's complaint about one that may not shows it."""
+    """Whether a header may hold it; if not, the HTTP library's error would show the token."""
     return re.fullmatch(r"[\x21-\x7e]+", token) is not None
 
 
@@ -117,12 +117,12 @@ def _is_address(endpoint: str) -> bool:
 
 def _without_credentials(endpoint: str) -> str:
     """The address without "user:password@", which some mirrors want, and without a query."""
-    scheme, found, rest = endpoint.partition("://")
-    host = (rest if found else scheme).split("?", 1)[0].rsplit("@", 1)[-1]
-    return f"{scheme}://{host}" if found else host
+    scheme, separator, rest = endpoint.partition("://")
+    host = (rest if separator else scheme).split("?", 1)[0].rsplit("@", 1)[-1]
+    return f"{scheme}://{host}" if separator else host
 
 
 def _why(error: BaseException, timeout: float) -> str:
     name = type(error).__name__
-    # No message of the library: it may quote the address or a header.
+    # Not the library's message: it may quote the address or a header.
     return f"no answer within {timeout:g} s" if "Timeout" in name else f"no connection ({name})"

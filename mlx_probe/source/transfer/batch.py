@@ -61,7 +61,7 @@ def fetch_files(
         destination: Where they go.
         workers: How many at a time.
         retry: When to give up on a file.
-        progress: Told how far it is.
+        progress: Shows how far it is; None for nothing.
         on_bytes: Called with the number of bytes that have just come over the network, in the
             thread that received them; may block or raise.
 

@@ -1,4 +1,4 @@
-"""Where downloaded files go: a folder of the user's, filled without following links out of it."""
+"""Where downloaded files go: a folder of the user, filled without following links out of it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import BinaryIO, Protocol
 from mlx_probe.core.errors import SourceError
 from mlx_probe.source.transfer.digest import PublishedFile
 
-__all__ = ["Destination", "FolderDestination", "locked", "open_partial"]
+__all__ = ["Destination", "FolderDestination", "has_size", "locked", "open_partial"]
 
-# What is not finished, and the locks. They stay: a lock that is deleted while another process
-# waits for it is two locks from then on.
-WORKSHOP = ".mlx-probe"
+# Folder for unfinished files and locks. A lock is never deleted: a process that waits for a
+# deleted lock and one that makes a new lock would both go on.
+WORK_FOLDER = ".mlx-probe"
 
 
 class Destination(Protocol):
     """Where a model's files go.
 
-    Files not yet complete have the name of their ``key``: of their content, so that what is
-    left of one revision's file never passes for another's.
+    The name of an unfinished file is its ``key``, made from its content, so that bytes of one
+    revision never become part of another.
     """
 
     @property
@@ -32,13 +32,13 @@ class Destination(Protocol):
 
     @property
     def variable(self) -> str:
-        """What the user sets to move it to another disk."""
+        """Option or environment variable that moves it to another disk."""
 
     def find(self, file: PublishedFile) -> Path | None:
-        """The file, if it is there and as long as it should be; nothing of it is read."""
+        """The file, if it is there and has the right length; its content is not read."""
 
     def partial_size(self, key: str) -> int:
-        """Bytes that are there of an unfinished file."""
+        """Bytes of an unfinished file on this disk."""
 
     def lock(self, key: str) -> AbstractContextManager[None]:
         """Keeps other processes from the unfinished file."""
@@ -51,28 +51,23 @@ class Destination(Protocol):
 
 
 class FolderDestination:
-    """A folder of the user's.
+    """A folder that the user chose.
 
     Args:
-        folder: The folder; made when it is needed. May itself be a link: the user chose it.
+        folder: The folder; made when it is needed. May itself be a link, since the user chose it.
         variable: See `Destination`.
     """
 
     def __init__(self, folder: Path, variable: str = "--local-dir") -> None:
         self.folder = folder
         self.variable = variable
-        self._workshop = folder / WORKSHOP
+        self._work_folder = folder / WORK_FOLDER
 
     def find(self, file: PublishedFile) -> Path | None:
         """See `Destination`."""
         path = self.folder / file.name
         self._check_parents(file.name)
-        try:
-            found = path.stat()
-        except OSError:
-            return None
-        fits = stat.S_ISREG(found.st_mode) and file.size in (None, found.st_size)
-        return path if fits else None
+        return path if has_size(path, file) else None
 
     def partial_size(self, key: str) -> int:
         """See `Destination`."""
@@ -82,19 +77,19 @@ class FolderDestination:
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """See `Destination`."""
-        self._make_workshop()
-        with locked(self._workshop / f"{key}.lock"):
+        self._make_work_folder()
+        with locked(self._work_folder / f"{key}.lock"):
             yield
 
     def open_partial(self, key: str) -> AbstractContextManager[BinaryIO]:
         """See `Destination`."""
-        self._make_workshop()
+        self._make_work_folder()
         return open_partial(self._partial(key))
 
     def keep(self, file: PublishedFile, key: str) -> Path:
         """See `Destination`."""
         path = self.prepare(file.name)
-        # Not through a link of that name: the link itself is replaced.
+        # If the name is a link, this replaces the link and not what it leads to.
         self._partial(key).replace(path)
         return path
 
@@ -112,11 +107,11 @@ class FolderDestination:
         return path
 
     def _partial(self, key: str) -> Path:
-        return self._workshop / f"{key}.incomplete"
+        return self._work_folder / f"{key}.incomplete"
 
-    def _make_workshop(self) -> None:
-        self._check_parents(f"{WORKSHOP}/x")
-        self._workshop.mkdir(parents=True, exist_ok=True)
+    def _make_work_folder(self) -> None:
+        self._check_parents(f"{WORK_FOLDER}/x")
+        self._work_folder.mkdir(parents=True, exist_ok=True)
 
     def _check_parents(self, name: str) -> None:
         path = self.folder
@@ -134,12 +129,20 @@ class FolderDestination:
                 )
 
 
+def has_size(path: Path, file: PublishedFile) -> bool:
+    """Whether a file, or what a link leads to, has the published length; any if none is known."""
+    try:
+        return path.is_file() and file.size in (None, path.stat().st_size)
+    except OSError:
+        return False
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold huggingface_hub's kind of lock; where the file system has none, go without."""
+    """Hold huggingface_hub's kind of lock; go on without one if the file system has none."""
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
-    # Not every version of the lock's library refuses to empty what a link points to.
+    # Some versions of the lock's library would empty the file that a link points to.
     if path.is_symlink():
         path.unlink()
     with WeakFileLock(path):
@@ -148,11 +151,11 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_partial(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is to be completed, or begin it.
+    """Open an unfinished file, or make it.
 
     Args:
-        path: The file. A link of that name, or a name among several of one file, is removed
-            first: what it leads to is not ours.
+        path: The file. A symbolic link, or a hard link to a file with other names, is removed
+            first: the file that it leads to is not ours.
     """
     if os.path.lexists(path) and not _is_own_file(path):
         path.unlink()
@@ -168,7 +171,7 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
 
 def _is_own_file(path: Path) -> bool:
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return False
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1

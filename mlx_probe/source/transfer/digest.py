@@ -1,4 +1,4 @@
-"""What a file's content is known by: its length and its hashes."""
+"""Length and hashes of a file, and whether they are what the publisher says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Hasher", "PublishedFile", "check_names", "hash_file", "name_problem"
 
 # The usual limit of file systems for a whole path is 4,096 bytes, on macOS 1,024.
 _MAX_PATH_BYTES = 700
-# Ours, in every folder that a download fills; no publisher's file may take their places.
+# Names of our own in every folder that a download fills; a published file may not have them.
 _OWN = ("mlx-probe-manifest.json", ".mlx-probe")
 
 
@@ -26,10 +26,10 @@ class PublishedFile:
 
     Attributes:
         name: Relative POSIX path within the model.
-        size: Bytes; None where the publisher does not say.
-        sha256: SHA-256 of the content in hexadecimal; None where unknown.
-        blob_id: Git's name for the content (SHA-1 of a header and the content), which the Hub
-            has for files that are not in its large-file storage; None where unknown.
+        size: Bytes; None if the publisher does not say.
+        sha256: SHA-256 of the content in hexadecimal; None if unknown.
+        blob_id: Git's hash of the content (SHA-1 of a header and the content), which the Hub
+            has for files that are not in its large-file storage; None if unknown.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Hasher:
     """Hashes a file as it arrives.
 
     Args:
-        file: The file; tells whether git's hash is needed besides SHA-256.
+        file: The file. Git's hash is computed too if it is the only published one.
     """
 
     def __init__(self, file: PublishedFile) -> None:
@@ -66,11 +66,11 @@ class Hasher:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what came so far, in hexadecimal."""
+        """SHA-256 of the bytes so far, in hexadecimal."""
         return self._sha256.hexdigest()
 
     def mismatch(self, file: PublishedFile) -> str:
-        """How the content differs from what the publisher says; "" if it does not."""
+        """How length or hash differ from the published ones; "" if they do not."""
         if file.size is not None and self.size != file.size:
             return f"{self.size} bytes, not {file.size}"
         if file.sha256 is not None and self.sha256 != file.sha256:
@@ -87,7 +87,7 @@ def hash_file(
 
     Args:
         path: Where it is.
-        file: What it should be.
+        file: What the publisher says of it.
         on_bytes: Called with the length of each piece read; may raise.
 
     Raises:
@@ -101,11 +101,11 @@ def hash_file(
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Refuse names that would not become separate files below one folder on every system.
+    """Refuse names that are not separate files below one folder on every system.
 
     Args:
         names: Relative names, as their publisher gives them.
-        where: Whose they are, for the message.
+        where: The model, for the message.
 
     Raises:
         SourceError: One leads outside, is too long, or collides with another.
@@ -135,7 +135,7 @@ def name_problem(name: str) -> str:
     if max(map(len, parts)) > MAX_NAME_BYTES or sum(map(len, parts)) > _MAX_PATH_BYTES:
         return "is too long a name"
     if _as_macos_compares(name)[0] in _OWN:
-        return "would take the place of this tool's own records"
+        return "is the name of this tool's own records"
     return ""
 
 

@@ -19,7 +19,7 @@ def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
 
     Args:
         folder: An existing folder on the disk in question.
-        needed: Bytes about to be written.
+        needed: Bytes to be written.
         what: What needs them, for the message.
         variable: Environment variable or option that moves it to another disk.
 
@@ -37,7 +37,7 @@ def require_space(folder: Path, needed: int, what: str, variable: str) -> None:
 
 
 def space_for(requests: Iterable[FileRequest], destination: Destination, what: str) -> None:
-    """The same for files that are about to be brought; what is there of them counts.
+    """The same for files that are about to be fetched; bytes that are there already are not needed.
 
     Args:
         requests: The files.
@@ -56,7 +56,7 @@ def space_for(requests: Iterable[FileRequest], destination: Destination, what: s
 
 
 def existing_folder(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or the nearest one above it that exists."""
     folder = folder.absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""One request for a part of a file, and whether what comes back may be trusted to be that part."""
+"""One request for a part of a file, and the checks that the answer is that part."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class LostError(Exception):
-    """No answer, or not the end of one; another try may do.
+    """No answer, or an answer that broke off; another try may succeed.
 
     Args:
         reason: What happened.
-        asked: Seconds that the server wants to be left alone.
+        asked: Seconds that the server asks to wait.
     """
 
     def __init__(self, reason: str, asked: float | None = None) -> None:
@@ -41,23 +41,23 @@ class LostError(Exception):
 
 
 class OtherPartError(LostError):
-    """Another part of the file than was asked for, or of another file."""
+    """A part of the file that was not asked for, or a part of another file."""
 
 
 class RefusedError(Exception):
-    """An answer that will not change, or that is of something else."""
+    """An answer that another try would not change, or that is about another file."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that is about the right file.
+    """An answer about the right file.
 
     Attributes:
-        start: Position in the file of the first byte that comes.
-        size: Bytes of the whole file; None if the server does not tell.
+        start: Position in the file of the answer's first byte.
+        size: Bytes of the whole file; None if the server does not say.
         pieces: The bytes; raises `LostError` where they break off.
         etag: What the server calls this version of the file; None if it does not say.
-        whole: Whether the whole file comes, whatever was asked for.
+        whole: Whether the answer is the whole file, although a part may have been asked for.
     """
 
     start: int
@@ -75,10 +75,10 @@ def asked(
 
     Args:
         file: The file.
-        address: Whom to ask.
+        address: The server to ask.
         start: First byte.
         stop: One past the last byte; None for the end of the file.
-        timeout: Seconds without a byte that end it; None for huggingface_hub's setting.
+        timeout: Seconds without a byte after which to give up; None for huggingface_hub's setting.
 
     Raises:
         LostError: No answer now.
@@ -90,7 +90,7 @@ def asked(
 
     if constants.HF_HUB_OFFLINE:
         raise RefusedError("HF_HUB_OFFLINE is set")
-    # Parts of a compressed answer would be parts of other bytes.
+    # A range of a compressed answer is no range of the file.
     headers = {**address.headers, "Accept-Encoding": "identity"}
     if start or stop is not None:
         headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -121,7 +121,7 @@ def _check_status(response: Response) -> None:
     if status in (200, 206, 416):
         return
     try:
-        # For the Hub's own reasons: gated, private, no such revision.
+        # Gives the Hub's own reasons: gated, private, no such revision.
         hf_raise_for_status(response)
     except HfHubHTTPError as error:
         raise RefusedError(f"HTTP status {status}") from error
@@ -129,7 +129,7 @@ def _check_status(response: Response) -> None:
 
 
 def _check_origin(file: PublishedFile, address: Address, response: Response) -> None:
-    """Refuse another revision or another file before its bytes are read."""
+    """Refuse another revision or another file before any byte is read."""
     from huggingface_hub import constants
 
     chain = [*response.history, response]
@@ -142,7 +142,7 @@ def _check_origin(file: PublishedFile, address: Address, response: Response) -> 
         if address.commit and commit and commit != address.commit:
             raise RefusedError(f"it serves commit {commit[:40]}, not {address.commit}")
         etag = (step.headers.get(constants.HUGGINGFACE_HEADER_X_LINKED_ETAG) or "").strip('"')
-        # Mirrors have tags of their own kinds; only one of the same kind says anything.
+        # Mirrors have ETags of other kinds; only one of the same kind can be compared.
         if file.etag and etag != file.etag and re.fullmatch(f"[0-9a-f]{{{len(file.etag)}}}", etag):
             raise RefusedError(f"it serves another file: {etag}, not {file.etag}")
         size = step.headers.get(constants.HUGGINGFACE_HEADER_X_LINKED_SIZE) or ""
@@ -159,16 +159,16 @@ def _answer(file: PublishedFile, start: int, response: Response) -> Answer:
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     length = response.headers.get("Content-Length", "")
     if response.status_code == 200:
-        # The whole file, whatever was asked for.
+        # The whole file, although a part may have been asked for.
         first, total = 0, int(length) if length.isdecimal() else None
     elif match is None:
-        raise OtherPartError("an answer that does not tell which part of the file it is")
+        raise OtherPartError("an answer that does not say which part of the file it is")
     else:
-        # Without it only a refusal (416) makes sense.
+        # Only a refusal (416) has no range.
         first = -1 if match["first"] is None else int(match["first"])
         total = None if match["total"] == "*" else int(match["total"])
     if file.size is not None and total not in (None, file.size):
-        # Not for good: proxies cut answers short and count what is left of them.
+        # Another try may help: proxies cut answers short and give the length of the rest.
         raise OtherPartError(f"its file has {total} bytes, not {file.size}")
     if response.status_code == 416:
         if file.size is None and total == start:
@@ -190,7 +190,7 @@ def _pieces(response: Response) -> Iterator[bytes]:
 
 
 def _why(error: HTTPError) -> str:
-    """The kind of failure; not its message, which may quote a signed address."""
+    """The kind of failure. Not its message, which may quote a signed address."""
     return {
         "ReadTimeout": "no byte came in time",
         "ConnectTimeout": "no connection in time",

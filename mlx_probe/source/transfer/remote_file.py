@@ -35,8 +35,8 @@ class RemoteShard:
 
     Attributes:
         title: Its name for messages.
-        file: What is known of it; its size is learned from the first answer.
-        address: Where it is.
+        file: What the publisher says of it; the first answer adds its size.
+        address: Its address.
     """
 
     title: str
@@ -45,10 +45,10 @@ class RemoteShard:
 
 
 class RemoteOpener:
-    """Opens a model's weight files where they are, from any thread, and counts what is read.
+    """Opens a model's weight files on their servers, from any thread, and counts what is read.
 
     Args:
-        shards: What each of `ModelFiles.weights` is there.
+        shards: The remote file of each of `ModelFiles.weights`.
         explained: Turns `LostError`, `RefusedError` and what huggingface_hub raises into errors
             with a remedy.
         retry: When to give up on a server.
@@ -77,19 +77,14 @@ class RemoteOpener:
                 not serve ranges.
         """
         if not self._shards[path].file.size:
-            # Mirrors of the Hub may leave sizes out; every answer tells it.
+            # Mirrors of the Hub may leave sizes out; every answer has the size.
             self.read(path, 0, HEAD)
         return cast(BinaryIO, RemoteFile(self, path, self.sizes[path]))
 
     @property
     def sizes(self) -> dict[Path, int]:
-        """Bytes of each weight file; 0 where nobody has told yet."""
+        """Bytes of each weight file; 0 while the size is unknown."""
         return {path: shard.file.size or 0 for path, shard in self._shards.items()}
-
-    @property
-    def size(self) -> int:
-        """Bytes of all weight files together."""
-        return sum(self.sizes.values())
 
     def read(self, path: Path, first: int, last: int) -> bytes:
         """Bytes ``first`` to ``last`` (exclusive) of a weight file, fewer where it ends.
@@ -122,12 +117,12 @@ class RemoteOpener:
         )
 
     def _ask(self, path: Path, first: int, last: int, data: bytearray) -> None:
-        """Append what is missing of a range, as far as it comes."""
+        """Append the missing bytes of a range, as many as arrive."""
         shard, start = self._shards[path], first + len(data)
         with asked(shard.file, shard.address, start, last, self._retry.timeout) as answer:
             if not answer.size:
-                raise self._no_ranges(path, "it does not tell the size of the file")
-            # A whole file is what was asked for, or far too much.
+                raise self._no_ranges(path, "it does not say the size of the file")
+            # A whole file is right if it was asked for; otherwise it is far too much.
             if answer.start != start or (answer.whole and (start, last) != (0, answer.size)):
                 raise self._no_ranges(path, "it sends the whole file")
             with self._lock:
@@ -139,23 +134,23 @@ class RemoteOpener:
                 if first + len(data) > last:
                     raise self._no_ranges(path, "it sends more than was asked for")
 
-    def _no_ranges(self, path: Path, found: str) -> SourceError:
+    def _no_ranges(self, path: Path, problem: str) -> SourceError:
         return SourceError(
             f"{self._shards[path].title}: the server does not send the range that was asked for: "
-            f"{found}",
+            f"{problem}",
             "Drop --remote to download the model, or check HF_ENDPOINT and the proxy",
         )
 
 
 class RemoteFile(io.BufferedIOBase):
-    """A file on the Hub, open for reading.
+    """A file on a server, open for reading.
 
-    Only the head is read ahead. Beyond it every call is a request for exactly its bytes: the
-    readers of headers read ahead as suits their formats.
+    Only the head is read ahead. Beyond the head, each call is one request for exactly the bytes
+    that it wants: readers of headers know best how far to read ahead in their formats.
 
     Args:
         opener: Fetches the bytes.
-        path: The file, as ``opener`` knows it.
+        path: The file: one of the opener's ``shards``.
         size: Its bytes.
     """
 

@@ -1,7 +1,8 @@
 """One file from one or several addresses to this disk, however often the connection breaks.
 
-What has arrived stays in the partial file, whatever ends the work: the next call goes on after it.
-huggingface_hub's own download keeps nothing of a file it could not finish, and trusts the length.
+Bytes that arrived stay in the partial file if the transfer ends early; the next call goes on
+after them. huggingface_hub's own download keeps nothing of an unfinished file, and checks only the
+length.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from mlx_probe.source.transfer.retry import RetryPolicy
 
 __all__ = ["Traffic", "TransferError", "transfer"]
 
-# Told as information: a connection that is lost and found again is nothing to act on.
+# Logged as information: nobody has to act on a connection that is lost and comes back.
 _log = logging.getLogger(__name__)
 
-# One request asks for no more: the Hub's storage serves at most 50 GB to one.
+# Most bytes of one request: the Hub's storage sends at most 50 GB in one answer.
 PIECE = 4 << 30
 _READ = 1 << 20
-# Times that an address may send bytes with the wrong hash.
+# An address that has sent bytes with the wrong hash so often is not asked again.
 _MOST_WRONG = 2
 
 
 class TransferError(SourceError):
-    """A file that no address gave.
+    """No address gave the file.
 
     Attributes:
         temporary: Whether trying again later may help.
@@ -45,12 +46,12 @@ class TransferError(SourceError):
 
 @dataclass(frozen=True)
 class Traffic:
-    """Who is told what arrives, in the thread that it arrives in; either may block or raise.
+    """Callbacks of a transfer, called in its thread; either may block or raise.
 
     Attributes:
         on_bytes: Called with the number of bytes that have just come over the network; with 0
-            now and then while an earlier call's bytes are hashed.
-        on_position: Called with a file's name and how many of its bytes are here by now.
+            while the bytes of an earlier call are hashed.
+        on_position: Called with a file's name and how many of its bytes are on this disk.
     """
 
     on_bytes: Callable[[int], None] = lambda count: None
@@ -59,7 +60,7 @@ class Traffic:
 
 @dataclass
 class _Route:
-    """An address and how it has done so far."""
+    """An address and its failures so far."""
 
     address: Address
     number: int
@@ -78,24 +79,24 @@ def transfer(
     retry: RetryPolicy | None = None,
     traffic: Traffic | None = None,
 ) -> PublishedFile:
-    """Bring a file here, and prove that it is the right one.
+    """Fetch a file and verify its hash.
 
-    The addresses are asked in order; when one fails the next is asked at once, and after the
+    The addresses are asked in order. When one fails, the next is asked at once, and after the
     last the first again, until each has failed too often. A file that arrives with another hash
-    is thrown away and fetched again, from the next address if there is one.
+    is deleted and fetched again, from the next address if there is one.
 
     Args:
-        file: What the publisher says of it. Without a size and a hash, less can be verified.
+        file: What the publisher says of it. Only a published size and hash can be verified.
         addresses: At least one.
-        partial: Open for reading and writing, not buffered; may hold the file's beginning.
+        partial: Open for reading and writing, not buffered; may hold the beginning of the file.
         retry: When to give up.
-        traffic: Who is told what arrives.
+        traffic: Callbacks.
 
     Returns:
         The file with the size and SHA-256 that it has.
 
     Raises:
-        TransferError: No address gave the file. ``partial`` keeps what may still be of use.
+        TransferError: No address gave the file. ``partial`` keeps the bytes that may be right.
         OSError: Every address refused; huggingface_hub's error of the first.
         SourceError: The disk refused.
     """
@@ -128,21 +129,21 @@ class _Transfer:
             if not routes:
                 raise self._give_up()
             now = time.monotonic()
-            # Those that sent wrong bytes last; of the others the first that may be asked.
+            # Addresses that sent wrong bytes come last; among the rest, the first that is ready.
             route = min(routes, key=lambda r: (r.wrong, max(r.ready_at - now, 0.0), r.number))
             if route.ready_at > now:
                 self._retry.sleep(route.ready_at - now)
             self._ask(route)
 
     def _read_partial(self) -> None:
-        """Hash what an earlier call left."""
+        """Hash the bytes that an earlier call left."""
         self._partial.seek(0)
         while piece := self._partial.read(_READ):
             self._hasher.update(piece)
-            # Nothing came, but a stop should be noticed here too.
+            # No byte came, but the callback may stop the transfer here too.
             self._traffic.on_bytes(0)
         if self._file.size is None or self._hasher.size > self._file.size:
-            # Longer than the file, or of a file whose end cannot be told from its middle.
+            # Too long; or of a file of unknown length, where nobody can say what is missing.
             self._empty()
         self._traffic.on_position(self._file.name, self._hasher.size)
 
@@ -161,8 +162,8 @@ class _Transfer:
             route.wrong += 1
             route.used = False
             route.reason = f"it sent {wrong}"
-        told = ", ".join(route.address.shown for route in senders) or "what an earlier try left"
-        _log.info("%s: %s has %s; starting over", self._file.name, told, wrong)
+        origin = ", ".join(route.address.shown for route in senders) or "an earlier download"
+        _log.info("%s: %s has %s; starting over", self._file.name, origin, wrong)
         self._empty()
 
     def _is_spent(self, route: _Route) -> bool:
@@ -205,13 +206,13 @@ class _Transfer:
             )
 
     def _receive(self, route: _Route, answer: Answer, stop: int | None) -> None:
-        """Append what is new of an answer to the partial file."""
+        """Append the new bytes of an answer to the partial file."""
         known = self._file.size
         if known is None and answer.size is not None:
             self._file = replace(self._file, size=answer.size)
             stop = answer.size
-        # A server without ranges sends all from the beginning: what is here is skipped, not
-        # thrown away, so that another lost connection costs nothing that had arrived.
+        # A server without ranges sends the whole file. The bytes that are here are skipped and
+        # not deleted, so that one more lost connection loses nothing.
         position = answer.start
         for piece in answer.pieces:
             new = piece[max(self._hasher.size - position, 0) :]
@@ -221,12 +222,12 @@ class _Transfer:
             if new:
                 route.used = True
                 self._keep(new)
-            # After it is on the disk: whoever is told may end the work here.
+            # After the write: the callback may end the transfer.
             self._traffic.on_bytes(len(piece))
             if stop is not None and self._hasher.size >= stop:
                 return
         if self._file.size is None:
-            # Nobody said how long it is; the answer ended as answers do.
+            # The length was unknown; the answer ended without an error.
             self._file = replace(self._file, size=self._hasher.size)
 
     def _keep(self, piece: bytes) -> None:
@@ -246,19 +247,19 @@ class _Transfer:
         return SourceError(f"cannot write {self._file.name}: {reason}", remedy)
 
     def _give_up(self) -> Exception:
-        told = "; ".join(f"{route.address.shown}: {route.reason}" for route in self._routes)
+        reasons = "; ".join(f"{route.address.shown}: {route.reason}" for route in self._routes)
         cause = next((r.refused for r in self._routes if r.refused is not None), None)
         if all(isinstance(route.refused, OSError) for route in self._routes) and cause is not None:
-            # The Hub's own reason, of which whoever asked knows what to do about it.
+            # The Hub's own reason, for which `hub.errors` has a remedy.
             return cause
         if any(route.wrong for route in self._routes):
             error = TransferError(
-                f"{self._file.name} arrives damaged: {told}",
+                f"{self._file.name} arrives damaged: {reasons}",
                 "Check the disk and the memory of this machine, or fetch from another --endpoint",
             )
         else:
             error = TransferError(
-                f"cannot download {self._file.name}: {told}",
+                f"cannot download {self._file.name}: {reasons}",
                 "Check the connection, then run the same command again: what is there is kept",
             )
         error.temporary = any(route.refused is None for route in self._routes)

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 __all__ = ["RetryPolicy", "retry_after"]
 
-# Rate limits of the Hub count five minutes; a server that wants more can be asked again later.
+# Most seconds to wait because a server asks for it: the Hub's rate limits last five minutes.
 _LONGEST_ASKED = 600.0
 
 
@@ -24,13 +24,13 @@ class RetryPolicy:
     """When to give up.
 
     Attributes:
-        tries: Failures of one address in a row, without progress between them, that are enough.
+        tries: Failures of one address in a row, without progress, after which to give up.
         first_wait: Seconds before the second try; doubled before each further one.
-        longest_wait: Seconds that a wait grows to.
+        longest_wait: Most seconds of one wait.
         timeout: Seconds without a byte after which a connection counts as lost; None for
             huggingface_hub's (HF_HUB_DOWNLOAD_TIMEOUT).
-        sleep: Waits; may raise to end the work.
-        random: Numbers from 0 to 1, so that many clients do not come back at once.
+        sleep: Waits so many seconds; may raise to end the transfer.
+        random: Draws from 0 to 1, so that many clients do not come back at the same time.
     """
 
     tries: int = 6
@@ -45,7 +45,7 @@ class RetryPolicy:
 
         Args:
             failures: At least 1.
-            asked: What the server asked for; wins where it is longer.
+            asked: Seconds that the server asked for; used if they are longer.
         """
         grown = min(self.longest_wait, self.first_wait * 2.0 ** min(failures - 1, 60))
         return max(grown * (0.5 + self.random() / 2), min(asked or 0.0, _LONGEST_ASKED))

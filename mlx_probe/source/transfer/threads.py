@@ -1,4 +1,4 @@
-"""Work on several files at a time that ends at once when one fails or the user stops."""
+"""Work on several files at a time; all end at once if one fails or the user stops."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ R = TypeVar("R")
 
 # Seconds between two checks whether the user wants to stop.
 POLL_SECONDS = 0.2
-# Seconds to wait for threads that were told to stop: they notice with their next bytes. One that
-# listens to a silent server is left alone.
+# Seconds to wait for threads that must stop: they check with their next bytes. A thread that
+# waits for a silent server is left behind.
 _GRACE = 2.0
 
 
@@ -24,7 +24,7 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """Tells the threads of one piece of work to end."""
+    """A signal to the threads of one task to end."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -34,10 +34,10 @@ class Stop:
         self._event.set()
 
     def check(self) -> None:
-        """To be called by the threads, often.
+        """Called by the threads, often.
 
         Raises:
-            StoppedError: The work is over; not to be caught.
+            StoppedError: The task has ended. Do not catch it.
         """
         if self._event.is_set():
             raise StoppedError
@@ -50,14 +50,14 @@ def in_threads(
     stop: Stop,
     on_done: Callable[[R], None] = lambda result: None,
 ) -> list[R]:
-    """Do the same with several things.
+    """Call a function for each item, in several threads.
 
     Args:
-        work: What to do with one; calls ``stop.check`` now and then.
-        items: The things.
-        workers: How many at a time.
-        stop: Is set when this returns or raises, so that no thread goes on.
-        on_done: Called in this thread with each result as it comes.
+        work: The function; has to call ``stop.check`` often.
+        items: Its arguments.
+        workers: Calls at a time.
+        stop: Set when this returns or raises, so that no thread goes on.
+        on_done: Called in this thread with each result when it is there.
 
     Returns:
         The results in the order of ``items``.

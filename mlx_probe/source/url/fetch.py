@@ -1,4 +1,4 @@
-"""Models that are one file behind an https address."""
+"""Models that are one file at an https address, in our cache."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ _log = logging.getLogger(__name__)
 def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
     """Download a file into the cache, or find it there.
 
-    With ``#sha256=<hex>`` at the end of the address, as pip has it, the file is verified; without
-    it only its length is, if the server tells it. What is in the cache needs no network.
+    With ``#sha256=<hex>`` at the end of the address, as pip writes it, the file is verified.
+    Without it only its length is checked, if the server sends the length. A file in the cache
+    needs no network.
 
     Args:
         ref: The address.
-        progress: Told how far it is.
+        progress: Shows how far it is; None for nothing.
 
     Raises:
         SourceError: No https address, no connection, or not the file that the hash names.
@@ -61,14 +62,12 @@ def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles
         manifest = read_manifest(folder)
         entry = manifest.find(name) if manifest else None
         if entry is None or not entry.vouches_for(path):
-            listing = list_model(ref, ListingOptions())
-            if listing.request is None:
-                raise AssertionError("an address has requests")
-            request = listing.request(name, True)
-            space_for([request], listing.destination, listing.model)
-            (done,) = fetch_files([request], listing.destination, progress=progress)
+            request = replace(_request(ref), again=True)
+            destination = FolderDestination(folder, "MLX_PROBE_CACHE")
+            space_for([request], destination, shown_address(url))
+            (done,) = fetch_files([request], destination, progress=progress)
             entry = record(done, path)
-            write_manifest(folder, "url", listing.model, "", "", [entry])
+            write_manifest(folder, "url", shown_address(url), "", "", [entry])
         else:
             _log.info("%s: from the cache; delete %s to fetch it again", shown_address(url), folder)
     except OSError as error:
@@ -80,11 +79,11 @@ def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles
 
 
 def fetch_remote(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
-    """A file that stays where it is, to be read over the network.
+    """Leave the file on its server, to be read over the network.
 
     Args:
         ref: The address.
-        progress: Told nothing: no file is downloaded.
+        progress: Not used: no file is downloaded.
 
     Returns:
         Files whose ``weights`` are the path that it would have in the cache, and whose
@@ -94,13 +93,14 @@ def fetch_remote(ref: ModelRef, progress: DownloadProgress | None = None) -> Mod
         SourceError: No https address, or no connection.
         ConfigError: The address carries a user name or password.
     """
-    url, sha256 = _parse(ref)
-    shown, path = shown_address(url), _folder(ref) / _file_name(url)
-    with _explained(url):
-        file, validator = _probe(PublishedFile(path.name, None, sha256), url)
-    address = Address(url, validator=validator, loopback_or_https=True)
-    opener = RemoteOpener({path: RemoteShard(shown, file, address)}, partial(_explained, url))
-    revision = f"sha256:{sha256}" if sha256 else f"etag:{validator}" if validator else "unknown"
+    request = _request(ref)
+    file, address = request.file, request.addresses[0]
+    path, shown = _folder(ref) / file.name, address.shown
+    shards = {path: RemoteShard(shown, file, address)}
+    opener = RemoteOpener(shards, partial(_explained, address.url))
+    revision = f"etag:{address.validator}" if address.validator else "unknown"
+    if file.sha256:
+        revision = f"sha256:{file.sha256}"
     return ModelFiles(shown, revision, Path(shown), (path,), opener=opener)
 
 
@@ -111,28 +111,33 @@ def list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
         SourceError: No https address, or no answer.
         ConfigError: The address carries a user name or password.
     """
-    url, sha256 = _parse(ref)
-    name = _file_name(url)
-    with _explained(url):
-        file, validator = _probe(PublishedFile(name, None, sha256), url, options.retry)
-    address = Address(url, validator=validator, loopback_or_https=True)
-    # Of what another version left, nothing may become part of this one.
-    version = f"{url}\n{validator}\n{file.size}"
-    key = file.etag or hashlib.sha256(version.encode()).hexdigest()
+    request = _request(ref, options.retry)
     if options.folder is None:
         destination = FolderDestination(_folder(ref), "MLX_PROBE_CACHE")
     else:
         destination = FolderDestination(options.folder)
     return ModelListing(
         source="url",
-        model=shown_address(url),
+        model=request.addresses[0].shown,
         revision="",
         endpoint="",
-        files={name: file},
-        chosen=(name,),
+        files={request.file.name: request.file},
+        chosen=(request.file.name,),
         destination=destination,
-        request=lambda _, again: FileRequest(file, [address], key, again),
+        request=lambda _, again: replace(request, again=again),
     )
+
+
+def _request(ref: ModelRef, retry: RetryPolicy | None = None) -> FileRequest:
+    """What to fetch, after the server was asked for the file's length and version."""
+    url, sha256 = _parse(ref)
+    with _explained(url):
+        file, validator = _probe(PublishedFile(_file_name(url), None, sha256), url, retry)
+    address = Address(url, validator=validator, loopback_or_https=True)
+    # Bytes that were left of another version must not become part of this one.
+    version = f"{url}\n{validator}\n{file.size}"
+    key = file.etag or hashlib.sha256(version.encode()).hexdigest()
+    return FileRequest(file, [address], key)
 
 
 def _parse(ref: ModelRef) -> tuple[str, str | None]:
@@ -173,7 +178,7 @@ def _folder(ref: ModelRef) -> Path:
 
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
-    """Turn what becomes of requests into errors with a remedy."""
+    """Turn failures of requests into errors with a remedy."""
     try:
         yield
     except RefusedError as error:

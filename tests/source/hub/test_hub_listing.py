@@ -117,7 +117,7 @@ def test_a_mirror_without_hashes_is_refused(hub, mirror, monkeypatch, etag, tmp_
     hub.sizes = False
     monkeypatch.setattr("hub_server.etag_of", lambda name, data: etag)
     monkeypatch.setattr("hub_server.digest", lambda data: etag)
-    with pytest.raises(SourceError, match=r"does not tell the hash of config\.json"):
+    with pytest.raises(SourceError, match=r"does not give the hash of config\.json"):
         resolve("o/n")
     assert not list(tmp_path.rglob("evil*"))
 

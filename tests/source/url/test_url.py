@@ -145,7 +145,7 @@ def test_it_may_stay_where_it_is(hub, address, weights, tmp_path):
     with files.opener(files.weights[0]) as file:
         assert file.read(4) == weights[:4]
     assert files.revision == f"sha256:{digest(weights)}"
-    assert files.opener.size == len(weights)
+    assert files.opener.sizes == {files.weights[0]: len(weights)}
     assert not files.weights[0].exists()
     assert hub.tokens == {("127.0.0.1", None)}
     # Where it would be looked for in the cache.
