@@ -1,4 +1,4 @@
-"""Named, lazily mapped tensors and the logical weights that they hold."""
+"""From weight files to named, lazily mapped weights; `open_checkpoint` is the entry."""
 
 from mlx_probe.checkpoint.adapter import Adapter
 from mlx_probe.checkpoint.aliases import find_aliases

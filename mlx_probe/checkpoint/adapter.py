@@ -12,25 +12,25 @@ from mlx_probe.core.records import TensorInfo
 
 __all__ = ["PEFT_PREFIX", "Adapter", "read_adapter"]
 
-# PEFT puts an adapter's name between (lora_A.default.weight) while it is in memory.
+# In memory PEFT inserts the adapter's name (lora_A.default.weight).
 _PEFT = re.compile(r"(?P<module>.+)\.lora_(?P<side>embedding_)?A(\.\w+)?(\.weight)?")
 _MLX = re.compile(r"(?P<module>.+)\.lora_a")
-# What PEFT puts before the base model's names.
+# PEFT's prefix to the base model's names.
 PEFT_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What a checkpoint is that only adds to another model.
+    """An adapter: a checkpoint that is added to another model.
 
     Attributes:
         kind: "lora" or "dora".
-        layout: "peft" or "mlx-lm": how its factors are named and turned.
-        ranks: Ranks of its factors, ascending; mostly one.
+        layout: "peft" or "mlx-lm": how its factors are named and whether they are transposed.
+        ranks: Ranks of its factors, ascending; usually one.
         alpha: Numerator of the scale; None where the file gives the scale itself.
-        scale: What the product of the factors is multiplied by; None if nothing tells.
-        targets: Names of the modules that it changes, as the base model calls them.
-        base_model: The base model as the adapter names it.
+        scale: Factor of the product of the factors; None if it is unknown.
+        targets: Names of the modules that it changes, in the base model.
+        base_model: Name of the base model, given by the adapter.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Adapter:
     base_model: str | None
 
     def describe(self) -> dict[str, Any]:
-        """All of it, for metadata."""
+        """All fields, for metadata."""
         return {
             "kind": self.kind,
             "layout": self.layout,
@@ -72,7 +72,7 @@ def read_adapter(tensors: Sequence[TensorInfo], config: Mapping[str, Any]) -> Ad
         layout, axis, factors = "mlx-lm", -1, _matches(tensors, _MLX)
     if not factors:
         return None
-    # Counted from the end: the factors of a mixture's experts are stacked.
+    # Axes are counted from the end: the factors of a mixture's experts are stacked.
     ranks = {tensor.shape[axis] for _, tensor in factors}
     targets = tuple(
         dict.fromkeys(match["module"].removeprefix(PEFT_PREFIX) for match, _ in factors)
@@ -98,8 +98,8 @@ def read_adapter(tensors: Sequence[TensorInfo], config: Mapping[str, Any]) -> Ad
 def _matches(
     tensors: Sequence[TensorInfo], pattern: re.Pattern[str]
 ) -> list[tuple[re.Match[str], TensorInfo]]:
-    found = ((pattern.fullmatch(tensor.name), tensor) for tensor in tensors)
-    return [(match, tensor) for match, tensor in found if match and len(tensor.shape) >= 2]
+    matches = ((pattern.fullmatch(tensor.name), tensor) for tensor in tensors)
+    return [(match, tensor) for match, tensor in matches if match and len(tensor.shape) >= 2]
 
 
 def _scale(config: Mapping[str, Any], ranks: set[int]) -> tuple[float | None, float | None]:

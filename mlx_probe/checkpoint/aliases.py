@@ -1,4 +1,4 @@
-"""Weights that are the same bytes: tied by their file range, or stored twice."""
+"""Weights with the same bytes: tied (the same range of a file), or stored twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlx_probe.core.errors import unreadable
 
 __all__ = ["find_aliases"]
 
-# Bytes from the middle of a weight that most different weights differ in.
+# Bytes from the middle of a weight: enough to tell most different weights apart.
 _SAMPLE = 4096
 _PIECE = 1 << 22
 
@@ -21,8 +21,8 @@ _PIECE = 1 << 22
 def find_aliases(weights: Sequence[Weight]) -> dict[int, int]:
     """Which weights are copies of an earlier one.
 
-    Reads a few bytes of every weight that has the shape and type of another, and all bytes
-    only of those that agree in these.
+    Reads a few bytes of every weight that has the shape and type of another one. Reads all
+    bytes only of weights that agree in these.
 
     Args:
         weights: The weights, in file order.
@@ -35,7 +35,7 @@ def find_aliases(weights: Sequence[Weight]) -> dict[int, int]:
     """
     readable = [i for i, w in enumerate(weights) if w.problem is None and w.shape and w.numel]
     groups: list[list[int]] = [readable]
-    # Tied weights have their ranges in common, which are read once.
+    # Tied weights share a range, which is read once.
     digest = lru_cache(maxsize=None)(_digest)
     for key in (_kind, _sample, lambda weight: digest(weight.byte_ranges())):
         groups = [part for group in groups for part in _split(group, weights, key)]
@@ -45,7 +45,7 @@ def find_aliases(weights: Sequence[Weight]) -> dict[int, int]:
 def _split(
     group: Iterable[int], weights: Sequence[Weight], key: Callable[[Weight], Hashable]
 ) -> list[list[int]]:
-    """The parts of a group that have equal keys, without those of one member."""
+    """The members of a group with equal keys, in groups of at least two."""
     parts: dict[Hashable, list[int]] = defaultdict(list)
     for index in group:
         parts[key(weights[index])].append(index)
@@ -53,16 +53,16 @@ def _split(
 
 
 def _kind(weight: Weight) -> Hashable:
-    """Everything but the bytes that decides the values."""
+    """Everything except the bytes that the values depend on."""
     pieces = [
         (piece.dtype, piece.shape, piece.strides, piece.inflated)
         for piece in weight.parameter.pieces
     ]
     sizes = [stop - start for _, start, stop in weight.byte_ranges()]
-    # The matrices of a deflated stack have their bytes in common.
+    # The matrices of a deflated stack share their bytes.
     deflated = any(piece.inflated is not None for piece in weight.parameter.pieces)
-    place = weight.stack_index if deflated else None
-    return weight.parameter.detail, weight.shape, weight.part, place, *pieces, *sizes
+    index = weight.stack_index if deflated else None
+    return weight.parameter.detail, weight.shape, weight.part, index, *pieces, *sizes
 
 
 def _sample(weight: Weight) -> bytes:

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its network: the numbers that fused weights are cut by."""
+"""The shape of the network by the checkpoint's own words: heads, widths, experts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["Architecture", "read_architecture", "text_config"]
 
-# Our field -> config.json's names for it, the usual one first.
+# Our field -> names in config.json, the usual one first.
 _CONFIG_KEYS = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "hidden_size": ("hidden_size", "n_embd", "d_model", "dim"),
@@ -36,7 +36,7 @@ _GGUF_KEYS = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of a network, as far as its files tell.
+    """The shape of a network, as far as its files say.
 
     Attributes:
         model_type: The family's name in transformers or GGUF.
@@ -49,7 +49,7 @@ class Architecture:
         moe_intermediate_size: Width of an expert.
         experts: Routed experts in a block.
         vocab_size: Tokens.
-        flags: Whatever else decides how fused weights lie ("multi_query" ...).
+        flags: Other settings that the layout of fused weights depends on ("multi_query" ...).
     """
 
     model_type: str | None = None
@@ -65,54 +65,55 @@ class Architecture:
     flags: frozenset[str] = frozenset()
 
     def describe(self) -> dict[str, Any]:
-        """What is known, by field, for metadata and people."""
+        """The known fields, for metadata and people."""
         known = {field.name: getattr(self, field.name) for field in fields(self)}
         del known["flags"]
         return {name: value for name, value in known.items() if value is not None}
 
 
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A configuration with what a multimodal model says of its language part on top."""
+    """A configuration, overlaid with the language part's own if the model is multimodal."""
     text = config.get("text_config") or config.get("llm_config") or config.get("language_config")
     return {**config, **text} if isinstance(text, Mapping) else config
 
 
 def read_architecture(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Architecture:
-    """The architecture as a GGUF file's metadata tell it, or config.json.
+    """The architecture, from a GGUF file's metadata or else from config.json.
 
-    A GGUF file's own come first: what llama.cpp converted no longer lies as config.json says.
+    A GGUF file's metadata come first: llama.cpp's converter changes the layout of weights, so
+    config.json may not describe them.
 
     Args:
-        config: config.json; of a multimodal model its ``text_config`` counts.
+        config: config.json; for a multimodal model ``text_config`` takes precedence.
         metadata: The weight files' own metadata.
     """
     name = metadata.get("general.architecture")
     if isinstance(name, str):
-        found = {field: metadata.get(f"{name}.{key}") for field, key in _GGUF_KEYS.items()}
-        return _complete(name, found, frozenset({"gguf"}))
+        values = {field: metadata.get(f"{name}.{key}") for field, key in _GGUF_KEYS.items()}
+        return _complete(name, values, frozenset({"gguf"}))
     merged = text_config(config)
     model_type = merged.get("model_type")
-    found = {
+    values = {
         field: next((merged[key] for key in keys if merged.get(key) is not None), None)
         for field, keys in _CONFIG_KEYS.items()
     }
     flags = {key for key, value in merged.items() if value is True}
-    return _complete(model_type if isinstance(model_type, str) else None, found, frozenset(flags))
+    return _complete(model_type if isinstance(model_type, str) else None, values, frozenset(flags))
 
 
 def _complete(
-    model_type: str | None, found: Mapping[str, Any], flags: frozenset[str]
+    model_type: str | None, values: Mapping[str, Any], flags: frozenset[str]
 ) -> Architecture:
-    # Lists (a value for each layer) and nonsense are as good as nothing.
+    # Lists (one value for each layer) and invalid values are ignored.
     known = {
-        name: value for name, value in found.items() if type(value) is int and 0 < value < 2**40
+        name: value for name, value in values.items() if type(value) is int and 0 < value < 2**40
     }
     heads, hidden = known.get("heads"), known.get("hidden_size")
     if heads and hidden and "head_dim" not in known and hidden % heads == 0:
         known["head_dim"] = hidden // heads
     if "multi_query" in flags and "new_decoder_architecture" not in flags:
-        # Falcon-7B's config.json tells another number beside it, which its code does not use.
+        # Falcon-7B's config.json has another number, which its code does not use.
         known["kv_heads"] = 1
-    elif heads and not isinstance(found.get("kv_heads"), list):
+    elif heads and not isinstance(values.get("kv_heads"), list):
         known.setdefault("kv_heads", heads)
     return Architecture(model_type=model_type, flags=flags, **known)

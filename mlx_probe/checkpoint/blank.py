@@ -1,4 +1,4 @@
-"""Weights of the same form whose bytes are all zero: to time reading what is not there."""
+"""Weights of the same shape and type with zero bytes: to time reading before a download."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["blank_weight"]
 
 
 def blank_weight(weight: Weight, folder: Path) -> Weight:
-    """The weight as it would be read from files of the same size that hold nothing.
+    """The weight, to be read from empty files of the same size.
 
     Args:
         weight: Its shards need not be on this disk.
-        folder: Where the files are made; they take no space on file systems with sparse files.
+        folder: The files are made here. They take no space on file systems with sparse files.
 
     Raises:
         OSError: They cannot be made.

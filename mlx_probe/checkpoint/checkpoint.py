@@ -1,4 +1,4 @@
-"""A model's tensors over all its shards, known from headers and mapped on demand."""
+"""A model's tensors over all its shards: read from headers, mapped on demand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mlx_probe.core.sharding import read_weight_map
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 
-# Far above the settings that packings keep in tensors of their own.
+# Far above the size of settings that packings store as tensors.
 MAX_SMALL = 1 << 16
 
 REMOTE_READERS = 8
@@ -41,11 +41,11 @@ class Checkpoint:
         files: The files it was opened from.
         framework: Name of their format ("safetensors", "gguf").
         tensors: Stored tensors of all shards in reading order.
-        parameters: What they are pieces of, in the order of their main pieces.
-        metadata: The files' own metadata; of equal keys the first file's.
+        parameters: The parameters that they make up, in the order of their main pieces.
+        metadata: The files' own metadata; the first file's where keys are equal.
         config: The model's config.json; empty if it has none.
-        architecture: What config or metadata tell of the network.
-        adapter: What it adds to which modules, if it is an adapter.
+        architecture: The shape of the network, by config or metadata.
+        adapter: How it changes which modules, if it is an adapter.
     """
 
     files: ModelFiles
@@ -67,7 +67,7 @@ class Checkpoint:
         )
 
     def close(self) -> None:
-        """End reading: chunks asked for from now on raise `CheckpointError`."""
+        """End reading: later requests for chunks raise `CheckpointError`."""
         for file in self._mapped.values():
             file.close()
 
@@ -91,7 +91,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
     weight_map = read_weight_map(files.index) if files.index else {}
     if files.index:
         _check_shards(files.index, weight_map, files)
-    # Over the network one after the other would be slow; on a disk it is not.
+    # Over the network, reading one after the other would be slow; on a disk it is not.
     with ThreadPoolExecutor(REMOTE_READERS if files.is_remote else 1) as pool:
         read = pool.map(partial(read_header, opener=files.open), files.weights)
         headers = dict(zip(files.weights, read, strict=True))

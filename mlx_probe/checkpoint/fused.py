@@ -1,4 +1,4 @@
-"""Fused matrices: query, key and value in one, or gate and up; and how to take them apart."""
+"""Fused matrices (query, key and value; gate and up), and the parts that they consist of."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Part", "parts_of"]
 class Part:
     """The lines of a fused matrix that make up one logical matrix.
 
-    Of every ``period`` lines it has ``length``, from ``offset`` on.
+    The part has ``length`` of every ``period`` lines, starting at ``offset``.
 
     Attributes:
         name: Block type of the logical matrix ("q_proj").
         axis: 0 if the matrix is cut between its rows, 1 if between its columns.
         count: Lines of the part.
-        period: Lines after which the parts repeat.
-        offset: Its first line within a period.
-        length: Its lines in a period.
+        period: Number of lines after which the parts repeat.
+        offset: First line of the part within a period.
+        length: Lines of the part in a period.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Part:
         return self.count == self.length
 
     def shape(self, rows: int, cols: int) -> tuple[int, int]:
-        """Shape of the part, given that of the fused matrix."""
+        """Shape of the part, given the shape of the fused matrix."""
         return (self.count, cols) if self.axis == 0 else (rows, self.count)
 
     def source(self, rows: Index, cols: Index) -> tuple[Index, Index]:
-        """Where a block of the part lies in the fused matrix."""
+        """Rows and columns in the fused matrix of a block of the part."""
         if self.axis == 0:
             return self._lines(rows), cols
         return rows, self._lines(cols)
@@ -53,17 +53,17 @@ class Part:
     def _lines(self, lines: Index) -> Index:
         if self.contiguous and isinstance(lines, slice):
             return slice(lines.start + self.offset, lines.stop + self.offset)
-        turns, rest = np.divmod(positions(lines), self.length)
-        return turns * self.period + self.offset + rest
+        periods, rest = np.divmod(positions(lines), self.length)
+        return periods * self.period + self.offset + rest
 
 
-# How query, key and value heads lie in one matrix. "blocks": all queries, all keys, all values.
-# "heads": query, key and value of a head, then the next head's. "groups": the queries that
-# share a key and a value, these two, then the next group.
+# The order of query, key and value heads in one matrix. "blocks": all queries, all keys, all
+# values. "heads": query, key and value of one head, then of the next head. "groups": the queries
+# that share a key and a value, this key and value, then the next group.
 _BLOCKS, _HEADS, _GROUPS = "blocks", "heads", "groups"
 
-# By model type, for the families that do not simply have blocks (as the code of transformers
-# and of the models' authors reads them).
+# By model type, for families that do not have blocks (by the code of transformers and of the
+# models' authors).
 _QKV_LAYOUT = {
     "gpt_neox": _HEADS,
     "gpt_neox_japanese": _HEADS,
@@ -75,32 +75,32 @@ _QKV_LAYOUT = {
     "internlm2": _GROUPS,
     "internlm_xcomposer2": _GROUPS,
 }
-# CodeGen keeps the shards of a four-way split apart; the linear attention of Qwen3-Next has
-# parts of other kinds. Nobody is served by a guess.
+# CodeGen has four shards, each with its own parts; the linear attention of Qwen3-Next has other
+# kinds of parts. Such matrices are not split.
 _NO_LAYOUT = frozenset({"codegen", "qwen3_next", "xlnet"})
 
-# Fused matrices whose inputs are rows (Conv1D of GPT-2, experts of Llama 4 and gpt-oss) are
-# cut between columns. gpt-oss alternates gate and up.
+# Families that alternate lines of gate and up. Matrices whose inputs are rows (Conv1D of GPT-2,
+# experts of Llama 4 and gpt-oss) are cut between columns.
 _ALTERNATING = frozenset({"gpt_oss"})
 
 
 def parts_of(
     role: Role, shape: tuple[int, ...], packed: bool, architecture: Architecture
 ) -> tuple[Part, ...]:
-    """The logical matrices inside of a fused one, where the configuration tells.
+    """The logical matrices inside a fused one, by the model's configuration.
 
     Args:
-        role: What the matrix does.
+        role: Role of the matrix.
         shape: Its (rows, cols).
-        packed: Whether it is packed, so that it can be cut between rows only.
-        architecture: Head counts and widths.
+        packed: Whether it is packed: then it can be cut between rows only.
+        architecture: Numbers of heads and widths.
 
     Returns:
-        Its parts; none for what is not fused, or cannot be taken apart with certainty: the
-        parts' lines must add up exactly to the matrix.
+        Its parts. Empty if it is not fused or the parts are uncertain: their lines must add up
+        exactly to the matrix.
     """
     if role.component in ("vision", "audio", "projector"):
-        # Towers have other heads than the language model.
+        # Towers do not have the heads of the language model.
         return ()
     if role.block_type == "qkv_proj":
         return _qkv(shape, packed, architecture)
@@ -118,11 +118,11 @@ def _qkv(shape: tuple[int, ...], packed: bool, a: Architecture) -> tuple[Part, .
     if axis is None or layout is None:
         return ()
     queries = a.heads // a.kv_heads
-    turns = 1 if layout == _BLOCKS else a.kv_heads
+    periods = 1 if layout == _BLOCKS else a.kv_heads
     q = (a.heads if layout == _BLOCKS else queries) * a.head_dim
     kv = (a.kv_heads if layout == _BLOCKS else 1) * a.head_dim
     return tuple(
-        Part(name, axis, length * turns, total // turns, offset, length)
+        Part(name, axis, length * periods, total // periods, offset, length)
         for name, offset, length in (
             ("q_proj", 0, q),
             ("k_proj", q, kv),
@@ -132,7 +132,7 @@ def _qkv(shape: tuple[int, ...], packed: bool, a: Architecture) -> tuple[Part, .
 
 
 def _qkv_layout(a: Architecture) -> str | None:
-    # llama.cpp's converter lays every family out in blocks.
+    # llama.cpp's converter arranges every family in blocks.
     if a.model_type in _NO_LAYOUT and "gguf" not in a.flags:
         return None
     if "gguf" in a.flags or a.model_type is None:
@@ -158,17 +158,17 @@ def _gate_up(role: Role, shape: tuple[int, ...], packed: bool, a: Architecture) 
     alternating = a.model_type in _ALTERNATING
     period, length = (2, 1) if alternating else (2 * width, width)
     return tuple(
-        Part(name, axis, width, period, place * length, length)
-        for place, name in enumerate(("gate_proj", "up_proj"))
+        Part(name, axis, width, period, number * length, length)
+        for number, name in enumerate(("gate_proj", "up_proj"))
     )
 
 
 def _axis(shape: tuple[int, ...], total: int, packed: bool) -> int | None:
-    """The axis that is the fused one; None if neither can be, or both."""
+    """The axis that the parts share; None if neither axis fits, or both do."""
     fits = [extent == total for extent in shape]
     if all(fits):
         return None
     if fits[0]:
         return 0
-    # Packed columns cannot be cut anywhere.
+    # Packed columns cannot be cut.
     return 1 if fits[1] and not packed else None

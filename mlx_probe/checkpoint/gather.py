@@ -1,4 +1,4 @@
-"""Stored tensors gathered to the parameters of the model: plain ones, and packed ones."""
+"""From stored tensors to the parameters of the model: plain ones, and packed ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlx_probe.core.records import TensorInfo
 
 __all__ = ["gather_parameters"]
 
-# What is stored beside the weights and may be of integers.
+# Block types of tensors that are not weights and may have integers.
 _NOT_WEIGHTS = ("buffer", "rope", "other")
 
 
@@ -26,7 +26,7 @@ def gather_parameters(
     config: Mapping[str, Any],
     read: Callable[[TensorInfo], bytes],
 ) -> tuple[Parameter, ...]:
-    """Group the pieces of packed weights; every stored tensor ends up in one parameter.
+    """Group the pieces of packed weights; every stored tensor is in exactly one parameter.
 
     Args:
         tensors: All stored tensors in reading order.
@@ -34,9 +34,8 @@ def gather_parameters(
         read: Reads the bytes of a small tensor.
 
     Returns:
-        Parameters in the order of their main pieces. What cannot be understood (pieces that
-        do not fit together, integers of an unknown packing, scales whose weight is missing)
-        is a parameter with a problem.
+        Parameters in the order of their main pieces. `Parameter.problem` is set for pieces that
+        do not fit together, integers of an unknown packing, and scales without a weight.
     """
     context = Context({tensor.name: tensor for tensor in tensors}, _settings(config), read)
     schemes = {name: cast(Scheme, import_module(p.scheme)) for name, p in PACKINGS.items()}
@@ -68,7 +67,7 @@ def _packed(packing: str, scheme: Scheme, claim: Claim, context: Context) -> Par
     main = claim.pieces[0]
     try:
         if claim.name != main.name and claim.name in context.tensors:
-            # Under its own name: rows are told apart by names.
+            # It keeps its own name: names of rows are unique.
             unpacked, claim = claim.name, replace(claim, name=main.name)
             raise PackingError(f"{main.name}: packed, though {unpacked} is there as well")
         layout = scheme.layout(claim, context)
@@ -85,7 +84,7 @@ def _packed(packing: str, scheme: Scheme, claim: Claim, context: Context) -> Par
 
 
 def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What config.json says of the quantization; MLX's key comes first, as in mlx-lm."""
+    """Settings of the quantization in config.json; MLX's key comes first, as in mlx-lm."""
     for owner in (config, config.get("text_config")):
         for key in ("quantization", "quantization_config"):
             if isinstance(owner, Mapping) and isinstance(owner.get(key), Mapping):
@@ -94,7 +93,7 @@ def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _misread(tensor: TensorInfo, settings: Mapping[str, Any]) -> str | None:
-    """Why a tensor that no packing claimed is no weight as it lies; None if it may be one."""
+    """Why a tensor that no packing claimed cannot be read as it is; None if it can."""
     block_type = classify(tensor.name).block_type
     if block_type == "quantization":
         return "belongs to a packed weight that is not there or not understood"

@@ -1,4 +1,4 @@
-"""Bytes of a weight file as memory, mapped range by range."""
+"""Bytes of a weight file, mapped into memory range by range."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PIECE = 1 << 20
 
 
 class MappedRange:
-    """A read-only stretch of a file; unmapped with the last array that shows it.
+    """A read-only range of a file; it is unmapped with the last array that uses it.
 
     Attributes:
         data: uint8, shape (bytes,), not writable.
@@ -41,39 +41,39 @@ class MappedRange:
         self.data: NDArray[np.uint8] = whole[lead:]
 
     def will_need(self) -> None:
-        """Advise the system to bring the pages into its cache."""
+        """Advise the system to read the pages into its cache."""
         if hasattr(mmap, "MADV_WILLNEED"):
-            with suppress(OSError):  # advice: some file systems take none
+            with suppress(OSError):  # only advice: some file systems do not support it
                 self._map.madvise(mmap.MADV_WILLNEED)
 
     def release(self, part: NDArray[Any]) -> None:
-        """Give the pages of a contiguous piece of ``data`` back to the system.
+        """Return the pages of a contiguous piece of ``data`` to the system.
 
-        They stay readable, from the page cache or the disk again: what has been streamed
-        must not count as memory of this process.
+        They stay readable, from the page cache or the disk. Without this, everything that was
+        streamed would count as memory of this process.
         """
         start = part.ctypes.data - self._base
-        # Inwards: the pages at both ends hold bytes of the neighbours.
+        # Whole pages only: the pages at both ends also hold bytes of the neighbours.
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
         last = (start + part.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
         if first < last and hasattr(mmap, "MADV_DONTNEED"):
-            with suppress(OSError):  # advice: some file systems take none
+            with suppress(OSError):  # only advice: some file systems do not support it
                 self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 class MappedFile:
-    """A weight file that is mapped only where and while somebody reads.
+    """A weight file of which only the ranges that are being read are mapped.
 
-    Holds neither map nor file descriptor itself: a map of the whole shard kept open costs a
-    descriptor each, and macOS allows 256 by default, where large models have as many shards.
-    Threads share nothing but this description.
+    It keeps no map and no file descriptor open: a map of every shard would take a descriptor
+    each, macOS allows 256 by default, and large models have that many shards. Threads share
+    only this object.
 
     Args:
         path: The file.
-        size: Its bytes when the header was read.
+        size: Its size in bytes when the header was read.
 
     Attributes:
-        size: The same.
+        size: The same number.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -92,14 +92,14 @@ class MappedFile:
             raise CheckpointError(f"{self._path}: read after close", "Open the checkpoint again")
         try:
             with self._path.open("rb") as file:
-                # Pages beyond the end of a shortened file would kill the process (SIGBUS).
+                # Reading beyond the end of a shortened file would kill the process (SIGBUS).
                 if os.fstat(file.fileno()).st_size != self.size:
                     raise self._resized()
                 return MappedRange(file.fileno(), start, stop)
         except OSError as error:
             raise unreadable(self._path, error) from error
         except ValueError as error:
-            # Shortened after it was looked at: mmap refuses lengths beyond the end.
+            # Shortened after the check: mmap refuses ranges beyond the end.
             raise self._resized() from error
 
     def _resized(self) -> CheckpointError:
@@ -110,9 +110,9 @@ class MappedFile:
         )
 
     def prefetch(self, start: int, stop: int) -> None:
-        """Ask the system to read bytes ``start`` to ``stop`` ahead of their use.
+        """Ask the system to read bytes ``start`` to ``stop`` before they are used.
 
-        Whatever is wrong with them is told when they are mapped to be read.
+        Errors are not raised here but when the bytes are mapped to be read.
         """
         if stop > start:
             with suppress(CheckpointError):
@@ -121,12 +121,12 @@ class MappedFile:
     def inflate(self, start: int, stop: int, size: int) -> MappedRange:
         """Inflate bytes ``start`` to ``stop`` into ``size`` bytes of a nameless temporary file.
 
-        On disk and not in memory, so that what was read can be given back (`release`); the
-        last one is kept, since the matrices of a stack come from the same bytes in turn.
+        On disk and not in memory, so that pages can be released after reading (`release`). The
+        last result is kept, since all matrices of a stack come from the same bytes.
 
         Raises:
-            CheckpointError: As for `map`; or they inflate to another number of bytes, or the
-                temporary folder is full.
+            CheckpointError: As for `map`; or the bytes inflate to another size, or the temporary
+                folder is full.
         """
         with self._lock:
             if self._inflated is None or self._inflated[0] != (start, stop):
@@ -165,5 +165,5 @@ class MappedFile:
             return MappedRange(file.fileno(), 0, size)
 
     def close(self) -> None:
-        """Refuse further maps; arrays that are already out stay valid."""
+        """Refuse further maps; existing arrays stay valid."""
         self._closed = True

@@ -10,7 +10,7 @@ from mlx_probe.core.records import TensorInfo
 
 __all__ = ["PLAIN", "Parameter"]
 
-# The packing of a tensor whose elements lie as numbers.
+# The packing of a tensor whose elements are stored as plain numbers.
 PLAIN = "plain"
 
 
@@ -23,9 +23,9 @@ class Parameter:
         dtype: Stored type of the main piece.
         shape: Logical shape, PyTorch order.
         packing: Key of `PACKINGS`, or `PLAIN`.
-        detail: What the packing does here ("4 bit, group 64"); "" if plain.
-        pieces: Stored tensors that make its values, the main one first.
-        extra: Stored tensors that belong to it without entering its values.
+        detail: Settings of the packing ("4 bit, group 64"); "" if plain.
+        pieces: Stored tensors that its values are computed from, the main one first.
+        extra: Stored tensors that belong to it but do not change its values.
         decode: Turns blocks of pieces into values; None if plain.
         row_major: See `Layout`.
         problem: Why it cannot be read; None if it can.
@@ -49,18 +49,18 @@ class Parameter:
 
     @property
     def nbytes(self) -> int:
-        """Bytes as stored, scales and all."""
+        """Bytes as stored, with scales and other pieces."""
         return sum(piece.nbytes for piece in (*self.pieces, *self.extra))
 
     @property
     def stored_as(self) -> str:
-        """Stored type and packing, as people say it ("BF16", "mlx 4 bit, group 64")."""
+        """Stored type and packing, for people ("BF16", "mlx 4 bit, group 64")."""
         if self.packing == PLAIN:
             return self.dtype
-        told = self.dtype if self.dtype in self.detail else self.detail
-        return f"{self.packing} {told}".strip()
+        what = self.dtype if self.dtype in self.detail else self.detail
+        return f"{self.packing} {what}".strip()
 
     @property
     def chunk_dtype(self) -> str:
-        """Key of `DTYPES` that its elements are read as."""
+        """Key of `DTYPES`: the type that its elements are read as."""
         return self.dtype if self.decode is None else "F32"

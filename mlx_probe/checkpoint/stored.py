@@ -1,4 +1,4 @@
-"""A stored tensor's bytes: where they are in the file, and as an array of words."""
+"""A stored tensor's bytes: their range in the file, and an array of words."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def byte_range(info: TensorInfo, index: int | None) -> tuple[int, int]:
 
     Args:
         info: The tensor.
-        index: Index along its first axis; None for all of it. Deflated tensors are always
-            all of it.
+        index: Index along its first axis; None for the whole tensor. The range of a deflated
+            tensor is always that of the whole.
     """
     if index is None or info.inflated is not None:
         return info.start, info.stop
@@ -45,11 +45,11 @@ def words_of(
     Args:
         info: The tensor, not empty.
         file: The file that holds it.
-        index: Index along its first axis; None for all of it.
+        index: Index along its first axis; None for the whole tensor.
 
     Returns:
         Read-only words in the stored shape without the stack's axis (rows of bytes for types
-        that are not in `DTYPES`), and the map that they show.
+        that are not in `DTYPES`), and the map that holds them.
 
     Raises:
         CheckpointError: The file is closed, gone, changed, or cannot be inflated.
@@ -62,7 +62,7 @@ def words_of(
         data = mapped.data
     else:
         mapped = file.inflate(start, stop, info.inflated)
-        # The array comes last, behind a header of its own.
+        # A header comes before the array.
         data = mapped.data[mapped.data.size - prod(info.shape) * storage.itemsize :]
         if index is not None:
             step = prod(shape) if info.strides is None else info.strides[0]

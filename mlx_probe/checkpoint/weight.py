@@ -23,23 +23,23 @@ from mlx_probe.core.records import Role
 
 __all__ = ["MAX_STACK", "Weight", "chunk_extent", "weights_of"]
 
-# Far above any number of experts; keeps a hostile shape from becoming a billion rows.
+# Far above any number of experts: a hostile shape must not become a billion rows.
 MAX_STACK = 1 << 16
 
 _CHUNK_ELEMENTS = 1 << 22
 
-# In the block types of parameters that are one matrix in spite of three axes.
+# Words in the block types of parameters that have three axes and are one matrix.
 _SINGLE = ("conv", "embedding", "token")
 
-# Elements that are unpacked at a time: what decoding needs besides its result stays in the
-# cache. A multiple of 1024, where rows may be cut.
+# Elements that are unpacked at a time: few enough that intermediate arrays fit into the cache.
+# A multiple of 1024, where rows may be cut.
 _BLOCK_ELEMENTS = 1 << 17
 
 
 def chunk_extent(short: int) -> int:
     """Extent of a chunk along a matrix's long side.
 
-    A rule of the shape alone: sums over chunks must not depend on workers or memory limits.
+    It depends on the shape only: sums over chunks must not depend on workers or memory limits.
     Multiples of 1024 cut packed rows between blocks.
 
     Args:
@@ -54,15 +54,15 @@ class Weight:
 
     Attributes:
         parameter: The parameter.
-        role: What it does in the network.
-        expert_index: Index in the stack, or the expert that the name tells.
-        shape: Logical shape, without the stack's axis; of a part its own.
-        rows: Rows of the matrix; None for what is not viewed as one.
-        cols: Columns of the matrix; None for what is not viewed as one.
+        role: Its role in the network.
+        expert_index: Index in the stack, or the number of the expert in the name.
+        shape: Logical shape, without the stack's axis; for a part, the part's shape.
+        rows: Rows of the matrix; None if it is not viewed as a matrix.
+        cols: Columns of the matrix; None if it is not viewed as a matrix.
         files: The files that hold the bytes.
-        stack_index: Index along the stack's axis; None where there is none.
-        part: Which part of a fused matrix; None for a whole one. A part's elements are the
-            whole one's, which has a row too.
+        stack_index: Index along the stack's axis; None if it is not in a stack.
+        part: The part of a fused matrix; None for a whole one. The fused matrix has a row too,
+            with the same elements.
     """
 
     parameter: Parameter
@@ -82,7 +82,7 @@ class Weight:
 
     @property
     def label(self) -> str:
-        """A name that no other weight has: the parameter's, with expert and part."""
+        """A unique name: the parameter's, with expert and part."""
         expert = "" if self.stack_index is None else f"[{self.stack_index}]"
         return self.name + expert + (f" ({self.part.name})" if self.part else "")
 
@@ -93,7 +93,7 @@ class Weight:
 
     @property
     def chunk_dtype(self) -> str:
-        """Key of `DTYPES` that `chunks` yields; without meaning where it yields nothing."""
+        """Key of `DTYPES`: the type that `chunks` yields; undefined if it yields nothing."""
         return self.parameter.chunk_dtype
 
     @property
@@ -108,17 +108,17 @@ class Weight:
 
     @property
     def extents(self) -> tuple[int, int]:
-        """Rows and columns, each at least 1; what is not a matrix is one row of all elements."""
+        """Rows and columns, each at least 1; anything but a matrix is one row of all elements."""
         return self.rows or 1, self.cols or max(self.numel, 1)
 
     @property
     def short(self) -> int:
-        """Smaller one of `extents`: of a vector 1."""
+        """The smaller one of `extents`; 1 for a vector."""
         return min(self.extents)
 
     @property
     def long(self) -> int:
-        """Larger one of `extents`: of a vector its elements."""
+        """The larger one of `extents`; the number of elements for a vector."""
         return max(self.extents)
 
     @property
@@ -136,7 +136,7 @@ class Weight:
 
     @property
     def nbytes(self) -> int:
-        """Bytes as stored; of a stacked matrix or a part its share."""
+        """Bytes as stored; for a stacked matrix or a part, its share of the parameter's."""
         whole = self.parameter.numel
         return self.parameter.nbytes * self.numel // whole if whole else self.parameter.nbytes
 
@@ -147,7 +147,7 @@ class Weight:
 
     @property
     def _by_rows(self) -> bool:
-        """Whether chunks are rows of the file, whose pages go back as soon as they are read."""
+        """Whether chunks are rows of the file: their pages are released after they are read."""
         strided = any(piece.strides is not None for piece in self.parameter.pieces)
         wide = self.rows is not None and not self.tall
         if strided or wide or not self.parameter.row_major:
@@ -155,26 +155,26 @@ class Weight:
         return self.part is None or (self.part.axis == 0 and self.part.contiguous)
 
     def byte_ranges(self) -> tuple[tuple[Path, int, int], ...]:
-        """File, first byte and one past the last of all that the values are made of."""
+        """File, first byte and one past the last of every piece that the values come from."""
         pieces = self.parameter.pieces
         return tuple((piece.shard, *byte_range(piece, self.stack_index)) for piece in pieces)
 
     def prefetch(self) -> None:
-        """Ask the system to have the bytes in memory soon; an unreadable file is no error yet."""
+        """Ask the system to read the bytes ahead; an unreadable file is not an error yet."""
         for path, start, stop in self.byte_ranges() if self.problem is None else ():
             self.files[path].prefetch(start, stop)
 
     def chunks(self) -> Iterator[NDArray[Any]]:
         """Stream the elements, `chunk_extent` along the long side at a time.
 
-        Any number of threads may stream at once. A chunk's memory is given back when the
-        next one is asked for: copy what must outlive the loop's body.
+        Any number of threads may stream at once. A chunk's memory is released when the next
+        chunk is requested: copy what must outlive the loop's body.
 
         Yields:
             Words of ``DTYPES[chunk_dtype].storage``, of shape (k, cols) for tall and square
-            matrices, (rows, k) for wide ones, (k,) for vectors. Plain types come as
-            read-only views of the file (strided for wide matrices, not always aligned),
-            packed ones unpacked. Nothing for 0-D, empty and unreadable tensors.
+            matrices, (rows, k) for wide ones, (k,) for vectors. Plain types are read-only views
+            of the file (strided for wide matrices, not always aligned); packed types are
+            unpacked. Nothing for 0-D, empty and unreadable tensors.
 
         Raises:
             CheckpointError: The file is closed, gone or changed.
@@ -191,23 +191,23 @@ class Weight:
             across: Index = slice(0, cols) if tall else slice(first, last)
             if self.part is not None:
                 lines, across = self.part.source(lines, across)
-            # Not named, or two unpacked slabs would be in memory at once.
+            # Without a variable: it would keep one slab while the next one is unpacked.
             yield self._elements(pieces, lines, across).reshape(
                 (-1,) if self.rows is None else (last - first, cols) if tall else (rows, -1)
             )
-            # Pages of columns are shared with the next ones: those go with the map.
+            # Pages with columns also hold the next columns: they are released with the map.
             if self._by_rows:
                 for piece, mapped in zip(pieces, maps, strict=True):
                     if piece.words.shape[:1] == pieces[0].words.shape[:1]:
                         mapped.release(piece.words[lines] if tall else piece.words[:, across])
 
     def _open(self) -> tuple[list[Piece], list[MappedRange]]:
-        """Map the pieces: those of a matrix with its rows first, a vector's as one row."""
+        """Map the pieces; a single one as rows of the matrix, a vector as one row."""
         pieces, maps = [], []
         for info in self.parameter.pieces:
             words, mapped = words_of(info, self.files[info.shard], self.stack_index)
-            # A piece on its own has the matrix's rows; others have their own shapes, and what
-            # has parts is a matrix already.
+            # A single piece has the rows of the matrix; several pieces have different shapes.
+            # A fused weight is a matrix already.
             if len(self.parameter.pieces) == 1 and self.part is None:
                 words = words.reshape(self.rows or 1, -1)
             pieces.append(Piece(words, info.dtype))
@@ -242,19 +242,19 @@ def weights_of(
 ) -> tuple[Weight, ...]:
     """View a parameter as matrices and vectors.
 
-    A 2-D parameter is a matrix as stored, a 1-D one a vector. Convolutions, tables of
-    embeddings and everything of four and more dimensions are a matrix of (first axis, all
-    others), without a leading axis of one. Any other 3-D parameter is a stack with one matrix
-    for each index of the first axis; a mixture's 2-D biases are a stack of vectors.
+    A 2-D parameter is a matrix as stored, a 1-D one is a vector. Convolutions, tables of
+    embeddings and parameters of four and more dimensions are a matrix of (first axis, all
+    other axes); a leading axis of extent 1 is dropped. Any other 3-D parameter is a stack with one
+    matrix for each index of the first axis. The 2-D biases of a mixture are a stack of vectors.
 
     Args:
         parameter: The parameter.
         files: The files that hold it.
-        architecture: Tells how fused matrices are put together.
+        architecture: The network, which decides how fused matrices are split.
 
     Returns:
-        One weight, or one for each matrix of a stack, and after each fused matrix one for each
-        of its parts. A parameter that is empty, 0-D or cannot be read is one weight.
+        One weight, or one for each matrix of a stack. Each fused matrix is followed by its
+        parts. A parameter that is empty, 0-D or unreadable is one weight.
     """
     role = classify(parameter.name)
     shape = parameter.shape

@@ -1,1 +1,1 @@
-"""Nouns and tools that know no model."""
+"""Nouns and tools for every room; they know nothing about the content of models."""

@@ -40,13 +40,13 @@ class FloatFormat:
 
 @dataclass(frozen=True)
 class DType:
-    """How one element type lies in a file.
+    """How one element type is stored in a file.
 
     Attributes:
-        name: The name in safetensors headers, used for every file format.
+        name: The name in safetensors headers, which we use for every file format.
         kind: Whether elements are floats, integers or booleans.
         storage: Little-endian numpy type that has the element's width and, where numpy
-            knows the format, its meaning (BF16 and the 8-bit floats lie in plain words).
+            knows the format, its meaning (words for BF16, bytes for the 8-bit floats).
     """
 
     name: str
@@ -59,7 +59,7 @@ class DType:
         return self.storage.itemsize
 
 
-# Narrowest first, and bfloat16 before float16: `value_dtype` takes the first that fits.
+# The narrowest first, and bfloat16 before float16: `value_dtype` is the first that fits.
 FLOAT_FORMATS = {
     "F8_E4M3": FloatFormat(8, 4, -6, 448.0),
     "F8_E5M2": FloatFormat(8, 3, -14, 57344.0),
@@ -89,7 +89,7 @@ _STORAGE: tuple[tuple[str, Kind, str], ...] = (
 DTYPES = {name: DType(name, kind, np.dtype(storage)) for name, kind, storage in _STORAGE}
 
 
-# A byte that is nothing but a biased exponent: scales of packed weights, never an element.
+# A byte that holds only a biased exponent: for scales of packed weights, never for elements.
 SCALE_DTYPE = "F8_E8M0"
 
 

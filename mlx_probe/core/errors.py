@@ -24,14 +24,14 @@ _DOWNLOAD_AGAIN = "Download the file again, or ask its publisher for a sound one
 
 
 class ProbeError(Exception):
-    """A failure with something the user can do about it.
+    """A failure that the user can do something about.
 
-    The command line prints ``fact`` and ``remedy`` as one message and exits with
-    ``exit_code``; everything else that escapes is a bug and shows a traceback.
+    The command line prints ``fact`` and ``remedy`` as one message and exits with ``exit_code``.
+    Any other exception is a bug and shows a traceback.
 
     Args:
         fact: What is wrong; names the file and, where there is one, the tensor.
-        remedy: What to do next, as an imperative sentence without a final stop.
+        remedy: What to do next, as an imperative sentence without a full stop.
     """
 
     exit_code = 1
@@ -57,7 +57,7 @@ class CheckpointError(ProbeError):
 
 
 class PackingError(CheckpointError):
-    """A packed weight whose pieces do not fit together; costs its row, not the run.
+    """A packed weight whose pieces do not fit together: its row is skipped, the run goes on.
 
     Args:
         fact: What is wrong; becomes the row's reason.
@@ -82,7 +82,7 @@ class Interrupted(ProbeError):  # noqa: N818  nothing failed
 
 
 class Stopped(ProbeError):  # noqa: N818  nothing failed
-    """A rule of the user's ended the job; what was finished is saved."""
+    """A rule that the user set ended the job; what was finished is saved."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
@@ -97,7 +97,7 @@ def damaged(path: Path, fact: str, remedy: str = _DOWNLOAD_AGAIN) -> CheckpointE
 
 
 def unreadable(path: Path, error: OSError) -> CheckpointError:
-    """The error for a file that the system does not let us read."""
+    """The error for a file that the system cannot or may not read."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return CheckpointError(
         f"cannot read {path}: {reason}", "Check that the file is there and readable"

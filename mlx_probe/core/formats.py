@@ -27,12 +27,12 @@ class Format:
             preferred suffix first.
         content: What of the format is read, for the documentation.
         indexed: Suffixes of shards that an index may list.
-        signature: First bytes that tell a file without a suffix; empty if nothing does.
+        signature: First bytes that identify a file without a suffix; empty if there are none.
         adapters: What libraries call the file of an adapter, the preferred name first.
         not_weights: Globs on names of files with such a suffix that are no weights.
-        separate: Whether each file is a model of its own, also beside other files.
-        ambiguous: Whether much else has these suffixes, so that a lone file is a model only if
-            a config.json or an index is beside it.
+        separate: Whether each file is a separate model, also in a folder with other files.
+        ambiguous: Whether other programs use these suffixes too. Then a file counts as a model
+            for certain only with a config.json or an index in its folder.
     """
 
     title: str
@@ -83,7 +83,7 @@ FORMATS: dict[str, Format] = {
         content="single files and shards, zip layout and the older one",
         indexed=(".bin",),
         adapters=("adapter_model.bin",),
-        # What trainers, tokenizers and other engines leave beside weights.
+        # Files of trainers, tokenizers and other engines.
         not_weights=(
             "training_args.bin",
             "optimizer*.bin",
@@ -127,5 +127,5 @@ def index_suffixes() -> tuple[str, ...]:
 
 
 def format_of(suffix: str) -> Format | None:
-    """The format whose files end so, in letters of either case; None if there is none."""
+    """The format with a suffix, in upper or lower case; None if there is none."""
     return next((form for form in FORMATS.values() if suffix.lower() in form.suffixes), None)

@@ -1,4 +1,4 @@
-"""This machine: its processor, its cores, the linear algebra that numpy calls on it."""
+"""This machine: its processor, its cores, and the linear algebra library that numpy uses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def usable_cores() -> int:
 
 
 def cpu_model() -> str:
-    """The processor's marketing name; "" where the system does not tell."""
+    """The processor's marketing name; "" if the system does not give it."""
     try:
         if platform.system() == "Darwin":
             command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
@@ -37,10 +37,10 @@ def cpu_model() -> str:
 
 
 def blas_library() -> str:
-    """What numpy was built against, and which processor's kernels that chose here."""
+    """The library that numpy was built with, and the processor type that it chose here."""
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     words = [built.get("name", "unknown"), built.get("version", "")]
-    # Other packages may have loaded a BLAS of their own.
+    # Other packages may have loaded another BLAS.
     own = (pool for pool in threadpool_info() if "numpy" in pool["filepath"])
     words += [pool.get("architecture", "") for pool in own]
     return " ".join(filter(None, words))

@@ -1,4 +1,4 @@
-"""Markdown of text that nobody vouches for."""
+"""Markdown with untrusted text."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from collections.abc import Iterable, Sequence
 
 __all__ = ["escaped", "section", "table"]
 
-# What Markdown or HTML could take for more than text; of what needs more than one character,
-# the first.
+# Characters with a meaning in Markdown or HTML; for marks of several characters, the first.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#+!|~&$^]")
 
 
 def escaped(text: str) -> str:
-    """One line of text as Markdown that shows it and does nothing else."""
+    """One line of text as Markdown that only shows it."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return _SPECIAL.sub(lambda match: "\\" + match[0], plain)
 
 
 def section(title: str, text: str) -> str:
-    """A heading with what is below it; nothing if that is empty.
+    """A heading and the text below it; "" if the text is empty.
 
     Args:
-        title: Of the heading, as it is.
+        title: Title of the heading, Markdown.
         text: Markdown.
     """
     return f"## {title}\n\n{text}" if text else ""
@@ -32,7 +31,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table.
 
     Args:
-        header: Of each column, as it is.
+        header: Heads of the columns, Markdown.
         rows: Cells, Markdown.
     """
     lines = [header, ["---"] * len(header), *rows]

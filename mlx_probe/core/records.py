@@ -33,9 +33,9 @@ __all__ = [
     "open_file",
 ]
 
-# ok: every number that applies is there.     nonfinite: NaN or Inf inside, spectrum left out.
+# ok: every number that applies is present.   nonfinite: NaN or Inf inside, no spectrum.
 # empty: no elements.  scalar: 0-D.           skipped: not understood, see the reason.
-# failed: the numerics gave up, see the reason.
+# failed: an algorithm did not converge, see the reason.
 Status = Literal["ok", "nonfinite", "empty", "scalar", "skipped", "failed"]
 MetricLevel = Literal["basic", "standard", "full"]
 # The quantiles that `Moments` carries: METRICS' q001, q01, q50, q99, q999.
@@ -72,7 +72,7 @@ class WeightOpener(Protocol):
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model as the user named it, before anything is fetched.
+    """A model by the user's reference, before anything is fetched.
 
     Attributes:
         text: The reference as typed.
@@ -100,8 +100,8 @@ class ModelFiles:
         weights: Weight files in reading order (shards sorted as their index names them).
         index: The sharding index (``*.index.json``), if there is one.
         config: The model's config.json (an adapter's adapter_config.json), if there is one.
-        opener: Opens ``weights`` over the network where the model was not fetched and these
-            paths are names only; None where the files are on this disk.
+        opener: Opens ``weights`` over the network if the model was not fetched and the paths
+            are only names; None if the files are on this disk.
     """
 
     model_id: str
@@ -188,9 +188,9 @@ class Role:
 
 @dataclass(frozen=True)
 class Moments:
-    """What one pass over a tensor's elements leaves behind; all float64.
+    """The sums and counts of one pass over a tensor's elements; all float64.
 
-    Everything but the counts is over the finite elements.
+    Everything except the counts is over the finite elements.
 
     Attributes:
         count: Elements seen, non-finite ones included.
@@ -239,7 +239,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class QuantizationError:
-    """What affine 4- and 8-bit rounding would do to a matrix.
+    """The error of affine 4- and 8-bit rounding of a matrix.
 
     Attributes:
         squared_error: Bits to the sum of (x - rounded x)**2; empty where the last axis is
@@ -255,7 +255,7 @@ class QuantizationError:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """All singular values of a matrix, and how far to trust them.
+    """All singular values of a matrix, with an error bound.
 
     Attributes:
         values: float64, shape (min(rows, cols),), descending.
@@ -307,7 +307,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sketch:
-    """What an approximate method can tell of a spectrum.
+    """The part of a spectrum that an approximate method computes.
 
     Attributes:
         leading: Largest singular values, float64, descending; at most min(rows, cols).
@@ -359,8 +359,8 @@ class Row:
 
     Attributes:
         index: Position in file order.
-        values: Column name to value; a column that is absent is null.
-        sigma: Singular values to be kept, float64, descending; None for none.
+        values: Column name to value; a missing column is null.
+        sigma: Singular values to save, float64, descending; None to save none.
     """
 
     index: int

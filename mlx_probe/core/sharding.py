@@ -1,4 +1,4 @@
-"""The index of a sharded model: which file holds which tensor."""
+"""The index of a model in several files: which file holds which tensor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["MAX_NAME_BYTES", "is_inside", "read_weight_map"]
 
 # The largest real indices, of models with 100,000 tensors, are near 10 MB.
 MAX_INDEX_BYTES = 100 * 1000 * 1000
-# The usual limit of file systems; to ask for a longer name is an error.
+# The usual limit of file systems; opening a longer name is an error.
 MAX_NAME_BYTES = 255
 
 
@@ -22,11 +22,11 @@ def read_weight_map(path: Path) -> dict[str, str]:
         path: The index.
 
     Returns:
-        Tensor name to the name of its shard, a plain path below the index's folder.
+        Tensor name to the name of its shard, a relative path inside the index's folder.
 
     Raises:
-        CheckpointError: The index is unreadable, is not one, or names a file outside of its
-            folder.
+        CheckpointError: The index cannot be read, is not an index, or names a file outside of
+            its folder.
     """
     try:
         if path.stat().st_size > MAX_INDEX_BYTES:
@@ -50,10 +50,10 @@ def read_weight_map(path: Path) -> dict[str, str]:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative file name stays below its folder on every system."""
+    """Whether a relative file name is inside its folder on every system."""
     plain = name.isprintable() and "\\" not in name and ":" not in name
     path = PurePosixPath(name)
-    # A name of no parts is the folder itself.
+    # A name without parts is the folder itself.
     return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 

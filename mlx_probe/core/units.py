@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Sizes in the form that people read and write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def format_size(count: float) -> str:
 
 
 def parse_size(text: str) -> int | None:
-    """Bytes of a number with an optional unit (600MB, 1.5GiB, 4096); None for another text."""
+    """Bytes from a number with an optional unit (600MB, 1.5GiB, 4096); None for other text."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in _UNITS:
         return None

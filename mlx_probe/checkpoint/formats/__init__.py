@@ -1,4 +1,4 @@
-"""The readers of weight files: the one that a file's suffix, or its first bytes, name."""
+"""Reading a weight file's header by the format that its suffix or its first bytes name."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Reader", "read_header"]
 
 
 class Reader(Protocol):
-    """What reads a file format: a module with this function, named by `Format.reader`."""
+    """The module that `Format.reader` names: it has this function."""
 
     def read_header(self, path: Path, file: BinaryIO, size: int) -> Header:
         """Read one file's header and nothing else of it.
 
         Args:
             path: The file's name, for messages and for `TensorInfo.shard`.
-            file: The same, open at its start; seekable, maybe slow to seek in (remote).
-            size: Its bytes.
+            file: That file, open at its start; seekable, but seeking may be slow (remote).
+            size: Its size in bytes.
 
         Raises:
             CheckpointError: The file is truncated or breaks the format's rules.
@@ -38,7 +38,7 @@ def read_header(path: Path, opener: Callable[[Path], BinaryIO] = open_file) -> H
 
     Args:
         path: The file.
-        opener: Opens it.
+        opener: Opens the file.
 
     Raises:
         CheckpointError: The format is unknown, the file cannot be read, is damaged, or is a

@@ -1,4 +1,4 @@
-"""Bounded little-endian reading of a header whose length no field tells."""
+"""Bounded little-endian reading of a header whose length is not stored."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _U32, _U64 = Struct("<I"), Struct("<Q")
 class Cursor:
     """A position in the first `MAX_HEADER` bytes of a file, read as far as needed.
 
-    Every method raises `CheckpointError` rather than pass the end of the file.
+    Every method raises `CheckpointError` at the end of the file.
 
     Args:
         path: The file, for messages.
-        file: The same, open for reading at its start.
-        size: Its bytes.
+        file: That file, open for reading at its start.
+        size: Its size in bytes.
     """
 
     def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
@@ -33,7 +33,7 @@ class Cursor:
         self._buffer = bytearray()
 
     def advance(self, count: int) -> int:
-        """Step over ``count`` bytes; returns where they start in the file."""
+        """Step over ``count`` bytes; returns their start in the file."""
         start, stop = self.position, self.position + count
         if stop > len(self._buffer):
             self._fill(stop)
@@ -54,7 +54,7 @@ class Cursor:
         return int(self.scalar(_U64))
 
     def string(self, errors: str = "strict") -> str:
-        """Read a length and as many bytes of UTF-8; ``errors`` as in `bytes.decode`."""
+        """Read a length and that many bytes of UTF-8; ``errors`` as in `bytes.decode`."""
         start = self.advance(self.u64())
         try:
             return self._buffer[start : self.position].decode("utf-8", errors)
@@ -64,8 +64,8 @@ class Cursor:
     def count(self, least: int, what: str) -> int:
         """Read how many items follow, each of at least ``least`` bytes.
 
-        A count that the rest of the header cannot hold is refused before anybody loops or
-        allocates for it.
+        A count that does not fit into the rest of the header is refused here, before anything
+        loops over it or allocates for it.
         """
         count = self.u64()
         if count * least > self._limit - self.position:

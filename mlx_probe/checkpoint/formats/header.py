@@ -1,4 +1,4 @@
-"""What a weight file says about itself, and the checks that every format shares."""
+"""The header of a weight file, and the checks that all formats share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
     "in_file_order",
 ]
 
-# The limit of the safetensors library; the longest GGUF headers (tokenizers) are a tenth of it.
+# The limit of the safetensors library. The longest GGUF headers (tokenizers) have a tenth of it.
 MAX_HEADER = 100_000_000
 # numpy 1.26 cannot make arrays of more dimensions.
 MAX_RANK = 32
@@ -32,8 +32,8 @@ class Header:
     Attributes:
         framework: The format's name in the results ("safetensors", "gguf").
         tensors: Stored tensors by ascending offset.
-        metadata: The file's own metadata; large arrays are left out.
-        size: Bytes of the whole file when the header was read.
+        metadata: The file's own metadata, without large arrays.
+        size: Size of the whole file in bytes when the header was read.
     """
 
     framework: str
@@ -43,12 +43,12 @@ class Header:
 
 
 def check_shape(path: Path, name: str, shape: tuple[int, ...]) -> None:
-    """Refuse shapes whose products could overflow 64 bits further down.
+    """Refuse shapes whose products could overflow 64 bits later.
 
     Raises:
         CheckpointError: More than `MAX_RANK` dimensions, or 2**63 elements and more.
     """
-    # Zeros count as ones: beside a zero, the other extents are products too (cols).
+    # Zeros count as ones: the product of the other extents is used as well (cols).
     if len(shape) > MAX_RANK or math.prod(max(extent, 1) for extent in shape) >= 2**63:
         raise damaged(path, f"tensor {name!r}: a shape of {len(shape)} dimensions is too large")
 
@@ -60,12 +60,12 @@ def in_file_order(
 
     Args:
         path: The file, for messages.
-        tensors: Its tensors; ``stop`` is not before ``start``.
-        size: Bytes of the file.
-        shared: Whether the format lets tensors share bytes.
+        tensors: Its tensors; ``stop`` is at least ``start``.
+        size: Size of the file in bytes.
+        shared: Whether the format allows tensors to share bytes.
 
     Raises:
-        CheckpointError: A tensor lies outside the file or, unless shared, over another one.
+        CheckpointError: A tensor is not inside the file or, unless shared, overlaps another.
     """
     ordered = sorted(tensors, key=lambda tensor: (tensor.start, tensor.stop))
     last = max(ordered, key=lambda tensor: tensor.stop, default=None)

@@ -1,10 +1,10 @@
 """The NPZ format of numpy and MLX: a zip archive of .npy files, one for each array.
 
 A .npy file is a magic number, a version, the length of a header, the header (a Python literal
-with dtype, order and shape) and the array. Members are stored as they are or deflated; of
-deflated ones only the beginning is inflated here.
+with dtype, order and shape) and the array. Members are stored plain or deflated; only the
+beginning of a deflated member is inflated here.
 
-Parsed here because numpy.load makes copies and gives no offsets.
+We parse it ourselves: numpy.load makes copies and gives no offsets.
 
 Source: numpy/lib/format.py of numpy 2.4; mlx/io/load.cpp of MLX 0.32 for its bfloat16.
 """
@@ -28,15 +28,15 @@ from mlx_probe.core.records import TensorInfo
 __all__ = ["read_header"]
 
 _MAGIC = b"\x93NUMPY"
-# numpy's own limit for headers of files that it does not trust.
+# numpy's own limit for headers of untrusted files.
 _MAX_HEADER = 10_000
-# What is read first of each member: enough for all but structured types.
+# Bytes of each member that are read first: enough for all but structured types.
 _FIRST = 512
 _DTYPES = {
     "<f8": "F64",
     "<f4": "F32",
     "<f2": "F16",
-    # What MLX writes for bfloat16, and numpy for that of ml_dtypes.
+    # MLX's bfloat16, and numpy's if it is that of ml_dtypes.
     "<V2": "BF16",
     "|V2": "BF16",
     "<i8": "I64",
@@ -63,13 +63,13 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
 
     Args:
         path: The file's name.
-        file: The same, open at its start.
-        size: Its bytes.
+        file: That file, open at its start.
+        size: Its size in bytes.
 
     Returns:
-        Its arrays; of deflated ones `TensorInfo.start` to ``stop`` are the deflated bytes of
-        the whole .npy file. Arrays of objects (pickles, never read), of structured, complex
-        and big-endian types have `TensorInfo.problem` set.
+        Its arrays. For a deflated one, `TensorInfo.start` to ``stop`` are the deflated bytes of
+        the whole .npy file. `TensorInfo.problem` is set for arrays of objects (pickles, never
+        read) and of structured, complex and big-endian types.
 
     Raises:
         CheckpointError: The file is truncated or breaks the format's rules.
@@ -156,7 +156,7 @@ def _read_array(path: Path, archive: Archive, member: Member, content: bytes) ->
 def _literal(text: str) -> Any:
     try:
         with warnings.catch_warnings():
-            # Python's parser warns of odd literals, as if they were its user's.
+            # Python's parser warns about odd literals as if they were in our code.
             warnings.simplefilter("ignore")
             # Python 2 wrote (3L, 4L).
             return ast.literal_eval(re.sub(r"(\d)L\b", r"\1", text).strip())

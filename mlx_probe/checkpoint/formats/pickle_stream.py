@@ -1,11 +1,11 @@
-"""Pickles read as a description of objects: nothing in them is imported, called or built.
+"""Pickles read as descriptions of objects: nothing in them is imported, called or built.
 
-A pickle is a program for a small stack machine. Here the machine knows plain data and makes a
-record, `Object`, of everything else: what would be called, with what. The pickle module cannot
-be used for it, not even with find_class overridden: its memo is an array that the pickle may
-ask to be of any size, and hashing a nested key overflows the C stack.
+A pickle is a program for a small stack machine. This machine knows plain data. For everything
+else it makes a record, `Object`, of what would be called with which arguments. The pickle module
+does not suit, even with find_class overridden: a pickle can ask for a memo array of any size, and
+hashing a nested key overflows the C stack.
 
-Source: Lib/pickletools.py of CPython 3.13, protocols 2 to 5; what lower ones add is refused.
+Source: Lib/pickletools.py of CPython 3.13, protocols 2 to 5. Older instructions are refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mlx_probe.core.errors import CheckpointError, damaged
 
 __all__ = ["PERSISTENT", "Global", "Object", "PickleStream", "read_pickle"]
 
-# torch.save spends about 45 on a tensor. Bounds memory: one byte can ask for a container.
+# torch.save writes about 45 for a tensor. The limit bounds memory: one byte makes a container.
 MAX_INSTRUCTIONS = 1 << 22
-# To print an integer takes the square of its length.
+# Printing an integer takes the square of its length.
 MAX_INTEGER_BYTES = 255
-# Kind of the objects that lie beside the pickle (storages).
+# Kind of the objects that are stored outside the pickle (storages).
 PERSISTENT = "persistent"
 
 _READ_AHEAD = 1 << 20
@@ -47,15 +47,15 @@ class Global:
 
 @dataclass(eq=False, slots=True)
 class Object:
-    """What the pickle would build by a call, or takes from beside it.
+    """What the pickle would build by a call, or refers to outside of itself.
 
     Attributes:
-        kind: Name of what would be called; `PERSISTENT` for what lies beside the pickle.
-        args: With which arguments, or the persistent id.
-        state: What would be set on the result.
-        pairs: Keys and values that would be stored in it, in this order. Not a dictionary:
-            keys can be chosen so that hashing them takes forever. Empty until something is
-            stored, since a list of its own would double what an empty dictionary takes.
+        kind: Name of the function or class; `PERSISTENT` for what is outside the pickle.
+        args: Arguments of the call, or the persistent id.
+        state: State that would be set on the result.
+        pairs: Keys and values that would be stored in it, in this order. Not a dictionary, since
+            a hostile pickle can choose keys whose hashing takes forever. An empty tuple until
+            something is stored, since a list would double the memory of an empty dictionary.
     """
 
     kind: str
@@ -65,12 +65,12 @@ class Object:
 
 
 class PickleStream:
-    """The bytes of pickles that follow each other in a file.
+    """The bytes of consecutive pickles in a file.
 
     Args:
         path: The file, for messages.
-        file: The same, open at the first pickle.
-        size: Bytes from there to its end.
+        file: That file, open at the first pickle.
+        size: Bytes from there to the end of the file.
 
     Attributes:
         position: Bytes taken so far.
@@ -90,7 +90,7 @@ class PickleStream:
         return bytes(self._buffer[start:stop])
 
     def line(self) -> str:
-        """Take the bytes up to a line feed, and it too."""
+        """Take the bytes up to and including a line feed."""
         start = self.position
         while (byte := self.take(1)) != b"\n":
             if not byte or self.position - start > _MAX_LINE:
@@ -112,16 +112,16 @@ def read_pickle(stream: PickleStream, allowed: Container[str]) -> Any:
     """Read one pickle.
 
     Args:
-        stream: Stands where the pickle begins, afterwards where it ends.
+        stream: At the beginning of the pickle; afterwards at its end.
         allowed: Classes and functions that it may name, with their modules.
 
     Returns:
-        Plain data; lists for sets, and `Global` or `Object` for everything else,
-        dictionaries included. It may contain itself, and be nested to any depth.
+        Plain data, lists for sets, and `Global` or `Object` for everything else, dictionaries
+        included. It may contain itself, and it may be nested to any depth.
 
     Raises:
-        CheckpointError: The pickle names something that is not allowed, is too long, or is
-            not one.
+        CheckpointError: The pickle names something that is not allowed, is too long, or is not
+            a pickle.
     """
     machine = _Machine(stream, allowed)
     try:
@@ -131,18 +131,18 @@ def read_pickle(stream: PickleStream, allowed: Container[str]) -> Any:
                 return machine.stack.pop()
             _INSTRUCTIONS[code](machine)
     except (IndexError, KeyError, UnicodeDecodeError) as error:
-        # Nothing on the stack, nothing in the memo, no such instruction, or no text.
+        # An empty stack, an unknown memo entry, an unknown instruction, or no text.
         raise machine.damaged("does what no pickle does") from error
     raise machine.damaged(f"has more than {MAX_INSTRUCTIONS} instructions")
 
 
 class _Machine:
-    """The pickle machine: a stack, stacks put aside by marks, and a memo."""
+    """The pickle machine: a stack, the stacks below the marks, and a memo."""
 
     def __init__(self, stream: PickleStream, allowed: Container[str]) -> None:
         self.stream, self.allowed = stream, allowed
         self.stack: list[Any] = []
-        self.aside: list[list[Any]] = []
+        self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
     def damaged(self, fact: str) -> CheckpointError:
@@ -152,15 +152,15 @@ class _Machine:
         return int.from_bytes(self.stream.take(width), "little")
 
     def mark(self) -> None:
-        self.aside.append(self.stack)
+        self.below.append(self.stack)
         self.stack = []
 
     def since_mark(self) -> list[Any]:
-        items, self.stack = self.stack, self.aside.pop()
+        items, self.stack = self.stack, self.below.pop()
         return items
 
     def pop(self) -> None:
-        # Of an empty stack, the mark below goes.
+        # If the stack is empty, the mark below it is removed.
         if self.stack:
             self.stack.pop()
         else:
@@ -248,7 +248,7 @@ def _text(content: bytes) -> str:
 
 
 def _old_text(content: bytes) -> str:
-    # Python 2 has one type for text and bytes.
+    # Python 2 uses one type for text and bytes.
     return content.decode("latin-1")
 
 
@@ -293,13 +293,13 @@ _INSTRUCTIONS: dict[bytes, _Instruction] = {
     pickle.EMPTY_DICT: lambda m: m.push(Object("builtins.dict")),
     pickle.SETITEM: _Machine.store_one,
     pickle.SETITEMS: lambda m: m.store(m.since_mark()),
-    # What came before.
+    # The memo.
     pickle.BINPUT: lambda m: m.memo.__setitem__(m.number(1), m.stack[-1]),
     pickle.LONG_BINPUT: lambda m: m.memo.__setitem__(m.number(4), m.stack[-1]),
     pickle.MEMOIZE: lambda m: m.memo.__setitem__(len(m.memo), m.stack[-1]),
     pickle.BINGET: lambda m: m.push(m.memo[m.number(1)]),
     pickle.LONG_BINGET: lambda m: m.push(m.memo[m.number(4)]),
-    # Everything else: recorded and not done.
+    # Calls: recorded, not made.
     pickle.GLOBAL: lambda m: m.find(m.stream.line(), m.stream.line()),
     pickle.STACK_GLOBAL: lambda m: m.find(*reversed([m.stack.pop(), m.stack.pop()])),
     pickle.REDUCE: lambda m: m.call(1),

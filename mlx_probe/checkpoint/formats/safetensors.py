@@ -1,10 +1,10 @@
 """The safetensors format: a JSON header in front of plain little-endian arrays.
 
-Layout: 8 bytes of header length, the header, the data section. The header maps every
-name to its dtype, shape and offsets in the data section.
+Layout: 8 bytes with the length of the header, the header, the data section. The header maps
+every name to its dtype, shape and offsets in the data section.
 
-Parsed here because the safetensors library refuses a whole file for one dtype that numpy
-lacks, and loads what it does not refuse.
+We parse it ourselves: the safetensors library refuses a whole file for one dtype that numpy
+lacks, and it loads the tensors.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
 
     Args:
         path: The file's name.
-        file: The same, open at its start.
-        size: Its bytes.
+        file: That file, open at its start.
+        size: Its size in bytes.
 
     Returns:
-        Its tensors; those of unknown dtype have `TensorInfo.problem` set.
+        Its tensors; `TensorInfo.problem` is set for those of unknown dtype.
 
     Raises:
         CheckpointError: The file is truncated or breaks the format's rules.
@@ -53,13 +53,13 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
 
 def _parse(path: Path, text: bytes) -> dict[str, Any]:
     def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        # json keeps the last of two equal keys, other readers the first.
-        found: dict[str, Any] = {}
+        # Of two equal keys json keeps the last, other readers the first.
+        entries: dict[str, Any] = {}
         for key, value in pairs:
-            if key in found:
+            if key in entries:
                 raise damaged(path, f"the header names {key!r} twice")
-            found[key] = value
-        return found
+            entries[key] = value
+        return entries
 
     try:
         # Decoded first: json.loads would also take UTF-16.
@@ -73,7 +73,7 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
 
 def _metadata(path: Path, value: Any) -> dict[str, str]:
     if value is None:
-        return {}  # what MLX writes for none
+        return {}  # MLX writes null for no metadata
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise damaged(path, "__metadata__ is not a map from text to text")
     return value
@@ -104,9 +104,9 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether text can be written down: JSON's escapes can spell half a surrogate pair."""
+    """Whether text can be encoded: JSON's escapes can write half a surrogate pair."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_size(number: Any) -> bool:
-    return type(number) is int and number >= 0  # not isinstance: True is no extent
+    return type(number) is int and number >= 0  # not isinstance: True is not an extent

@@ -1,12 +1,12 @@
-"""What torch.save writes (.bin, .pt, .pth): a pickle, and the storages that it refers to.
+"""The files of torch.save (.bin, .pt, .pth): a pickle, and the storages that it refers to.
 
-Two layouts. Since 1.6 a zip archive: ``NAME/data.pkl``, each storage as ``NAME/data/KEY``,
-nothing compressed. Before: five pickles (a magic number, a version, the writer's system, the
-object, the storages' keys), then the storages in the order of the keys, each behind its
-number of elements in 8 bytes.
+There are two layouts. Since version 1.6 the file is a zip archive, not compressed:
+``NAME/data.pkl``, and each storage as ``NAME/data/KEY``. Older files have five pickles (a magic
+number, a version, the writer's system, the object, the storages' keys), then the storages in the
+order of the keys, each after its number of elements in 8 bytes.
 
-Parsed here because torch.load makes a tensor of everything; no code of torch is needed to know
-where the bytes are, and none of the pickle's is ever run.
+We parse it ourselves: torch.load makes a tensor of everything. Positions can be read without
+torch's code, and the pickle's code is never run.
 
 Source: torch/serialization.py of PyTorch 2.13.
 """
@@ -29,7 +29,7 @@ __all__ = ["read_header"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
-# How tar archives begin: the layout before 0.1.10.
+# Mark of a tar archive: the layout before 0.1.10.
 _TAR, _TAR_AT = b"ustar", 257
 _SAVE_AGAIN = "Load it with torch.load and save its tensors as safetensors"
 _BIG_ENDIAN = "Save it again on a little-endian machine"
@@ -40,33 +40,33 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
 
     Args:
         path: The file's name.
-        file: The same, open at its start.
-        size: Its bytes.
+        file: That file, open at its start.
+        size: Its size in bytes.
 
     Returns:
-        Its tensors, named as `find_tensors` says; of tied weights each has the same bytes.
-        Those that cannot be read have `TensorInfo.problem` set.
+        Its tensors, with the names that `find_tensors` gives. Tied weights have the same bytes.
+        `TensorInfo.problem` is set for tensors that cannot be read.
 
     Raises:
         CheckpointError: The file is truncated or breaks the format's rules, or its pickle
-            names what weights do not need; nothing of it was run.
+            names something that weights do not need. No code of the pickle is run.
         OSError: The file cannot be read.
     """
     start = file.read(_TAR_AT + len(_TAR))
     file.seek(0)
     if start.startswith(b"PK\3\4"):
-        found, storages = _read_zip(path, file, size)
+        tensors, storages = _read_zip(path, file, size)
     elif start.startswith(b"\x80"):
-        found, storages = _read_legacy(path, file, size)
+        tensors, storages = _read_legacy(path, file, size)
     elif start.endswith(_TAR):
         raise damaged(path, "in the tar layout of PyTorch before 0.1.10", _SAVE_AGAIN)
     else:
         raise damaged(path, "not a file of torch.save: neither a zip archive nor a pickle")
-    tensors = [_place(path, name, stored, storages) for name, stored in found.items()]
-    return Header("pytorch", in_file_order(path, tensors, size, shared=True), {}, size)
+    infos = [_locate(path, name, stored, storages) for name, stored in tensors.items()]
+    return Header("pytorch", in_file_order(path, infos, size, shared=True), {}, size)
 
 
-def _place(path: Path, name: str, stored: Stored, storages: Mapping[str, int]) -> TensorInfo:
+def _locate(path: Path, name: str, stored: Stored, storages: Mapping[str, int]) -> TensorInfo:
     base = storages[stored.storage.key] if stored.storage else 0
     start, stop = base + stored.start, base + stored.stop
     return TensorInfo(
@@ -91,7 +91,7 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Stored],
         if order != b"little":
             raise damaged(path, f"its byte order is {order!r}", _BIG_ENDIAN)
     file.seek(archive.start(pickled))
-    found, storages = _tensors(path, read_pickle(PickleStream(path, file, pickled.size), ALLOWED))
+    tensors, storages = _tensors(path, read_pickle(PickleStream(path, file, pickled.size), ALLOWED))
     starts = {}
     for storage in storages.values():
         if not storage.numel:
@@ -105,7 +105,7 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Stored],
                 f"the pickle says {storage.nbytes}",
             )
         starts[storage.key] = archive.start(member)
-    return found, starts
+    return tensors, starts
 
 
 def _stored(path: Path, archive: Archive, name: str) -> Member:
@@ -126,7 +126,7 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Store
     system = read_pickle(stream, ())
     if not isinstance(system, Object) or ("little_endian", True) not in system.pairs:
         raise damaged(path, "written on a big-endian machine", _BIG_ENDIAN)
-    found, storages = _tensors(path, read_pickle(stream, ALLOWED))
+    tensors, storages = _tensors(path, read_pickle(stream, ALLOWED))
     keys = read_pickle(stream, ())
     starts, position = {}, stream.position
     for key in keys if isinstance(keys, list) else []:
@@ -144,17 +144,17 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Store
     missing = storages.keys() - starts.keys()
     if missing:
         raise damaged(path, f"storage {min(missing)[:80]!r} is missing")
-    return found, starts
+    return tensors, starts
 
 
 def _tensors(path: Path, root: Any) -> tuple[dict[str, Stored], dict[str, Storage]]:
-    """Tensors by name and the storages they lie in by key."""
-    found: dict[str, Stored] = {}
+    """Tensors by name, and their storages by key."""
+    tensors: dict[str, Stored] = {}
     storages: dict[str, Storage] = {}
     for name, tensor in find_tensors(path, root):
-        stored = found[name] = describe(path, name, tensor)
+        stored = tensors[name] = describe(path, name, tensor)
         if stored.storage:
             storage = storages.setdefault(stored.storage.key, stored.storage)
             if storage != stored.storage:
                 raise damaged(path, f"storage {storage.key[:80]!r} is described in two ways")
-    return found, storages
+    return tensors, storages

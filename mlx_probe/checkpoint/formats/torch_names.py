@@ -14,7 +14,7 @@ __all__ = [
     "WRAPPERS",
 ]
 
-# Name in torch: name in safetensors (its own where it has none there), bytes.
+# Name in torch: name in safetensors (torch's own if it has none there), bytes.
 TORCH_DTYPES = {
     "float64": ("F64", 8),
     "float32": ("F32", 4),
@@ -79,7 +79,7 @@ _REBUILDS = frozenset(
         "wrapper_subclass",
     )
 )
-# Around a tensor, their first argument.
+# Wrappers around a tensor, which is their first argument.
 WRAPPERS = frozenset(
     {
         "torch._utils._rebuild_parameter",
@@ -96,7 +96,7 @@ FROM_TYPE = frozenset(
     for module in ("_tensor", "tensor")
     for version in ("", "_v2")
 )
-# Attributes of the tensor are their fourth argument.
+# Calls whose fourth argument is attributes of the tensor.
 WITH_STATE = frozenset({*FROM_TYPE, "torch._utils._rebuild_parameter_with_state"})
 NUMPY_ARRAYS = frozenset(
     f"{package}.{name}"
@@ -104,11 +104,11 @@ NUMPY_ARRAYS = frozenset(
     for name in ("multiarray._reconstruct", "numeric._frombuffer")
 )
 LEAVES = _REBUILDS | WRAPPERS | FROM_TYPE | NUMPY_ARRAYS
-# Classes whose items are passed to the call by Python 2: OrderedDict([[key, value], ...]).
+# Classes that Python 2 calls with their items: OrderedDict([[key, value], ...]).
 DICTIONARIES = frozenset(
     {"builtins.dict", "collections.Counter", "collections.OrderedDict", "collections.defaultdict"}
 )
-# Beside the tensors: what weights_only=True lets through, and plain data that trainers add.
+# Other names: what weights_only=True allows, and plain data that trainers add.
 _DATA = frozenset(
     {
         "_codecs.encode",

@@ -1,4 +1,4 @@
-"""What the pickles of torch.save hold: which tensors, by which names, in which storages."""
+"""The tensors in a pickle of torch.save: their names and their positions in storages."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from mlx_probe.core.errors import CheckpointError, damaged
 
 __all__ = ["Storage", "Stored", "describe", "find_tensors"]
 
-# Far above any model; they bound the memory of names that nesting makes long.
+# Far above any model. They bound the memory of names, which nesting makes long.
 MAX_TENSORS = 1 << 18
 MAX_NAME = 1 << 12
 MAX_NAMES = 1 << 26
-# A view can repeat elements: free of cost in the file, not in an analysis.
+# A view can repeat elements, which costs nothing in the file but much in an analysis.
 MAX_REPEATED = 1 << 24
-# Wrappers around one tensor: a parameter in a device tensor with attributes has three.
+# Most wrappers around one tensor: a parameter in a device tensor with attributes has three.
 _MAX_WRAPPERS = 8
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A run of elements beside the pickle.
+    """Consecutive elements that are stored outside the pickle.
 
     Attributes:
-        key: Its name there.
-        dtype: Its element type, key of `TORCH_DTYPES`.
-        numel: Its elements.
+        key: Name of the storage.
+        dtype: Element type, key of `TORCH_DTYPES`.
+        numel: Number of elements.
     """
 
     key: str
@@ -60,11 +60,11 @@ class Stored:
     """A tensor as its pickle describes it.
 
     Attributes:
-        dtype: As in `TensorInfo`, and so are shape, strides and problem.
-        shape: Its extents.
+        dtype: As in `TensorInfo`, like shape, problem and strides.
+        shape: Extents.
         problem: Why it cannot be read; None if it can.
         strides: None for C order.
-        storage: Where its elements are; None if there are none or they are elsewhere.
+        storage: Storage of its elements; None for a tensor without readable elements.
         start: First byte in the storage.
         stop: One past the last byte.
     """
@@ -81,20 +81,21 @@ class Stored:
 def find_tensors(path: Path, root: Any) -> Iterator[tuple[str, Object]]:
     """The tensors in what a pickle describes, by name.
 
-    A name is the whole way there: keys of dictionaries, indices of lists and attributes,
-    joined by dots ("model.layers.0.weight" in {"model": {"layers.0.weight": ...}}). Nothing
-    is left out: the tensors that an optimizer or a trainer adds have names too. A tensor with
-    several names comes once for each; a container in several places counts where it is first.
+    A name is the path to the tensor: keys of dictionaries, indices of lists and attributes,
+    joined by dots ("model.layers.0.weight" in {"model": {"layers.0.weight": ...}}). No tensor is
+    left out: those that an optimizer or a trainer adds have names too. A tensor with several
+    names is listed under each. A container that is used several times counts once, at its first
+    use.
 
     Args:
         path: The file, for messages.
-        root: Result of `read_pickle`. A tensor that is the root is called "tensor".
+        root: Result of `read_pickle`. If it is a tensor, its name is "tensor".
 
     Raises:
         CheckpointError: More than `MAX_TENSORS`, a name that is too long or used twice.
     """
-    found: set[str] = set()
-    letters = 0
+    names: set[str] = set()
+    characters = 0
     visited: set[int] = set()
     # Not recursive: a pickle can be nested deeper than Python's stack.
     pending = [("", iter([("tensor" if _is_tensor(root) else "", root)]))]
@@ -104,15 +105,15 @@ def find_tensors(path: Path, root: Any) -> Iterator[tuple[str, Object]]:
             if not isinstance(value, Object | list | tuple):
                 continue
             name = f"{prefix}.{key}" if prefix else key
-            if len(name) > MAX_NAME or any("\ud800" <= letter <= "\udfff" for letter in name):
+            if len(name) > MAX_NAME or any("\ud800" <= character <= "\udfff" for character in name):
                 raise damaged(path, f"the name {name[:80]!r} is too long or no Unicode text")
             if isinstance(value, Object) and _is_tensor(value):
-                letters += len(name)
-                if name in found:
+                characters += len(name)
+                if name in names:
                     raise damaged(path, f"two tensors are called {name!r}")
-                if len(found) >= MAX_TENSORS or letters > MAX_NAMES:
+                if len(names) >= MAX_TENSORS or characters > MAX_NAMES:
                     raise damaged(path, f"more than {MAX_TENSORS} tensors, or too long names")
-                found.add(name)
+                names.add(name)
                 yield name, value
             if id(value) not in visited:
                 visited.add(id(value))
@@ -127,7 +128,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _children(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
-    """Parts of a container with their names in it; of a tensor, its attributes."""
+    """Parts of a container, or attributes of a tensor, with their names."""
     if not isinstance(value, Object):
         yield from ((str(index), item) for index, item in enumerate(value))
         return
@@ -136,7 +137,7 @@ def _children(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
         yield from _attributes(value.args[3] if len(value.args) > 3 else None)
     elif value.kind in DICTIONARIES:
         for items in value.args:
-            # Python 2 passes them to the call: OrderedDict([[key, value], ...]).
+            # Python 2 calls it with its items: OrderedDict([[key, value], ...]).
             if isinstance(items, list):
                 pairs = [item for item in items if isinstance(item, list | tuple)] + pairs
             elif isinstance(items, Object):
@@ -155,7 +156,7 @@ def _children(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(state: Any) -> Iterator[tuple[str, Any]]:
-    # Of classes with slots it is a pair of dictionaries.
+    # For classes with slots it is a pair of dictionaries.
     for part in state if isinstance(state, tuple) else (state,):
         if isinstance(part, Object) and part.kind in DICTIONARIES:
             yield from ((str(key), value) for key, value in part.pairs if isinstance(key, str))
@@ -164,7 +165,7 @@ def _attributes(state: Any) -> Iterator[tuple[str, Any]]:
 
 
 def describe(path: Path, name: str, tensor: Object) -> Stored:
-    """Where a tensor that `find_tensors` found is stored, and how.
+    """How and where a tensor of `find_tensors` is stored.
 
     Raises:
         CheckpointError: It reaches beyond its storage, or torch could not build it.
@@ -185,16 +186,16 @@ def describe(path: Path, name: str, tensor: Object) -> Stored:
             return _view(path, name, source, dtype, offset, size, steps, *rest[:1])
         case "qtensor", (Object() as source, offset, size, steps, *_):
             stored = _view(path, name, source, None, offset, size, steps)
-            # Its elements are codes, whatever type they are stored in.
+            # Its elements are codes, whatever their stored type.
             return replace(stored, problem="a quantized tensor is not supported")
         case "meta_tensor_no_storage", (Global(dtype), size, *_):
-            return _elsewhere(path, name, dtype, size, "a meta tensor: it has no values")
+            return _without_values(path, name, dtype, size, "a meta tensor: it has no values")
         case "wrapper_subclass", (_, Global(dtype), size, *_):
-            return _elsewhere(path, name, dtype, size, "a tensor subclass is not supported")
+            return _without_values(path, name, dtype, size, "a tensor subclass is not supported")
         case "sparse_tensor", (_, (_, _, size) | (_, _, size, bool() | None)):
-            return _elsewhere(path, name, "sparse", size, "a sparse tensor is not supported")
+            return _without_values(path, name, "sparse", size, "a sparse tensor is not supported")
         case "sparse_tensor", (_, (_, _, _, size)):
-            return _elsewhere(path, name, "sparse", size, "a sparse tensor is not supported")
+            return _without_values(path, name, "sparse", size, "a sparse tensor is not supported")
         case "nested_tensor", _:
             return Stored("nested", (), "a nested tensor is not supported")
     if value.kind in NUMPY_ARRAYS:
@@ -268,7 +269,7 @@ def _strided(
     return Stored(kind, shape, problem, order, storage, start, stop)
 
 
-def _elsewhere(path: Path, name: str, dtype: str, size: Any, problem: str) -> Stored:
+def _without_values(path: Path, name: str, dtype: str, size: Any, problem: str) -> Stored:
     shape = _extents(size)
     if shape is None:
         raise _misbuilt(path, name)
@@ -278,7 +279,7 @@ def _elsewhere(path: Path, name: str, dtype: str, size: Any, problem: str) -> St
 
 
 def _storage(path: Path, value: Object) -> tuple[Storage, int, int]:
-    """A storage, and the first element and number of elements of it that are meant."""
+    """A storage, the first element that is used, and the number of elements."""
     match value.args:
         case ("storage", Global(kind), str(key), str(_), int(numel), *rest) if (
             kind in STORAGES and _is_size(numel)
@@ -309,7 +310,7 @@ def _is_size(number: Any) -> bool:
 def _is_c_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     expected = 1
     for extent, step in zip(reversed(shape), reversed(strides), strict=True):
-        # Along an axis of one element no step is ever taken.
+        # The stride of an axis of one element does not matter.
         if extent != 1 and step != expected:
             return False
         expected *= extent

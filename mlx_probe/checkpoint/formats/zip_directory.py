@@ -1,7 +1,7 @@
-"""Zip archives: which members lie where, known from the directory at the end.
+"""Zip archives: the positions of their members, read from the directory at the end.
 
-Parsed here because the zipfile module believes the directory: it has no bound on the number
-of members, lets them overlap, and unpacks what we only want to map.
+We parse it ourselves: the zipfile module trusts the directory. It does not limit the number of
+members, allows them to overlap, and unpacks what we only want to map.
 
 Source: PKWARE, APPNOTE.TXT, version 6.3.10.
 """
@@ -18,10 +18,10 @@ from mlx_probe.core.errors import damaged
 __all__ = ["DEFLATED", "STORED", "Archive", "Member"]
 
 STORED, DEFLATED = 0, 8
-# Above the tensors of any model; a member costs about as much memory as its directory entry.
+# More than the tensors of any model. A member takes about as much memory as its directory entry.
 MAX_MEMBERS = 1 << 18
 MAX_DIRECTORY = 1 << 26
-# deflate codes at most 258 bytes in two bits.
+# deflate stores at most 258 bytes in two bits.
 _MAX_RATIO = 1032
 
 _END = Struct("<4s4H2IH")
@@ -32,7 +32,7 @@ _LOCAL = Struct("<4s5H3I2H")
 _EXTRA = Struct("<2H")
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 _UTF8 = 1 << 11
-# One read for the end of the archive, its longest comment, and mostly the whole directory.
+# One read for the end of the archive, the longest comment, and usually the whole directory.
 _TAIL = 1 << 17
 _READ_AHEAD = 1 << 15
 
@@ -43,10 +43,10 @@ class Member(NamedTuple):
     Attributes:
         name: Its name.
         method: `STORED`, `DEFLATED` or another compression method.
-        offset: Of its local header in the archive.
-        limit: Where the next member, or the directory, begins.
-        packed: Its bytes in the archive.
-        size: Its bytes once unpacked.
+        offset: Position of its local header in the archive.
+        limit: Position of the next member, or of the directory.
+        packed: Bytes in the archive.
+        size: Bytes when unpacked.
     """
 
     name: str
@@ -64,8 +64,8 @@ class Archive:
 
     Args:
         path: The file, for messages.
-        file: The same, seekable.
-        size: Its bytes.
+        file: That file, seekable.
+        size: Its size in bytes.
 
     Attributes:
         members: Members by name, in the order of their bytes; no two overlap.
@@ -77,7 +77,7 @@ class Archive:
         self.members: Mapping[str, Member] = self._read_directory()
 
     def start(self, member: Member) -> int:
-        """Where the bytes of a member begin; reads its local header."""
+        """Position of a member's bytes; reads its local header."""
         head = self._at(member.offset, _LOCAL.size)
         mark, _, flags, method, *_, name_length, extra_length = _LOCAL.unpack(head)
         start = member.offset + _LOCAL.size + int(name_length) + int(extra_length)
@@ -88,24 +88,24 @@ class Archive:
         return start
 
     def read(self, member: Member, count: int) -> bytes:
-        """The first bytes of a member as they lie in the archive, at most ``count``."""
+        """The first bytes of a member, still packed, at most ``count``."""
         return self._at(self.start(member), min(count, member.packed))
 
     def _read_directory(self) -> dict[str, Member]:
-        # First the tail: over a network it is one request, mostly the only one.
+        # The tail first: over a network it is one request, and usually the only one.
         self._at(max(self._size - _TAIL, 0), min(_TAIL, self._size))
         count, length, start = self._find_directory()
         if length > MAX_DIRECTORY or count > min(MAX_MEMBERS, length // _ENTRY.size):
             raise self._damaged(f"a zip directory of {count} members in {length} bytes")
         directory = self._at(start, length)
-        found: dict[str, Member] = {}
+        entries: dict[str, Member] = {}
         position = 0
         for _ in range(count):
             member, position = self._entry(directory, position)
-            if member.name in found:
+            if member.name in entries:
                 raise self._damaged(f"two members are called {member.name!r}")
-            found[member.name] = member
-        ordered = sorted(found.values(), key=lambda member: member.offset)
+            entries[member.name] = member
+        ordered = sorted(entries.values(), key=lambda member: member.offset)
         limits = [*(member.offset for member in ordered[1:]), start]
         members = {}
         for member, limit in zip(ordered, limits, strict=True):
@@ -181,7 +181,7 @@ class Archive:
         return values
 
     def _at(self, offset: int, count: int) -> bytes:
-        """Bytes of the file; reads ahead, since small members lie close together."""
+        """Bytes of the file; reads ahead, since small members are close together."""
         first = offset - self._window_start
         if first < 0 or first + count > len(self._window):
             if offset + count > self._size:
@@ -189,10 +189,10 @@ class Archive:
             self._file.seek(offset)
             self._window = self._file.read(max(count, _READ_AHEAD))
             self._window_start, first = offset, 0
-        found = self._window[first : first + count]
-        if len(found) < count:
-            raise self._damaged(f"truncated: it ends at byte {offset + len(found)}")
-        return found
+        content = self._window[first : first + count]
+        if len(content) < count:
+            raise self._damaged(f"truncated: it ends at byte {offset + len(content)}")
+        return content
 
     def _damaged(self, fact: str, remedy: str | None = None) -> Exception:
         return damaged(self._path, fact) if remedy is None else damaged(self._path, fact, remedy)

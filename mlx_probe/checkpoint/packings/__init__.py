@@ -7,8 +7,8 @@ from mlx_probe.checkpoint.packings.protocol import Packing
 
 __all__ = ["PACKINGS"]
 
-# In the order in which they are asked: the first that claims a tensor has it. AWQ's pieces are
-# named as GPTQ's; plain scaled floats come last.
+# The first that claims a tensor gets it. AWQ comes before GPTQ, whose pieces have the same names;
+# plain floats with scales come last.
 PACKINGS: dict[str, Packing] = {
     "ggml": Packing("mlx_probe.checkpoint.packings.ggml", "block types of GGUF"),
     "mlx": Packing(

@@ -1,8 +1,8 @@
-"""AWQ: four-bit codes eight to a word, packed along the outputs in an order of their own.
+"""AWQ: four-bit codes, eight in a word, packed along the outputs in a special order.
 
-The version "gemm" has (inputs, outputs / 8) words with scales and zero points of
-(groups, outputs); "gemv" has (outputs, inputs / 8) words in plain order, and pads the groups of
-its scales and zero points.
+The version "gemm" has (inputs, outputs / 8) words, and scales and zero points of
+(groups, outputs). The version "gemv" has (outputs, inputs / 8) words in plain order, and padded
+groups of scales and zero points.
 
 Source: Lin et al. 2023, "AWQ" (arXiv 2306.00978); the layout is that of AutoAWQ 0.2.9
 (``utils/packing_utils.py``, ``modules/linear/gemv.py``).
@@ -36,28 +36,28 @@ __all__ = ["claim", "layout"]
 
 BITS = 4
 PER_WORD = 32 // BITS
-# Where in its word each of eight neighbouring outputs lies.
-_PLACES = np.array([0, 4, 1, 5, 2, 6, 3, 7])
+# Position in the word of each of eight neighbouring outputs.
+_POSITIONS = np.array([0, 4, 1, 5, 2, 6, 3, 7])
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """``qweight`` of a model whose method is AWQ, or in whose shapes outputs are packed."""
-    found = claim_qweight(tensor, context)
-    if found is None or len(tensor.shape) < 2:
+    """``qweight`` if the model's method is AWQ, or if the shapes show that outputs are packed."""
+    words = claim_qweight(tensor, context)
+    if words is None or len(tensor.shape) < 2:
         return None
-    scales = [piece for piece in found.pieces if piece.name.endswith(".scales")]
+    scales = [piece for piece in words.pieces if piece.name.endswith(".scales")]
     method = context.settings.get("quant_method")
     by_shape = any(piece.shape[-1:] == (tensor.shape[-1] * PER_WORD,) for piece in scales)
     if method == "awq" or (method != "gptq" and by_shape):
-        # An order of columns is none of AWQ's; a piece all the same.
-        order = tuple(piece for piece in found.pieces if piece.name.endswith("g_idx"))
-        pieces = tuple(piece for piece in found.pieces if piece not in order)
-        return replace(found, pieces=pieces, extra=(*found.extra, *order))
+        # AWQ does not use an order of columns, but the tensor belongs to the weight.
+        order = tuple(piece for piece in words.pieces if piece.name.endswith("g_idx"))
+        pieces = tuple(piece for piece in words.pieces if piece not in order)
+        return replace(words, pieces=pieces, extra=(*words.extra, *order))
     return None
 
 
 def layout(claim: Claim, context: Context) -> Layout:
-    """Words of either version; see `Packing.layout`."""
+    """Words of either version; see `Scheme.layout`."""
     settings = context.settings
     bits = settings.get("bits", settings.get("w_bit", BITS))
     version = settings.get("version", settings.get("format")) or "gemm"
@@ -100,7 +100,7 @@ def _gemv(claim: Claim, context: Context) -> Layout:
     group = settings.get("group_size", settings.get("q_group_size"))
     group = max(cols, 1) if group == -1 else group
     if type(group) is not int or group < 1 or cols % group:
-        # The groups are padded: their number tells nothing.
+        # The groups are padded, so their size cannot be computed from their number.
         raise PackingError(
             f"{claim.name}: {cols} columns are not groups of {group!r}, config.json's group_size"
         )
@@ -120,7 +120,7 @@ def _decode_gemm(
 ) -> NDArray[np.float32]:
     qweight, qzeros, scales = pieces
     outputs = positions(rows)
-    where = outputs // PER_WORD * PER_WORD + _PLACES[outputs % PER_WORD]
+    where = outputs // PER_WORD * PER_WORD + _POSITIONS[outputs % PER_WORD]
     groups = positions(cols) // group
     base = int(groups[0])
     span = slice(base, int(groups[-1]) + 1)

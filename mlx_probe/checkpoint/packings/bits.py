@@ -1,4 +1,4 @@
-"""Small numbers out of packed bytes."""
+"""Small numbers read from packed bytes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def unpack_bits(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     """Codes of a few bits each, packed without gaps from the lowest bit of the first byte up.
 
     Args:
-        stored: Little-endian integers of any width, shape (..., n); n times their width is a
-            multiple of 8 codes, or ``bits`` is a power of two.
+        stored: Little-endian integers of any width, shape (..., n). Unless ``bits`` is a power
+            of two, they must hold a multiple of 8 codes.
         bits: Width of a code, 1 to 8.
 
     Returns:
@@ -33,7 +33,7 @@ def unpack_bits(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:
         shifts = np.arange(0, 8, bits, dtype=np.uint8)
         codes: NDArray[np.uint8] = (data[..., None] >> shifts) & np.uint8((1 << bits) - 1)
         return codes.reshape(*data.shape[:-1], -1)
-    # Eight codes fill as many bytes as a code has bits, and fit into one 64-bit word.
+    # Eight codes fill ``bits`` bytes and fit into one 64-bit word.
     octets = data.reshape(*data.shape[:-1], -1, bits)
     words = np.zeros((*octets.shape[:-1], 8), np.uint8)
     words[..., :bits] = octets
@@ -43,7 +43,7 @@ def unpack_bits(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 
 def codes_at(stored: NDArray[Any], where: NDArray[np.intp], bits: int) -> NDArray[np.uint8]:
-    """Single codes out of packed words, wherever they are.
+    """Single codes of packed words.
 
     Args:
         stored: Little-endian integers, shape (..., n), packed from the lowest bit up.
@@ -58,7 +58,7 @@ def codes_at(stored: NDArray[Any], where: NDArray[np.intp], bits: int) -> NDArra
     shifts = rest.astype(np.uint8)
     codes: NDArray[np.uint8] = np.take(data, first, axis=-1) >> shifts
     if 8 % bits:
-        # Such a code may end in the next byte; what else comes from there is masked out.
+        # Such a code may end in the next byte; the mask removes the rest of that byte.
         codes |= data[..., np.minimum(first + 1, data.shape[-1] - 1)] << (8 - shifts)
     codes &= np.uint8((1 << bits) - 1)
     return codes

@@ -1,8 +1,8 @@
 """bitsandbytes: 4-bit codes of a table (NF4, FP4) in flat blocks, and int8 with row scales.
 
-The 4-bit matrix is flattened, two codes to a byte, the earlier one in the upper half. Every
-block of it has an ``absmax``, itself coded in 8 bits where statistics are nested. The tables
-are stored beside it; a tensor of JSON text tells shape and block sizes.
+The 4-bit matrix is flattened, two codes in a byte, the first one in the upper half. Every block
+of it has an ``absmax``, which is itself an 8-bit code if statistics are nested. The tables are
+tensors too; a tensor of JSON text holds the shape and the block sizes.
 
 Source: Dettmers et al. 2023, "QLoRA" (arXiv 2305.14314) and 2022, "LLM.int8()" (arXiv
 2208.07339); the layout is that of bitsandbytes 0.50 (``functional.QuantState`` and
@@ -37,24 +37,24 @@ from mlx_probe.core.records import TensorInfo
 __all__ = ["claim", "layout"]
 
 TYPES = ("nf4", "fp4")
-# What the bytes of 4-bit codes may be stored as: sharded training wants floats.
+# Types that 4-bit codes may be stored as: sharded training needs floats.
 _STORAGE = ("U8", "I8", "BF16", "F16", "F32")
 _PIECES = ("absmax", "quant_map", "nested_absmax", "nested_quant_map")
 _HUGE = 1e38
-# The product that the reference forms; dividing by 127 rounds otherwise.
+# The reference multiplies by this number; division by 127 would round differently.
 _INT8_STEP = np.float32(7.874015718698502e-3)
 
 
 @dataclass(frozen=True)
 class _State:
-    """What the JSON of a 4-bit weight tells.
+    """The settings in the JSON of a 4-bit weight.
 
     Attributes:
         kind: One of `TYPES`.
         shape: Logical shape.
         block: Elements that share an absmax.
         nested_block: Blocks that share a nested absmax; 0 if statistics are not nested.
-        offset: Added to every absmax that is nested.
+        offset: Added to every nested absmax.
     """
 
     kind: str
@@ -65,7 +65,7 @@ class _State:
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """A weight beside a state of its own (4 bits) or ``SCB`` (8 bits)."""
+    """A weight that has a state (4 bits) or ``SCB`` (8 bits)."""
     name = tensor.name
     states = context.find(*(f"{name}.quant_state.bitsandbytes__{kind}" for kind in TYPES))
     if states:
@@ -79,7 +79,7 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
 
 
 def layout(claim: Claim, context: Context) -> Layout:
-    """Rows of int8, or the shape in the state; see `Packing.layout`."""
+    """Rows of int8, or 4-bit codes of the shape in the state; see `Scheme.layout`."""
     if any(piece.name.endswith("SCB") for piece in claim.pieces[1:]):
         return _int8(claim, context)
     state = _state(claim, context)
@@ -103,33 +103,33 @@ def layout(claim: Claim, context: Context) -> Layout:
         count = -(-blocks // state.nested_block)
         require_piece(pieces["nested_absmax"], ("F32",), (count,), (count, 1))
     detail = f"{state.kind}, block {state.block}{', nested' if nested else ''}"
-    # Rows are not an axis of the pieces, which are flat.
+    # The pieces are flat: rows are not one of their axes.
     return Layout(state.shape, detail, partial(_decode, state=state), row_major=False)
 
 
 def _state(claim: Claim, context: Context) -> _State:
-    """Read the state, which a hostile file may have filled with anything."""
+    """Read the state, in which a hostile file may have anything."""
     stored = claim.extra[0]
     require_piece(stored, ("U8",), stored.shape)
     try:
-        told = json.loads(context.read(stored))
+        entries = json.loads(context.read(stored))
     except (ValueError, RecursionError) as error:
         raise PackingError(f"{stored.name}: not JSON: {error}") from error
-    if not isinstance(told, Mapping):
+    if not isinstance(entries, Mapping):
         raise PackingError(f"{stored.name}: not a JSON object")
-    shape = told.get("shape")
+    shape = entries.get("shape")
     if not isinstance(shape, list) or len(shape) != 2:
         raise PackingError(f"{stored.name}: shape {shape!r}; a matrix is expected")
-    nested = "nested_blocksize" in told
-    offset = told.get("nested_offset", 0.0)
+    nested = "nested_blocksize" in entries
+    offset = entries.get("nested_offset", 0.0)
     if type(offset) not in (int, float) or not -_HUGE < offset < _HUGE:
         raise PackingError(f"{stored.name}: nested_offset cannot be {offset!r}")
     rows, cols = (_extent(stored, "shape", extent, 0) for extent in shape)
     return _State(
         kind=stored.name.rpartition("__")[2],
         shape=(rows, cols),
-        block=_extent(stored, "blocksize", told.get("blocksize"), 1),
-        nested_block=_extent(stored, "nested_blocksize", told["nested_blocksize"], 1)
+        block=_extent(stored, "blocksize", entries.get("blocksize"), 1),
+        nested_block=_extent(stored, "nested_blocksize", entries["nested_blocksize"], 1)
         if nested
         else 0,
         offset=float(offset),
@@ -150,7 +150,7 @@ def _int8(claim: Claim, context: Context) -> Layout:
     require_piece(weight, ("I8",), weight.shape)
     require_piece(scales, ("F32",), tuple(lines), (*lines, 1))
     for form in claim.extra:
-        # Zero is "row"; the tiled layouts of early versions depend on the GPU.
+        # Zero means "row". The tiled layouts of early versions depend on the GPU.
         if any(context.read(form)):
             raise PackingError(f"{form.name}: only int8 weights in rows are supported")
     return Layout(weight.shape, "int8, a scale for each row", _decode_int8)
@@ -173,7 +173,7 @@ def _decode(
     starts = positions(rows).astype(np.int64) * width + cols.start
     codes = _nibbles(weight.words.reshape(-1).view(np.uint8), rows, starts, cols, width)
     values: NDArray[np.float32] = np.take(table.values(), codes)
-    # Blocks run on from row to row: each row at hand starts within one and may meet the next.
+    # Blocks cross the ends of rows: a row may start and end inside a block.
     firsts, within = np.divmod(starts, state.block)
     reach = np.arange(-(-(count + int(within.max())) // state.block))
     last = absmax.words.size - 1
@@ -182,21 +182,21 @@ def _decode(
         if (within == within[0]).all():
             values *= scales[:, (within[0] + np.arange(count)) // state.block]
         else:
-            places = (within[:, None] + np.arange(count)) // state.block
-            values *= np.take_along_axis(scales, places, axis=1)
+            blocks = (within[:, None] + np.arange(count)) // state.block
+            values *= np.take_along_axis(scales, blocks, axis=1)
     return values
 
 
 def _nibbles(
     data: NDArray[np.uint8], rows: Index, starts: NDArray[np.int64], cols: slice, width: int
 ) -> NDArray[np.uint8]:
-    """The codes of a block, (rows, cols), whose rows start at the flat indices ``starts``."""
+    """The codes of a block, shape (rows, cols); its rows start at the flat indices ``starts``."""
     count = cols.stop - cols.start
     if width % 2 == 0:
         stored = data.reshape(-1, width // 2)[rows, cols.start // 2 : -(-cols.stop // 2)]
         codes: NDArray[np.uint8] = np.stack((stored >> 4, stored & 15), axis=-1)
         return codes.reshape(len(stored), -1)[:, :count]
-    # Odd rows start in the middle of a byte.
+    # With an odd width, rows start in the middle of a byte.
     flat = starts[:, None] + np.arange(count)
     both: NDArray[np.uint8] = data[flat >> 1]
     return np.where(flat & 1, both & 15, both >> 4)
@@ -205,7 +205,7 @@ def _nibbles(
 def _absmax(
     absmax: Piece, nested: Sequence[Piece], blocks: NDArray[np.int64], state: _State
 ) -> NDArray[np.float32]:
-    """The scales of blocks, by their numbers."""
+    """The scales of blocks, given their numbers."""
     stored = Piece(absmax.words.reshape(-1), absmax.dtype)
     if not nested:
         return stored.values(blocks)

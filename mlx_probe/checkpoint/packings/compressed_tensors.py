@@ -1,9 +1,9 @@
-"""compressed-tensors: what llm-compressor writes, integers and small floats with scales.
+"""compressed-tensors, the format of llm-compressor: integers and small floats with scales.
 
-Integers of 1 to 8 bits are packed along the rows (``weight_packed``, 32-bit words), floats of
-4 bits two to a byte; 8-bit integers and floats lie plain in ``weight``. A scale belongs to the
-tensor, a row, a group of columns or a block. Bit widths and groups are told by the shapes:
-config.json gives them by patterns on module names, of which only the block sizes are needed.
+Integers of 1 to 8 bits are packed along the rows (``weight_packed``, 32-bit words), and two floats
+of 4 bits are packed into a byte; 8-bit integers and floats are stored plain in ``weight``. A scale
+belongs to the tensor, a row, a group of columns or a block. Bit widths and groups come from the
+shapes. config.json gives them by patterns on module names; only its block sizes are needed.
 
 Source: compressed-tensors 0.20 (``compressors/`` and ``quantization/lifecycle/
 forward_helpers.py``).
@@ -39,10 +39,10 @@ from mlx_probe.core.records import TensorInfo
 __all__ = ["claim", "layout"]
 
 METHOD = "compressed-tensors"
-# MX scales are bytes of nothing but an exponent, whatever type the file gives them.
+# The scales of MX formats are bytes that hold an exponent only, whatever type the file names.
 _EXPONENTS = ("U8", SCALE_DTYPE)
 _PIECES = ("weight_scale", "weight_zero_point", "weight_g_idx", "weight_global_scale")
-# Its shape before packing, and what was measured of activations.
+# The shape before packing, and what was measured of activations.
 _EXTRA = (
     "weight_shape",
     "input_scale",
@@ -55,7 +55,7 @@ _EXTRA = (
 
 @dataclass(frozen=True)
 class _Form:
-    """How a weight's codes and scales are to be read.
+    """How a weight's codes and scales are read.
 
     Attributes:
         name: The weight, for messages.
@@ -63,9 +63,9 @@ class _Form:
         kind: "int" (packed words), "fp4" (packed bytes) or "plain".
         bits: Width of a code.
         block: Rows and columns that share a scale.
-        pieces: Ends of the pieces' names, in the order of the pieces.
-        scale_dtype: What the words of the scales are.
-        packed_zeros: Whether zero points are packed like the codes, along the rows.
+        pieces: Last segments of the pieces' names, in the order of the pieces.
+        scale_dtype: Type of the scales.
+        packed_zeros: Whether zero points are packed like codes, along the rows.
     """
 
     name: str
@@ -79,7 +79,7 @@ class _Form:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Scales along the rows and along the columns."""
+        """Number of scales along the rows and along the columns."""
         rows, cols = (
             -(-extent // step) for extent, step in zip(self.shape, self.block, strict=True)
         )
@@ -89,7 +89,7 @@ class _Form:
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """``weight_packed``, or an 8-bit ``weight``, beside ``weight_scale``.
 
-    8-bit floats only where config.json names the method: others store them alike.
+    8-bit floats only if config.json names the method: others store them the same way.
     """
     name = tensor.name
     packed = name.endswith("weight_packed") and tensor.dtype in ("I32", "U8")
@@ -106,7 +106,7 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
 
 
 def layout(claim: Claim, context: Context) -> Layout:
-    """(out, in) in any of the formats; see `Packing.layout`."""
+    """Any of the formats, (out, in); see `Scheme.layout`."""
     missing(claim, "weight_scale")
     main, scale, *others = claim.pieces
     if len(main.shape) not in (2, 3):
@@ -150,12 +150,12 @@ def _width(claim: Claim, context: Context, kind: str) -> tuple[int, int]:
     if shape[:-1] != lines or cols < 0:
         raise PackingError(f"{main.name}: weight_shape {shape} beside {list(main.shape)} words")
     fitting = [bits for bits in range(1, 9) if -(-cols * bits // 32) == words]
-    told = [weights.get("num_bits") for weights in _schemes(context.settings)]
-    # Narrow matrices leave room for several widths.
-    chosen = fitting if len(fitting) == 1 else [bits for bits in fitting if bits in told]
+    configured = [weights.get("num_bits") for weights in _schemes(context.settings)]
+    # Several widths may fit a narrow matrix.
+    chosen = fitting if len(fitting) == 1 else [bits for bits in fitting if bits in configured]
     if len(chosen) != 1:
         raise PackingError(
-            f"{main.name}: rows of {words} words for {cols} columns do not tell the bits of each"
+            f"{main.name}: rows of {words} words for {cols} columns do not show the bits of each"
         )
     return cols, chosen[0]
 
@@ -166,7 +166,7 @@ def _block(
     shape: tuple[int, int],
     settings: Mapping[str, Any],
 ) -> tuple[int, int]:
-    """Rows and columns that share a scale, as the scales' shape tells it."""
+    """Rows and columns that share a scale, by the shape of the scales."""
     rows, cols = shape
     if scale.shape in (stack, (*stack, 1), (*stack, 1, 1)):
         return max(rows, 1), max(cols, 1)
@@ -187,15 +187,15 @@ def _block(
 
 
 def _schemes(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What config.json tells of weights, for any modules."""
+    """What config.json says about weights, for all groups of modules."""
     groups = settings.get("config_groups")
     schemes = list(groups.values()) if isinstance(groups, Mapping) else []
-    found = [scheme.get("weights") for scheme in schemes if isinstance(scheme, Mapping)]
-    return [weights for weights in found if isinstance(weights, Mapping)]
+    entries = [scheme.get("weights") for scheme in schemes if isinstance(scheme, Mapping)]
+    return [weights for weights in entries if isinstance(weights, Mapping)]
 
 
 def _structure(given: object) -> tuple[int, int] | None:
-    """Rows and columns of a block, [128, 128] or "128x128"; None for what is neither."""
+    """Rows and columns of a block, from [128, 128] or "128x128"; None for anything else."""
     sides = (
         [int(side) for side in re.findall(r"\d{1,9}", given)] if isinstance(given, str) else given
     )
@@ -207,7 +207,7 @@ def _structure(given: object) -> tuple[int, int] | None:
 
 
 def _scale_dtype(main: TensorInfo, scale: TensorInfo, scaled: bool) -> str:
-    """What the words of the scales are: exponents for the MX formats."""
+    """Type of the scales: exponents for the MX formats."""
     if scaled:
         allowed: tuple[str, ...] = ("F8_E4M3", *SCALE_DTYPES)
     elif main.dtype == "U8":
@@ -260,7 +260,7 @@ def _decode(pieces: Sequence[Piece], rows: Index, cols: slice, form: _Form) -> N
     order = _order(named)
     down = positions(rows) // form.block[0]
     across = column_groups(order, cols, form.block[1], form.grid[1], form.name)
-    # Only the groups at hand: expanded, all of them may be as large as the matrix.
+    # Only the groups of these columns: all of them, expanded, may be as large as the matrix.
     base = int(across.min())
     span = slice(base, int(across.max()) + 1)
     across = across - base
@@ -278,19 +278,19 @@ def _decode(pieces: Sequence[Piece], rows: Index, cols: slice, form: _Form) -> N
 
 
 def _order(named: Mapping[str, Piece]) -> list[Piece]:
-    """The order of the groups; an order that was never set is full of -1."""
+    """The order of the groups; an order that was never set contains -1."""
     order = [piece for end, piece in named.items() if end == "weight_g_idx"]
     return [piece for piece in order if not (piece.words == -1).any()]
 
 
 def _codes(main: Piece, rows: Index, cols: slice, form: _Form) -> NDArray[np.float32]:
-    """The codes as numbers: integers less the packed offset."""
+    """The codes as numbers: for packed integers, minus their offset."""
     if form.kind == "plain":
         return main.values(rows, cols)
     if form.kind == "fp4":
         return np.take(E2M1, unpack_bits(main.words[rows, cols.start // 2 : -(-cols.stop // 2)], 4))
     bits = form.bits
-    # 32 codes fill as many words as a code has bits; a last row's end may lack some.
+    # 32 codes fill ``bits`` words; the last words of a row may be missing.
     words = main.words[rows, cols.start // 32 * bits : -(-cols.stop // 32) * bits]
     lacking = -words.shape[1] % bits if 8 % bits else 0
     if lacking:

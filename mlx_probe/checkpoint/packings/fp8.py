@@ -1,7 +1,7 @@
-"""Eight-bit floats with scales: of the whole tensor, of each row, or of each block.
+"""Eight-bit floats with scales: one for the tensor, for each row, or for each block.
 
-DeepSeek-V3 has ``weight_scale_inv`` of blocks of 128 x 128, which multiplies in spite of its
-name; others call it ``weight_scale``. Transformers' fused experts append the same suffixes.
+DeepSeek-V3 has ``weight_scale_inv`` with blocks of 128 x 128; it is multiplied, not divided by.
+Others call it ``weight_scale``. Transformers' fused experts append the same suffixes.
 
 Source: DeepSeek-AI 2024, "DeepSeek-V3 Technical Report" (arXiv 2412.19437), section 3.3.
 """
@@ -32,25 +32,25 @@ __all__ = ["claim", "decode_scaled", "layout", "scale_block"]
 _DTYPES = ("F8_E4M3", "F8_E5M2")
 _SCALE_DTYPES = ("F32", "BF16", "F16", SCALE_DTYPE)
 _SCALES = ("_scale_inv", "_scale", ".scale")
-# Of activations, measured when the model was quantized: not needed to know the weight.
+# Measured of activations when the model was quantized; not needed for the weight's values.
 _EXTRA = ("input_scale", "input_scale_inv", "activation_scale", "output_scale", "input_amax")
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """A matrix or stack of 8-bit floats, with the scale that its name leads to."""
+    """A matrix or stack of 8-bit floats that has a scale of a matching name."""
     if tensor.dtype not in _DTYPES or len(tensor.shape) < 2:
         return None
     module = tensor.name.removesuffix("weight")
-    found = context.find(*(f"{tensor.name}{suffix}" for suffix in _SCALES), f"{module}scale")
-    if not found:
+    scales = context.find(*(f"{tensor.name}{suffix}" for suffix in _SCALES), f"{module}scale")
+    if not scales:
         return None
     joint = "" if module != tensor.name else "_"
     extra = context.find(*(f"{module}{joint}{suffix}" for suffix in _EXTRA))
-    return Claim(tensor.name, (tensor, found[0]), extra)
+    return Claim(tensor.name, (tensor, scales[0]), extra)
 
 
 def layout(claim: Claim, context: Context) -> Layout:
-    """The block that the scale's shape implies, or config.json's ``weight_block_size``."""
+    """Blocks by the scale's shape, or by config.json's ``weight_block_size``."""
     weight, scale = claim.pieces
     if scale.dtype not in _SCALE_DTYPES:
         raise PackingError(f"{scale.name} is {scale.dtype}, no type for scales")
@@ -72,12 +72,12 @@ def scale_block(weight: TensorInfo, scale: TensorInfo, given: object = None) -> 
 
     Args:
         weight: The elements, (rows, cols) or (stack, rows, cols).
-        scale: One number; (stack), (rows), (rows, 1); or (row blocks, column blocks), with
-            the stack in front.
-        given: The block as config.json tells it, [rows, columns].
+        scale: One number, or of shape (stack), (rows), (rows, 1) or (row blocks, column blocks),
+            with the stack first.
+        given: The block in config.json, [rows, columns].
 
     Raises:
-        PackingError: The scale's shape fits none of these.
+        PackingError: The scale has another shape.
     """
     *stack, rows, cols = weight.shape
     lead = tuple(stack)
@@ -119,5 +119,5 @@ def decode_scaled(
     with np.errstate(over="ignore", invalid="ignore"):
         if grid.size == 1:
             return values * grid
-        # Row by row first: the expanded scales are as large as the block only along one axis.
+        # Rows first: the expanded scales are as large as the block along one axis only.
         return values * grid[positions(rows) // block[0]][:, positions(cols) // block[1]]

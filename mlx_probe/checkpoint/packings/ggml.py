@@ -1,8 +1,8 @@
-"""ggml's block formats, as GGUF files hold them: groups of numbers with shared scales.
+"""ggml's block formats, which GGUF files use: groups of numbers with shared scales.
 
-Sizes and decoding are the gguf package's; it is imported on first use because it takes a
-tenth of a second. The simplest types, which most files are made of, are decoded here to the
-same values: the package takes one and a half to five times as long.
+Sizes and decoders come from the gguf package, which is imported on first use because that takes
+a tenth of a second. The simplest types, which most files use, are decoded here to the same
+values: the package takes one and a half to five times as long.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BlockType:
     """A tensor type of ggml.
 
     Attributes:
-        name: Key of `DTYPES` where the elements lie plain ("F32"), else ggml's name ("Q4_1").
+        name: Key of `DTYPES` for plain elements ("F32"), otherwise ggml's name ("Q4_1").
         elements: Elements in a block, all of one row; 0 if unknown.
         nbytes: Bytes of a block; 0 if unknown.
         problem: Why blocks cannot be decoded; None if they can.
@@ -43,13 +43,13 @@ class BlockType:
 class _Affine:
     """A type whose blocks are 32 codes with one scale: scale * (code - zero) + bias, in float32.
 
-    A block is the scale and the bias in float16, the codes' fifth bits, and the codes' lower
-    four bits, those of the first 16 codes in the lower halves of the bytes. 8-bit codes are
-    signed bytes instead.
+    A block is the scale and the bias in float16, the fifth bits of the codes, and their lower
+    four bits; the lower halves of the bytes are the first 16 codes. 8-bit codes are signed bytes
+    instead.
 
     Attributes:
         bits: Width of a code: 4, 5 or 8.
-        zero: Code of what the scale multiplies to nothing.
+        zero: The code of the number 0, without a bias.
         biased: Whether there is a bias.
 
     Source: ggml, ggml-common.h (block_q4_0 and its like) and ggml-quants.c (dequantize_row_q4_0
@@ -62,7 +62,7 @@ class _Affine:
 
     @property
     def block(self) -> np.dtype[np.void]:
-        """The parts of a block, whole: numpy copies single bytes several times more slowly."""
+        """The parts of a block as whole fields: numpy copies single bytes much more slowly."""
         fifths = [("fifths", "V4")] if self.bits == 5 else []
         codes = "V32" if self.bits == 8 else "V16"
         return np.dtype([("factors", "V4" if self.biased else "V2"), *fifths, ("codes", codes)])
@@ -79,7 +79,7 @@ _AFFINE = {
 
 @lru_cache
 def block_type(number: int) -> BlockType:
-    """The tensor type that GGUF files store as ``number``."""
+    """The tensor type with the number ``number`` in GGUF files."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     try:
@@ -99,14 +99,14 @@ def block_type(number: int) -> BlockType:
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """Every tensor of a type of ggml's own."""
+    """Every tensor of a type that only ggml has."""
     if tensor.problem or tensor.dtype in DTYPES or not tensor.shape:
         return None
     return Claim(tensor.name, (tensor,)) if _sizes(tensor.dtype) else None
 
 
 def layout(claim: Claim, context: Context) -> Layout:
-    """Whole blocks along the rows, which the format's reader has checked."""
+    """Whole blocks along the rows; the format's reader has checked them."""
     (tensor,) = claim.pieces
     elements, _ = _sizes(tensor.dtype) or (1, 1)
     decode = partial(_decode, dtype=tensor.dtype, elements=elements)
@@ -116,7 +116,7 @@ def layout(claim: Claim, context: Context) -> Layout:
 def _decode(
     pieces: Sequence[Piece], rows: Index, cols: slice, dtype: str, elements: int
 ) -> NDArray[np.float32]:
-    # The words are the bytes of the rows; 1024, where columns may be cut, is whole blocks.
+    # The words are the bytes of the rows. Columns are cut at multiples of 1024: at whole blocks.
     (blocks,) = pieces
     nbytes = (_sizes(dtype) or (1, 1))[1]
     stored = blocks.words[
@@ -127,7 +127,7 @@ def _decode(
 
 @lru_cache
 def _sizes(dtype: str) -> tuple[int, int] | None:
-    """Elements and bytes of one block of the type that ggml calls ``dtype``."""
+    """Elements and bytes of one block of ggml's type ``dtype``."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     if dtype not in GGMLQuantizationType.__members__:
@@ -151,7 +151,7 @@ def _unpack(stored: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
 
-    # A scale may be infinite or NaN: a value like any other here.
+    # A scale may be infinite or NaN.
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype in _AFFINE:
             return _unpack_affine(stored, _AFFINE[dtype])
@@ -159,7 +159,7 @@ def _unpack(stored: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
 
 
 def _unpack_affine(stored: NDArray[np.uint8], form: _Affine) -> NDArray[np.float32]:
-    """`_unpack` of the affine types: gguf's operations in gguf's order, so its values."""
+    """`_unpack` of the affine types: gguf's operations in gguf's order, so the values are equal."""
     blocks = stored.view(form.block).reshape(-1)
 
     def part(name: str, dtype: str) -> NDArray[Any]:

@@ -1,9 +1,9 @@
 """GPTQ: codes packed along the inputs in ``qweight``, with ``scales`` and ``qzeros`` by groups.
 
-All three have the inputs, or their groups, on the first axis. Bit widths and group sizes are
-told by the shapes, because config.json may override both for single modules; where shapes fit
-several widths, its ``bits`` chooses. The checkpoint format "gptq" (v1) stores every zero point
-less one, "gptq_v2" as it is. A v1 code of all ones is the zero point 0, as in AutoGPTQ: the
+The first axis of all three is the inputs, or their groups. Bit widths and group sizes come from
+the shapes, because config.json may override both for single modules. If the shapes fit several
+widths, its ``bits`` decides. The checkpoint format "gptq" (v1) stores every zero point minus one,
+"gptq_v2" stores it unchanged. A v1 code of all ones is the zero point 0, as in AutoGPTQ: the
 writer's subtraction wraps within the code, and so does the addition here.
 
 Source: Frantar et al. 2022, "GPTQ" (arXiv 2210.17323); the layout is that of AutoGPTQ 0.7
@@ -43,19 +43,19 @@ from mlx_probe.core.records import TensorInfo
 __all__ = ["claim", "layout"]
 
 WIDTHS = (2, 3, 4, 8)
-# By checkpoint format: what the stored zero points lack.
+# By checkpoint format: what is added to the stored zero points.
 ZERO_OFFSETS = {"gptq": 1, "gptq_v2": 0}
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """Words called ``qweight``; asked after AWQ, whose names are the same."""
+    """Words called ``qweight`` that AWQ, which has the same names, did not claim."""
     return claim_qweight(tensor, context)
 
 
 def layout(claim: Claim, context: Context) -> Layout:
-    """(in, out) codes in words are (out, in) weights; see `Packing.layout`."""
+    """Words of (in, out) codes are (out, in) weights; see `Scheme.layout`."""
     settings = context.settings
-    # AutoRound has no format of its own, and the zero points of v1.
+    # AutoRound names no format; its zero points are those of v1.
     form = settings.get("checkpoint_format") or settings.get("format") or "gptq"
     if not isinstance(form, str) or form not in ZERO_OFFSETS:
         raise PackingError(f"{claim.name}: the GPTQ format {form!r} is not supported")
@@ -83,17 +83,17 @@ def layout(claim: Claim, context: Context) -> Layout:
 
 
 def _bits(claim: Claim, settings: Mapping[str, Any]) -> int:
-    """The one width that fits the shapes, or of several the one that config.json names."""
+    """The width that fits the shapes; if several do, the one that config.json names."""
     qweight, qzeros, _, *order = claim.pieces
     words, rows = qweight.shape[-2:]
     cols = order[0].shape[-1] if order else None
     fitting = [
         bits
         for bits in WIDTHS
-        # Three bits straddle words: 32 codes are whole again.
+        # Three-bit codes cross the ends of words: only 32 of them fill whole words.
         if (bits != 3 or words % 3 == 0)
         and -(-rows * bits // 32) == qzeros.shape[-1]
-        # A vocabulary that is an input may be padded to 32.
+        # Inputs may be padded to a multiple of 32 (vocabularies).
         and (cols is None or 0 <= words * 32 // bits - cols < 32)
     ]
     given = settings.get("bits")
@@ -105,9 +105,9 @@ def _bits(claim: Claim, settings: Mapping[str, Any]) -> int:
             f"{list(qweight.shape)} and qzeros {list(qzeros.shape)}"
         )
     if len(fitting) != 1:
-        found = " or ".join(map(str, fitting)) or "none of 2, 3, 4 and 8"
+        widths = " or ".join(map(str, fitting)) or "none of 2, 3, 4 and 8"
         raise PackingError(
-            f"{claim.name}: bits that fit the shapes are {found}; config.json has to tell"
+            f"{claim.name}: bits that fit the shapes are {widths}; config.json must name them"
         )
     return fitting[0]
 
@@ -123,11 +123,11 @@ def _decode(
 ) -> NDArray[np.float32]:
     qweight, qzeros, scales, *order = pieces
     groups = column_groups(order, cols, group, len(scales.words), name)
-    # Only the groups at hand: a stack of thousands of them need not be decoded for a few.
+    # Only the groups of these columns: thousands of them need not be decoded for a few.
     base = int(groups.min())
     span = slice(base, int(groups.max()) + 1)
     groups = groups - base
-    # 32 codes fill as many words as a code has bits.
+    # The number of words that 32 codes fill is the bits of a code.
     words = slice(cols.start // 32 * bits, -(-cols.stop // 32) * bits)
     codes = unpack_bits(np.ascontiguousarray(qweight.words[words, rows].T), bits)
     values = codes[:, : cols.stop - cols.start].astype(np.float32)

@@ -15,7 +15,8 @@ from mlx_probe.core.records import TensorInfo
 __all__ = ["OVERRIDES", "SCALE_DTYPES", "claim_qweight", "column_groups", "group_size"]
 
 SCALE_DTYPES = ("F16", "BF16", "F32")
-# Settings for single modules, of GPTQModel and AutoRound: the shapes overrule the model's.
+# Settings for single modules, of GPTQModel and AutoRound. With one of these keys the shapes
+# overrule the settings of the model.
 OVERRIDES = ("dynamic", "extra_config")
 
 
@@ -24,14 +25,14 @@ def claim_qweight(tensor: TensorInfo, context: Context) -> Claim | None:
     base = tensor.name.removesuffix("qweight")
     if tensor.dtype != "I32" or base == tensor.name or base[-1:] not in ("", "."):
         return None
-    found = context.find(f"{base}qzeros", f"{base}scales")
+    others = context.find(f"{base}qzeros", f"{base}scales")
     order = context.find(f"{base}g_idx")
-    if not found:
+    if not others:
         return None
-    # Writers without act-order may leave an empty order.
+    # Writers without act-order may store an empty order.
     filled = tuple(piece for piece in order if piece.numel)
     extra = tuple(piece for piece in order if not piece.numel)
-    return Claim(f"{base}weight", (tensor, *found, *filled), extra)
+    return Claim(f"{base}weight", (tensor, *others, *filled), extra)
 
 
 def group_size(name: str, cols: int, groups: int, settings: Mapping[str, Any]) -> int:
@@ -40,17 +41,17 @@ def group_size(name: str, cols: int, groups: int, settings: Mapping[str, Any]) -
     Args:
         name: The weight, for messages.
         cols: Columns of the logical matrix.
-        groups: Groups that they have.
-        settings: config.json's ``quantization_config``; -1 there is one group.
+        groups: Number of groups.
+        settings: config.json's ``quantization_config``, where a size of -1 means one group.
 
     Raises:
-        PackingError: Settings and shapes contradict, or the groups would differ in size.
+        PackingError: Settings and shapes contradict, or the groups would have different sizes.
     """
     given = settings.get("group_size", settings.get("q_group_size"))
     if given == -1:
         given = max(cols, 1)
     if type(given) is int and given > 0:
-        # The last group of GPTQ may be shorter.
+        # GPTQ's last group may be shorter.
         if -(-cols // given) == groups:
             return given
         if not any(key in settings for key in OVERRIDES):
@@ -70,14 +71,14 @@ def column_groups(
     """The group of each column.
 
     Args:
-        order: ``g_idx``, or nothing if the groups follow each other.
+        order: ``g_idx``; empty if the groups follow each other.
         cols: The columns.
-        group: Columns in a group.
-        groups: How many groups there are.
+        group: Columns of a group.
+        groups: Number of groups.
         name: The weight, for messages.
 
     Raises:
-        PackingError: ``g_idx`` names groups that are not there.
+        PackingError: ``g_idx`` names a group that does not exist.
     """
     if not order:
         return positions(cols) // group

@@ -1,8 +1,8 @@
 """MLX's quantization modes: affine, mxfp4, mxfp8 and nvfp4.
 
-Rows of ``weight`` are packed, lowest bits first, into 32-bit words; every group of a row has a
-scale and, in the affine mode, a bias. Group size and bits come from config.json, where single
-modules may have settings of their own.
+Rows of ``weight`` are packed into 32-bit words, lowest bits first. Every group of a row has a
+scale and, in the affine mode, a bias. Group size and bits come from config.json, which may have
+different settings for single modules.
 
 Source: MLX's documentation of ``mlx.core.quantize``; OCP Microscaling Formats 1.0.
 """
@@ -32,9 +32,9 @@ from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "layout"]
 
-# Group size and bits where config.json names only the mode.
+# Group size and bits if config.json names only the mode.
 DEFAULTS = {"affine": (64, 4), "mxfp4": (32, 4), "mxfp8": (32, 8), "nvfp4": (16, 4)}
-# What the bytes of their scales are.
+# Types of their scales.
 FLOAT_MODES = {"mxfp4": SCALE_DTYPE, "mxfp8": SCALE_DTYPE, "nvfp4": "F8_E4M3"}
 
 
@@ -49,7 +49,7 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
 
 
 def layout(claim: Claim, context: Context) -> Layout:
-    """Rows of 32-bit words; see `Packing.layout`."""
+    """Rows of 32-bit words; see `Scheme.layout`."""
     weight, scales, *others = claim.pieces
     mode, group, bits = _settings(claim, context.settings)
     if len(weight.shape) < 2:
@@ -81,11 +81,11 @@ def layout(claim: Claim, context: Context) -> Layout:
 
 
 def _settings(claim: Claim, settings: Mapping[str, Any]) -> tuple[str, int, int]:
-    """Mode, group size and bits: the module's own, else the model's."""
+    """Mode, group size and bits: those of the module, or else those of the model."""
     own = settings.get(claim.name.removesuffix(".weight"))
     chosen = {**settings, **own} if isinstance(own, dict) else settings
     if "group_size" not in chosen and "mode" not in chosen:
-        # 4 bits in groups of 64 and 8 bits in groups of 32 look the same.
+        # 4 bits in groups of 64 and 8 bits in groups of 32 have the same shapes.
         raise PackingError(
             f"{claim.name}: packed by MLX, but config.json with the group size and bits is missing"
         )
@@ -126,8 +126,8 @@ def _float(
     values = np.take(E2M1, codes) if bits == 4 else decode(codes, "F8_E4M3")
     factors = decode(scales.words[rows], scale_dtype)
     if tensor_scale:
-        # One more scale, which maps the whole tensor's largest magnitude to the largest number
-        # that E2M1 and E4M3 can make together.
+        # This scale of the whole tensor maps its largest magnitude to the largest product of a
+        # number in E2M1 and one in E4M3.
         factors = factors * (tensor_scale[0].values().reshape(()) / np.float32(448 * 6))
     with np.errstate(over="ignore", invalid="ignore"):
         values *= factors[:, positions(cols) // group]

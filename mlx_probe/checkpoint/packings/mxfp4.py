@@ -1,4 +1,4 @@
-"""MXFP4 as gpt-oss stores it: ``_blocks`` of 32 four-bit floats with a ``_scales`` byte each.
+"""MXFP4 of gpt-oss: ``_blocks`` of 32 four-bit floats, each with a byte of ``_scales``.
 
 Source: OCP Microscaling Formats (MX) Specification 1.0, section 6; the layout is that of
 openai/gpt-oss-20b.
@@ -55,7 +55,7 @@ def layout(claim: Claim, context: Context) -> Layout:
 def _decode(pieces: Sequence[Piece], rows: Index, cols: slice) -> NDArray[np.float32]:
     blocks, scales = pieces
     groups = slice(cols.start // GROUP, -(-cols.stop // GROUP))
-    # The low half of a byte is the earlier number.
+    # The lower half of a byte is the first number.
     values = np.take(E2M1, unpack_bits(blocks.words[rows, groups], 4))
     values *= decode(scales.words[rows, groups], SCALE_DTYPE)[..., None]
     return values.reshape(len(values), -1)

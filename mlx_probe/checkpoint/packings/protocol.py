@@ -1,4 +1,4 @@
-"""What a packed weight is: pieces that belong together, and how they become real values."""
+"""Packed weights: the pieces that belong together, and how they become real values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
     "require_shape",
 ]
 
-# Rows or columns of a logical matrix: a slice with both ends, or their numbers in any order.
+# Rows or columns of a logical matrix: a slice with start and stop, or numbers in any order.
 Index = slice | NDArray[np.intp]
 
 
@@ -38,7 +38,7 @@ class Piece:
     """The stored words of one piece of a packed weight, a view of the file.
 
     Attributes:
-        words: Words as stored, in the stored shape; of a stack only the matrix at hand.
+        words: Words in the stored type and shape; for a stack, of one matrix only.
         dtype: Key of `DTYPES`, `SCALE_DTYPE`, or a format's own name.
     """
 
@@ -47,7 +47,7 @@ class Piece:
 
     def values(self, *index: Any) -> NDArray[np.float32]:
         """The numbers at a numpy index, float32."""
-        # Scales that are infinite or beyond float32 are values like any other here.
+        # Scales that are infinite or beyond float32 are allowed.
         with np.errstate(over="ignore", invalid="ignore"):
             return decode(self.words[index], self.dtype).astype(np.float32, copy=False)
 
@@ -60,25 +60,25 @@ class Decode(Protocol):
 
         Args:
             pieces: `Claim.pieces`, mapped.
-            rows: Which rows of the logical matrix.
-            cols: Which of its columns: from a multiple of 1024, to another or to the end.
+            rows: Rows of the logical matrix.
+            cols: Its columns, from a multiple of 1024 to another one or to the end.
 
         Returns:
             float32, shape (rows, cols) of the block.
 
         Raises:
-            PackingError: The pieces contradict each other in a way that no header shows.
+            PackingError: The pieces contradict each other in their values.
         """
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Stored tensors that are one weight, told from their names alone.
+    """Stored tensors that are one weight, recognised by their names and types.
 
     Attributes:
-        name: Name of the weight, as the model calls it.
-        pieces: What its values are made of; the main piece first.
-        extra: What belongs to it without entering its values (activation scales, shapes).
+        name: Name of the weight in the model.
+        pieces: Tensors that its values are computed from; the main piece first.
+        extra: Tensors that belong to it but do not change its values (activation scales, shapes).
     """
 
     name: str
@@ -88,15 +88,15 @@ class Claim:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the pieces of a claim lie.
+    """The shape of a claimed weight, and how its pieces are decoded.
 
     Attributes:
-        shape: Logical shape in PyTorch order, (rows, cols) or (stack, rows, cols). Of a stack
-            every piece has the stack as its first axis.
-        detail: What the packing does here, for people ("4 bit, group 64").
+        shape: Logical shape in PyTorch order, (rows, cols) or (stack, rows, cols). The first
+            axis of every piece is then the stack.
+        detail: Settings of the packing, for people ("4 bit, group 64").
         decode: Turns blocks into values.
         row_major: Whether the main piece's first axis is the logical rows, so that its pages
-            can be given back as the rows go by.
+            can be released row by row.
     """
 
     shape: tuple[int, ...]
@@ -107,12 +107,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Context:
-    """What a packing may look at.
+    """The checkpoint as a packing sees it.
 
     Attributes:
-        tensors: All stored tensors of the checkpoint by name.
-        settings: config.json's ``quantization`` or ``quantization_config``; empty without.
-        read: The bytes of a small tensor.
+        tensors: All stored tensors by name.
+        settings: ``quantization`` or ``quantization_config`` of config.json; empty without one.
+        read: Reads the bytes of a small tensor.
     """
 
     tensors: Mapping[str, TensorInfo]
@@ -120,7 +120,7 @@ class Context:
     read: Callable[[TensorInfo], bytes]
 
     def find(self, *names: str) -> tuple[TensorInfo, ...]:
-        """Those of the names that are there."""
+        """The tensors that have one of these names, in this order."""
         return tuple(self.tensors[name] for name in names if name in self.tensors)
 
 
@@ -129,8 +129,8 @@ class Packing:
     """A way to store real numbers in packed pieces.
 
     Attributes:
-        scheme: Module that knows the pieces; see `Scheme`.
-        content: What of it is read, for the documentation.
+        scheme: Module with the code; see `Scheme`.
+        content: What is read of it, for the documentation.
     """
 
     scheme: str
@@ -138,16 +138,16 @@ class Packing:
 
 
 class Scheme(Protocol):
-    """What knows a packing's pieces: a module with these two functions."""
+    """The module that `Packing.scheme` names: it has these two functions."""
 
     def claim(self, tensor: TensorInfo, context: Context) -> Claim | None:
-        """The weight whose main piece ``tensor`` is; None if it is none of this packing's.
+        """The weight with the main piece ``tensor``; None if that is not of this packing.
 
-        Called for every stored tensor: decides by names and dtypes, in microseconds.
+        Called for every stored tensor, so it must be fast: it decides by names and types.
         """
 
     def layout(self, claim: Claim, context: Context) -> Layout:
-        """How the claimed pieces lie.
+        """The layout of the claimed pieces.
 
         Raises:
             PackingError: Their shapes, types or settings do not fit together.
@@ -155,15 +155,15 @@ class Scheme(Protocol):
 
 
 def positions(index: Index) -> NDArray[np.intp]:
-    """The row or column numbers that an index stands for."""
+    """The row or column numbers of an index."""
     return np.arange(index.start, index.stop) if isinstance(index, slice) else index
 
 
 def require_shape(piece: TensorInfo, *shapes: tuple[int, ...]) -> None:
-    """Refuse a piece whose shape is none of those that fit, or that cannot be read.
+    """Refuse a piece that has none of these shapes, or whose bytes do not hold its shape.
 
     Raises:
-        PackingError: It is another, or its bytes are not as many as its elements.
+        PackingError: It is refused.
     """
     if piece.shape not in shapes:
         fitting = " or ".join(str(list(shape)) for shape in shapes)
@@ -177,7 +177,7 @@ def require_piece(piece: TensorInfo, dtypes: Sequence[str], *shapes: tuple[int, 
     """Refuse a piece of another type or shape, or one that cannot be read.
 
     Raises:
-        PackingError: It is one of these.
+        PackingError: It is refused.
     """
     if piece.problem:
         raise PackingError(f"{piece.name}: {piece.problem}")
@@ -191,12 +191,12 @@ def missing(claim: Claim, *names: str) -> None:
 
     Args:
         claim: The claim.
-        names: Ends of the pieces' names, in their order.
+        names: Last segments of the pieces' names, in order.
 
     Raises:
         PackingError: Pieces are missing.
     """
-    found = {piece.name.rpartition(".")[2] for piece in claim.pieces}
-    lacking = [name for name in names if name not in found]
+    present = {piece.name.rpartition(".")[2] for piece in claim.pieces}
+    lacking = [name for name in names if name not in present]
     if lacking:
         raise PackingError(f"{claim.name}: {' and '.join(lacking)} missing beside its codes")

@@ -240,7 +240,7 @@ def test_modules_find_their_own_scheme_by_shape(tmp_path):
     narrow = named(packers.compressed(np.arange(4)[:, None], np.zeros((4, 1), int), *NARROW))
     np.testing.assert_array_equal(whole(only(tmp_path, narrow, config))[:, 0], np.arange(4))
     (refused,) = opened(tmp_path, narrow, {"quant_method": "compressed-tensors"})
-    assert "do not tell the bits" in refused.problem
+    assert "do not show the bits" in refused.problem
 
 
 def test_columns_of_compressed_tensors_may_have_an_order(tmp_path, rng):
@@ -309,7 +309,7 @@ HOSTILE = [
     (
         "compressed_tensors 4 bit group",
         replaced("m.weight_shape", np.array([32, 1 << 40], "<i8"), "I64"),
-        "do not tell the bits",
+        "do not show the bits",
     ),
     (
         "compressed_tensors 4 bit group",
