@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from statistics import median
 
 from mlx_probe.analysis.bench.methods import CONTENDERS, Prepared, Summary
@@ -82,9 +82,14 @@ def compare(
     left_out: dict[str, str] = {}
     seconds: dict[str, list[float]] = {}
     summaries: dict[str, Mapping[str, Summary]] = {}
+    chosen = names or tuple(CONTENDERS)
+    if any(CONTENDERS[name].package in ("torch", "weightwatcher") for name in chosen):
+        # Before MLX: what is imported after it would call the BLAS that MLX was given.
+        with suppress(ImportError):
+            import_module("torch")
     with synthetic_model(WARM_UP, "F32") as model:
         warm_up = workload_of(model)
-        for name in names or CONTENDERS:
+        for name in chosen:
             with _leaving_out(name, left_out, named=bool(names)):
                 contender = CONTENDERS[name].prepare()
                 contender.spectra(warm_up)
