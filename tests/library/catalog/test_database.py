@@ -116,7 +116,7 @@ def test_a_file_that_is_none(tmp_path, content):
     assert path.read_bytes() == content
 
 
-def test_places_that_cannot_be_written(tmp_path):
+def test_paths_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultError, match="cannot make"), open_database(tmp_path / "file" / "c"):
         pass
@@ -166,8 +166,8 @@ def somewhere(tmp_path_factory):
 def test_a_damaged_catalog_ends_in_one_message(full, somewhere, edits, cut):
     content = bytearray(full[: max(1, cut)])
     for position, patch in edits:
-        place = position % len(content)
-        content[place : place + len(patch)] = patch
+        offset = position % len(content)
+        content[offset : offset + len(patch)] = patch
     path = somewhere / "c.sqlite"
     path.write_bytes(content)
     with contextlib.suppress(ProbeError), open_database(path) as database:

@@ -44,8 +44,8 @@ def test_two_hundred_files(database, tmp_path):
     # The beginning, the middle and the end are the same; one byte elsewhere is not.
     base = rng.randbytes(900_000)
     for number in range(15):
-        place = 100_000 + 11_111 * number
-        contents[f"near{number}"] = base[:place] + bytes([base[place] ^ 1]) + base[place + 1 :]
+        offset = 100_000 + 11_111 * number
+        contents[f"near{number}"] = base[:offset] + bytes([base[offset] ^ 1]) + base[offset + 1 :]
     contents["near-twin"] = contents["near3"]
     for number in range(10):
         contents[f"empty{number}"] = b""
@@ -176,7 +176,7 @@ def test_hashing_fills_in_what_is_not_known(database, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory):
+def folders(tmp_path_factory):
     return iter(lambda: tmp_path_factory.mktemp("drawn"), None)
 
 
@@ -191,10 +191,10 @@ def places(tmp_path_factory):
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_groups_are_the_classes_of_equal_bytes(places, files, links):
+def test_groups_are_the_classes_of_equal_bytes(folders, files, links):
     from mlx_probe.library.catalog import open_database
 
-    root = next(places)
+    root = next(folders)
     paths = []
     for number, (kind, size) in enumerate(files):
         paths.append(plant(root / "m", f"f{number}", bytes([kind]) * size))

@@ -51,7 +51,7 @@ VALUES = st.fixed_dictionaries(
 
 
 def bits(table):
-    """The table's floats as text, which tells -0.0 from 0.0."""
+    """The table's floats as text, in which -0.0 and 0.0 differ."""
     return [repr(value) for value in table["number"].to_pylist()]
 
 
