@@ -35,7 +35,7 @@ class Command(click.Command):
         super().format_epilog(ctx, formatter)
         if self.examples:
             with formatter.section("Examples"):
-                # Not wrapped: a line is there to be copied.
+                # Not wrapped, so that a line can be copied.
                 for line in self.examples:
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 

@@ -56,7 +56,7 @@ class _Alert(click.ParamType[str]):
     """A rule of the monitor; in an environment variable they are separated by semicolons."""
 
     name = "rule"
-    # Rules have spaces.
+    # Rules contain spaces.
     envvar_list_splitter = ";"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -139,7 +139,7 @@ def config_option(command: Command) -> Command:
 
 
 def out_option(folder: str) -> Callable[[Command], Command]:
-    """--out: ``folder`` is what the help says of the default."""
+    """--out: the help names ``folder`` as the default."""
     return click.option(
         "--out",
         type=click.Path(path_type=Path),

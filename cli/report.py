@@ -54,14 +54,16 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
 
     RUN is a run folder, its run_meta.json, or one of its tables. The page is one HTML file
     that needs no network and nothing beside it: maps over the layers, spectra, outliers, every
-    row, and how the run came about.
+    row, and how the run was made.
     """
     if terminal and out is not None:
         raise ConfigError("--out names a page, and --terminal writes none", "Leave one out")
     if metrics and not terminal:
         raise ConfigError("--metric is for --terminal", "Choose metrics in the page itself")
     if out is not None and out.suffix.lower() not in _SUFFIXES:
-        raise ConfigError(f"{out} is no name of a page", "Give --out a name that ends in .html")
+        raise ConfigError(
+            f"{out} is not the name of a page", "Give --out a name that ends in .html"
+        )
     # pandas, half a second that no other command should pay.
     from mlx_probe.report.html import report_html
     from mlx_probe.report.run_data import load_run_data, metric_names
@@ -70,12 +72,12 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
     data = load_run_data(run)
     console = Console(highlight=False)
     if terminal:
-        there = metric_names(data.frame)
+        names = metric_names(data.frame)
         for name in metrics:
-            if name not in there:
+            if name not in names:
                 raise ConfigError(
                     f"{run} has no numbers in a column {name!r}",
-                    f"Choose from {', '.join(there) or 'another run'}",
+                    f"Choose from {', '.join(names) or 'another run'}",
                 )
         chosen = list(dict.fromkeys(metrics)) or default_metrics(data)
         console.print(profile_text(data, chosen, console.width, console.encoding))
@@ -86,6 +88,6 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
 
 
 def _beside(meta: Path) -> Path:
-    """report.html, with the tables' name before it where they have one of their own."""
+    """report.html, or NAME.report.html where the tables are called NAME."""
     stem = stem_of(meta)
     return meta.with_name("report.html" if stem == DEFAULT_STEM else f"{stem}.report.html")

@@ -93,11 +93,11 @@ class Browser:
 
     def value(self, expression):
         """What a JavaScript expression gives, as Python values."""
-        told = self.call(
+        answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
-        assert "exceptionDetails" not in told, told["exceptionDetails"]
-        return told["result"].get("value")
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
     def click(self, selector):
         """A press of the mouse in the middle of an element."""
@@ -148,10 +148,10 @@ class Browser:
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer["error"]
                 return answer["result"]
-            told = answer.get("method")
-            if told in _MESSAGES:
+            event = answer.get("method")
+            if event in _MESSAGES:
                 self.messages.append(answer["params"])
-            if told == "Network.requestWillBeSent":
+            if event == "Network.requestWillBeSent":
                 self.requests.append(answer["params"]["request"]["url"])
 
     def _read(self):

@@ -1,4 +1,4 @@
-"""What a run was about, as labelled lines of text: for the terminal and for the page."""
+"""Facts about a run as labelled lines of text, for the terminal and for the page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def title_of(data: RunData) -> str:
 
 
 def model_facts(data: RunData) -> Facts:
-    """What the model is; what an older run does not tell is left out."""
+    """Facts about the model; those that an older run did not record are left out."""
     meta, frame = data.meta, data.frame
     facts: Facts = {}
     for label, side in zip(("A", "B"), _compared(meta), strict=False):
@@ -60,7 +60,7 @@ def model_facts(data: RunData) -> Facts:
 
 
 def run_facts(data: RunData) -> Facts:
-    """How the run came about: versions, command, settings, memory and time."""
+    """How the run was made: versions, command, settings, memory and time."""
     meta = data.meta
     environment = _mapping(meta.get("environment"))
     seconds = _mapping(meta.get("seconds"))
@@ -134,5 +134,5 @@ def _text(value: object) -> str:
 
 
 def _pairs(known: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in known.items() if value not in (None, [], ())}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in told.items())
+    given = {name: value for name, value in known.items() if value not in (None, [], ())}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())

@@ -24,18 +24,18 @@ __all__ = [
     "unreliable_fits",
 ]
 
-# Beyond this many robust standard deviations a tensor is told. 3.5 (Iglewicz and Hoaglin 1993)
-# is for one column; over twenty columns and thousands of rows it would tell half of the model.
+# A tensor is listed beyond this many robust standard deviations. The usual 3.5 (Iglewicz and
+# Hoaglin 1993) is for one column; over twenty columns it would list half of a large model.
 THRESHOLD = 6.0
-# A median and a spread of fewer tensors say little about a kind.
+# Fewer tensors give no reliable median and spread.
 FEWEST = 5
 _TO_SIGMA = 1.4826  # MAD to standard deviation, for a Gaussian
 _MEAN_TO_SIGMA = 1.2533  # mean absolute deviation to standard deviation, for a Gaussian
 _DECADES = 2.0
-# Differences that four digits do not show are rounding, however many deviations they are.
+# Differences that do not show in four digits are rounding, however many deviations they are.
 SAME = 1e-4
 
-# One column for each property: std, var and rms of the same tensor would be told three times.
+# One column for each property: std, var and rms would list the same tensor three times.
 METRICS = (
     *("std", "mean", "abs_max", "skewness", "kurtosis", "sparsity", "bits_per_weight"),
     *("spectral_norm", "condition_number", "stable_rank", "effective_rank", "energy_rank_90"),
@@ -65,7 +65,7 @@ class Reason:
 
     Attributes:
         kind: One of `KINDS`.
-        column: The column that tells.
+        column: The column that the reason is about.
         text: The reason in words.
         size: How far out: robust z for a deviation, share of missing rank for a rank.
     """
@@ -99,8 +99,8 @@ def find_outliers(frame: pd.DataFrame) -> list[Outlier]:
     groups = np.array(group_labels(frame), dtype=object)
     for row, reason in (*_states(frame), *_deviations(frame, groups), *_fits(frame, groups)):
         reasons.setdefault(row, []).append(reason)
-    found = [Outlier(row, tuple(sorted(of, key=_order))) for row, of in reasons.items()]
-    return sorted(found, key=lambda outlier: (*_order(outlier.reasons[0]), outlier.row))
+    outliers = [Outlier(row, tuple(sorted(of, key=_order))) for row, of in reasons.items()]
+    return sorted(outliers, key=lambda outlier: (*_order(outlier.reasons[0]), outlier.row))
 
 
 def robust_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -143,32 +143,32 @@ def _order(reason: Reason) -> tuple[int, float]:
 
 
 def _states(frame: pd.DataFrame) -> list[tuple[int, Reason]]:
-    found = []
+    reasons = []
     if "status" in frame:
-        # The last is of comparisons: nothing to tell is as it should be.
+        # The last is of comparisons: no difference is no problem.
         fine = ("ok", "empty", "scalar", "identical")
         whys = frame["status_reason"] if "status_reason" in frame else frame["status"]
         for row, (status, why) in enumerate(zip(frame["status"], whys, strict=True)):
             if pd.notna(status) and status not in fine:
                 text = str(status) if pd.isna(why) or why == status else f"{status}: {why}"
-                found.append((row, Reason("status", "status", text, 1.0)))
+                reasons.append((row, Reason("status", "status", text, 1.0)))
     if {"rank", "rows", "cols"} <= set(frame.columns):
         rank = floats(frame, "rank")
         full = np.fmin(floats(frame, "rows"), floats(frame, "cols"))
         for row in map(int, np.flatnonzero(rank < full)):
             text = f"rank {rank[row]:.0f} of {full[row]:.0f}"
-            found.append((row, Reason("rank", "rank", text, float(1 - rank[row] / full[row]))))
-    return found
+            reasons.append((row, Reason("rank", "rank", text, float(1 - rank[row] / full[row]))))
+    return reasons
 
 
 def _deviations(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[int, Reason]]:
-    found = []
+    reasons = []
     for name in METRICS:
         if name not in frame or not pd.api.types.is_numeric_dtype(frame[name]):
             continue
         values = floats(frame, name)
         if name == "alpha" and "alpha_reliable" in frame:
-            # An exponent that cannot be trusted cannot stand out.
+            # Unreliable exponents are not compared.
             values = np.where(floats(frame, "alpha_reliable") == 1, values, np.nan)
         for group in dict.fromkeys(groups):
             rows = np.flatnonzero((groups == group) & np.isfinite(values))
@@ -184,8 +184,8 @@ def _deviations(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[
                     f"{name} {members[at]:.4g}, median of {group} {middle:.4g} "
                     f"(z {z[at]:+.1f}{', by logarithm' if logs else ''})"
                 )
-                found.append((int(rows[at]), Reason("deviation", name, text, float(abs(z[at])))))
-    return found
+                reasons.append((int(rows[at]), Reason("deviation", name, text, float(abs(z[at])))))
+    return reasons
 
 
 def _fits(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[int, Reason]]:
@@ -194,19 +194,20 @@ def _fits(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[int, R
     alpha, reliable = floats(frame, "alpha"), floats(frame, "alpha_reliable")
     shares = pd.Series(reliable).groupby(groups).mean()
     tail = floats(frame, "alpha_tail_count") if "alpha_tail_count" in frame else alpha * np.nan
-    found = []
+    reasons = []
     for row in np.flatnonzero((reliable == 0) & np.isfinite(alpha)):
-        # Where no fit holds, that is told once, by `unreliable_fits`, and makes no outlier.
+        # Where most fits of a block type are unreliable, one of them is nothing special;
+        # `unreliable_fits` gives their number.
         if shares[groups[row]] <= 0.5:
             continue
         count = f", tail of {tail[row]:.0f} values" if np.isfinite(tail[row]) else ""
         text = f"power-law fit not reliable: alpha {alpha[row]:.3g}{count}"
-        found.append((int(row), Reason("fit", "alpha_reliable", text, 0.0)))
-    return found
+        reasons.append((int(row), Reason("fit", "alpha_reliable", text, 0.0)))
+    return reasons
 
 
 def unreliable_fits(frame: pd.DataFrame) -> str:
-    """How many power-law fits are not to be trusted, as a sentence; "" without any fit."""
+    """How many power-law fits are not reliable, as a sentence; "" without any fit."""
     if not {"alpha", "alpha_reliable"} <= set(frame.columns):
         return ""
     reliable = floats(frame, "alpha_reliable")[np.isfinite(floats(frame, "alpha"))]

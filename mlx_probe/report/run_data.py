@@ -1,4 +1,4 @@
-"""What a report is made from: a run's rows, side tables, spectra and metadata, read once."""
+"""The data of a report: a run's rows, side tables, spectra and metadata, read once."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mlx_probe.runs.meta import columns_from_meta
 
 __all__ = ["RunData", "floats", "group_labels", "load_run_data", "metric_names"]
 
-# Columns that number layers, experts and heads: they say which row it is, and measure nothing.
+# Columns that number layers, experts and heads identify a row; they measure nothing.
 _INDEX = "_index"
-# What the report shows first, of what there is.
+# The report shows the first of these that the run has.
 _FIRST = ("relative_change", "nearest_cosine", "stable_rank", "effective_rank", "std")
 
 

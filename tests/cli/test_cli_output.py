@@ -3,9 +3,9 @@
 import io
 import json
 import os
+import pkgutil
 import platform
 from importlib import import_module
-from pathlib import Path
 
 import click
 import numpy as np
@@ -76,8 +76,8 @@ def test_help_lists_every_command_in_its_group_with_its_purpose():
     for title, commands in GROUPS.items():
         listed = said.split(f"\n{title}:\n")[1].split("\n\n")[0]
         assert words(listed) == words(" ".join(f"{n} {text}" for n, text in commands.items()))
-    names = [path.stem for path in Path(cli_package.__file__).parent.glob("*.py")]
-    modules = {n: import_module(f"mlx_probe.cli.{n}") for n in names if n != "__init__"}
+    names = [module.name for module in pkgutil.iter_modules(cli_package.__path__)]
+    modules = {name: import_module(f"mlx_probe.cli.{name}") for name in names}
     commands = {n for n, m in modules.items() if isinstance(getattr(m, n, None), click.Command)}
     assert set(cli.commands) == commands
 

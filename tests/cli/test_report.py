@@ -87,7 +87,7 @@ def test_a_place_that_cannot_be_written(copied, tmp_path):
 def test_a_table_is_never_overwritten(copied):
     table = copied / "params.csv"
     before = table.read_bytes()
-    refuses(invoke("report", copied, "--out", table), "is no name of a page", code=2)
+    refuses(invoke("report", copied, "--out", table), "does not name a page", code=2)
     assert table.read_bytes() == before
 
 

@@ -110,8 +110,14 @@ def test_the_policy_allows_the_page_s_own_scripts_alone(data):
 
 def test_the_page_says_what_the_model_is(data):
     text = " ".join(Page(report_html(data)).text)
-    for told in ("tiny", "safetensors", "model type llama", "numpy on cpu", "all 16 checks passed"):
-        assert told in text
+    for words in (
+        "tiny",
+        "safetensors",
+        "model type llama",
+        "numpy on cpu",
+        "all 16 checks passed",
+    ):
+        assert words in text
     assert "parameters" in text
 
 

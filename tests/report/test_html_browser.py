@@ -117,10 +117,10 @@ def test_a_click_on_the_map_picks_its_tensor(opened):
 
 
 def test_a_tensor_is_picked_by_name(opened, data):
-    told = data.spectra.iloc[-1]
-    sigma = np.asarray(told["singular_values"])
+    last = data.spectra.iloc[-1]
+    sigma = np.asarray(last["singular_values"])
     opened.value("document.getElementById('tensor').select()")
-    opened.type(told["param_name"])
+    opened.type(last["param_name"])
     opened.wait(f"document.getElementById('spectrum').data.at(-1).y.length === {len(sigma)}")
     drawn = opened.value("[...document.getElementById('spectrum').data.at(-1).y]")
     assert drawn == pytest.approx(list(sigma), rel=1e-6, abs=1e-12)

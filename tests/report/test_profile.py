@@ -26,8 +26,8 @@ def shown(data, *metrics, width=100, encoding="utf-8"):
 
 def line(text, start):
     """The words of the only line that begins so."""
-    (found,) = [row.split() for row in text.splitlines() if row.split()[:1] == [start]]
-    return found
+    (words,) = [row.split() for row in text.splitlines() if row.split()[:1] == [start]]
+    return words
 
 
 def test_a_line_of_blocks():
@@ -91,8 +91,8 @@ def test_ascii_terminals_get_ascii(make):
 
 def test_the_whole_of_a_run(data):
     text = shown(data, "std")
-    for told in ("tiny", "safetensors", "rows", "std by layer", "outliers:"):
-        assert told in text
+    for words in ("tiny", "safetensors", "rows", "std by layer", "outliers:"):
+        assert words in text
     assert "nonfinite" in text
     assert "model.layers.11.mlp.up_proj.weight" in text
 

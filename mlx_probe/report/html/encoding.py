@@ -17,7 +17,7 @@ from mlx_probe.report.run_data import floats
 
 __all__ = ["encode_frame", "encode_numbers", "script_json"]
 
-# float32 holds these without losing more than digits.
+# Between these float32 rounds numbers, but neither overflows nor becomes 0.
 _SMALLEST, _LARGEST = 1.2e-38, 3.4e38
 _EXACT_INTEGERS = 2.0**24
 # json.dumps leaves these alone; in a script element they could end it or start a comment, and
@@ -57,7 +57,7 @@ def encode_frame(frame: pd.DataFrame, columns: Sequence[Column] = ()) -> list[di
 
     Args:
         frame: Any table.
-        columns: What is known of its columns: family, unit, description.
+        columns: Family, unit and description of its columns, where they are known.
 
     Returns:
         For each column "name", "kind" ("int", "float", "bool" or "text"), "family", "unit",

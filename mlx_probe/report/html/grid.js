@@ -31,9 +31,9 @@ function sorted(table, rows, name, down) {
   let key = table.raw(name);
   if (column.kind === "text") {
     const order = column.levels.map((_, code) => code).sort((a, b) => column.levels[a].localeCompare(column.levels[b], "en", { numeric: true }));
-    const place = new Float64Array(order.length);
-    order.forEach((code, at) => { place[code] = at; });
-    key = Float64Array.from(key, (code) => (code < 0 ? NaN : place[code]));
+    const position = new Float64Array(order.length);
+    order.forEach((code, at) => { position[code] = at; });
+    key = Float64Array.from(key, (code) => (code < 0 ? NaN : position[code]));
   }
   const sign = down ? -1 : 1;
   return rows.sort((a, b) => {

@@ -9,8 +9,8 @@ function rowLabels(table) {
   if (table.map.rows === null) return { names: payload.group_names, of: payload.groups };
   const values = table.raw(table.map.rows);
   const present = [...new Set(values)].filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
-  const place = new Map(present.map((value, at) => [value, at]));
-  return { names: present.map(String), of: Array.from(values, (value) => place.get(value) ?? -1) };
+  const position = new Map(present.map((value, at) => [value, at]));
+  return { names: present.map(String), of: Array.from(values, (value) => position.get(value) ?? -1) };
 }
 
 // The cells of a map: median, range, number and first row of the values in each.
@@ -53,19 +53,19 @@ function logTicks(low, high) {
 // Distance of each cell from the median of its row of the map, in robust standard deviations.
 function deviations(cells, log) {
   const scaled = (value) => (log ? Math.log10(value) : value);
-  const found = new Map();
+  const distances = new Map();
   for (const group of cells.groups) {
     const own = cells.all.filter((cell) => cell.group === group && Number.isFinite(scaled(cell.value)));
     if (!own.length) continue;
     const middle = median(own.map((cell) => scaled(cell.value)));
     const away = own.map((cell) => Math.abs(scaled(cell.value) - middle));
-    // What four digits do not show is rounding, as in the list of outliers.
+    // Differences that do not show in four digits are rounding, as in the list of outliers.
     const usual = median(own.map((cell) => cell.value));
     const apart = own.some((cell) => Math.abs(cell.value - usual) > 1e-4 * Math.max(Math.abs(cell.value), Math.abs(usual)));
     const scale = !apart ? 0 : 1.4826 * median(away) || 1.2533 * (away.reduce((a, b) => a + b, 0) / away.length);
-    own.forEach((cell) => found.set(cell, scale > 0 ? (scaled(cell.value) - middle) / scale : 0));
+    own.forEach((cell) => distances.set(cell, scale > 0 ? (scaled(cell.value) - middle) / scale : 0));
   }
-  return found;
+  return distances;
 }
 
 function layerTicks(columns) {
@@ -110,8 +110,8 @@ function mapPanel(section, onCell) {
 
   function hover(cell) {
     const name = labels.names[cell.group];
-    const place = cell.layer === OUTSIDE ? "outside the layers" : `layer ${cell.layer}`;
-    const lines = [`<b>${plotText(rowsAre + name)}</b>, ${place}`, `${plotText(state.metric)} <b>${short(cell.value)}</b>`];
+    const where = cell.layer === OUTSIDE ? "outside the layers" : `layer ${cell.layer}`;
+    const lines = [`<b>${plotText(rowsAre + name)}</b>, ${where}`, `${plotText(state.metric)} <b>${short(cell.value)}</b>`];
     if (cell.values.length > 1) lines.push(`median of ${cell.values.length}: ${short(cell.low)} to ${short(cell.high)}`);
     if (table === params) lines.push(plotText(label(cell.row)));
     return lines.join("<br>");
@@ -127,8 +127,8 @@ function mapPanel(section, onCell) {
     const z = cells.groups.map(() => cells.columns.map(() => null));
     const text = cells.groups.map(() => cells.columns.map(() => ""));
     const at = cells.groups.map(() => cells.columns.map(() => null));
-    const column = new Map(cells.columns.map((layer, place) => [layer, place]));
-    const line = new Map(cells.groups.map((group, place) => [group, place]));
+    const column = new Map(cells.columns.map((layer, at) => [layer, at]));
+    const line = new Map(cells.groups.map((group, at) => [group, at]));
     for (const cell of cells.all) {
       const [y, x] = [line.get(cell.group), column.get(cell.layer)];
       z[y][x] = shade(cell);

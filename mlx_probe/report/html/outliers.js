@@ -40,12 +40,12 @@ function startOutliers() {
   }
 
   function render() {
-    const found = payload.outliers
+    const matching = payload.outliers
       .map((outlier, at) => [outlier, at])
       .filter(([outlier]) => !state.kind || outlier.reasons.some(([kind]) => kind === state.kind));
-    body.replaceChildren(...found.slice(0, state.shown).map(([outlier, at]) => line(outlier, at)));
-    more.hidden = found.length <= state.shown;
-    more.textContent = `more (${found.length - state.shown} left)`;
+    body.replaceChildren(...matching.slice(0, state.shown).map(([outlier, at]) => line(outlier, at)));
+    more.hidden = matching.length <= state.shown;
+    more.textContent = `more (${matching.length - state.shown} left)`;
   }
   render();
 }

@@ -23,7 +23,7 @@ from mlx_probe.report.terminal.text import plain
 
 __all__ = ["report_html"]
 
-# In the order in which one needs what another defines.
+# Each needs only what those before it define.
 _SCRIPTS = ("data", "theme", "map", "spectrum", "outliers", "grid", "main")
 _COST = ("seconds", "bytes", "gbps", "share_of_copy", "gflops", "share_of_product")
 
@@ -32,7 +32,7 @@ def report_html(data: RunData) -> str:
     """A run as one HTML page that loads nothing.
 
     Its policy lets run only the scripts that are in it, by their hashes, and forbids every
-    connection: a name from a file that got past the escaping could neither run nor call home.
+    connection: text from a file that got past the escaping could neither run nor send anything.
 
     Args:
         data: The run.
@@ -125,9 +125,9 @@ def _side(side: Side, table: Mapping[str, Any]) -> str:
 
 
 def _validation(validation: object) -> str:
-    """The outcome of the run's checks, failed ones told in full."""
+    """The outcome of the run's checks, with the details of those that failed."""
     if not isinstance(validation, Mapping):
-        return '<p class="note">This run does not tell of a validation.</p>'
+        return '<p class="note">This run records no validation.</p>'
     checks = [check for check in validation.get("checks", ()) if isinstance(check, Mapping)]
     failed = [check for check in checks if not check.get("passed")]
     if not failed:
@@ -140,15 +140,15 @@ def _validation(validation: object) -> str:
 
 
 def _cost(meta: Mapping[str, Any]) -> str:
-    """What each stage cost, where the run tells."""
+    """What each stage cost, if the run recorded it."""
     stages, limit = meta.get("stages"), meta.get("limit")
     if not isinstance(stages, Mapping) or not stages:
         return ""
     heads = ("stage", "worker s", "bytes", "GB/s", "of a copy", "GFLOP/s", "of a product")
     rows = []
     for stage, cost in stages.items():
-        told = cost if isinstance(cost, Mapping) else {}
-        values = {name: told.get(name) for name in _COST}
+        known = cost if isinstance(cost, Mapping) else {}
+        values = {name: known.get(name) for name in _COST}
         cells = "".join(f'<td class="number">{_number(v, n)}</td>' for n, v in values.items())
         rows.append(f"<tr><td>{_text(stage)}</td>{cells}</tr>")
     limited = ""

@@ -14,7 +14,7 @@ from mlx_probe.report.run_data import RunData, group_labels, metric_names
 
 __all__ = ["page_payload"]
 
-# Columns that the table shows before anybody chooses.
+# Columns that the table shows at first.
 _SHOWN = (
     *("param_name", "layer_index", "block_type", "shape", "dtype", "rank", "stable_rank"),
     *("effective_rank", "std", "kurtosis", "condition_number", "alpha", "spikes", "q4_nrmse"),

@@ -1,4 +1,4 @@
-"""Singular values for the page, as many as a plot can tell, with what noise would give."""
+"""Singular values for the page, as many as a plot can show, beside those of noise."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def encode_spectra(
     Args:
         spectra: As `load_spectra` returns them, or None.
         frame: The run's rows.
-        first: Rows that must not miss theirs, most important first.
+        first: Rows that get theirs before all others, most important first.
         budget: Values to keep, over all spectra.
 
     Returns:
@@ -64,10 +64,10 @@ def encode_spectra(
     row_of = {key: row for row, key in enumerate(_keys(frame))}
     values = spectra["singular_values"].to_list()
     pairs = [(row_of[key], at) for at, key in enumerate(_keys(spectra)) if key in row_of]
-    place = {row: n for n, row in enumerate(first)}
+    priority = {row: n for n, row in enumerate(first)}
     experts = frame["expert_index"].fillna(0) if "expert_index" in frame else [0] * len(frame)
     # Dense tensors and the first experts before the other experts, which are many and alike.
-    pairs.sort(key=lambda pair: (place.get(pair[0], len(place)), experts[pair[0]], pair[0]))
+    pairs.sort(key=lambda pair: (priority.get(pair[0], len(first)), experts[pair[0]], pair[0]))
     ranks: dict[int, NDArray[np.int64]] = {}
     nulls: dict[str, Mapping[str, str]] = {}
     kept: dict[int, dict[str, Any]] = {}
@@ -83,8 +83,8 @@ def encode_spectra(
         budget -= len(at_ranks)
         rows, cols = int(spectra["rows"].iloc[at]), int(spectra["cols"].iloc[at])
         shape, noise = f"{rows} x {cols}", None
-        # A preview's leading values have no bulk that would tell the noise, and a bulk below
-        # the method's error is none.
+        # The leading values of a preview have no bulk to estimate the noise from, and a bulk
+        # below the method's error is not a measured one.
         if len(sigma) == min(rows, cols) and np.median(sigma) > _error(spectra, at) * sigma[0]:
             noise = noise_level(sigma, rows, cols)
             if shape not in nulls:
@@ -125,7 +125,7 @@ def _error(spectra: pd.DataFrame, at: int) -> float:
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """What tells a row from every other: name, expert, part; None for null."""
+    """What identifies each row: name, expert, part; None for null."""
     lists = [
         [None if pd.isna(value) else value for value in frame[name]]
         if name in frame

@@ -1,8 +1,8 @@
-// The singular values of one tensor, with what noise would give and the fitted tail.
+// The singular values of one tensor, those of noise, and the fitted tail.
 
 const spectra = payload.spectra;
-// Columns that are told beside the plot, where the run has them.
-const TOLD = ["shape", "rank", "noise_rank", "stable_rank", "effective_rank", "spectral_norm", "condition_number",
+// Columns that are shown beside the plot, where the run has them.
+const SHOWN = ["shape", "rank", "noise_rank", "stable_rank", "effective_rank", "spectral_norm", "condition_number",
   "alpha", "alpha_D", "alpha_tail_count", "ww_alpha", "mp_edge", "spikes", "gd_rank", "std", "kurtosis", "q4_nrmse",
   "outlier_columns", "relative_change", "cosine", "delta_rank", "delta_effective_rank", "left_overlap", "right_overlap",
   "intruder_count", "spectrum_method", "spectrum_error", "status", "status_reason"];
@@ -72,7 +72,7 @@ function drawSpectrum() {
   const note = document.getElementById("spectrum-note");
   const own = sigmaOf(row);
   const kept = spectra.kept < spectra.total
-    ? `${spectra.kept} of ${spectra.total} spectra are in this page: those of the outliers, of dense tensors, then of experts in turn. `
+    ? `${spectra.kept} of ${spectra.total} spectra are in this page: those of the outliers first, then of dense tensors, then of experts. `
     : "";
   note.textContent = kept + (own ? "" : "This tensor has no spectrum here: it is a vector, is not finite, or is not among those kept.");
   target.style.visibility = own ? "visible" : "hidden";
@@ -88,12 +88,12 @@ function drawSpectrum() {
   });
 }
 
-function tellTensor(row) {
+function showFacts(row) {
   const facts = document.getElementById("tensor-facts");
   facts.replaceChildren();
-  const told = [["tensor", label(row)], ["layer", params.text("layer_index", row)], ["block type", payload.group_names[payload.groups[row]]]];
-  for (const name of TOLD) told.push([name, name === "alpha" ? alphaText(row) : params.text(name, row)]);
-  for (const [name, text] of told) {
+  const lines = [["tensor", label(row)], ["layer", params.text("layer_index", row)], ["block type", payload.group_names[payload.groups[row]]]];
+  for (const name of SHOWN) lines.push([name, name === "alpha" ? alphaText(row) : params.text(name, row)]);
+  for (const [name, text] of lines) {
     if (!text || (name === "status" && text === "ok")) continue;
     facts.append(element("div", { title: params.columns.get(name)?.about ?? "" }, element("dt", {}, name), element("dd", {}, text)));
   }
@@ -104,7 +104,7 @@ function chooseTensor(row, move = false) {
   spectrumState.row = row;
   document.getElementById("tensor").value = visible(label(row));
   if (spectra) drawSpectrum();
-  tellTensor(row);
+  showFacts(row);
   const panel = document.getElementById("spectra");
   const { top, bottom } = panel.getBoundingClientRect();
   if (move && (top > innerHeight * 0.7 || bottom < innerHeight * 0.3)) panel.scrollIntoView();
@@ -117,7 +117,7 @@ function step(by) {
   }
 }
 
-// Of a comparison, the tensor that changed most.
+// The tensor of a comparison that changed most.
 function mostChanged() {
   if (!params.has("relative_change")) return undefined;
   const changes = Array.from(params.raw("relative_change"), (value) => (Number.isFinite(value) ? value : -1));
@@ -133,12 +133,12 @@ function startSpectrum() {
   input.addEventListener("input", () => {
     if (byName.has(input.value)) { chooseTensor(byName.get(input.value)); return; }
     const wanted = input.value.toLowerCase();
-    const found = [];
+    const names = [];
     for (const name of byName.keys()) {
-      if (found.length === 60) break;
-      if (name.toLowerCase().includes(wanted)) found.push(name);
+      if (names.length === 60) break;
+      if (name.toLowerCase().includes(wanted)) names.push(name);
     }
-    list.replaceChildren(...found.reverse().map((name) => element("option", { value: name })));
+    list.replaceChildren(...names.reverse().map((name) => element("option", { value: name })));
   });
   input.addEventListener("focus", () => input.select());
   document.getElementById("previous").addEventListener("click", () => step(-1));

@@ -1,8 +1,8 @@
-// Colours of the plots follow the page: as the system says, or as the button says.
+// The plots have the colours of the page: those of the system, or those chosen by the button.
 
 const root = document.documentElement;
 const drawings = [];
-// Okabe and Ito's colours, which the colour-blind tell apart; the first is the page's accent.
+// Okabe and Ito's colours, which colour-blind readers can distinguish; the first is the accent.
 const LINES = ["#3b82d8", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b8a800", "#8a7cc9"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 
@@ -24,7 +24,7 @@ function draw(target, traces, layout) {
     hoverlabel: { bgcolor: color("card"), bordercolor: color("line"), font: { color: color("ink") }, align: "left" },
     ...layout,
   }, { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] });
-  // Plotly keeps the size that a plot had; the next one may need another.
+  // Plotly keeps the size of the plot before; this one may need another.
   if (target.clientHeight !== target._fullLayout.height) Plotly.Plots.resize(target);
   return made;
 }

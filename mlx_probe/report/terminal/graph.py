@@ -18,7 +18,7 @@ def buckets(values: Sequence[float | None], width: int, least: int) -> list[floa
     Args:
         values: In order; None is unknown.
         width: Most buckets.
-        least: Values to be shown, the last ones, if there are as many.
+        least: Number of values, from the last one back, that are shown if there are as many.
 
     Returns:
         At most ``width`` means; None where nothing is known.
@@ -52,7 +52,7 @@ def bars(
         cells = []
         for value in values:
             eighths = 0 if value is None or not top else round(8 * height * min(value / top, 1.0))
-            # What is not nothing is seen.
+            # A value above 0 is never drawn as nothing.
             if value and not eighths:
                 eighths = 1
             cells.append(_EIGHTHS[min(max(eighths - 8 * line, 0), 8)])

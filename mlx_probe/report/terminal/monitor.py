@@ -39,7 +39,7 @@ class _Gauge:
     Attributes:
         label: Its name.
         values: By sample.
-        texts: What is said of the last value; the first line always, others where there is room.
+        texts: The last value in words; the first line always, others where there is room.
         unit: A value as text.
         top: What fills the graph; None for the largest value.
         style: Of the graph.
@@ -54,7 +54,7 @@ class _Gauge:
 
     @property
     def over_all(self) -> tuple[str, ...]:
-        """What is said of a job that is over: the last value tells nothing."""
+        """The texts for a job that is over, whose last value means little: mean and maximum."""
         known = [value for value in self.values if value is not None]
         if not known:
             return ("-",)
@@ -66,7 +66,7 @@ def dashboard(view: View, width: int, height: int, hint: str = "") -> Renderable
     """One frame.
 
     Args:
-        view: What there is to see.
+        view: The job and its samples.
         width: Columns of the terminal.
         height: Lines.
         hint: The last line: what keys do.
@@ -102,7 +102,7 @@ def dashboard(view: View, width: int, height: int, hint: str = "") -> Renderable
 
 
 def _head(view: View, width: int) -> list[Text]:
-    """What runs, how far it is, and what is under way."""
+    """Which job it is, how far it is, and what it is doing."""
     job, last = view.job, view.samples[-1] if view.samples else None
     name = f"{job.kind}  {job.title}" if job else "a run"
     passed = timedelta(seconds=int(last.seconds)) if last else ""
@@ -212,7 +212,7 @@ def _disk(last: Sample) -> tuple[str, ...]:
 
 
 def _lines(gauge: _Gauge, width: int, height: int) -> list[Text]:
-    """A gauge: its name, its graph, and what is to be said, in as many lines as it has."""
+    """A gauge in as many lines as it has: its name, its graph and its texts."""
     text_width = min(max(36, width // 4), 60)
     graph_width = max(width - _LABEL - text_width - 2, 8)
     # A line is left free between tall ones.
@@ -249,24 +249,24 @@ def _joined(texts: Sequence[str], width: int) -> tuple[str]:
 def _alerts(view: View, width: int) -> list[Text]:
     """Rules that are or were broken, each with its time; the latest last."""
     began: dict[str, Sample] = {}
-    found: list[tuple[Sample, str, Sample | None]] = []
-    told: dict[str, str] = {}
+    alerts: list[tuple[Sample, str, Sample | None]] = []
+    texts: dict[str, str] = {}
     for sample in view.samples:
         now = {text.split(":")[0]: text for text in sample.alerts}
         for rule in [rule for rule in began if rule not in now]:
-            found.append((began.pop(rule), told[rule], sample))
+            alerts.append((began.pop(rule), texts[rule], sample))
         for rule, text in now.items():
             if rule not in began:
-                began[rule], told[rule] = sample, text
+                began[rule], texts[rule] = sample, text
             elif rule in now:
-                told[rule] = text
-    found += [(sample, told[rule], None) for rule, sample in began.items()]
-    if not found:
+                texts[rule] = text
+    alerts += [(sample, texts[rule], None) for rule, sample in began.items()]
+    if not alerts:
         rules = view.job.rules if view.job else ()
         return _cut([f"none; the rules: {', '.join(rules) or 'none'}"], width, "dim")
-    found.sort(key=lambda entry: entry[0].created_at)
+    alerts.sort(key=lambda entry: entry[0].created_at)
     lines = []
-    for start, text, end in found:
+    for start, text, end in alerts:
         at = start.created_at.astimezone().strftime("%H:%M:%S")
         if end is None:
             lines += _cut([f"{at}  {text}"], width, "yellow")

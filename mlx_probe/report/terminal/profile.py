@@ -1,4 +1,4 @@
-"""The report as text: what the model is, lines over its layers, and what stands out."""
+"""The report as text: facts about the model, lines over its layers, outliers."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from mlx_probe.report.terminal.text import printable
 __all__ = ["BLOCKS", "PLAIN_BLOCKS", "blocks_for", "default_metrics", "profile_text", "sparkline"]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-# Where a terminal's encoding lacks those: more ink for more.
+# For encodings without those; more ink for more.
 PLAIN_BLOCKS = "_.:-=+*#"
 _GAP = "·"
 _PLAIN_GAP = " "
-# What is profiled unless somebody chooses, of what the run has.
+# Columns that are drawn unless the user chooses, if the run has them.
 _DEFAULT = ("relative_change", "delta_effective_rank", "cosine", "stable_rank", "effective_rank")
 _DEFAULT_ELSE = ("std", "kurtosis", "rank")
 _MOST_DEFAULT = 3
@@ -54,11 +54,10 @@ def blocks_for(encoding: str) -> str:
 
 
 def default_metrics(data: RunData) -> list[str]:
-    """Columns to profile when nobody chooses: at most three that the run has."""
-    there = metric_names(data.frame)
-    wanted = [name for name in _DEFAULT if name in there]
-    wanted += [name for name in _DEFAULT_ELSE if name in there]
-    return (wanted or there)[:_MOST_DEFAULT]
+    """Columns to draw when the user chooses none: at most three that the run has."""
+    names = metric_names(data.frame)
+    wanted = [name for name in (*_DEFAULT, *_DEFAULT_ELSE) if name in names]
+    return (wanted or names)[:_MOST_DEFAULT]
 
 
 def sparkline(values: NDArray[np.float64], blocks: str = BLOCKS) -> str:
@@ -73,9 +72,9 @@ def sparkline(values: NDArray[np.float64], blocks: str = BLOCKS) -> str:
     scaled = np.log10(known) if spans_decades(known) else known
     finite = scaled[np.isfinite(scaled)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
-    # Halves: the largest and the smallest number are further apart than any number.
+    # Halves, since the difference of the largest and the smallest float overflows.
     span = high / 2 - low / 2
-    # Values that are written alike are neither high nor low.
+    # Values that look alike in four digits are drawn at half height.
     apart = span > SAME / 2 * max(abs(high), abs(low))
     middle = np.where(np.isfinite(scaled), 0.5, np.nan)
     unit = (scaled / 2 - low / 2) / span if apart else middle
@@ -93,7 +92,7 @@ def profile_text(
         data: The run.
         metrics: Columns of numbers to draw over the layers.
         width: Characters of a line.
-        encoding: The terminal's; without block characters in it, ASCII ones are used.
+        encoding: Of the terminal; if it lacks block characters, ASCII ones are used.
     """
     blocks = blocks_for(encoding)
     facts = Table.grid(padding=(0, 2))
@@ -123,15 +122,15 @@ def _weight_profile(data: RunData, name: str, width: int, blocks: str) -> list[R
 def _side_profiles(
     side: Side, frame: pd.DataFrame, width: int, blocks: str
 ) -> list[RenderableType]:
-    """The columns of a side table that it wants drawn, of those that have numbers."""
+    """The columns of a side table that are to be drawn and have numbers."""
     parts: list[RenderableType] = []
-    there = metric_names(frame)
+    filled = metric_names(frame)
     if side.group is None or side.group not in frame:
         label, groups = "", ["all"] * len(frame)
     else:
         label, groups = side.group.replace("_", " "), group_labels(frame, side.group)
     for name in side.profile:
-        if name in there:
+        if name in filled:
             heading, *rest = _profile(frame, name, groups, label, width, blocks)
             parts += ["", f"{printable(side.title)}: {heading}", *rest]
     return parts
@@ -225,11 +224,11 @@ def _most_sensitive(data: RunData, name: str) -> RenderableType:
 
 def _label(data: RunData, row: int) -> str:
     """A tensor's name, with its expert and part."""
-    told = data.frame.iloc[row]
-    name = told["param_name"]
-    # Of a comparison's rows, those that only the second model has.
-    text = str(told["other_name"] if pd.isna(name) and "other_name" in told else name)
+    values = data.frame.iloc[row]
+    name = values["param_name"]
+    # Rows of a comparison that only the second model has.
+    text = str(values["other_name"] if pd.isna(name) and "other_name" in values else name)
     for column, form in (("expert_index", "[{}]"), ("part", " ({})")):
-        if column in told and not pd.isna(told[column]):
-            text += form.format(told[column])
+        if column in values and not pd.isna(values[column]):
+            text += form.format(values[column])
     return printable(text)

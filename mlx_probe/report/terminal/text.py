@@ -30,7 +30,7 @@ __all__ = [
     "summary_table",
 ]
 
-# Kinds of reasons that are told in full.
+# Kinds of reasons that are listed; more are counted.
 _REASONS = 5
 
 
@@ -127,10 +127,10 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
 
 
 def skipped_lines(skipped: Sequence[tuple[str, str, int]], what: str) -> dict[str, str]:
-    """How much was not understood and why, given name, reason and bytes of each."""
+    """How much could not be read and why, from name, reason and bytes of each."""
     if not skipped:
         return {}
-    # Reasons that differ in a name or a number are of one kind; the first stands for it.
+    # Reasons that differ only in a name or a number are of one kind; the first is shown.
     kinds: dict[str, list[str]] = {}
     for name, reason, _ in skipped:
         kind = re.sub(r"\S*[\d.]\S*", "#", reason)
@@ -149,7 +149,7 @@ def _pairs(known: Mapping[str, Any]) -> str:
 
 
 def skipped_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """What an analysis could not understand, with the reasons; empty if there is nothing.
+    """What an analysis could not read, with the reasons; empty if there is nothing.
 
     Args:
         rows: Rows of a result table, column name to value.
@@ -172,7 +172,7 @@ def checks_text(checks: Sequence[Check]) -> RenderableType:
 
 
 def grid(lines: Mapping[str, str]) -> Table:
-    """Names and what there is to say of each, which may be several lines."""
+    """A table of names and texts; a text may have several lines."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
