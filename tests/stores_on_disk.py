@@ -24,6 +24,17 @@ More.
 """
 
 
+def empty_home(monkeypatch, folder):
+    """A new home folder, so that a test does not see the models of this machine."""
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("MLX_PROBE_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("MLX_PROBE_CATALOG", str(folder / "catalog.sqlite"))
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub"))
+    return folder
+
+
 def tensors(seed=0, rows=8):
     rng = np.random.default_rng(seed)
     return {

@@ -7,22 +7,15 @@ import sys
 
 import pytest
 from models import invoke, refuses
-from stores_on_disk import CARD, folder_model, gguf_file
+from stores_on_disk import CARD, empty_home, folder_model, gguf_file
 
 HOSTILE = "m\x1b]0;evil\x07\x1b[31m[bold]x"
 
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path):
-    folder = tmp_path / "home"
-    folder.mkdir()
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("MLX_PROBE_CACHE", str(folder / "cache"))
-    monkeypatch.setenv("MLX_PROBE_CATALOG", str(folder / "catalog.sqlite"))
-    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub"))
     monkeypatch.chdir(tmp_path)
-    return folder
+    return empty_home(monkeypatch, tmp_path / "home")
 
 
 @pytest.fixture
