@@ -16,7 +16,7 @@ from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.library.catalog.readme import read_readme
 from mlx_probe.library.catalog.records import FileRole, Model, ModelFile
-from mlx_probe.source.stores.discovery import StoredModel
+from mlx_probe.source.stores.protocol import StoredModel
 
 __all__ = ["FileState", "file_states", "key_of", "read_model", "stamp_of"]
 

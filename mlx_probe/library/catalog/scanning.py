@@ -15,7 +15,7 @@ from mlx_probe.library.catalog.reading import file_states, key_of, read_model, s
 from mlx_probe.library.catalog.records import Model
 from mlx_probe.library.catalog.runs import find_runs, save_runs
 from mlx_probe.source.stores import STORES
-from mlx_probe.source.stores.discovery import StoredModel
+from mlx_probe.source.stores.protocol import StoredModel
 
 __all__ = ["Scan", "remembered_folders", "scan"]
 
