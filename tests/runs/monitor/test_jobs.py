@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looks import job
 
+from mlx_probe.core.files import atomic_replace
 from mlx_probe.runs.monitor.jobs import Job, jobs_folder, register, running_jobs, started_at
 
 
@@ -46,6 +47,16 @@ def test_what_the_dead_left_behind_is_removed():
     assert list(jobs_folder().iterdir()) == []
     child.wait()
     child.stdin.close()
+
+
+def test_what_a_killed_process_had_half_written_is_removed():
+    jobs_folder().mkdir(parents=True)
+    entry = jobs_folder() / "999999999.0.json"
+    with atomic_replace(entry) as temporary:
+        temporary.write_text("{")
+    entry.rename(temporary)
+    assert running_jobs() == []
+    assert list(jobs_folder().iterdir()) == []
 
 
 def test_a_number_that_is_another_process_by_now_is_no_job():
