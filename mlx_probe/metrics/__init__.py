@@ -1,7 +1,7 @@
 """Metrics: columns derived from moments and singular values by pure functions.
 
-`METRICS` is the table, in the order of the columns. A new metric is a function and a line in
-its family; a new family is a module and a line here.
+`FAMILIES` is the table, in the order of the columns, and `METRICS` all of their metrics. A new
+metric is a function and a line in its family; a new family is a module and a line here.
 """
 
 from __future__ import annotations
@@ -10,15 +10,25 @@ from typing import Any
 
 from mlx_probe.core.records import MetricLevel
 from mlx_probe.metrics.heavy_tail import HEAVY_TAIL
-from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 from mlx_probe.metrics.moments import MOMENTS
 from mlx_probe.metrics.quantization import QUANTIZATION
 from mlx_probe.metrics.random_matrix import RANDOM_MATRIX
 from mlx_probe.metrics.spectrum import SPECTRUM
 
-__all__ = ["METRICS", "Measurement", "Metric", "compute_metrics", "metrics_of_level"]
+__all__ = [
+    "FAMILIES",
+    "METRICS",
+    "Measurement",
+    "Metric",
+    "MetricFamily",
+    "compute_metrics",
+    "metrics_of_level",
+]
 
-METRICS: tuple[Metric, ...] = MOMENTS + SPECTRUM + HEAVY_TAIL + RANDOM_MATRIX + QUANTIZATION
+FAMILIES: tuple[MetricFamily, ...] = (MOMENTS, SPECTRUM, HEAVY_TAIL, RANDOM_MATRIX, QUANTIZATION)
+
+METRICS: tuple[Metric, ...] = tuple(metric for family in FAMILIES for metric in family.metrics)
 
 
 def metrics_of_level(level: MetricLevel) -> tuple[Metric, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.records import Spectrum
-from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 from mlx_probe.metrics.power_law import Interval, PowerLaw, bootstrap_interval, fit_power_law
 
 __all__ = ["HEAVY_TAIL"]
@@ -159,17 +159,23 @@ def alpha_hat(m: Measurement) -> float | None:
     return fit.alpha * math.log10(_eigenvalues(m)[-1]) if fit else None
 
 
-HEAVY_TAIL = (
-    Metric(alpha, lower=1),
-    Metric(alpha_stderr, lower=0),
-    Metric(alpha_xmin, unit="weight²", lower=0),
-    Metric(alpha_tail_count, type="int64", lower=2),
-    Metric(alpha_D, lower=0, upper=1),
-    Metric(alpha_reliable, type="bool"),
-    Metric(alpha_low, level="full", lower=1),
-    Metric(alpha_high, level="full", lower=1),
-    Metric(ww_alpha, lower=1),
-    Metric(ww_alpha_D, lower=0, upper=1),
-    Metric(ww_alpha_xmin, unit="weight²", lower=0),
-    Metric(alpha_hat),
+HEAVY_TAIL = MetricFamily(
+    "heavy_tail",
+    "Heavy tails",
+    "Does the tail of the spectrum follow a power law?",
+    (
+        Metric(alpha, lower=1),
+        Metric(alpha_stderr, lower=0),
+        Metric(alpha_xmin, unit="weight²", lower=0),
+        Metric(alpha_tail_count, type="int64", lower=2),
+        Metric(alpha_D, lower=0, upper=1),
+        Metric(alpha_reliable, type="bool"),
+        Metric(alpha_low, level="full", lower=1),
+        Metric(alpha_high, level="full", lower=1),
+        Metric(ww_alpha, lower=1),
+        Metric(ww_alpha_D, lower=0, upper=1),
+        Metric(ww_alpha_xmin, unit="weight²", lower=0),
+        Metric(alpha_hat),
+    ),
+    source="Clauset, Shalizi and Newman 2009; Martin, Peng and Mahoney 2021 (alpha_hat)",
 )

@@ -1,4 +1,4 @@
-"""What metrics are computed from, and how one is declared."""
+"""What metrics are computed from, and how a metric and a family of metrics are declared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlx_probe.core.records import (
     Spectrum,
 )
 
-__all__ = ["Measurement", "Metric"]
+__all__ = ["Measurement", "Metric", "MetricFamily"]
 
 T = TypeVar("T")
 
@@ -100,3 +100,22 @@ class Metric:
         """Its column in the result table."""
         text = self.text or (self.compute.__doc__ or "").partition("\n")[0]
         return Column(self.name, self.type, self.family, text, self.unit, self.lower, self.upper)
+
+
+@dataclass(frozen=True)
+class MetricFamily:
+    """The metrics of one module, as documentation presents them.
+
+    Attributes:
+        name: Name of the module, as `Metric.family` gives it.
+        title: Heading.
+        description: The question that the family answers, in one line.
+        metrics: Its metrics, in the order of the columns.
+        source: Papers that its definitions come from; "" for those of textbooks.
+    """
+
+    name: str
+    title: str
+    description: str
+    metrics: tuple[Metric, ...]
+    source: str = ""

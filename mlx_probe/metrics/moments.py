@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from mlx_probe.core.records import QUANTILES
-from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 
 __all__ = ["MOMENTS"]
 
@@ -127,25 +127,30 @@ def value_dtype(m: Measurement) -> str | None:
 
 _WEIGHT = "weight"
 
-MOMENTS = (
-    Metric(mean, level="basic", unit=_WEIGHT),
-    Metric(std, level="basic", unit=_WEIGHT, lower=0),
-    Metric(var, level="basic", unit="weight²", lower=0),
-    Metric(sparsity, level="basic", lower=0, upper=1),
-    Metric(min, level="basic", unit=_WEIGHT),
-    Metric(max, level="basic", unit=_WEIGHT),
-    Metric(abs_max, level="basic", unit=_WEIGHT, lower=0),
-    Metric(rms, level="basic", unit=_WEIGHT, lower=0),
-    Metric(skewness, level="basic"),
-    # m4 >= m2^2, with equality for two-point distributions, and float64 rounding below it.
-    Metric(kurtosis, level="basic", lower=-2.0000001),
-    Metric(zero_fraction, level="basic", lower=0, upper=1),
-    Metric(nan_count, type="int64", level="basic", lower=0),
-    Metric(inf_count, type="int64", level="basic", lower=0),
-    Metric(q001, level="basic", unit=_WEIGHT),
-    Metric(q01, level="basic", unit=_WEIGHT),
-    Metric(q50, level="basic", unit=_WEIGHT),
-    Metric(q99, level="basic", unit=_WEIGHT),
-    Metric(q999, level="basic", unit=_WEIGHT),
-    Metric(value_dtype, type="string", level="basic"),
+MOMENTS = MetricFamily(
+    "moments",
+    "Moments",
+    "What values does a weight hold, and how are they spread?",
+    (
+        Metric(mean, level="basic", unit=_WEIGHT),
+        Metric(std, level="basic", unit=_WEIGHT, lower=0),
+        Metric(var, level="basic", unit="weight²", lower=0),
+        Metric(sparsity, level="basic", lower=0, upper=1),
+        Metric(min, level="basic", unit=_WEIGHT),
+        Metric(max, level="basic", unit=_WEIGHT),
+        Metric(abs_max, level="basic", unit=_WEIGHT, lower=0),
+        Metric(rms, level="basic", unit=_WEIGHT, lower=0),
+        Metric(skewness, level="basic"),
+        # m4 >= m2^2, with equality for two-point distributions, and float64 rounding below it.
+        Metric(kurtosis, level="basic", lower=-2.0000001),
+        Metric(zero_fraction, level="basic", lower=0, upper=1),
+        Metric(nan_count, type="int64", level="basic", lower=0),
+        Metric(inf_count, type="int64", level="basic", lower=0),
+        Metric(q001, level="basic", unit=_WEIGHT),
+        Metric(q01, level="basic", unit=_WEIGHT),
+        Metric(q50, level="basic", unit=_WEIGHT),
+        Metric(q99, level="basic", unit=_WEIGHT),
+        Metric(q999, level="basic", unit=_WEIGHT),
+        Metric(value_dtype, type="string", level="basic"),
+    ),
 )

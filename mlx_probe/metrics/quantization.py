@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 
 __all__ = ["QUANTIZATION"]
 
@@ -58,9 +58,14 @@ def outlier_rows(m: Measurement) -> int | None:
     return None if q is None else _outliers(m, q.row_max, len(q.col_max))
 
 
-QUANTIZATION = (
-    Metric(q4_nrmse, level="full", lower=0),
-    Metric(q8_nrmse, level="full", lower=0),
-    Metric(outlier_columns, type="int64", level="full", lower=0),
-    Metric(outlier_rows, type="int64", level="full", lower=0),
+QUANTIZATION = MetricFamily(
+    "quantization",
+    "Quantization sensitivity",
+    "What would rounding to 4 or 8 bits cost?",
+    (
+        Metric(q4_nrmse, level="full", lower=0),
+        Metric(q8_nrmse, level="full", lower=0),
+        Metric(outlier_columns, type="int64", level="full", lower=0),
+        Metric(outlier_rows, type="int64", level="full", lower=0),
+    ),
 )

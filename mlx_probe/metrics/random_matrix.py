@@ -15,9 +15,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.compute.spectrum import count_above
+from mlx_probe.compute.spectrum.rank import count_above
 from mlx_probe.core.records import Spectrum
-from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 
 __all__ = ["RANDOM_MATRIX", "noise_level", "null_singular_values"]
 
@@ -168,9 +168,15 @@ def gd_rank(m: Measurement) -> int | None:
     return count_above(spectrum.values, factor * float(np.median(spectrum.values)))
 
 
-RANDOM_MATRIX = (
-    Metric(mp_edge, unit="weight", lower=0),
-    Metric(mp_softrank, lower=0),
-    Metric(spikes, type="int64", lower=0),
-    Metric(gd_rank, type="int64", lower=0),
+RANDOM_MATRIX = MetricFamily(
+    "random_matrix",
+    "Random-matrix tests",
+    "What stands out from noise?",
+    (
+        Metric(mp_edge, unit="weight", lower=0),
+        Metric(mp_softrank, lower=0),
+        Metric(spikes, type="int64", lower=0),
+        Metric(gd_rank, type="int64", lower=0),
+    ),
+    source="Marchenko and Pastur 1967; Johnstone 2001; Gavish and Donoho 2014",
 )

@@ -12,9 +12,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.compute.spectrum import METHODS, count_above, noise_threshold, numpy_tolerance
+from mlx_probe.compute.spectrum.methods import METHODS
+from mlx_probe.compute.spectrum.rank import count_above, noise_threshold, numpy_tolerance
 from mlx_probe.core.records import RankCount, Sketch, Spectrum
-from mlx_probe.metrics.measurement import Measurement, Metric
+from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 
 __all__ = ["SPECTRUM"]
 
@@ -215,26 +216,34 @@ def spectrum_error(m: Measurement) -> float | None:
     return None if m.spectrum is None else m.spectrum.error
 
 
-SPECTRUM = (
-    Metric(rank, type="int64", level="basic", lower=0),
-    Metric(spectrum_method, type="string", level="basic", text=f"Algorithm: {', '.join(METHODS)}."),
-    Metric(spectrum_error, level="basic", lower=0),
-    Metric(rank_numpy, type="int64", lower=0),
-    Metric(noise_rank, type="int64", lower=0),
-    Metric(spectral_norm, unit="weight", lower=0),
-    Metric(frobenius_norm, unit="weight", lower=0),
-    Metric(nuclear_norm, unit="weight", lower=0),
-    Metric(sigma_min, unit="weight", lower=0),
-    Metric(condition_number, lower=1),
-    Metric(stable_rank, lower=1),
-    Metric(effective_rank, lower=0.999999),
-    Metric(effective_rank_error, lower=0),
-    Metric(spectral_entropy, lower=0, upper=1.000001),
-    Metric(spectral_entropy_error, lower=0),
-    Metric(participation_ratio, lower=0.999999),
-    Metric(energy_rank_90, type="int64", lower=1),
-    Metric(energy_rank_95, type="int64", lower=1),
-    Metric(energy_rank_99, type="int64", lower=1),
-    Metric(top1_energy, lower=0, upper=1),
-    Metric(top10_energy, lower=0, upper=1),
+SPECTRUM = MetricFamily(
+    "spectrum",
+    "Spectrum",
+    "How many directions does a matrix use, and how evenly?",
+    (
+        Metric(rank, type="int64", level="basic", lower=0),
+        Metric(
+            spectrum_method, type="string", level="basic", text=f"Algorithm: {', '.join(METHODS)}."
+        ),
+        Metric(spectrum_error, level="basic", lower=0),
+        Metric(rank_numpy, type="int64", lower=0),
+        Metric(noise_rank, type="int64", lower=0),
+        Metric(spectral_norm, unit="weight", lower=0),
+        Metric(frobenius_norm, unit="weight", lower=0),
+        Metric(nuclear_norm, unit="weight", lower=0),
+        Metric(sigma_min, unit="weight", lower=0),
+        Metric(condition_number, lower=1),
+        Metric(stable_rank, lower=1),
+        Metric(effective_rank, lower=0.999999),
+        Metric(effective_rank_error, lower=0),
+        Metric(spectral_entropy, lower=0, upper=1.000001),
+        Metric(spectral_entropy_error, lower=0),
+        Metric(participation_ratio, lower=0.999999),
+        Metric(energy_rank_90, type="int64", lower=1),
+        Metric(energy_rank_95, type="int64", lower=1),
+        Metric(energy_rank_99, type="int64", lower=1),
+        Metric(top1_energy, lower=0, upper=1),
+        Metric(top10_energy, lower=0, upper=1),
+    ),
+    source="Roy and Vetterli 2007 (effective rank)",
 )

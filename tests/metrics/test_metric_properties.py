@@ -12,7 +12,7 @@ from mlx_probe.metrics.spectrum import SPECTRUM
 
 BOUNDED = settings(max_examples=40, deadline=None, derandomize=True)
 # Linear in the weight; every other metric of the family does not know its scale.
-NORMS = {metric.name for metric in SPECTRUM if metric.unit == "weight"}
+NORMS = {metric.name for metric in SPECTRUM.metrics if metric.unit == "weight"}
 SIGMAS = arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1e3))
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -26,7 +26,7 @@ def columns(sigma, noise=1e-3):
 
 def spectral(backend, words, dtype):
     found = compute_metrics(measure(backend, words, dtype, level="standard"), "standard")
-    names = [metric.name for metric in SPECTRUM]
+    names = [metric.name for metric in SPECTRUM.metrics]
     return {k: found[k] for k in names if k not in ("spectrum_method", "spectrum_error")}
 
 
@@ -52,7 +52,7 @@ def test_scaling_laws(sigma, exponent):
     scale = 2.0**exponent
     one, other = columns(sigma), columns(scale * sigma, scale * 1e-3)
     assert {"spectral_norm", "frobenius_norm", "nuclear_norm", "sigma_min"} <= NORMS
-    for metric in SPECTRUM:
+    for metric in SPECTRUM.metrics:
         value, found = one[metric.name], other[metric.name]
         if metric.type != "float64" or value is None:
             assert found == value, metric.name

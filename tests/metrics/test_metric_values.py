@@ -17,7 +17,7 @@ from mlx_probe.core.records import (
     Sketch,
     Spectrum,
 )
-from mlx_probe.metrics import METRICS, Measurement, compute_metrics, metrics_of_level
+from mlx_probe.metrics import FAMILIES, METRICS, Measurement, compute_metrics, metrics_of_level
 
 MOMENTS = Moments(
     count=13,
@@ -143,9 +143,14 @@ def test_names_are_unique_and_described():
     for metric in METRICS:
         column = metric.column
         assert (column.name, column.type) == (metric.name, metric.type)
-        families = ("moments", "spectrum", "heavy_tail", "random_matrix", "quantization")
-        assert column.family in families
         assert column.description.endswith(".") or ";" in column.description
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_family_has_what_its_module_defines(family):
+    assert {metric.family for metric in family.metrics} == {family.name}
+    assert family.title[0].isupper()
+    assert family.description.endswith("?")
 
 
 def test_levels_are_nested_and_keep_the_order():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute import lapack
-from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.backends.protocol import Gram
 from mlx_probe.compute.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squares_are_safe
 from mlx_probe.compute.spectrum.counting import count_rank
 from mlx_probe.compute.spectrum.direct import direct_spectrum

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute import lapack
-from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.backends.protocol import Gram
 from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
 from mlx_probe.core.records import RankCount
 
