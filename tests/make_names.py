@@ -7,13 +7,13 @@
 The first builds every architecture that transformers registers for text generation (decoders,
 encoder-decoders, vision, audio) or masked language modelling, from its default configuration
 on the meta device, and lists its names as they are in memory and as ``save_pretrained`` writes
-them. The second builds every model file of mlx-lm with a few small layers; arrays that nobody
-evaluates cost nothing.
+them. The second builds every model file of mlx-lm with a few small layers; arrays that are
+never evaluated cost nothing.
 
 A line of a table is ``name<TAB>block_type<TAB>component``, where ``<layer>`` and ``<expert>``
 in the name stand for any number: they are put there from the position in the tree of modules
 (a list of modules that are themselves composed is a stack of layers), never by the code under
-test. Each name stands under the first architecture that has it. Block type and component are
+test. Each name is listed under the first architecture that has it. Block type and component are
 proposals of `classify`, to be read by a human before they are committed: the diff of a table
 is the review.
 
@@ -50,7 +50,7 @@ NO_LAYERS = {
 
 
 def marked(name: str, layers: Iterable[str], experts: Iterable[str]) -> str:
-    """Put ``<layer>`` and ``<expert>`` where the index in the outermost such list stands."""
+    """Put ``<layer>`` and ``<expert>`` in place of the index in the outermost such list."""
     for kind, lists in (("expert", experts), ("layer", layers)):
         owner = min((p for p in lists if name.startswith(f"{p}.")), key=len, default=None)
         if owner is not None:
@@ -234,7 +234,7 @@ def saved_mark(name: str, owner: str, index: str) -> str:
     """Mark the layer, known from the stack it was in, and behind it an expert's number."""
     parts = name.split(".")
     numbers = [i for i, part in enumerate(parts) if part.isdigit()]
-    # As many numbers stand before it as in the path of its stack.
+    # As many numbers come before it as in the path of its stack.
     at = next(iter(numbers[sum(part.isdigit() for part in owner.split(".")) :]), 0)
     if index and parts[at] == index and parts[at - 1] not in NO_LAYERS:
         parts[at] = "<layer>"
@@ -318,7 +318,7 @@ MLX_FIELDS: dict[str, Any] = {
     "hybrid_layer_pattern": [0, 1, 0, 1],
     "layer_types": ["linear_attention", "full_attention"] * 2,
 }
-# What a model file wants differently, or beside it.
+# Other or further settings that a model file needs.
 HALF_SLIDING = ["sliding_attention", "full_attention"] * 2
 YARN = {"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 64}
 LONGROPE = {

@@ -1,7 +1,7 @@
 """Packed tensors for the tests: by the published formulas, and golden by the libraries.
 
-The libraries need torch and accelerators' kernels, so their work lies in the data folder. To
-make it anew: ``pip install torch auto-gptq==0.7.1 gptqmodel==7.7.0 autoawq==0.2.9
+The libraries need torch and accelerators' kernels, so their results are kept in the data folder. To
+make them again: ``pip install torch auto-gptq==0.7.1 gptqmodel==7.7.0 autoawq==0.2.9
 bitsandbytes==0.50.2 compressed-tensors==0.20.0``, then ``python tests/packers.py``.
 """
 
@@ -187,7 +187,7 @@ def _awq():
     return cases
 
 
-# Format, then what QuantizationArgs is told, then the columns and the type of the scales.
+# Format, then the arguments of QuantizationArgs, the columns and the type of the scales.
 _SCHEMES = {
     **{
         f"{bits} bit group": ("pack-quantized", {"num_bits": bits, "group_size": 32}, 96, "float32")
@@ -259,8 +259,8 @@ def _compressed_tensors():
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 
     cases = {}
-    for name, (form, told, cols, dtype) in _SCHEMES.items():
-        args = QuantizationArgs(**told)
+    for name, (form, settings, cols, dtype) in _SCHEMES.items():
+        args = QuantizationArgs(**settings)
         weight = _linear(cols=cols).weight
         rows = len(weight)
         height, width = {
@@ -312,8 +312,8 @@ def _bitsandbytes():
                     weight, blocksize=64, quant_type=kind, compress_statistics=nested
                 )
                 values = functional.dequantize_4bit(packed, state)
-                told = state.as_dict(packed=True)
-                tensors = {f"m.weight.{key}": tensor for key, tensor in told.items()}
+                entries = state.as_dict(packed=True)
+                tensors = {f"m.weight.{key}": tensor for key, tensor in entries.items()}
                 name = f"bitsandbytes {kind} {shape[0]}x{shape[1]}{' nested' * nested}"
                 cases[name] = {"m.weight": packed, **tensors}, config, values
     codes, scales, _ = functional.int8_vectorwise_quant(_linear().weight.half())

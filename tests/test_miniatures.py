@@ -1,4 +1,4 @@
-"""Small models of the families with the most special layouts, written as they lie on the Hub.
+"""Small models of the families with the most special layouts, written as on the Hub.
 
 The networks are transformers' own, so that their parameter counts come from elsewhere.
 """
@@ -44,13 +44,13 @@ def words(tensor):
 def saved(model, folder):
     """The tensors as transformers writes them to disk, by their names there."""
     model.save_pretrained(folder)
-    found = {}
+    tensors = {}
     for path in folder.glob("*.safetensors"):
         from safetensors.torch import load_file
 
-        found |= load_file(path)
+        tensors |= load_file(path)
         path.unlink()
-    return found
+    return tensors
 
 
 def analyzed(folder, arrays):

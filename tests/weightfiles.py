@@ -77,8 +77,8 @@ def edited(original, edits, cut):
     """A file cut off and overwritten: edits are (position, bytes), wherever they fall."""
     content = bytearray(original[:cut])
     for position, patch in edits:
-        place = position % (len(content) + 1)
-        content[place : place + len(patch)] = patch
+        start = position % (len(content) + 1)
+        content[start : start + len(patch)] = patch
     return bytes(content)
 
 

@@ -20,24 +20,24 @@ def test_equal_bytes_of_one_shape_and_type(tmp_path, rng):
     table = rng.standard_normal((300, 40), np.float32)
     late = table.copy()
     late[-1, -1] += 1  # far from the sample in the middle
-    found = aliases(
+    copies = aliases(
         tmp_path / "m.safetensors",
         {
             "embed_tokens.weight": table,
             "almost": late,
             "lm_head.weight": table,
             "third": table,
-            "turned": table.reshape(40, 300),
+            "transposed": table.reshape(40, 300),
             "bits": (table.view(np.uint32), "U32"),
         },
     )
-    assert found == {
+    assert copies == {
         "lm_head.weight": "embed_tokens.weight",
         "third": "embed_tokens.weight",
     }
 
 
-def test_one_of_a_stack_names_its_place(tmp_path, rng):
+def test_a_problem_in_a_stack_names_its_matrix(tmp_path, rng):
     stack = rng.standard_normal((4, 8, 8), np.float32)
     stack[3] = stack[1]
     assert aliases(tmp_path / "m.safetensors", {"x.experts.up_proj": stack}) == {
@@ -54,9 +54,11 @@ def test_scalars_and_empty_tensors_are_no_copies(tmp_path):
 @given(st.lists(st.integers(0, 3), max_size=12))
 def test_every_copy_points_to_the_first(tmp_path_factory, kinds):
     arrays = {f"w{i}": np.full((3, 5), kind, np.float32) for i, kind in enumerate(kinds)}
-    found = aliases(tmp_path_factory.getbasetemp() / "alias.safetensors", arrays)
+    copies = aliases(tmp_path_factory.getbasetemp() / "alias.safetensors", arrays)
     first = {kind: f"w{kinds.index(kind)}" for kind in kinds}
-    assert found == {f"w{i}": first[kind] for i, kind in enumerate(kinds) if f"w{i}" != first[kind]}
+    assert copies == {
+        f"w{i}": first[kind] for i, kind in enumerate(kinds) if f"w{i}" != first[kind]
+    }
 
 
 def test_a_deflated_stack_is_no_row_of_copies(tmp_path, rng):
@@ -76,7 +78,7 @@ def test_a_range_in_common_is_read_once(tmp_path, monkeypatch):
     weights = open_checkpoint(model_files(tmp_path / "m.bin")).weights()
     assert weights[0].byte_ranges() == weights[1].byte_ranges()
     read, reads = aliases_module._read, []
-    monkeypatch.setattr(aliases_module, "_read", lambda *place: reads.append(place) or read(*place))
+    monkeypatch.setattr(aliases_module, "_read", lambda *span: reads.append(span) or read(*span))
     assert find_aliases(weights) == {1: 0}
     # A sample of each, then the whole of it.
     assert [stop - start for _, start, stop in reads] == [4096, 4096, 48000]

@@ -118,7 +118,7 @@ def test_an_unknown_suffix_names_the_known_ones(tmp_path):
     assert error.value.remedy == f"Choose a file that ends in {' or '.join(weight_suffixes())}"
 
 
-def test_without_a_suffix_the_first_bytes_tell(tmp_path):
+def test_without_a_suffix_the_first_bytes_decide(tmp_path):
     write_gguf(tmp_path / "a.gguf", {"a": (A, "F32")})
     blob = (tmp_path / "a.gguf").rename(tmp_path / "sha256-0123")
     assert open_checkpoint(model_files(blob)).framework == "gguf"

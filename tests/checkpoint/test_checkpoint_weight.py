@@ -86,7 +86,7 @@ def test_a_convolution_of_three_dimensions_is_one_matrix(path, role, rng):
     np.testing.assert_array_equal(whole(weight), array.reshape(6, 12))
 
 
-def test_the_name_tells_the_expert_of_a_matrix(path, role):
+def test_the_expert_of_a_matrix_is_in_its_name(path, role):
     role("up_proj", "moe", 2, 9)
     write_safetensors(path, {"w": np.zeros((2, 2), np.float32)})
     (weight,) = open_checkpoint(model_files(path)).weights()
@@ -196,3 +196,28 @@ def test_close_ends_reading_and_keeps_what_is_out(path):
     assert chunk.sum() == 16
     with pytest.raises(CheckpointError, match="read after close"):
         next(weight.chunks())
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "extents", "spectrum"),
+    [
+        ((6, 4), "F32", (6, 4), True),
+        ((4, 6), "F32", (4, 6), True),
+        ((5, 2, 3), "F32", (2, 3), True),
+        ((4, 6), "I32", (4, 6), False),
+        # What is not a matrix is one row of all its elements; no extent is 0.
+        ((6,), "F32", (1, 6), False),
+        ((), "F32", (1, 1), False),
+        ((0, 4), "F32", (1, 4), False),
+        ((4, 0), "F32", (4, 1), False),
+        ((0,), "F32", (1, 1), False),
+    ],
+)
+def test_extents(tmp_path, shape, dtype, extents, spectrum):
+    array = np.zeros(shape, {"F32": np.float32, "I32": np.int32}[dtype])
+    path = write_safetensors(tmp_path / "m.safetensors", {"w": array}, dtype)
+    weight = open_checkpoint(model_files(path)).weights()[0]
+    assert weight.extents == extents
+    assert (weight.short, weight.long) == (min(extents), max(extents))
+    assert weight.tall == (extents[0] >= extents[1])
+    assert weight.has_spectrum == spectrum

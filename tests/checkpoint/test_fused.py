@@ -72,7 +72,7 @@ def opened(path, name, array, config):
 
 
 @pytest.mark.parametrize("case", QKV)
-def test_query_key_and_value_are_told_apart(tmp_path, rng, case):
+def test_query_key_and_value_are_split(tmp_path, rng, case):
     name, config, split = QKV[case]
     kv = KV if split is groups or "num_key_value_heads" in str(config) else HEADS
     kv = 1 if config.get("multi_query") and split is not groups else kv
@@ -116,7 +116,7 @@ def test_conv1d_of_gpt2_is_cut_between_its_columns(tmp_path, rng):
         ),
     ],
 )
-def test_gate_and_up_are_told_apart(tmp_path, rng, name, shape, config, cut):
+def test_gate_and_up_are_split(tmp_path, rng, name, shape, config, cut):
     array = rng.standard_normal(shape, np.float32)
     weights = opened(tmp_path, name, array, config)
     gates = [weight for weight in weights if weight.part and weight.part.name == "gate_proj"]
@@ -143,12 +143,12 @@ def test_gate_and_up_are_told_apart(tmp_path, rng, name, shape, config, cut):
         ("model.layers.0.mlp.gate_up_proj.weight", (160, 160), MLP),
     ],
 )
-def test_what_cannot_be_taken_apart_with_certainty_stays_whole(tmp_path, name, shape, config):
+def test_what_cannot_be_split_with_certainty_stays_whole(tmp_path, name, shape, config):
     (weight,) = opened(tmp_path, name, np.ones(shape, np.float32), config)
     assert weight.part is None
 
 
-def test_gguf_metadata_tell_the_heads(tmp_path, rng):
+def test_gguf_metadata_have_the_heads(tmp_path, rng):
     matrix = rng.standard_normal((80, HIDDEN)).astype(np.float32)
     path = write_gguf(
         tmp_path / "m.gguf",
@@ -191,7 +191,7 @@ def test_a_table_for_a_batch_of_one_is_one_matrix(tmp_path):
     assert (weight.rows, weight.cols, weight.expert_index) == (10, 4, None)
 
 
-def test_gguf_files_do_not_lie_as_the_config_beside_them_says(tmp_path, rng):
+def test_gguf_files_do_not_follow_the_config_in_their_folder(tmp_path, rng):
     matrix = rng.standard_normal((144, HIDDEN)).astype(np.float32)
     path = write_gguf(
         tmp_path / "m.gguf",

@@ -14,9 +14,9 @@ def test_a_file_shortened_at_the_last_moment_is_named(tmp_path, monkeypatch):
     look = os.fstat
 
     def look_and_shorten(fileno):
-        told = look(fileno)
+        status = look(fileno)
         os.truncate(path, 100)
-        return told
+        return status
 
     file = MappedFile(path, 10_000)
     monkeypatch.setattr(os, "fstat", look_and_shorten)

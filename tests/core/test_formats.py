@@ -13,6 +13,7 @@ from mlx_probe.checkpoint.formats.header import Header
 from mlx_probe.core.errors import CheckpointError, SourceError
 from mlx_probe.core.formats import FORMATS, Format, format_of, index_suffixes, weight_suffixes
 from mlx_probe.core.records import TensorInfo
+from mlx_probe.report.docs import TABLES
 from mlx_probe.source import resolve
 from mlx_probe.source.selection import Selection, select_files
 from mlx_probe.source.stores.discovery import find_in_folder
@@ -129,3 +130,7 @@ def test_messages_name_a_new_format(made_up, tmp_path):
     with pytest.raises(SourceError) as nothing:
         select_files({"x.onnx": 1}, "M")
     assert nothing.value.remedy.endswith("or .npz or .made files")
+
+
+def test_the_documentation_lists_a_new_format(made_up):
+    assert "| made_up | `.made`, or no suffix | one vector |" in TABLES["FORMATS"]()

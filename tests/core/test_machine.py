@@ -27,7 +27,7 @@ def test_the_processor_by_its_name(monkeypatch, cpuinfo, expected):
     assert machine.cpu_model() == expected
 
 
-def test_a_system_that_does_not_tell_its_processor(monkeypatch):
+def test_a_system_that_does_not_name_its_processor(monkeypatch):
     def refuse(*_, **__):
         raise FileNotFoundError
 

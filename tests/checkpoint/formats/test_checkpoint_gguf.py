@@ -56,11 +56,11 @@ def test_every_type_that_the_package_dequantizes(path, kind, rng):
         expected = dequantize(stored, GGMLQuantizationType[kind])
     assert (weight.shape, weight.parameter.packing) == ((200, 12 * elements), "ggml")
     assert (weight.dtype, weight.problem) == (kind, None)
-    found = whole(weight)
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    values = whole(weight)
+    np.testing.assert_array_equal(np.isnan(values), np.isnan(expected))
     numbers = ~np.isnan(expected)
-    # As words, which tell -0 from 0.
-    np.testing.assert_array_equal(found.view("<u4")[numbers], expected.view("<u4")[numbers])
+    # As words: -0 and 0 differ.
+    np.testing.assert_array_equal(values.view("<u4")[numbers], expected.view("<u4")[numbers])
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -132,7 +132,7 @@ def test_a_type_without_a_decoder_is_one_row_with_a_reason(path, kind, name):
     odd, good = open_checkpoint(model_files(path)).weights()
     assert (odd.dtype, odd.shape, list(odd.chunks())) == (name, (2, 1, 256), [])
     assert "gguf package" in odd.problem
-    # What no table tells ends where the next tensor begins.
+    # A tensor of an unknown type ends where the next tensor begins.
     assert odd.nbytes == {9: 640, 15: 584}.get(kind, 640)
     assert whole(good).shape == (8,)
 

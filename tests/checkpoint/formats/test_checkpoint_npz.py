@@ -1,4 +1,4 @@
-"""NPZ files of numpy and MLX: every array found where its library finds it, bombs refused."""
+"""NPZ files of numpy and MLX: every array is read as its library reads it, bombs are refused."""
 
 import io
 import tracemalloc
@@ -66,9 +66,9 @@ def test_numpy_reads_the_same(tmp_path, rng, how):
         "größe": np.ones(2),
     }
     SAVES[how](tmp_path / "w.npz", **saved)
-    found = tensors_of(tmp_path / "w.npz")
-    assert found.keys() == saved.keys()
-    for name, info in found.items():
+    infos = tensors_of(tmp_path / "w.npz")
+    assert infos.keys() == saved.keys()
+    for name, info in infos.items():
         assert info.shape == saved[name].shape
         assert (info.inflated is not None) == (how == "deflated")
         assert (info.strides is not None) == (name == "fortran")
@@ -80,17 +80,17 @@ def test_mlx_reads_the_same(tmp_path, rng, save):
     with mx.stream(mx.cpu):
         plain = mx.array(rng.integers(0, 2, (3, 5)))
         saved = {kind: plain.astype(getattr(mx, name)) for kind, name in MLX_NAMES.items()}
-        save(str(tmp_path / "w.npz"), **saved, turned=plain.T, scalar=mx.array(2.5))
+        save(str(tmp_path / "w.npz"), **saved, transposed=plain.T, scalar=mx.array(2.5))
         loaded = mx.load(str(tmp_path / "w.npz"))
         assert sorted(MLX_NAMES) == sorted(MLX)
-        found = tensors_of(tmp_path / "w.npz")
-        assert found.keys() == loaded.keys()
+        infos = tensors_of(tmp_path / "w.npz")
+        assert infos.keys() == loaded.keys()
         for kind in MLX_NAMES:
             bits = mx.view(loaded[kind], mx.uint16) if kind == "BF16" else loaded[kind]
-            assert found[kind].dtype == kind
-            assert same(found[kind], np.array(bits))
-        assert same(found["turned"], np.array(plain).T)
-        assert same(found["scalar"], np.float32(2.5))
+            assert infos[kind].dtype == kind
+            assert same(infos[kind], np.array(bits))
+        assert same(infos["transposed"], np.array(plain).T)
+        assert same(infos["scalar"], np.float32(2.5))
 
 
 @settings(deadline=None, max_examples=60)
@@ -126,10 +126,10 @@ def test_any_array(tmp_path_factory, array, fortran, how):
 @pytest.mark.parametrize("how", SAVES)
 def test_what_cannot_be_read_keeps_its_row(tmp_path, array, problem, how):
     SAVES[how](tmp_path / "w.npz", w=array, x=np.ones(1))
-    found = tensors_of(tmp_path / "w.npz")
-    assert problem in found["w"].problem
-    assert found["w"].shape == array.shape
-    assert found["x"].problem is None
+    infos = tensors_of(tmp_path / "w.npz")
+    assert problem in infos["w"].problem
+    assert infos["w"].shape == array.shape
+    assert infos["x"].problem is None
 
 
 def npy(descr="<f4", order=False, shape=(2,), data=bytes(8), version=1, text=None):
@@ -289,11 +289,11 @@ def test_damaged_files_are_understood_or_refused(tmp_path_factory, original, edi
     data = edited(original, edits, cut)
     path.write_bytes(data)
     try:
-        found = read_header(path)
+        header = read_header(path)
     except CheckpointError as error:
         assert str(path) in error.fact  # noqa: PT017 - a valid file is as good
     else:
-        for info in found.tensors:
+        for info in header.tensors:
             assert 0 <= info.start <= info.stop <= len(data)
             if info.problem is None and info.inflated is None:
                 assert info.nbytes == info.numel * DTYPES[info.dtype].itemsize

@@ -118,7 +118,7 @@ DAMAGED = {
         safetensors_bytes({"x": entry(), "y": entry(begin=4, end=12)}, bytes(12)),
         "'x' and 'y' overlap",
     ),
-    "same place": (
+    "same range": (
         safetensors_bytes({"x": entry(), "y": entry()}, bytes(8)),
         "'x' and 'y' overlap",
     ),

@@ -1,4 +1,4 @@
-"""torch.save's files: every byte found where torch finds it, and nothing in them ever run."""
+"""torch.save's files: every byte is read as torch reads it, and no code in them is run."""
 
 import argparse
 import collections
@@ -98,9 +98,9 @@ def quantized():
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_dtype(tmp_path, layout):
     saved = {name: random(3, 5, dtype=name) for name in READABLE}
-    found = tensors_of(save(tmp_path / "m.pt", saved, layout))
-    assert found.keys() == saved.keys()
-    for name, info in found.items():
+    infos = tensors_of(save(tmp_path / "m.pt", saved, layout))
+    assert infos.keys() == saved.keys()
+    for name, info in infos.items():
         assert (info.dtype, info.shape, info.problem) == (TORCH_DTYPES[name][0], (3, 5), None)
         assert content(info) == expected(saved[name])
 
@@ -110,10 +110,10 @@ def test_every_dtype(tmp_path, layout):
 def test_views(tmp_path, layout, protocol):
     saved = views()
     path = save(tmp_path / "m.pth", saved, layout, pickle_protocol=protocol)
-    found = tensors_of(path)
+    infos = tensors_of(path)
     loaded = torch.load(path, weights_only=protocol == 2)
-    assert found.keys() == saved.keys()
-    for name, info in found.items():
+    assert infos.keys() == saved.keys()
+    for name, info in infos.items():
         assert info.shape == tuple(saved[name].shape)
         assert (info.strides is None) == saved[name].is_contiguous()
         assert content(info) == expected(saved[name]) == expected(loaded[name])
@@ -135,7 +135,7 @@ def test_any_view(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_names_are_the_way_through_the_object(tmp_path, layout):
+def test_names_are_the_path_through_the_object(tmp_path, layout):
     weight = random(2, 2)
     moment = random(2)
     model = collections.OrderedDict({"layers.0.weight": weight, "tied": weight})
@@ -151,7 +151,7 @@ def test_names_are_the_way_through_the_object(tmp_path, layout):
         "default": collections.defaultdict(list, {"w": random(5)}),
     }
     saved["itself"] = saved
-    found = tensors_of(save(tmp_path / "m.bin", saved, layout))
+    infos = tensors_of(save(tmp_path / "m.bin", saved, layout))
     wanted = {
         "state_dict.layers.0.weight": weight,
         "state_dict.tied": weight,
@@ -162,10 +162,10 @@ def test_names_are_the_way_through_the_object(tmp_path, layout):
         "args.ema": saved["args"].ema,
         "default.w": saved["default"]["w"],
     }
-    assert {name: content(info) for name, info in found.items()} == {
+    assert {name: content(info) for name, info in infos.items()} == {
         name: expected(tensor) for name, tensor in wanted.items()
     }
-    tied = found["state_dict.tied"], found["state_dict.layers.0.weight"]
+    tied = infos["state_dict.tied"], infos["state_dict.layers.0.weight"]
     assert tied[0].start == tied[1].start
 
 
@@ -173,9 +173,9 @@ def test_names_are_the_way_through_the_object(tmp_path, layout):
 def test_attributes_of_tensors(tmp_path, layout):
     tensor = random(2)
     tensor.scale = random(3)
-    found = tensors_of(save(tmp_path / "m.pt", {"w": tensor}, layout))
-    assert content(found["w"]) == expected(tensor)
-    assert content(found["w.scale"]) == expected(tensor.scale)
+    infos = tensors_of(save(tmp_path / "m.pt", {"w": tensor}, layout))
+    assert content(infos["w"]) == expected(tensor)
+    assert content(infos["w.scale"]) == expected(tensor.scale)
 
 
 @pytest.mark.parametrize(
@@ -200,10 +200,10 @@ def test_names_without_keys(tmp_path, obj, name):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_cannot_be_read_keeps_its_row(tmp_path, tensor, shape, problem):
-    found = tensors_of(save(tmp_path / "m.pt", {"w": tensor, "x": torch.ones(1)}))
-    assert found["x"].problem is None
-    assert found["w"].shape == shape
-    assert problem in found["w"].problem
+    infos = tensors_of(save(tmp_path / "m.pt", {"w": tensor, "x": torch.ones(1)}))
+    assert infos["x"].problem is None
+    assert infos["w"].shape == shape
+    assert problem in infos["w"].problem
 
 
 def test_csr_keeps_its_row(tmp_path):
@@ -236,8 +236,8 @@ def test_sharded_model(tmp_path):
     (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
     selection = select_files({path.name: 1 for path in tmp_path.iterdir()}, "M")
     files = selection.resolve(tmp_path, "M", "local", tmp_path)
-    found = {tensor.name for path in files.weights for tensor in read_header(path).tensors}
-    assert found == index["weight_map"].keys()
+    names = {tensor.name for path in files.weights for tensor in read_header(path).tensors}
+    assert names == index["weight_map"].keys()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -486,11 +486,11 @@ def test_damaged_files_are_understood_or_refused(originals, layout, edits, cut):
     data = edited(original[layout], edits, cut)
     path.write_bytes(data)
     try:
-        found = read_header(path)
+        header = read_header(path)
     except CheckpointError as error:
         assert str(path) in error.fact  # noqa: PT017 - a valid file is as good
     else:
-        for info in found.tensors:
+        for info in header.tensors:
             assert 0 <= info.start <= info.stop <= len(data)
             assert info.problem or len(content(info)) == info.numel * DTYPES[info.dtype].itemsize
 

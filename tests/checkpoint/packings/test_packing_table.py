@@ -11,6 +11,7 @@ from weightfiles import model_files, whole, write_safetensors
 from mlx_probe.checkpoint import PACKINGS, Packing, open_checkpoint
 from mlx_probe.checkpoint.packings.protocol import Claim, Layout
 from mlx_probe.core.errors import PackingError
+from mlx_probe.report.docs import TABLES
 
 
 @pytest.mark.parametrize("name", PACKINGS)
@@ -68,3 +69,7 @@ def test_a_new_packing_is_read(made_up, tmp_path, rng):
         assert good.has_spectrum
         np.testing.assert_array_equal(whole(good), signs - 0.5)
     assert bad.problem == "model.layers.1.mlp.up_proj.weight: no magnitude"
+
+
+def test_the_documentation_lists_a_new_packing(made_up):
+    assert "| `signs` | signs |" in TABLES["PACKINGS"]()

@@ -13,7 +13,7 @@ from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import PackingError
 
 BASE = "model.layers.0.mlp.experts.up_proj"
-# What each packing looks for, with the type of its main piece.
+# The pieces of each packing, with the type of the main one.
 PIECES = {
     "mlx": {".weight": "U32", ".scales": None, ".biases": None, ".global_scale": None},
     "gptq": {".qweight": "I32", ".qzeros": "I32", ".scales": None, ".g_idx": None},
@@ -64,9 +64,9 @@ def test_any_pieces(tmp_path_factory, packing, data):
         if end in (".weight", ".qweight", "_blocks", ".weight_packed") or data.draw(st.booleans()):
             words = np.resize(np.arange(256, dtype=np.uint8), count).view(DTYPES[kind].storage)
             arrays[BASE + end] = (words.reshape(shape), kind)
-    told = {"quant_method": packing.replace("_", "-")} | data.draw(SETTINGS)
+    quantization = {"quant_method": packing.replace("_", "-")} | data.draw(SETTINGS)
     config = folder / f"{packing}.json"
-    config.write_text(json.dumps({"quantization_config": told}))
+    config.write_text(json.dumps({"quantization_config": quantization}))
     path = write_safetensors(folder / f"{packing}.safetensors", arrays)
     with open_checkpoint(model_files(path, config=config)) as checkpoint:
         pieces = [p.name for q in checkpoint.parameters for p in (*q.pieces, *q.extra)]

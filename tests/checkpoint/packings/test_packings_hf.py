@@ -118,12 +118,12 @@ def nf4_case(rng, rows, cols, block=64, **state):
     codes = rng.integers(0, 16, (rows, cols))
     table = np.sort(rng.uniform(-1, 1, 16)).astype(np.float32)
     absmax = rng.uniform(0.5, 1, -(-codes.size // block)).astype(np.float32)
-    told = json.dumps({"blocksize": block, "shape": [rows, cols], "quant_type": "nf4"} | state)
+    text = json.dumps({"blocksize": block, "shape": [rows, cols], "quant_type": "nf4"} | state)
     tensors = {
         "m.weight": (packers.nibbles(codes), "U8"),
         "m.weight.absmax": (absmax, "F32"),
         "m.weight.quant_map": (table, "F32"),
-        STATE: (np.frombuffer(told.encode(), np.uint8), "U8"),
+        STATE: (np.frombuffer(text.encode(), np.uint8), "U8"),
     }
     flat = np.arange(codes.size).reshape(codes.shape)
     return tensors, {}, table[codes] * absmax[flat // block]
@@ -168,12 +168,12 @@ def test_flat_blocks_run_on_from_row_to_row(tmp_path, rng, shape, block):
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     """One weight of each case, with its pieces mapped, and its values."""
-    found = {}
+    decoders = {}
     for case, (make, options) in CASES.items():
         tensors, config, values = make(np.random.default_rng(5), 96, 2112, **options)
         weight = only(tmp_path_factory.mktemp("packed"), tensors, config)
-        found[case] = weight.parameter.decode, weight._open()[0], values
-    return found
+        decoders[case] = weight.parameter.decode, weight._open()[0], values
+    return decoders
 
 
 @settings(deadline=None)
@@ -223,7 +223,7 @@ def test_single_modules_may_have_bits_and_groups_of_their_own(tmp_path, rng):
     np.testing.assert_array_equal(whole(weight), values)
 
 
-def test_without_a_configuration_shapes_tell(tmp_path):
+def test_without_a_configuration_shapes_decide(tmp_path):
     """config.json may be missing: GPTQ and AWQ differ in their shapes."""
     for case in ("gptq gptq 4 bit", "awq gemm 64"):
         tensors, _, values = GOLDEN[case]
@@ -270,7 +270,7 @@ def replaced(name, array, dtype):
     return change
 
 
-def told(**settings):
+def changed(**settings):
     def change(tensors, config):
         config.update(settings)
 
@@ -285,20 +285,20 @@ NF4 = '{"blocksize": 64, "shape": [32, 128]'
 HOSTILE = [
     ("gptq gptq 4 bit", without("m.scales"), "scales missing"),
     ("gptq gptq 4 bit", without("m.qzeros", "m.g_idx"), "qzeros missing"),
-    ("gptq gptq 4 bit", told(checkpoint_format="marlin"), "format 'marlin' is not supported"),
-    ("gptq gptq 4 bit", told(checkpoint_format=[1]), r"format \[1\] is not supported"),
-    ("gptq gptq 4 bit", told(bits=3), "config.json has 3 bits"),
-    ("gptq gptq 4 bit", told(group_size=64), "3 groups of 64.* are not 96 columns"),
-    ("gptq gptq 4 bit", told(group_size="x"), "group_size cannot be 'x'"),
+    ("gptq gptq 4 bit", changed(checkpoint_format="marlin"), "format 'marlin' is not supported"),
+    ("gptq gptq 4 bit", changed(checkpoint_format=[1]), r"format \[1\] is not supported"),
+    ("gptq gptq 4 bit", changed(bits=3), "config.json has 3 bits"),
+    ("gptq gptq 4 bit", changed(group_size=64), "3 groups of 64.* are not 96 columns"),
+    ("gptq gptq 4 bit", changed(group_size="x"), "group_size cannot be 'x'"),
     ("gptq gptq 4 bit", replaced("m.scales", np.ones((3, 31), "<f2"), "F16"), "m.scales has the"),
     ("gptq gptq 4 bit", replaced("m.scales", np.ones((3, 32), "<i2"), "I16"), "is I16 instead"),
     ("gptq gptq 4 bit", replaced("m.g_idx", np.zeros(60, "<i4"), "I32"), "4 bits, which"),
-    ("awq gemm 64", told(version="gemv_fast"), "'gemv_fast' is not supported"),
-    ("awq gemm 64", told(bits=8), "AWQ of 8 bits"),
+    ("awq gemm 64", changed(version="gemv_fast"), "'gemv_fast' is not supported"),
+    ("awq gemm 64", changed(bits=8), "AWQ of 8 bits"),
     ("awq gemm 64", without("m.qzeros"), "qzeros missing"),
-    ("awq gemm 64", told(group_size=48), "2 groups of 48"),
-    ("awq gemv 64", told(group_size=100), "128 columns are not groups of 100"),
-    ("awq gemv 64", told(group_size=4), "words do not hold 32 groups"),
+    ("awq gemm 64", changed(group_size=48), "2 groups of 48"),
+    ("awq gemv 64", changed(group_size=100), "128 columns are not groups of 100"),
+    ("awq gemv 64", changed(group_size=4), "words do not hold 32 groups"),
     ("compressed_tensors 4 bit group", without("m.weight_shape"), "weight_shape is missing"),
     ("compressed_tensors 4 bit group", without("m.weight_scale"), "weight_scale missing"),
     (
@@ -316,7 +316,7 @@ HOSTILE = [
         replaced("m.weight_scale", np.ones((32, 7), "<f4"), "F32"),
         "no scale for the tensor, each row, equal groups",
     ),
-    ("compressed_tensors fp8 block", told(config_groups=[3]), "no scale for the tensor"),
+    ("compressed_tensors fp8 block", changed(config_groups=[3]), "no scale for the tensor"),
     (
         "compressed_tensors 4 bit group",
         replaced("m.weight_shape", np.array([31, 96], "<i8"), "I64"),
@@ -397,7 +397,7 @@ def test_pieces_that_do_not_fit_are_one_row_with_a_reason(tmp_path, case, change
     assert list(weight.chunks()) == []
 
 
-def test_flat_codes_that_lie_apart_are_refused(tmp_path):
+def test_flat_codes_with_strides_are_refused(tmp_path):
     """Making them contiguous for each block would copy the matrix each time."""
     tensors, config, _ = GOLDEN["bitsandbytes nf4 32x128"]
     main, *others = only(tmp_path, tensors, config).parameter.pieces
@@ -409,7 +409,7 @@ def test_flat_codes_that_lie_apart_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [-1, 3, 2**31 - 1])
-def test_an_order_out_of_range_is_told_on_reading(tmp_path, wrong):
+def test_an_order_out_of_range_is_an_error_on_reading(tmp_path, wrong):
     tensors, config, _ = GOLDEN["gptq gptq 4 bit"]
     order = tensors["m.g_idx"][0].copy()
     order[7] = wrong
@@ -427,7 +427,7 @@ BLOCKS = {"group_0": {"weights": {"num_bits": 4, "block_structure": "4x32"}}, ""
 @settings(max_examples=400, deadline=None)
 @given(case=st.sampled_from(sorted(GOLDEN)), data=st.data())
 def test_hostile_headers_are_refused_or_read(case, data):
-    """Whatever shapes, types and settings say: a PackingError, or values of the shape told."""
+    """Whatever shapes, types and settings say: a PackingError, or values of the layout's shape."""
     tensors, config, _ = GOLDEN[case]
     config = config | data.draw(st.dictionaries(st.sampled_from(KEYS), JUNK, max_size=2))
     config |= data.draw(st.sampled_from([{}, {"config_groups": BLOCKS}]))

@@ -71,15 +71,15 @@ def test_affine(tmp_path, matrix, bits, group, dtype):
         reference = np.array(mx.dequantize(*pieces, **settings).astype(mx.float32))
         scales, biases = (np.array(part.astype(mx.float32)) for part in pieces[1:])
     scales, biases = (np.repeat(part, group, axis=1) for part in (scales, biases))
-    found = whole(weight)
+    values = whole(weight)
     # MLX rounds both terms and their sum to the type of the scales, we keep float32.
     unit = {mx.float32: 2**-23, mx.float16: 2**-10, mx.bfloat16: 2**-7}[dtype]
     largest = np.maximum(np.abs(scales) * (2**bits - 1), np.abs(biases))
-    assert (np.abs(found - reference) <= unit * largest).all()
-    codes = np.rint((found - biases) / scales)
+    assert (np.abs(values - reference) <= unit * largest).all()
+    codes = np.rint((values - biases) / scales)
     assert codes.min() >= 0
     assert codes.max() <= 2**bits - 1
-    np.testing.assert_array_equal(found, (codes.astype(np.float32) * scales) + biases)
+    np.testing.assert_array_equal(values, (codes.astype(np.float32) * scales) + biases)
 
 
 @pytest.mark.parametrize(
