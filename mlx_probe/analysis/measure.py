@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.working_set import is_sketched
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute import lapack
@@ -36,6 +35,9 @@ from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, RankCount, Sketch, Spectrum, Status
 from mlx_probe.metrics import Measurement
 from mlx_probe.runs.monitor import UsageMeter
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.plan import Plan
 
 __all__ = ["Measurer", "Outcome"]
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.working_set import is_sketched
-from mlx_probe.checkpoint import Weight, chunk_extent
+from mlx_probe.checkpoint.weight import Weight, chunk_extent
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.plan import Plan
 
 __all__ = ["work_order"]
 

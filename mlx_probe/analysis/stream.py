@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.measure import Measurer, Outcome
 from mlx_probe.analysis.order import work_order
-from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.machine import usable_cores
@@ -19,6 +18,9 @@ from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import compute_metrics
 from mlx_probe.runs.monitor import UsageMeter
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.plan import Plan
 
 __all__ = ["analyze_rows"]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.checkpoint import Weight, chunk_extent
 from mlx_probe.compute import calibration
 from mlx_probe.compute.backends import Backend
 from mlx_probe.compute.spectrum import sketch_bytes
 from mlx_probe.core.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.config import AnalyzeConfig
 
 __all__ = ["KEPT", "is_sketched", "two_stage_from", "working_set"]
 

@@ -1,6 +1,6 @@
-"""Before an analysis: what it will fetch, read, compute, take and leave, and whether it fits.
+"""Before an analysis: what it will fetch, read, compute and write, and whether it fits.
 
-The plan decides what is done; a forecast tells what that will cost on this machine.
+The plan decides what is done; a forecast says what that will cost on this machine.
 """
 
 from __future__ import annotations

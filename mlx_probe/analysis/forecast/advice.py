@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mlx_probe.analysis.budget import sufficient
-from mlx_probe.analysis.forecast.memory import Memory
-from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.working_set import is_sketched, working_set
 from mlx_probe.core.units import format_size
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.forecast.memory import Memory
+    from mlx_probe.analysis.plan import Plan
 
 __all__ = ["advice_for"]
 
@@ -16,13 +19,13 @@ __all__ = ["advice_for"]
 def advice_for(
     plan: Plan, memory: Memory, fetch_bytes: int, free: int | None, device_limit: int | None
 ) -> tuple[str, ...]:
-    """Changes that make it fit, as imperative sentences; none where everything does.
+    """Changes that make an analysis fit, as imperative sentences; none if it fits already.
 
     Args:
         plan: The plan.
-        memory: What it will take.
+        memory: Its memory.
         fetch_bytes: Bytes to download.
-        free: Bytes free where they go; None if unknown.
+        free: Free bytes on the disk for them; None if unknown.
         device_limit: Bytes that the device should hold at most; None if unknown.
     """
     advice = []
@@ -46,7 +49,7 @@ def advice_for(
 
 
 def _smaller(plan: Plan, memory: Memory) -> list[str]:
-    """Ways to need less than the limit, of which each alone is enough."""
+    """Ways to stay below the limit; each is enough alone."""
     process = memory.least - max(plan.sizes)
     too_large = [
         weight.name

@@ -1,4 +1,4 @@
-"""How long an analysis will take: every weight's steps at this machine's rates, in turn."""
+"""How long an analysis will take: the steps of all weights at this machine's rates."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
 from mlx_probe.analysis.order import work_order
-from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.working_set import is_sketched
-from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.spectrum import METHODS, SpectrumMethod, gram_flops
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.plan import Plan
+    from mlx_probe.checkpoint import Weight
 
 __all__ = ["Duration", "duration_of", "flops_by_stage", "wall_time"]
 
-# Seconds of a run that no weight takes: importing what the tables need, writing them.
+# Seconds of a run beside the weights: importing what the tables need, writing them.
 START, WRITING = 0.25, 0.04
 
 # Seconds for each row: of the journal, of validation and of writing, on one core.
@@ -42,20 +45,20 @@ class Duration:
 
     @property
     def seconds(self) -> float:
-        """Wall time in all, opening the model apart."""
+        """Wall time in all, without opening the model."""
         return self.measure + self.finish
 
 
 def duration_of(plan: Plan, rates: Rates) -> Duration:
     """Predict a run from the time that each step of each weight takes.
 
-    Workers take the tasks in `work_order`, as many at once as the budget holds; what streams
-    shares the backend's lanes. Not in it: waiting for the disk, matrices that are read again
-    because their error bound is too wide, and the tables of heads and experts.
+    Workers take the tasks in `work_order`, as many at once as the budget holds; those that stream
+    elements share the backend's lanes. Not included: waiting for the disk, matrices that are read
+    again because their error bound is too wide, and side tables.
 
     Args:
         plan: The plan.
-        rates: `rates_for` it.
+        rates: Those of `rates_for` this plan.
     """
     stages: Counter[str] = Counter()
     tasks = []
@@ -111,7 +114,7 @@ def _steps(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
     short = weight.short if weight.has_spectrum else 0
     steps["metrics"] = curve_at(rates.metrics[level], max(short, 1), (1.0, 2.0))
     if not short:
-        # Most metrics are of the spectrum; those of vectors are next to nothing.
+        # Most metrics need the spectrum; those of a vector take almost no time.
         steps["metrics"] *= 0.2
         return steps
     if level == "full":
@@ -121,7 +124,7 @@ def _steps(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
     if not is_sketched(weight, plan.config):
         steps["gram"] = n * short * per_flop
     if method.name == "gram_f64":
-        # Its time has been measured; the others are products, or nearly as fast.
+        # The calibration measures it; the others are products, or nearly as fast.
         steps[method.stage] = curve_at(rates.solve, short, (2.7, 3.3))
     else:
         steps[method.stage] = method.flops(float(short), float(weight.long)) * per_flop
@@ -131,7 +134,7 @@ def _steps(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
 def wall_time(
     tasks: list[tuple[float, float, int]], workers: int, lanes: int, budget: int
 ) -> float:
-    """Seconds until all tasks are done; `run_within_budget` in miniature.
+    """Seconds until all tasks are done, by a simulation of `run_within_budget`.
 
     Args:
         tasks: Seconds in a lane, seconds after it, and bytes, of each, in order.
@@ -144,12 +147,12 @@ def wall_time(
     now, used = 0.0, 0
     waiting = list(reversed(tasks))
     while waiting or running:
-        # The first that fits, among the next few: looking further would change little.
-        place = next(
+        # The first task that fits, among the next 64: a longer search would change little.
+        fitting = next(
             (i for i in range(1, min(len(waiting), 64) + 1) if waiting[-i][2] <= budget - used), 0
         )
-        if len(running) < workers and (place or (waiting and not running)):
-            streamed, solved, size = waiting.pop(-max(place, 1))
+        if len(running) < workers and (fitting or (waiting and not running)):
+            streamed, solved, size = waiting.pop(-max(fitting, 1))
             alone = not running and not waiting
             lane = max(now, heapq.heappop(free_lanes))
             streamed /= lanes if alone else 1
@@ -163,7 +166,7 @@ def wall_time(
 
 
 def _checking(plan: Plan, rates: Rates) -> float:
-    """Seconds of the spot checks: those that the seed will choose if every row is ok."""
+    """Seconds of the spot checks, of the weights that the seed chooses if all rows are ok."""
     rows = range(len(plan.weights))
     chosen = random.Random(plan.config.seed).sample(rows, min(SPOT_CHECKS, len(rows)))
     seconds = 0.0

@@ -1,35 +1,37 @@
-"""The task plan of an analysis: goal, inputs, steps, outputs, checks, and what it will take."""
+"""The plan of an analysis for its user: goal, inputs, steps, outputs, checks, time and memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.forecast.advice import advice_for
 from mlx_probe.analysis.forecast.duration import duration_of, flops_by_stage
 from mlx_probe.analysis.forecast.inference import Inference, cache_of, inference_of
 from mlx_probe.analysis.forecast.memory import Memory, memory_of
-from mlx_probe.analysis.forecast.rates import Rates
-from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.side_tables import side_names
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.version import __version__
-from mlx_probe.runs.folder import RunPaths
 from mlx_probe.runs.spectra import SPECTRA
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.forecast.rates import Rates
+    from mlx_probe.analysis.plan import Plan
+    from mlx_probe.runs.folder import RunPaths
 
 __all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is done.
+    """One step of the analysis.
 
     Attributes:
-        what: What.
-        fallback: What happens where it cannot be done.
+        what: What is done.
+        fallback: What happens if it cannot be done.
     """
 
     what: str
@@ -38,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage will take.
+    """Cost of one stage.
 
     Attributes:
         seconds: In all workers together; None without a calibration.
@@ -51,12 +53,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Fetch:
-    """What is not on this disk yet.
+    """What has to be downloaded.
 
     Attributes:
         nbytes: Bytes to download.
-        folder: Where they will lie.
-        free: Bytes free there; None if that cannot be told.
+        folder: Where to.
+        free: Free bytes there; None if unknown.
     """
 
     nbytes: int = 0
@@ -65,7 +67,7 @@ class Fetch:
 
     @property
     def fits(self) -> bool:
-        """Whether there is space, as far as it is known."""
+        """Whether there is space; true if that is unknown."""
         return self.free is None or self.nbytes <= self.free
 
 
@@ -74,29 +76,29 @@ class Forecast:
     """Everything that is known before the first weight is read.
 
     Attributes:
-        goal: What the run is for.
+        goal: What the run computes.
         model: Identifier, revision, path, format, parameters.
         inputs: Files that are read.
-        steps: What is done, in order, with what happens where it cannot be.
+        steps: What is done, in order.
         outputs: Files that are written.
         checks: What is checked at the end.
         log: The log file.
         configuration: The configuration with every automatic choice made.
-        backend: What measures, and why.
+        backend: The backend, and why it was chosen.
         fetch: What has to be downloaded first.
         read_bytes: Bytes of weights to read.
         weights: Number of weights.
         spectra: Number of matrices with a spectrum.
-        copies: Weights with the bytes of another.
+        copies: Weights whose bytes are those of another.
         unreadable: Label and reason of weights that get a row without numbers.
         memory: Peak memory, and whether it fits.
-        device_limit: Bytes that the device should hold at most; None where it does not say.
+        device_limit: Bytes that the device should hold at most; None if it names no limit.
         stages: Time and arithmetic by stage.
-        seconds: Wall time of the run, opening apart; None without a calibration.
+        seconds: Wall time of the run without opening the model; None without a calibration.
         inference: Memory that running the model would take.
         cache_unknown: Why the cache of inference is not known; "" if it is.
-        advice: What to change.
-        machine: What the calibration depends on.
+        advice: What to change so that it fits.
+        machine: The machine of the calibration.
     """
 
     goal: str
@@ -125,7 +127,7 @@ class Forecast:
 
     @property
     def fits(self) -> bool:
-        """Whether the run can be made as it was asked for."""
+        """Whether the run fits as it was configured."""
         device = self.device_limit is None or self.memory.in_flight <= self.device_limit
         return self.memory.fits and self.fetch.fits and device
 
@@ -151,17 +153,17 @@ def forecast(
     widths: Sequence[int] = (),
     device_limit: int | None = None,
 ) -> Forecast:
-    """What a plan will take.
+    """The forecast for a plan.
 
     Args:
         plan: The plan.
         paths: Where its results go.
-        rates: What the steps take here; None leaves the times out.
+        rates: Times of the steps on this machine; None leaves the times out.
         fetch: What has to be downloaded first; None for nothing.
-        limit: Bytes that the user allows, where the plan had to raise them; 0 for the plan's.
-        contexts: Tokens for which the memory of inference is wanted.
-        widths: Bits for which it is wanted.
-        device_limit: Bytes that the device should hold at most; None where it does not say.
+        limit: The user's memory limit, if the plan had to raise it; 0 for the plan's.
+        contexts: Context lengths for the memory of inference, in tokens.
+        widths: Bits of a weight for it.
+        device_limit: Bytes that the device should hold at most; None if it names no limit.
     """
     files, config, checkpoint = plan.checkpoint.files, plan.config, plan.checkpoint
     memory = memory_of(plan, limit or config.memory_limit)
@@ -211,7 +213,7 @@ def forecast(
 
 
 def _outputs(plan: Plan, paths: RunPaths) -> tuple[str, ...]:
-    # Of what a model may not have, nothing is promised.
+    # Side tables are not listed: whether a model has any is not known yet.
     matrices = any(weight.has_spectrum for weight in plan.weights)
     kept = plan.config.save_spectra and matrices and plan.config.metrics != "basic"
     spectra = [paths.side(SPECTRA, "parquet")] if kept else []

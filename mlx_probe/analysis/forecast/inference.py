@@ -1,23 +1,27 @@
-"""Memory that running the model would take: its weights at a bit width, its cache at a context."""
+"""Memory of inference: the weights at a bit width, and the key-value cache at a context."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from mlx_probe.checkpoint import Checkpoint, text_config
+from mlx_probe.checkpoint.architecture import text_config
+
+if TYPE_CHECKING:
+    from mlx_probe.checkpoint import Checkpoint
 
 __all__ = ["CONTEXTS", "STORED", "WIDTHS", "Cache", "Inference", "cache_of", "inference_of"]
 
-# What is asked for when the user does not say: tokens, and bits of a weight.
+# Defaults: context lengths in tokens, and bits of a weight.
 CONTEXTS = (4096, 32768)
 WIDTHS = (4, 8, 16)
 
-# The width of a model as it lies in its files.
+# The width of a model as it is stored.
 STORED = 0
 
-# Bits that groups of 64 add to each weight: a scale and a bias of 16 bits (MLX's affine mode).
+# Bits that each weight of a group of 64 adds for the group's scale and bias of 16 bits each
+# (MLX's affine mode).
 _GROUP_BITS = 32 / 64
 
 # Bytes of an element of the cache, which engines keep in 16 bits.
@@ -26,13 +30,13 @@ _CACHE_BYTES = 2
 
 @dataclass(frozen=True)
 class Cache:
-    """What attention keeps of each token.
+    """Elements of the key-value cache for each token.
 
     Attributes:
-        full: Elements that grow with every token, in all layers together.
-        windowed: Elements of layers that see a window only.
-        window: Tokens of that window; None where there is none.
-        unknown: Why nothing is known; "" if it is.
+        full: Of layers that attend to the whole context, all layers together.
+        windowed: Of layers that attend to a window only.
+        window: Tokens of that window; None without one.
+        unknown: Why the cache is not known; "" if it is.
     """
 
     full: int = 0
@@ -41,7 +45,7 @@ class Cache:
     unknown: str = ""
 
     def nbytes(self, context: int) -> int | None:
-        """Bytes at a context of so many tokens; None where nothing is known."""
+        """Bytes at a context of so many tokens; None if unknown."""
         if self.unknown:
             return None
         seen = min(context, self.window or context)
@@ -50,13 +54,13 @@ class Cache:
 
 @dataclass(frozen=True)
 class Inference:
-    """Memory of one way to run the model; what an engine takes besides is not in it.
+    """Memory of one way to run the model, without what an engine takes besides.
 
     Attributes:
-        bits: Of a weight; `STORED` for as it is.
+        bits: Of a weight; `STORED` for the stored width.
         context: Tokens.
         weights: Bytes of the weights.
-        cache: Bytes of keys and values; None where the model does not tell.
+        cache: Bytes of keys and values; None if unknown.
     """
 
     bits: int
@@ -66,7 +70,7 @@ class Inference:
 
     @property
     def total(self) -> int:
-        """Bytes of weights and cache, as far as they are known."""
+        """Bytes of weights and cache; an unknown cache counts as 0."""
         return self.weights + (self.cache or 0)
 
 
@@ -75,13 +79,13 @@ def inference_of(
 ) -> tuple[Inference, ...]:
     """Memory for every bit width at every context.
 
-    Below 16 bits a weight is counted as MLX's affine quantization has it, with a scale and a
-    bias for each group of 64; vectors are too few to count apart.
+    Below 16 bits a weight counts as in MLX's affine quantization, with a scale and a bias for
+    each group of 64. Vectors, which are not quantized, are too small to matter.
 
     Args:
         checkpoint: The model.
         contexts: Tokens.
-        widths: Bits of a weight; `STORED` for as it is.
+        widths: Bits of a weight; `STORED` for the stored width.
     """
     readable = [p for p in checkpoint.parameters if p.problem is None]
     elements = sum(parameter.numel for parameter in readable)
@@ -100,23 +104,23 @@ def inference_of(
 
 
 def cache_of(checkpoint: Checkpoint) -> Cache:
-    """What attention keeps of each token, from the configuration.
+    """The key-value cache, from the configuration.
 
-    Of every attending layer a key and a value for each key head; of multi-head latent
-    attention the compressed vector and the rotary part (DeepSeek-V2, arXiv:2405.04434). Layers
-    of linear attention or of state spaces keep a state that does not grow: it is not counted.
+    A layer with attention stores a key and a value for each key head; with multi-head latent
+    attention, the compressed vector and the rotary part (DeepSeek-V2, arXiv:2405.04434). Layers
+    of linear attention or state spaces have a state that does not grow: it is not counted.
     """
     config, known = text_config(checkpoint.config), checkpoint.architecture
     metadata, family = checkpoint.metadata, known.model_type
     layers = known.layers
     if not layers:
-        return Cache(unknown="its configuration tells no number of layers")
+        return Cache(unknown="its configuration has no number of layers")
     compressed = config.get("kv_lora_rank", metadata.get(f"{family}.attention.kv_lora_rank"))
     rotary = config.get("qk_rope_head_dim", metadata.get(f"{family}.rope.dimension_count"))
     if _is_count(compressed) and _is_count(rotary):
         return Cache(full=layers * (compressed + rotary))
     if not known.kv_heads or not known.head_dim:
-        return Cache(unknown="its configuration tells no key heads or no width of a head")
+        return Cache(unknown="its configuration has no number of key heads, or no width of a head")
     each = 2 * known.kv_heads * known.head_dim
     window = config.get("sliding_window", metadata.get(f"{family}.attention.sliding_window"))
     window = window if _is_count(window) and config.get("use_sliding_window") is not False else None

@@ -1,21 +1,24 @@
-"""How much memory an analysis will take at its peak, and how much it takes at least."""
+"""Memory of an analysis: its peak, and the smallest limit that it can run with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlx_probe.analysis.budget import RESERVE
 from mlx_probe.analysis.order import work_order
-from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.working_set import KEPT
-from mlx_probe.checkpoint import Weight
 from mlx_probe.compute import lapack
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.plan import Plan
+    from mlx_probe.checkpoint import Weight
 
 __all__ = ["Memory", "memory_of", "most_at_once"]
 
-# Bytes that come to a process while it measures (pandas, with pyarrow's first array) and until
-# its tables are written; for each row; and what the allocator keeps of what a worker had.
+# Bytes that a process adds while it measures (pandas, with pyarrow's first array) and until its
+# tables are written; bytes of a row; and the share of a worker's memory that the allocator keeps.
 # Measured with numpy on Linux, on models of 16 to 20,000 tensors.
 LOADED, LOADED_AT_END = 54_000_000, 97_000_000
 ROW = 6_500
@@ -28,10 +31,10 @@ class Memory:
 
     Attributes:
         process: Of the process when the plan was made.
-        in_flight: Of the weights that are measured at once, where they take most.
-        peak: Highest in all.
-        least: That a limit must allow for the largest weight alone.
-        limit: That holds for the run.
+        in_flight: Of the weights that are measured at once, at most.
+        peak: The highest in the run.
+        least: The smallest limit that allows the largest weight alone.
+        limit: The run's limit.
         largest: Label of the weight that takes most.
     """
 
@@ -51,8 +54,8 @@ class Memory:
 def memory_of(plan: Plan, limit: int) -> Memory:
     """Predict the peak of a run's resident memory, pages of the model's files included.
 
-    The weights in flight together with what the process itself has by then; or, for small
-    models, what it has when it writes the tables.
+    The larger one of two: the weights in flight with the process itself, and, for small models,
+    the process when it writes the tables.
 
     Args:
         plan: The plan.
@@ -61,7 +64,7 @@ def memory_of(plan: Plan, limit: int) -> Memory:
     taken = plan.config.memory_limit - plan.budget
     process = taken - RESERVE
     rows = ROW * len(plan.weights)
-    # A size is a bound that counts what the allocator may keep; that comes below.
+    # Sizes include what the allocator may keep, which is added below instead.
     tasks = [
         (size - KEPT * len(indices), sum(_solving(plan.weights[i]) for i in indices))
         for indices, size in work_order(plan, {})
@@ -83,16 +86,16 @@ def memory_of(plan: Plan, limit: int) -> Memory:
 
 
 def _solving(weight: Weight) -> int:
-    """Bytes that a weight still takes when its elements have been streamed."""
+    """Bytes that a weight still takes after its elements have been streamed."""
     short = weight.short if weight.has_spectrum else 0
     return 8 * short**2 + lapack.workspace(short)
 
 
 def most_at_once(tasks: Sequence[tuple[int, int]], workers: int, lanes: int, budget: int) -> int:
-    """Bytes of neighbours in the order of work that fit together, where they are most.
+    """The most bytes that neighbouring tasks take together within the budget.
 
     Args:
-        tasks: Bytes of each while its elements are streamed, and afterwards.
+        tasks: Bytes of each while its elements are streamed, and after that.
         workers: Tasks at once.
         lanes: Tasks that stream at once.
         budget: Bytes for them, all counted as streaming.

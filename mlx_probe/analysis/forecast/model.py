@@ -36,10 +36,10 @@ def forecast_model(
     widths: Sequence[int] = WIDTHS,
     calibrate: bool = False,
 ) -> Forecast:
-    """What `analyze` with the same arguments would do and take; no weight is read.
+    """What `analyze` with the same arguments would do and cost; no weight is read.
 
-    A model on the Hub or at an address that is not on this disk is judged by its headers, read
-    by range requests. A package is fetched first, as `analyze` would.
+    For a model on the Hub or at an address that is not on this disk only the headers are read,
+    by range requests. A package is fetched first, as `analyze` does.
 
     Args:
         model: See `open_checkpoint`.
@@ -47,13 +47,13 @@ def forecast_model(
         formats: See `analyze`.
         revision: See `open_checkpoint`.
         config: What would be computed, and how.
-        contexts: Tokens for which the memory of inference is wanted.
-        widths: Bits of a weight for which it is wanted.
-        calibrate: Whether to time this machine anew, whatever is kept from before.
+        contexts: Context lengths for the memory of inference, in tokens.
+        widths: Bits of a weight for it.
+        calibrate: Whether to time this machine again, even if it was timed before.
 
     Raises:
-        ProbeError: One of its kinds; a memory limit that is too small is none, but told in the
-            forecast.
+        ProbeError: One of its kinds. A memory limit that is too small is no error: the forecast
+            says so.
     """
     config = config or AnalyzeConfig()
     with _opened(str(model), revision) as (checkpoint, fetch):

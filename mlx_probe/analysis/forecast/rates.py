@@ -1,4 +1,4 @@
-"""How fast this machine does what an analysis consists of: timed once, and kept."""
+"""How fast this machine does the steps of an analysis: timed once, kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -22,17 +23,19 @@ from mlx_probe.analysis.forecast.timing import (
     svd_seconds,
     unpack_seconds,
 )
-from mlx_probe.analysis.plan import Plan
-from mlx_probe.checkpoint import Weight
-from mlx_probe.compute.backends import Backend
 from mlx_probe.compute.calibration import calibration_file, load_calibration, this_machine
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.paths import keep_json
 from mlx_probe.core.version import __version__
 
+if TYPE_CHECKING:
+    from mlx_probe.analysis.plan import Plan
+    from mlx_probe.checkpoint import Weight
+    from mlx_probe.compute.backends import Backend
+
 __all__ = ["Rates", "curve_at", "known_rates", "rates_for", "unpacking_of"]
 
-# A file of another format is no use.
+# Version of the kept file; one of another version is ignored.
 FORMAT = 1
 
 # Elements below which unpacking a weight takes no time worth counting beside mapping it.
@@ -44,11 +47,11 @@ class Rates:
     """Seconds of the steps of an analysis, for one worker among as many as there are cores.
 
     Attributes:
-        machine: What they depend on: this machine, the backend, the version of mlx-probe.
+        machine: The machine, the backend, and the version of mlx-probe that was timed.
         opening: Seconds to map a weight, however small.
         copy: Seconds to copy a byte from memory to memory.
-        unpack: Seconds to bring one element into the backend, by `unpacking_of`; what is not
-            in it is small, or as fast as a copy.
+        unpack: Seconds to load one element into the backend, by `unpacking_of`; a missing key
+            is small, or as fast as a copy.
         moments: Seconds of the moments by type: for a weight, and for each of its elements.
         gram: Short side of a matrix to seconds of the Gram matrix for each element.
         solve: Short side to seconds of all eigenvalues.
@@ -70,7 +73,7 @@ class Rates:
 
 
 def unpacking_of(weight: Weight) -> str:
-    """What the speed of unpacking a weight depends on, as a key of `Rates.unpack`."""
+    """Key of `Rates.unpack`: packing and types, which decide the speed of unpacking."""
     parameter = weight.parameter
     return f"{parameter.packing} {parameter.detail} {weight.dtype} {weight.chunk_dtype}"
 
@@ -80,9 +83,9 @@ def curve_at(curve: Curve, size: float, growth: tuple[float, float]) -> float:
 
     Args:
         curve: At least one point.
-        size: Where.
-        growth: Least and largest power of the size with which it grows beyond the last point;
-            in between, as between the last two.
+        size: The size.
+        growth: Smallest and largest power of the size for growth beyond the last point; within
+            them the power between the last two points holds.
     """
     first, last = curve[0], curve[-1]
     if size <= first[0]:
@@ -96,26 +99,26 @@ def curve_at(curve: Curve, size: float, growth: tuple[float, float]) -> float:
 
 
 def rates_for(plan: Plan, anew: bool = False) -> Rates:
-    """What the steps of a plan take on this machine.
+    """Times of a plan's steps on this machine.
 
-    About two seconds where nothing is known yet; what was timed is kept in the cache folder.
+    It takes about two seconds if nothing was timed before. Times are kept in the cache folder.
 
     Args:
         plan: Its types, packings and metric set are timed if they are not known.
-        anew: Whether to forget what is known.
+        anew: Whether to ignore what is kept.
     """
     machine = _machine(plan.backend)
     path = calibration_file(machine, "rates-")
     known = (None if anew else _read(path, machine)) or Rates(machine)
     with threadpool_limits(1, user_api="blas"):
-        found = _completed(known, plan)
-    if found != known:
-        keep_json(path, asdict(found))
-    return _with_calibration(found)
+        rates = _completed(known, plan)
+    if rates != known:
+        keep_json(path, asdict(rates))
+    return _with_calibration(rates)
 
 
 def known_rates(plan: Plan) -> Rates | None:
-    """What an earlier calibration found; None where it does not have all that the plan needs."""
+    """The times of an earlier calibration; None if it lacks any that the plan needs."""
     machine = _machine(plan.backend)
     known = _read(calibration_file(machine, "rates-"), machine)
     if known is None or load_calibration().copy_bandwidth is None:
@@ -143,7 +146,7 @@ def _with_calibration(rates: Rates) -> Rates:
 
 def _completed(rates: Rates, plan: Plan) -> Rates:
     backend, level = plan.backend, plan.config.metrics
-    # What streams goes through the backend's lanes, the rest beside them on all cores.
+    # Elements are streamed in the backend's lanes; everything else runs on all cores.
     cores = int(this_machine()["cores"])
     lanes = backend.lanes or cores
     weights = [w for i, w in enumerate(plan.weights) if w.problem is None and i not in plan.aliases]
@@ -161,7 +164,7 @@ def _completed(rates: Rates, plan: Plan) -> Rates:
             try:
                 seconds, elements = unpack_seconds(backend, sample, lanes)
             except (ProbeError, StopIteration, OSError):
-                continue  # zeros are no sound packing of every kind
+                continue  # an empty file is not valid for every packing
             each = max(seconds - (rates.opening or 0.0), 0.5 * seconds) / elements
             rates = replace(rates, unpack={**rates.unpack, key: each})
     if not rates.gram:
@@ -179,17 +182,17 @@ def _completed(rates: Rates, plan: Plan) -> Rates:
 
 
 def _with_races(solve: Curve) -> Curve:
-    """The curve with what the race of the eigen-solvers found, if it has been held."""
+    """The curve with the times of the eigen-solvers' comparison, if there are any."""
     races = load_calibration().solver_times
-    found = {float(t.side): min(t.one_stage, t.two_stage) for t in races if t.side > solve[-1][0]}
-    return (*solve, *sorted(found.items()))
+    more = {float(t.side): min(t.one_stage, t.two_stage) for t in races if t.side > solve[-1][0]}
+    return (*solve, *sorted(more.items()))
 
 
 def _samples(weights: Iterable[Weight]) -> dict[str, Weight]:
-    """One weight for each way of unpacking: of those with enough elements the smallest."""
+    """One weight for each key of unpacking: the smallest with enough elements to time."""
     best: dict[str, Weight] = {}
     for weight in weights:
-        # Of weights that are all small nothing but the opening could be seen.
+        # For a small weight only the opening could be timed.
         if not weight.shape or weight.numel < FEWEST:
             continue
         kept = best.setdefault(unpacking_of(weight), weight)
@@ -204,10 +207,10 @@ def _power(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 
 def _read(path: Path, machine: Mapping[str, str | int]) -> Rates | None:
-    """The kept figures; None where there are none that can be relied on."""
+    """The kept times; None if there are none, or not valid ones."""
     try:
         entry = json.loads(path.read_text("utf-8"))
-        found = Rates(
+        rates = Rates(
             machine=entry["machine"],
             opening=entry["opening"],
             copy=entry["copy"],
@@ -221,12 +224,12 @@ def _read(path: Path, machine: Mapping[str, str | int]) -> Rates | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    figures = [*found.unpack.values(), *(x for pair in found.moments.values() for x in pair)]
-    curves = (found.gram, found.solve, *found.metrics.values())
+    figures = [*rates.unpack.values(), *(x for pair in rates.moments.values() for x in pair)]
+    curves = (rates.gram, rates.solve, *rates.metrics.values())
     figures += [x for curve in curves for point in curve for x in point]
-    figures += [x for x in (found.opening, found.rounding, found.svd) if x is not None]
+    figures += [x for x in (rates.opening, rates.rounding, rates.svd) if x is not None]
     sound = all(isinstance(x, float) and 0 < x < math.inf for x in figures)
-    return found if sound and found.machine == machine else None
+    return rates if sound and rates.machine == machine else None
 
 
 def _curve(points: Iterable[tuple[float, float]]) -> Curve:

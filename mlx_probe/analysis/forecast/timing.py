@@ -1,8 +1,8 @@
-"""Timing the steps of an analysis as a run does them.
+"""Times the steps of an analysis as a run does them.
 
-By the plan's own backend, as many at once as a run has of them, on elements that are Gaussian.
-Unpacking is timed on the model's own types and shapes, read from an empty file of the model's
-size: no weight has to be there.
+The plan's own backend does each step, as many at once as in a run, on Gaussian elements.
+Unpacking is timed with the model's own types and shapes, read from an empty file of the model's
+size: no weight has to be on this disk.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint import Weight, blank_weight
 from mlx_probe.compute import lapack
-from mlx_probe.compute.backends import Backend
 from mlx_probe.compute.backends.quantization import QUANTIZED_BITS
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import MetricLevel, Moments, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics
+
+if TYPE_CHECKING:
+    from mlx_probe.compute.backends import Backend
 
 __all__ = [
     "ELEMENTS",
@@ -42,12 +44,12 @@ __all__ = [
 # Size against seconds, ascending.
 Curve = tuple[tuple[float, float], ...]
 
-# Elements that are timed at once, and how often; the fastest counts, for what else a machine
-# does only ever slows it.
+# Elements that are timed at once, and how often. The fastest counts: whatever else a machine does
+# only slows it down.
 ELEMENTS, ROUNDS = 1 << 20, 5
 
-# Seconds of a step that is repeated until it takes so long, and of one after which no larger
-# size is tried.
+# A step is repeated until it takes SHORTEST seconds; after one of LONGEST seconds no larger size
+# is tried.
 SHORTEST, LONGEST = 0.004, 0.4
 
 GRAM_SIDES = (64, 256, 1024)
@@ -56,7 +58,7 @@ METRIC_SIDES = (32, 512, 2048)
 
 
 def _gaussian(dtype: str, shape: tuple[int, int]) -> NDArray[Any]:
-    """Elements as they are stored; of types that numpy lacks and of integers, any bits."""
+    """Elements as they are stored; any bits for integers and for types that numpy lacks."""
     storage = DTYPES[dtype].storage
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
     if np.issubdtype(storage, np.floating):
@@ -67,7 +69,7 @@ def _gaussian(dtype: str, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def _seconds(work: Callable[[], object], at_once: int) -> float:
-    """Seconds of a step while as many threads as that do it at once."""
+    """Seconds of a step while so many threads do it at the same time."""
     began = time.perf_counter()
     work()  # first calls load libraries and compile kernels
     first = time.perf_counter() - began
@@ -86,14 +88,14 @@ def _seconds(work: Callable[[], object], at_once: int) -> float:
 
 
 def moments_seconds(backend: Backend, dtype: str, at_once: int) -> tuple[float, float]:
-    """Seconds of a weight's moments, however small, and of each element besides."""
+    """Seconds of a weight's moments: a constant for the weight, and for each element."""
     slab = _gaussian(dtype, (ELEMENTS >> 10, 1 << 10))
     few, many = (backend.load(x, dtype) for x in (slab[:1, :16].copy(), slab))
 
     def moments(chunk: Any) -> Moments:
         elements = backend.element_pass(dtype, 0.0)
         elements.add(chunk)
-        # Until then a device may have queued what it was given.
+        # A device may have only queued the work before this.
         return elements.finish()
 
     fixed = _seconds(lambda: moments(few), at_once)
@@ -123,7 +125,7 @@ def gram_curve(backend: Backend, at_once: int) -> Curve:
         chunk = backend.load(_gaussian("F32", (rows, side)), "F32")
         seconds = _seconds(_Gram(backend, rows, side, chunk), at_once)
         points.append((float(side), seconds / (rows * side)))
-        # How it grows, two points must tell, however slow the backend.
+        # The growth needs two points, even from a slow backend.
         if seconds > LONGEST and len(points) > 1:
             break
     return tuple(points)
@@ -165,7 +167,7 @@ def metrics_curve(backend: Backend, level: MetricLevel, at_once: int) -> Curve:
     moments = elements.finish()
     points = []
     for side in METRIC_SIDES:
-        # Heavy tails, as weights have them: the search for one takes most of the time.
+        # Heavy tails, like those of weights: the power-law fit takes most of the time.
         values = np.sort(rng.pareto(1.5, side) + 1)[::-1].copy()
         spectrum = Spectrum(values, side, side, "gram_f64", 1e-9)
         seed = 0 if level == "full" else None

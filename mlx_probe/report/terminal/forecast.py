@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from mlx_probe.analysis.forecast import STORED, Forecast
+from mlx_probe.analysis.forecast.inference import STORED
 from mlx_probe.analysis.side_tables import side_names
 from mlx_probe.core.markdown import escaped, section, table
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import grid, printable, skipped_lines
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.forecast.forecast import Forecast
 
 __all__ = ["forecast_markdown", "forecast_text"]
 
 Rows = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 
 
-def forecast_text(found: Forecast) -> RenderableType:
+def forecast_text(forecast: Forecast) -> RenderableType:
     """A forecast for a terminal."""
-    parts: list[RenderableType] = [grid(_facts(found))]
-    for header, rows in (_stages(found), _inference(found)):
+    parts: list[RenderableType] = [grid(_facts(forecast))]
+    for header, rows in (_stages(forecast), _inference(forecast)):
         if rows:
             drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             for i, name in enumerate(header):
@@ -30,17 +34,17 @@ def forecast_text(found: Forecast) -> RenderableType:
             for row in rows:
                 drawn.add_row(*map(printable, row))
             parts.append(drawn)
-    return Group(*parts, grid(_verdict(found)))
+    return Group(*parts, grid(_verdict(forecast)))
 
 
-def forecast_markdown(found: Forecast) -> str:
+def forecast_markdown(forecast: Forecast) -> str:
     """A forecast as a document."""
-    parts = [f"# Plan: {escaped(found.goal)}"]
-    for name, text in (_facts(found) | _verdict(found)).items():
+    parts = [f"# Plan: {escaped(forecast.goal)}"]
+    for name, text in (_facts(forecast) | _verdict(forecast)).items():
         parts.append(section(name.capitalize(), _lines(text)))
     for name, (header, rows) in (
-        ("Stages", _stages(found)),
-        ("Memory of inference", _inference(found)),
+        ("Stages", _stages(forecast)),
+        ("Memory of inference", _inference(forecast)),
     ):
         cells = [tuple(map(escaped, row)) for row in rows]
         parts.append(section(name, table(header, cells) if cells else ""))
@@ -49,59 +53,59 @@ def forecast_markdown(found: Forecast) -> str:
 
 def _lines(text: str) -> str:
     lines = [escaped(line) for line in text.split("\n")]
-    # Steps have their numbers.
+    # Steps are numbered already.
     bare = len(lines) == 1 or lines[0].startswith("1. ")
     return "\n".join(lines if bare else (f"- {line}" for line in lines))
 
 
-def _facts(found: Forecast) -> dict[str, str]:
-    """What is told in words, by name; several lines are a list."""
-    model, memory, fetch = found.model, found.memory, found.fetch
+def _facts(forecast: Forecast) -> dict[str, str]:
+    """Facts by name, as text; several lines are a list."""
+    model, memory, fetch = forecast.model, forecast.memory, forecast.fetch
     lines = {
-        "goal": found.goal,
+        "goal": forecast.goal,
         "model": f"{model['id']} at {model['revision']} ({model['framework']}), "
         f"{model['parameters']:,} parameters",
-        "inputs": "\n".join(found.inputs),
-        "backend": found.backend,
+        "inputs": "\n".join(forecast.inputs),
+        "backend": forecast.backend,
         "steps": "\n".join(
-            f"{n}. {step.what}; else: {step.fallback}" for n, step in enumerate(found.steps, 1)
+            f"{n}. {step.what}; else: {step.fallback}" for n, step in enumerate(forecast.steps, 1)
         ),
-        "outputs": "\n".join(found.outputs),
-        "checks": "\n".join(found.checks),
-        "log": found.log,
+        "outputs": "\n".join(forecast.outputs),
+        "checks": "\n".join(forecast.checks),
+        "log": forecast.log,
         "to fetch": f"{format_size(fetch.nbytes)} into {fetch.folder}" if fetch.nbytes else "",
         "free disk": f"{format_size(fetch.free)} there" if fetch.nbytes and fetch.free else "",
-        "to read": format_size(found.read_bytes),
-        "copies": f"{found.copies} weights with the bytes of another" if found.copies else "",
+        "to read": format_size(forecast.read_bytes),
+        "copies": f"{forecast.copies} weights with the bytes of another" if forecast.copies else "",
         "peak memory": f"{format_size(memory.peak)} ({format_size(memory.in_flight)} of it for "
-        f"{found.configuration['workers']} weight(s) at once)",
+        f"{forecast.configuration['workers']} weight(s) at once)",
         "memory limit": f"{format_size(memory.limit)}; at least {format_size(memory.least)} "
         f"for {memory.largest}",
-        "device memory": f"{format_size(found.device_limit)} recommended"
-        if found.device_limit
+        "device memory": f"{format_size(forecast.device_limit)} recommended"
+        if forecast.device_limit
         else "",
-        "estimated time": _time(found),
+        "estimated time": _time(forecast),
     }
-    return {k: v for k, v in (lines | skipped_lines(found.unreadable, "weights")).items() if v}
+    return {k: v for k, v in (lines | skipped_lines(forecast.unreadable, "weights")).items() if v}
 
 
-def _verdict(found: Forecast) -> dict[str, str]:
-    unknown = f"unknown: {found.cache_unknown}" if found.cache_unknown and found.inference else ""
+def _verdict(forecast: Forecast) -> dict[str, str]:
+    unknown = forecast.cache_unknown if forecast.inference else ""
     lines = {
-        "cache": unknown,
-        "verdict": "fits" if found.fits else "does not fit",
-        "remedy": "\n".join(found.advice),
+        "cache": f"unknown: {unknown}" if unknown else "",
+        "verdict": "fits" if forecast.fits else "does not fit",
+        "remedy": "\n".join(forecast.advice),
     }
     return {name: text for name, text in lines.items() if text}
 
 
-def _time(found: Forecast) -> str:
-    if found.seconds is None:
+def _time(forecast: Forecast) -> str:
+    if forecast.seconds is None:
         return "unknown: `mlx-probe plan` times this machine"
-    sides = side_names(found.configuration["metrics"])
+    sides = side_names(forecast.configuration["metrics"])
     uncounted = [sides] if sides else []
     uncounted.append("waiting for disk and network not counted")
-    return ", ".join([_duration(found.seconds), *uncounted])
+    return ", ".join([_duration(forecast.seconds), *uncounted])
 
 
 def _duration(seconds: float) -> str:
@@ -111,19 +115,19 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 100 else f"{hours:.1f} h"
 
 
-def _stages(found: Forecast) -> Rows:
+def _stages(forecast: Forecast) -> Rows:
     rows = [
         (
             name,
             "-" if stage.seconds is None else f"{stage.seconds:.2f}",
             f"{stage.flops / 1e9:,.1f}" if stage.flops else "-",
         )
-        for name, stage in found.stages.items()
+        for name, stage in forecast.stages.items()
     ]
     return ("stage", "worker s", "GFLOP"), rows
 
 
-def _inference(found: Forecast) -> Rows:
+def _inference(forecast: Forecast) -> Rows:
     rows = [
         (
             "as stored" if each.bits == STORED else f"{each.bits} bits",
@@ -132,6 +136,6 @@ def _inference(found: Forecast) -> Rows:
             "-" if each.cache is None else format_size(each.cache),
             format_size(each.total),
         )
-        for each in found.inference
+        for each in forecast.inference
     ]
     return ("to run it in", "context", "weights", "cache", "together"), rows

@@ -45,21 +45,21 @@ def test_a_curve_goes_through_its_points(curve):
 @given(CURVES, st.floats(1.1, 10))
 def test_beyond_its_points_a_curve_grows_as_it_may(curve, factor):
     last, seconds = curve[-1]
-    found = curve_at(curve, factor * last, (1.0, 3.0))
-    assert seconds * factor * 0.999 <= found <= seconds * factor**3 * 1.001
+    result = curve_at(curve, factor * last, (1.0, 3.0))
+    assert seconds * factor * 0.999 <= result <= seconds * factor**3 * 1.001
     assert curve_at(curve, curve[0][0] / factor, (1.0, 3.0)) == curve[0][1]
 
 
 @given(TASKS, st.integers(1, 4), st.integers(1, 4), st.integers(100, 300))
 def test_wall_time_is_between_the_longest_and_the_sum(tasks, workers, lanes, budget):
     lanes = min(lanes, workers)
-    found = wall_time(tasks, workers, lanes, budget)
+    seconds = wall_time(tasks, workers, lanes, budget)
     streamed = [a for a, _, _ in tasks]
     both = [a + b for a, b, _ in tasks]
     # The last one, when it is alone, has all lanes.
-    assert found >= (sum(streamed) - max(streamed)) / lanes - 1e-9
-    assert found >= (sum(both) - max(both)) / workers - 1e-9
-    assert found <= sum(both) + 1e-9
+    assert seconds >= (sum(streamed) - max(streamed)) / lanes - 1e-9
+    assert seconds >= (sum(both) - max(both)) / workers - 1e-9
+    assert seconds <= sum(both) + 1e-9
 
 
 @given(TASKS)
@@ -86,19 +86,19 @@ def test_flops_are_those_that_a_run_counts(path, tmp_path, metrics):
     with mlx_probe.open_checkpoint(path) as checkpoint:
         expected = flops_by_stage(make_plan(checkpoint, config))
     run = mlx_probe.analyze(path, out=tmp_path / "out", config=config)
-    found = {stage: cost["flops"] for stage, cost in run.meta["stages"].items() if cost["flops"]}
-    assert found == pytest.approx(expected)
+    counted = {stage: cost["flops"] for stage, cost in run.meta["stages"].items() if cost["flops"]}
+    assert counted == pytest.approx(expected)
 
 
 def test_stages_add_up_what_every_weight_takes(path):
     with mlx_probe.open_checkpoint(path) as checkpoint:
-        found = duration_of(make_plan(checkpoint, NUMPY), ONE)
+        duration = duration_of(make_plan(checkpoint, NUMPY), ONE)
     # Without the copy of another.
     elements = 60 * 40 + 20 * 90 + 40 + 9
-    assert found.stages["moments"] == elements
-    assert found.stages["read"] == 4
-    assert found.stages["gram"] == 64 * (60 * 40 + 20 * 90 + 9)
-    assert found.stages["solve"] == pytest.approx(40**3 + 20**3 + 3**3, rel=0.2)
+    assert duration.stages["moments"] == elements
+    assert duration.stages["read"] == 4
+    assert duration.stages["gram"] == 64 * (60 * 40 + 20 * 90 + 9)
+    assert duration.stages["solve"] == pytest.approx(40**3 + 20**3 + 3**3, rel=0.2)
 
 
 def test_half_the_workers_take_longer(path):

@@ -34,15 +34,15 @@ def plan(*arguments):
 def test_json_tells_everything(model, tmp_path):
     result = plan(model, "--json", "--out", tmp_path / "out", "--context", 100, "--bits", "stored")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert found["fits"]
-    assert found["seconds"] > 0
-    assert found["memory"]["peak"] > found["memory"]["process"] > 0
-    assert found["outputs"][-1] == str(tmp_path / "out" / "run_meta.json")
-    assert found["inference"][0]["weights"] == sum(
+    described = json.loads(result.stdout)
+    assert described["fits"]
+    assert described["seconds"] > 0
+    assert described["memory"]["peak"] > described["memory"]["process"] > 0
+    assert described["outputs"][-1] == str(tmp_path / "out" / "run_meta.json")
+    assert described["inference"][0]["weights"] == sum(
         p.nbytes for p in mlx_probe.open_checkpoint(model).parameters
     )
-    assert all(step["what"] and step["fallback"] for step in found["steps"])
+    assert all(step["what"] and step["fallback"] for step in described["steps"])
     assert not (tmp_path / "out").exists()
 
 
@@ -86,13 +86,13 @@ def test_of_a_model_on_the_hub_only_headers_are_read(hub, tmp_path):
     )
     config = json.dumps({"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4})
     hub.repos["o/m"] = {"main": {"model.safetensors": weights, "config.json": config.encode()}}
-    found = forecast_model("o/m", contexts=[10], widths=[16])
-    assert found.model["revision"] == commit_of("o/mmain")
-    assert found.fetch.nbytes == len(weights)
-    assert found.fetch.free
-    assert found.fits
+    prediction = forecast_model("o/m", contexts=[10], widths=[16])
+    assert prediction.model["revision"] == commit_of("o/mmain")
+    assert prediction.fetch.nbytes == len(weights)
+    assert prediction.fetch.free
+    assert prediction.fits
     assert hub.sent["model.safetensors"] <= 1 << 16
-    assert found.inference[0].cache == 2 * 2 * 2 * 64 * 10
+    assert prediction.inference[0].cache == 2 * 2 * 2 * 64 * 10
     # Once it is on this disk there is nothing to fetch.
     mlx_probe.analyze("o/m", out=tmp_path / "out")
     assert forecast_model("o/m").fetch.nbytes == 0
@@ -102,13 +102,13 @@ def test_of_a_file_at_an_address_only_the_header_is_read(hub, tmp_path):
     header = {"a.weight": {"dtype": "F32", "shape": [1024, 512], "data_offsets": [0, 1 << 21]}}
     weights = safetensors_bytes(header, bytes(1 << 21))
     hub.repos["o/m"] = {"main": {"m.safetensors": weights}}
-    found = forecast_model(f"{hub.url}/cdn/o/m/main/m.safetensors")
-    assert found.fetch.nbytes == len(weights)
-    assert found.fetch.folder == str(tmp_path / "cache")
+    prediction = forecast_model(f"{hub.url}/cdn/o/m/main/m.safetensors")
+    assert prediction.fetch.nbytes == len(weights)
+    assert prediction.fetch.folder == str(tmp_path / "cache")
     assert hub.sent["m.safetensors"] <= (1 << 16) + 1
 
 
-def test_a_disk_that_is_too_small_is_told(hub, monkeypatch):
+def test_a_disk_that_is_too_small_is_reported(hub, monkeypatch):
     weights = safetensors_bytes(
         {"a.weight": {"dtype": "F32", "shape": [512, 512], "data_offsets": [0, 1 << 20]}},
         bytes(1 << 20),
@@ -122,15 +122,15 @@ def test_a_disk_that_is_too_small_is_told(hub, monkeypatch):
     assert "HF_HOME" in result.output
 
 
-def test_a_device_that_should_hold_less_is_told(model, monkeypatch):
+def test_a_device_that_should_hold_less_is_reported(model, monkeypatch):
     config = mlx_probe.AnalyzeConfig(backend="numpy")
     with mlx_probe.open_checkpoint(model) as checkpoint:
         plan = make_plan(checkpoint, config)
         paths = resolve_output(None, (), "tiny")
-        found = forecast(plan, paths, None, device_limit=1000)
+        prediction = forecast(plan, paths, None, device_limit=1000)
         roomy = forecast(plan, paths, None, device_limit=1 << 40)
-    assert not found.fits
-    assert "fewer --workers" in found.advice[0]
+    assert not prediction.fits
+    assert "fewer --workers" in prediction.advice[0]
     assert roomy.fits
     assert roomy.advice == ()
     assert roomy.seconds is None
@@ -162,7 +162,7 @@ def test_dry_run_shows_the_plan_and_runs_nothing(model, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the figures are those of Linux")
-def test_peak_memory_is_foretold(tmp_path):
+def test_peak_memory_is_predicted(tmp_path):
     """Of a model whose largest weights decide it; the demo's is in test_smollm2."""
     rng = np.random.default_rng(0)
     arrays = {
@@ -171,8 +171,8 @@ def test_peak_memory_is_foretold(tmp_path):
     }
     path = write_safetensors(tmp_path / "model.safetensors", arrays)
     command = [path, "--workers", "2", "--backend", "numpy"]
-    told = run("plan", *command, "--json")
-    assert told.returncode == 0, told.stderr
+    planned = run("plan", *command, "--json")
+    assert planned.returncode == 0, planned.stderr
     launcher = (
         "import os, subprocess, sys; "
         "print(os.wait4(subprocess.Popen(sys.argv[1:]).pid, 0)[2].ru_maxrss)"
@@ -186,4 +186,4 @@ def test_peak_memory_is_foretold(tmp_path):
             check=True,
         ).stdout
     )
-    assert json.loads(told.stdout)["memory"]["peak"] == pytest.approx(peak, rel=0.15)
+    assert json.loads(planned.stdout)["memory"]["peak"] == pytest.approx(peak, rel=0.15)

@@ -92,11 +92,11 @@ def test_the_cache_is_as_large_as_mlx_lms(name, tmp_path):
         expected = cached_elements(model)
         folder = saved(model, config, tmp_path)
     with mlx_probe.open_checkpoint(folder) as checkpoint:
-        (found,) = inference_of(checkpoint, [TOKENS], [16])
+        (memory,) = inference_of(checkpoint, [TOKENS], [16])
     # Of a window mlx-lm keeps up to a chunk more than what it sees.
     slack = 1.35 if name == "sliding windows" else 1.0
-    assert found.cache <= 2 * expected <= slack * found.cache
-    assert found.total == found.weights + found.cache
+    assert memory.cache <= 2 * expected <= slack * memory.cache
+    assert memory.total == memory.weights + memory.cache
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -109,18 +109,18 @@ def test_quantized_weights_are_as_large_as_mlxs(bits, tmp_path):
         nn.quantize(model, bits=bits, group_size=64)
         expected = sum(x.nbytes for _, x in tree_flatten(model.parameters()))
     with mlx_probe.open_checkpoint(folder) as checkpoint:
-        found = {each.bits: each for each in inference_of(checkpoint, [1], [bits, 16, STORED])}
-    assert found[bits].weights == pytest.approx(expected, rel=0.01)
-    assert found[16].weights == found[STORED].weights
+        memory = {each.bits: each for each in inference_of(checkpoint, [1], [bits, 16, STORED])}
+    assert memory[bits].weights == pytest.approx(expected, rel=0.01)
+    assert memory[16].weights == memory[STORED].weights
 
 
 @pytest.mark.parametrize("config", [{}, {"num_hidden_layers": 4}, {"num_attention_heads": 3}])
 def test_a_cache_that_nobody_tells_is_not_invented(config, model):
     (model / "config.json").write_text(json.dumps(config))
     with mlx_probe.open_checkpoint(model) as checkpoint:
-        (found,) = inference_of(checkpoint, [4096], [16])
-    assert found.cache is None
-    assert found.total == found.weights
+        (memory,) = inference_of(checkpoint, [4096], [16])
+    assert memory.cache is None
+    assert memory.total == memory.weights
 
 
 def test_layers_without_attention_keep_nothing_that_grows(model):

@@ -12,9 +12,9 @@ TASKS = st.lists(
 
 @given(TASKS, st.integers(1, 4), st.integers(1, 4), st.integers(100, 400))
 def test_what_is_in_flight_is_between_the_largest_and_the_budget(tasks, workers, lanes, budget):
-    found = most_at_once(tasks, workers, min(lanes, workers), budget)
-    assert max(size for size, _ in tasks) <= found <= max(budget, tasks[0][0])
-    assert most_at_once(tasks, workers, workers, budget) >= found
+    most = most_at_once(tasks, workers, min(lanes, workers), budget)
+    assert max(size for size, _ in tasks) <= most <= max(budget, tasks[0][0])
+    assert most_at_once(tasks, workers, workers, budget) >= most
 
 
 def test_only_one_streams_in_one_lane():

@@ -49,11 +49,11 @@ def figures(rates):
 def test_every_backend_is_timed(folder, model, name):
     with mlx_probe.open_checkpoint(model) as checkpoint:
         plan = make_plan(checkpoint, replace(CONFIG, backend=name, metrics="full"))
-        found = rates_for(plan)
+        rates = rates_for(plan)
     dtypes = {weight.chunk_dtype for weight in plan.weights if weight.shape and weight.numel}
-    assert found.moments.keys() == dtypes
-    assert found.machine["backend"] == name
-    assert all(x > 0 for x in (*figures(found), found.rounding, found.copy))
+    assert rates.moments.keys() == dtypes
+    assert rates.machine["backend"] == name
+    assert all(x > 0 for x in (*figures(rates), rates.rounding, rates.copy))
 
 
 def test_what_was_timed_is_kept(folder, plan, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from mlx_probe.analysis.side_tables.elements import (
     read_into,
     values_dtype,
 )
-from mlx_probe.analysis.side_tables.heads.circuits import Factor
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.side_tables.heads.circuits import Factor
 
 __all__ = ["Triangles", "circuit_bytes", "singular_values", "triangles"]
 
