@@ -16,6 +16,7 @@ from typing import Any
 
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.checkpoint.packings import PACKINGS
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.markdown import table
@@ -73,6 +74,11 @@ def _sides() -> str:
     return table(("table", "`--metrics`", "rows"), rows)
 
 
+def _backends() -> str:
+    rows = [(f"`{name}`", ", ".join(b.devices), b.description) for name, b in BACKENDS.items()]
+    return table(("`--backend`", "`--device`", "computes with"), rows)
+
+
 def _stores() -> str:
     return table(("`--store`", "looks in"), [(f"`{n}`", s.title) for n, s in STORES.items()])
 
@@ -86,6 +92,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "PACKINGS": _packings,
     "SIDES": _sides,
     "STORES": _stores,
+    "BACKENDS": _backends,
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.checkpoint.packings import PACKINGS
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.records import Column
@@ -81,6 +82,7 @@ def test_a_hash_follows_the_words_and_not_what_is_generated(tmp_path):
 @pytest.mark.parametrize(
     ("name", "table", "changes"),
     [
+        ("BACKENDS", BACKENDS, {"description": "a made-up backend"}),
         ("FORMATS", FORMATS, {"title": "made up", "content": "a made-up format"}),
         ("METHODS", METHODS, {"description": "a made-up method"}),
         ("PACKINGS", PACKINGS, {"content": "a made-up packing"}),

@@ -77,14 +77,12 @@ def _mlx(device: str) -> Backend:
 BACKENDS: dict[str, BackendKind] = {
     kind.name: kind
     for kind in (
-        BackendKind(
-            "numpy", _numpy, ("cpu",), "float64 on the CPU, always there", "pip install numpy"
-        ),
+        BackendKind("numpy", _numpy, ("cpu",), "float64 in numpy", "pip install numpy"),
         BackendKind(
             "mlx",
             _mlx,
             ("cpu", "gpu"),
-            "exact integer and float32 work on the GPU through Metal or CUDA, or on the CPU",
+            "float32 and integers in MLX; eigenvalues in float64 on the CPU",
             "pip install mlx (macOS), 'mlx[cpu]' (Linux)",
         ),
     )
