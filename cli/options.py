@@ -36,7 +36,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Size(click.ParamType[int]):
-    """Bytes with an optional unit: 600MB, 1.5GiB, 4096."""
+    """A number of bytes with an optional unit: 600MB, 1.5GiB, 4096."""
 
     name = "size"
 
@@ -53,7 +53,7 @@ SIZE = _Size()
 
 
 class _Alert(click.ParamType[str]):
-    """A rule of the monitor; in an environment variable they are separated by semicolons."""
+    """A rule of the monitor; semicolons separate the rules in an environment variable."""
 
     name = "rule"
     # Rules contain spaces.
@@ -65,7 +65,7 @@ class _Alert(click.ParamType[str]):
 
 _WATCH = WatchConfig()
 
-# What YAML says for "not set".
+# Values that mean "not set" in YAML.
 _NOTHING = ("", "~", "null")
 
 
@@ -74,8 +74,8 @@ def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path is None:
         return
     try:
-        # Values stay text: each option reads its own as it does on the command line, and
-        # `revision: 1.10` is no number. This loader makes nothing but text, lists and mappings.
+        # Values stay text, so that each option reads its own as on the command line and
+        # `revision: 1.10` is no number. This loader makes only text, lists and mappings.
         entries = yaml.load(path.read_text("utf-8"), yaml.BaseLoader) or {}
     except (OSError, UnicodeError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(
@@ -160,7 +160,7 @@ def format_option(command: Command) -> Command:
 
 
 def workers_option(what: str) -> Callable[[Command], Command]:
-    """--workers: ``what`` are in flight."""
+    """--workers: the help says that ``what`` are in flight."""
     return click.option(
         "--workers",
         type=click.IntRange(0),
@@ -173,7 +173,9 @@ def workers_option(what: str) -> Callable[[Command], Command]:
 def resume_option(command: Command) -> Command:
     """--resume or --no-resume."""
     return click.option(
-        "--resume/--no-resume", default=True, help="Go on from an interrupted run of the same kind."
+        "--resume/--no-resume",
+        default=True,
+        help="Continue an interrupted run with the same settings.",
     )(command)
 
 
@@ -191,14 +193,14 @@ def watch_options(command: Command) -> Command:
         metavar="RULE",
         default=_WATCH.alert,
         help='A rule such as "memory above 90% pause" or "disk below 5GB stop"; may be repeated, '
-        f"and replaces the default. About {', '.join(QUANTITIES)}; above, below or growing; "
-        "warn, pause reading until it is over, or stop with everything saved.",
+        f"and replaces the default. Quantities: {', '.join(QUANTITIES)}; above, below or growing; "
+        "then warn, pause reading until it is over, or stop with everything saved.",
     )
     port = click.option(
         "--prometheus",
         type=click.IntRange(0, 65535),
         metavar="PORT",
         default=_WATCH.prometheus,
-        help="Port of 127.0.0.1 on which Prometheus finds the samples; 0 for none.",
+        help="Port of 127.0.0.1 that serves the samples to Prometheus; 0 for none.",
     )
     return rules(port(command))

@@ -61,9 +61,7 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
     if metrics and not terminal:
         raise ConfigError("--metric is for --terminal", "Choose metrics in the page itself")
     if out is not None and out.suffix.lower() not in _SUFFIXES:
-        raise ConfigError(
-            f"{out} is not the name of a page", "Give --out a name that ends in .html"
-        )
+        raise ConfigError(f"{out} does not name a page", "Give --out a name that ends in .html")
     # pandas, half a second that no other command should pay.
     from mlx_probe.report.html import report_html
     from mlx_probe.report.run_data import load_run_data, metric_names

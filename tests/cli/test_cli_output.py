@@ -91,15 +91,15 @@ def test_a_version_begins_as_scripts_know_it_and_names_python_and_backend():
 
 
 @pytest.mark.parametrize("formats", [["csv"], ["parquet", "jsonl"]])
-def test_a_dry_run_tells_the_plan_and_writes_nothing(tiny, tmp_path, formats):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tiny, tmp_path, formats):
     out = tmp_path / "out"
     options = [argument for name in formats for argument in ("--format", name)]
     result = invoke(
         "analyze", tiny, "--out", out, "--dry-run", "--workers", 3, *options, COLUMNS="300"
     )
     assert result.exit_code == 0, result.output
-    told = [line for line in result.stdout.splitlines() if line.strip() and line[0] != " "]
-    lines = dict(line.split("  ", 1) for line in told)
+    shown = [line for line in result.stdout.splitlines() if line.strip() and line[0] != " "]
+    lines = dict(line.split("  ", 1) for line in shown)
     lines = {name: text.strip() for name, text in lines.items()}
     assert lines["goal"] == "standard metrics of 17 weights, 11 spectra"
     assert lines["model"].startswith("tiny at local (safetensors), ")
@@ -122,7 +122,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(tiny):
     assert invoke("analyze", tiny, "--dry-run", "--include", "none").exit_code == 2
 
 
-def test_inspect_tells_shapes_types_and_parameters(tiny, arrays):
+def test_inspect_prints_shapes_types_and_parameters(tiny, arrays):
     result = invoke("inspect", tiny, COLUMNS="200")
     assert result.exit_code == 0, result.output
     lines = {line.split()[0]: words(line) for line in result.stdout.splitlines() if line.strip()}
@@ -150,7 +150,7 @@ def test_inspect_reads_no_weight(tmp_path, monkeypatch):
     assert "1048576 x 5120" in result.stdout
 
 
-def test_inspect_tells_what_is_skipped(tmp_path):
+def test_inspect_lists_what_is_skipped(tmp_path):
     path = tmp_path / "model.safetensors"
     header = {"w": entry("F4", [2, 4], 0, 4), "v": entry("F32", [2], 4, 12)}
     path.write_bytes(safetensors_bytes(header, bytes(12)))

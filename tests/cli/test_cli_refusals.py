@@ -222,7 +222,7 @@ def test_validate_wants_a_finished_run(tmp_path, target, says):
     refuses(invoke("validate", tmp_path / target), says)
 
 
-def test_validate_tells_what_fails_and_exits_with_1(copied):
+def test_validate_names_what_fails_and_exits_with_1(copied):
     def half_the_rank(table):
         i = table.column_names.index("rank")
         ranks = [None if r is None else r // 2 for r in table["rank"].to_pylist()]

@@ -47,7 +47,7 @@ def test_option_over_environment_over_file_over_default(tiny, tmp_path, name):
     chosen = (option, as_option) if as_option else (f"--no-{option[2:]}",)
     variable = {f"MLX_PROBE_ANALYZE_{name.upper()}": in_environment}
 
-    def found(*arguments, **environment):
+    def setting(*arguments, **environment):
         out = tmp_path / "out"
         command = ["analyze", tiny, "--out", out, "--no-resume", "-q", *arguments]
         result = invoke(*command, **environment)
@@ -56,9 +56,9 @@ def test_option_over_environment_over_file_over_default(tiny, tmp_path, name):
 
     file = ("--config", config)
     assert [
-        found(*file),
-        found(*file, **variable),
-        found(*file, *chosen, **variable),
+        setting(*file),
+        setting(*file, **variable),
+        setting(*file, *chosen, **variable),
     ] == list(expected)
 
 
@@ -81,8 +81,8 @@ def test_what_a_file_leaves_open_is_the_default(tiny, tmp_path, text):
     out = tmp_path / "out"
     result = invoke("analyze", tiny, "--config", config, "-q", MLX_PROBE_ANALYZE_OUT=str(out))
     assert result.exit_code == 0, result.output
-    found = json.loads((out / "run_meta.json").read_text("utf-8"))["configuration"]
-    assert found["seed"] == DEFAULT.seed
+    used = json.loads((out / "run_meta.json").read_text("utf-8"))["configuration"]
+    assert used["seed"] == DEFAULT.seed
 
 
 @pytest.mark.parametrize(
@@ -167,6 +167,6 @@ def test_the_real_command_reads_all_layers(tiny, tmp_path):
     layers = {"MLX_PROBE_ANALYZE_SEED": "2", "MLX_PROBE_ANALYZE_RANK_TOL": "1e-3"}
     result = run("analyze", tiny, "--out", out, "--config", config, "--seed", "3", "-q", **layers)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    found = json.loads((out / "run_meta.json").read_text("utf-8"))["configuration"]
-    assert (found["seed"], found["rank_tol"], found["zero_epsilon"]) == (3, 1e-3, 1e-4)
-    assert found["metrics"] == DEFAULT.metrics
+    used = json.loads((out / "run_meta.json").read_text("utf-8"))["configuration"]
+    assert (used["seed"], used["rank_tol"], used["zero_epsilon"]) == (3, 1e-3, 1e-4)
+    assert used["metrics"] == DEFAULT.metrics

@@ -32,17 +32,17 @@ def test_kill_9_loses_no_row_and_a_second_process_is_kept_out(tmp_path):
         assert time.monotonic() < deadline
         journal = next((tmp_path / "out").glob("*.partial.jsonl"), None)
         time.sleep(0.005)
-    # Held still, lest it ends before the second one has begun.
+    # Stopped, so that it does not end before the second one begins.
     process.send_signal(signal.SIGSTOP)
     refused(run(*command), "another run is writing here")
     process.send_signal(signal.SIGKILL)
     process.wait()
     again = run(*command)
     assert again.returncode == 0, again.stderr
-    found = mlx_probe.load_run(tmp_path / "out")
-    assert found.attrs["meta"]["resumed_rows"] >= 10
+    frame = mlx_probe.load_run(tmp_path / "out")
+    assert frame.attrs["meta"]["resumed_rows"] >= 10
     expected = mlx_probe.load_run(tmp_path / "whole")
-    pd.testing.assert_frame_equal(comparable(found), comparable(expected))
+    pd.testing.assert_frame_equal(comparable(frame), comparable(expected))
 
 
 def test_ctrl_c_says_what_is_saved(tmp_path):
@@ -97,7 +97,7 @@ def test_a_path_that_is_no_utf_8(tmp_path):
 
 
 @pytest.mark.parametrize("shard", ["gone.safetensors", "../outside.safetensors", "/etc/passwd"])
-def test_an_index_that_points_astray(tmp_path, shard):
+def test_an_index_that_names_wrong_files(tmp_path, shard):
     folder = tmp_path / "model"
     folder.mkdir()
     index = {"weight_map": {"w": shard}}
@@ -105,7 +105,7 @@ def test_an_index_that_points_astray(tmp_path, shard):
     refused(run("analyze", folder, "--out", tmp_path / "out"), "index.json", shard)
 
 
-def test_places_that_cannot_be_written(model, tmp_path):
+def test_folders_that_cannot_be_written(model, tmp_path):
     (tmp_path / "file").write_text("")
     refused(run("analyze", model, "--out", tmp_path / "file" / "below"), "below", "--out")
     refused(run("analyze", model, "--out", "/proc/mlx-probe"), "/proc/mlx-probe")
@@ -130,9 +130,9 @@ def test_configuration_order_is_option_environment_file_default(model, tmp_path)
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     meta = json.loads((out / "run_meta.json").read_text())
-    found = meta["configuration"]
-    assert (found["seed"], found["workers"], found["rank_tol"]) == (7, 3, 1e-5)
-    assert found["zero_epsilon"] == AnalyzeConfig().zero_epsilon
+    used = meta["configuration"]
+    assert (used["seed"], used["workers"], used["rank_tol"]) == (7, 3, 1e-5)
+    assert used["zero_epsilon"] == AnalyzeConfig().zero_epsilon
     assert list(meta["outputs"]) == ["params.jsonl", "spectra.parquet"]
 
 
@@ -165,7 +165,7 @@ def test_an_output_file_names_table_and_format(model, tmp_path):
     assert len(mlx_probe.load_run(tmp_path / "run" / "tiny.parquet")) == 17
 
 
-def test_a_dry_run_tells_the_plan_and_writes_nothing(model, tmp_path):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(model, tmp_path):
     result = run("analyze", model, "--out", tmp_path / "out", "--dry-run", COLUMNS="200")
     assert result.returncode == 0, result.stderr
     for word in ("goal", "inputs", "steps", "outputs", "checks", "to read", "peak memory"):
@@ -185,7 +185,7 @@ def test_inspect_reads_headers_only(tmp_path):
     assert "\x1b[2J" not in result.stdout
 
 
-def test_validate_passes_a_good_run_and_finds_what_was_changed(model, tmp_path):
+def test_validate_passes_a_good_run_and_detects_a_changed_table(model, tmp_path):
     out = tmp_path / "out"
     assert run("analyze", model, "--out", out).returncode == 0
     assert run("validate", out).returncode == 0

@@ -75,7 +75,7 @@ def test_a_damaged_run(copied):
     refuses(invoke("report", copied), "cannot read")
 
 
-def test_a_place_that_cannot_be_written(copied, tmp_path):
+def test_a_page_that_cannot_be_written(copied, tmp_path):
     (tmp_path / "file").write_text("")
     target = tmp_path / "file" / "page.html"
     refuses(invoke("report", copied, "--out", target), "cannot write", "--out")

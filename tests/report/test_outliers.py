@@ -59,10 +59,10 @@ def test_a_tensor_is_compared_with_its_own_kind(make):
     types = ["q_proj"] * 8 + ["down_proj"] * 8
     std = [1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98, 9.0]
     std += [9.0, 9.1, 8.9, 9.05, 8.95, 9.02, 8.98, 9.01]
-    (found,) = find_outliers(stats(make, block_type=types, std=std))
-    assert found.row == 7
-    assert [(r.kind, r.column) for r in found.reasons] == [("deviation", "std")]
-    assert "std 9, median of q_proj 1.01" in found.reasons[0].text
+    (outlier,) = find_outliers(stats(make, block_type=types, std=std))
+    assert outlier.row == 7
+    assert [(r.kind, r.column) for r in outlier.reasons] == [("deviation", "std")]
+    assert "std 9, median of q_proj 1.01" in outlier.reasons[0].text
 
 
 def test_parts_of_fused_matrices_are_a_kind_of_their_own(make):
@@ -94,14 +94,14 @@ def test_what_is_most_serious_comes_first(make):
         alpha=[3.0] * count,
         alpha_reliable=pd.array([True] * 6 + [False, True, None], dtype="boolean"),
     )
-    found = find_outliers(frame)
-    assert [outlier.row for outlier in found] == [8, 4, 5, 0, 6]
-    first = [outlier.reasons[0] for outlier in found]
+    outliers = find_outliers(frame)
+    assert [outlier.row for outlier in outliers] == [8, 4, 5, 0, 6]
+    first = [outlier.reasons[0] for outlier in outliers]
     assert [reason.kind for reason in first] == ["status", "rank", "rank", "deviation", "fit"]
     assert first[0].text == "nonfinite: 2 NaNs"
     assert first[1].text == "rank 4 of 8"
     assert first[3].size > THRESHOLD
-    assert count_kinds(found) == {"status": 1, "rank": 2, "deviation": 1, "fit": 1}
+    assert count_kinds(outliers) == {"status": 1, "rank": 2, "deviation": 1, "fit": 1}
 
 
 def test_rounding_is_no_deviation(make):
@@ -110,7 +110,7 @@ def test_rounding_is_no_deviation(make):
     assert find_outliers(stats(make, stable_rank=values)) == []
 
 
-def test_fits_that_nowhere_hold_are_told_once(make):
+def test_fits_that_fail_everywhere_are_counted_once(make):
     frame = stats(make, alpha=[3.0] * 6, alpha_reliable=[False] * 5 + [True])
     assert find_outliers(frame) == []
     assert unreliable_fits(frame) == "5 of 6 power-law fits are not reliable."
@@ -119,8 +119,8 @@ def test_fits_that_nowhere_hold_are_told_once(make):
 def test_an_exponent_that_is_not_reliable_does_not_stand_out(make):
     alpha = [3.0, 3.1, 2.9, 3.05, 2.95, 40.0]
     assert find_outliers(stats(make, alpha=alpha))[0].row == 5
-    (found,) = find_outliers(stats(make, alpha=alpha, alpha_reliable=[True] * 5 + [False]))
-    assert [reason.kind for reason in found.reasons] == ["fit"]
+    (outlier,) = find_outliers(stats(make, alpha=alpha, alpha_reliable=[True] * 5 + [False]))
+    assert [reason.kind for reason in outlier.reasons] == ["fit"]
 
 
 def test_an_old_run_has_no_fits(make):
