@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # In the order in which they are asked whether a reference is theirs: what exists on this disk
-# wins. The command line's help shows all of them, so each imports what fetches only when it does.
+# wins.
 SOURCES: dict[str, Source] = {"local": LOCAL, "hub": HUB, "pypi": PYPI, "url": URL}
 
 
@@ -71,7 +71,7 @@ def resolve(
     Args:
         text: See `parse_reference`.
         revision: Commit, branch, tag or version.
-        progress: Told how far a download is, and closed after it; None for nobody.
+        progress: Shows how far a download is, and is closed after it; None for nothing.
         remote: Whether the weight files stay where they are, to be read over the network.
 
     Raises:

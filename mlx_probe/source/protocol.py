@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlx_probe.core.records import ModelFiles, ModelRef
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mlx_probe.source.transfer.progress import DownloadProgress
     from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["Fetch", "Form", "ListModel", "ListingOptions", "Parse", "Source"]
+__all__ = ["Fetch", "Form", "ListModel", "ListingOptions", "Parse", "Source", "deferred"]
 
 # Turns a reference and a revision given apart from it into a `ModelRef`; None where the text is
 # not one of the source's forms.
@@ -65,7 +66,7 @@ class Fetch(Protocol):
 
         Args:
             ref: The model.
-            progress: Told how far it is; None for nobody.
+            progress: Shows how far it is; None for nothing.
         """
 
 
@@ -74,6 +75,18 @@ class ListModel(Protocol):
 
     def __call__(self, ref: ModelRef, options: ListingOptions) -> ModelListing:
         """Look a model up; download none of its weights."""
+
+
+def deferred(module: str, function: str) -> Callable[..., Any]:
+    """A function whose module is imported when it is called.
+
+    `mlx-probe --help` shows every source, and must not import what fetches.
+    """
+
+    def call(*args: Any, **settings: Any) -> Any:
+        return getattr(import_module(module), function)(*args, **settings)
+
+    return call
 
 
 def _as_it_is(ref: ModelRef) -> AbstractContextManager[None]:

@@ -1,6 +1,6 @@
-"""Models brought to this disk, verified, and looked after there.
+"""Models downloaded to this disk, verified and repaired.
 
-`download` is the main path: look up, choose, see what is there, bring the rest, keep a record.
+`download` is the main path: look up, choose, check what is there, fetch the rest, write a manifest.
 """
 
 from __future__ import annotations

@@ -30,11 +30,11 @@ COMPANIONS = (
 
 
 def wanted_names(listing: ModelListing, config: DownloadConfig) -> list[str]:
-    """Names of the files to bring, small ones first.
+    """Names of the files to download, small ones first.
 
     Without ``include`` these are the weights that an analysis would read, their index,
-    config.json, and the `COMPANIONS` beside them. A glob is compared with the whole name and
-    with its last part.
+    config.json, and the `COMPANIONS` beside them. A glob matches the whole name or its last
+    part.
 
     Raises:
         ConfigError: No file is left.

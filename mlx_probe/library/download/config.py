@@ -1,4 +1,4 @@
-"""What the user can choose about a download."""
+"""Settings of a download."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class DownloadConfig:
         local_dir: Folder for the files; None for the source's own cache.
         endpoints: The Hub and its mirrors, in the order in which they are asked; none for
             HF_ENDPOINT or the Hub.
-        include: Globs on file names that are wanted; none for `COMPANIONS` and the weights.
-        exclude: Globs on file names that are not wanted.
+        include: Globs on names of wanted files; none for `COMPANIONS` and the weights.
+        exclude: Globs on names of files to leave out.
         workers: Files at a time.
         retry: When to give up on a server.
     """
@@ -48,7 +48,7 @@ def check_endpoints(endpoints: tuple[str, ...]) -> None:
     """
     for endpoint in endpoints:
         if not is_safe_url(endpoint) or "@" in urlsplit(endpoint).netloc:
-            # Whatever it is: the part that could be shown may not be told from a secret.
+            # Not shown if any part of it may be a secret.
             shown = shown_address(endpoint) if "://" in endpoint and "@" not in endpoint else "it"
             raise ConfigError(
                 f"--endpoint {shown} is no address such as https://host, without user and password",

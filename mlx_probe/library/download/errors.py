@@ -1,4 +1,4 @@
-"""What can fail in a download, as errors with a remedy."""
+"""Failures of downloads as errors with a remedy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mlx_probe.core.records import ModelRef
 from mlx_probe.library.download.config import DownloadConfig
 from mlx_probe.source import SOURCES
 
-__all__ = ["writing"]
+__all__ = ["explained"]
 
 
 @contextmanager
-def writing(ref: ModelRef, config: DownloadConfig) -> Iterator[None]:
-    """Turn what the disk, huggingface_hub and the user can do into errors with a remedy.
+def explained(ref: ModelRef, config: DownloadConfig) -> Iterator[None]:
+    """Turn failures of the disk and of servers, and Ctrl-C, into errors with a remedy.
 
     Raises:
-        SourceError: Any of the two.
+        SourceError: The disk or a server failed.
         Interrupted: The user stopped.
     """
     try:

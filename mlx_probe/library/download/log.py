@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mlx_probe.runs.log import logged_by
+
 __all__ = ["logging_to"]
+
+_log = logging.getLogger("mlx_probe")
 
 
 @contextmanager
 def logging_to(folder: Path) -> Iterator[Path]:
-    """Send the package's log to a new file, download_<UTC time>.log, while the work lasts.
+    """Send the package's log to a new file, download_<UTC time>.log, until the download ends.
 
     Args:
         folder: Where; made if need be.
@@ -27,18 +31,13 @@ def logging_to(folder: Path) -> Iterator[Path]:
     path = folder / f"download_{stamp}.log"
     # Exclusively: not through a link that somebody put there.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    logger = logging.getLogger("mlx_probe")
-    with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123
-        handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        before = logger.level
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+    with (
+        open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file,  # noqa: PTH123
+        logged_by(logging.StreamHandler(file)),
+    ):
         try:
             yield path
         except BaseException as error:
-            logger.error("ended by %s: %s", type(error).__name__, getattr(error, "fact", error))
+            name, fact = type(error).__name__, getattr(error, "fact", error)
+            _log.error("ended by %s: %s", name, fact)
             raise
-        finally:
-            logger.removeHandler(handler)
-            logger.setLevel(before)

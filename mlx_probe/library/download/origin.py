@@ -1,4 +1,4 @@
-"""Files that are on this disk already, linked or copied to where they are wanted."""
+"""Files that are on this disk already, linked or copied to the destination."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mlx_probe.source.transfer.destination import Destination, FolderDestination
 from mlx_probe.source.transfer.digest import PublishedFile, hash_file
 from mlx_probe.source.transfer.listing import ModelListing
 
-__all__ = ["take"]
+__all__ = ["link_or_copy"]
 
 
-def take(
+def link_or_copy(
     listing: ModelListing, name: str, on_bytes: Callable[[int], None] = lambda count: None
 ) -> ManifestFile:
-    """Link or copy a file to its place, and hash it there.
+    """Link or copy a file to the destination, and hash it there.
 
     Args:
         listing: With an ``origin``.
@@ -26,7 +26,7 @@ def take(
         on_bytes: Called with the bytes of each piece read; may raise.
 
     Raises:
-        SourceError: Its place is taken by a folder or lies beyond a link, or the copy differs.
+        SourceError: A folder has its name, its folder is a link, or the copy differs.
         OSError: The disk refused.
     """
     destination: Destination = listing.destination

@@ -1,4 +1,4 @@
-"""What is there of a model, and what has to be brought."""
+"""Which files of a model are on this disk, and which have to be fetched."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Item:
 
     Attributes:
         file: What the publisher says of it.
-        state: "verified": there, and its hash is right. "unverified": there, of the right
-            length. "wrong": something else is there. "partial": there in part. "missing".
-        have: Bytes that need not come again.
-        request: How to get it; None where it is there, or comes from this disk.
-        entry: Its record, where it is verified.
+        state: "verified": its hash is right. "unverified": its length is right. "wrong": its
+            content is wrong. "partial": a part of it is there. "missing": nothing is there.
+        have: Bytes that are there.
+        request: How to fetch it; None if it is there, or comes from this disk.
+        entry: Its record, if it is verified.
     """
 
     file: PublishedFile
@@ -42,7 +42,7 @@ class Item:
 
     @property
     def to_fetch(self) -> int:
-        """Bytes to bring."""
+        """Bytes to fetch."""
         return max(0, (self.file.size or 0) - self.have)
 
 
@@ -67,7 +67,7 @@ class DownloadPlan:
 
     @property
     def to_fetch(self) -> int:
-        """Bytes to bring."""
+        """Bytes to fetch."""
         return sum(item.to_fetch for item in self.items)
 
 
@@ -78,13 +78,13 @@ def make_plan(
     hashing: bool = True,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> DownloadPlan:
-    """See what is there of the wanted files.
+    """Check which of the wanted files are there.
 
     Args:
         listing: The model.
         names: The wanted files.
         workers: Files hashed at a time.
-        hashing: Whether files are hashed that no manifest vouches for.
+        hashing: Whether to hash files for which no manifest vouches.
         on_bytes: Called, in several threads, with the bytes of each piece hashed.
 
     Raises:
@@ -98,20 +98,17 @@ def make_plan(
         manifest = None
 
     stop = Stop()
+    count = stop.checked(on_bytes)
 
-    def count(read: int) -> None:
-        on_bytes(read)
-        stop.check()
+    def item(name: str) -> Item:
+        return _item(listing, name, manifest, hashing, count)
 
-    def look(name: str) -> Item:
-        return _look(listing, name, manifest, hashing, count)
-
-    items = tuple(in_threads(look, names, workers, stop))
+    items = tuple(in_threads(item, names, workers, stop))
     free = shutil.disk_usage(existing_folder(listing.destination.folder)).free
     return DownloadPlan(listing, items, free)
 
 
-def _look(
+def _item(
     listing: ModelListing,
     name: str,
     manifest: Manifest | None,
@@ -122,16 +119,16 @@ def _look(
     file = request.file if request else listing.files[name]
     path: Path | None = listing.destination.find(file)
     if path is None:
-        taken = (listing.destination.folder / name).exists()
         have = listing.destination.partial_size(request.key) if request else 0
         if listing.link:
             have = file.size or 0
-        return Item(
-            file, "wrong" if taken else "partial" if have and request else "missing", have, request
-        )
+        state: State = "partial" if have and request else "missing"
+        if (listing.destination.folder / name).exists():
+            state = "wrong"
+        return Item(file, state, have, request)
     size = file.size if file.size is not None else path.stat().st_size
     entry = manifest.find(name) if manifest else None
-    # A manifest tells what the file was; only the publisher tells what it should be.
+    # A manifest says what the file was; only the publisher says what it should be.
     if entry and file.sha256 in (None, entry.sha256) and entry.vouches_for(path):
         same = file.sha256 is not None or (manifest and manifest.revision == listing.revision)
         if same:
@@ -154,5 +151,4 @@ def _differs(listing: ModelListing, name: str, hasher: Hasher) -> bool:
     path = listing.destination.folder / name
     if origin.samefile(path):
         return False
-    found = hash_file(origin, listing.files[name])
-    return found.sha256 != hasher.sha256
+    return hash_file(origin, listing.files[name]).sha256 != hasher.sha256

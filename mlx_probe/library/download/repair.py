@@ -10,8 +10,8 @@ from functools import partial
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
 from mlx_probe.library.download.config import DownloadConfig
-from mlx_probe.library.download.errors import writing
-from mlx_probe.library.download.origin import take
+from mlx_probe.library.download.errors import explained
+from mlx_probe.library.download.origin import link_or_copy
 from mlx_probe.library.download.verify import Case, Verification
 from mlx_probe.source import SOURCES, ListingOptions, list_model
 from mlx_probe.source.hub.cache import CacheDestination
@@ -38,7 +38,7 @@ def repair(
     Args:
         verification: From `verify`.
         config: Mirrors, workers, retries.
-        progress: Told how far it is.
+        progress: Shows how far it is, and is closed at the end; None for nothing.
         on_bytes: See `fetch_files`.
 
     Returns:
@@ -55,7 +55,7 @@ def repair(
     config, progress = config or DownloadConfig(), progress or DownloadProgress()
     work = _Repair(verification.case, names, config, progress, on_bytes)
     try:
-        with writing(verification.case.ref, config):
+        with explained(verification.case.ref, config):
             work.run()
     finally:
         progress.close()
@@ -65,7 +65,7 @@ def repair(
 
 @dataclass(frozen=True)
 class _Repair:
-    """One repair: the case, the names of the damaged files, and how to fetch them."""
+    """The files to fetch again, and how."""
 
     case: Case
     names: Sequence[str]
@@ -94,7 +94,7 @@ class _Repair:
                 "Download the model again",
             )
         ref = ModelRef(manifest.model, manifest.source, manifest.model, manifest.revision or None)
-        with writing(ref, self.config):
+        with explained(ref, self.config):
             if ref.source == "hub":
                 # Not the endpoint that the manifest names: whoever wrote it would get the token.
                 self._from_hub(list_repository(ref, self.config.endpoints, self.config.retry))
@@ -103,7 +103,7 @@ class _Repair:
             listing = list_model(ref, options)
             self._check_listing(listing.files, listing.revision)
             if listing.request is None:
-                entries = [take(listing, name, self.progress.count) for name in self.names]
+                entries = [link_or_copy(listing, name, self.progress.count) for name in self.names]
                 self._confirm(entries)
                 _record(self.case.destination, manifest, entries)
                 return

@@ -13,9 +13,9 @@ from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelRef
 from mlx_probe.library.download.choice import wanted_names
 from mlx_probe.library.download.config import DownloadConfig
-from mlx_probe.library.download.errors import writing
+from mlx_probe.library.download.errors import explained
 from mlx_probe.library.download.log import logging_to
-from mlx_probe.library.download.origin import take
+from mlx_probe.library.download.origin import link_or_copy
 from mlx_probe.library.download.plan import DownloadPlan, make_plan
 from mlx_probe.runs.monitor.gate import Gate
 from mlx_probe.runs.monitor.sample import JobState
@@ -39,10 +39,10 @@ class Downloaded:
     """A finished download.
 
     Attributes:
-        plan: What was there before.
+        plan: The state before it.
         folder: Where the files are.
-        manifest: The record of them.
-        log: What happened.
+        manifest: The manifest beside them.
+        log: The log.
         received: Bytes that came over the network.
     """
 
@@ -54,7 +54,7 @@ class Downloaded:
 
 
 def plan_download(ref: ModelRef, config: DownloadConfig | None = None) -> DownloadPlan:
-    """What a download would bring; hashes nothing, and writes nothing but the Hub's cache.
+    """What a download would fetch; hashes nothing, and writes only to the Hub's cache.
 
     Args:
         ref: From `parse_reference`.
@@ -66,7 +66,7 @@ def plan_download(ref: ModelRef, config: DownloadConfig | None = None) -> Downlo
         CheckpointError: The sharding index is damaged.
     """
     config = config or DownloadConfig()
-    with writing(ref, config):
+    with explained(ref, config):
         options = ListingOptions(config.local_dir, config.endpoints, config.retry, dry=True)
         listing = list_model(ref, options)
         return make_plan(listing, wanted_names(listing, config), config.workers, hashing=False)
@@ -78,16 +78,16 @@ def download(
     progress: DownloadProgress | None = None,
     watch: WatchConfig | None = None,
 ) -> Downloaded:
-    """Bring a model's files to this disk; what is there and right stays, what is partial goes on.
+    """Fetch a model's files to this disk; right files stay, partial files are completed.
 
     Args:
         ref: From `parse_reference`.
         config: Settings.
-        progress: Knows how far it is.
-        watch: Rules on what the machine has left, and who may look on.
+        progress: Shows how far it is, and is closed at the end; None for nothing.
+        watch: Rules on memory, disk and load, and who may follow the job.
 
     Raises:
-        Stopped: A rule that stops was broken; what is there is kept.
+        Stopped: A rule with "stop" was broken; the files so far are kept.
         SourceError: The model or one of its files cannot be had, or does not arrive as it was
             published.
         ConfigError: Settings that do not fit the model.
@@ -96,7 +96,7 @@ def download(
     """
     config, progress = config or DownloadConfig(), progress or DownloadProgress()
     folder = config.local_dir or cache_dir() / "downloads" / _plain_name(ref)
-    with writing(ref, config), logging_to(folder) as log, ExitStack() as stack:
+    with explained(ref, config), logging_to(folder) as log, ExitStack() as stack:
         stack.callback(progress.close)
         options = ListingOptions(
             config.local_dir, config.endpoints, config.retry, on_bytes=progress.count
@@ -138,7 +138,7 @@ def _watched(
     config: WatchConfig | None,
     log: Path,
 ) -> Iterator[Gate]:
-    """Watch what follows, and keep the samples beside the log if it ends well.
+    """Monitor the download, and keep the samples beside the log if it succeeds.
 
     Yields:
         The gate that holds the transfers while a rule pauses them.
@@ -147,13 +147,13 @@ def _watched(
     def state() -> JobState:
         return JobState(progress.done, progress.total, listing.model, progress.received)
 
-    def tell(text: str, is_warning: bool) -> None:
+    def alert(text: str, is_warning: bool) -> None:
         _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
-        progress.tell(text, is_warning)
+        progress.alert(text, is_warning)
 
     destination = existing_folder(listing.destination.folder)
     with JobMonitor(
-        "download", ref.text, state, config=config, folder=destination, tell=tell
+        "download", ref.text, state, config=config, folder=destination, tell=alert
     ) as watch:
         watch.gate.wait()
         yield watch.gate
@@ -179,18 +179,14 @@ def _fetch(
             lambda _: gate.wait(),
         )
     stop = Stop()
-
-    def count(read: int) -> None:
-        progress.check(read)
-        stop.check()
-
+    count = stop.checked(progress.check)
     here = [item.file.name for item in needed if item.request is None]
-    taken = in_threads(lambda name: take(listing, name, count), here, config.workers, stop)
+    taken = in_threads(lambda name: link_or_copy(listing, name, count), here, config.workers, stop)
     records = [record(file, listing.destination.folder / file.name) for file in fetched]
     return [*there, *taken, *records]
 
 
 def _plain_name(ref: ModelRef) -> str:
-    """A reference as one name of a folder."""
+    """A folder's name for a reference."""
     name = ref.name if ref.source in ("hub", "pypi") else ref.source
     return re.sub(r"[^A-Za-z0-9._-]", "--", name)[:100]

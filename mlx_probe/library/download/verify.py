@@ -1,8 +1,7 @@
-"""Whether a model's files are what they were published as."""
+"""Whether a model's files are the published ones."""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from mlx_probe.core.errors import CheckpointError, SourceError
 from mlx_probe.core.records import ModelRef
 from mlx_probe.library.download.config import DownloadConfig
-from mlx_probe.library.download.errors import writing
+from mlx_probe.library.download.errors import explained
 from mlx_probe.source import parse_reference
 from mlx_probe.source.hub.cache import CacheDestination
 from mlx_probe.source.hub.listing import Repository, list_repository
@@ -29,8 +28,6 @@ from mlx_probe.source.transfer.threads import Stop, in_threads
 
 __all__ = ["Case", "Finding", "Verification", "verify"]
 
-_log = logging.getLogger(__name__)
-
 _SNAPSHOT = re.compile(
     r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})"
 )
@@ -38,14 +35,14 @@ _SNAPSHOT = re.compile(
 
 @dataclass(frozen=True)
 class Case:
-    """What is to be verified, and where it came from.
+    """The files to verify, and where they come from.
 
     Attributes:
-        ref: What the user asked for.
+        ref: The model that the user named.
         destination: Where the files are.
-        files: What they have to be, by name.
-        manifest: The record of them; None if there is none.
-        repository: What the Hub says of them; None where the manifest tells it.
+        files: The files as they should be, by name.
+        manifest: The manifest beside them; None if there is none.
+        repository: The files as the Hub lists them; None if the manifest is used.
     """
 
     ref: ModelRef
@@ -57,13 +54,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Finding:
-    """One file.
+    """The result for one file.
 
     Attributes:
         name: Its name.
-        size: Bytes that it has to have.
+        size: Bytes that it should have.
         problem: "" if it is right; otherwise "missing", how it differs, or why it cannot be read.
-        repaired: Whether it was brought anew, and is right now.
+        repaired: Whether it was fetched again, and is right now.
     """
 
     name: str
@@ -74,14 +71,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in a folder.
+    """The results for a folder.
 
     Attributes:
         folder: The folder.
         against: What the files were compared with.
         findings: One for each file.
-        received: Bytes that repairs brought over the network.
-        case: What a repair has to know; None for none.
+        received: Bytes that a repair received over the network.
+        case: What a repair needs; None if none is possible.
     """
 
     folder: Path
@@ -93,7 +90,7 @@ class Verification:
     @property
     def damaged(self) -> tuple[Finding, ...]:
         """Files that are not right, and were not repaired."""
-        return tuple(found for found in self.findings if found.problem and not found.repaired)
+        return tuple(file for file in self.findings if file.problem and not file.repaired)
 
 
 def verify(
@@ -106,7 +103,7 @@ def verify(
     """Hash every file of a model, and compare it with its manifest or with the Hub.
 
     Args:
-        target: A folder, or a Hub model whose copy in the cache is meant.
+        target: A folder, or a Hub model, which means its copy in the cache.
         config: Mirrors, workers, retries.
         revision: Of a Hub model.
         on_total: Called once with the bytes that will be hashed.
@@ -119,24 +116,20 @@ def verify(
     """
     config = config or DownloadConfig()
     ref = parse_reference(target, revision)
-    with writing(ref, config):
+    with explained(ref, config):
         case, against = _open(ref, config)
         on_total(sum(file.size or 0 for file in case.files.values()))
-
         stop = Stop()
+        count = stop.checked(on_check)
 
-        def count(read: int) -> None:
-            on_check(read)
-            stop.check()
+        def finding(file: PublishedFile) -> Finding:
+            return _finding(case.destination.folder, file, count)
 
-        def look(file: PublishedFile) -> Finding:
-            return _look(case.destination.folder, file, count)
-
-        findings = tuple(in_threads(look, case.files.values(), config.workers, stop))
+        findings = tuple(in_threads(finding, case.files.values(), config.workers, stop))
     return Verification(case.destination.folder, against, findings, case=case)
 
 
-def _look(folder: Path, file: PublishedFile, on_check: Callable[[int], None]) -> Finding:
+def _finding(folder: Path, file: PublishedFile, on_check: Callable[[int], None]) -> Finding:
     path = folder / file.name
     size = file.size or 0
     try:
@@ -149,7 +142,7 @@ def _look(folder: Path, file: PublishedFile, on_check: Callable[[int], None]) ->
 
 
 def _open(ref: ModelRef, config: DownloadConfig) -> tuple[Case, str]:
-    """What the files should be, and who says so."""
+    """The files as they should be, and who says so."""
     if ref.source == "hub":
         repository = list_repository(ref, config.endpoints, config.retry)
         return _cached(ref, repository, CacheDestination(ref.name, repository.commit))
@@ -177,13 +170,12 @@ def _open(ref: ModelRef, config: DownloadConfig) -> tuple[Case, str]:
 
 
 def _cached(ref: ModelRef, repository: Repository, destination: Destination) -> tuple[Case, str]:
-    """A commit in the Hub's cache: what is there of it, and what an analysis needs."""
+    """A commit in the Hub's cache: the files that are there, and those an analysis needs."""
     plain = [name for name in repository.files if not name_problem(name)]
     names = {name for name in plain if (destination.folder / name).is_file()}
     selection = select_files(repository.sizes, ref.name, ref.file)
-    needed = [name for name in (selection.index, selection.config) if name is not None]
-    names.update(needed, selection.weights)
-    # An index that is damaged or missing tells no shards; it is named itself.
+    names.update(selection.beside, selection.weights)
+    # A damaged or missing index names no shards; the index itself is among the names.
     with suppress(CheckpointError):
         names.update(
             name for name in selection.shards(destination.folder) if name in repository.files

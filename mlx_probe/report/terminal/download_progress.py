@@ -74,7 +74,7 @@ class _Bars(DownloadProgress):
         if name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))
 
-    def tell(self, text: str, is_warning: bool) -> None:
+    def alert(self, text: str, is_warning: bool) -> None:
         self._console.print(escape(text), soft_wrap=True)
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class _Lines(DownloadProgress):
     def finish(self, name: str, size: int) -> None:
         self._say(f"{name}: {format_size(size)}, verified")
 
-    def tell(self, text: str, is_warning: bool) -> None:
+    def alert(self, text: str, is_warning: bool) -> None:
         self._say(text)
 
     def count(self, received: int) -> None:

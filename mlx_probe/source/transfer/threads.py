@@ -33,6 +33,15 @@ class Stop:
         """From now on `check` raises."""
         self._event.set()
 
+    def checked(self, on_bytes: Callable[[int], None]) -> Callable[[int], None]:
+        """The same callback, which also calls `check`."""
+
+        def call(count: int) -> None:
+            on_bytes(count)
+            self.check()
+
+        return call
+
     def check(self) -> None:
         """Called by the threads, often.
 

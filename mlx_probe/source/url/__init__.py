@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.records import ModelFiles, ModelRef
-from mlx_probe.source.protocol import Form, ListingOptions, Source
-
-if TYPE_CHECKING:
-    from mlx_probe.source.transfer.listing import ModelListing
-    from mlx_probe.source.transfer.progress import DownloadProgress
+from mlx_probe.core.records import ModelRef
+from mlx_probe.source.protocol import Form, Source, deferred
 
 __all__ = ["URL"]
 
@@ -28,24 +23,6 @@ def _parse(text: str, revision: str | None) -> ModelRef | None:
     return ModelRef(text, "url", text)
 
 
-def _fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
-    from mlx_probe.source.url.fetch import fetch
-
-    return fetch(ref, progress)
-
-
-def _fetch_remote(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles:
-    from mlx_probe.source.url.fetch import fetch_remote
-
-    return fetch_remote(ref, progress)
-
-
-def _list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
-    from mlx_probe.source.url.fetch import list_model
-
-    return list_model(ref, options)
-
-
 URL = Source(
     title="a weight file at an address",
     example="https://host/model.gguf#sha256=HEX",
@@ -59,8 +36,8 @@ URL = Source(
         ),
     ),
     parse=_parse,
-    fetch=_fetch,
-    list_model=_list_model,
-    fetch_remote=_fetch_remote,
+    fetch=deferred("mlx_probe.source.url.fetch", "fetch"),
+    list_model=deferred("mlx_probe.source.url.fetch", "list_model"),
+    fetch_remote=deferred("mlx_probe.source.url.fetch", "fetch_remote"),
     where="at an address",
 )

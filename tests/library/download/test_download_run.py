@@ -356,8 +356,8 @@ class Fills(DownloadProgress):
     def free_space(self, folder):
         return (10 if self.is_full else 10**9), 10**12
 
-    def tell(self, text, is_warning):
-        # Told after the gate is closed.
+    def alert(self, text, is_warning):
+        # Called after the gate is closed.
         self.looked.set()
 
 
@@ -390,12 +390,12 @@ def test_a_rule_that_is_broken_from_the_beginning_lets_nothing_begin(hub, files)
 def test_a_download_waits_while_a_rule_pauses_it(hub, files, monkeypatch):
     progress, waited = Fills(sum(len(files[name]) for name in NEEDED) // 2), []
 
-    def tell(text, is_warning):
+    def alert(text, is_warning):
         waited.append((text, progress.received))
         progress.limit = 1 << 60  # the disk is free again
         progress.looked.set()
 
-    progress.tell = tell
+    progress.alert = alert
     monkeypatch.setattr("mlx_probe.runs.monitor.readings.free_space", progress.free_space)
     rules = WatchConfig(alert=("disk below 1kB pause",), interval=0.01)
     done = fetch(progress=progress, watch=rules)
