@@ -1,12 +1,16 @@
 """Weight files for the tests, written by the formats' own libraries or byte by byte."""
 
 import json
+import re
 import struct
 
 import numpy as np
+import pytest
 from gguf import GGUFWriter
 from gguf.constants import GGMLQuantizationType
 
+from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import ModelFiles
 
 
@@ -87,3 +91,11 @@ def whole(weight):
     chunks = [np.array(chunk) for chunk in weight.chunks()]
     wide = weight.rows is not None and weight.rows < weight.cols
     return np.concatenate(chunks, axis=1 if wide else 0)
+
+
+def check_refused(path, content, fact):
+    """A file with this content is one message that names the file and the fact, and a remedy."""
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(path))}: .*{fact}") as error:
+        open_checkpoint(model_files(path))
+    assert error.value.remedy

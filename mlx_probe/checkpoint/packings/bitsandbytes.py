@@ -21,16 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packings.protocol import (
-    Claim,
-    Context,
-    Index,
-    Layout,
-    Piece,
-    missing,
-    positions,
-    require_piece,
-)
+from mlx_probe.checkpoint.packings.checks import missing, require_piece
+from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 

@@ -21,17 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packings.bits import E2M1, codes_at, unpack_bits
+from mlx_probe.checkpoint.packings.checks import missing, require_piece
 from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES, column_groups
-from mlx_probe.checkpoint.packings.protocol import (
-    Claim,
-    Context,
-    Index,
-    Layout,
-    Piece,
-    missing,
-    positions,
-    require_piece,
-)
+from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo

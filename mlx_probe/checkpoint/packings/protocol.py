@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.core.dtypes import DTYPES, decode
-from mlx_probe.core.errors import PackingError
+from mlx_probe.core.dtypes import decode
 from mlx_probe.core.records import TensorInfo
 
 __all__ = [
@@ -23,10 +21,7 @@ __all__ = [
     "Packing",
     "Piece",
     "Scheme",
-    "missing",
     "positions",
-    "require_piece",
-    "require_shape",
 ]
 
 # Rows or columns of a logical matrix: a slice with start and stop, or numbers in any order.
@@ -157,46 +152,3 @@ class Scheme(Protocol):
 def positions(index: Index) -> NDArray[np.intp]:
     """The row or column numbers of an index."""
     return np.arange(index.start, index.stop) if isinstance(index, slice) else index
-
-
-def require_shape(piece: TensorInfo, *shapes: tuple[int, ...]) -> None:
-    """Refuse a piece that has none of these shapes, or whose bytes do not hold its shape.
-
-    Raises:
-        PackingError: It is refused.
-    """
-    if piece.shape not in shapes:
-        fitting = " or ".join(str(list(shape)) for shape in shapes)
-        raise PackingError(f"{piece.name} has the shape {list(piece.shape)} instead of {fitting}")
-    width = DTYPES[piece.dtype].itemsize if piece.dtype in DTYPES else 1
-    if (piece.inflated or piece.nbytes) != math.prod(piece.shape) * width:
-        raise PackingError(f"{piece.name}: {piece.nbytes} bytes do not hold its shape")
-
-
-def require_piece(piece: TensorInfo, dtypes: Sequence[str], *shapes: tuple[int, ...]) -> None:
-    """Refuse a piece of another type or shape, or one that cannot be read.
-
-    Raises:
-        PackingError: It is refused.
-    """
-    if piece.problem:
-        raise PackingError(f"{piece.name}: {piece.problem}")
-    if piece.dtype not in dtypes:
-        raise PackingError(f"{piece.name} is {piece.dtype} instead of {' or '.join(dtypes)}")
-    require_shape(piece, *shapes)
-
-
-def missing(claim: Claim, *names: str) -> None:
-    """Refuse a claim without the pieces that follow its main one.
-
-    Args:
-        claim: The claim.
-        names: Last segments of the pieces' names, in order.
-
-    Raises:
-        PackingError: Pieces are missing.
-    """
-    present = {piece.name.rpartition(".")[2] for piece in claim.pieces}
-    lacking = [name for name in names if name not in present]
-    if lacking:
-        raise PackingError(f"{claim.name}: {' and '.join(lacking)} missing beside its codes")
