@@ -9,7 +9,7 @@ from mlx_probe.analysis.compare import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.markdown import table
 from mlx_probe.core.records import Column
-from mlx_probe.metrics import METRICS
+from mlx_probe.metrics import FAMILIES, METRICS
 from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
 
 __all__ = ["columns_page"]
@@ -64,10 +64,17 @@ def _families(columns: Sequence[Column], levels: Mapping[str, str] | None = None
     """A table for each family, in the order in which they first occur."""
     families = dict.fromkeys(column.family for column in columns)
     return "\n\n".join(
-        f"**{family.replace('_', ' ').capitalize()}**\n\n"
+        f"{_heading(family)}\n\n"
         + _markdown([column for column in columns if column.family == family], levels)
         for family in families
     )
+
+
+def _heading(name: str) -> str:
+    for family in FAMILIES:
+        if family.name == name:
+            return f"**{family.title}**: {family.description}"
+    return "**CPU**" if name == "cpu" else f"**{name.replace('_', ' ').capitalize()}**"
 
 
 def _markdown(columns: Iterable[Column], levels: Mapping[str, str] | None) -> str:
