@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mlx_probe.core.units import format_size
-from mlx_probe.report.run_data import RunData, floats
+from mlx_probe.report.numbers import floats
+from mlx_probe.report.run_data import RunData
 
 __all__ = ["model_facts", "run_facts", "title_of"]
 

@@ -9,18 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlx_probe.report.run_data import floats, group_labels
+from mlx_probe.report.numbers import SAME, floats, spans_decades
+from mlx_probe.report.run_data import group_labels
 
 __all__ = [
     "KINDS",
     "RULE",
-    "SAME",
     "Outlier",
     "Reason",
     "count_kinds",
     "find_outliers",
     "robust_z",
-    "spans_decades",
     "unreliable_fits",
 ]
 
@@ -31,9 +30,6 @@ THRESHOLD = 6.0
 FEWEST = 5
 _TO_SIGMA = 1.4826  # MAD to standard deviation, for a Gaussian
 _MEAN_TO_SIGMA = 1.2533  # mean absolute deviation to standard deviation, for a Gaussian
-_DECADES = 2.0
-# Differences that do not show in four digits are rounding, however many deviations they are.
-SAME = 1e-4
 
 # One column for each property: std, var and rms would list the same tensor three times.
 METRICS = (
@@ -124,18 +120,6 @@ def robust_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
     scale = _TO_SIGMA * np.median(np.abs(away)) or _MEAN_TO_SIGMA * np.mean(np.abs(away))
     z[finite] = away / scale if scale > 0 else 0.0
     return z
-
-
-def spans_decades(values: NDArray[np.float64]) -> bool:
-    """Whether values are better seen on a logarithmic scale: positive, over two decades.
-
-    Args:
-        values: Any numbers; those that are not finite do not count.
-    """
-    finite = values[np.isfinite(values)]
-    if len(finite) == 0 or finite.min() <= 0:
-        return False
-    return bool(np.log10(finite.max()) - np.log10(finite.min()) >= _DECADES)
 
 
 def _order(reason: Reason) -> tuple[int, float]:

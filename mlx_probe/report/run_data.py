@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
+from mlx_probe.report.numbers import floats
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra
 from mlx_probe.runs.meta import columns_from_meta
 
-__all__ = ["RunData", "floats", "group_labels", "load_run_data", "metric_names"]
+__all__ = ["RunData", "group_labels", "load_run_data", "metric_names"]
 
 # Columns that number layers, experts and heads identify a row; they measure nothing.
 _INDEX = "_index"
@@ -75,12 +75,6 @@ def _described(columns: Sequence[Column], known: Sequence[Column]) -> tuple[Colu
     """A run's columns with the descriptions that its metadata leaves out."""
     by_name = {column.name: column for column in known}
     return tuple(by_name.get(column.name, column) for column in columns)
-
-
-def floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """A column of numbers or booleans, NaN for null."""
-    values: NDArray[np.float64] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
-    return values
 
 
 def group_labels(frame: pd.DataFrame, column: str = "block_type") -> list[str]:

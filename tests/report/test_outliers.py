@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as floats_of
 
+from mlx_probe.report.numbers import spans_decades
 from mlx_probe.report.outliers import (
     THRESHOLD,
     count_kinds,
     find_outliers,
     robust_z,
-    spans_decades,
     unreliable_fits,
 )
 

@@ -12,8 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlx_probe.core.records import Column
-from mlx_probe.report.outliers import spans_decades
-from mlx_probe.report.run_data import floats
+from mlx_probe.report.numbers import floats, spans_decades
 
 __all__ = ["encode_frame", "encode_numbers", "script_json"]
 

@@ -13,15 +13,14 @@ from rich.table import Table
 
 from mlx_probe.analysis.side_tables import SIDES, Side
 from mlx_probe.report.facts import model_facts, title_of
+from mlx_probe.report.numbers import SAME, floats, spans_decades
 from mlx_probe.report.outliers import (
-    SAME,
     Outlier,
     count_kinds,
     find_outliers,
-    spans_decades,
     unreliable_fits,
 )
-from mlx_probe.report.run_data import RunData, floats, group_labels, metric_names
+from mlx_probe.report.run_data import RunData, group_labels, metric_names
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["BLOCKS", "PLAIN_BLOCKS", "blocks_for", "default_metrics", "profile_text", "sparkline"]
