@@ -9,9 +9,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from mlx_probe.analysis.compare import CompareConfig
 from mlx_probe.analysis.compare.compare import compare as run_comparison
+from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.report.terminal.compare import comparison_summary
+from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.report.terminal.text import plain, printable
 from mlx_probe.runs.load import read_table
@@ -146,6 +147,7 @@ def compare(
         f"{table.num_rows} rows in {meta['seconds']['measure']:.1f} s, "
         f"{meta['peak_process_memory'] / 1e6:.0f} MB peak"
     )
+    console.print(cost_text(meta))
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
     if not run.passed:

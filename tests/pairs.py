@@ -6,8 +6,8 @@ import numpy as np
 from weightfiles import write_safetensors
 
 import mlx_probe
-from mlx_probe.analysis.compare import CompareConfig
 from mlx_probe.analysis.compare.compare import compare
+from mlx_probe.analysis.compare.config import CompareConfig
 
 LAYER = "model.layers.{}.{}"
 SHAPES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mlx_probe.analysis.columns import table_columns
-from mlx_probe.analysis.compare import COLUMNS as COMPARE_COLUMNS
+from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.markdown import table
 from mlx_probe.core.records import Column

@@ -13,6 +13,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.progress import Silent
 from mlx_probe.core.errors import CheckpointError, Interrupted, ResultError
+from mlx_probe.runs.table import WRITERS
 
 ROWS = 17
 FULL = AnalyzeConfig(backend="numpy", metrics="full")
@@ -150,7 +151,7 @@ def test_a_disk_that_is_full_at_the_end_costs_no_measuring(tiny, whole, tmp_path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mlx_probe.runs.table.parquet.write", full)
+        patch.setitem(WRITERS, "parquet", replace(WRITERS["parquet"], write=full))
         with pytest.raises(ResultError, match=r"params\.parquet"):
             mlx_probe.analyze(tiny, out=tmp_path, formats=["csv", "parquet"], config=FULL)
     assert not list(tmp_path.glob("params.csv")) + list(tmp_path.glob("*.tmp"))

@@ -303,8 +303,9 @@ def test_a_comparison_stops_before_its_next_slab(tiny, monkeypatch, slabs):
 
     with mlx_probe.open_checkpoint(tiny) as checkpoint:
         (weight,) = select_weights(checkpoint.weights(), ("*self_attn.q_proj*",), ())
-        gate, lines = Counting(), []
-        reader = WeightReader(weight, gate=gate)
+        meter, lines = UsageMeter(STAGES), []
+        gate = meter.gate = Counting()
+        reader = WeightReader(weight, 0, meter)
         if slabs < 4:
             with pytest.raises(Stopped, match="the rule"):
                 lines.extend(reader.lines())

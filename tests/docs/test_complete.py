@@ -7,7 +7,7 @@ import pytest
 from pages import ENGLISH, WRITTEN, page
 
 from mlx_probe.analysis.columns import table_columns
-from mlx_probe.analysis.compare import COLUMNS
+from mlx_probe.analysis.compare.columns import COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.cli.docs import contexts

@@ -18,8 +18,9 @@ from mlx_probe.compute.spectrum import zero_spectrum
 from mlx_probe.compute.spectrum.bounds import direct_error
 from mlx_probe.core.errors import SpectrumError
 from mlx_probe.core.records import Spectrum
+from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["Adapted", "Factors", "Product", "product_spectrum"]
+__all__ = ["Adapted", "Factors", "Product", "product_flops", "product_spectrum"]
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,16 @@ class Factors:
         """Bytes of both in float64, with the copies that a QR makes."""
         return 4 * 8 * (self.left.numel + self.right.numel)
 
-    def read(self) -> Product:
+    def read(self, meter: UsageMeter) -> Product:
         """Read the factors.
+
+        Args:
+            meter: Counts what is read.
 
         Raises:
             CheckpointError: The file is closed, gone or changed.
         """
-        left, right = whole(self.left), whole(self.right)
+        left, right = whole(self.left, meter), whole(self.right, meter)
         left = left.T if self.left_transposed else left
         right = right.T if self.right_transposed else right
         return Product(left * self.scale, np.ascontiguousarray(right))
@@ -130,6 +134,11 @@ class Adapted:
         for _, sums in self._sums():
             energy += np.square(sums).sum(axis=0)
         return np.sqrt(energy)
+
+
+def product_flops(rows: int, cols: int, rank: int) -> float:
+    """Floating-point operations of `product_spectrum`: two QR factorizations, and one SVD."""
+    return 2.0 * rank**2 * (rows + cols) + 14 / 3 * rank**3
 
 
 def _divided(magnitude: Floats, norms: Floats) -> Floats:

@@ -7,7 +7,7 @@ matrix, the columns of a wide one. A vector comes in blocks of shape (k,).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.core.dtypes import decode
-from mlx_probe.runs.monitor import Gate
+from mlx_probe.runs.monitor import READ, UsageMeter
 
 __all__ = ["Floats", "PairReader", "TwoWeights", "WeightReader", "whole"]
 
@@ -38,12 +38,12 @@ class WeightReader:
         weight: The weight.
         interleaved: Rows of an attention head whose two rotary halves are stored interleaved;
             blocks have one half after the other. 0 for rows as stored. See `interleaved_rows`.
-        gate: Passed before every chunk.
+        meter: Counts what is read; its gate is passed before every chunk.
     """
 
     weight: Weight
-    interleaved: int = 0
-    gate: Gate = field(default_factory=Gate)
+    interleaved: int
+    meter: UsageMeter
 
     def lines(self) -> Iterator[Floats]:
         """Blocks of the elements.
@@ -55,20 +55,29 @@ class WeightReader:
         """
         weight = self.weight
         height = max(BLOCK_LINES, BLOCK_ELEMENTS // weight.short)
-        self.gate.wait()
-        elements = 0
-        for stored in weight.chunks():
+        for stored in self.chunks():
             words = self._in_halves(stored) if self.interleaved else stored
             lines = words if weight.tall else words.T
             for first in range(0, len(lines), height):
-                block = np.ascontiguousarray(lines[first : first + height])
-                with np.errstate(invalid="ignore"):  # signalling NaNs become quiet
+                # A view of the file is read here; signalling NaNs become quiet.
+                with self.meter.stage(READ), np.errstate(invalid="ignore"):
+                    block = np.ascontiguousarray(lines[first : first + height])
                     x = decode(block, weight.chunk_dtype).astype(np.float64)
                 yield x
-            elements += stored.size
-            # Not after the last chunk: no more bytes are needed.
-            if elements < weight.numel:
-                self.gate.wait()
+
+    def chunks(self) -> Iterator[NDArray[Any]]:
+        """The chunks of the weight as stored; raises what `lines` raises."""
+        weight = self.weight
+        chunks, left = weight.chunks(), weight.numel
+        while left:
+            self.meter.gate.wait()
+            with self.meter.stage(READ) as reading:
+                stored = next(chunks)
+                reading.nbytes = weight.nbytes * stored.size // weight.numel
+            left -= stored.size
+            yield stored
+        # Only at its end does it give back the last one's pages.
+        next(chunks, None)
 
     def _in_halves(self, stored: NDArray[Any]) -> NDArray[Any]:
         pairs = stored.reshape(-1, self.interleaved // 2, 2, *stored.shape[1:])
@@ -95,7 +104,7 @@ class TwoWeights:
             yield from zip(self.a.lines(), self.b.lines(), strict=True)
 
 
-def whole(weight: Weight) -> Floats:
+def whole(weight: Weight, meter: UsageMeter) -> Floats:
     """All elements of a small weight, as stored, shape (rows, cols) or (numel,)."""
-    lines = np.concatenate(list(WeightReader(weight).lines()))
+    lines = np.concatenate(list(WeightReader(weight, 0, meter).lines()))
     return lines if weight.tall else np.ascontiguousarray(lines.T)

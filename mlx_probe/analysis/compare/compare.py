@@ -1,80 +1,38 @@
-"""Two checkpoints, or a base and its adapter, compared into a table."""
+"""A comparison as a job: two checkpoints, or a base and its adapter, compared into a table."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
-from threadpoolctl import threadpool_limits
-
-from mlx_probe.analysis.budget import DEFAULT_MEMORY_SHARE, RESERVE
-from mlx_probe.analysis.compare import COLUMNS, CompareConfig, Pair, measure_pair, pair_checkpoints
-from mlx_probe.analysis.compare.columns import STATUSES
-from mlx_probe.analysis.compare.config import refuse_nonsense
-from mlx_probe.analysis.compare.scope import Scope, scope_of
-from mlx_probe.analysis.opening import open_checkpoint
-from mlx_probe.analysis.selection import select_weights
+from mlx_probe.analysis.compare.checks import check_comparison
+from mlx_probe.analysis.compare.columns import COLUMNS
+from mlx_probe.analysis.compare.config import CompareConfig, refuse_nonsense
+from mlx_probe.analysis.compare.forecast import forecast_comparison
+from mlx_probe.analysis.compare.plan import ComparePlan, make_plan
+from mlx_probe.analysis.compare.stream import compare_rows
+from mlx_probe.analysis.forecast.rates import kept_rates
+from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.stages import STAGES
-from mlx_probe.analysis.table_checks import validate_table
-from mlx_probe.checkpoint import Checkpoint, Weight
-from mlx_probe.compute import calibration
-from mlx_probe.compute.schedule import run_within_budget
-from mlx_probe.core.errors import CheckpointError, ConfigError, Interrupted
-from mlx_probe.core.machine import usable_cores
+from mlx_probe.checkpoint import Weight
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
+from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import Row
-from mlx_probe.core.units import format_size
-from mlx_probe.core.version import __version__
-from mlx_probe.runs.check import Check
-from mlx_probe.runs.environment import package_versions
-from mlx_probe.runs.folder import RunPaths, prepare_folder, resolve_output
-from mlx_probe.runs.journal import Journal
-from mlx_probe.runs.load import locate_run, read_table
-from mlx_probe.runs.meta import columns_to_meta, write_meta
-from mlx_probe.runs.monitor import Gate, UsageMeter, process_memory
-from mlx_probe.runs.monitor.sample import JobState
-from mlx_probe.runs.monitor.samples import MONITOR, lines_name
-from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
-from mlx_probe.runs.outputs import finalize, verify_hashes
+from mlx_probe.runs.folder import RunPaths, resolve_output
+from mlx_probe.runs.job import Job, JobSpec
+from mlx_probe.runs.monitor.watch import WatchConfig
+from mlx_probe.runs.outputs import finalize
 from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.source.transfer.progress import DownloadProgress
 
-__all__ = ["KIND", "STEM", "compare", "validate_comparison"]
+__all__ = ["KIND", "compare"]
 
 # The metadata's key "kind", and the stem of the tables where the user names none.
-KIND = STEM = "compare"
-
-# Checks of `validate_table` that are about one model's tensors in file order.
-_OF_ONE_MODEL = ("unique rows", "status", "file order")
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A comparison that is ready to start.
-
-    Attributes:
-        pairs: What is compared; a pair's position is its row's index.
-        scopes: How much of each is computed.
-        config: The configuration with every automatic choice made.
-        budget: Bytes that all pairs in flight may take together.
-        two_stage_from: As for `singular_values`.
-    """
-
-    pairs: tuple[Pair, ...]
-    scopes: tuple[Scope, ...]
-    config: CompareConfig
-    budget: int
-    two_stage_from: int | None
+KIND = "compare"
 
 
 def compare(
@@ -120,318 +78,81 @@ def compare(
         Stopped: A rule that stops was broken; finished rows stay on disk.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
-    began = time.perf_counter()
-    config, watch = config or CompareConfig(), watch or WatchConfig()
-    # A wrong rule is refused before anything is fetched.
-    _ = watch.rules
+    config = config or CompareConfig()
+    job = Job(KIND, watch=watch, resume=resume, tell=on_alert)
     refuse_nonsense(config)
     with (
         open_checkpoint(a, revision_a, fetching=fetching) as first,
         open_checkpoint(b, revision_b, fetching=fetching) as second,
     ):
-        opened = time.perf_counter()
-        paths = _paths(out, formats, first, second)
-        plan = _plan(pair_checkpoints(first, second), config)
-        prepare_folder(paths)
-        fingerprint = _fingerprint(plan, first, second)
-        path = paths.journal(fingerprint)
-        meter, job = UsageMeter(STAGES), _JobProgress(plan.pairs, on_row)
-        watching = JobMonitor(
-            KIND,
-            f"{first.files.model_id} and {second.files.model_id}",
-            job.state,
-            config=watch,
-            gate=meter.gate,
-            folder=paths.folder,
-            lines=paths.folder / lines_name(paths.stem, fingerprint),
-            resume=resume,
-            tell=on_alert,
-        )
-        with (
-            Journal(path, fingerprint, COLUMNS, resume) as journal,
-            meter,
-            _resuming(watching, job, journal),
-        ):
-            try:
-                rows = _rows(plan, journal, job, meter.gate)
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"interrupted; finished rows are saved in {path}",
-                    "Run the same command again to go on from there",
-                ) from None
-            if _fingerprint(plan, first, second) != fingerprint:
-                raise CheckpointError(
+        job.begin("measure")
+        plan = make_plan(first, second, config)
+        paths = resolve_output(out, formats, plan.title, KIND, stem=KIND)
+        with job.running(_spec(plan, paths)):
+            # Nothing is timed for it: that would be time and memory of the run.
+            job.write_plan(forecast_comparison(plan, paths, kept_rates(NumpyBackend())).describe())
+            rows = _measure(plan, job, on_row)
+            job.refuse_changed(
+                CheckpointError(
                     "a model changed while it was compared",
                     "Leave its files alone and run the same command again",
                 )
-            measured = time.perf_counter()
+            )
+            job.begin("validate", "validating and writing")
             table = rows_to_table(rows, COLUMNS)
-            found = table.to_pylist()
-            checks = _checks(validate_table(table, COLUMNS, len(plan.pairs)), found)
+            checks = check_comparison(table, len(plan.pairs))
+            job.begin("write")
             outputs = finalize(paths, table)
-            usage = meter.usage()
-            meta = {
-                "kind": KIND,
-                "models": {"a": _describe(first), "b": _describe(second)},
-                "code_version": __version__,
-                "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "command": sys.argv,
-                "configuration": asdict(plan.config),
-                "backend": "numpy",
-                "device": "cpu",
-                "environment": package_versions(),
-                "peak_process_memory": usage.peak_memory,
-                "rows_by_status": dict(Counter(row["status"] for row in found)),
-                "rows_by_match": dict(Counter(str(row["matched_by"]) for row in found)),
-                "columns": columns_to_meta(COLUMNS),
-                "seconds": {
-                    "open": opened - began,
-                    "measure": measured - opened,
-                    "write": time.perf_counter() - measured,
-                    "compute_in_workers": sum(row["compute_seconds"] or 0.0 for row in found),
-                },
-                "resumed_rows": len(journal.rows),
-                # Not among the outputs: it is of the moment, and nobody's result.
-                MONITOR: watching.keep(paths.side(MONITOR, "parquet")),
-                "validation": {
-                    "passed": all(check.passed for check in checks),
-                    "checks": [asdict(check) for check in checks],
-                },
-                "outputs": outputs,
-            }
-            write_meta(paths.meta, meta)
-            journal.discard()
-    return Run(paths.meta, meta)
+            return job.finish(_describe(plan, rows), checks, outputs, _seconds(rows))
 
 
-def _paths(
-    out: str | Path | None, formats: Sequence[str], first: Checkpoint, second: Checkpoint
-) -> RunPaths:
-    """Where the results go; in a folder under this command's name, beside an analysis."""
-    title = f"{first.files.model_id}--vs--{second.files.model_id}"
-    folder = None if out is None else Path(out)
-    paths = resolve_output(folder, formats, title)
-    # A file that the user named keeps its own stem.
-    return replace(paths, stem=STEM) if folder in (None, paths.folder) else paths
-
-
-def _plan(pairs: Sequence[Pair], config: CompareConfig) -> _Plan:
-    """Decide what is compared, and how much of it at once.
-
-    Raises:
-        ConfigError: No tensor is selected, or the memory limit cannot hold two slabs.
-    """
-    chosen = set(map(id, select_weights([p.weight for p in pairs], config.include, config.exclude)))
-    selected = tuple(pair for pair in pairs if id(pair.weight) in chosen)
-    taken = process_memory() + RESERVE
-    free = int(DEFAULT_MEMORY_SHARE * psutil.virtual_memory().available)
-    limit = config.memory_limit or taken + free
-    budget = limit - taken
-    nothing = Scope(False, False, None, 0)
-    scopes = tuple(nothing if pair.status else scope_of(pair, config, budget) for pair in selected)
-    largest = max(range(len(selected)), key=lambda i: scopes[i].nbytes)
-    if scopes[largest].nbytes > budget:
-        needed = taken + scopes[largest].nbytes
-        raise ConfigError(
-            f"a memory limit of {format_size(limit)} cannot hold "
-            f"{selected[largest].weight.label!r}: reading it takes "
-            f"{format_size(scopes[largest].nbytes)} beside the {format_size(taken)} of the process "
-            "itself",
-            f"Set --memory-limit to at least {format_size(round(1.05 * needed))}, or leave the "
-            "tensor out with --exclude",
-        )
-    shorts = [
-        pair.weight.short for pair, scope in zip(selected, scopes, strict=True) if scope.spectrum
-    ]
-    large = max(shorts, default=0) >= calibration.SMALLEST_TWO_STAGE
-    return _Plan(
-        pairs=selected,
-        scopes=scopes,
-        config=replace(config, workers=config.workers or usable_cores(), memory_limit=limit),
-        budget=budget,
-        two_stage_from=calibration.two_stage_from() if large else None,
+def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
+    models = [model.files for model in (plan.a, plan.b)]
+    return JobSpec(
+        title=" and ".join(files.model_id for files in models),
+        about=tuple(f"{files.model_id} at {files.revision}" for files in models),
+        paths=paths,
+        columns=COLUMNS,
+        fingerprint=lambda: plan.fingerprint,
+        stages=STAGES,
+        sizes=plan.sizes,
+        workers=plan.config.workers,
+        lanes=plan.config.workers,
     )
 
 
-class _JobProgress:
-    """How far a comparison is, in bytes of both sides as stored."""
-
-    def __init__(
-        self, pairs: Sequence[Pair], on_row: Callable[[int, int, str], None] | None
-    ) -> None:
-        self._pairs, self._on_row = pairs, on_row
-        self._sizes = [
-            sum(side.nbytes for side in (pair.a, pair.b) if side is not None) for pair in pairs
-        ]
-        self._total, self._lock = sum(self._sizes), threading.Lock()
-        self._found, self._read, self._what = 0, 0, ""
-
-    def state(self) -> JobState:
-        with self._lock:
-            return JobState(self._found + self._read, self._total, self._what, self._read)
-
-    def resume(self, indices: Iterable[int]) -> None:
-        self._found = sum(self._sizes[index] for index in indices)
-
-    def start(self, index: int) -> None:
-        self._what = self._pairs[index].weight.label
-
-    def finish(self, index: int, rows: int) -> None:
-        with self._lock:
-            self._read += self._sizes[index]
-        if self._on_row is not None:
-            self._on_row(rows, len(self._pairs), self._pairs[index].weight.label)
-
-
-def _resuming(watching: JobMonitor, job: _JobProgress, journal: Journal) -> JobMonitor:
-    """The watch; its first sample must not take an earlier run's work for this one's."""
-    job.resume(journal.rows)
-    return watching
-
-
-def _rows(plan: _Plan, journal: Journal, job: _JobProgress, gate: Gate) -> list[Row]:
+def _measure(
+    plan: ComparePlan, job: Job, on_row: Callable[[int, int, str], None] | None
+) -> list[Row]:
     """One row for each pair: those that the journal had, and the others as they are done."""
 
-    def work(index: int) -> Row:
-        gate.wait()
-        job.start(index)
-        pair, scope = plan.pairs[index], plan.scopes[index]
-        measured = measure_pair(pair, plan.config, scope, plan.two_stage_from, gate)
-        return Row(index, {**_identity(pair), **measured})
+    def start(weight: Weight) -> None:
+        job.progress.what = weight.label
 
-    # The longest first, so that no worker begins one when the others have nothing left to do.
-    order = sorted(range(len(plan.pairs)), key=lambda i: (-_effort(plan.pairs[i]), i))
-    rows = list(journal.rows.values())
-    tasks = [(i, plan.scopes[i].nbytes) for i in order if i not in journal.rows]
-    with threadpool_limits(1, user_api="blas"):
-        for row in run_within_budget(work, tasks, plan.config.workers, plan.budget):
-            journal.append(row)
-            rows.append(row)
-            job.finish(row.index, len(rows))
+    rows = list(job.journal.rows.values())
+    for row in compare_rows(plan, job.journal.rows, job.meter, start):
+        label = plan.pairs[row.index].weight.label
+        job.append(row, label, row.values["status_reason"] or row.values["status"])
+        rows.append(row)
+        if on_row is not None:
+            on_row(len(rows), len(plan.pairs), label)
     return rows
 
 
-def _effort(pair: Pair) -> float:
-    weight = pair.weight
-    if pair.status is not None:
-        return 0.0
-    short = weight.short if weight.has_spectrum else 0
-    return float(weight.numel) * (100 + short)
-
-
-def _identity(pair: Pair) -> dict[str, Any]:
-    """The columns that the headers tell."""
-    a, b, weight = pair.a, pair.b, pair.weight
-    # Of an adapter the factor stands for B in memory, and not in the table.
-    other = None if pair.factors is not None else b
-
-    def told(side: Weight | None) -> tuple[Any, ...]:
-        if side is None:
-            return None, None, None
-        return side.shape, side.dtype, side.parameter.packing
-
-    shape, dtype, packing = told(a)
-    other_shape, other_dtype, other_packing = told(other)
+def _describe(plan: ComparePlan, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the metadata says of a comparison besides what it says of every job."""
     return {
-        "param_name": a.name if a else None,
-        "other_name": b.name if b else None,
-        "layer_index": weight.role.layer_index,
-        "block_type": weight.role.block_type,
-        "component": weight.role.component,
-        "expert_index": weight.expert_index,
-        "part": weight.part.name if weight.part else None,
-        "shape": shape,
-        "other_shape": other_shape,
-        "rows": weight.rows,
-        "cols": weight.cols,
-        "numel": weight.numel,
-        "dtype": dtype,
-        "other_dtype": other_dtype,
-        "packing": packing,
-        "other_packing": other_packing,
-        "matched_by": pair.matched_by,
+        "models": {"a": describe_model(plan.a), "b": describe_model(plan.b)},
+        "configuration": asdict(plan.config),
+        "backend": "numpy",
+        "device": "cpu",
+        "rows_by_status": dict(Counter(row.values["status"] for row in rows)),
+        "rows_by_match": dict(Counter(str(row.values["matched_by"]) for row in rows)),
     }
 
 
-def _checks(checks: Sequence[Check], rows: Sequence[Mapping[str, Any]]) -> list[Check]:
-    """What holds of any table, and what holds of a comparison."""
-    kept = [check for check in checks if check.name not in _OF_ONE_MODEL]
-    return [*kept, _named(rows), _statuses(rows), _unchanged(rows)]
-
-
-def _named(rows: Sequence[Mapping[str, Any]]) -> Check:
-    bare = [i for i, row in enumerate(rows) if not row["param_name"] and not row["other_name"]]
-    return Check("names", not bare, f"rows {bare[:3]} have none" if bare else "ok")
-
-
-def _statuses(rows: Sequence[Mapping[str, Any]]) -> Check:
-    wrong = [
-        i
-        for i, row in enumerate(rows)
-        if row["status"] not in STATUSES
-        or (row["status"] not in ("ok", "identical")) != bool(row["status_reason"])
-    ]
-    return Check("status", not wrong, f"wrong or without reason: {wrong[:3]}" if wrong else "ok")
-
-
-def _unchanged(rows: Sequence[Mapping[str, Any]]) -> Check:
-    """A change that is not 0 has a status that says so, and the other way round."""
-    wrong = [
-        i
-        for i, row in enumerate(rows)
-        if row["status"] == "identical" and (row["relative_change"], row["cosine"]) != (0.0, 1.0)
-    ]
-    return Check("identical", not wrong, f"changed all the same: {wrong[:3]}" if wrong else "ok")
-
-
-def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    files, adapter = checkpoint.files, checkpoint.adapter
+def _seconds(rows: Sequence[Row]) -> dict[str, float]:
+    """Seconds of all workers, those of an earlier process included."""
     return {
-        "id": files.model_id,
-        "revision": files.revision,
-        "path": str(files.path),
-        "weights": [str(path) for path in files.weights],
-        "framework": checkpoint.framework,
-        "architecture": checkpoint.architecture.describe(),
-        "adapter": adapter.describe() if adapter else None,
+        "compute_in_workers": sum(row.values.get("compute_seconds") or 0.0 for row in rows),
     }
-
-
-def _fingerprint(plan: _Plan, *checkpoints: Checkpoint) -> str:
-    """SHA-256 of everything that decides a row's values; files that are gone have changed."""
-    config = asdict(plan.config)
-    # How much of each pair fits is in the scopes.
-    for name in ("workers", "memory_limit"):
-        del config[name]
-    stamps = []
-    for path in (path for checkpoint in checkpoints for path in checkpoint.files.weights):
-        try:
-            told = path.stat()
-        except OSError:
-            stamps.append((str(path), 0, 0))
-            continue
-        stamps.append((str(path), told.st_size, told.st_mtime_ns))
-    identity = {
-        "code_version": __version__,
-        "config": config,
-        "scopes": [asdict(scope) for scope in plan.scopes],
-        "two_stage_from": plan.two_stage_from,
-        "models": [_describe(checkpoint) for checkpoint in checkpoints],
-        "files": stamps,
-    }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def validate_comparison(path: str | Path) -> list[Check]:
-    """Check a finished comparison: its files and its table; nothing is recomputed.
-
-    Args:
-        path: Run folder, metadata file, or one of its tables.
-
-    Raises:
-        ResultError: There is no finished run, or it cannot be read.
-    """
-    table, columns, meta = read_table(path)
-    checks = verify_hashes(locate_run(Path(path)).parent, meta)
-    expected = sum(meta["rows_by_status"].values())
-    return checks + _checks(validate_table(table, columns, expected), table.to_pylist())

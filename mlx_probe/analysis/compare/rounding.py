@@ -26,15 +26,11 @@ def rounding_edge(reader: WeightReader) -> float:
     Args:
         reader: A finite matrix of floats; read twice.
     """
-    backend, weight = NumpyBackend(), reader.weight
-    elements = backend.element_pass(weight.chunk_dtype, 0.0)
-    for stored in weight.chunks():
-        elements.add(backend.load(stored, weight.chunk_dtype))
-    value_dtype = elements.finish().value_dtype
+    value_dtype = _value_dtype(reader)
     if value_dtype is None:
         return 0.0
     form = FLOAT_FORMATS[value_dtype]
-    across, largest = np.zeros(weight.short), 0.0
+    across, largest = np.zeros(reader.weight.short), 0.0
     for x in reader.lines():
         exponent = np.maximum(np.frexp(x)[1] - 1, form.min_exponent) - (form.precision - 1)
         with np.errstate(over="ignore", under="ignore"):
@@ -42,3 +38,11 @@ def rounding_edge(reader: WeightReader) -> float:
         across += variance.sum(axis=0)
         largest = max(largest, float(variance.sum(axis=1).max()))
     return math.sqrt(largest) + math.sqrt(float(across.max()))
+
+
+def _value_dtype(reader: WeightReader) -> str | None:
+    backend, dtype = NumpyBackend(), reader.weight.chunk_dtype
+    elements = backend.element_pass(dtype, 0.0)
+    for stored in reader.chunks():
+        elements.add(backend.load(stored, dtype))
+    return elements.finish().value_dtype

@@ -5,7 +5,7 @@ The plan decides what is done; a forecast says what that will cost on this machi
 
 from __future__ import annotations
 
-from mlx_probe.analysis.forecast.forecast import Forecast, Stage, Step, forecast
+from mlx_probe.analysis.forecast.forecast import Forecast, StageEstimate, Step, forecast
 from mlx_probe.analysis.forecast.inference import CONTEXTS, STORED, WIDTHS, Inference
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "WIDTHS",
     "Forecast",
     "Inference",
-    "Stage",
+    "StageEstimate",
     "Step",
     "forecast",
 ]

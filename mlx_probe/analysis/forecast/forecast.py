@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.runs.folder import RunPaths
 
-__all__ = ["Fetch", "Forecast", "Stage", "Step", "forecast"]
+__all__ = ["Fetch", "Forecast", "StageEstimate", "Step", "forecast"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageEstimate:
     """Cost of one stage.
 
     Attributes:
@@ -118,7 +118,7 @@ class Forecast:
     unreadable: tuple[tuple[str, str, int], ...]
     memory: Memory
     device_limit: int | None
-    stages: Mapping[str, Stage]
+    stages: Mapping[str, StageEstimate]
     seconds: float | None
     inference: tuple[Inference, ...]
     cache_unknown: str
@@ -202,7 +202,8 @@ def forecast(
         memory=memory,
         device_limit=device_limit,
         stages={
-            name: Stage(seconds, flops.get(name, 0.0)) for name, seconds in sorted(times.items())
+            name: StageEstimate(seconds, flops.get(name, 0.0))
+            for name, seconds in sorted(times.items())
         },
         seconds=duration.seconds if duration else None,
         inference=inference_of(checkpoint, contexts, widths),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.checkpoint import Weight
 
-__all__ = ["Memory", "memory_of", "most_at_once"]
+__all__ = ["Memory", "memory_of", "most_at_once", "peak_of"]
 
 # Bytes that a process adds while it measures (pandas, with pyarrow's first array) and until its
 # tables are written; bytes of a row; and the share of a worker's memory that the allocator keeps.
@@ -63,8 +63,7 @@ def memory_of(plan: Plan, limit: int) -> Memory:
     """
     taken = plan.config.memory_limit - plan.budget
     process = taken - RESERVE
-    rows = ROW * len(plan.weights)
-    # Sizes include what the allocator may keep, which is added below instead.
+    # Sizes include what the allocator may keep, which `peak_of` adds instead.
     tasks = [
         (size - KEPT * len(indices), sum(_solving(plan.weights[i]) for i in indices))
         for indices, size in work_order(plan, {})
@@ -72,17 +71,28 @@ def memory_of(plan: Plan, limit: int) -> Memory:
     sizes = [size for size, _ in tasks]
     workers = plan.config.workers
     in_flight = most_at_once(tasks, workers, plan.backend.lanes or workers, plan.budget)
-    longest = sizes[:workers]
-    kept = sum(min(KEPT_SHARE * size, KEPT_AT_MOST) for size in longest)
     largest = max(range(len(plan.weights)), key=lambda i: plan.sizes[i])
     return Memory(
         process=process,
         in_flight=in_flight,
-        peak=max(process + LOADED + in_flight, round(process + LOADED_AT_END + rows + kept)),
+        peak=peak_of(process, in_flight, sizes[:workers], len(plan.weights)),
         least=taken + plan.sizes[largest],
         limit=limit,
         largest=plan.weights[largest].label,
     )
+
+
+def peak_of(process: int, in_flight: int, longest: Sequence[int], rows: int) -> int:
+    """The peak of a process: while it measures, or when it writes the tables.
+
+    Args:
+        process: Bytes of the process before it measures.
+        in_flight: Bytes of the tasks under way, where they take most.
+        longest: Bytes of the first tasks, one for each worker.
+        rows: Number of rows.
+    """
+    kept = sum(min(KEPT_SHARE * size, KEPT_AT_MOST) for size in longest)
+    return max(process + LOADED + in_flight, round(process + LOADED_AT_END + ROW * rows + kept))
 
 
 def _solving(weight: Weight) -> int:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["Rates", "curve_at", "known_rates", "rates_for", "unpacking_of"]
+__all__ = ["Rates", "curve_at", "kept_rates", "known_rates", "rates_for", "unpacking_of"]
 
 # Version of the kept file; one of another version is ignored.
 FORMAT = 1
@@ -119,14 +119,22 @@ def rates_for(plan: Plan, anew: bool = False) -> Rates:
 
 def known_rates(plan: Plan) -> Rates | None:
     """The times of an earlier calibration; None if it lacks any that the plan needs."""
-    machine = _machine(plan.backend)
-    known = _read(calibration_file(machine, "rates-"), machine)
-    if known is None or load_calibration().copy_bandwidth is None:
+    known = kept_rates(plan.backend)
+    if known is None:
         return None
     weights = [w for i, w in enumerate(plan.weights) if w.problem is None and i not in plan.aliases]
     dtypes = {w.chunk_dtype for w in weights if w.shape and w.numel}
     whole = dtypes <= known.moments.keys() and plan.config.metrics in known.metrics
-    return _with_calibration(known) if whole else None
+    return known if whole else None
+
+
+def kept_rates(backend: Backend) -> Rates | None:
+    """The times of earlier calibrations of a backend, some perhaps missing; None for no time."""
+    machine = _machine(backend)
+    known = _read(calibration_file(machine, "rates-"), machine)
+    if known is None or load_calibration().copy_bandwidth is None:
+        return None
+    return _with_calibration(known)
 
 
 def _machine(backend: Backend) -> dict[str, str | int]:

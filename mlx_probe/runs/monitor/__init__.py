@@ -9,6 +9,6 @@ processes that a job is there.
 from __future__ import annotations
 
 from mlx_probe.runs.monitor.gate import Gate
-from mlx_probe.runs.monitor.usage import Stage, Usage, UsageMeter, Work, process_memory
+from mlx_probe.runs.monitor.usage import READ, Stage, Usage, UsageMeter, Work, process_memory
 
-__all__ = ["Gate", "Stage", "Usage", "UsageMeter", "Work", "process_memory"]
+__all__ = ["READ", "Gate", "Stage", "Usage", "UsageMeter", "Work", "process_memory"]

@@ -10,10 +10,16 @@ from matrices import orthonormal, store
 from pairs import agrees, dense, rows_of, saved
 
 import mlx_probe
-from mlx_probe.analysis.compare import COLUMNS, CompareConfig, measure_pair, pair_checkpoints
-from mlx_probe.analysis.compare.compare import compare, validate_comparison
+from mlx_probe.analysis.compare.checks import validate_comparison
+from mlx_probe.analysis.compare.columns import COLUMNS
+from mlx_probe.analysis.compare.compare import compare
+from mlx_probe.analysis.compare.config import CompareConfig
+from mlx_probe.analysis.compare.measure import PairMeasurer
+from mlx_probe.analysis.compare.pairing import pair_checkpoints
 from mlx_probe.analysis.compare.scope import scope_of
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
+from mlx_probe.runs.monitor import UsageMeter
 from mlx_probe.runs.outputs import verify_hashes
 from mlx_probe.runs.table import WRITERS
 
@@ -286,7 +292,8 @@ def test_a_memory_limit_costs_vectors_then_spectra(arrays, tmp_path, rng):
         assert less.nbytes < full.nbytes
         least = scope_of(pair, config, less.nbytes - 1)
         assert (least.spectrum, least.vectors) == (False, False)
-        values = [measure_pair(pair, config, scope) for scope in (full, less, least)]
+        measurer = PairMeasurer(config, UsageMeter(STAGES))
+        values = [measurer.measure(pair, scope) for scope in (full, less, least)]
     assert [v.get("left_overlap") is None for v in values] == [False, True, True]
     assert [v.get("delta_rank") is None for v in values] == [False, False, True]
     assert [v["missing_reason"] is None for v in values] == [True, False, False]
@@ -298,9 +305,12 @@ def test_a_memory_limit_costs_vectors_then_spectra(arrays, tmp_path, rng):
 
 def test_what_a_run_leaves(base, tmp_path):
     run = compare(base, base, out=tmp_path, formats=list(WRITERS))
+    (log,) = tmp_path.glob("compare_*Z.log")
     assert {path.name for path in tmp_path.iterdir()} == {
         *(f"compare.{kind}" for kind in WRITERS),
+        log.name,
         "compare.monitor.parquet",
+        "compare.plan.json",
         "compare.run_meta.json",
     }
     meta = json.loads(run.meta_path.read_text())
@@ -354,10 +364,12 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(base, tmp_path, arra
             raise KeyboardInterrupt
 
     out = tmp_path / "out"
-    with pytest.raises(Interrupted, match="saved in"):
+    with pytest.raises(Interrupted, match="3 of 11 rows are saved in"):
         compare(base, other, out=out, on_row=stop)
-    kept = sorted(path.name for path in out.iterdir())
-    assert [name.split(".")[-2:] for name in kept] == [["partial", "jsonl"], ["samples", "jsonl"]]
+    kept = sorted(path.name.split(".")[-2:] for path in out.glob("compare.*"))
+    assert kept == [["partial", "jsonl"], ["plan", "json"], ["samples", "jsonl"]]
+    (log,) = out.glob("compare_*.log")
+    assert "interrupted after 3 of 11 rows" in log.read_text("utf-8")
     with pytest.raises(ResultError, match="Run the same command of mlx-probe again"):
         mlx_probe.load_run(out)
     again = []

@@ -1,0 +1,324 @@
+"""What a comparison will read, compute and take, told before it begins: compare.plan.json."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from mlx_probe.analysis.budget import RESERVE
+from mlx_probe.analysis.compare.adapted import product_flops
+from mlx_probe.analysis.compare.pair import Pair
+from mlx_probe.analysis.compare.plan import ComparePlan
+from mlx_probe.analysis.compare.scope import Scope, scope_of
+from mlx_probe.analysis.compare.subspaces import subspace_flops
+from mlx_probe.analysis.forecast.duration import ROW, ROW_AFTER, START, WRITING, wall_time
+from mlx_probe.analysis.forecast.forecast import StageEstimate, Step
+from mlx_probe.analysis.forecast.memory import Memory, most_at_once, peak_of
+from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
+from mlx_probe.analysis.opening import describe_model
+from mlx_probe.checkpoint import PLAIN, Weight
+from mlx_probe.compute.calibration import load_calibration
+from mlx_probe.compute.spectrum import METHODS, gram_flops
+from mlx_probe.core.version import __version__
+from mlx_probe.runs.folder import RunPaths
+
+__all__ = ["CompareForecast", "forecast_comparison"]
+
+# Copies of 8 bytes that take as long as one element of each step, measured with numpy on Linux:
+# decoding it to float64, summing it up beside its counterpart, its rounding error.
+DECODED, SUMMED, ROUNDED = 2.0, 14.0, 20.0
+
+
+@dataclass(frozen=True)
+class CompareForecast:
+    """Everything that is known of a comparison before the first weight is read.
+
+    What it takes is told for the case that every pair differs: a pair that turns out to be
+    identical is read once, and nothing is computed of it.
+
+    Attributes:
+        goal: What the comparison is for.
+        models: Identifier, revision, files and architecture, by "a" and "b".
+        inputs: Files that are read.
+        steps: What is done, in order, with what happens where it cannot be.
+        outputs: Files that are written.
+        checks: What is checked at the end.
+        log: The log file.
+        configuration: The configuration with every automatic choice made.
+        pairs: Number of rows.
+        pairs_by_match: How their counterparts are matched: "name", "role", "adapter", "None".
+        pairs_by_status: Those whose status the headers decide.
+        spectra: Differences whose singular values are computed.
+        vectors: Pairs whose leading singular vectors are computed.
+        left_out: Label, and what the memory limit leaves out of that pair.
+        stored_bytes: Bytes of both sides as stored, each read at least once.
+        read_bytes: Bytes to read in all passes.
+        memory: Peak memory, and whether it fits.
+        stages: Time and arithmetic by stage.
+        seconds: Wall time, opening apart; None where the machine's rates are not known.
+        machine: What the calibration depends on.
+    """
+
+    goal: str
+    models: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    checks: tuple[str, ...]
+    log: str
+    configuration: Mapping[str, Any]
+    pairs: int
+    pairs_by_match: Mapping[str, int]
+    pairs_by_status: Mapping[str, int]
+    spectra: int
+    vectors: int
+    left_out: tuple[tuple[str, str], ...]
+    stored_bytes: int
+    read_bytes: int
+    memory: Memory
+    stages: Mapping[str, StageEstimate]
+    seconds: float | None
+    machine: Mapping[str, str | int]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            **asdict(self),
+            "fits": self.memory.fits,
+            "memory": {**asdict(self.memory), "fits": self.memory.fits},
+            "code_version": __version__,
+            "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """How often the elements of a pair go through what; for a pair that differs.
+
+    Attributes:
+        a: Readings of A.
+        b: Readings of B, or of an adapter's factors.
+        sums: Whether both are summed up element by element, and not by the factors.
+        rounding: Whether the rounding of B is looked at.
+        gram: Whether the difference's Gram matrix is made.
+    """
+
+    a: int
+    b: int
+    sums: bool
+    rounding: bool
+    gram: bool
+
+
+def _passes(pair: Pair, scope: Scope) -> _Passes:
+    dora = pair.factors is not None and pair.factors.magnitude is not None
+    lowrank = pair.factors is not None and not dora
+    rounding = scope.spectrum and pair.b is not None and pair.factors is None
+    gram = scope.spectrum and not lowrank
+    readings = 1 + gram + 2 * scope.vectors
+    if pair.factors is not None:
+        # The norms of a wide matrix's rows are known at its end only.
+        norms = readings if dora and not pair.weight.tall else 0
+        return _Passes(readings + norms, 1, not lowrank, False, gram)
+    # Whatever an adapter leaves as it is, is compared with itself, and read once.
+    if pair.b is None:
+        return _Passes(1, 0, True, False, False)
+    return _Passes(readings, readings + 2 * rounding, True, rounding, gram)
+
+
+def forecast_comparison(plan: ComparePlan, paths: RunPaths, rates: Rates | None) -> CompareForecast:
+    """What a plan will take.
+
+    Args:
+        plan: The plan.
+        paths: Where its results go.
+        rates: What the steps take here, with numpy; None leaves the times out.
+    """
+    known = [i for i, pair in enumerate(plan.pairs) if pair.status is None]
+    flops: defaultdict[str, float] = defaultdict(float)
+    read = 0
+    for i in known:
+        read += _read_bytes(plan.pairs[i], plan.scopes[i])
+        for stage, count in _flops(plan, i).items():
+            flops[stage] += count
+    seconds, stages = _times(plan, rates) if rates and _complete(plan, rates) else (None, {})
+    scopes = [plan.scopes[i] for i in known]
+    return CompareForecast(
+        goal=f"{len(plan.pairs)} pairs, {sum(s.spectrum for s in scopes)} spectra of differences",
+        models={"a": describe_model(plan.a), "b": describe_model(plan.b)},
+        inputs=tuple(str(path) for side in (plan.a, plan.b) for path in side.files.weights),
+        steps=_steps(plan),
+        outputs=tuple(
+            str(path) for path in (*map(paths.table, paths.formats), paths.plan, paths.meta)
+        ),
+        checks=("rows, columns, types, ranges, ranks", "both models' files are unchanged"),
+        log=str(paths.log),
+        configuration=asdict(plan.config),
+        pairs=len(plan.pairs),
+        pairs_by_match=dict(Counter(str(pair.matched_by) for pair in plan.pairs)),
+        pairs_by_status=dict(Counter(pair.status for pair in plan.pairs if pair.status)),
+        spectra=sum(scope.spectrum for scope in scopes),
+        vectors=sum(scope.vectors for scope in scopes),
+        left_out=tuple(
+            (plan.pairs[i].weight.label, reason)
+            for i in known
+            if (reason := plan.scopes[i].reason) is not None
+        ),
+        stored_bytes=sum(plan.sizes[i] for i in known),
+        read_bytes=read,
+        memory=_memory(plan, known),
+        stages={
+            name: StageEstimate(stages.get(name), flops.get(name, 0.0))
+            for name in sorted({*flops, *stages, "read", "change"})
+        },
+        seconds=seconds,
+        machine=load_calibration().machine,
+    )
+
+
+def _read_bytes(pair: Pair, scope: Scope) -> int:
+    passes = _passes(pair, scope)
+    return sum(weight.nbytes * count for weight, count in _readings(pair, passes))
+
+
+def _readings(pair: Pair, passes: _Passes) -> list[tuple[Weight, int]]:
+    """What is read of a pair, and how often."""
+    assert pair.a is not None
+    if pair.factors is not None:
+        factors = (pair.factors.left, pair.factors.right, pair.factors.magnitude)
+        return [(pair.a, passes.a), *((factor, passes.b) for factor in factors if factor)]
+    return [(pair.a, passes.a), *([(pair.b, passes.b)] if pair.b is not None else [])]
+
+
+def _flops(plan: ComparePlan, index: int) -> dict[str, float]:
+    """Floating-point operations by stage, as the cost account counts them."""
+    pair, scope = plan.pairs[index], plan.scopes[index]
+    weight, passes = pair.weight, _passes(pair, scope)
+    short, long = weight.short, weight.long
+    flops = {}
+    if pair.factors is not None and not passes.sums:
+        rows, rank, _, cols = pair.factors.shape
+        flops["direct"] = product_flops(rows, cols, rank)
+        flops["change"] = 2.0 * weight.numel * rank
+    if passes.gram:
+        method = METHODS["gram_f64"]
+        flops["gram"] = gram_flops(weight.numel, short)
+        flops[method.stage] = method.flops(float(short), float(long))
+    if scope.vectors and passes.a > 1:
+        leading = max(plan.config.directions, plan.config.intruder_directions)
+        flops["vectors"] = subspace_flops(weight.numel, short, leading)
+    return flops
+
+
+def _complete(plan: ComparePlan, rates: Rates) -> bool:
+    """Whether the rates tell how fast every packed weight is unpacked, and the products."""
+    packed = [
+        weight
+        for pair in plan.pairs
+        for weight in (pair.a, pair.b)
+        if pair.status is None and weight is not None and weight.parameter.packing != PLAIN
+    ]
+    known = all(unpacking_of(weight) in rates.unpack for weight in packed)
+    return known and bool(rates.gram) and bool(rates.solve)
+
+
+def _times(plan: ComparePlan, rates: Rates) -> tuple[float, dict[str, float]]:
+    """Seconds of wall time, and of all workers together by stage."""
+    stages: Counter[str] = Counter()
+    tasks = []
+    for index in plan.order():
+        steps = _seconds(plan, index, rates)
+        stages.update(steps)
+        tasks.append((0.0, sum(steps.values()), plan.scopes[index].nbytes))
+    workers, rows = plan.config.workers, len(plan.pairs)
+    wall = wall_time(tasks, workers, workers, plan.budget)
+    return START + wall + ROW * rows + WRITING + ROW_AFTER * rows, dict(stages)
+
+
+def _seconds(plan: ComparePlan, index: int, rates: Rates) -> dict[str, float]:
+    """Seconds of a pair in each stage."""
+    pair, scope = plan.pairs[index], plan.scopes[index]
+    if pair.status is not None:
+        return {}
+    passes, numel, short = _passes(pair, scope), pair.weight.numel, pair.weight.short
+    # What copying one float64 takes.
+    copy = 8 * rates.copy
+    seconds = {
+        "read": sum(
+            count * (_unpacking(weight, rates) + DECODED * copy * weight.numel)
+            for weight, count in _readings(pair, passes)
+        ),
+        "change": copy * numel * (SUMMED + ROUNDED * passes.rounding),
+    }
+    per_flop = curve_at(rates.gram, short, (1.0, 1.0)) / short
+    solving = curve_at(rates.solve, short, (2.7, 3.3))
+    for stage, flops in _flops(plan, index).items():
+        if stage == METHODS["gram_f64"].stage:
+            seconds[stage] = solving
+        elif stage == "vectors":
+            # Of each eigen-solver's operations the reduction is as slow as one without vectors.
+            reduction = 2 * METHODS["gram_f64"].flops(float(short), float(short))
+            seconds[stage] = 2 * solving + (flops - reduction) * per_flop
+        else:
+            seconds[stage] = seconds.get(stage, 0.0) + flops * per_flop
+    return seconds
+
+
+def _unpacking(weight: Weight, rates: Rates) -> float:
+    each = rates.unpack.get(unpacking_of(weight), rates.copy * weight.nbytes / weight.numel)
+    return (rates.opening or 0.0) + weight.numel * each
+
+
+def _memory(plan: ComparePlan, known: list[int]) -> Memory:
+    """Peak memory, with all that the scopes allow."""
+    taken = plan.config.memory_limit - plan.budget
+    process, workers = taken - RESERVE, plan.config.workers
+    sizes = [plan.scopes[i].nbytes for i in plan.order()]
+    in_flight = most_at_once([(size, size) for size in sizes], workers, workers, plan.budget)
+    # What a limit must hold in any case: the slabs, without a spectrum.
+    least = {i: scope_of(plan.pairs[i], plan.config, 0).nbytes for i in known}
+    largest = max(least, key=lambda i: least[i], default=0)
+    return Memory(
+        process=process,
+        in_flight=in_flight,
+        peak=peak_of(process, in_flight, sizes[:workers], len(plan.pairs)),
+        least=taken + least.get(largest, 0),
+        limit=plan.config.memory_limit,
+        largest=plan.pairs[largest].weight.label,
+    )
+
+
+def _steps(plan: ComparePlan) -> tuple[Step, ...]:
+    steps = [
+        Step(
+            f"map both models' files, {plan.config.workers} pair(s) in flight",
+            "a damaged file is named, and nothing is computed",
+        ),
+        Step(
+            "stream each pair side by side: change, cosine, norms",
+            "a pair that cannot be read keeps its row, with the reason",
+        ),
+        Step(
+            "singular values of each difference from its Gram matrix",
+            "float64 QR and SVD where the error bound is too wide; left out where the memory "
+            "limit cannot hold it, with the reason",
+        ),
+    ]
+    if plan.config.directions:
+        steps.append(
+            Step(
+                "leading singular vectors of both sides: overlap and intruders",
+                "left out where the memory limit cannot hold them, with the reason",
+            )
+        )
+    return (
+        *steps,
+        Step(
+            "write each row to a journal as it is done",
+            "after an interruption the same command goes on from there",
+        ),
+        Step("write the tables and run_meta.json", "the journal stays until they are whole"),
+    )

@@ -1,0 +1,133 @@
+"""What a comparison will do, before it does any of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+from mlx_probe.analysis.budget import memory_budget
+from mlx_probe.analysis.compare.config import CompareConfig
+from mlx_probe.analysis.compare.pair import Pair
+from mlx_probe.analysis.compare.pairing import pair_checkpoints
+from mlx_probe.analysis.compare.scope import Scope, scope_of
+from mlx_probe.analysis.opening import describe_model
+from mlx_probe.analysis.selection import select_weights
+from mlx_probe.analysis.working_set import two_stage_from
+from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.machine import usable_cores
+from mlx_probe.core.units import format_size
+from mlx_probe.core.version import __version__
+from mlx_probe.runs.fingerprint import file_stamps, fingerprint_of
+
+__all__ = ["ComparePlan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class ComparePlan:
+    """A comparison that is ready to start.
+
+    Attributes:
+        a: The first model.
+        b: The second, or an adapter of the first.
+        pairs: What is compared; a pair's position is its row's index.
+        scopes: How much of each is computed.
+        config: The configuration with every automatic choice made.
+        budget: Bytes that all pairs in flight may take together.
+        two_stage_from: As for `singular_values`.
+    """
+
+    a: Checkpoint
+    b: Checkpoint
+    pairs: tuple[Pair, ...]
+    scopes: tuple[Scope, ...]
+    config: CompareConfig
+    budget: int
+    two_stage_from: int | None
+
+    @property
+    def title(self) -> str:
+        """PairReader models, as the names of files have them."""
+        return f"{self.a.files.model_id}--vs--{self.b.files.model_id}"
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Bytes of both sides of each pair as stored."""
+        return tuple(
+            sum(side.nbytes for side in (pair.a, pair.b) if side is not None) for pair in self.pairs
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides a row's values; may raise OSError."""
+        config = asdict(self.config)
+        # The scopes say how much of each pair fits into the memory.
+        for name in ("workers", "memory_limit"):
+            del config[name]
+        models = (self.a, self.b)
+        return fingerprint_of(
+            {
+                "code_version": __version__,
+                "config": config,
+                "scopes": [asdict(scope) for scope in self.scopes],
+                "two_stage_from": self.two_stage_from,
+                "models": [describe_model(model) for model in models],
+                "files": [file_stamps(model.files.weights) for model in models],
+            }
+        )
+
+    def order(self) -> list[int]:
+        """Positions of the pairs, the longest first."""
+        # So no worker begins a long one when the others have nothing left to do.
+        return sorted(range(len(self.pairs)), key=lambda i: (-_effort(self.pairs[i]), i))
+
+
+def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePlan:
+    """Decide what is compared, and how much of it at once.
+
+    Args:
+        a: The first model, or the base.
+        b: The second, or an adapter of ``a``.
+        config: What the user asked for.
+
+    Raises:
+        ConfigError: No tensor is selected, or the memory limit cannot hold two slabs.
+    """
+    pairs = pair_checkpoints(a, b)
+    chosen = set(map(id, select_weights([p.weight for p in pairs], config.include, config.exclude)))
+    pairs = tuple(pair for pair in pairs if id(pair.weight) in chosen)
+    memory = memory_budget(config.memory_limit)
+    nothing = Scope(False, False, None, 0)
+    scopes = tuple(
+        nothing if pair.status else scope_of(pair, config, memory.tasks) for pair in pairs
+    )
+    largest = max(range(len(pairs)), key=lambda i: scopes[i].nbytes)
+    if (needed := scopes[largest].nbytes) > memory.tasks:
+        least = format_size(round(1.05 * (memory.taken + needed)))
+        raise ConfigError(
+            f"a memory limit of {format_size(memory.limit)} cannot hold "
+            f"{pairs[largest].weight.label!r}: reading it takes {format_size(needed)} beside the "
+            f"{format_size(memory.taken)} of the process itself",
+            f"Set --memory-limit to at least {least}, or leave the tensor out with --exclude",
+        )
+    workers = config.workers or usable_cores()
+    return ComparePlan(
+        a=a,
+        b=b,
+        pairs=pairs,
+        scopes=scopes,
+        config=replace(config, workers=workers, memory_limit=memory.limit),
+        budget=memory.tasks,
+        two_stage_from=two_stage_from(
+            pair.weight.short for pair, scope in zip(pairs, scopes, strict=True) if scope.spectrum
+        ),
+    )
+
+
+def _effort(pair: Pair) -> float:
+    """How long a pair takes, in arbitrary units."""
+    weight = pair.weight
+    if pair.status is not None:
+        return 0.0
+    short = weight.short if weight.has_spectrum else 0
+    return float(weight.numel) * (100 + short)

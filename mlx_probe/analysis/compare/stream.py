@@ -1,0 +1,86 @@
+"""A plan's pairs streamed side by side, measured, and turned into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from mlx_probe.analysis.compare.measure import PairMeasurer
+from mlx_probe.analysis.compare.pair import Pair
+from mlx_probe.analysis.compare.plan import ComparePlan
+from mlx_probe.checkpoint import Weight
+from mlx_probe.compute.schedule import run_within_budget
+from mlx_probe.core.records import Row
+from mlx_probe.runs.monitor import UsageMeter
+
+__all__ = ["compare_rows"]
+
+
+def compare_rows(
+    plan: ComparePlan,
+    finished: Collection[int],
+    meter: UsageMeter,
+    on_start: Callable[[Weight], None],
+) -> Iterator[Row]:
+    """Measure every pair of a plan.
+
+    Args:
+        plan: What to compare, and how much of it at once.
+        finished: Positions of pairs whose rows are there already.
+        meter: Counts what the stages take.
+        on_start: Called with a pair's weight when its turn comes, from a worker's thread.
+
+    Yields:
+        One row for each pair that is not finished, as they are done.
+
+    Raises:
+        CheckpointError: A file changed or vanished while it was read.
+        Stopped: The monitor's gate is closed for good.
+    """
+    measurer = PairMeasurer(plan.config, meter, plan.two_stage_from)
+
+    def work(index: int) -> Row:
+        meter.gate.wait()
+        pair, scope = plan.pairs[index], plan.scopes[index]
+        on_start(pair.weight)
+        return Row(index, {**_identity(pair), **measurer.measure(pair, scope)})
+
+    tasks = [(i, plan.scopes[i].nbytes) for i in plan.order() if i not in finished]
+    with threadpool_limits(1, user_api="blas"):
+        yield from run_within_budget(work, tasks, plan.config.workers, plan.budget)
+
+
+def _identity(pair: Pair) -> dict[str, Any]:
+    """The columns that the headers give."""
+    a, b, weight = pair.a, pair.b, pair.weight
+    # An adapter's factor stands for B in memory, and not in the table.
+    shape, dtype, packing = _stored(a)
+    other_shape, other_dtype, other_packing = _stored(None if pair.factors is not None else b)
+    return {
+        "param_name": a.name if a else None,
+        "other_name": b.name if b else None,
+        "layer_index": weight.role.layer_index,
+        "block_type": weight.role.block_type,
+        "component": weight.role.component,
+        "expert_index": weight.expert_index,
+        "part": weight.part.name if weight.part else None,
+        "shape": shape,
+        "other_shape": other_shape,
+        "rows": weight.rows,
+        "cols": weight.cols,
+        "numel": weight.numel,
+        "dtype": dtype,
+        "other_dtype": other_dtype,
+        "packing": packing,
+        "other_packing": other_packing,
+        "matched_by": pair.matched_by,
+    }
+
+
+def _stored(side: Weight | None) -> tuple[Any, Any, Any]:
+    """Shape, type and packing of one side; None for one that is not there."""
+    if side is None:
+        return None, None, None
+    return side.shape, side.dtype, side.parameter.packing
