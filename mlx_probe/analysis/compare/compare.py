@@ -69,7 +69,7 @@ def compare(
         on_row: Told after each row how many are done, of how many, and its tensor's label.
         on_alert: Told of rules that are broken or kept again, and whether that is a warning;
             None for Python's logging.
-        fetching: Told how far a download of a model is; see `open_checkpoint`.
+        fetching: Shows how far a download of a model is; see `open_checkpoint`.
 
     Returns:
         The run, with ``meta["kind"] == "compare"``. Look at its ``failures``.

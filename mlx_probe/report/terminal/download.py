@@ -23,7 +23,7 @@ __all__ = [
 
 
 def files_table(plan: DownloadPlan) -> Table:
-    """The wanted files, and what is there of them."""
+    """The wanted files, and their states on this disk."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("file", overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)
@@ -36,7 +36,7 @@ def files_table(plan: DownloadPlan) -> Table:
 
 
 def download_plan_text(plan: DownloadPlan) -> RenderableType:
-    """How much would be fetched, where to, and whether it fits."""
+    """How much would be fetched, to which folder, and whether it fits."""
     fits = "" if plan.to_fetch <= plan.free else ": too little"
     return Group(
         _line(f"model     {plan.listing.model} {plan.listing.revision}"),
@@ -50,7 +50,7 @@ def download_text(done: Downloaded) -> RenderableType:
     """What was downloaded, and where it is."""
     count = len(done.plan.items)
     before = "" if done.received else ", nothing had to be fetched"
-    proof = _UNPROVED if _is_unproved(done) else "all verified"
+    proof = _UNVERIFIED if _is_unverified(done) else "all verified"
     return Group(
         _line(f"{count} file(s), {format_size(done.plan.size)}, {proof}{before}"),
         _line(f"  received  {format_size(done.received)}"),
@@ -60,11 +60,11 @@ def download_text(done: Downloaded) -> RenderableType:
     )
 
 
-# What there is to say of a file that nobody published a hash of.
-_UNPROVED = "as long as the server says, but without a hash to verify; the manifest has what came"
+# For a file without a published hash.
+_UNVERIFIED = "length as the server says, no hash to verify; the manifest has the hash of each file"
 
 
-def _is_unproved(done: Downloaded) -> bool:
+def _is_unverified(done: Downloaded) -> bool:
     listing = done.plan.listing
     return listing.source == "url" and all(file.etag is None for file in listing.files.values())
 
@@ -102,12 +102,12 @@ def download_json(done: Downloaded | DownloadPlan) -> str:
 def verification_text(done: Verification) -> RenderableType:
     """The files that are not right, and how many are."""
     lines = []
-    for found in done.findings:
-        if found.problem:
-            mark = "repaired" if found.repaired else "damaged "
-            lines.append(_line(f"{mark}  {found.name}: {found.problem}"))
-    good = sum(not found.problem or found.repaired for found in done.findings)
-    size = format_size(sum(found.size for found in done.findings))
+    for finding in done.findings:
+        if finding.problem:
+            mark = "repaired" if finding.repaired else "damaged "
+            lines.append(_line(f"{mark}  {finding.name}: {finding.problem}"))
+    good = sum(not finding.problem or finding.repaired for finding in done.findings)
+    size = format_size(sum(finding.size for finding in done.findings))
     lines.append(
         _line(f"{good} of {len(done.findings)} file(s) right, {size} hashed, by {done.against}")
     )
@@ -122,12 +122,12 @@ def verification_json(done: Verification) -> str:
         "received": done.received,
         "files": [
             {
-                "name": found.name,
-                "size": found.size,
-                "problem": found.problem,
-                "repaired": found.repaired,
+                "name": finding.name,
+                "size": finding.size,
+                "problem": finding.problem,
+                "repaired": finding.repaired,
             }
-            for found in done.findings
+            for finding in done.findings
         ],
     }
     return json.dumps(content, indent=1)
