@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 from project import ROOT
@@ -60,6 +61,7 @@ def _slug(heading, taken):
 
 def target(name, link):
     """The path that a link on a page leads to, from the project's folder, and its anchor."""
-    path, _, anchor = link.partition("#")
+    # The parser writes letters that are not ASCII as %XX.
+    path, _, anchor = unquote(link).partition("#")
     whole = (ROOT / name).parent.joinpath(path).resolve() if path else ROOT / name
     return whole, anchor
