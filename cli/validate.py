@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from mlx_probe.analysis.compare.checks import validate_comparison
-from mlx_probe.analysis.compare.compare import KIND
+from mlx_probe.analysis.compare.config import KIND
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.report.terminal.text import checks_text
 from mlx_probe.runs.load import locate_run

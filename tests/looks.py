@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 
-from mlx_probe.runs.monitor.jobs import Job
+from mlx_probe.runs.monitor.jobs import JobRecord
 from mlx_probe.runs.monitor.sample import Sample
 
 GB = 10**9
@@ -46,4 +46,4 @@ def job(**values):
         "copy_bandwidth": 1e10,
         "rules": ("memory above 90% pause",),
     }
-    return Job(**{**known, **values})
+    return JobRecord(**{**known, **values})

@@ -23,7 +23,7 @@ from tinymodel import COMMAND, comparable, heed_ctrl_c, refused, run
 
 import mlx_probe
 from mlx_probe.core.errors import Stopped
-from mlx_probe.runs.monitor.jobs import Job, jobs_folder, register, started_at
+from mlx_probe.runs.monitor.jobs import JobRecord, jobs_folder, register, started_at
 from mlx_probe.runs.monitor.rules import DEFAULT_RULES, parse_rule
 from mlx_probe.runs.monitor.samples import find_recording, read_recording
 
@@ -259,7 +259,7 @@ def test_a_job_that_is_killed_ends_the_dashboard(held):
 def test_several_jobs_are_listed_harmlessly(held):
     record = json.loads(next(jobs_folder().glob("*.json")).read_text())
     record |= {"pid": os.getpid(), "process_started": started_at(), "title": "\x1b[2Jevil"}
-    file = register(Job.from_json(record))
+    file = register(JobRecord.from_json(record))
     result = run("monitor")
     said = refused(result, "2 jobs are running", str(held.process.pid), str(os.getpid()))
     assert "\x1b" not in said

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlx_probe.analysis.compare.checks import check_comparison
 from mlx_probe.analysis.compare.columns import COLUMNS
-from mlx_probe.analysis.compare.config import CompareConfig, refuse_nonsense
+from mlx_probe.analysis.compare.config import KIND, CompareConfig, refuse_nonsense
 from mlx_probe.analysis.compare.forecast import forecast_comparison
 from mlx_probe.analysis.compare.plan import ComparePlan, make_plan
 from mlx_probe.analysis.compare.stream import compare_rows
@@ -29,10 +29,7 @@ from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.source.transfer.progress import DownloadProgress
 
-__all__ = ["KIND", "compare"]
-
-# The metadata's key "kind", and the stem of the tables where the user names none.
-KIND = "compare"
+__all__ = ["compare"]
 
 
 def compare(

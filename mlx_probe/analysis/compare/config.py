@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from mlx_probe.analysis.config import refuse_outside
 
-__all__ = ["CompareConfig", "refuse_nonsense"]
+__all__ = ["KIND", "CompareConfig", "refuse_nonsense"]
+
+# The metadata's key "kind", and the stem of the tables where the user names none.
+KIND = "compare"
 
 
 @dataclass(frozen=True)

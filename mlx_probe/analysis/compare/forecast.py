@@ -6,12 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.budget import RESERVE
 from mlx_probe.analysis.compare.adapted import product_flops
-from mlx_probe.analysis.compare.pair import Pair
-from mlx_probe.analysis.compare.plan import ComparePlan
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.compare.subspaces import subspace_flops
 from mlx_probe.analysis.forecast.duration import ROW, ROW_AFTER, START, WRITING, wall_time
@@ -23,7 +21,11 @@ from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.compute.spectrum import METHODS, gram_flops
 from mlx_probe.core.version import __version__
-from mlx_probe.runs.folder import RunPaths
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.compare.pair import Pair
+    from mlx_probe.analysis.compare.plan import ComparePlan
+    from mlx_probe.runs.folder import RunPaths
 
 __all__ = ["CompareForecast", "forecast_comparison"]
 

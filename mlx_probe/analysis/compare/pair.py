@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mlx_probe.analysis.compare.adapted import Factors
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.compare.adapted import Factors
 
 __all__ = ["Pair", "interleaved_rows", "role_key", "shape_text", "unreadable"]
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.compare.measure import PairMeasurer
-from mlx_probe.analysis.compare.pair import Pair
-from mlx_probe.analysis.compare.plan import ComparePlan
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.records import Row
 from mlx_probe.runs.monitor import UsageMeter
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.compare.pair import Pair
+    from mlx_probe.analysis.compare.plan import ComparePlan
 
 __all__ = ["compare_rows"]
 

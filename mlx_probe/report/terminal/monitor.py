@@ -14,7 +14,7 @@ from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.graph import bars, buckets
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.monitor.follow import View
-from mlx_probe.runs.monitor.jobs import Job
+from mlx_probe.runs.monitor.jobs import JobRecord
 from mlx_probe.runs.monitor.sample import Sample
 
 __all__ = ["dashboard"]
@@ -156,7 +156,7 @@ def _gauges(view: View) -> list[_Gauge]:
     return gauges
 
 
-def _cpu(last: Sample, job: Job | None) -> tuple[str, ...]:
+def _cpu(last: Sample, job: JobRecord | None) -> tuple[str, ...]:
     cores = f" of {job.cores} cores" if job else ""
     if last.process_cpu is None:
         return ("-",)
@@ -166,7 +166,7 @@ def _cpu(last: Sample, job: Job | None) -> tuple[str, ...]:
     )
 
 
-def _all_cores(job: Job | None) -> float | None:
+def _all_cores(job: JobRecord | None) -> float | None:
     return 100.0 * job.cores if job else None
 
 
@@ -187,7 +187,7 @@ def _swap(last: Sample) -> tuple[str, ...]:
     return f"{_size(last.swap_used)} in use", traffic
 
 
-def _reading(last: Sample, job: Job | None) -> tuple[str, ...]:
+def _reading(last: Sample, job: JobRecord | None) -> tuple[str, ...]:
     copy = job.copy_bandwidth if job else None
     share = f", {last.read_speed / copy:.0%} of copy" if last.read_speed and copy else ""
     texts = [f"{_rate(last.read_rate)} of weights"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.runs.monitor.jobs import Job, running_jobs
+from mlx_probe.runs.monitor.jobs import JobRecord, running_jobs
 from mlx_probe.runs.monitor.sample import Sample
 from mlx_probe.runs.monitor.samples import SampleTail, find_recording, read_recording
 
@@ -31,7 +31,7 @@ class View:
         path: Where the samples are; None for nowhere.
     """
 
-    job: Job | None
+    job: JobRecord | None
     samples: tuple[Sample, ...]
     state: str
     resumed_at: int
@@ -63,7 +63,7 @@ class JobFollower:
         kept: What was kept of a job that is over.
     """
 
-    def __init__(self, job: Job | None, kept: Path | None = None) -> None:
+    def __init__(self, job: JobRecord | None, kept: Path | None = None) -> None:
         self._job, self._path = job, kept
         self._samples: deque[Sample] = deque(maxlen=_KEPT)
         self._session, self._resumed_at, self._worked, self._before = -1, 0, 0.0, 0.0
@@ -161,7 +161,7 @@ def attach(target: str | None) -> JobFollower:
     return JobFollower(None, kept)
 
 
-def _only(jobs: list[Job], pid: str | None = None) -> Job:
+def _only(jobs: list[JobRecord], pid: str | None = None) -> JobRecord:
     if len(jobs) == 1:
         return jobs[0]
     if not jobs:

@@ -21,7 +21,7 @@ import psutil
 from mlx_probe.core.files import atomic_replace
 from mlx_probe.core.paths import cache_dir
 
-__all__ = ["Job", "jobs_folder", "register", "running_jobs", "scratch_lines", "started_at"]
+__all__ = ["JobRecord", "jobs_folder", "register", "running_jobs", "scratch_lines", "started_at"]
 
 _numbers = itertools.count()
 
@@ -30,7 +30,7 @@ _TOLERANCE = 2.0
 
 
 @dataclass(frozen=True)
-class Job:
+class JobRecord:
     """What there is to know of a job besides its samples.
 
     Attributes:
@@ -68,7 +68,7 @@ class Job:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, entry: Any) -> Job:
+    def from_json(cls, entry: Any) -> JobRecord:
         """What `describe` gave.
 
         Raises:
@@ -114,7 +114,7 @@ def started_at() -> float:
     return psutil.Process().create_time()
 
 
-def register(job: Job) -> Path | None:
+def register(job: JobRecord) -> Path | None:
     """Tell of a job.
 
     Returns:
@@ -140,7 +140,7 @@ def scratch_lines() -> Path:
     return folder / f"{os.getpid()}.{next(_numbers)}.samples.jsonl"
 
 
-def running_jobs() -> list[Job]:
+def running_jobs() -> list[JobRecord]:
     """The jobs that run now, the oldest first; what the dead left behind is removed."""
     jobs = []
     try:
@@ -161,8 +161,8 @@ def running_jobs() -> list[Job]:
     return sorted(jobs, key=lambda job: (job.created_at, job.pid))
 
 
-def _read(file: Path) -> Job | None:
+def _read(file: Path) -> JobRecord | None:
     try:
-        return Job.from_json(json.loads(file.read_text("utf-8")))
+        return JobRecord.from_json(json.loads(file.read_text("utf-8")))
     except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None

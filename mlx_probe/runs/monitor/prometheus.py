@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.runs.monitor.jobs import Job
+from mlx_probe.runs.monitor.jobs import JobRecord
 from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample
 
 __all__ = ["ADDRESS", "PREFIX", "metric_names", "serving"]
@@ -44,7 +44,7 @@ def metric_names() -> dict[str, str]:
 class _Collector:
     """What prometheus-client asks whenever somebody asks it."""
 
-    def __init__(self, client: Any, latest: Callable[[], Sample | None], job: Job) -> None:
+    def __init__(self, client: Any, latest: Callable[[], Sample | None], job: JobRecord) -> None:
         self._client, self._latest, self._job = client, latest, job
 
     def collect(self) -> Iterator[Any]:
@@ -78,7 +78,7 @@ class _Collector:
 
 
 @contextmanager
-def serving(port: int, latest: Callable[[], Sample | None], job: Job) -> Iterator[None]:
+def serving(port: int, latest: Callable[[], Sample | None], job: JobRecord) -> Iterator[None]:
     """Answer Prometheus between ``with`` and its end.
 
     Args:

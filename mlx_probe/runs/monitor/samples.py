@@ -15,7 +15,7 @@ from mlx_probe.core.files import LineWriter, replacing, whole_lines, write_error
 from mlx_probe.core.records import Row
 from mlx_probe.runs.folder import DEFAULT_STEM, side_name, stem_of
 from mlx_probe.runs.load import to_frame
-from mlx_probe.runs.monitor.jobs import Job
+from mlx_probe.runs.monitor.jobs import JobRecord
 from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample
 from mlx_probe.runs.table.schema import arrow_schema, rows_to_table
 from mlx_probe.runs.table.strict_json import encode
@@ -64,7 +64,7 @@ class Recording:
     """
 
     path: Path
-    jobs: tuple[Job, ...]
+    jobs: tuple[JobRecord, ...]
     samples: tuple[Sample, ...]
 
 
@@ -93,13 +93,13 @@ class SampleLog:
             with path.open("rb") as written:
                 for line in whole_lines(written):
                     end += len(line)
-                    self.session += isinstance(_parse(line), Job)
+                    self.session += isinstance(_parse(line), JobRecord)
             self._lines = LineWriter(file, end)
         except BaseException:
             file.close()
             raise
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: JobRecord) -> None:
         """Write the line of this process.
 
         Raises:
@@ -130,7 +130,7 @@ class SampleTail:
     def __init__(self, path: Path) -> None:
         self._path, self._place = path, 0
 
-    def read(self) -> list[Job | Sample]:
+    def read(self) -> list[JobRecord | Sample]:
         """What has come since the last call; lines that make no sense are left out."""
         try:
             with self._path.open("rb") as file:
@@ -221,7 +221,7 @@ def write_recording(lines: Path, path: Path) -> int:
     from pyarrow import parquet
 
     try:
-        jobs = [job.describe() for job in _lines(lines) if isinstance(job, Job)]
+        jobs = [job.describe() for job in _lines(lines) if isinstance(job, JobRecord)]
         fields = [
             pa.field(column.name, field.type, metadata=_description(column))
             for column, field in zip(SAMPLE_COLUMNS, arrow_schema(SAMPLE_COLUMNS), strict=True)
@@ -256,7 +256,7 @@ def _read_parquet(path: Path) -> Recording:
             table: pa.Table = file.read(use_threads=False)
         samples = [Sample.from_values(values) for values in table.to_pylist()]
         jobs = json.loads((table.schema.metadata or {}).get(_JOBS, b"[]"))
-        found: list[Job | Sample] = [*map(Job.from_json, jobs), *samples]
+        found: list[JobRecord | Sample] = [*map(JobRecord.from_json, jobs), *samples]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise ResultError(
             f"cannot read {path}: {error}", "Name a run whose samples are there"
@@ -264,26 +264,26 @@ def _read_parquet(path: Path) -> Recording:
     return _recording(path, found)
 
 
-def _recording(path: Path, found: Iterable[Job | Sample]) -> Recording:
+def _recording(path: Path, found: Iterable[JobRecord | Sample]) -> Recording:
     found = list(found)
     return Recording(
         path,
-        tuple(each for each in found if isinstance(each, Job)),
+        tuple(each for each in found if isinstance(each, JobRecord)),
         tuple(each for each in found if isinstance(each, Sample)),
     )
 
 
-def _lines(path: Path) -> Iterator[Job | Sample | None]:
+def _lines(path: Path) -> Iterator[JobRecord | Sample | None]:
     with path.open("rb") as file:
         yield from map(_parse, whole_lines(file))
 
 
-def _parse(line: bytes) -> Job | Sample | None:
+def _parse(line: bytes) -> JobRecord | Sample | None:
     """What a line says; None if that is nothing."""
     try:
         record = json.loads(line)
         if "job" in record:
-            return Job.from_json(record["job"])
+            return JobRecord.from_json(record["job"])
         return Sample.from_values(record)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError):
         return None

@@ -20,7 +20,7 @@ from mlx_probe.core.machine import usable_cores
 from mlx_probe.runs.monitor.accelerator import Accelerator
 from mlx_probe.runs.monitor.gate import Gate
 from mlx_probe.runs.monitor.guard import Guard
-from mlx_probe.runs.monitor.jobs import Job, register, scratch_lines, started_at
+from mlx_probe.runs.monitor.jobs import JobRecord, register, scratch_lines, started_at
 from mlx_probe.runs.monitor.readings import Readings, free_space
 from mlx_probe.runs.monitor.rules import DEFAULT_RULES, Reference, Rule, parse_rule
 from mlx_probe.runs.monitor.sample import JobState, Sample
@@ -219,8 +219,8 @@ class JobMonitor:
                 self._tell(f"{fact}; the job goes on without these samples", True)
             self._log_failed = True
 
-    def _describe(self, session: int) -> Job:
-        return Job(
+    def _describe(self, session: int) -> JobRecord:
+        return JobRecord(
             pid=os.getpid(),
             process_started=started_at(),
             kind=self._kind,

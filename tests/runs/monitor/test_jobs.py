@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from looks import job
 
 from mlx_probe.core.files import atomic_replace
-from mlx_probe.runs.monitor.jobs import Job, jobs_folder, register, running_jobs, started_at
+from mlx_probe.runs.monitor.jobs import JobRecord, jobs_folder, register, running_jobs, started_at
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +105,9 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_being_found(cache):
 )
 def test_any_json_is_a_job_or_refused(entry):
     with pytest.raises((KeyError, TypeError, ValueError)):
-        Job.from_json(entry)
+        JobRecord.from_json(entry)
 
 
 def test_json_round_trip():
     one = here(copy_bandwidth=None)
-    assert Job.from_json(one.describe()) == one
+    assert JobRecord.from_json(one.describe()) == one
