@@ -1,4 +1,4 @@
-"""What an analysis can be told: the same for `analyze` and for `plan`."""
+"""The options of an analysis: the same for `analyze` and for `plan`."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class _Shape(click.ParamType[Shape]):
     "contenders",
     multiple=True,
     type=click.Choice(list(CONTENDERS)),
-    help="Ways to compare, the first being the reference.  [default: all that are installed]",
+    help="What to compare; the first is the reference.  [default: all that are installed]",
 )
 @click.option(
     "--repeat", type=click.IntRange(1), metavar="N", default=3, help="Passes of each; medians."
@@ -95,10 +95,10 @@ def bench(
     repeat: int,
     target: TextIO | None,
 ) -> None:
-    """Time ways to the singular values of MODEL's matrices, or of Gaussian ones.
+    """Time methods for the singular values of MODEL's matrices, or of Gaussian ones.
 
-    mlx-probe with each backend, numpy, and what is installed of torch and WeightWatcher work on
-    the same matrices in turn; medians, ratios and the agreement of the results are printed.
+    mlx-probe with each backend, numpy, and torch and WeightWatcher if they are installed work on
+    the same matrices in turn. Medians, ratios and the agreement of the results are printed.
     """
     if model is None and (include or revision):
         raise ConfigError("--include and --revision choose from a MODEL", "Name one")

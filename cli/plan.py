@@ -56,7 +56,7 @@ class _Width(click.ParamType[int]):
     type=click.IntRange(1, 1 << 40),
     metavar="TOKENS",
     default=CONTEXTS,
-    help="Context for which the memory of running the model is told; may be repeated.",
+    help="Context length for the memory of running the model; may be repeated.",
 )
 @click.option(
     "--bits",
@@ -65,9 +65,9 @@ class _Width(click.ParamType[int]):
     type=_Width(),
     metavar="BITS",
     default=WIDTHS,
-    help="Bits of a weight for which it is told, or 'stored'; may be repeated.",
+    help="Bits of a weight for that memory, or 'stored'; may be repeated.",
 )
-@click.option("--calibrate", is_flag=True, help="Time this machine anew, for about two seconds.")
+@click.option("--calibrate", is_flag=True, help="Time this machine again, for about two seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--markdown", is_flag=True, help="Print the plan as a Markdown document.")
 def plan(
@@ -82,16 +82,16 @@ def plan(
     markdown: bool,
     **settings: Any,
 ) -> None:
-    """Tell what `mlx-probe analyze MODEL` with the same options would do and take.
+    """Show what `mlx-probe analyze MODEL` with the same options would do and need.
 
-    Of a model on the Hub or at an address only the headers are read, by byte ranges; nothing
+    For a model on the Hub or at an address only the headers are read, by byte ranges; nothing
     else is downloaded. A package (pypi:) is fetched first.
     Peak memory, time for each stage, arithmetic and bytes follow from the shapes and from a short
     calibration of this machine, which is kept. The exit code is 1 if it does not fit.
     """
     if as_json and markdown:
         raise click.UsageError("--json and --markdown are two forms of one document: give one.")
-    found = forecast_model(
+    forecast = forecast_model(
         model,
         out=out,
         formats=formats,
@@ -102,10 +102,10 @@ def plan(
         calibrate=calibrate,
     )
     if as_json:
-        click.echo(json.dumps(found.describe(), indent=2, ensure_ascii=True))
+        click.echo(json.dumps(forecast.describe(), indent=2, ensure_ascii=True))
     elif markdown:
-        click.echo(forecast_markdown(found), nl=False)
+        click.echo(forecast_markdown(forecast), nl=False)
     else:
-        Console(highlight=False).print(forecast_text(found))
-    if not found.fits:
+        Console(highlight=False).print(forecast_text(forecast))
+    if not forecast.fits:
         raise click.ClickException("it does not fit: see the remedies above")

@@ -61,6 +61,7 @@ def _lines(text: str) -> str:
 def _facts(forecast: Forecast) -> dict[str, str]:
     """Facts by name, as text; several lines are a list."""
     model, memory, fetch = forecast.model, forecast.memory, forecast.fetch
+    limit = forecast.device_limit
     lines = {
         "goal": forecast.goal,
         "model": f"{model['id']} at {model['revision']} ({model['framework']}), "
@@ -81,9 +82,7 @@ def _facts(forecast: Forecast) -> dict[str, str]:
         f"{forecast.configuration['workers']} weight(s) at once)",
         "memory limit": f"{format_size(memory.limit)}; at least {format_size(memory.least)} "
         f"for {memory.largest}",
-        "device memory": f"{format_size(forecast.device_limit)} recommended"
-        if forecast.device_limit
-        else "",
+        "device memory": f"{format_size(limit)} recommended" if limit else "",
         "estimated time": _time(forecast),
     }
     return {k: v for k, v in (lines | skipped_lines(forecast.unreadable, "weights")).items() if v}

@@ -19,8 +19,8 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "block_type",
         "string",
         "identity",
-        "Matrix kind: gate_proj, up_proj, down_proj, or gate_up_proj where nothing tells the "
-        "two apart.",
+        "Matrix kind: gate_proj, up_proj, down_proj, or gate_up_proj if the two "
+        "cannot be separated.",
         required=True,
     ),
     Column(

@@ -23,7 +23,7 @@ _FACTORS = ("q_proj", "k_proj", "v_proj", "o_proj")
 CIRCUITS = {"qk": ("q_proj", "k_proj"), "ov": ("o_proj", "v_proj")}
 # Other forms of queries, keys and values, and why there is no product then.
 _LATENT = "multi-head latent attention: keys and values come out of one low-rank projection"
-_FUSED = "is fused, and nothing tells how to take it apart"
+_FUSED = "is fused, and the model does not say how it is split"
 _OTHER_FORMS = {
     **dict.fromkeys(("q_a_proj", "q_b_proj", "kv_a_proj", "kv_b_proj"), _LATENT),
     **dict.fromkeys(("k_b_proj", "v_b_proj", "o_a_proj", "o_b_proj"), _LATENT),
@@ -62,7 +62,7 @@ class Attention:
                 return reason if reason == _LATENT else f"{kind} {reason}"
         heads, kv_heads = architecture.heads, architecture.kv_heads
         if heads is None or kv_heads is None:
-            return "nothing tells one number of heads for all layers"
+            return "the model does not give one number of heads for all layers"
         if heads % kv_heads:
             return f"{heads} query heads cannot share {kv_heads} key and value heads"
         return None
