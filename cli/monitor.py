@@ -17,6 +17,7 @@ from mlx_probe.runs.monitor.follow import JobFollower, attach
 from mlx_probe.runs.table.strict_json import encode
 
 from .command import Command
+from .options import complete_files
 
 __all__ = ["monitor"]
 
@@ -34,7 +35,7 @@ _HINT = "q leaves; the job goes on"
         "mlx-probe monitor 4711 --json",
     ),
 )
-@click.argument("run", metavar="[RUN|PID]", required=False)
+@click.argument("run", metavar="[RUN|PID]", required=False, shell_complete=complete_files)
 @click.option("--once", is_flag=True, help="Print one frame and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Print the samples as JSON, a line each.")
 def monitor(run: str | None, once: bool, as_json: bool) -> None:

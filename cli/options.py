@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SIZE",
+    "complete_files",
     "config_option",
     "format_option",
     "model_argument",
@@ -106,7 +107,9 @@ def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     ctx.default_map = defaults
 
 
-def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_files(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     """Let the shell complete the name of a file or folder."""
     from click.shell_completion import CompletionItem
 
@@ -115,7 +118,7 @@ def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 def model_argument(command: Command) -> Command:
     """The MODEL argument."""
-    return click.argument("model", shell_complete=_files)(command)
+    return click.argument("model", shell_complete=complete_files)(command)
 
 
 def revision_option(command: Command) -> Command:

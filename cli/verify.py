@@ -14,7 +14,7 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .command import Command
 from .download import endpoint_option
-from .options import quiet_option, revision_option, watch_options
+from .options import complete_files, quiet_option, revision_option, watch_options
 from .progress import hashing
 
 __all__ = ["verify"]
@@ -27,7 +27,7 @@ __all__ = ["verify"]
         "mlx-probe verify models/Qwen3-0.6B --repair",
     ),
 )
-@click.argument("target")
+@click.argument("target", shell_complete=complete_files)
 @click.option("--repair", is_flag=True, help="Fetch damaged and missing files again.")
 @revision_option
 @endpoint_option

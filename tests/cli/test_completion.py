@@ -65,7 +65,9 @@ def test_a_wrong_option_before_breaks_nothing(tmp_path):
     assert completed(*words, "ap") == ["approx"]
 
 
-@pytest.mark.parametrize("words", [("analyze", "./mod"), ("inspect", "m"), ("report", "data/o")])
+@pytest.mark.parametrize(
+    "words", [("analyze", "./mod"), ("compare", "m"), ("verify", "m"), ("report", "data/o")]
+)
 def test_models_and_runs_are_completed_as_files(words):
     [item] = BashComplete(cli, {}, "mlx-probe", VARIABLE).get_completions([words[0]], words[1])
     assert (item.type, item.value) == ("file", words[1])
