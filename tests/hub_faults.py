@@ -15,8 +15,8 @@ class Fault:
     """An answer that is spoiled.
 
     Attributes:
-        body: What is sent in place of the content.
-        headers: What is said in place of the truth.
+        body: What is sent instead of the content.
+        headers: Wrong headers of the answer.
         stall: Waits afterwards with the connection open; None to close it.
     """
 

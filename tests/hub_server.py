@@ -58,7 +58,7 @@ class Hub:
         content_range: Content-Range to claim instead of the true one.
         failing: Status to answer everything with; 0 for none.
         refusing: Status to answer with where files lie, apart from the Hub; 0 for none.
-        sizes: Whether the list of files tells how long they are.
+        sizes: Whether the list of files has their sizes.
         requests: Method and path of every request.
         tokens: Host of the requests, and what they authorized themselves with.
         sent: Bytes of each file's content that were sent.
@@ -68,7 +68,7 @@ class Hub:
         modified: When the repositories were last changed.
         lax: Whether every revision asked for is answered with the one that is there: "" not,
             "honest" telling so, "lying" as though it were the one asked for.
-        claims: Contents by name whose hashes are told in place of those of what is sent.
+        claims: Contents by name whose hashes are listed instead of those of what is sent.
     """
 
     repos: dict = field(default_factory=dict)
@@ -168,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_files(self, repo, revision, send, *arguments):
         if repo not in self.hub.repos:
-            # The Hub says 401 to strangers, so as not to tell private from missing.
+            # The Hub says 401 to strangers, so that private and missing look alike.
             return self.send(401, {"X-Error-Code": "RepoNotFound"})
         commit, files = self.hub.files(repo, revision)
         if files is None:

@@ -84,9 +84,9 @@ def resolve(
     source = SOURCES[ref.source]
     fetch = source.fetch_remote if remote else source.fetch
     if fetch is None:
-        places = [other.where for other in SOURCES.values() if other.fetch_remote]
+        where = [other.where for other in SOURCES.values() if other.fetch_remote]
         raise ConfigError(
-            f"{ref.text} is neither {' nor '.join(places)}",
+            f"{ref.text} is neither {' nor '.join(where)}",
             "Drop --remote, or write hf:owner/name",
         )
     try:

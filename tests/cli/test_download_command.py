@@ -176,9 +176,9 @@ def test_kill_9_again_and_again(published, tmp_path, local, monkeypatch):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "there already" in errors
-    place = tmp_path / "here" if local else next(tmp_path.glob("home/hub/*/snapshots/*"))
+    folder = tmp_path / "here" if local else next(tmp_path.glob("home/hub/*/snapshots/*"))
     for name in NEEDED:
-        assert (place / name).read_bytes() == files[name]
+        assert (folder / name).read_bytes() == files[name]
     assert not list(tmp_path.rglob("*.incomplete"))
     # All that three servings sent, with what was on its way when the process died.
     ratio = sum(published.sent.values()) / total

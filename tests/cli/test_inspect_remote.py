@@ -50,7 +50,7 @@ def told(result):
     return [line for line in lines if not re.match(r"(model|path) |read ", line)]
 
 
-def test_tells_the_same_as_on_disk(published, hub):  # noqa: F811
+def test_prints_the_same_as_on_disk(published, hub):  # noqa: F811
     remote = invoke("inspect", "--remote", "owner/name", COLUMNS="200")
     assert told(remote) == told(invoke("inspect", published, COLUMNS="200"))
     assert "owner/name at " in remote.stdout
@@ -80,7 +80,7 @@ def test_refusals(hub, text, code, says):  # noqa: F811
     refuses(invoke("inspect", "--remote", text), says, code=code)
 
 
-def test_damaged_headers_are_told(hub):  # noqa: F811
+def test_damaged_headers_are_reported(hub):  # noqa: F811
     hub.repos["owner/name"] = {"main": {"model.safetensors": b"\xff" * 100}}
     refuses(invoke("inspect", "--remote", "owner/name"), "owner/name/model.safetensors: truncated")
 

@@ -56,7 +56,7 @@ def test_other_files_of_the_same_revision_are_kept(tmp_path):
     assert read_manifest(tmp_path).files == (second,)
 
 
-def test_a_link_in_its_place_is_replaced(tmp_path):
+def test_a_link_of_its_name_is_replaced(tmp_path):
     (tmp_path / "outside").write_text("precious")
     folder = tmp_path / "in"
     folder.mkdir()

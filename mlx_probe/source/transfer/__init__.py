@@ -1,1 +1,1 @@
-"""Files brought over a network: resumable, verified, from mirrors."""
+"""Downloads: resumable, verified, from mirrors."""

@@ -47,7 +47,7 @@ class Destination(Protocol):
         """The unfinished file, to read and write; removed afterwards if it is empty."""
 
     def keep(self, file: PublishedFile, key: str) -> Path:
-        """Give the unfinished file its name, in place of any other file of that name."""
+        """Give the unfinished file its name; replaces another file of that name."""
 
 
 class FolderDestination:

@@ -17,7 +17,7 @@ RUNS = 200
 MOST_TRANSFERRED = 1.2
 
 
-class Impatient(DownloadProgress):
+class Interrupter(DownloadProgress):
     """Somebody who presses Ctrl-C once so many bytes have come."""
 
     def __init__(self, limit):
@@ -52,7 +52,7 @@ class Run:
         role = draw.choice(["faulty"] * 5 + ([] if self.only_interrupted else ["old", "down"]))
         files = self.files
         if role == "old":
-            # Other bytes of the same length: only hashes tell.
+            # Other bytes of the same length: only hashes differ.
             files = {name: data[::-1] if name in SHARDS else data for name, data in files.items()}
             hub.generation, hub.lax = "older", draw.choice(["", "honest", "lying"])
             hub.modified = "2025-01-01T00:00:00.000Z"
@@ -74,7 +74,7 @@ class Run:
         ref = parse_reference(REPO, self.revision)
         received, problems = 0, []
         for limit in [*self.limits, None]:
-            progress = Impatient(limit)
+            progress = Interrupter(limit)
             try:
                 done = download(ref, config, progress)
             except (SourceError, Interrupted) as error:
@@ -113,8 +113,8 @@ def test_two_hundred_fault_runs(tmp_path, monkeypatch, record_property):
                 faults.update(hub.faults.happened)
         totals["interrupted"] += sum(isinstance(error, Interrupted) for error in problems)
         # Whatever the outcome: what has its final name is right.
-        places = [folder] if run.local else list((tmp_path / f"hub{seed}").glob("*/snapshots/*"))
-        for destination in places:
+        folders = [folder] if run.local else list((tmp_path / f"hub{seed}").glob("*/snapshots/*"))
+        for destination in folders:
             for name in NEEDED:
                 path = destination / name
                 assert not path.exists() or path.read_bytes() == run.files[name], (seed, name)
@@ -130,10 +130,10 @@ def test_two_hundred_fault_runs(tmp_path, monkeypatch, record_property):
         assert not verify(str(done.folder)).damaged, seed
         if run.only_interrupted:
             ratios.append(received / sum(len(run.files[name]) for name in NEEDED))
-    told = f"{dict(totals)}, faults {dict(faults)}, worst ratio {max(ratios):.4f}"
-    record_property("fault runs", told)
-    print(told)
+    summary = f"{dict(totals)}, faults {dict(faults)}, worst ratio {max(ratios):.4f}"
+    record_property("fault runs", summary)
+    print(summary)
     assert totals["right"] + totals["clear error"] == RUNS
     assert totals["right"] > RUNS / 2
     assert set(faults) == {*INTERRUPTIONS, *DAMAGES}
-    assert max(ratios) <= MOST_TRANSFERRED, told
+    assert max(ratios) <= MOST_TRANSFERRED, summary

@@ -321,16 +321,16 @@ def test_the_record_is_readable_by_others(hub, files, tmp_path):
     assert set(content["files"][0]) == {"name", "size", "sha256", "mtime_ns"}
 
 
-def test_what_lies_deeper_is_found_by_its_manifest(hub, tmp_path):
+def test_deeper_files_are_found_by_their_manifest(hub, tmp_path):
     weights = safetensors_bytes(
         {"x": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]}}, b"abc"
     )
     files = {"deep/model/model.safetensors": weights, "deep/model/config.json": b"{}"}
     hub.repos[REPO] = {"main": files}
     done = fetch(local_dir=tmp_path / "here")
-    found = resolve(str(tmp_path / "here"))
-    assert found.weights == (done.folder.absolute() / "deep/model/model.safetensors",)
-    assert found.config == done.folder.absolute() / "deep/model/config.json"
+    model = resolve(str(tmp_path / "here"))
+    assert model.weights == (done.folder.absolute() / "deep/model/model.safetensors",)
+    assert model.config == done.folder.absolute() / "deep/model/config.json"
     # Without it nobody looks through whatever folder it may be.
     done.manifest.unlink()
     with pytest.raises(SourceError, match="has no weights"):

@@ -27,8 +27,8 @@ def folder(request, hub, files, tmp_path):
     return done.folder
 
 
-def problems(found):
-    return {finding.name: finding.problem for finding in found.findings if finding.problem}
+def problems(verification):
+    return {finding.name: finding.problem for finding in verification.findings if finding.problem}
 
 
 def damage(folder, files):
@@ -41,28 +41,28 @@ def damage(folder, files):
 
 
 def test_a_sound_folder(hub, folder):
-    found = verify(str(folder))
-    assert problems(found) == {}
-    assert found.damaged == ()
-    assert {finding.name for finding in found.findings} == set(NEEDED)
+    verification = verify(str(folder))
+    assert problems(verification) == {}
+    assert verification.damaged == ()
+    assert {finding.name for finding in verification.findings} == set(NEEDED)
     assert hub.requests == []
-    assert repair(found) is found
+    assert repair(verification) is verification
 
 
 def test_each_kind_of_damage_is_named_and_repaired(hub, files, folder):
     damage(folder, files)
-    found = verify(str(folder))
-    told = problems(found)
-    assert set(told) == {SHARDS[0], SHARDS[1], "config.json"}
-    assert digest(files[SHARDS[0]]) in told[SHARDS[0]]
-    assert told[SHARDS[1]] == "100 bytes, not 30017"
-    assert told["config.json"] == "missing"
+    verification = verify(str(folder))
+    wrong = problems(verification)
+    assert set(wrong) == {SHARDS[0], SHARDS[1], "config.json"}
+    assert digest(files[SHARDS[0]]) in wrong[SHARDS[0]]
+    assert wrong[SHARDS[1]] == "100 bytes, not 30017"
+    assert wrong["config.json"] == "missing"
     assert hub.requests == []
-    mended = repair(found, CONFIG)
-    assert hub.downloaded() == sorted(told)
+    mended = repair(verification, CONFIG)
+    assert hub.downloaded() == sorted(wrong)
     assert mended.damaged == ()
-    assert {f.name for f in mended.findings if f.repaired} == set(told)
-    assert mended.received == sum(len(files[name]) for name in told)
+    assert {f.name for f in mended.findings if f.repaired} == set(wrong)
+    assert mended.received == sum(len(files[name]) for name in wrong)
     assert {name: (folder / name).read_bytes() for name in NEEDED} == {
         name: files[name] for name in NEEDED
     }
@@ -80,10 +80,10 @@ def test_without_a_record_the_hub_is_asked(hub, files, folder, tmp_path):
     assert problems(verify(str(folder), CONFIG)) == {}
     damage(folder, files)
     for target in (str(folder), REPO, f"{REPO}@{commit_of(f'{REPO}main')}"):
-        found = verify(target, CONFIG)
-        assert set(problems(found)) == {SHARDS[0], SHARDS[1], "config.json"}
-        assert REPO in found.against
-    assert repair(found, CONFIG).damaged == ()
+        verification = verify(target, CONFIG)
+        assert set(problems(verification)) == {SHARDS[0], SHARDS[1], "config.json"}
+        assert REPO in verification.against
+    assert repair(verification, CONFIG).damaged == ()
     assert problems(verify(REPO, CONFIG)) == {}
     # Still as huggingface_hub keeps it: the contents apart from the names.
     assert (folder / SHARDS[0]).is_symlink()
@@ -93,9 +93,9 @@ def test_a_lost_index_is_named(hub, files, folder):
     if folder.parent.name == "snapshots":
         (folder / MANIFEST).unlink()
         (folder / "model.safetensors.index.json").unlink()
-        found = verify(REPO, CONFIG)
-        assert problems(found) == {"model.safetensors.index.json": "missing"}
-        assert repair(found, CONFIG).damaged == ()
+        verification = verify(REPO, CONFIG)
+        assert problems(verification) == {"model.safetensors.index.json": "missing"}
+        assert repair(verification, CONFIG).damaged == ()
 
 
 def test_a_model_that_was_never_downloaded(hub, files):
@@ -131,10 +131,10 @@ def test_another_mirror_may_be_named(hub, files, folder, monkeypatch):
 
 def test_what_is_published_otherwise_by_now_is_refused(hub, files, folder):
     damage(folder, files)
-    found = verify(str(folder))
+    verification = verify(str(folder))
     hub.repos[REPO]["main"] = make_files(9)
     with pytest.raises(SourceError, match="published with another content"):
-        repair(found, CONFIG)
+        repair(verification, CONFIG)
 
 
 def test_linked_and_addressed_models(hub, files, tmp_path):
@@ -160,10 +160,10 @@ def test_a_folder_whose_original_is_damaged_too(files, tmp_path):
     folder = tmp_path / "copy"
     download(parse_reference(str(model)), DownloadConfig(folder))
     (model / "model.safetensors").write_bytes(b"WEIGHTS")
-    found = verify(str(folder))
-    assert set(problems(found)) == {"model.safetensors"}
+    verification = verify(str(folder))
+    assert set(problems(verification)) == {"model.safetensors"}
     with pytest.raises(SourceError, match="is not what it was"):
-        repair(found)
+        repair(verification)
 
 
 @pytest.mark.parametrize("source", ["nobody", "../x", ""])
@@ -180,7 +180,7 @@ def rewrite(folder, **changes):
     (folder / MANIFEST).write_text(json.dumps({**content, **changes}))
 
 
-def test_a_record_does_not_tell_where_the_token_goes(hub, folder):
+def test_a_manifest_does_not_decide_where_the_token_goes(hub, folder):
     from hub_server import Hub
 
     thief = Hub(repos=hub.repos)
@@ -214,7 +214,7 @@ def test_a_repository_with_hostile_names_is_still_verified(hub, files, folder):
 
 @settings(deadline=None, max_examples=30)
 @given(position=st.integers(0, 29_999), bit=st.integers(0, 7))
-def test_any_flipped_bit_is_found(tmp_path_factory, position, bit):
+def test_any_flipped_bit_is_detected(tmp_path_factory, position, bit):
     folder = tmp_path_factory.mktemp("bits")
     model = folder / "model"
     model.mkdir()

@@ -27,20 +27,20 @@ def listed(*hubs, text="o/n"):
     return list_repository(parse_reference(text), [hub.url for hub in hubs], hasty())
 
 
-def test_sizes_and_hashes_are_told(hub, mirror, weights):
-    found = listed(hub)
-    assert found.commit == commit_of("o/nmain")
-    assert found.files[NAME].sha256 == digest(weights)
-    assert found.files["config.json"].blob_id
-    assert found.files["config.json"].sha256 is None
-    assert found.sizes == {NAME: len(weights), "config.json": 2}
+def test_sizes_and_hashes_are_listed(hub, mirror, weights):
+    repository = listed(hub)
+    assert repository.commit == commit_of("o/nmain")
+    assert repository.files[NAME].sha256 == digest(weights)
+    assert repository.files["config.json"].blob_id
+    assert repository.files["config.json"].sha256 is None
+    assert repository.sizes == {NAME: len(weights), "config.json": 2}
 
 
 def test_the_first_that_answers(hub, mirror):
     hub.failing = 503
-    found = listed(hub, mirror)
-    assert found.endpoints == (hub.url, mirror.url)
-    assert [address.url.split("/o/n")[0] for address in found.request(NAME).addresses] == [
+    repository = listed(hub, mirror)
+    assert repository.endpoints == (hub.url, mirror.url)
+    assert [address.url.split("/o/n")[0] for address in repository.request(NAME).addresses] == [
         hub.url,
         mirror.url,
     ]
@@ -67,11 +67,11 @@ def test_a_mirror_that_is_behind_is_asked_last(hub, mirror):
     third = Hub(repos=hub.repos)
     third.start()
     try:
-        found = listed(hub, mirror, third)
+        repository = listed(hub, mirror, third)
     finally:
         third.stop()
-    assert found.commit == commit_of("o/nmain")
-    assert found.endpoints[-1] == mirror.url
+    assert repository.commit == commit_of("o/nmain")
+    assert repository.endpoints[-1] == mirror.url
 
 
 def test_a_first_mirror_that_is_behind_is_refused(hub, mirror):
@@ -80,8 +80,8 @@ def test_a_first_mirror_that_is_behind_is_refused(hub, mirror):
         listed(mirror, hub)
     assert "--revision" in e.value.remedy
     # Named, there is nothing to disagree about.
-    found = listed(mirror, hub, text=f"o/n@{commit_of('o/nmain')}")
-    assert found.commit == commit_of("o/nmain")
+    repository = listed(mirror, hub, text=f"o/n@{commit_of('o/nmain')}")
+    assert repository.commit == commit_of("o/nmain")
 
 
 def test_mirrors_that_disagree_about_one_commit(hub, mirror, weights):

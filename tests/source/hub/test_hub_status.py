@@ -30,14 +30,14 @@ def whoami(hub):  # noqa: F811
     ("status", "token"),
     [(200, "valid"), (401, "refused"), (403, "refused"), (404, "unknown"), (503, "unknown")],
 )
-def test_one_request_tells_it_all(whoami, status, token):
+def test_one_request_is_enough(whoami, status, token):
     hub = whoami(status)  # noqa: F811
-    found = hub_status(5)
-    assert (found.status, found.token, found.token_source) == (status, token, "HF_TOKEN")
-    assert (found.endpoint, found.problem) == (hub.url, "")
+    result = hub_status(5)
+    assert (result.status, result.token, result.token_source) == (status, token, "HF_TOKEN")
+    assert (result.endpoint, result.problem) == (hub.url, "")
     assert hub.requests == [("GET", "/api/whoami-v2")]
     assert hub.tokens == {("127.0.0.1", f"Bearer {TOKEN}")}
-    assert TOKEN not in repr(found)
+    assert TOKEN not in repr(result)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_one_request_tells_it_all(whoami, status, token):
 )
 def test_a_page_that_wants_a_login_is_not_the_hub(whoami, content):
     whoami(200, content)
-    found = hub_status(5)
-    assert (found.status, found.token) == (None, "unknown")
-    assert found.problem == "something answers that is not the Hub"
+    result = hub_status(5)
+    assert (result.status, result.token) == (None, "unknown")
+    assert result.problem == "something answers that is not the Hub"
 
 
 def test_without_a_token(whoami, monkeypatch, tmp_path):
@@ -56,8 +56,8 @@ def test_without_a_token(whoami, monkeypatch, tmp_path):
     hub = whoami(401)  # noqa: F811
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    found = hub_status(5)
-    assert (found.status, found.token, found.token_source) == (401, "none", "")
+    result = hub_status(5)
+    assert (result.status, result.token, result.token_source) == (401, "none", "")
     assert hub.tokens == {("127.0.0.1", None)}
 
 
@@ -68,8 +68,8 @@ def test_a_token_from_the_stored_login(whoami, monkeypatch, tmp_path):
     monkeypatch.delenv("HF_TOKEN")
     (tmp_path / "token").write_text(TOKEN)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    found = hub_status(5)
-    assert (found.token, found.token_source) == ("valid", "stored login")
+    result = hub_status(5)
+    assert (result.token, result.token_source) == ("valid", "stored login")
 
 
 def test_a_token_that_no_header_may_hold_is_not_sent(whoami, monkeypatch):
@@ -84,17 +84,17 @@ def test_offline_mode_asks_nobody(whoami, monkeypatch):
 
     hub = whoami(200)  # noqa: F811
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    found = hub_status(5)
-    assert (found.offline, found.status, found.problem) == (True, None, "")
+    result = hub_status(5)
+    assert (result.offline, result.status, result.problem) == (True, None, "")
     assert hub.requests == []
 
 
 def test_nobody_there(hub):  # noqa: F811
     hub.stop()
-    found = hub_status(5)
-    assert found.status is None
-    assert found.problem.startswith("no connection (")
-    assert found.token == "unknown"
+    result = hub_status(5)
+    assert result.status is None
+    assert result.problem.startswith("no connection (")
+    assert result.token == "unknown"
 
 
 def test_nobody_who_answers_in_time(monkeypatch):

@@ -278,7 +278,7 @@ def test_refusals_are_those_of_downloads(hub, repo, text, fact, remedy, remote):
     ],
 )
 @pytest.mark.parametrize("late", [True, False])
-def test_failures_tell_no_secret(hub, repo, no_sleep, caplog, capfd, fault, fact, late):
+def test_failures_show_no_secret(hub, repo, no_sleep, caplog, capfd, fault, fact, late):
     caplog.set_level(logging.DEBUG)
 
     def fail():

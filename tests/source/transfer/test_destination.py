@@ -81,7 +81,7 @@ def test_names_that_collide_on_some_system(names):
 def test_a_name_that_passes_stays_below_its_folder(tmp_path_factory, name):
     if name_problem(name):
         return
-    folder = tmp_path_factory.mktemp("place")
+    folder = tmp_path_factory.mktemp("destination")
     path = fill(FolderDestination(folder / "in"), name)
     assert path.resolve().is_relative_to((folder / "in").resolve())
     assert [child.name for child in folder.iterdir()] == ["in"]
@@ -183,8 +183,8 @@ def test_the_cache_is_as_huggingface_hub_has_it(cache, tmp_path):
     cache.remember(None)
     assert path.is_symlink()
     assert not path.readlink().is_absolute()
-    found = try_to_load_from_cache("owner/name", "sub/m.gguf", cache_dir=tmp_path / "hub")
-    assert found == str(path)
+    cached = try_to_load_from_cache("owner/name", "sub/m.gguf", cache_dir=tmp_path / "hub")
+    assert cached == str(path)
     for revision in (None, "refs/pr/1", "c" * 40):
         folder = snapshot_download(
             "owner/name", revision=revision, cache_dir=tmp_path / "hub", local_files_only=True

@@ -26,7 +26,7 @@ COMMIT = commit_of("o/nmain")
 
 @pytest.fixture
 def mirrors(hub):
-    """Starts mirrors that have the file, or another content in its place."""
+    """Starts mirrors that have the file, or another content."""
     hub.repos["o/n"] = {"main": {NAME: CONTENT, "config.json": b"{}"}}
     started = [hub]
 
@@ -68,7 +68,7 @@ def test_what_is_there_does_not_come_again(hub, mirrors, tmp_path, begun):
     assert hub.sent[NAME] == len(CONTENT) - begun
 
 
-def test_a_wrong_beginning_is_found_and_thrown_away(hub, mirrors, tmp_path):
+def test_a_wrong_beginning_is_detected_and_deleted(hub, mirrors, tmp_path):
     _, content = fetch(tmp_path, at(hub), begun=b"x" + CONTENT[1:30_000])
     assert content == CONTENT
     assert hub.sent[NAME] == len(CONTENT) + 20_000
@@ -109,7 +109,7 @@ def test_a_server_without_ranges(hub, mirrors, tmp_path):
     assert hub.sent[NAME] == len(CONTENT)
 
 
-def test_git_hashes_are_verified_and_sha256_told(hub, mirrors, tmp_path):
+def test_git_hashes_are_verified_and_sha256_returned(hub, mirrors, tmp_path):
     file = PublishedFile("config.json", 2, None, blob_id(b"{}"))
     done, content = fetch(tmp_path, at(hub, name="config.json"), file)
     assert (content, done.sha256) == (b"{}", digest(b"{}"))
@@ -149,8 +149,8 @@ def test_an_old_revision_is_noticed_before_its_bytes_come(hub, mirrors, tmp_path
     (tmp_path / "partial").unlink()
     with pytest.raises(SourceError if lax else OSError) as e:
         fetch(tmp_path, at(old))
-    told = {"honest": "it serves commit", "lying": "it serves another file", "": "404"}[lax]
-    assert told in str(e.value)
+    reason = {"honest": "it serves commit", "lying": "it serves another file", "": "404"}[lax]
+    assert reason in str(e.value)
 
 
 def test_a_mirror_that_is_down_costs_no_wait(hub, mirrors, tmp_path):
@@ -211,9 +211,9 @@ def test_silence_ends_a_connection(hub, mirrors, tmp_path):
     assert hub.sent[NAME] == len(CONTENT)
 
 
-@pytest.mark.parametrize("told", ["", "bytes 5-9/50000", "bytes 10-49999/50001", "nonsense"])
-def test_ranges_that_were_not_asked_for(hub, mirrors, tmp_path, told):
-    hub.content_range = told
+@pytest.mark.parametrize("header", ["", "bytes 5-9/50000", "bytes 10-49999/50001", "nonsense"])
+def test_ranges_that_were_not_asked_for(hub, mirrors, tmp_path, header):
+    hub.content_range = header
     with pytest.raises(TransferError):
         fetch(tmp_path, at(hub), begun=CONTENT[:10])
     assert (tmp_path / "partial").read_bytes() == CONTENT[:10]
@@ -241,7 +241,7 @@ def test_an_empty_file(hub, mirrors, tmp_path):
     assert not hub.requests
 
 
-def test_whoever_is_told_may_stop_it(hub, mirrors, tmp_path):
+def test_a_callback_may_stop_it(hub, mirrors, tmp_path):
     def stop(count):
         raise KeyboardInterrupt
 

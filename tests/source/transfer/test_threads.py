@@ -10,9 +10,9 @@ from mlx_probe.source.transfer.threads import Stop, StoppedError, in_threads
 
 def test_results_come_in_order():
     done = []
-    found = in_threads(lambda n: n * n, range(50), 4, Stop(), done.append)
-    assert found == [n * n for n in range(50)]
-    assert sorted(done) == found
+    squares = in_threads(lambda n: n * n, range(50), 4, Stop(), done.append)
+    assert squares == [n * n for n in range(50)]
+    assert sorted(done) == squares
     assert in_threads(len, [], 4, Stop()) == []
 
 

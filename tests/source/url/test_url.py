@@ -73,7 +73,7 @@ def test_another_version_is_not_mixed_in(hub, address, weights, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "told"),
+    ("text", "error", "message"),
     [
         ("http://example.com/m.gguf", SourceError, "is no https address"),
         ("https://example.com/page.html", SourceError, "does not end in the name of a weight"),
@@ -84,9 +84,9 @@ def test_another_version_is_not_mixed_in(hub, address, weights, tmp_path):
         ("https://[::1/m.gguf", ProbeError, "is no https address"),
     ],
 )
-def test_addresses_that_are_refused(tmp_path, monkeypatch, text, error, told):
+def test_addresses_that_are_refused(tmp_path, monkeypatch, text, error, message):
     monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path))
-    with pytest.raises(error, match=told) as e:
+    with pytest.raises(error, match=message) as e:
         resolve(text)
     assert TOKEN not in str(e.value)
     assert tree(tmp_path) == {}
@@ -114,8 +114,8 @@ def test_the_query_is_sent_and_never_shown(hub, address, caplog, capfd):
         resolve(f"{address}?Signature={SIGNATURE}")
     with pytest.raises(SourceError) as remote:
         resolve(f"{address}?Signature={SIGNATURE}", remote=True)
-    told = f"{files}{manifest}{e.value}{remote.value}{caplog.text}{capfd.readouterr()}"
-    assert SIGNATURE not in told
+    shown = f"{files}{manifest}{e.value}{remote.value}{caplog.text}{capfd.readouterr()}"
+    assert SIGNATURE not in shown
 
 
 def test_a_redirect_to_plain_http_elsewhere(hub, address, monkeypatch):
@@ -152,7 +152,7 @@ def test_it_may_stay_where_it_is(hub, address, weights, tmp_path):
     assert resolve(f"{address}#sha256={digest(weights)}").weights == files.weights
 
 
-def test_from_afar_another_version_is_refused(hub, address, weights):
+def test_another_remote_version_is_refused(hub, address, weights):
     files = resolve(address, remote=True)
     hub.repos["o/n"]["main"]["m.gguf"] = weights[::-1]
     with pytest.raises(SourceError, match="has changed"):
