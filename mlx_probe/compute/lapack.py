@@ -1,9 +1,9 @@
 """LAPACK in place, from the library that numpy has loaded.
 
-numpy.linalg copies what it works on and wraps neither the rank-k update, nor the two-stage
-eigen-solver, nor a factorization that counts; all of them are in the OpenBLAS that its wheels
-bundle, and are called there by ctypes, which releases the GIL. Where a library has not got
-them, numpy.linalg does the same with more memory and more work.
+numpy.linalg copies its arguments, and wraps neither the rank-k update, nor the two-stage
+eigen-solver, nor a factorization that counts. `fortran` calls all of them in the OpenBLAS of
+numpy's wheels. Where a library lacks them, numpy.linalg computes the same with more memory and
+more work.
 
 Matrices are float64 in C order; of symmetric ones only the upper triangle is read or written.
 LAPACK sees the transpose and calls it the lower one, for which its reductions are faster.
@@ -12,18 +12,15 @@ LAPACK sees the transpose and calls it the lower one, for which its reductions a
 from __future__ import annotations
 
 import ctypes
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info
 
+from mlx_probe.compute import fortran
 from mlx_probe.core.errors import SpectrumError
 
 __all__ = [
@@ -42,14 +39,6 @@ __all__ = [
 ]
 
 Matrix = NDArray[np.float64]
-
-_ROUTINES = (
-    *("dsyrk", "dgemm", "dsymv", "dsyevd", "dsyevd_2stage"),
-    *("dpotrf", "dsytrf", "dtpqrt", "dgesdd"),
-)
-
-# How builds decorate the routines' names: numpy's wheels, other OpenBLAS and MKL, Accelerate.
-_SPELLINGS = ("scipy_{}_64_", "scipy_{}_", "{}_64_", "{}_", "{}$NEWLAPACK$ILP64")
 
 # Columns of a panel in the QR update: LAPACK's usual block.
 _PANEL = 64
@@ -95,7 +84,7 @@ def add_gram(matrix: Matrix, x: Matrix) -> None:
         x: Shape (k, M); copied if it is neither in C nor in Fortran order.
     """
     n = len(matrix)
-    if _library() is None:
+    if not fortran.is_available():
         for first in range(0, n, _STRIPE):
             last = first + _STRIPE
             matrix[first:last, first:] += x[:, first:last].T @ x[:, first:]
@@ -129,10 +118,10 @@ def _add_tile(matrix: Matrix, x: Matrix, rows: slice, cols: slice) -> None:
     tile, left, right = matrix[rows, cols], x[:, rows], x[:, cols]
     high, wide = tile.shape
     if rows == cols:
-        _call("dsyrk", "L", "N" if plain else "T", wide, k, one, left, lead, one, tile, n)
+        fortran.call("dsyrk", "L", "N" if plain else "T", wide, k, one, left, lead, one, tile, n)
         return
     ways = ("N", "T") if plain else ("T", "N")
-    _call("dgemm", *ways, wide, high, k, one, right, lead, left, lead, one, tile, n)
+    fortran.call("dgemm", *ways, wide, high, k, one, right, lead, left, lead, one, tile, n)
 
 
 def symmetric_product(matrix: Matrix, v: Matrix) -> Matrix:
@@ -146,23 +135,23 @@ def symmetric_product(matrix: Matrix, v: Matrix) -> Matrix:
         Shape (M,).
     """
     n = len(matrix)
-    if _library() is None:
+    if not fortran.is_available():
         above = np.triu(matrix, 1)
         return np.asarray(above @ v + above.T @ v + np.diagonal(matrix) * v)
     product = np.empty(n)
     one, zero = ctypes.c_double(1.0), ctypes.c_double(0.0)
-    _call("dsymv", "L", n, one, matrix, n, v, 1, zero, product, 1)
+    fortran.call("dsymv", "L", n, one, matrix, n, v, 1, zero, product, 1)
     return product
 
 
 def has_two_stage() -> bool:
     """Whether the two-stage eigen-solver is there."""
-    return _library() is not None
+    return fortran.is_available()
 
 
 def works_in_place() -> bool:
     """Whether factorizations need hardly more memory than their matrix."""
-    return _library() is not None
+    return fortran.is_available()
 
 
 def workspace(size: int) -> int:
@@ -189,17 +178,17 @@ def eigenvalues(matrix: Matrix, two_stage: bool = False) -> Matrix:
         SpectrumError: The iteration did not converge.
     """
     n = len(matrix)
-    if _library() is None:
+    if not fortran.is_available():
         try:
             return np.asarray(np.linalg.eigvalsh(matrix, UPLO="U"), np.float64)
         except np.linalg.LinAlgError as error:
             raise _did_not_converge("syevd") from error
     routine = "dsyevd_2stage" if two_stage and n > 1 else "dsyevd"
     values = np.empty(n)
-    asked, asked_integers, info = np.empty(1), np.zeros(1, np.int64), _Info()
-    _call(routine, "N", "L", n, matrix, n, values, asked, -1, asked_integers, -1, info)
+    asked, asked_integers, info = np.empty(1), np.zeros(1, np.int64), fortran.Info()
+    fortran.call(routine, "N", "L", n, matrix, n, values, asked, -1, asked_integers, -1, info)
     work, integers = np.empty(int(asked[0])), np.zeros(max(int(asked_integers[0]), 1), np.int64)
-    _call(
+    fortran.call(
         routine,
         *("N", "L", n, matrix, n, values, work, work.size, integers, integers.size, info),
     )
@@ -214,14 +203,14 @@ def is_positive_definite(matrix: Matrix) -> bool:
     Args:
         matrix: Shape (M, M), upper triangle; destroyed.
     """
-    if _library() is None:
+    if not fortran.is_available():
         try:
             np.linalg.cholesky(matrix.T)
         except np.linalg.LinAlgError:
             return False
         return True
-    n, info = len(matrix), _Info()
-    _call("dpotrf", "L", n, matrix, n, info)
+    n, info = len(matrix), fortran.Info()
+    fortran.call("dpotrf", "L", n, matrix, n, info)
     return info.code == 0
 
 
@@ -236,14 +225,14 @@ def positive_count(matrix: Matrix) -> int:
         matrix: Shape (M, M), upper triangle; destroyed.
     """
     n = len(matrix)
-    if _library() is None:
+    if not fortran.is_available():
         return int(np.count_nonzero(np.linalg.eigvalsh(matrix, UPLO="U") > 0))
-    pivots, asked, info = np.zeros(n, np.int64), np.empty(1), _Info()
-    _call("dsytrf", "L", n, matrix, n, pivots, asked, -1, info)
+    pivots, asked, info = np.zeros(n, np.int64), np.empty(1), fortran.Info()
+    fortran.call("dsytrf", "L", n, matrix, n, pivots, asked, -1, info)
     work = np.empty(int(asked[0]))
-    _call("dsytrf", "L", n, matrix, n, pivots, work, work.size, info)
+    fortran.call("dsytrf", "L", n, matrix, n, pivots, work, work.size, info)
     # A library with 32-bit integers has filled the first half of the buffer only.
-    if _int_bits() == 32:
+    if fortran.integer_bits() == 32:
         pivots = pivots.view(np.int32)[:n].astype(np.int64)
     single = pivots > 0
     return int(np.count_nonzero(np.diagonal(matrix)[single] > 0)) + int((~single).sum()) // 2
@@ -260,11 +249,11 @@ def fold(triangle: Matrix, x: Matrix) -> Matrix:
         Upper triangular, shape (M, M), Fortran order.
     """
     k, n = x.shape
-    if _library() is None:
+    if not fortran.is_available():
         return np.asfortranarray(np.linalg.qr(np.concatenate((triangle, x)), mode="r"))
-    panel, info = min(_PANEL, n), _Info()
+    panel, info = min(_PANEL, n), fortran.Info()
     reflectors, work = np.empty(panel * n), np.empty(panel * n)
-    _call("dtpqrt", k, n, 0, panel, triangle, n, x, k, reflectors, panel, work, info)
+    fortran.call("dtpqrt", k, n, 0, panel, triangle, n, x, k, reflectors, panel, work, info)
     return triangle
 
 
@@ -281,17 +270,17 @@ def singular_values(matrix: Matrix) -> Matrix:
         SpectrumError: The iteration did not converge.
     """
     n = len(matrix)
-    if _library() is None:
+    if not fortran.is_available():
         try:
             return np.asarray(np.linalg.svd(matrix, compute_uv=False), np.float64)
         except np.linalg.LinAlgError as error:
             raise _did_not_converge("gesdd") from error
-    values, none, info = np.empty(n), np.empty(1), _Info()
+    values, none, info = np.empty(n), np.empty(1), fortran.Info()
     integers, asked = np.zeros(8 * n, np.int64), np.empty(1)
     shape = ("N", n, n, matrix, n, values, none, 1, none, 1)
-    _call("dgesdd", *shape, asked, -1, integers, info)
+    fortran.call("dgesdd", *shape, asked, -1, integers, info)
     work = np.empty(int(asked[0]))
-    _call("dgesdd", *shape, work, work.size, integers, info)
+    fortran.call("dgesdd", *shape, work, work.size, integers, info)
     if info.code:
         raise _did_not_converge("gesdd")
     return values
@@ -301,87 +290,3 @@ def _did_not_converge(routine: str) -> SpectrumError:
     return SpectrumError(
         f"LAPACK {routine} did not converge", "Report the tensor; its other columns are valid"
     )
-
-
-class _Info:
-    """LAPACK's verdict: 0 for success."""
-
-    def __init__(self) -> None:
-        self._value = ctypes.c_int64(0)
-        self.reference = ctypes.byref(self._value)
-
-    @property
-    def code(self) -> int:
-        """The lower half, which is all that a library with 32-bit integers writes."""
-        return ctypes.c_int32(self._value.value & 0xFFFFFFFF).value
-
-
-def _call(routine: str, *arguments: Any) -> None:
-    """Call by reference, as Fortran does, with the lengths of its strings at the end.
-
-    Integers are 64 bits wide; a library that expects 32 reads their lower half, which on the
-    little-endian machines that numpy's wheels are for is the number itself.
-    """
-    routines = _routines()
-    assert routines is not None
-    references: list[Any] = []
-    lengths: list[ctypes.c_size_t] = []
-    for argument in arguments:
-        if isinstance(argument, np.ndarray):
-            references.append(ctypes.c_void_p(argument.ctypes.data))
-        elif isinstance(argument, str):
-            references.append(ctypes.c_char_p(argument.encode()))
-            lengths.append(ctypes.c_size_t(len(argument)))
-        elif isinstance(argument, int):
-            references.append(ctypes.byref(ctypes.c_int64(argument)))
-        elif isinstance(argument, _Info):
-            references.append(argument.reference)
-        else:
-            references.append(ctypes.byref(argument))
-    routines[routine](*references, *lengths)
-
-
-@cache
-def _library() -> dict[str, Callable[..., None]] | None:
-    """All of `_ROUTINES`; None where one is missing or does not compute what it should."""
-    routines = _routines()
-    if routines is None:
-        return None
-    x, matrix, values = np.array([[2.0, 1.0, 0.0]]), np.eye(3), np.empty(3)
-    one, work, integers = ctypes.c_double(1.0), np.empty(256), np.zeros(64, np.int64)
-    _call("dsyrk", "L", "N", 3, 1, one, x, 3, one, matrix, 3)
-    _call("dsyevd", "N", "L", 3, matrix, 3, values, work, work.size, integers, 64, _Info())
-    return routines if np.allclose(values, (1.0, 1.0, 6.0), rtol=1e-14) else None
-
-
-@cache
-def _routines() -> dict[str, Callable[..., None]] | None:
-    if sys.byteorder != "little":
-        return None
-    paths = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
-    # Other packages may have loaded a BLAS of their own.
-    paths.sort(key=lambda path: "numpy" not in path)
-    if sys.platform == "darwin":
-        paths.append("/System/Library/Frameworks/Accelerate.framework/Accelerate")
-    for path in paths:
-        try:
-            library = ctypes.CDLL(path)
-        except OSError:
-            continue
-        for spelling in _SPELLINGS:
-            try:
-                routines = {name: getattr(library, spelling.format(name)) for name in _ROUTINES}
-            except AttributeError:
-                continue
-            for routine in routines.values():
-                routine.restype = None
-            return routines
-    return None
-
-
-@cache
-def _int_bits() -> int:
-    """Width of the library's integers: a 32-bit one leaves half of a word as it was."""
-    pivots, work, info = np.full(1, -1, np.int64), np.empty(64), _Info()
-    _call("dsytrf", "L", 1, np.ones((1, 1)), 1, pivots, work, work.size, info)
-    return 64 if pivots[0] == 1 else 32

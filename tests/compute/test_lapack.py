@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mlx_probe.compute import lapack
+from mlx_probe.compute import fortran, lapack
 from mlx_probe.core.errors import SpectrumError
 
 
 @pytest.fixture(params=["in place", "numpy"], autouse=True)
 def way(request, monkeypatch):
     if request.param == "numpy":
-        monkeypatch.setattr(lapack, "_library", lambda: None)
+        monkeypatch.setattr(fortran, "is_available", lambda: False)
     else:
         assert lapack.works_in_place(), "numpy's wheels bundle all routines"
 
@@ -84,12 +84,12 @@ def test_nan_does_not_pass_for_a_spectrum():
 
 def test_a_library_that_computes_something_else_is_not_used(monkeypatch):
     monkeypatch.undo()
-    lapack._library.cache_clear()
-    monkeypatch.setattr(lapack, "_routines", lambda: dict.fromkeys(lapack._ROUTINES, max))
+    fortran.is_available.cache_clear()
+    monkeypatch.setattr(fortran, "_routines", lambda: dict.fromkeys(fortran.ROUTINES, max))
     with monkeypatch.context() as nothing:
-        nothing.setattr(lapack, "_call", lambda *arguments: None)
+        nothing.setattr(fortran, "call", lambda *arguments: None)
         assert not lapack.works_in_place()
-    lapack._library.cache_clear()
+    fortran.is_available.cache_clear()
 
 
 @pytest.mark.parametrize("size", [2047, 2048, 2213])
