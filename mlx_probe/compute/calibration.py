@@ -1,7 +1,7 @@
-"""What this machine can do, measured once and kept: its rates, and which eigen-solver wins.
+"""The speed of this machine, measured once and kept: its rates, and the faster eigen-solver.
 
-A figure of another machine would mislead: whether memory or arithmetic limits a run, and from
-which size on the two-stage solver pays, differs with caches, cores and libraries.
+Figures of another machine would mislead. Caches, cores and libraries decide whether memory or
+arithmetic limits a run, and from which size on the two-stage solver is the faster one.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ __all__ = [
     "two_stage_from",
 ]
 
-# A file of another format is another machine's.
+# Version of the kept file; one of another version is ignored.
 FORMAT = 1
 
-# Bytes to copy, more than caches hold, and the side of the matrices to multiply: a twentieth of
-# a second each.
+# Bytes to copy, more than the caches hold, and the side of the matrices to multiply. Each takes a
+# twentieth of a second.
 COPIED, PRODUCT_SIDE, REPEATS = 1 << 26, 512, 5
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is known of a machine.
+    """The measured speed of a machine.
 
     Attributes:
         machine: What the figures depend on.
-        copy_bandwidth: Bytes that one core copies in a second, memory to memory; None if it has
-            not been measured.
-        product_rate: Flops in a second of a float64 matrix product on one core; None if it has
-            not been measured.
-        solver_times: Races of the eigen-solvers, by side; empty if none was held.
+        copy_bandwidth: Bytes that one core copies in a second, memory to memory; None if not
+            measured.
+        product_rate: Flops in a second of a float64 matrix product on one core; None if not
+            measured.
+        solver_times: Times of both eigen-solvers, by side; empty if not measured.
     """
 
     machine: Mapping[str, str | int]
@@ -66,28 +66,28 @@ class Calibration:
         return crossover(self.solver_times)
 
     def describe(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All figures, for JSON."""
         return {**asdict(self), "two_stage_from": self.two_stage_from}
 
 
-# Of this process: a folder that cannot be written must not cost every run a measurement.
+# Of this process. Without it, a cache that cannot be written would cost a measurement each time.
 _known: dict[str, Calibration] = {}
 
 
 def two_stage_from() -> int | None:
     """Smallest short side at which the two-stage eigen-solver wins here.
 
-    Measured in about three seconds, once for a machine. None if it never wins, or is not there.
+    It takes about three seconds, once for a machine. None if it never wins, or does not exist.
     """
     return load_calibration(solvers=True).two_stage_from
 
 
 def load_calibration(rates: bool = False, solvers: bool = False) -> Calibration:
-    """What is known of this machine, from the cache; what is asked for and unknown is measured.
+    """The figures of this machine from the cache; missing ones are measured if they are needed.
 
     Args:
         rates: Whether the copy bandwidth and the product rate are needed: 0.2 s.
-        solvers: Whether the race of the eigen-solvers is needed: about 3 s.
+        solvers: Whether the times of both eigen-solvers are needed: about 3 s.
     """
     machine = this_machine()
     path = calibration_file(machine)
@@ -96,13 +96,11 @@ def load_calibration(rates: bool = False, solvers: bool = False) -> Calibration:
     rates = rates and None in (known.copy_bandwidth, known.product_rate)
     solvers = solvers and not known.solver_times and lapack.has_two_stage()
     if rates or solvers:
-        found = _measure_apart(rates, solvers)
+        new = _measure_apart(rates, solvers)
         if rates:
-            known = replace(
-                known, copy_bandwidth=found.copy_bandwidth, product_rate=found.product_rate
-            )
+            known = replace(known, copy_bandwidth=new.copy_bandwidth, product_rate=new.product_rate)
         if solvers:
-            known = replace(known, solver_times=found.solver_times)
+            known = replace(known, solver_times=new.solver_times)
         keep_json(path, asdict(known))
     _known[key] = known
     return known
@@ -110,18 +108,18 @@ def load_calibration(rates: bool = False, solvers: bool = False) -> Calibration:
 
 def measure(rates: bool, solvers: bool) -> Calibration:
     """Measure in this process; arguments as for `load_calibration`."""
-    found = Calibration(this_machine())
+    calibration = Calibration(this_machine())
     with threadpool_limits(1, user_api="blas"):
         if rates:
             copied, multiplied = _copy_bandwidth(), _product_rate()
-            found = replace(found, copy_bandwidth=copied, product_rate=multiplied)
+            calibration = replace(calibration, copy_bandwidth=copied, product_rate=multiplied)
         if solvers:
-            found = replace(found, solver_times=tuple(race(usable_cores())))
-    return found
+            calibration = replace(calibration, solver_times=tuple(race(usable_cores())))
+    return calibration
 
 
 def _measure_apart(rates: bool, solvers: bool) -> Calibration:
-    """Measure in a process of its own: a run's memory limit has no room for it."""
+    """Measure in a process of its own: the memory limit of a run leaves no room for it."""
     program = (
         "import json; from dataclasses import asdict; "
         "from mlx_probe.compute.calibration import measure; "
@@ -131,18 +129,18 @@ def _measure_apart(rates: bool, solvers: bool) -> Calibration:
         child = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True
         )
-        found = _calibration(json.loads(child.stdout), this_machine())
+        calibration = _calibration(json.loads(child.stdout), this_machine())
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
-        found = None
-    return found or measure(rates, solvers)
+        calibration = None
+    return calibration or measure(rates, solvers)
 
 
 def calibration_file(machine: Mapping[str, str | int], prefix: str = "") -> Path:
-    """Where figures of a machine are kept.
+    """The file that keeps figures of a machine.
 
     Args:
-        machine: What they depend on.
-        prefix: Of the file's name, for each kind of figures.
+        machine: What the figures depend on.
+        prefix: Start of the file's name, one for each kind of figures.
     """
     key = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
     return cache_dir() / "calibration" / f"{prefix}{key}.json"
@@ -160,7 +158,7 @@ def this_machine() -> dict[str, str | int]:
 
 
 def _fastest(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of several times: what else a machine does only ever slows it."""
+    """Seconds of the fastest of several times: other work on the machine can only slow it."""
     times = []
     for _ in range(REPEATS):
         began = time.perf_counter()
@@ -182,7 +180,7 @@ def _product_rate() -> float:
 
 
 def _read(path: Path, machine: Mapping[str, str | int]) -> Calibration | None:
-    """The kept figures; None where there are none that can be relied on."""
+    """The kept figures; None if there are none, or not valid ones."""
     try:
         return _calibration(json.loads(path.read_text("utf-8")), machine)
     except (OSError, ValueError, KeyError, TypeError):
@@ -190,7 +188,7 @@ def _read(path: Path, machine: Mapping[str, str | int]) -> Calibration | None:
 
 
 def _calibration(entry: Any, machine: Mapping[str, str | int]) -> Calibration | None:
-    """A calibration from its JSON; None if it is another machine's or makes no sense.
+    """A calibration from its JSON; None if it is another machine's or not valid.
 
     Raises:
         KeyError, TypeError: It is not the JSON of a calibration.

@@ -43,14 +43,14 @@ Matrix = NDArray[np.float64]
 # Columns of a panel in the QR update: LAPACK's usual block.
 _PANEL = 64
 
-# Order from which a Gram matrix is made of tiles, and how many to a side.
+# Order from which a Gram matrix is divided into tiles, and the tiles of a side.
 _TILED, _TILES = 2048, 4
 
-# Rows of a product at a time where there is no rank-k update: bounds what it takes besides.
+# Rows of a product at a time without the rank-k update: bounds its extra memory.
 _STRIPE = 1024
 
 
-# How many tiles of a product run side by side when this thread of Python asks for one.
+# Tiles of a product that run side by side when this thread of Python calls `add_gram`.
 _width: ContextVar[int] = ContextVar("width", default=1)
 
 
@@ -58,11 +58,12 @@ _width: ContextVar[int] = ContextVar("width", default=1)
 def threads(count: int) -> Iterator[None]:
     """Let `add_gram` work on several tiles of large matrices at once.
 
-    The tiles are the same for any number, and each is one call in one BLAS thread: no bit
-    depends on it. BLAS's own threads would divide the work otherwise for every number of them.
+    The tiles are the same for any number of threads, and each is one call in one BLAS thread:
+    no bit of the result depends on the number. BLAS's own threads would divide the work
+    differently for each number.
 
     Args:
-        count: Cores that nothing else uses meanwhile.
+        count: Cores that nothing else uses during this time.
     """
     token = _width.set(count)
     try:
@@ -72,7 +73,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def width() -> int:
-    """Cores that `add_gram` uses when it is called from here; see `threads`."""
+    """Cores that `add_gram` uses if it is called here; see `threads`."""
     return _width.get()
 
 
@@ -93,7 +94,7 @@ def add_gram(matrix: Matrix, x: Matrix) -> None:
         x = np.ascontiguousarray(x)
     step = n if n < _TILED else -(-n // _TILES)
     cuts = [slice(first, min(first + step, n)) for first in range(0, n, step)]
-    # Those off the diagonal first: they take twice as long.
+    # Tiles off the diagonal first: they take twice as long.
     tiles = [(a, b) for i, a in enumerate(cuts) for b in cuts[i + 1 :]]
     tiles += [(a, a) for a in cuts]
 
@@ -112,7 +113,7 @@ def add_gram(matrix: Matrix, x: Matrix) -> None:
 def _add_tile(matrix: Matrix, x: Matrix, rows: slice, cols: slice) -> None:
     """The part of `add_gram` in some rows and columns: syrk on the diagonal, gemm above it."""
     n, k = len(matrix), len(x)
-    # What lies row by row is LAPACK's transpose.
+    # A matrix in row order is the transpose for LAPACK.
     plain = x.flags.c_contiguous
     one, lead = ctypes.c_double(1.0), n if plain else k
     tile, left, right = matrix[rows, cols], x[:, rows], x[:, cols]
@@ -145,20 +146,20 @@ def symmetric_product(matrix: Matrix, v: Matrix) -> Matrix:
 
 
 def has_two_stage() -> bool:
-    """Whether the two-stage eigen-solver is there."""
+    """Whether the two-stage eigen-solver can be called."""
     return fortran.is_available()
 
 
 def works_in_place() -> bool:
-    """Whether factorizations need hardly more memory than their matrix."""
+    """Whether factorizations take hardly more memory than their matrix."""
     return fortran.is_available()
 
 
 def workspace(size: int) -> int:
-    """Bytes that a matrix of some order and its factorization take at most.
+    """Bytes that a matrix of an order and its factorization take at most.
 
-    In place that is the matrix and at most 104 columns of work (those of syevd_2stage);
-    numpy.linalg makes copies: stacking, factorizing and decomposing take up to eight.
+    In place these are the matrix and at most 104 columns of work (those of syevd_2stage).
+    numpy.linalg makes up to eight copies while it stacks, factorizes and decomposes.
     """
     return 8 * size * (size + 128) if works_in_place() else 64 * size**2
 
@@ -185,9 +186,9 @@ def eigenvalues(matrix: Matrix, two_stage: bool = False) -> Matrix:
             raise _did_not_converge("syevd") from error
     routine = "dsyevd_2stage" if two_stage and n > 1 else "dsyevd"
     values = np.empty(n)
-    asked, asked_integers, info = np.empty(1), np.zeros(1, np.int64), fortran.Info()
-    fortran.call(routine, "N", "L", n, matrix, n, values, asked, -1, asked_integers, -1, info)
-    work, integers = np.empty(int(asked[0])), np.zeros(max(int(asked_integers[0]), 1), np.int64)
+    best, best_integers, info = np.empty(1), np.zeros(1, np.int64), fortran.Info()
+    fortran.call(routine, "N", "L", n, matrix, n, values, best, -1, best_integers, -1, info)
+    work, integers = np.empty(int(best[0])), np.zeros(max(int(best_integers[0]), 1), np.int64)
     fortran.call(
         routine,
         *("N", "L", n, matrix, n, values, work, work.size, integers, integers.size, info),
@@ -227,9 +228,9 @@ def positive_count(matrix: Matrix) -> int:
     n = len(matrix)
     if not fortran.is_available():
         return int(np.count_nonzero(np.linalg.eigvalsh(matrix, UPLO="U") > 0))
-    pivots, asked, info = np.zeros(n, np.int64), np.empty(1), fortran.Info()
-    fortran.call("dsytrf", "L", n, matrix, n, pivots, asked, -1, info)
-    work = np.empty(int(asked[0]))
+    pivots, best, info = np.zeros(n, np.int64), np.empty(1), fortran.Info()
+    fortran.call("dsytrf", "L", n, matrix, n, pivots, best, -1, info)
+    work = np.empty(int(best[0]))
     fortran.call("dsytrf", "L", n, matrix, n, pivots, work, work.size, info)
     # A library with 32-bit integers has filled the first half of the buffer only.
     if fortran.integer_bits() == 32:
@@ -276,10 +277,10 @@ def singular_values(matrix: Matrix) -> Matrix:
         except np.linalg.LinAlgError as error:
             raise _did_not_converge("gesdd") from error
     values, none, info = np.empty(n), np.empty(1), fortran.Info()
-    integers, asked = np.zeros(8 * n, np.int64), np.empty(1)
+    integers, best = np.zeros(8 * n, np.int64), np.empty(1)
     shape = ("N", n, n, matrix, n, values, none, 1, none, 1)
-    fortran.call("dgesdd", *shape, asked, -1, integers, info)
-    work = np.empty(int(asked[0]))
+    fortran.call("dgesdd", *shape, best, -1, integers, info)
+    work = np.empty(int(best[0]))
     fortran.call("dgesdd", *shape, work, work.size, integers, info)
     if info.code:
         raise _did_not_converge("gesdd")

@@ -1,8 +1,8 @@
-"""From which size on the two-stage eigen-solver is the faster one: a race on this machine.
+"""The size from which the two-stage eigen-solver is the faster one on this machine.
 
-LAPACK's syevd reduces a symmetric matrix to a tridiagonal one at once, half of it by products
-with a vector, which fetch the whole matrix each time; syevd_2stage reduces it to a band first, by
-matrix products, for more arithmetic in all. Who wins depends on the caches.
+LAPACK's syevd reduces a symmetric matrix to a tridiagonal one at once; half of that work is
+products with a vector, which read the whole matrix each time. syevd_2stage reduces it to a band
+first, by matrix products, with more arithmetic in all. Which one is faster depends on the caches.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from mlx_probe.compute import lapack
 
 __all__ = ["SMALLEST_TWO_STAGE", "SolverTimes", "crossover", "race"]
 
-# Short sides at which the solvers race. The ratio of their times bends down where matrices
-# outgrow the caches, so it is followed upwards instead of being foretold from small ones.
+# Short sides at which both solvers are timed. The ratio of their times bends down where matrices
+# outgrow the caches, so that small matrices do not predict it.
 SMALLEST_TWO_STAGE = 1024
 SIDES = (SMALLEST_TWO_STAGE, 1792, 2304, 2816, 3584, 4608)
 
-# Seconds for all races, bytes that the matrices of one may take together, and how often it is
-# held.
+# Seconds for all sides, bytes that the matrices of one side may take together, and how often a
+# side is timed.
 SECONDS, MEMORY, ROUNDS = 3.0, 1 << 28, 3
 
-# Power of the side with which a race's time grows where matrices outgrow the caches.
+# The time grows with this power of the side where matrices outgrow the caches.
 GROWTH = 3.3
 
-# Farther than this factor above the largest race, a crossing is a guess.
+# A crossing farther than this factor above the largest side is a guess.
 REACH = 4.0
 
 
 @dataclass(frozen=True)
 class SolverTimes:
-    """One race: the median time of a matrix with all cores at work, one matrix on each.
+    """Median times of a matrix, with all cores at work on one matrix each.
 
     Attributes:
         side: Rows of the matrices.
@@ -52,10 +52,10 @@ class SolverTimes:
 
 
 def race(cores: int) -> list[SolverTimes]:
-    """Races of growing matrices, until the two-stage solver wins or the time is used up.
+    """Time both solvers on growing matrices, until the two-stage one wins or the time is used up.
 
-    A victory may be a disturbance of the other one: it must hold in the fastest of `ROUNDS`, as
-    far as there is time for them.
+    A disturbance of one solver can look like a victory of the other: it must hold for the
+    fastest times of `ROUNDS` rounds, as far as there is time for them.
 
     Args:
         cores: Matrices to solve at once, each with one BLAS thread; fewer where memory forbids.
@@ -67,7 +67,7 @@ def race(cores: int) -> list[SolverTimes]:
             if times and not _in_time(side, times[-1], began):
                 break
             matrix = np.random.default_rng(0).standard_normal((side, side))
-            # As runs do, one matrix on each core: they share the caches and the memory.
+            # One matrix on each core, as in a run: they share the caches and the memory.
             matrices = [matrix] * max(1, min(cores, MEMORY // matrix.nbytes))
             best = SolverTimes(side, math.inf, math.inf)
             for _ in range(ROUNDS):
@@ -100,7 +100,7 @@ def _seconds(matrix: lapack.Matrix, two_stage: bool) -> float:
 
 
 def _in_time(side: int, last: SolverTimes, began: float) -> bool:
-    """Whether a race can be expected to end in time, from the one before."""
+    """Whether a side can be expected to be timed in time, from the side before."""
     growth: float = (side / last.side) ** GROWTH
     expected = (last.one_stage + last.two_stage) * growth
     return time.perf_counter() - began + expected <= SECONDS
@@ -110,16 +110,16 @@ def crossover(times: Sequence[SolverTimes]) -> int | None:
     """Smallest side at which the two-stage solver is the faster one.
 
     The logarithm of the ratio of the times is taken as linear in the logarithm of the side:
-    between the two sides where it changes its sign, and beyond the largest side if it has not
-    yet, with the slope of the last piece. That slope is at least the one over all sides: the
-    ratio falls ever faster, and where it seems to fall more slowly that was noise.
+    between the two sides where it changes its sign, or else beyond the largest side with the
+    slope of the last piece. That slope is at least as steep as the one over all sides: the
+    ratio falls ever faster, and a slower fall is noise.
 
     Args:
-        times: Races by ascending side.
+        times: By ascending side.
 
     Returns:
-        None if the ratio does not fall, or would reach 1 only beyond `REACH` times the largest
-        side, and for no races.
+        None if the ratio does not fall, if it would reach 1 only beyond `REACH` times the
+        largest side, and if nothing was timed.
     """
     points = [(math.log(t.side), math.log(t.two_stage / t.one_stage)) for t in times]
     won = next((i for i, (_, ratio) in enumerate(points) if ratio <= 0), None)

@@ -1,9 +1,9 @@
-"""Power-law exponents of the spectrum's tail, with what is needed to doubt them.
+"""Power-law exponents of the spectrum's tail, with the columns that say how far to trust them.
 
-Fitted to lambda = sigma^2, every value of which is tried as the point from which the law holds.
-Noise has an exponent too: look at alpha_stderr, alpha_reliable and `spikes` before alpha. The
-columns that begin with ww_ keep WeightWatcher's conventions, for comparison with its tables.
-Everything is None for vectors, and where there are not two different eigenvalues.
+The law is fitted to lambda = sigma^2, with every value as a candidate for its beginning. Noise
+has an exponent too: look at alpha_stderr, alpha_reliable and `spikes` before alpha. The columns
+that begin with ww_ keep WeightWatcher's conventions, for comparison with its tables. All are
+None for vectors, and without two different eigenvalues.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from mlx_probe.metrics.power_law import Interval, PowerLaw, bootstrap_interval, 
 
 __all__ = ["HEAVY_TAIL"]
 
-# Below this share of lambda_1 an eigenvalue says nothing that float64 could tell.
+# Below this share of lambda_1 an eigenvalue is rounding of float64.
 _KEPT = 1e-12
 
 # WeightWatcher's cut, in the weight's own units squared.
 _WW_KEPT = 1e-5
 
-# What a tail needs to be believed: values, and an interval no wider than this.
+# A reliable tail has at least this many values, and an interval at most this wide.
 _FEWEST, _WIDEST = 20, 2.0
 
-# Of a normal distribution, between -1.645 and 1.645 standard errors lie 90 %.
+# 90 % of a normal distribution lie between -1.645 and 1.645 standard errors.
 _NORMAL_90 = 1.6448536269514722
 
 
@@ -53,7 +53,7 @@ def _fit(m: Measurement) -> PowerLaw | None:
 def _ww_fit(m: Measurement) -> PowerLaw | None:
     values = _eigenvalues(m)
     kept = values[values > _WW_KEPT]
-    # Nearly always nothing or everything is cut off, and the search has been done.
+    # Usually both cuts keep the same values, and the fit has been made.
     if len(kept) == len(_tail_values(m)):
         return _fit(m)
     return m.once("power law, WeightWatcher's cut", lambda: fit_power_law(kept))
@@ -105,7 +105,8 @@ def alpha_D(m: Measurement) -> float | None:  # noqa: N802 (D is its name in the
 def alpha_low(m: Measurement) -> float | None:
     """Lower end of alpha's 90 % interval, from 200 seeded resamples with an xmin each.
 
-    Of 500 values from Pareto laws the interval held the true alpha in 89.5 % of 200 trials.
+    For 500 values from Pareto laws the interval contained the true alpha in 89.5 % of 200
+    trials.
     """
     interval = _interval(m)
     return interval.low if interval else None

@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Measurement:
-    """The numbers that the elements of one weight left behind.
+    """The numbers that were computed from the elements of one weight.
 
     Attributes:
         moments: Of all elements.
         rank_tol: Tolerance of `rank`, relative to sigma_1.
-        spectrum: All singular values, or as much as a method tells of them; None for vectors,
-            integers and non-finite matrices.
-        quantization: Rounding errors; None unless the full metrics were asked for.
-        seed: Of resampling; None unless the full metrics were asked for.
+        spectrum: All singular values, or what an approximate or counting method gives; None for
+            vectors, integers and non-finite matrices.
+        quantization: Rounding errors; None without the full metrics.
+        seed: Seed of the resampling; None without the full metrics.
     """
 
     moments: Moments
@@ -41,19 +41,19 @@ class Measurement:
     spectrum: Spectrum | RankCount | Sketch | None = None
     quantization: QuantizationError | None = None
     seed: int | None = None
-    _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _shared: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, name: str, compute: Callable[[], T]) -> T:
-        """What several metrics follow from, computed by the first that asks.
+        """A value that several metrics share, computed by the first of them.
 
         Args:
-            name: Names it among the metrics.
+            name: Name of the value, the same in all of them.
             compute: Pure function of this measurement.
         """
-        if name not in self._found:
-            self._found[name] = compute()
-        found: T = self._found[name]
-        return found
+        if name not in self._shared:
+            self._shared[name] = compute()
+        value: T = self._shared[name]
+        return value
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """Module that defines it."""
+        """Name of the module that defines it."""
         return self.compute.__module__.rpartition(".")[2]
 
     def is_in(self, level: MetricLevel) -> bool:
@@ -97,7 +97,7 @@ class Metric:
 
     @property
     def column(self) -> Column:
-        """Its column in the result table."""
+        """The column in the result table."""
         text = self.text or (self.compute.__doc__ or "").partition("\n")[0]
         return Column(self.name, self.type, self.family, text, self.unit, self.lower, self.upper)
 

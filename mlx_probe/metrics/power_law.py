@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 __all__ = ["Interval", "PowerLaw", "bootstrap_interval", "fit_power_law"]
 
-# Entries of the model that are looked at together: two arrays of so many stay in the cache.
+# Entries of the model that are computed together: two arrays of this size stay in the cache.
 _BLOCK = 1 << 15
 
-# Of so many values one is looked at first.
+# The first pass looks at one of this many values.
 _STRIDE = 16
 
-# Resamples behind an interval, and what it leaves out on both sides together.
+# Resamples of an interval, and the share that it leaves out on both sides together.
 RESAMPLES = 200
 _OUTSIDE = 0.10
 
@@ -32,7 +32,7 @@ class PowerLaw:
 
     Attributes:
         alpha: Exponent, above 1.
-        xmin: Where the law begins: one of the values.
+        xmin: Beginning of the law: one of the values.
         tail_count: Values from there on, itself included.
         distance: Kolmogorov-Smirnov distance between law and values.
     """
@@ -64,11 +64,11 @@ class Interval:
 def fit_power_law(values: NDArray[np.float64]) -> PowerLaw | None:
     """The power law that fits the largest values best.
 
-    Every value is tried as xmin; the exponent for each is the maximum likelihood estimate
-    ``1 + n / sum ln(x / xmin)``, and the xmin with the least distance is taken, the smallest
-    such if there are several. The distance is that of Clauset's and of the powerlaw package's
-    code: the greatest difference, of either sign, between the model's distribution function
-    and the share of the tail below each value.
+    Every value is tried as xmin. The exponent for each is the maximum likelihood estimate
+    ``1 + n / sum ln(x / xmin)``. The xmin with the least distance is chosen, the smallest if
+    there are several. The distance is that of Clauset's code and of the powerlaw package: the
+    greatest difference, of either sign, between the model's distribution function and the share
+    of the tail below each value.
 
     Args:
         values: Positive, ascending, shape (n,).
@@ -87,15 +87,15 @@ def fit_power_law(values: NDArray[np.float64]) -> PowerLaw | None:
 def bootstrap_interval(values: NDArray[np.float64], seed: int) -> Interval | None:
     """Percentile interval of alpha over resampled values, each with its own best xmin.
 
-    Of 500 values from Pareto laws with alpha between 2 and 5 it held the true alpha in 89.5 %
-    of 200 trials (benchmarks/nulls.py).
+    For 500 values from Pareto laws with alpha between 2 and 5 it contained the true alpha in
+    89.5 % of 200 trials (benchmarks/nulls.py).
 
     Args:
         values: Positive, ascending, shape (n,).
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
-        None if a resample has not two different values.
+        None if a resample does not have two different values.
     """
     rng = np.random.default_rng(seed)
     n, logs = len(values), np.log(values)
@@ -123,11 +123,11 @@ def _best(
     if len(logs) < 2 or logs[0] == logs[-1]:
         # Different values may have equal logarithms.
         return None
-    # Differences are all that counts: from the largest on, the sums do not cancel.
+    # Only differences count: taken from the largest, the sums do not cancel.
     logs = logs - logs[-1]
     above = np.cumsum(counts[::-1])[::-1]
     excess = np.cumsum((counts * logs)[::-1])[::-1] - above * logs
-    # The largest, and what equals it, has no tail to fit.
+    # The largest value, and its equals, have no tail to fit.
     candidates = int(np.searchsorted(logs, 0.0))
     rates = above[:candidates] / excess[:candidates]
     first, distance = _nearest(logs, above, rates)
@@ -139,8 +139,8 @@ def _nearest(
 ) -> tuple[int, float]:
     """The first of the candidates with the least distance, and that distance.
 
-    A distance is a maximum over the tail, and the maximum over a part of it is a lower bound:
-    candidates whose bound exceeds the least distance so far need no closer look.
+    A distance is a maximum over the tail, so that the maximum over a part of it is a lower
+    bound: candidates whose bound exceeds the least distance so far are skipped.
 
     Args:
         logs: Ascending, shape (n,).
@@ -184,7 +184,7 @@ def _distances(
         above: Number of values from each on, shape (n,).
         rates: Exponent less one of each candidate.
         candidates: Indices of xmin, shape (k,).
-        values: Indices of values, ascending; those below a candidate are no part of its tail.
+        values: Indices of values, ascending; those below a candidate are not in its tail.
 
     Returns:
         Shape (k,); 0 where no value is in the tail.
@@ -192,7 +192,7 @@ def _distances(
     values = values[np.searchsorted(values, candidates.min()) :]
     if not len(values):
         return np.zeros(len(candidates))
-    # Survival functions, in place: of the law, and then less that of the values.
+    # Survival functions, in place: that of the law, minus that of the values.
     gap = np.subtract.outer(logs[candidates], logs[values])
     gap *= rates[candidates, None]
     with np.errstate(over="ignore"):  # below the candidate, where nothing is compared

@@ -21,7 +21,7 @@ def _nrmse(m: Measurement, bits: int) -> float | None:
     if m.quantization is None or bits not in m.quantization.squared_error:
         return None
     error, energy = m.quantization.squared_error[bits], m.moments.sum_of_squares
-    # Neither is finite for float64 weights that overflow when they are squared or rounded.
+    # They are not finite for float64 weights that overflow when squared or rounded.
     if not (0 < energy < math.inf and math.isfinite(error)):
         return None
     return math.sqrt(error / energy)
@@ -38,9 +38,9 @@ def q8_nrmse(m: Measurement) -> float | None:
 
 
 def _outliers(m: Measurement, largest: NDArray[np.float64], count: int) -> int:
-    """Channels whose largest magnitude Gaussian data of the same size would hardly reach.
+    """Channels with a larger magnitude than Gaussian data of the same size would have.
 
-    The largest of n Gaussian magnitudes is near sqrt(2 ln n); twice that leaves about none.
+    The largest of n Gaussian magnitudes is near sqrt(2 ln n); hardly any exceeds twice that.
     """
     rms = math.sqrt(m.moments.m2 + m.moments.mean * m.moments.mean)
     return int(np.count_nonzero(largest > 2 * math.sqrt(2 * math.log(count)) * rms))

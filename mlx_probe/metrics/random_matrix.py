@@ -1,10 +1,10 @@
-"""What pure noise would look like, and what stands out from it.
+"""The spectrum of pure noise, and the directions that stand out from it.
 
-A matrix of independent elements with standard deviation s has singular values that follow the
-Marchenko-Pastur law; s is taken from their median, which a few strong directions do not move.
+The singular values of a matrix of independent elements with standard deviation s follow the
+Marchenko-Pastur law. Their median gives s, because a few strong directions do not move it.
 sigma are the singular values, lambda = sigma^2, M = min(rows, cols), N = max(rows, cols),
-beta = M / N. Everything is None for vectors and where the median lies below what the method
-resolves: then there is no noise to compare with.
+beta = M / N. All are None for vectors, and if the median lies below the method's resolution:
+then there is no noise to compare with.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ def noise_level(sigma: NDArray[np.float64], rows: int, cols: int) -> float:
     Args:
         sigma: All singular values, shape (M,).
         rows: Rows of the matrix.
-        cols: Its columns.
+        cols: Columns of the matrix.
     """
     short, long = sorted((rows, cols))
     return float(np.median(sigma)) / math.sqrt(long * _median(short / long))
 
 
 def null_singular_values(rows: int, cols: int, noise: float) -> NDArray[np.float64]:
-    """Singular values that noise alone would have, each in the middle of its share of the law.
+    """Singular values of noise alone, each in the middle of its share of the law.
 
     Args:
         rows: Rows of the matrix.
-        cols: Its columns.
-        noise: Standard deviation of its elements.
+        cols: Columns of the matrix.
+        noise: Standard deviation of the elements.
 
     Returns:
         Descending, float64, shape (M,).
@@ -96,7 +96,7 @@ def _median(beta: float) -> float:
 
 
 def _spectrum(m: Measurement) -> Spectrum | None:
-    """The spectrum, where its bulk is more than the method's error."""
+    """The spectrum, if its bulk is larger than the method's error."""
     spectrum = m.spectrum
     if not isinstance(spectrum, Spectrum) or len(spectrum.values) < 2:
         return None
@@ -134,10 +134,10 @@ def spikes(m: Measurement) -> int | None:
     That is s sqrt(mu + 2.4224 scale), mu = (sqrt(N-1) + sqrt(M))^2 and scale = (sqrt(N-1) +
     sqrt(M)) (1/sqrt(N-1) + 1/sqrt(M))^(1/3): the Tracy-Widom law of the largest eigenvalue.
 
-    In 400 Gaussian matrices of 128 to 1,024 it saw two. One to five directions at 1.6 times the
-    threshold of detection, (rows cols)^(1/4) s, planted in such, were counted right in 97.5 % of
-    200 trials: wrong were some at 128 x 128 and 128 x 256, where they move the median
-    (benchmarks/nulls.py).
+    It counted two in 400 Gaussian matrices of 128 to 1,024. One to five directions at 1.6 times
+    the threshold of detection, (rows cols)^(1/4) s, were added to such matrices: the count was
+    right in 97.5 % of 200 trials. The others were 128 x 128 and 128 x 256, where such directions
+    move the median (benchmarks/nulls.py).
 
     Source: Johnstone 2001, "On the distribution of the largest eigenvalue in principal
     components analysis", Annals of Statistics 29(2), 295-327.

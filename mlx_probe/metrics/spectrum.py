@@ -1,8 +1,8 @@
-"""What follows directly from the singular values of a matrix.
+"""Ranks, norms and entropies from the singular values of a matrix.
 
-sigma are the singular values, lambda = sigma^2, M = min(rows, cols), N = max(rows, cols).
-Everything is None for tensors without a spectrum, where a zero matrix makes it 0/0, and where a
-method that does not compute all singular values cannot tell.
+sigma are the singular values, lambda = sigma^2, M = min(rows, cols), N = max(rows, cols). A
+metric is None for tensors without a spectrum, if a zero matrix makes it 0/0, and if a method
+that does not compute all singular values does not give it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _sigma(m: Measurement) -> NDArray[np.float64] | None:
 
 
 def _leading(m: Measurement) -> NDArray[np.float64] | None:
-    """The largest singular values: all of them, or those that a sketch has."""
+    """The largest singular values: all of them, or those of a sketch."""
     return m.spectrum.leading if isinstance(m.spectrum, Sketch) else _sigma(m)
 
 
@@ -162,13 +162,13 @@ def _energy_rank(m: Measurement, share: float) -> int | None:
     shares = _shares(m, 2)
     if shares is None:
         return None
-    # Against the same running sum's end, so that rounding cannot ask for more than all.
+    # A share of the last running sum: with any other sum, rounding could ask for more than all.
     energy = np.cumsum(shares)
     return int(np.searchsorted(energy, share * energy[-1])) + 1
 
 
 def _sketched_energy_rank(m: Measurement, sketch: Sketch, share: float) -> int | None:
-    """The same, if the leading values reach it wherever they lie within their error."""
+    """The same, if the leading values give one answer wherever they lie within their error."""
     off = sketch.error * sketch.leading[0]
     ranks = []
     for sigma in (np.maximum(sketch.leading - off, 0.0), sketch.leading + off):

@@ -1,4 +1,4 @@
-"""Backends: what decodes stored bytes, works on elements and factorizes.
+"""Backends: they decode stored bytes and compute with elements and matrices.
 
 `BACKENDS` is the table; `choose_backend` turns "auto" into one of its members and says why. A new
 backend is a package beside `numpy` and `mlx`, and a line in the table.

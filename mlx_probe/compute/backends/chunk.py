@@ -29,5 +29,5 @@ class Chunk:
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """The elements, float64, same shape as ``stored``."""
-        with np.errstate(invalid="ignore"):  # signalling NaNs turn quiet, as they should
+        with np.errstate(invalid="ignore"):  # signalling NaNs become quiet ones
             return decode(self.stored, self.dtype).astype(np.float64)

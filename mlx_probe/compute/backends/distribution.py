@@ -1,8 +1,8 @@
 """Moments of a tensor from a histogram of its bit patterns, on the host in float64.
 
-For types of at most 16 bits the counts of all bit patterns are the whole distribution, so
-everything here is exact. Wider floats are binned by their leading bits (sign, exponent and
-some of the fraction): that gives quantiles to within a bin and ulp sums exactly.
+For types of at most 16 bits the counts of all bit patterns are the whole distribution, so that
+all moments are exact. Wider floats are binned by their leading bits (sign, exponent and a part
+of the fraction): that gives quantiles to within a bin, and exact sums of ulps.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["BIN_BITS", "Tally", "moments_of_bins", "moments_of_values"]
 # values wide, a bin of float64 2**-8.
 BIN_BITS = 20
 
-# Bins that are looked at together, a power of two: a binade of one sign in float32.
+# Bins that are searched together, a power of two: a binade of one sign in float32.
 ROW_BITS = 11
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What a pass over 32- or 64-bit elements counted besides their bins.
+    """Counts, extremes and sums of a pass over 32- or 64-bit elements, beside their bins.
 
     Attributes:
         nan_count: NaNs.
@@ -96,7 +96,7 @@ def moments_of_bins(
 
     Args:
         counts: Elements by their `BIN_BITS` leading bits, shape (2**BIN_BITS,).
-        tally: Everything that was summed element by element.
+        tally: What was computed element by element.
         stored_format: "F32" or "F64"; None for integers binned as float64.
         fits: Formats among BF16, F16 and F32 that hold every finite element exactly.
 
@@ -149,15 +149,15 @@ def _moments(
 
 
 def _occupied(counts: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-    """Indices of what is not zero in a large and mostly empty table, ascending.
+    """Indices of the nonzero counts in a large and mostly empty table, ascending.
 
-    Row by row: most are empty, and the maximum of a row takes a fraction of a search in it.
+    Row by row: most rows are empty, and the maximum of a row takes less time than a search in it.
     """
     rows = counts.reshape(-1, 1 << ROW_BITS)
     busy = np.flatnonzero(rows.max(axis=1) > 0)
     inside = np.flatnonzero(rows[busy] > 0)
-    row, place = inside >> ROW_BITS, inside & ((1 << ROW_BITS) - 1)
-    codes: NDArray[np.intp] = (busy[row] << ROW_BITS) + place
+    row, column = inside >> ROW_BITS, inside & ((1 << ROW_BITS) - 1)
+    codes: NDArray[np.intp] = (busy[row] << ROW_BITS) + column
     return codes
 
 
@@ -173,14 +173,14 @@ def _bin_edges(
             return (leading.astype(word) << (bits - BIN_BITS)).view(storage).astype(np.float64)
 
     near, far = value(codes), value(codes + 1)
-    # The last finite bin has no finite far end; its near end stands in.
+    # The far end of the last finite bin is not finite: the near end replaces it.
     return near, np.where(np.isfinite(far), far, near)
 
 
 def _quantiles(
     near: NDArray[np.float64], far: NDArray[np.float64], counts: NDArray[np.int64]
 ) -> list[float]:
-    """Quantiles linear between order statistics, which a bin spreads evenly over its width."""
+    """Quantiles, linear between order statistics; a bin spreads its own evenly over its width."""
     if not counts.size:
         return [float("nan")] * len(QUANTILES)
     lower, upper = np.minimum(near, far), np.maximum(near, far)
@@ -188,9 +188,9 @@ def _quantiles(
     ends = np.cumsum(counts[order])
 
     def order_statistics(k: NDArray[np.int64]) -> NDArray[np.float64]:
-        place = np.searchsorted(ends, k, side="right")
-        i = order[place]
-        within = (k - (ends[place] - counts[i]) + 0.5) / counts[i]
+        position = np.searchsorted(ends, k, side="right")
+        i = order[position]
+        within = (k - (ends[position] - counts[i]) + 0.5) / counts[i]
         return lower[i] + (upper[i] - lower[i]) * within
 
     last = int(ends[-1]) - 1
@@ -206,7 +206,7 @@ def _quantiles(
 def _rounding_variance(
     magnitudes: NDArray[np.float64], counts: NDArray[np.int64], value_dtype: str
 ) -> float | None:
-    """Mean of ulp(x)**2 / 12; a bin lies within one binade, so any value of it will do."""
+    """Mean of ulp(x)**2 / 12; all values of a bin have the same ulp."""
     if not counts.size:
         return None
     form = FLOAT_FORMATS[value_dtype]

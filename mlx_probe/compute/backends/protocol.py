@@ -1,7 +1,7 @@
 """What a backend must offer; the engine knows nothing else about numpy or MLX.
 
-Factorizations are not here: no GPU that MLX drives has float64, so that they are the host's
-LAPACK for every backend.
+Factorizations are not part of it: no GPU that MLX uses has float64, so that every backend leaves
+them to LAPACK on the CPU.
 """
 
 from __future__ import annotations
@@ -90,22 +90,22 @@ class Backend(Protocol):
 
     @property
     def device(self) -> str:
-        """Where element work runs, as the results name it ("cpu", "gpu: Apple M3 Ultra")."""
+        """Device of the element work, as results name it ("cpu", "gpu: Apple M3 Ultra")."""
 
     @property
     def default_workers(self) -> int:
-        """Matrices to keep in flight when the user does not say."""
+        """Matrices to work on at once if the user gives no number."""
 
     @property
     def lanes(self) -> int:
-        """Weights whose elements may be worked on at once; 0 for as many as are in flight."""
+        """Weights whose elements may be worked on at once; 0 for as many as there are workers."""
 
     def load(self, stored: NDArray[Any], dtype: str) -> Any:
         """Bring stored words into this backend's memory.
 
         Args:
-            stored: Words as they lie in the file (a read-only view of the map, any strides),
-                or words that nobody else writes to.
+            stored: Words as in the file (a read-only view of the map, any strides), or words
+                that nobody else changes.
             dtype: Key of `DTYPES`.
 
         Returns:
@@ -118,11 +118,11 @@ class Backend(Protocol):
     def gram_pass(self, rows: int, cols: int, dtype: str, precise: bool = False) -> GramPass:
         """Start the Gram matrix of one rows x cols matrix of type ``dtype``.
 
-        ``precise`` leaves less out where a representation leaves something out.
+        ``precise`` makes a representation that leaves something out leave out less.
         """
 
     def batch_size(self, rows: int, cols: int) -> int:
-        """Matrices of one shape that `gram_batch` takes at once; 1 where batches gain nothing."""
+        """Matrices of one shape that `gram_batch` takes at once; 1 if batches gain nothing."""
 
     def gram_batch(self, chunks: Sequence[Any], rows: int, cols: int, dtype: str) -> list[Gram]:
         """Gram matrices of several small rows x cols matrices, each of them one loaded chunk."""
@@ -135,8 +135,8 @@ class Backend(Protocol):
     ) -> QuantizationPass:
         """Start the errors of rounding one rows x cols matrix to each of some bit widths.
 
-        ``bits`` must be empty unless `GROUP_SIZE` divides ``cols``; the channel maxima come
-        in any case.
+        ``bits`` must be empty unless `GROUP_SIZE` divides ``cols``; the channel maxima are
+        computed in any case.
         """
 
     def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:

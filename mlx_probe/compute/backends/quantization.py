@@ -1,4 +1,4 @@
-"""What rounding a matrix to 4 or 8 bits would do to it, without keeping the rounded copy."""
+"""The errors of rounding a matrix to 4 or 8 bits, without keeping the rounded copy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ __all__ = ["GROUP_SIZE", "QUANTIZED_BITS", "ErrorSums", "QuantizationSums", "aff
 GROUP_SIZE = 64
 QUANTIZED_BITS = (4, 8)
 
-
-# Elements that are rounded at a time: what that takes besides them stays in the cache.
+# Elements that are rounded at a time: all temporary arrays stay in the cache.
 BLOCK_ELEMENTS = 1 << 18
 
 
@@ -65,7 +64,7 @@ class QuantizationSums:
         self._keep = {"BF16": _round_to_bfloat16, "F16": _round_to_float16}.get(dtype)
 
     def add(self, chunk: Chunk) -> None:
-        """Round one slab, some rows at a time, and add up what that changes."""
+        """Round one slab, some rows at a time, and add up the errors."""
         rows, cols = chunk.stored.shape
         row_max, col_max = np.zeros(rows), np.zeros(cols)
         squared = dict.fromkeys(self._sums.bits, 0.0)
@@ -97,7 +96,7 @@ def affine_round(xp: Any, x: Any, bits: int, keep: Callable[[Any], Any] | None) 
     ``mlx.core.quantize`` (mode "affine").
 
     Args:
-        xp: Array namespace, ``numpy`` or ``mlx.core``; one text serves both.
+        xp: Array namespace, ``numpy`` or ``mlx.core``.
         x: float32 values, shape (rows, cols), cols a multiple of `GROUP_SIZE`.
         bits: 4 or 8.
         keep: Rounds scale and bias to the type they are stored in; None for float32.

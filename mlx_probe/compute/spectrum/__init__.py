@@ -49,9 +49,9 @@ class MatrixReader:
         cols: Columns.
         dtype: Type of the stored words, a key of `DTYPES`.
         moments: Of the elements.
-        slabs: Starts another reading of the stored words along the long side: (k, cols) of
-            tall and square matrices, (rows, k) of wide ones.
-        precise_gram: Makes the Gram matrix anew, with less left out.
+        slabs: Reads the stored words once more along the long side: (k, cols) of tall and
+            square matrices, (rows, k) of wide ones.
+        precise_gram: Makes the Gram matrix once more, with less left out.
     """
 
     rows: int
@@ -67,17 +67,18 @@ def singular_values(
 ) -> Spectrum:
     """Spectrum of a matrix, exact enough for every count that is taken of it.
 
-    First the square roots of the Gram matrix's eigenvalues. If their error bound exceeds a
-    tenth of ``rank_tol``, or an eigenvalue lies so close to a threshold that the bound cannot
-    tell on which side (`certified`), then, where the Gram matrix left something out, the same
-    with less left out; and at last a float64 QR and SVD of the elements.
+    The first method is the square roots of the Gram matrix's eigenvalues. It does not suffice
+    if their error bound exceeds a tenth of ``rank_tol``, or if an eigenvalue lies so close to a
+    threshold that the bound does not decide the side (`certified`). If the Gram matrix left
+    something out, the second method is the same with less left out. The last method is a
+    float64 QR and SVD of the elements.
 
     Args:
         gram: Gram matrix of the short side; destroyed.
         reader: The matrix itself.
         rank_tol: Tolerance of the numerical rank, relative to sigma_1.
-        two_stage_from: Short side from which eigenvalues come by way of a band; None for
-            never.
+        two_stage_from: Short side from which eigenvalues are computed by way of a band; None
+            for never.
 
     Returns:
         All min(rows, cols) singular values with method and error bound.
@@ -88,8 +89,8 @@ def singular_values(
     if reader.moments.min == reader.moments.max == 0:
         return zero_spectrum(reader.rows, reader.cols)
     if rank_tol >= SMALLEST_GRAM_TOL and squares_are_safe(gram.matrix):
-        spectrum, hope = gram_spectrum(gram, reader, rank_tol, two_stage_from)
-        if spectrum is None and hope:
+        spectrum, precise_helps = gram_spectrum(gram, reader, rank_tol, two_stage_from)
+        if spectrum is None and precise_helps:
             gram = reader.precise_gram()
             spectrum, _ = gram_spectrum(gram, reader, rank_tol, two_stage_from)
         if spectrum is not None:
@@ -114,8 +115,8 @@ def gram_spectrum(
         two_stage_from: As for `singular_values`.
 
     Returns:
-        The spectrum, or None if it leaves a count undecided; and whether it would not, had
-        the Gram matrix left nothing out.
+        The spectrum, or None if it leaves a count undecided; and whether a Gram matrix that
+        leaves nothing out would decide it.
 
     Raises:
         SpectrumError: The eigen-solver did not converge.
@@ -143,11 +144,11 @@ def gram_spectrum(
 
 
 def _without_zeros(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The matrix without lines of zeros, moved together in the same memory.
+    """The matrix without its rows and columns of zeros, compacted in the same memory.
 
-    What is zero on a Gram matrix's diagonal is a line of zeros of the weight (pruned channels,
-    unused tokens): a singular value of exactly zero, which rounding would hide among the
-    others' errors and send the whole matrix to the SVD.
+    A zero on a Gram matrix's diagonal is a line of zeros in the weight (pruned channels, unused
+    tokens): a singular value of exactly zero. Rounding would hide it among the errors of the
+    others, and send the whole matrix to the SVD.
     """
     kept = np.flatnonzero(np.diagonal(matrix))
     if len(kept) == len(matrix):

@@ -1,4 +1,4 @@
-"""Error bounds of the two ways to singular values."""
+"""Error bounds of the two methods for singular values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = [
 
 EPS = float(np.finfo(np.float64).eps)
 
-# Below this tolerance the squares in question drown in the rounding of sigma_1 squared.
+# Below this tolerance the rounding of sigma_1 squared hides the squares at the threshold.
 SMALLEST_GRAM_TOL = 2e-7
 
 # Outside this range of the trace, squares may have overflowed or lost bits to underflow.
@@ -44,8 +44,8 @@ def gram_eigenvalue_bound(largest: float, size: int) -> float:
 def gram_error(eigenvalues: NDArray[np.float64], omitted: float) -> float:
     """Bound on ``|sigma - exact| / sigma_1`` for square roots of Gram eigenvalues.
 
-    An eigenvalue off by d moves its root by at most d / sigma, and by at most sqrt(d) however
-    small sigma is; what the Gram matrix left out moves it by at most its norm.
+    An eigenvalue that is off by d moves its root by at most d / sigma, and by at most sqrt(d)
+    however small sigma is. What the Gram matrix left out moves it by at most its own norm.
 
     Args:
         eigenvalues: Computed eigenvalues, shape (M,), the largest positive.

@@ -23,21 +23,21 @@ BLOCK = 512
 
 
 def count_rank(gram: Gram, rows: int, cols: int, rank_tol: float) -> RankCount | None:
-    """Count the singular values above rank_tol sigma_1, if that can be proved.
+    """Count the singular values above rank_tol sigma_1, if the count can be proved.
 
-    Full rank is proved by one Cholesky factorization of G - t I, t a little above the squared
-    threshold; otherwise the inertia of G - t I is taken on both sides of the threshold, which
-    the bounds of lambda_1 and of the factorization's error leave open: the count is proved if
-    it is the same on both. A third of the work of a spectrum, and less.
+    One Cholesky factorization of G - t I, with t a little above the squared threshold, proves
+    full rank. If it does not exist, the inertia of G - t I is computed for a t on each side of
+    the threshold, as far from it as the bounds of lambda_1 and of the factorization's error
+    demand: equal counts prove the rank. This is a third of the work of a spectrum, or less.
 
     Args:
-        gram: Gram matrix of the short side; as it was, if the answer is None.
+        gram: Gram matrix of the short side; unchanged if the result is None.
         rows: Rows of the matrix.
         cols: Columns of the matrix.
         rank_tol: Tolerance of the numerical rank, relative to sigma_1.
 
     Returns:
-        The rank, or None where eigenvalues are needed.
+        The rank, or None if eigenvalues are needed.
     """
     matrix, omitted = gram.matrix, gram.omitted
     if not squares_are_safe(matrix):
@@ -51,7 +51,7 @@ def count_rank(gram: Gram, rows: int, cols: int, rank_tol: float) -> RankCount |
         t = rank_tol * np.sqrt(largest)
         return float(t**2 + side * (solver + 2 * t * omitted + omitted**2))
 
-    # What a shift that is off by the bound moves a singular value at the threshold.
+    # How far a shift that is off by the bound moves a singular value at the threshold.
     error = (shift(above, 1) - rank_tol**2 * above) / (rank_tol * above)
     if shift(below, -1) <= 0 or error > rank_tol / 10:
         return None
@@ -93,7 +93,7 @@ def _largest_eigenvalue(matrix: NDArray[np.float64]) -> float:
 
 
 def _mirror(matrix: NDArray[np.float64]) -> None:
-    """Keep a copy of the upper triangle in the lower one, which factorizations leave alone."""
+    """Keep a copy of the upper triangle in the lower one, which factorizations do not change."""
     for first in range(0, len(matrix), BLOCK):
         rows = slice(first, first + BLOCK)
         matrix[rows, :first] = matrix[:first, rows].T
@@ -102,7 +102,7 @@ def _mirror(matrix: NDArray[np.float64]) -> None:
 
 
 def _restore(matrix: NDArray[np.float64]) -> None:
-    """Bring the upper triangle back from its copy."""
+    """Restore the upper triangle from its copy."""
     for first in range(0, len(matrix), BLOCK):
         rows = slice(first, first + BLOCK)
         matrix[:first, rows] = matrix[rows, :first].T

@@ -28,7 +28,7 @@ def direct_spectrum(
 ) -> Spectrum:
     """Singular values by a QR factorization that takes in slab after slab.
 
-    Backward stable with a bound of order M**1.5 eps sigma_1, and never holds more than the
+    Backward stable with a bound of order M**1.5 eps sigma_1. The memory is never more than the
     triangle and a few lines. Source: Demmel, Grigori, Hoemmen, Langou 2012,
     "Communication-optimal parallel and sequential QR and LU factorizations", section 4;
     LAPACK tpqrt and gesdd.
@@ -39,7 +39,7 @@ def direct_spectrum(
         rows: Rows of the matrix.
         cols: Columns of the matrix.
         dtype: Type of the words, a key of `DTYPES`.
-        workspace: Shape (M, M), C order; destroyed. Large matrices fit in memory once.
+        workspace: Shape (M, M), C order; destroyed. There may be no memory for a second one.
 
     Raises:
         SpectrumError: The SVD did not converge.
@@ -53,7 +53,7 @@ def direct_spectrum(
             x = decode(np.ascontiguousarray(lines[first : first + LINES]), dtype)
             block = x.astype(np.float64, order="F")
             if rows == cols:
-                # Nothing to fold: a square matrix goes to the SVD as it is.
+                # A square matrix goes to the SVD as it is.
                 triangle[filled : filled + len(block)] = block
             else:
                 triangle = lapack.fold(triangle, block)

@@ -15,25 +15,25 @@ __all__ = ["BASIS", "BLOCK", "Compression", "block_lanczos"]
 Matrix = NDArray[np.float64]
 
 # Vectors of a block, and of the whole basis: twenty steps. On a Gaussian matrix of 1,024, blocks
-# of 16 found a fifth more leading values to 1 %, for a third more time in products and with half
-# as many probes; blocks of 64 found a third less.
+# of 16 gave a fifth more leading values to 1 %, with a third more time in products and half as
+# many probes; blocks of 64 gave a third fewer.
 BLOCK, BASIS = 32, 640
 
-# What remains of a block below this share of its norm is float32's rounding, and no direction.
+# Directions of a block below this share of its norm are rounding of float32.
 NEGLIGIBLE = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
 class Compression:
-    """What an operator G does to a block Krylov space, in an orthonormal basis Q of it.
+    """An operator G on a block Krylov space with the orthonormal basis Q.
 
     Attributes:
         matrix: Q.T G Q, block tridiagonal, float64, shape (k, k).
-        remainder: What G makes of the last block outside of the space, in an orthonormal basis
-            of that: shape (b, b), b the width of the last block.
+        remainder: The part of G times the last block outside of the space, in an orthonormal
+            basis of that part: shape (b, b), b the width of the last block.
         probes: Width of the first block, which is random.
         size: Order M of the operator.
-        rounding: Estimate of the norm of what rounding added to the operator.
+        rounding: Estimate of the norm of the error that rounding added to the operator.
     """
 
     matrix: Matrix
@@ -44,7 +44,7 @@ class Compression:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the space is everything: then the matrix has all eigenvalues."""
+        """Whether the space is the whole space: then the matrix has all eigenvalues."""
         return len(self.matrix) == self.size
 
     @property
@@ -58,14 +58,14 @@ def block_lanczos(
 ) -> Compression:
     """Compress a symmetric operator to the Krylov space of a random block.
 
-    With full reorthogonalisation, so that the basis is orthonormal to float64 however the
-    products were rounded (Golub and Van Loan, Matrix Computations, section 10.3). Where a block
-    loses rank, because the space is invariant or an eigenvalue has no more copies to show,
-    fresh random vectors take the place of the directions that float32 cannot tell from zero.
+    Full reorthogonalisation keeps the basis orthonormal to float64 however the products were
+    rounded (Golub and Van Loan, Matrix Computations, section 10.3). A block loses rank if the
+    space is invariant, or if it has all copies of an eigenvalue: new random vectors then replace
+    the directions that are zero to float32.
 
-    In such a basis, whatever makes the projected operator not block tridiagonal or not
-    symmetric is rounding. From the root mean square r of those coefficients follows the norm
-    that it has if it is alike in all directions, 2 sqrt(M) r (Wigner's semicircle).
+    In such a basis only rounding makes the projected operator not block tridiagonal or not
+    symmetric. If r is the root mean square of the coefficients that should be zero, an error
+    that is alike in all directions has the norm 2 sqrt(M) r (Wigner's semicircle).
 
     Args:
         apply: Product of the operator with a block of vectors, shape (M, b) to (M, b).
@@ -85,10 +85,10 @@ def block_lanczos(
         images = np.ascontiguousarray(apply(basis[first:last].T).T)
         norm = float(np.linalg.norm(images, axis=1).max())
         largest = max(largest, norm)
-        block = _take_out(images, basis[first:last])
+        block = _project_out(images, basis[first:last])
         images -= matrix[first:last, before:first] @ basis[before:first]
-        # Twice is enough (Parlett): the recurrence was the first time.
-        stray = _take_out(images, basis[:last])
+        # Twice is enough (Parlett): the recurrence is the first time.
+        stray = _project_out(images, basis[:last])
         block += stray[:, first:last]
         matrix[first:last, first:last] = (block + block.T) / 2
         skew = np.triu(block - block.T, 1) / np.sqrt(2)
@@ -116,15 +116,15 @@ def block_lanczos(
     return Compression(matrix, coupling, min(BLOCK, width), size, rounding)
 
 
-def _take_out(vectors: Matrix, basis: Matrix) -> Matrix:
-    """Take away what lies in a space, in place.
+def _project_out(vectors: Matrix, basis: Matrix) -> Matrix:
+    """Subtract from vectors their projection on a space, in place.
 
     Args:
         vectors: Shape (b, M).
         basis: Orthonormal, shape (k, M).
 
     Returns:
-        What was taken away, in that basis: shape (b, k).
+        The projection in that basis: shape (b, k).
     """
     part = np.asarray(vectors @ basis.T)
     vectors -= part @ basis
@@ -151,5 +151,5 @@ def _random(rng: np.random.Generator, count: int, basis: Matrix) -> Matrix:
     """Orthonormal vectors, uniformly distributed in the complement of a space."""
     vectors = rng.standard_normal((count, basis.shape[1]))
     for _ in range(2):
-        _take_out(vectors, basis)
+        _project_out(vectors, basis)
     return np.asarray(np.linalg.qr(vectors.T)[0].T)

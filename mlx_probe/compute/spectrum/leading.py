@@ -16,7 +16,7 @@ Matrix = NDArray[np.float64]
 # angle to 8 true ones had a cosine of 0.97 where sigma falls as 1/sqrt(i), of 0.999 as 1/i.
 STARTING_VECTORS, STEPS = 16, 4
 
-# Columns that are turned to float64 at a time.
+# Columns that are converted to float64 at a time.
 _STRIPE = 512
 
 
@@ -89,7 +89,7 @@ def _gram_product(matrix: NDArray[Any], vectors: Matrix, scale: float) -> Matrix
 
 
 def _stripes(matrix: NDArray[Any], scale: float) -> Iterator[tuple[Matrix, slice]]:
-    """A matrix over its scale, some columns at a time in float64, with their place."""
+    """A matrix over its scale, some columns at a time in float64, with their slice."""
     for first in range(0, matrix.shape[1], _STRIPE):
         columns = slice(first, first + _STRIPE)
         yield np.divide(matrix[:, columns], scale, dtype=np.float64), columns

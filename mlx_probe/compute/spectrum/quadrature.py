@@ -21,8 +21,8 @@ Functional = Callable[["Rule"], tuple[float, Function]]
 # Student's t for 95 % and 30 degrees of freedom: 32 probes less a mean and a slope.
 STUDENT_95 = 2.0423
 
-# Relative error of a sum of leading eigenvalues from float32 products: over eight times the
-# worst that was seen on hard matrices with long sides up to 3,000, 0.3 eps.
+# Relative error of a sum of leading eigenvalues from float32 products: more than eight times the
+# worst one seen on hard matrices with long sides up to 3,000, 0.3 eps.
 TRACE_ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
@@ -32,8 +32,8 @@ class Ritz:
 
     Attributes:
         values: Ritz values theta, shape (k,).
-        residuals: ``|G y - theta y|`` of their vectors y but for the products' own rounding,
-            shape (k,).
+        residuals: ``|G y - theta y|`` of their vectors y, without the rounding of the products
+            themselves, shape (k,).
         weights: Squared components of the probes along those vectors, shape (probes, k).
     """
 
@@ -43,7 +43,7 @@ class Ritz:
 
 
 def ritz(compression: Compression) -> Ritz:
-    """Ritz values, with what the first and the last entries of their vectors tell.
+    """Ritz values, with weights from the first and residuals from the last entries of vectors.
 
     Raises:
         SpectrumError: LAPACK did not converge.
@@ -66,9 +66,9 @@ class Rule:
     """The spectral measure of an operator.
 
     Some eigenvalues are known one by one, as in Hutch++ (Meyer, Musco, Musco and Woodruff
-    2021); of the others the number and the sum are known, and probes sample them. A function's
+    2021). The number and the sum of the others are known, and probes sample them. A function's
     sum over them is therefore estimated by regression on 1 and lambda (Cochran, Sampling
-    Techniques, chapter 7): only what is not linear in lambda is left to chance.
+    Techniques, chapter 7): only the part that is not linear in lambda is random.
 
     Attributes:
         single: Eigenvalues known one by one, shape (K,).
@@ -79,8 +79,8 @@ class Rule:
         trace: Their sum.
         unseen: 1 - probes / M: orthogonal probes vary less than independent ones.
         blur: How far rounding may have moved an eigenvalue.
-        ceiling: Upper bound of the mean of those that rounding hides; their nodes are a
-            sixteenth of it.
+        ceiling: Upper bound of the mean of the eigenvalues that rounding hides; their nodes are
+            a sixteenth of it.
     """
 
     single: Vector
@@ -99,7 +99,7 @@ class Rule:
         return float(function(self.single).sum()) + rest
 
     def sampling(self, function: Function) -> float:
-        """Half the width of the 95 % interval that the probes leave to `total`."""
+        """Half the width of the 95 % interval of `total`, from the sampling by probes."""
         if len(self.weights) == 1:
             return 0.0
         values = function(self.nodes)
@@ -123,7 +123,7 @@ class Rule:
         mean, centre = float(shares @ values), float(shares @ self.nodes)
         off = self.nodes - centre
         variance = float(shares @ off**2)
-        # A spread that is rounding has no slope.
+        # A spread that is only rounding has no slope.
         slope = float(shares @ (off * values)) / variance if variance > self.blur**2 else 0.0
         return mean, slope, centre
 
@@ -135,23 +135,23 @@ class Rule:
         return np.maximum(np.abs(function(below) - value), np.abs(function(above) - value))
 
 
-def gauss_rule(compression: Compression, found: Ritz, single: int, trace: float) -> Rule:
+def gauss_rule(compression: Compression, pairs: Ritz, single: int, trace: float) -> Rule:
     """Block Gauss quadrature: the Ritz values are the nodes.
 
     Args:
         compression: Of the operator.
-        found: Its Ritz values.
+        pairs: Its Ritz values.
         single: How many of the leading ones are known one by one.
         trace: Sum of all eigenvalues.
     """
-    return _rule(compression, found.values, found.weights, single, trace)
+    return _rule(compression, pairs.values, pairs.weights, single, trace)
 
 
 def radau_rule(compression: Compression, single: int, trace: float) -> Rule:
-    """Block Gauss-Radau quadrature with nodes at zero, in place of the last block's.
+    """Block Gauss-Radau quadrature: nodes at zero instead of those of the last block.
 
-    Gauss is too large for functions such as the square root, whose even derivatives are
-    negative and whose odd ones are positive, and this is too small (Golub and Meurant,
+    For functions such as the square root, whose even derivatives are negative and whose odd
+    ones are positive, Gauss quadrature is too large and this one too small (Golub and Meurant,
     Matrices, Moments and Quadrature with Applications, 2010, section 6.3).
 
     Args:
@@ -163,7 +163,7 @@ def radau_rule(compression: Compression, single: int, trace: float) -> Rule:
         SpectrumError: LAPACK did not converge.
     """
     matrix, last = compression.matrix.copy(), compression.last
-    # As far below zero as rounding may have pushed an eigenvalue, twice.
+    # Twice as far below zero as rounding may have moved an eigenvalue.
     end = -2 * compression.rounding
     coupling = matrix[:last, last:]
     tail = coupling.T @ np.linalg.solve(matrix[:last, :last] - end * np.eye(last), coupling)
@@ -181,8 +181,8 @@ def _rule(
         weights = np.ones((1, len(others)))
     count, rest = compression.size - single, max(trace - float(known.sum()), 0.0)
     hidden = others <= compression.rounding
-    # However far rounding spreads them, together they hold no more than is left; and a sum of
-    # concave functions is largest where all are equal (Jensen).
+    # However far rounding spreads the hidden ones, their sum is at most what is left of the
+    # trace; and a sum of concave functions is largest where all are equal (Jensen).
     number = max(count * float(weights[:, hidden].sum() / weights.sum()), 1.0)
     left = rest + TRACE_ROUNDING * float(known.sum())
     ceiling = min(compression.rounding, left / number)
@@ -194,14 +194,14 @@ def _rule(
 def estimate(rules: Sequence[Rule], functional: Functional) -> Estimate:
     """A number that depends on all eigenvalues, from one rule or from two that bracket it.
 
-    The half-width adds up what the probes leave open (95 %), half the distance between the
-    rules, and how far the rounding of the products may have moved the number.
+    The half-width is the sum of the sampling error of the probes (95 %), half the distance
+    between the rules, and how far the rounding of the products may have moved the number.
 
     Args:
         rules: The Gauss rule, and the Gauss-Radau rule unless the nodes are exact.
         functional: Gives the number for a rule, and its influence function: the derivative of
-            the number by the weight of an eigenvalue, which takes the errors of sums over to
-            what is made of them (the delta method).
+            the number by the weight of an eigenvalue. It turns errors of sums into errors of
+            the number (the delta method).
     """
     (value, influence), *others = (functional(rule) for rule in rules)
     values = [value, *(other for other, _ in others)]

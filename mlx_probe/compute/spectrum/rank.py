@@ -1,4 +1,4 @@
-"""The rank rule: the thresholds that are counted at, and when a count is certain."""
+"""The rank rule: the thresholds of the counts, and when a count is certain."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ def count_above(values: NDArray[np.float64], threshold: float) -> int:
 def certified(
     eigenvalues: NDArray[np.float64], omitted: float, thresholds: Iterable[float]
 ) -> bool:
-    """Whether the counts above all thresholds are beyond the reach of the errors.
+    """Whether no error can change the count above any of the thresholds.
 
-    A threshold t is decided when no eigenvalue lies within delta of t**2, where delta is the
-    solver's bound (`gram_eigenvalue_bound`) plus what a matrix that differs from the stored
-    one by ``omitted`` can move: 2 t e + e**2 (Weyl's inequality, squared).
+    The count above a threshold t is certain if no eigenvalue lies within delta of t**2. delta is
+    the solver's bound (`gram_eigenvalue_bound`) plus how far eigenvalues can move between the
+    stored matrix and one that differs from it by ``omitted``: 2 t e + e**2 (Weyl's inequality,
+    squared).
 
     Args:
         eigenvalues: Computed eigenvalues of the Gram matrix, shape (M,), any order.

@@ -27,12 +27,12 @@ __all__ = ["sketch_bytes", "sketch_spectrum"]
 
 Vector = NDArray[np.float64]
 
-# Singular values that are kept at most, and how good: of k that are kept, each is within
+# Most singular values that are kept, and their quality: if k are kept, each is within
 # TOLERANCE / k of sigma_1, so that a sum over them is within TOLERANCE.
 LEADING, TOLERANCE = 256, 0.03
 
-# Leading eigenvectors are known where their residuals are below this share of the gap to the
-# next eigenvalue, and where that lies this far above the rounding.
+# Leading eigenvectors are known if their residuals are below the share ANGLE of the gap to the
+# next eigenvalue, and if they lie CLEAR times above the rounding.
 ANGLE, CLEAR = 1e-3, 4.0
 
 # Unit roundoff of float32.
@@ -53,27 +53,28 @@ def sketch_bytes(short: int) -> int:
 def sketch_spectrum(
     apply: Callable[[Vector], Vector], moments: Moments, rows: int, cols: int, seed: int
 ) -> Sketch:
-    """Leading singular values with bounds, and estimates of what depends on all of them.
+    """Leading singular values with bounds, and estimates of numbers that depend on all of them.
 
-    One block Lanczos run on the Gram matrix of the short side M (`block_lanczos`) serves both;
-    up to M = `BASIS` it finds everything. Randomized subspace iteration with as many products
-    lost by far: on the Marchenko-Pastur spectrum of a square matrix of 4,096 it was off by 3 to
+    One block Lanczos run on the Gram matrix of the short side M (`block_lanczos`) gives both; up
+    to M = `BASIS` it gives all values. Randomized subspace iteration with as many products was
+    far worse: on the Marchenko-Pastur spectrum of a square matrix of 4,096 it was off by 3 to
     9 % of sigma_1 for the first value and by 6 to 12 % for the hundredth, this by 2e-9 and 0.4 %.
 
-    The leading values are square roots of Ritz values. Their bound is a posteriori: within a
-    Ritz vector's residual of its Ritz value lies an eigenvalue (Parlett, The Symmetric
-    Eigenvalue Problem, theorem 4.5.1). That this is the one of the same number assumes that a
-    random block missed none in between: it shows each of at most 32 equal eigenvalues, and
-    nothing is kept from where 32 Ritz values lie within a residual of each other. Residuals
-    include the rounding of float32 products, (sqrt(rows) + sqrt(cols)) 2^-24 lambda_1 (the
-    probabilistic bound of Higham and Mary 2019, SIAM J. Sci. Comput. 41) or what was found in
-    the basis, whichever is more.
+    The leading values are square roots of Ritz values. Their bound is a posteriori: an
+    eigenvalue lies within the residual of a Ritz vector around its Ritz value (Parlett, The
+    Symmetric Eigenvalue Problem, theorem 4.5.1). It has the same number as the Ritz value if
+    the random block missed none above it. A block contains each of at most 32 equal
+    eigenvalues, and the values are kept only down to the first 32 Ritz values that lie within a
+    residual of each other. Residuals include the rounding of float32 products: (sqrt(rows) +
+    sqrt(cols)) 2^-24 lambda_1 (the probabilistic bound of Higham and Mary 2019, SIAM J. Sci.
+    Comput. 41) or the rounding seen in the basis, whichever is larger.
 
-    Effective rank and entropy are sums over all eigenvalues, by stochastic Lanczos quadrature
-    (Ubaru, Chen and Saad 2017, SIAM J. Matrix Anal. Appl. 38) on what the leading eigenvectors
-    leave (`Rule`, `estimate`). Their 95 % intervals held the truth for 199 and 198 of 200 matrices
-    of 900 x 720 from eight families, and on flat and power-law spectra of order 1,024, where
-    chance is most of their width, for 94 to 98 % of 200 seeds.
+    Effective rank and entropy are sums over all eigenvalues. Stochastic Lanczos quadrature
+    (Ubaru, Chen and Saad 2017, SIAM J. Matrix Anal. Appl. 38) estimates them on the complement
+    of the leading eigenvectors (`Rule`, `estimate`). Their 95 % intervals contained the true
+    value for 199 and 198 of 200 matrices of 900 x 720 from eight families. On flat and power-law
+    spectra of order 1,024, where sampling is most of their width, they did for 94 to 98 % of 200
+    seeds.
 
     Args:
         apply: Product of the Gram matrix with a block of vectors, shape (M, k) to (M, k), from
@@ -81,7 +82,7 @@ def sketch_spectrum(
         moments: Of the elements, not all of which are zero.
         rows: Rows of the matrix.
         cols: Columns of the matrix.
-        seed: Of the random block.
+        seed: Seed of the random block.
 
     Raises:
         SpectrumError: Squares leave float64's range, or LAPACK did not converge.
@@ -89,26 +90,26 @@ def sketch_spectrum(
     size, trace = min(rows, cols), moments.sum_of_squares
     if not squares_are_safe(np.full((1, 1), trace)):
         raise SpectrumError("the sum of squares leaves float64's range", "Use --spectrum exact")
-    # A stream of its own: a matrix drawn from the same seed must be no kin of the block.
+    # A stream of its own: the block must be independent of a matrix drawn from the same seed.
     rng = np.random.default_rng([seed, *b"sketch"])
     # In units of the trace: eigenvalues are shares of the energy.
     compression = block_lanczos(lambda v: apply(v) / trace, size, rng)
-    found = ritz(compression)
-    largest = float(found.values[0])
+    pairs = ritz(compression)
+    largest = float(pairs.values[0])
     rounding = compression.rounding
     if compression.is_complete:
-        # A handful of coefficients says little; and no product is better than this.
+        # A few coefficients say little, and no product is more exact than this.
         rounding = max(rounding, 2 * UNIT * largest)
     if moments.value_dtype == "F64":
         # Rounding of the elements themselves, by Weyl's inequality.
         rounding += 2 * math.sqrt(largest) * UNIT
     compression = replace(compression, rounding=rounding)
-    distinct = size if compression.is_complete else _distinct(found, rounding)
+    distinct = size if compression.is_complete else _distinct(pairs, rounding)
     products = (math.sqrt(rows) + math.sqrt(cols)) * UNIT * largest
-    residuals = found.residuals + max(rounding, products)
-    leading, error = _leading(found.values, residuals, distinct)
-    single = _known_vectors(found, distinct, rounding)
-    rules = [gauss_rule(compression, found, single, 1.0)]
+    residuals = pairs.residuals + max(rounding, products)
+    leading, error = _leading(pairs.values, residuals, distinct)
+    single = _known_vectors(pairs, distinct, rounding)
+    rules = [gauss_rule(compression, pairs, single, 1.0)]
     if not compression.is_complete:
         rules.append(radau_rule(compression, single, 1.0))
     rank = estimate(rules, _effective_rank)
@@ -124,26 +125,27 @@ def sketch_spectrum(
     )
 
 
-def _distinct(found: Ritz, rounding: float) -> int:
-    """How many Ritz values come before the first that ends a crowd.
+def _distinct(pairs: Ritz, rounding: float) -> int:
+    """How many Ritz values come before the first one that ends a cluster.
 
-    As many as a block has vectors, within a residual of each other: there may be more copies.
+    A cluster has as many values as a block has vectors, within a residual of each other: there
+    may be more copies of its eigenvalue.
     """
-    reach = found.values + 2 * (found.residuals + rounding)
-    first = np.searchsorted(-found.values, -reach)
-    crowded = np.arange(len(reach)) - first + 1 >= len(found.weights)
-    return int(np.argmax(crowded)) if crowded.any() else len(crowded)
+    reach = pairs.values + 2 * (pairs.residuals + rounding)
+    first = np.searchsorted(-pairs.values, -reach)
+    clustered = np.arange(len(reach)) - first + 1 >= len(pairs.weights)
+    return int(np.argmax(clustered)) if clustered.any() else len(clustered)
 
 
 def _leading(values: Vector, residuals: Vector, distinct: int) -> tuple[Vector, float]:
     """Square roots of the leading Ritz values that are good enough, and their error.
 
-    An eigenvalue off by r moves its root by at most r / sigma, and by at most sqrt(r).
+    An eigenvalue that is off by r moves its root by at most r / sigma, and by at most sqrt(r).
 
     Returns:
         At least one singular value, descending; the largest bound, relative to the first.
     """
-    # The shares of the energy are at most 1, but for rounding.
+    # Shares of the energy are at most 1, apart from rounding.
     sigma = np.sqrt(np.clip(values[:LEADING], 0.0, 1.0))
     residuals = residuals[:LEADING]
     bounds = np.maximum.accumulate(residuals / np.maximum(sigma, np.sqrt(residuals)) / sigma[0])
@@ -153,13 +155,14 @@ def _leading(values: Vector, residuals: Vector, distinct: int) -> tuple[Vector, 
     return sigma[:number], float(bounds[number - 1])
 
 
-def _known_vectors(found: Ritz, distinct: int, rounding: float) -> int:
-    """How many leading eigenvectors span a space that is known.
+def _known_vectors(pairs: Ritz, distinct: int, rounding: float) -> int:
+    """How many leading eigenvectors span a known space.
 
-    Its angle to the Ritz vectors' is at most their residual over the gap (Davis and Kahan).
+    The angle between this space and that of the Ritz vectors is at most their residual over the
+    gap (Davis and Kahan).
     """
-    residuals = np.sqrt(np.cumsum(found.residuals**2))[:-1]
-    known = (residuals <= -ANGLE * np.diff(found.values)) & (found.values[:-1] > CLEAR * rounding)
+    residuals = np.sqrt(np.cumsum(pairs.residuals**2))[:-1]
+    known = (residuals <= -ANGLE * np.diff(pairs.values)) & (pairs.values[:-1] > CLEAR * rounding)
     known[distinct:] = False
     return int(np.flatnonzero(known).max(initial=-1)) + 1
 
@@ -189,6 +192,7 @@ def _entropy_in(unit: float) -> Callable[[Rule], tuple[float, Function]]:
     return lambda rule: (rule.total(contribution), contribution)
 
 
-def _within(lower: float, found: Estimate, upper: float) -> Estimate:
-    """An estimate brought to where its value can be."""
-    return Estimate(min(max(found.value, lower), upper), min(found.half_width, upper - lower))
+def _within(lower: float, estimate: Estimate, upper: float) -> Estimate:
+    """An estimate limited to the range of its number."""
+    value = min(max(estimate.value, lower), upper)
+    return Estimate(value, min(estimate.half_width, upper - lower))

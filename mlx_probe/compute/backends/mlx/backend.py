@@ -1,17 +1,16 @@
 """The MLX backend: element work in float32 and integers on the GPU stream.
 
-The same operations run on MLX's CPU stream where there is no GPU, which is how they are
-tested. Nothing here is float64 on the device: no GPU that MLX drives computes in it. Types
-that need float64 (F64, 32- and 64-bit integers) go through numpy's passes on the same memory.
+The same operations run on MLX's CPU stream without a GPU, and are tested there. Nothing is
+float64 on the device: no GPU that MLX uses computes in it. Types that need float64 (F64, 32- and
+64-bit integers) go through numpy's passes on the same memory.
 
-Streams belong to threads: what a pass has begun in one must be finished in it. Loaded chunks
-may go anywhere.
+Streams belong to threads: the thread that begins a pass must finish it. Any thread may use a
+loaded chunk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import mlx.core as mx
@@ -22,6 +21,7 @@ from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.compute.backends.distribution import BIN_BITS
 from mlx_probe.compute.backends.mlx import NO_GPU
+from mlx_probe.compute.backends.mlx.chunk import DeviceChunk
 from mlx_probe.compute.backends.mlx.digits import group_count
 from mlx_probe.compute.backends.mlx.gram import DigitGram
 from mlx_probe.compute.backends.mlx.moments import DeviceCodePass, DeviceSumPass
@@ -36,11 +36,11 @@ from mlx_probe.core.errors import BackendError
 
 __all__ = ["MlxBackend", "has_gpu"]
 
-# Digits more where three or four leave a count undecided.
+# Additional digits if three or four leave a count undecided.
 PRECISE_DIGITS = 2
 
-# Matrices of a batch: so many elements in all and so many matrices at most, and none so large
-# that its products fill a GPU alone.
+# Most elements and most matrices of a batch, and the largest short side: products of larger
+# matrices fill a GPU alone.
 BATCH_ELEMENTS, BATCH_MATRICES, BATCH_SHORT = 1 << 24, 64, 1024
 
 _NEEDS_FLOAT64 = frozenset({"F64", "I64", "I32", "U64", "U32"})
@@ -49,19 +49,6 @@ _NEEDS_FLOAT64 = frozenset({"F64", "I64", "I32", "U64", "U32"})
 def has_gpu() -> bool:
     """Whether MLX can run on a GPU here (Metal or CUDA)."""
     return bool(mx.is_available(mx.gpu))
-
-
-@dataclass(frozen=True)
-class DeviceChunk:
-    """Stored words and their values in MLX memory.
-
-    Attributes:
-        stored: Words as in the file.
-        values: The elements as float32 (exact for every type that comes here).
-    """
-
-    stored: mx.array
-    values: mx.array
 
 
 class DeviceGramPass:
@@ -91,7 +78,7 @@ class MlxBackend:
     """
 
     name = "mlx"
-    # One stream: elements of several weights at once would only multiply the memory.
+    # One stream: elements of several weights at once would only take more memory.
     lanes = 1
 
     def __init__(self, device: str) -> None:
@@ -106,14 +93,14 @@ class MlxBackend:
 
     @property
     def default_workers(self) -> int:
-        """One for each core: while one fills the lane, the others solve."""
+        """One for each core: while one uses the lane, the others solve."""
         return self._host.default_workers
 
     def load(self, stored: NDArray[Any], dtype: str) -> DeviceChunk | Chunk:
         """Copy stored words into MLX memory and decode them to float32."""
         if dtype in _NEEDS_FLOAT64:
             return self._host.load(stored, dtype)
-        # MLX's default device decides where a thread's operations run.
+        # The operations of a thread run on its default device.
         mx.set_default_device(self._stream)
         # Files need not align their tensors; MLX expects whole words.
         words = mx.array(np.require(stored, requirements=("C", "ALIGNED")))
@@ -141,7 +128,7 @@ class MlxBackend:
         return DeviceGramPass(rows, cols, digits, self._floor(dtype))
 
     def batch_size(self, rows: int, cols: int) -> int:
-        """Small matrices together fill a GPU that each of them would leave idle."""
+        """As many small matrices as fill a GPU that one of them would leave idle."""
         if min(rows, cols) > BATCH_SHORT:
             return 1
         return max(1, min(BATCH_MATRICES, BATCH_ELEMENTS // (rows * cols)))
@@ -173,12 +160,12 @@ class MlxBackend:
         return DeviceQuantizationPass(rows, cols, dtype, bits)
 
     def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
-        """Of the precise Gram pass, which takes most.
+        """Bytes of the precise Gram pass, which takes most.
 
-        A slab in all stages from words to digits and the products under way (at most 33 and 37
-        bytes for each digit were measured); int64 sums by groups, little more than their upper
-        triangles; the float64 matrix that these go to, and the one that was not precise enough
-        or what its factorization takes; the counts.
+        They are a slab in all stages from words to digits, with the unfinished products (at most
+        33 and 37 bytes for each digit were measured); int64 sums by groups, little more than
+        their upper triangles; the float64 matrix that receives these sums; the one that was not
+        precise enough, or the workspace of its factorization; the counts.
         """
         digits = _digits(itemsize) + PRECISE_DIGITS
         slab = 40 * digits * slab_elements
@@ -186,7 +173,7 @@ class MlxBackend:
         return slab + sums + 8 * short**2 + lapack.workspace(short) + (32 << BIN_BITS)
 
     def _floor(self, dtype: str) -> float:
-        """What is lost of an element at most; only these types have subnormals of float32."""
+        """Largest loss of an element; only these types have subnormals of float32."""
         return self._flushed_below if dtype in ("BF16", "F32") else 0.0
 
     def device_memory(self) -> tuple[int, int]:
@@ -208,7 +195,7 @@ def _decode(words: mx.array, dtype: str) -> mx.array:
 
 
 def _flushed_below(device: mx.DeviceType) -> float:
-    """Magnitude below which a device takes numbers for zero, as some do with subnormals."""
+    """Magnitude below which a device treats numbers as zero: some do so with subnormals."""
     with mx.stream(device):
         kept = mx.array(np.float32(2.0**-149)) * 2.0**100
         return 0.0 if kept.item() else 2.0**-126

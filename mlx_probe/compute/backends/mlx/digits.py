@@ -1,15 +1,15 @@
 """Exact products of float32 matrices that are split into signed 8-bit digits.
 
-Needs MLX. The source is the error-free splitting of Ozaki, Ogita, Oishi and Rump 2012,
-"Error-free transformations of matrix multiplication by using fast routines of matrix
-multiplication and its applications", with integer digits. No step rounds, so that no device,
-no order of its additions and no shortened product (TF32) changes a bit:
+Source: the error-free splitting of Ozaki, Ogita, Oishi and Rump 2012, "Error-free
+transformations of matrix multiplication by using fast routines of matrix multiplication and its
+applications", here with integer digits. No step rounds, so that neither the device, nor the
+order of its additions, nor a shortened product (TF32) changes a bit:
 
 - Digit k is an integer of at most 11 bits in units of 2**-(7 + 8 k): within 128 units, the
   leading one within 2**11 (numbers within `LARGEST` = 16). TF32 keeps 11 bits.
 - In a block of at most `BLOCK_ROWS` = 2**10 rows the squares of a column's digits add up to at
   most 2**24 units: those of the lower digits by their size (128**2 * 2**10), those of the
-  leading one because the caller sees to it (`ENERGY` = 2**24 * 2**-14). By Cauchy and Schwarz
+  leading one because the caller ensures it (`ENERGY` = 2**24 * 2**-14). By Cauchy and Schwarz
   every partial sum of the product of two columns is then an integer of at most 2**24 units,
   which float32 holds.
 - Products D_i.T @ D_j are added up in int64 in groups, in units of the group's last level:
@@ -65,7 +65,7 @@ def blocked(x: mx.array) -> mx.array:
 
 
 def scaled(x: mx.array, exponent: Any) -> mx.array:
-    """Multiply by 2**exponent exactly, in two factors: one may not be a normal float32."""
+    """Multiply by 2**exponent exactly, in two factors: a single one may not be a normal float32."""
     half = np.asarray(exponent) // 2
     for part in (half, np.asarray(exponent) - half):
         x = x * mx.array(np.ldexp(1.0, part).astype(np.float32))
@@ -73,7 +73,7 @@ def scaled(x: mx.array, exponent: Any) -> mx.array:
 
 
 def peel(x: mx.array, count: int) -> tuple[list[mx.array], mx.array]:
-    """Signed 8-bit digits of small numbers, and what is left.
+    """Signed 8-bit digits of small numbers, and the remainder.
 
     Args:
         x: float32, any shape. Numbers in (-1, 1) have digits of at most 128 units; larger ones
@@ -113,7 +113,7 @@ def digit_products(digits: Sequence[mx.array], first: int, last: int) -> list[mx
             members = [d for i, d in enumerate(digits) if _group(i + j) == group]
             if not members:
                 continue
-            # Side by side they are one product, large enough for a GPU.
+            # Side by side they make one product, large enough for a GPU.
             left = mx.concatenate([d[..., first:last] for d in members], axis=3)
             product = (left * (1 / group_unit(group))).swapaxes(2, 3) @ right[..., first:]
             shape = (batch, blocks, len(members), last - first, columns - first)
@@ -123,7 +123,7 @@ def digit_products(digits: Sequence[mx.array], first: int, last: int) -> list[mx
 
 
 def group_count(digits: int) -> int:
-    """Groups that the products of some digits fall into."""
+    """Number of groups of the products of some digits."""
     return _group(2 * digits - 2) + 1
 
 

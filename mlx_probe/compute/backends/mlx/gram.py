@@ -23,39 +23,39 @@ from mlx_probe.compute.backends.protocol import Gram
 
 __all__ = ["DigitGram"]
 
-# Exponent of columns that were zero so far: the least float32, 2**-149, is far beyond it.
+# Exponent of columns that have only zeros so far: far below the least float32, 2**-149.
 _ZERO = -200
 
-# The matrix is made in panels, of which only the upper part is needed. About eight spare nearly
-# half of the work; narrower ones would be slow, and products of larger ones take memory.
+# The matrix is made in panels, of which only the upper part is needed. About eight panels save
+# nearly half of the work. Narrower ones would be slow, and products of larger ones take memory.
 _PANELS, _NARROWEST, _PANEL_ELEMENTS = 8, 128, 1 << 20
 
 
 class DigitGram:
     """Gram matrices of equal matrices from exact float32 products of 8-bit digits.
 
-    Columns are scaled by powers of two, peeled into digits, and multiplied without rounding
-    (see `mlx_digits`). The sums stay on the device, in int64; the host takes them over in
-    float64 after 65,536 rows, and before a column's power of two changes.
+    Columns are scaled by powers of two, split into digits, and multiplied without rounding (see
+    `digits`). The sums stay on the device in int64; the host takes them over in float64 after
+    65,536 rows, and before the power of two of a column changes.
 
-    That is the one which brings the column's first slab into (-1, 1). Later slabs may exceed it
-    up to sixteen times, as long as no block's squares add up to more than if all its elements
-    were ones: then the products are still exact, and no bit is spent on headroom. Otherwise it
-    is raised to the slab's.
+    The power of two of a column brings its first slab into (-1, 1). Elements of later slabs may
+    be up to sixteen times larger, as long as the squares of a block add up to no more than if
+    all its elements were ones: then the products are still exact, and no bit is spent on
+    headroom. Otherwise the power is raised to that of the slab.
 
-    Three digits hold 23 bits below the power of two of each column, four hold 31. What is left
-    over is measured in ``omitted``, which bounds its Frobenius norm for each matrix, except for
-    what a power of two pushes below float32's range: less than 2**-125 of its column's largest.
+    Three digits hold 23 bits below the power of two of each column, four hold 31. ``omitted``
+    bounds the Frobenius norm of the remainder of each matrix, except for elements that the power
+    of two moves below float32's range: less than 2**-125 of the largest in their column.
 
-    Between two transfers to the host, sums do not depend on the order of slabs, nor on their
-    extent; the first slab's maxima decide what is left over, and every transfer rounds to
-    float64.
+    Between two transfers to the host, sums depend neither on the order of slabs nor on their
+    extent. The maxima of the first slab decide what the remainder is, and every transfer rounds
+    to float64.
 
     Args:
         columns: Columns of each matrix.
-        digits: Digits that an element is split into, at most 6.
+        digits: Digits of an element, at most 6.
         batch: Matrices.
-        floor: Magnitude below which the device takes numbers for zero.
+        floor: Magnitude below which the device treats numbers as zero.
     """
 
     def __init__(self, columns: int, digits: int, batch: int = 1, floor: float = 0.0) -> None:
@@ -81,14 +81,14 @@ class DigitGram:
             self._raise(largest, ~fits)
             digits, (_, _, left_over) = self._peel(x)
         unit = np.ldexp(1.0, self._exponent - 8 * self._digits + 1)
-        # The thousandth covers the float32 rounding of the sums of squares themselves: of 1,024
-        # terms, then of the blocks.
+        # The thousandth covers the float32 rounding of the sums of squares: of 1,024 terms, then
+        # of the blocks.
         self._omitted_squared += 1.001 * (left_over * unit**2).sum(axis=1)
         for first in range(0, x.shape[1], WINDOW):
             self._multiply([digit[:, first : first + WINDOW] for digit in digits])
 
     def finish(self) -> list[Gram]:
-        """The Gram matrices (upper triangles), and what the digits left out."""
+        """The Gram matrices (upper triangles), and bounds of what the digits left out."""
         self._flush()
         omitted = np.sqrt(self._omitted_squared)
         return [
@@ -96,11 +96,11 @@ class DigitGram:
         ]
 
     def _peel(self, x: mx.array) -> tuple[list[mx.array], NDArray[np.float64]]:
-        """Digits; and for each column its largest element, energy and left-over squares."""
+        """Digits; and for each column its largest element, energy and sum of squared remainders."""
         assert self._exponent is not None
         digits, rest = peel(scaled(x, -self._exponent[:, None, None, :]), self._digits)
         energy = mx.square(digits[0]).sum(axis=2).max(axis=1)
-        # What is too small to be squared counts as 2**-60.
+        # A remainder that is too small to be squared counts as 2**-60.
         rest = mx.where(rest == 0, 0.0, mx.maximum(mx.abs(rest), 2.0**-60))
         left_over = mx.square(rest).sum(axis=2).sum(axis=1)
         survey = np.array(mx.stack([_largest(x), energy, left_over]))
@@ -109,10 +109,10 @@ class DigitGram:
     def _raise(self, largest: NDArray[np.floating], which: NDArray[np.bool_]) -> None:
         """Give columns the power of two just above their largest element."""
         assert self._exponent is not None
-        # Sums of a column of zeros are zero in any unit.
+        # The sums of a column of zeros are zero in any unit.
         if (self._exponent[which] > _ZERO).any():
             self._flush()
-        # The exponent of an infinity is anything; such a matrix has no spectrum anyway.
+        # The exponent of an infinity does not matter: such a matrix has no spectrum.
         self._exponent[which] = np.frexp(np.nan_to_num(largest[which], posinf=0.0))[1]
 
     def _multiply(self, digits: list[mx.array]) -> None:
@@ -125,11 +125,11 @@ class DigitGram:
             if panel.sums:
                 sums = [a + b for a, b in zip(panel.sums, sums, strict=True)]
             panel.sums = sums
-            # Or the graph would keep all slabs; the next one's survey waits for this.
+            # Otherwise the graph would keep all slabs; the survey of the next one waits for this.
             mx.async_eval(*sums)  # type: ignore[no-untyped-call]
 
     def _flush(self) -> None:
-        """Bring the sums to the host, the group of the lowest levels first."""
+        """Add the sums to the host's matrix, the group of the lowest levels first."""
         if not self._blocks:
             return
         assert self._exponent is not None

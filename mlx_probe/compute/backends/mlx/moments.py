@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import mlx.core as mx
 import numpy as np
 
 from mlx_probe.compute.backends.distribution import BIN_BITS, Tally, moments_of_bins
+from mlx_probe.compute.backends.mlx.chunk import DeviceChunk
 from mlx_probe.compute.backends.mlx.digits import scaled
 from mlx_probe.compute.backends.mlx.sums import partial_sums, rough_sum, total
 from mlx_probe.compute.backends.numpy.moments import CodePass
@@ -18,14 +17,6 @@ from mlx_probe.core.records import Moments
 __all__ = ["DeviceCodePass", "DeviceSumPass"]
 
 
-class _Chunk(Protocol):
-    @property
-    def stored(self) -> mx.array: ...
-
-    @property
-    def values(self) -> mx.array: ...
-
-
 class DeviceCodePass:
     """Bit patterns of types with at most 16 bits, counted on the device."""
 
@@ -33,7 +24,7 @@ class DeviceCodePass:
         self._pass = CodePass(dtype, zero_epsilon)
         self._word = {1: mx.uint8, 2: mx.uint16}[DTYPES[dtype].itemsize]
 
-    def add(self, chunk: _Chunk) -> None:
+    def add(self, chunk: DeviceChunk) -> None:
         """Count the bit patterns of one chunk; the host waits once."""
         codes = chunk.stored.reshape(-1).view(self._word)
         self._pass.add_counts(np.array(_histogram(codes, 8 * self._word.size)))
@@ -54,7 +45,7 @@ class DeviceSumPass:
         self._sums = PowerSums()
         self._fits = {"BF16": True, "F16": True}
 
-    def add(self, chunk: _Chunk) -> None:
+    def add(self, chunk: DeviceChunk) -> None:
         """Sum one chunk; the host waits twice: for its scale, and for its sums."""
         x = chunk.values.reshape(-1)
         histogram = _histogram(x.view(mx.uint32) >> (32 - BIN_BITS), BIN_BITS)
@@ -66,7 +57,7 @@ class DeviceSumPass:
         if nans or infs:
             self._nan += nans
             self._inf += infs
-            # MLX cannot compact by a mask; damaged tensors are rare enough for the host.
+            # MLX cannot select by a mask; damaged tensors are rare enough for the host.
             host = np.array(x)
             x = mx.array(host[np.isfinite(host)])
             if not x.size:
@@ -83,7 +74,7 @@ class DeviceSumPass:
         self._sums = self._sums.merge(_power_sums(x, max(-least, most)))
 
     def _survey(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        """How many are zero, small, and beyond bfloat16 and float16; the least and the most."""
+        """Counts of zeros, small ones, not in bfloat16, not in float16; the extremes."""
         words = x.view(mx.uint32)
         counted = [
             # Zeros by their bits: a GPU may flush subnormals to zero in comparisons.
@@ -119,15 +110,15 @@ def _float32_below(limit: float) -> float:
 def _power_sums(x: mx.array, largest: float) -> PowerSums:
     """Central moment sums of finite float32 elements, none larger than ``largest``.
 
-    The elements are scaled by a power of two into (-1, 1), so that fourth powers neither
-    overflow nor underflow where they count. A mean that is large beside the spread is
-    subtracted first; a small one is not, because the difference would be rounded. It is a
-    float32 near the mean, found on the device: sums about any point tell those about the mean.
+    The elements are scaled by a power of two into (-1, 1), so that fourth powers that count
+    neither overflow nor underflow. A mean that is large beside the spread is subtracted first; a
+    small one is not, because the difference would be rounded. What is subtracted is a float32
+    near the mean, computed on the device: sums about any point give those about the mean.
     """
     exponent = int(np.frexp(largest)[1])
     x = scaled(x, -exponent)
-    # Sums of 64 multiples of 2**-12 are exact, which leaves rounding only to the small rest:
-    # weights whose mean is a millionth of their spread still get it right.
+    # Sums of 64 multiples of 2**-12 are exact, so that only the small rest is rounded: a mean
+    # that is a millionth of the spread is still right.
     coarse = mx.round(x * 4096.0) * (1 / 4096.0)
     parts = [partial_sums(coarse), partial_sums(x - coarse)]
     near = (rough_sum(parts[0]) + rough_sum(parts[1])) / x.size

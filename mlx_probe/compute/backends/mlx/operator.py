@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.compute.backends.mlx.chunk import DeviceChunk
 from mlx_probe.compute.backends.mlx.digits import scaled
 
 __all__ = ["DeviceOperator"]
 
 
-class _Chunk(Protocol):
-    @property
-    def values(self) -> mx.array: ...
-
-
 class DeviceOperator:
     """The Gram matrix of the short side as an operator: slabs in float32, never multiplied out.
 
-    All slabs are scaled by one power of two, so that products neither overflow nor underflow
-    and add up on the device: one transfer for each block of vectors. There are fewer slabs than
-    lines in each of them, so that this sum rounds less than the products do.
+    All slabs are scaled by one power of two, so that products neither overflow nor underflow,
+    and are added on the device: one transfer for each block of vectors. There are fewer slabs
+    than lines in a slab, so that this sum rounds less than the products do.
     """
 
     def __init__(self, rows: int, cols: int) -> None:
@@ -33,11 +27,11 @@ class DeviceOperator:
         self._largest: list[mx.array] = []
         self._exponent: int | None = None
 
-    def add(self, chunk: _Chunk) -> None:
+    def add(self, chunk: DeviceChunk) -> None:
         """Keep one slab: lines of the long side, each as long as the short side."""
         x = chunk.values if self._tall else chunk.values.T
         self._slabs.append(x)
-        # Nothing to wait for until all slabs are there.
+        # Computed later, when all slabs are there.
         self._largest.append(mx.abs(x).max())
 
     def apply(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -52,10 +46,10 @@ class DeviceOperator:
         return np.ldexp(np.array(product).astype(np.float64), 2 * self._exponent)
 
     def _scale(self) -> int:
-        """Bring all elements into (-1, 1); the exponent of what they are to be multiplied by."""
+        """Scale all elements into (-1, 1); the exponent of the scale."""
         exponent = int(np.frexp(max(float(np.array(each)) for each in self._largest))[1])
         for i, x in enumerate(self._slabs):
             self._slabs[i] = scaled(x, -exponent)
-            # One by one, or the matrix would be there twice.
+            # One by one: together they would be a second copy of the matrix.
             mx.eval(self._slabs[i])
         return exponent

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import mlx.core as mx
 import numpy as np
 
+from mlx_probe.compute.backends.mlx.chunk import DeviceChunk
 from mlx_probe.compute.backends.mlx.digits import scaled
 from mlx_probe.compute.backends.mlx.sums import partial_sums, total
 from mlx_probe.compute.backends.quantization import ErrorSums, affine_round
 from mlx_probe.core.records import QuantizationError
 
 __all__ = ["DeviceQuantizationPass"]
-
-
-class _Chunk(Protocol):
-    @property
-    def values(self) -> mx.array: ...
 
 
 class DeviceQuantizationPass:
@@ -29,8 +24,8 @@ class DeviceQuantizationPass:
         kept = {"BF16": mx.bfloat16, "F16": mx.float16}.get(dtype)
         self._keep = None if kept is None else lambda x: x.astype(kept).astype(mx.float32)
 
-    def add(self, chunk: _Chunk) -> None:
-        """Round one slab and add up what that changes; the host waits twice."""
+    def add(self, chunk: DeviceChunk) -> None:
+        """Round one slab and add up the errors; the host waits twice."""
         x = chunk.values
         errors = {
             bits: (x - affine_round(mx, x, bits, self._keep)).reshape(-1)
@@ -40,7 +35,7 @@ class DeviceQuantizationPass:
         maxima = [magnitude.max(axis=1), magnitude.max(axis=0)]
         largest = {bits: mx.abs(error).max() for bits, error in errors.items()}
         mx.eval(errors, maxima, largest)
-        # By a power of two, so that float32 squares neither overflow nor underflow.
+        # Scaled by a power of two, so that float32 squares neither overflow nor underflow.
         exponent = {bits: int(np.frexp(each.item())[1]) for bits, each in largest.items()}
         squares = {
             bits: partial_sums(mx.square(scaled(error, -exponent[bits])))

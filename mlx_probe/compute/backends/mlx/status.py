@@ -1,4 +1,4 @@
-"""What MLX is on this machine: its version, its device, and how fast its CPU products are."""
+"""MLX on this machine: its version, its device, and the speed of its products on the CPU."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mlx_probe.compute.backends import BACKENDS
 
 __all__ = ["MlxStatus", "cpu_product_rate", "mlx_status"]
 
-# Enough of the fastest for a figure that other work on the machine does not decide.
+# The fastest of this many is hardly disturbed by other work on the machine.
 REPEATS = 5
 
 
 @dataclass(frozen=True)
 class MlxStatus:
-    """MLX as it is here.
+    """MLX on this machine.
 
     Attributes:
         version: Its version.
         gpu: Whether it can run on a GPU (Metal or CUDA).
         device: Name of the GPU, or of the processor where there is none.
-        working_set: Bytes that the GPU should hold at most; None where MLX does not say.
-        longest_buffer: Bytes of the largest single array; None where MLX does not say.
+        working_set: Bytes that the GPU should hold at most; None if MLX does not say.
+        longest_buffer: Bytes of the largest single array; None if MLX does not say.
     """
 
     version: str
@@ -42,7 +42,7 @@ def mlx_status() -> MlxStatus:
     Raises:
         BackendError: MLX cannot be imported.
     """
-    # The table's way in: it sets what must be set before MLX is imported.
+    # By the table, which sets what must be set before MLX is imported.
     BACKENDS["mlx"]("cpu")
     import mlx.core as mx
 
@@ -61,7 +61,7 @@ def mlx_status() -> MlxStatus:
 
 
 def cpu_product_rate(side: int) -> float:
-    """Flops in a second of a float32 product of MLX's CPU stream.
+    """Flops a second of a float32 product on MLX's CPU stream.
 
     Args:
         side: Rows and columns of both factors.

@@ -1,7 +1,7 @@
 """Float32 sums that end in float64.
 
-A sum in float32 over millions of elements loses what is small beside it: on the device only
-short sums are made, and the host adds those up.
+A float32 sum over millions of elements loses small terms. The device makes only short sums, and
+the host adds them up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def total(parts: mx.array) -> float:
 
 
 def rough_sum(x: mx.array) -> mx.array:
-    """Sum of a vector on the device, to float32: partial sums of partial sums."""
+    """Sum of a vector on the device, in float32: partial sums of partial sums."""
     while x.size > PARTIAL:
         x = partial_sums(x)
     return x.sum()

@@ -19,8 +19,8 @@ from mlx_probe.core.machine import usable_cores
 
 __all__ = ["NumpyBackend", "SlabGram", "SlabOperator"]
 
-# Elements that enter a product at a time: what a slab takes in float64 would be several times
-# the slab itself. At least so many lines, or the product would be slow.
+# Elements that enter a product at a time: a whole slab in float64 would take several times its
+# own bytes. With fewer lines than this the product would be slow.
 BLOCK_ELEMENTS, BLOCK_LINES = 1 << 18, 256
 
 
@@ -56,7 +56,7 @@ class SlabOperator:
     def add(self, chunk: Chunk) -> None:
         """Keep one slab: lines of the long side, each as long as the short side."""
         x = decode(chunk.stored, chunk.dtype)
-        # By its own power of two: float32's products neither overflow nor underflow.
+        # Scaled by its own power of two: products in float32 neither overflow nor underflow.
         exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])
         x = np.ldexp(x, -exponent).astype(np.float32, copy=False)
         self._slabs.append((x if self._tall else x.T, exponent))
@@ -83,7 +83,7 @@ class NumpyBackend:
         return usable_cores()
 
     def load(self, stored: NDArray[Any], dtype: str) -> Chunk:
-        """Stored words, contiguous and out of the map; what is not of a map is not copied."""
+        """Stored words, contiguous and copied out of the map; other words are not copied."""
         ours = stored.flags.writeable and stored.flags.c_contiguous
         return Chunk(stored if ours else np.array(stored, order="C"), dtype)
 
@@ -93,11 +93,11 @@ class NumpyBackend:
         return kind(dtype, zero_epsilon)
 
     def gram_pass(self, rows: int, cols: int, dtype: str, precise: bool = False) -> SlabGram:
-        """Float64 Gram matrix, precise in any case."""
+        """Float64 Gram matrix, which is precise in any case."""
         return SlabGram(rows, cols)
 
     def batch_size(self, rows: int, cols: int) -> int:
-        """No batches: workers take matrices one by one."""
+        """1: workers take matrices one by one."""
         return 1
 
     def gram_batch(self, chunks: Sequence[Chunk], rows: int, cols: int, dtype: str) -> list[Gram]:
@@ -121,8 +121,8 @@ class NumpyBackend:
 
     def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
         """A slab as loaded, blocks of it in float64, the counts; the matrix that is factorized."""
-        # An element of a block as stored, in float32 and in float64; of wide types there are
-        # counts of `BIN_BITS` leading bits, and three numbers for each that occurs.
+        # An element of a block as stored, in float32 and in float64. Wide types have counts of
+        # `BIN_BITS` leading bits, and three numbers for each pattern that occurs.
         blocks = 16 * max(BLOCK_ELEMENTS, BLOCK_LINES * short)
         counts = 12 << BIN_BITS if itemsize > 2 else 4 << 16
         return itemsize * slab_elements + blocks + counts + lapack.workspace(short)

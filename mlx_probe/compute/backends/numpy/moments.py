@@ -21,11 +21,11 @@ from mlx_probe.core.records import Moments
 
 __all__ = ["BinPass", "CodePass"]
 
-# Codes that are counted at a time: bincount makes a 64-bit copy of them and a new table.
+# Codes that are counted at a time: bincount makes a 64-bit copy of them, and a new table.
 COUNTED = 1 << 18
 
-# Elements of wide types at a time: what is made of them stays in the cache, and numpy's calls,
-# between which threads wait for each other, are long enough to be few.
+# Elements of wide types at a time: few enough to keep all temporary arrays in the cache, enough to
+# make numpy's calls few, because threads wait for each other between them.
 BLOCK = 1 << 17
 
 # Elements up to which no bin of 32 bits overflows.
@@ -53,7 +53,7 @@ class CodePass:
                 self.add_counts(np.bincount(block, minlength=self._counts.size))
 
     def add_counts(self, counts: NDArray[np.integer[Any]]) -> None:
-        """Take in bit patterns that were counted elsewhere."""
+        """Add bit patterns that a device has counted."""
         self._counts += counts
 
     def finish(self) -> Moments:
@@ -77,14 +77,14 @@ class BinPass:
         self._min, self._max = math.inf, -math.inf
         self._sums = PowerSums()
         self._fits = {"F32": ("BF16", "F16"), "F64": ("BF16", "F16", "F32")}.get(dtype, ())
-        # Made once: memory that is new to the process costs more than the work on it.
+        # Made once: the first use of new memory costs more than the work on it.
         self._bins = np.empty(BLOCK, np.intp)
         self._values, self._other = np.empty((2, BLOCK))
 
     def add(self, chunk: Chunk) -> None:
         """Sum one chunk, a cache-sized block at a time."""
         elements = chunk.stored.reshape(-1)
-        # Signalling NaNs turn quiet; float64 files may lie near the range's end.
+        # Signalling NaNs become quiet ones; float64 files may lie near the end of the range.
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, elements.size, BLOCK):
                 block = elements[start : start + BLOCK]
@@ -119,13 +119,13 @@ class BinPass:
         if self._seen > NARROW:
             self._counts = self._counts.astype(np.int64, copy=False)
         bits = 8 * x.itemsize
-        # The words' buffer is that of the values, which come later.
+        # The words use the buffer of the values, which are computed later.
         words = self._values.view(f"<u{x.itemsize}")[: x.size]
         np.right_shift(x.view(words.dtype), bits - BIN_BITS, out=words)
         bins = self._bins[: x.size]
         np.copyto(bins, words)
-        # Not bincount, which would make and clear a table of a million bins for each block.
-        # A one of the table's own type: of another, this takes forty times as long.
+        # Not bincount, which would make and clear a table of a million bins for each block. The
+        # one has the table's own type: with another type this takes forty times as long.
         np.add.at(self._counts, bins, self._counts.dtype.type(1))
 
     def finish(self) -> Moments:
@@ -140,7 +140,7 @@ class BinPass:
 def _fits(x: NDArray[np.floating[Any]], name: str) -> bool:
     """Whether a narrower format holds every element of a finite float32 or float64 array."""
     lost = FLOAT_FORMATS[f"F{8 * x.itemsize}"].precision - FLOAT_FORMATS[name].precision
-    # Bits of the fraction that the format lacks decide nearly always, and soon.
+    # The bits of the fraction that the format lacks decide nearly always, and fast.
     if int(np.bitwise_or.reduce(x.view(f"<u{x.itemsize}"))) & ((1 << lost) - 1):
         return False
     narrow = x.astype(np.float16 if name == "F16" else np.float32, copy=False)
