@@ -125,7 +125,11 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
 
     from mlx_probe.compute.backends import choose_backend
 
-    _, reason = choose_backend("auto", "auto")
+    try:
+        _, reason = choose_backend("auto", "auto")
+    except ProbeError as error:
+        # Options are parsed before `_Program.invoke` guards anything.
+        _refuse(ctx, error)
     python = platform.python_version()
     click.echo(f"mlx-probe, version {__version__} (Python {python}, {reason})")
     ctx.exit()

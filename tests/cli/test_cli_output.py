@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 import numpy as np
 import pytest
-from models import interrupt_after, invoke
+from models import interrupt_after, invoke, refuses
 from rich.console import Console
 from tinymodel import run
 from weightfiles import entry, safetensors_bytes, write_safetensors
@@ -20,7 +20,7 @@ import mlx_probe.cli as cli_package
 from mlx_probe.analysis.progress import Silent
 from mlx_probe.cli import GROUPS, cli, progress
 from mlx_probe.compute.backends import choose_backend
-from mlx_probe.core.errors import Interrupted
+from mlx_probe.core.errors import ConfigError, Interrupted
 from mlx_probe.report.terminal.text import (
     checkpoint_text,
     checks_text,
@@ -88,6 +88,14 @@ def test_a_version_begins_as_scripts_know_it_and_names_python_and_backend():
     assert said.startswith(begin)
     assert choose_backend("auto", "auto")[1] in said
     assert said.count("\n") == 1
+
+
+def test_a_version_without_a_backend_is_one_message(monkeypatch):
+    def refuse(name, device):
+        raise ConfigError("no such library", "Unset the variable")
+
+    monkeypatch.setattr("mlx_probe.compute.backends.choose_backend", refuse)
+    refuses(invoke("--version"), "no such library", code=2)
 
 
 @pytest.mark.parametrize("formats", [["csv"], ["parquet", "jsonl"]])

@@ -5,6 +5,7 @@ import re
 import click
 import pytest
 from pages import ENGLISH, WRITTEN, page
+from project import ROOT
 
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS
@@ -81,6 +82,16 @@ def test_every_column_is_on_the_page_of_the_columns():
     sides = [column for side in SIDES.values() for column in side.columns]
     for column in (*table_columns([metric.column for metric in METRICS]), *COLUMNS, *sides):
         assert f"| `{column.name}` | `{column.type}` | {column.unit} |" in text
+
+
+def test_every_environment_variable_is_on_the_page_of_the_configuration():
+    paths = (ROOT / "mlx_probe").rglob("*.py")
+    code = "\n".join(path.read_text("utf-8") for path in paths)
+    read = set(re.findall(r'"(MLX_PROBE_[A-Z_]+)"', code))
+    read |= set(re.findall(r'environ\.get\("(\w+)"', code))
+    assert {"MLX_PROBE_CACHE", "HF_ENDPOINT"} <= read
+    text = page("docs/en/configuration.md").text
+    assert not {name for name in read if f"`{name}`" not in text}
 
 
 def test_pages_use_plain_words():
