@@ -1,5 +1,7 @@
 """Every source, and one more that is only in the table: what a newcomer would write."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from mlx_probe.report.docs import TABLES
 from mlx_probe.source import SOURCES, Source, model_forms, parse_reference, resolve
 from mlx_probe.source.protocol import Form
 from mlx_probe.source.transfer.listing import listing_of
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 
 @pytest.mark.parametrize("key", SOURCES)
@@ -96,3 +99,24 @@ def test_a_new_source_is_in_help_messages_and_documentation(shelf):
     assert e.value.remedy.endswith("the https:// address of a weight file, or shelf:NAME")
     assert "| `shelf:NAME` | a folder on the shelf | `1` |" in TABLES["SOURCES"]()
     assert "shelf:book at 1" in invoke("inspect", "shelf:book").stdout
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_progress_is_passed_in_and_closed(shelf, monkeypatch, fails):
+    calls = []
+
+    class Recorder(DownloadProgress):
+        def close(self):
+            calls.append("closed")
+
+    def fetch(ref, progress):
+        calls.append(progress)
+        if fails:
+            raise SourceError("no", "none")
+        return SOURCES["local"].fetch(ModelRef(ref.text, "local", str(shelf / "book")))
+
+    monkeypatch.setitem(SOURCES, "shelf", replace(SOURCES["shelf"], fetch=fetch))
+    progress = Recorder()
+    with pytest.raises(SourceError) if fails else nullcontext():
+        resolve("shelf:book", progress=progress)
+    assert calls == [progress, "closed"]

