@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.forecast import CONTEXTS, STORED, WIDTHS
+from mlx_probe.analysis.forecast.inference import CONTEXTS, STORED, WIDTHS
 from mlx_probe.analysis.forecast.model import forecast_model
 from mlx_probe.report.terminal.forecast import forecast_markdown, forecast_text
 

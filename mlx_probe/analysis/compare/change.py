@@ -38,7 +38,7 @@ class Change:
     any_b: bool = False
 
     def add(self, x: Floats, y: Floats) -> None:
-        """Add two blocks at the same place."""
+        """Add two blocks with the same lines."""
         self.count += x.size
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             self.nonfinite_a += x.size - int(np.count_nonzero(np.isfinite(x)))

@@ -57,7 +57,7 @@ _IDENTITY = (
         "matched_by",
         "string",
         "identity",
-        "How the counterpart was found: name, role, or adapter; null if there is none.",
+        "How the counterpart was matched: name, role, or adapter; null if there is none.",
     ),
     Column("compute_seconds", "float64", "run", "Time of the worker.", unit="s", lower=0),
 )

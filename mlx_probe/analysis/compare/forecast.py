@@ -1,4 +1,4 @@
-"""What a comparison will read, compute and take, told before it begins: compare.plan.json."""
+"""Before a comparison: what it will read, compute and need (compare.plan.json)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mlx_probe.analysis.compare.adapted import product_flops
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.compare.subspaces import subspace_flops
 from mlx_probe.analysis.forecast.duration import ROW, ROW_AFTER, START, WRITING, wall_time
-from mlx_probe.analysis.forecast.forecast import StageEstimate, Step
 from mlx_probe.analysis.forecast.memory import Memory, most_at_once, peak_of
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
+from mlx_probe.analysis.forecast.records import StageEstimate, Step
 from mlx_probe.analysis.opening import describe_model
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute.calibration import load_calibration
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CompareForecast", "forecast_comparison"]
 
-# Copies of 8 bytes that take as long as one element of each step, measured with numpy on Linux:
-# decoding it to float64, summing it up beside its counterpart, its rounding error.
+# Time of each step for one element, in copies of 8 bytes, measured with numpy on Linux: decoding
+# to float64, the sums over both tensors, the rounding error.
 DECODED, SUMMED, ROUNDED = 2.0, 14.0, 20.0
 
 
@@ -38,30 +38,30 @@ DECODED, SUMMED, ROUNDED = 2.0, 14.0, 20.0
 class CompareForecast:
     """Everything that is known of a comparison before the first weight is read.
 
-    What it takes is told for the case that every pair differs: a pair that turns out to be
-    identical is read once, and nothing is computed of it.
+    Times and memory are for the case that every pair differs: an identical pair is read only
+    once, and has no spectrum to compute.
 
     Attributes:
-        goal: What the comparison is for.
+        goal: What the comparison computes.
         models: Identifier, revision, files and architecture, by "a" and "b".
         inputs: Files that are read.
-        steps: What is done, in order, with what happens where it cannot be.
+        steps: What is done, in order.
         outputs: Files that are written.
         checks: What is checked at the end.
         log: The log file.
         configuration: The configuration with every automatic choice made.
         pairs: Number of rows.
-        pairs_by_match: How their counterparts are matched: "name", "role", "adapter", "None".
-        pairs_by_status: Those whose status the headers decide.
+        pairs_by_match: Number of rows by `Pair.matched_by`: "name", "role", "adapter", "None".
+        pairs_by_status: Number of rows by status, of those whose status is known from headers.
         spectra: Differences whose singular values are computed.
         vectors: Pairs whose leading singular vectors are computed.
-        left_out: Label, and what the memory limit leaves out of that pair.
+        left_out: Label of a pair, and what the memory limit leaves out.
         stored_bytes: Bytes of both sides as stored, each read at least once.
         read_bytes: Bytes to read in all passes.
         memory: Peak memory, and whether it fits.
         stages: Time and arithmetic by stage.
-        seconds: Wall time, opening apart; None where the machine's rates are not known.
-        machine: What the calibration depends on.
+        seconds: Wall time without opening the models; None without a calibration.
+        machine: The machine of the calibration.
     """
 
     goal: str
@@ -98,14 +98,14 @@ class CompareForecast:
 
 @dataclass(frozen=True)
 class _Passes:
-    """How often the elements of a pair go through what; for a pair that differs.
+    """How often a pair that differs is read, and what is computed.
 
     Attributes:
         a: Readings of A.
         b: Readings of B, or of an adapter's factors.
-        sums: Whether both are summed up element by element, and not by the factors.
-        rounding: Whether the rounding of B is looked at.
-        gram: Whether the difference's Gram matrix is made.
+        sums: Whether sums run over the elements of both, and not over the factors.
+        rounding: Whether the rounding error of B is computed.
+        gram: Whether the Gram matrix of the difference is computed.
     """
 
     a: int
@@ -122,22 +122,22 @@ def _passes(pair: Pair, scope: Scope) -> _Passes:
     gram = scope.spectrum and not lowrank
     readings = 1 + gram + 2 * scope.vectors
     if pair.factors is not None:
-        # The norms of a wide matrix's rows are known at its end only.
+        # The norms of a wide matrix's rows need a pass of their own.
         norms = readings if dora and not pair.weight.tall else 0
         return _Passes(readings + norms, 1, not lowrank, False, gram)
-    # Whatever an adapter leaves as it is, is compared with itself, and read once.
+    # A weight that an adapter does not change is compared with itself, and read once.
     if pair.b is None:
         return _Passes(1, 0, True, False, False)
     return _Passes(readings, readings + 2 * rounding, True, rounding, gram)
 
 
 def forecast_comparison(plan: ComparePlan, paths: RunPaths, rates: Rates | None) -> CompareForecast:
-    """What a plan will take.
+    """The forecast for a plan.
 
     Args:
         plan: The plan.
         paths: Where its results go.
-        rates: What the steps take here, with numpy; None leaves the times out.
+        rates: Times of the steps on this machine, with numpy; None leaves the times out.
     """
     known = [i for i, pair in enumerate(plan.pairs) if pair.status is None]
     flops: defaultdict[str, float] = defaultdict(float)
@@ -187,7 +187,7 @@ def _read_bytes(pair: Pair, scope: Scope) -> int:
 
 
 def _readings(pair: Pair, passes: _Passes) -> list[tuple[Weight, int]]:
-    """What is read of a pair, and how often."""
+    """The weights of a pair, and how often each is read."""
     assert pair.a is not None
     if pair.factors is not None:
         factors = (pair.factors.left, pair.factors.right, pair.factors.magnitude)
@@ -216,7 +216,7 @@ def _flops(plan: ComparePlan, index: int) -> dict[str, float]:
 
 
 def _complete(plan: ComparePlan, rates: Rates) -> bool:
-    """Whether the rates tell how fast every packed weight is unpacked, and the products."""
+    """Whether the rates cover the unpacking of all packed weights, products and solvers."""
     packed = [
         weight
         for pair in plan.pairs
@@ -246,7 +246,7 @@ def _seconds(plan: ComparePlan, index: int, rates: Rates) -> dict[str, float]:
     if pair.status is not None:
         return {}
     passes, numel, short = _passes(pair, scope), pair.weight.numel, pair.weight.short
-    # What copying one float64 takes.
+    # Seconds to copy one float64.
     copy = 8 * rates.copy
     seconds = {
         "read": sum(
@@ -261,7 +261,7 @@ def _seconds(plan: ComparePlan, index: int, rates: Rates) -> dict[str, float]:
         if stage == METHODS["gram_f64"].stage:
             seconds[stage] = solving
         elif stage == "vectors":
-            # Of each eigen-solver's operations the reduction is as slow as one without vectors.
+            # The reduction of each eigen-solver is as slow as that of a solver without vectors.
             reduction = 2 * METHODS["gram_f64"].flops(float(short), float(short))
             seconds[stage] = 2 * solving + (flops - reduction) * per_flop
         else:
@@ -275,12 +275,12 @@ def _unpacking(weight: Weight, rates: Rates) -> float:
 
 
 def _memory(plan: ComparePlan, known: list[int]) -> Memory:
-    """Peak memory, with all that the scopes allow."""
+    """Peak memory of what the scopes allow."""
     taken = plan.config.memory_limit - plan.budget
     process, workers = taken - RESERVE, plan.config.workers
     sizes = [plan.scopes[i].nbytes for i in plan.order()]
     in_flight = most_at_once([(size, size) for size in sizes], workers, workers, plan.budget)
-    # What a limit must hold in any case: the slabs, without a spectrum.
+    # The least that a limit must hold: the chunks, without a spectrum.
     least = {i: scope_of(plan.pairs[i], plan.config, 0).nbytes for i in known}
     largest = max(least, key=lambda i: least[i], default=0)
     return Memory(

@@ -1,4 +1,4 @@
-"""A plan's pairs streamed side by side, measured, and turned into rows."""
+"""Streams a plan's pairs side by side, measures them and yields rows."""
 
 from __future__ import annotations
 

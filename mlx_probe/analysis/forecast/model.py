@@ -9,9 +9,10 @@ from pathlib import Path
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.forecast.forecast import Fetch, Forecast, forecast
+from mlx_probe.analysis.forecast.forecast import forecast
 from mlx_probe.analysis.forecast.inference import CONTEXTS, WIDTHS
 from mlx_probe.analysis.forecast.rates import rates_for
+from mlx_probe.analysis.forecast.records import Fetch, Forecast
 from mlx_probe.analysis.plan import make_plan
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.backends.mlx.status import mlx_status

@@ -1,7 +1,7 @@
 """Tables beside the main one, for what takes several weights together.
 
-`SIDES` lists them. A run makes them after the main table's rows, and makes them anew when it
-resumes: they take a fraction of its time.
+`SIDES` lists them. A run makes them after the main table's rows, and again when it resumes:
+they take a fraction of its time.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ Matrix = NDArray[np.float64]
 def position_of(weight: Weight) -> tuple[str, int | None]:
     """The stack of blocks that a weight is in, and the number of its block there.
 
-    Encoder and decoder both count from 0. The stack tells them apart: it is the name up to the
-    block's number ("model.layers"), and "" for a weight outside all blocks.
+    Encoder and decoder both count from 0. The stack distinguishes them: it is the name up to
+    the block's number ("model.layers"), and "" for a weight outside all blocks.
     """
     segments = weight.name.split(".")
     number = str(weight.role.layer_index)

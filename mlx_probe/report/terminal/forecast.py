@@ -16,7 +16,7 @@ from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import grid, printable, skipped_lines
 
 if TYPE_CHECKING:
-    from mlx_probe.analysis.forecast.forecast import Forecast
+    from mlx_probe.analysis.forecast.records import Forecast
 
 __all__ = ["forecast_markdown", "forecast_text"]
 

@@ -11,7 +11,8 @@ from tinymodel import COMMAND, run
 from weightfiles import safetensors_bytes, write_safetensors
 
 import mlx_probe
-from mlx_probe.analysis.forecast import forecast, timing
+from mlx_probe.analysis.forecast import timing
+from mlx_probe.analysis.forecast.forecast import forecast
 from mlx_probe.analysis.forecast.model import forecast_model
 from mlx_probe.analysis.plan import make_plan
 from mlx_probe.cli import cli

@@ -1,0 +1,134 @@
+"""What a forecast says: steps, cost of the stages, what to fetch, memory, advice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.core.version import __version__
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.forecast.inference import Inference
+    from mlx_probe.analysis.forecast.memory import Memory
+
+__all__ = ["Fetch", "Forecast", "StageEstimate", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the analysis.
+
+    Attributes:
+        what: What is done.
+        fallback: What happens if it cannot be done.
+    """
+
+    what: str
+    fallback: str
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """Cost of one stage.
+
+    Attributes:
+        seconds: In all workers together; None without a calibration.
+        flops: Floating-point operations of the algorithm.
+    """
+
+    seconds: float | None
+    flops: float
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """What has to be downloaded.
+
+    Attributes:
+        nbytes: Bytes to download.
+        folder: Where to.
+        free: Free bytes there; None if unknown.
+    """
+
+    nbytes: int = 0
+    folder: str = ""
+    free: int | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is space; true if that is unknown."""
+        return self.free is None or self.nbytes <= self.free
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Everything that is known before the first weight is read.
+
+    Attributes:
+        goal: What the run computes.
+        model: Identifier, revision, path, format, parameters.
+        inputs: Files that are read.
+        steps: What is done, in order.
+        outputs: Files that are written.
+        checks: What is checked at the end.
+        log: The log file.
+        configuration: The configuration with every automatic choice made.
+        backend: The backend, and why it was chosen.
+        fetch: What has to be downloaded first.
+        read_bytes: Bytes of weights to read.
+        weights: Number of weights.
+        spectra: Number of matrices with a spectrum.
+        copies: Weights whose bytes are those of another.
+        unreadable: Label and reason of weights that get a row without numbers.
+        memory: Peak memory, and whether it fits.
+        device_limit: Bytes that the device should hold at most; None if it names no limit.
+        stages: Time and arithmetic by stage.
+        seconds: Wall time of the run without opening the model; None without a calibration.
+        inference: Memory that running the model would take.
+        cache_unknown: Why the cache of inference is not known; "" if it is.
+        advice: What to change so that it fits.
+        machine: The machine of the calibration.
+    """
+
+    goal: str
+    model: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    checks: tuple[str, ...]
+    log: str
+    configuration: Mapping[str, Any]
+    backend: str
+    fetch: Fetch
+    read_bytes: int
+    weights: int
+    spectra: int
+    copies: int
+    unreadable: tuple[tuple[str, str, int], ...]
+    memory: Memory
+    device_limit: int | None
+    stages: Mapping[str, StageEstimate]
+    seconds: float | None
+    inference: tuple[Inference, ...]
+    cache_unknown: str
+    advice: tuple[str, ...]
+    machine: Mapping[str, str | int]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the run fits as it was configured."""
+        device = self.device_limit is None or self.memory.in_flight <= self.device_limit
+        return self.memory.fits and self.fetch.fits and device
+
+    def describe(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            **asdict(self),
+            "fits": self.fits,
+            "memory": {**asdict(self.memory), "fits": self.memory.fits},
+            "fetch": {**asdict(self.fetch), "fits": self.fetch.fits},
+            "code_version": __version__,
+            "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
