@@ -165,16 +165,16 @@ def test_the_real_rates(folder, monkeypatch):
     monkeypatch.setattr(module, "_known", {})
     monkeypatch.setattr(module, "COPIED", 1 << 12)
     monkeypatch.setattr(module, "PRODUCT_SIDE", 8)
-    found = load_calibration(rates=True)
-    assert 0 < found.copy_bandwidth < math.inf
-    assert 0 < found.product_rate < math.inf
+    result = load_calibration(rates=True)
+    assert 0 < result.copy_bandwidth < math.inf
+    assert 0 < result.product_rate < math.inf
 
 
 def test_another_process_measures_so_that_this_one_keeps_its_memory(folder, monkeypatch):
     monkeypatch.setattr(module, "_known", {})
     monkeypatch.setattr(module, "measure", None)  # nothing is left to this one
-    found = load_calibration(rates=True)
-    assert min(found.copy_bandwidth, found.product_rate) > 0
+    result = load_calibration(rates=True)
+    assert min(result.copy_bandwidth, result.product_rate) > 0
 
 
 def test_where_no_process_can_be_started_this_one_measures(machine, folder, monkeypatch):

@@ -46,9 +46,9 @@ def test_gram_matrices_add_up(rng, size, rows, order):
 def test_eigenvalues(rng, size, two_stage):
     matrix = symmetric(rng, size)
     expected = np.linalg.eigvalsh(matrix)
-    # numpy looks at the triangle it was told, not beyond.
-    found = lapack.eigenvalues(upper(matrix), two_stage)
-    np.testing.assert_allclose(found, expected, atol=1e-13 * np.abs(expected).max())
+    # numpy reads only the triangle that it was given.
+    result = lapack.eigenvalues(upper(matrix), two_stage)
+    np.testing.assert_allclose(result, expected, atol=1e-13 * np.abs(expected).max())
 
 
 def test_definiteness_and_inertia(rng, size):
@@ -73,8 +73,8 @@ def test_folding_and_singular_values(rng, size):
         triangle = lapack.fold(triangle, np.array(part, order="F"))
     assert np.array_equal(triangle, np.triu(triangle))
     expected = np.linalg.svd(x, compute_uv=False)
-    found = lapack.singular_values(np.array(triangle, order="F"))
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    result = lapack.singular_values(np.array(triangle, order="F"))
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 def test_nan_does_not_pass_for_a_spectrum():
@@ -96,7 +96,7 @@ def test_a_library_that_computes_something_else_is_not_used(monkeypatch):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_threads_change_no_bit(size, order):
     x = np.random.default_rng(size).standard_normal((24, size))
-    found = []
+    results = []
     for count in (1, 2, 3):
         matrix = np.zeros((size, size))
         with lapack.threads(count):
@@ -104,10 +104,10 @@ def test_threads_change_no_bit(size, order):
             for start in (0, 12):
                 lapack.add_gram(matrix, np.array(x[start : start + 12], order=order))
         assert lapack.width() == 1
-        found.append(np.triu(matrix))
-    assert np.allclose(found[0], np.triu(x.T @ x), rtol=1e-12, atol=1e-12)
-    assert np.array_equal(found[0], found[1])
-    assert np.array_equal(found[0], found[2])
+        results.append(np.triu(matrix))
+    assert np.allclose(results[0], np.triu(x.T @ x), rtol=1e-12, atol=1e-12)
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
 
 
 def test_threads_are_those_of_one_caller():

@@ -42,8 +42,8 @@ def test_all_workers_work_at_once():
 @pytest.mark.parametrize("budget", [10, 15, 25])
 def test_the_budget_is_never_exceeded(budget):
     gauge = Gauge()
-    found = list(run_within_budget(gauge, tasks(*[5, 10, 3, 8, 1, 10, 2] * 5), 4, budget))
-    assert sorted(found) == list(range(35))
+    result = list(run_within_budget(gauge, tasks(*[5, 10, 3, 8, 1, 10, 2] * 5), 4, budget))
+    assert sorted(result) == list(range(35))
     assert gauge.most_bytes <= budget
 
 
@@ -67,7 +67,7 @@ def test_a_failure_passes_on_after_the_results_before_it():
         next(results)
 
 
-def test_a_task_that_has_the_machine_to_itself_is_told():
+def test_a_task_that_runs_alone_is_called_so():
     def run(tasks, workers, budget):
         def work(task):
             return task, "beside"
@@ -83,11 +83,11 @@ def test_a_task_that_has_the_machine_to_itself_is_told():
     # Memory for one at a time.
     assert run([("a", 8), ("b", 8)], 2, 10) == {"a": "alone", "b": "alone"}
     # The third starts while the first or second may still be under way, or when both are done.
-    found = run([("a", 5), ("b", 5), ("c", 10)], 2, 10)
-    assert (found["a"], found["b"], found["c"]) == ("beside", "beside", "alone")
+    row = run([("a", 5), ("b", 5), ("c", 10)], 2, 10)
+    assert (row["a"], row["b"], row["c"]) == ("beside", "beside", "alone")
 
 
-def test_a_task_that_is_turned_away_ends_the_schedule_when_the_others_are_done():
+def test_a_refused_task_ends_the_schedule_when_the_others_are_done():
     under_way, begun = threading.Event(), []
 
     def work(task):
@@ -97,12 +97,12 @@ def test_a_task_that_is_turned_away_ends_the_schedule_when_the_others_are_done()
             raise Stopped("the rule", "Go on later")
         if task == 2:
             under_way.set()
-            # Still at it when the other one has been turned away.
+            # Still running when the other one has been refused.
             time.sleep(0.2)
         return task
 
-    results, found = run_within_budget(work, [(i, 1) for i in range(1, 9)], 2, 100), []
+    results, result = run_within_budget(work, [(i, 1) for i in range(1, 9)], 2, 100), []
     with pytest.raises(Stopped, match="the rule"):
-        found.extend(results)
-    assert found == [2]
+        result.extend(results)
+    assert result == [2]
     assert begun == [1, 2]

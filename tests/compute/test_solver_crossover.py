@@ -46,13 +46,13 @@ def test_no_crossover(ratios):
 def test_a_power_law_is_continued(sides, exponent, crossing, unit):
     sides.sort()
     times = [SolverTimes(n, unit * n, unit * n * (n / crossing) ** -exponent) for n in sides]
-    found = crossover(times)
+    result = crossover(times)
     if crossing < sides[0] * (1 - 1e-9):
-        assert found == sides[0]
+        assert result == sides[0]
     elif crossing > module.REACH * sides[-1] * (1 + 1e-9):
-        assert found is None
+        assert result is None
     elif crossing > sides[0] * (1 + 1e-9) and crossing < module.REACH * sides[-1] * (1 - 1e-3):
-        assert found == pytest.approx(crossing, rel=1e-6, abs=0.51)
+        assert result == pytest.approx(crossing, rel=1e-6, abs=0.51)
 
 
 class Clock:

@@ -27,10 +27,10 @@ ABSOLUTE = {
 OWN = {"spectrum_error", "spectrum_method"}
 
 
-def assert_agree(found, expected):
+def assert_agree(row, expected):
     for metric in METRICS:
         name = metric.name
-        value, other = expected[name], found[name]
+        value, other = expected[name], row[name]
         if name in OWN:
             assert (other is None) == (value is None), name
         elif metric.type != "float64" or value is None or name in EQUAL:

@@ -25,23 +25,23 @@ def columns(sigma, noise=1e-3):
 
 
 def spectral(backend, words, dtype):
-    found = compute_metrics(measure(backend, words, dtype, level="standard"), "standard")
+    row = compute_metrics(measure(backend, words, dtype, level="standard"), "standard")
     names = [metric.name for metric in SPECTRUM.metrics]
-    return {k: found[k] for k in names if k not in ("spectrum_method", "spectrum_error")}
+    return {k: row[k] for k in names if k not in ("spectrum_method", "spectrum_error")}
 
 
-def same(found, expected, skip=()):
+def same(row, expected, skip=()):
     for name, value in expected.items():
         if name in skip:
             continue
         if value is None or isinstance(value, int):
-            assert found[name] == value, name
+            assert row[name] == value, name
         elif name == "condition_number":
             # The bound is one of sigma_1: what is nearly singular is known no better.
-            assert 1 / found[name] == pytest.approx(1 / value, rel=1e-6, abs=2e-7)
+            assert 1 / row[name] == pytest.approx(1 / value, rel=1e-6, abs=2e-7)
         else:
             absolute = 2e-7 * expected["spectral_norm"] if name == "sigma_min" else 0.0
-            assert found[name] == pytest.approx(value, rel=1e-6, abs=absolute), name
+            assert row[name] == pytest.approx(value, rel=1e-6, abs=absolute), name
 
 
 @BOUNDED
@@ -53,34 +53,34 @@ def test_scaling_laws(sigma, exponent):
     one, other = columns(sigma), columns(scale * sigma, scale * 1e-3)
     assert {"spectral_norm", "frobenius_norm", "nuclear_norm", "sigma_min"} <= NORMS
     for metric in SPECTRUM.metrics:
-        value, found = one[metric.name], other[metric.name]
+        value, row = one[metric.name], other[metric.name]
         if metric.type != "float64" or value is None:
-            assert found == value, metric.name
+            assert row == value, metric.name
         else:
             expected = value * scale if metric.name in NORMS else value
-            assert found == pytest.approx(expected, rel=1e-12), metric.name
+            assert row == pytest.approx(expected, rel=1e-12), metric.name
 
 
 @BOUNDED
 @given(SIGMAS)
 def test_ranges_and_order(sigma):
     assume(sigma.max() > 0)
-    found, m = columns(sigma), len(sigma)
+    row, m = columns(sigma), len(sigma)
     slack = 1e-9
     for name in ("stable_rank", "effective_rank", "participation_ratio"):
-        assert 1 - slack <= found[name] <= m + slack, name
-    assert found["stable_rank"] <= found["participation_ratio"] * (1 + slack)
-    assert found["participation_ratio"] <= found["effective_rank"] * (1 + slack)
-    assert m == 1 or -slack <= found["spectral_entropy"] <= 1 + slack
-    energy = [found[f"energy_rank_{q}"] for q in (90, 95, 99)]
+        assert 1 - slack <= row[name] <= m + slack, name
+    assert row["stable_rank"] <= row["participation_ratio"] * (1 + slack)
+    assert row["participation_ratio"] <= row["effective_rank"] * (1 + slack)
+    assert m == 1 or -slack <= row["spectral_entropy"] <= 1 + slack
+    energy = [row[f"energy_rank_{q}"] for q in (90, 95, 99)]
     assert energy == sorted(energy)
     assert 1 <= energy[0] <= energy[-1] <= m
-    assert 0 < found["top1_energy"] <= found["top10_energy"] <= 1
-    norms = [found[f"{kind}_norm"] for kind in ("spectral", "frobenius", "nuclear")]
+    assert 0 < row["top1_energy"] <= row["top10_energy"] <= 1
+    norms = [row[f"{kind}_norm"] for kind in ("spectral", "frobenius", "nuclear")]
     assert norms[0] <= norms[1] * (1 + slack)
     assert norms[1] <= norms[2] * (1 + slack)
-    assert found["condition_number"] >= 1
-    assert found["top1_energy"] * found["stable_rank"] == pytest.approx(1)
+    assert row["condition_number"] >= 1
+    assert row["top1_energy"] * row["stable_rank"] == pytest.approx(1)
 
 
 @BOUNDED
@@ -101,8 +101,8 @@ def test_rank_of_integer_factors(backend, rank, rows, cols, seed):
     left, right = rng.integers(-8, 9, (rows, rank)), rng.integers(-8, 9, (rank, cols))
     words, values = store(left @ right, "F16")  # at most 5 * 64: exact
     np.testing.assert_array_equal(values, left @ right)
-    found = spectral(backend, words, "F16")
-    assert found["rank"] == found["rank_numpy"] == np.linalg.matrix_rank(values)
+    row = spectral(backend, words, "F16")
+    assert row["rank"] == row["rank_numpy"] == np.linalg.matrix_rank(values)
 
 
 @BOUNDED

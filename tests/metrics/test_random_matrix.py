@@ -62,10 +62,10 @@ def test_noise_has_no_spikes_and_no_rank(dtype):
         short = (64, 128)[trial % 2]
         shape = short, round(short / ASPECTS[trial % 4])
         _, x = store(rng.standard_normal(shape), dtype)
-        found = columns(np.linalg.svd(x, compute_uv=False), *shape)
-        spikes.append(found["spikes"])
-        ranked.append(found["gd_rank"] > 0)
-        assert 0.8 < found["mp_softrank"] < 1.2
+        row = columns(np.linalg.svd(x, compute_uv=False), *shape)
+        spikes.append(row["spikes"])
+        ranked.append(row["gd_rank"] > 0)
+        assert 0.8 < row["mp_softrank"] < 1.2
     assert np.mean(spikes) <= 0.05
     assert np.mean(ranked) <= 0.05
 
@@ -89,12 +89,12 @@ def test_strong_directions_do_not_move_the_noise_level():
     x = rng.standard_normal((200, 300))
     before = noise_level(np.linalg.svd(x, compute_uv=False), 200, 300)
     x += 1e3 * rng.standard_normal((200, 5)) @ rng.standard_normal((5, 300))
-    found = columns(np.linalg.svd(x, compute_uv=False), 200, 300)
+    row = columns(np.linalg.svd(x, compute_uv=False), 200, 300)
     assert noise_level(np.linalg.svd(x, compute_uv=False), 200, 300) == pytest.approx(
         before, rel=0.05
     )
-    assert found["spikes"] == found["gd_rank"] == 5
-    assert found["mp_softrank"] < 1e-4
+    assert row["spikes"] == row["gd_rank"] == 5
+    assert row["mp_softrank"] < 1e-4
 
 
 def test_without_a_bulk_there_is_no_null():
@@ -104,16 +104,16 @@ def test_without_a_bulk_there_is_no_null():
     assert all(columns(np.zeros(4), 4, 4)[name] is None for name in names)
     assert all(columns([3.0], 1, 9)[name] is None for name in names)
     count = RankCount(3, 3, 4, "cholesky_f64", 1e-8)
-    found = compute_metrics(Measurement(MOMENTS, 1e-6, count), "standard")
-    assert all(found[name] is None for name in names)
+    row = compute_metrics(Measurement(MOMENTS, 1e-6, count), "standard")
+    assert all(row[name] is None for name in names)
 
 
 def test_thresholds_by_hand():
     # Of a square matrix the law's median is 0.6528: 4 = s sqrt(100 * 0.6528).
     sigma = np.full(100, 4.0)
     noise = 4 / math.sqrt(100 * 0.65276)
-    found = columns(sigma, 100, 100)
-    assert found["mp_edge"] == pytest.approx(noise * 20, rel=1e-4)
+    row = columns(sigma, 100, 100)
+    assert row["mp_edge"] == pytest.approx(noise * 20, rel=1e-4)
     # 4 / sqrt(3) over the root of that median is the best known threshold of 2.858 medians.
     assert columns([2.87 * 4, *sigma[1:]], 100, 100)["gd_rank"] == 1
     assert columns([2.85 * 4, *sigma[1:]], 100, 100)["gd_rank"] == 0

@@ -15,12 +15,12 @@ def values(backend, stored, dtype):
 def test_every_code_of_up_to_16_bits(backend, dtype):
     size = DTYPES[dtype].itemsize
     codes = np.arange(1 << (8 * size)).astype(f"<u{size}").view(DTYPES[dtype].storage)
-    found = values(backend, codes, dtype)
+    result = values(backend, codes, dtype)
     with np.errstate(invalid="ignore"):
         expected = decoded(codes, dtype)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)
     numbers = ~np.isnan(expected)
-    np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))
+    np.testing.assert_array_equal(np.signbit(result[numbers]), np.signbit(expected[numbers]))
 
 
 def test_the_table_of_e4m3():

@@ -63,15 +63,15 @@ def test_columns_of_very_different_scale(backend, shape, rng):
     words, values = store(x if shape[0] == 400 else x.T.copy(), "F32")
     exact = exact_gram(values)
     scale = np.sqrt(np.outer(np.diag(exact), np.diag(exact)))
-    found = symmetric(gram_of(backend, words, "F32"))
-    assert np.abs((found - exact) / scale).max() <= 1e-9
+    result = symmetric(gram_of(backend, words, "F32"))
+    assert np.abs((result - exact) / scale).max() <= 1e-9
 
 
 @pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-30, 1e30, 1e38])
 def test_subnormal_and_huge_values(backend, scale, rng):
     words, values = store(scale * rng.uniform(-1, 1, (200, 10)), "F32")
-    found = symmetric(gram_of(backend, words, "F32")) / scale / scale
-    np.testing.assert_allclose(found, exact_gram(values / scale), rtol=1e-8, atol=1e-8)
+    result = symmetric(gram_of(backend, words, "F32")) / scale / scale
+    np.testing.assert_allclose(result, exact_gram(values / scale), rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

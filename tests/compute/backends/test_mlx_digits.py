@@ -51,10 +51,10 @@ def exact_products(integers):
 
 def check(integers, first=0, last=None):
     last = integers[0].shape[2] if last is None else last
-    found = digit_products(on_device(integers), first, last)
+    result = digit_products(on_device(integers), first, last)
     expected = exact_products(integers)
-    assert len(found) == len(expected) == group_count(len(integers))
-    for group, exact in zip(found, expected, strict=True):
+    assert len(result) == len(expected) == group_count(len(integers))
+    for group, exact in zip(result, expected, strict=True):
         assert group.dtype == mx.int64
         np.testing.assert_array_equal(np.array(group).astype(object), exact[:, first:last, first:])
 
@@ -133,9 +133,9 @@ def test_digits_survive_products_in_tf32(rng):
 @pytest.mark.parametrize("rows", [1, 1023, 1024, 1025, 2048, 2049])
 def test_blocks_hold_all_rows_and_zeros(rows, rng):
     x = rng.standard_normal((2, rows, 3)).astype(np.float32)
-    found = np.array(blocked(mx.array(x)))
-    assert found.shape[2] <= BLOCK_ROWS
-    flat = found.reshape(2, -1, 3)
+    result = np.array(blocked(mx.array(x)))
+    assert result.shape[2] <= BLOCK_ROWS
+    flat = result.reshape(2, -1, 3)
     np.testing.assert_array_equal(flat[:, :rows], x)
     assert not flat[:, rows:].any()
 
@@ -144,8 +144,8 @@ def test_blocks_hold_all_rows_and_zeros(rows, rng):
 def test_scaling_is_exact_beyond_the_normal_powers_of_two(exponent):
     start = 2.0 ** (-120 if exponent > 0 else 120)
     expected = np.float32(1.5 * start * 2.0**exponent) if exponent < 240 else np.inf
-    found = np.array(scaled(mx.array(np.float32(1.5 * start)), exponent))
-    assert found == expected
+    result = np.array(scaled(mx.array(np.float32(1.5 * start)), exponent))
+    assert result == expected
 
 
 def test_full_float32_products_are_asked_for_before_mlx_is_imported():

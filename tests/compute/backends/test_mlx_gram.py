@@ -122,8 +122,8 @@ def test_order_and_extent_of_slabs_do_not_matter_within_a_window(digits, rng):
 @pytest.mark.parametrize("columns", [127, 129, 300])
 def test_panels_make_the_upper_triangle(columns, rng):
     x = rng.integers(-99, 100, (20, columns))
-    found = gram_of([x], 3).matrix
-    np.testing.assert_array_equal(np.triu(found), np.triu(x.T @ x))
+    result = gram_of([x], 3).matrix
+    np.testing.assert_array_equal(np.triu(result), np.triu(x.T @ x))
 
 
 @pytest.mark.parametrize("digits", [3, 4, 5])
@@ -135,8 +135,8 @@ def test_omitted_is_what_the_digits_left_out(digits, scale, rng):
     exponent = np.frexp(np.abs(x).max(axis=0))[1]
     unit = np.ldexp(1.0, exponent - 8 * digits + 1)
     left_out = np.linalg.norm(x - np.rint(x / unit) * unit)
-    found = gram_of([x], digits).omitted
-    assert left_out <= found <= 1.001 * left_out
+    result = gram_of([x], digits).omitted
+    assert left_out <= result <= 1.001 * left_out
 
 
 def test_remainders_too_small_to_be_squared_are_not_forgotten():

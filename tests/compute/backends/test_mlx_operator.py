@@ -16,14 +16,14 @@ def operator_of(backend, words, dtype, extent=1024):
 
 def check(operator, values, v):
     short = values if values.shape[0] >= values.shape[1] else values.T
-    found = operator.apply(v)
-    assert found.shape == v.shape
-    assert found.dtype == np.float64
+    result = operator.apply(v)
+    assert result.shape == v.shape
+    assert result.dtype == np.float64
     # Scaled first: squares of huge numbers are beyond float32 anyway.
     scale = np.abs(values).max() or 1.0
     short = short / scale
     bound = 64 * FLOAT32_EPS * np.linalg.norm(short) ** 2
-    assert np.linalg.norm(found / scale / scale - short.T @ (short @ v), axis=0).max() <= bound
+    assert np.linalg.norm(result / scale / scale - short.T @ (short @ v), axis=0).max() <= bound
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -42,10 +42,10 @@ def expected(x, zero_epsilon=1e-8):
     }
 
 
-def check(found, x, tolerance):
+def check(row, x, tolerance):
     for name, value in expected(x).items():
         scale = SCALE[name](x) if name in SCALE else 0.0
-        assert abs(found[name] - value) <= tolerance * max(abs(value), scale), name
+        assert abs(row[name] - value) <= tolerance * max(abs(value), scale), name
 
 
 DATA = {
@@ -62,10 +62,10 @@ DATA = {
 @pytest.mark.parametrize("kind", DATA)
 def test_moments_of_floats(backend, dtype, kind):
     words, values = store(DATA[kind](np.random.default_rng(3)), dtype)
-    found = columns(moments_of(backend, words, dtype))
+    row = columns(moments_of(backend, words, dtype))
     exact = backend.name == "numpy" or dtype != "F32"
-    check(found, values, 1e-10 if exact else 1e-6)
-    assert found["nan_count"] == found["inf_count"] == 0
+    check(row, values, 1e-10 if exact else 1e-6)
+    assert row["nan_count"] == row["inf_count"] == 0
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
@@ -73,9 +73,9 @@ def test_moments_of_integers(backend, dtype):
     info = np.iinfo(DTYPES[dtype].storage)
     rng = np.random.default_rng(4)
     words = rng.integers(max(info.min, -1000), min(info.max, 1000), 5000).astype(info.dtype)
-    found = columns(moments_of(backend, words, dtype))
-    check(found, words.astype(np.float64), 1e-10)
-    assert found["value_dtype"] is None
+    row = columns(moments_of(backend, words, dtype))
+    check(row, words.astype(np.float64), 1e-10)
+    assert row["value_dtype"] is None
 
 
 def test_moments_of_booleans(backend):
@@ -91,18 +91,18 @@ def test_quantiles_of_narrow_types_are_numpys(backend, dtype):
     else:
         words = rng.integers(0, 100, 9_999).astype(DTYPES[dtype].storage)
         values = (words != 0) if dtype == "BOOL" else words
-    found = moments_of(backend, words, dtype).quantiles
+    result = moments_of(backend, words, dtype).quantiles
     np.testing.assert_allclose(
-        found, np.quantile(values.astype(np.float64), QUANTILES), rtol=1e-12, atol=1e-15
+        result, np.quantile(values.astype(np.float64), QUANTILES), rtol=1e-12, atol=1e-15
     )
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("F32", 2**-11), ("F64", 2**-8), ("I32", 2**-8)])
 def test_quantiles_of_wide_types_are_within_a_bin(backend, dtype, tolerance):
     words, values = store(1e4 * np.random.default_rng(6).standard_normal(30_000), dtype)
-    found = moments_of(backend, words, dtype).quantiles
+    result = moments_of(backend, words, dtype).quantiles
     reference = np.quantile(values, QUANTILES)
-    np.testing.assert_allclose(found, reference, rtol=tolerance, atol=1.0)
+    np.testing.assert_allclose(result, reference, rtol=tolerance, atol=1.0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -121,8 +121,8 @@ def test_power_sums_add_up(x, cut):
     assert merged.count == whole.count
     assert abs(merged.mean - whole.mean) <= 1e-12 * spread
     for power in (2, 3, 4):
-        found, value = getattr(merged, f"s{power}"), getattr(whole, f"s{power}")
-        assert abs(found - value) <= 1e-10 * x.size * spread**power
+        result, value = getattr(merged, f"s{power}"), getattr(whole, f"s{power}")
+        assert abs(result - value) <= 1e-10 * x.size * spread**power
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -140,25 +140,25 @@ def test_nan_and_inf_are_counted_and_left_out(backend, dtype):
 
 
 def test_nothing_but_nan_leaves_no_number(backend):
-    found = columns(moments_of(backend, np.full(10, np.nan, np.float32), "F32"))
+    row = columns(moments_of(backend, np.full(10, np.nan, np.float32), "F32"))
     for name in ("mean", "std", "min", "max", "q50", "sparsity", "skewness", "rms"):
-        assert found[name] is None, name
+        assert row[name] is None, name
 
 
 def test_constant_tensor_has_no_shape(backend):
-    found = columns(moments_of(backend, np.full(1000, 0.75, np.float32), "F32"))
-    assert (found["mean"], found["var"], found["q50"]) == (0.75, 0.0, 0.75)
-    assert found["skewness"] is None
-    assert found["kurtosis"] is None
+    row = columns(moments_of(backend, np.full(1000, 0.75, np.float32), "F32"))
+    assert (row["mean"], row["var"], row["q50"]) == (0.75, 0.0, 0.75)
+    assert row["skewness"] is None
+    assert row["kurtosis"] is None
 
 
 @pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e30, 1e37])
 def test_float32_scales_neither_overflow_nor_underflow(backend, scale):
     x = (scale * np.random.default_rng(8).standard_normal(5000).clip(-4, 4)).astype(np.float32)
-    found = columns(moments_of(backend, x, "F32"))
+    row = columns(moments_of(backend, x, "F32"))
     reference = expected(x.astype(np.float64) / scale)
-    assert found["std"] / scale == pytest.approx(reference["std"], rel=1e-6)
-    assert found["kurtosis"] == pytest.approx(reference["kurtosis"], abs=3e-6)
+    assert row["std"] / scale == pytest.approx(reference["std"], rel=1e-6)
+    assert row["kurtosis"] == pytest.approx(reference["kurtosis"], abs=3e-6)
 
 
 def test_sparsity_counts_up_to_epsilon(backend):
@@ -189,8 +189,8 @@ def test_value_dtype_looks_past_the_beginning(backend):
 def test_rounding_variance_is_that_of_numpys_spacing(backend, dtype, numpy_type):
     x = (10.0 ** np.random.default_rng(10).uniform(-9, 3, 4000)).astype(numpy_type)
     ulp = np.abs(np.spacing(x)).astype(np.float64)
-    found = moments_of(backend, x, dtype).rounding_variance
-    assert found == pytest.approx(np.mean(ulp**2) / 12, rel=1e-12)
+    result = moments_of(backend, x, dtype).rounding_variance
+    assert result == pytest.approx(np.mean(ulp**2) / 12, rel=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # signalling NaNs
@@ -218,5 +218,5 @@ def test_e4m3_is_mlx_s():
 
 
 def test_every_moment_column_is_filled():
-    found = columns(moments_of(NumpyBackend(), np.float32([1.0, 2.0, 4.0]), "F32"))
-    assert all(found[metric.name] is not None for metric in MOMENTS.metrics)
+    row = columns(moments_of(NumpyBackend(), np.float32([1.0, 2.0, 4.0]), "F32"))
+    assert all(row[metric.name] is not None for metric in MOMENTS.metrics)

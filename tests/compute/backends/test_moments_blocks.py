@@ -43,21 +43,21 @@ def test_moments_of_codes_are_exact(dtype, rng):
     x = [Fraction(value) for value in values.tolist()]
     mean = sum(x) / len(x)
     exact = [sum((each - mean) ** k for each in x) / len(x) for k in (2, 3, 4)]
-    found = moments_of(NUMPY, words, dtype)
+    result = moments_of(NUMPY, words, dtype)
     deviation = float(exact[0]) ** 0.5
-    assert abs(found.mean - float(mean)) <= 1e-15 * deviation
+    assert abs(result.mean - float(mean)) <= 1e-15 * deviation
     for k, value in enumerate(exact, 2):
-        assert abs(getattr(found, f"m{k}") - float(value)) <= 1e-14 * deviation**k
+        assert abs(getattr(result, f"m{k}") - float(value)) <= 1e-14 * deviation**k
 
 
 @pytest.mark.parametrize("dtype", WIDE)
 @pytest.mark.parametrize("count", [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK - 5])
 def test_every_element_is_in_one_block(dtype, count, rng):
     words, x = store(1000 * rng.random(count) + 1, dtype)
-    found = moments_of(NUMPY, words, dtype, extent=count)
-    assert (found.count, found.min, found.max) == (count, x.min(), x.max())
-    assert found.mean == pytest.approx(x.mean(), rel=1e-14)
-    assert found.m4 == pytest.approx(np.mean((x - x.mean()) ** 4), rel=1e-13)
+    result = moments_of(NUMPY, words, dtype, extent=count)
+    assert (result.count, result.min, result.max) == (count, x.min(), x.max())
+    assert result.mean == pytest.approx(x.mean(), rel=1e-14)
+    assert result.m4 == pytest.approx(np.mean((x - x.mean()) ** 4), rel=1e-13)
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F64"])
@@ -68,27 +68,27 @@ def test_nan_inf_zero_and_small_in_any_block(dtype, rng, monkeypatch):
     for value in (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-8, 1e-9):
         x[rng.integers(0, x.size, 9)] = value
     words, x = store(x, dtype)
-    found = moments_of(NUMPY, words, dtype, extent=x.size)
+    count = moments_of(NUMPY, words, dtype, extent=x.size)
     finite = x[np.isfinite(x)]
-    assert (found.nan_count, found.inf_count, found.zero_count, found.small_count) == (
+    assert (count.nan_count, count.inf_count, count.zero_count, count.small_count) == (
         np.isnan(x).sum(),
         np.isinf(x).sum(),
         (x == 0).sum(),
         (np.abs(finite) <= 1e-8).sum(),
     )
-    assert (found.min, found.max) == (finite.min(), finite.max())
-    assert found.m2 == pytest.approx(finite.var(), rel=1e-14)
+    assert (count.min, count.max) == (finite.min(), finite.max())
+    assert count.m2 == pytest.approx(finite.var(), rel=1e-14)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # signalling NaNs
 @pytest.mark.parametrize(("dtype", "tolerance"), [("F32", 2**-11), ("F64", 2**-8)])
 def test_quantiles_of_random_bits_lie_between_their_neighbours(dtype, tolerance, rng):
     words = patterns(dtype, 50_000, rng)
-    found = moments_of(NUMPY, words, dtype, extent=words.size)
+    result = moments_of(NUMPY, words, dtype, extent=words.size)
     x = decoded(words, dtype)
     x = x[np.isfinite(x)]
-    assert (found.count, found.finite_count) == (words.size, x.size)
-    for q, value in zip(QUANTILES, found.quantiles, strict=True):
+    assert (result.count, result.finite_count) == (words.size, x.size)
+    for q, value in zip(QUANTILES, result.quantiles, strict=True):
         low, high = (np.quantile(x, q, method=method) for method in ("lower", "higher"))
         assert low - abs(low) * tolerance <= value <= high + abs(high) * tolerance
 
@@ -139,15 +139,15 @@ def test_no_bin_is_lost(occupied):
     finite = np.isfinite(x)
     occurrences = np.array(list(occupied.values()), np.float64)[finite]
     tally = numpy_moments.Tally(0, 0, 0, 0, -np.inf, np.inf, PowerSums())
-    found = moments_of_bins(counts, tally, "F32", ())
+    result = moments_of_bins(counts, tally, "F32", ())
     if not finite.any():
-        assert found.rounding_variance is None
+        assert result.rounding_variance is None
         return
     form = FLOAT_FORMATS["F32"]
     smallest = 2.0 ** (form.min_exponent - form.precision + 1)
     ulp = np.maximum(np.spacing(np.abs(words[finite])).astype(np.float64), smallest)
     expected = np.sum(occurrences * ulp**2) / (12 * occurrences.sum())
-    assert found.rounding_variance == pytest.approx(expected, rel=1e-12)
+    assert result.rounding_variance == pytest.approx(expected, rel=1e-12)
 
 
 def test_power_sums_leave_their_elements_alone(rng):

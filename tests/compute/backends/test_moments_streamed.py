@@ -38,39 +38,39 @@ def test_slabs_add_up_to_the_whole(backend, dtype, rng):
 @pytest.mark.parametrize("value", [0.37, -3.3e-5, 1.0])
 def test_equal_elements_have_no_spread_whatever_their_mean_rounds_to(backend, dtype, value):
     words, values = store(np.full(3001, value), dtype)
-    found = columns(moments_of(backend, words, dtype))
-    assert (found["mean"], found["std"], found["var"]) == (values[0], 0.0, 0.0)
-    assert (found["skewness"], found["kurtosis"]) == (None, None)
-    assert found["q001"] == found["q999"] == values[0]
+    row = columns(moments_of(backend, words, dtype))
+    assert (row["mean"], row["std"], row["var"]) == (values[0], 0.0, 0.0)
+    assert (row["skewness"], row["kurtosis"]) == (None, None)
+    assert row["q001"] == row["q999"] == values[0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_element(backend, dtype):
     words, values = store(np.array([1.0]), dtype)
-    found = columns(moments_of(backend, words, dtype))
+    row = columns(moments_of(backend, words, dtype))
     names = ("mean", "min", "max", "abs_max", "rms", "q50")
-    assert {name: found[name] for name in names} == dict.fromkeys(names, values[0])
-    assert found["std"] == found["sparsity"] == 0
+    assert {name: row[name] for name in names} == dict.fromkeys(names, values[0])
+    assert row["std"] == row["sparsity"] == 0
 
 
 @pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
 def test_a_tiny_spread_around_one_survives(backend, spread, rng):
     words, x = store(1 + spread * rng.standard_normal(20_000), "F32")
-    found = columns(moments_of(backend, words, "F32"))
+    row = columns(moments_of(backend, words, "F32"))
     d = x - x.mean()
-    assert found["mean"] == pytest.approx(x.mean(), rel=1e-12 if backend.name == "numpy" else 1e-9)
-    assert found["var"] == pytest.approx(np.mean(d * d), rel=1e-6)
+    assert row["mean"] == pytest.approx(x.mean(), rel=1e-12 if backend.name == "numpy" else 1e-9)
+    assert row["var"] == pytest.approx(np.mean(d * d), rel=1e-6)
     kurtosis = np.mean(d**4) / np.mean(d * d) ** 2 - 3
-    assert found["kurtosis"] == pytest.approx(kurtosis, abs=3e-6)
+    assert row["kurtosis"] == pytest.approx(kurtosis, abs=3e-6)
 
 
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F16"])
 def test_symmetric_data_cancel_to_the_scale_of_what_cancels(backend, dtype, rng):
     half = rng.standard_t(4, 10_000)
     words, x = store(rng.permutation(np.concatenate((half, -half))), dtype)
-    found = columns(moments_of(backend, words, dtype))
+    row = columns(moments_of(backend, words, dtype))
     for name in ("mean", "skewness"):
-        assert abs(found[name]) <= tolerance(backend) * SCALES[name](x)
+        assert abs(row[name]) <= tolerance(backend) * SCALES[name](x)
 
 
 @pytest.mark.parametrize("epsilon", [1e-8, 1e-3, 0.1, 0.3])
@@ -78,8 +78,8 @@ def test_sparsity_decides_as_float64_at_the_very_epsilon(backend, epsilon):
     nearest = np.float32(epsilon)
     around = [np.nextafter(nearest, np.float32(side)) for side in (0, 1)]
     x = np.array([nearest, -nearest, *around], np.float32)
-    found = moments_of(backend, x, "F32", zero_epsilon=epsilon).small_count
-    assert found == np.count_nonzero(np.abs(x.astype(np.float64)) <= epsilon)
+    count = moments_of(backend, x, "F32", zero_epsilon=epsilon).small_count
+    assert count == np.count_nonzero(np.abs(x.astype(np.float64)) <= epsilon)
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F64", "F16", "BF16"])
@@ -98,7 +98,7 @@ def test_subnormals_are_not_zeros(backend, dtype):
 @pytest.mark.parametrize("scale", [1e80, 1e160, 1e200, 1e-200])
 def test_float64_files_near_the_ends_of_the_range_give_no_false_number(backend, scale, rng):
     x = scale * (1 + rng.standard_normal((1100, 64)))
-    found = compute_metrics(measure(backend, x, "F64"), "full")
+    row = compute_metrics(measure(backend, x, "F64"), "full")
     unit = np.linalg.svd(x / scale, compute_uv=False)
     for name, value in (
         ("mean", np.mean(x / scale)),
@@ -106,11 +106,11 @@ def test_float64_files_near_the_ends_of_the_range_give_no_false_number(backend, 
         ("spectral_norm", unit[0]),
         ("nuclear_norm", unit.sum()),
     ):
-        assert found[name] / scale == pytest.approx(value, rel=1e-10), name
-    assert found["rank"] == found["rank_numpy"] == 64
-    assert found["noise_rank"] in (64, None)
+        assert row[name] / scale == pytest.approx(value, rel=1e-10), name
+    assert row["rank"] == row["rank_numpy"] == 64
+    assert row["noise_rank"] in (64, None)
     for name in ("skewness", "kurtosis", "q4_nrmse", "q8_nrmse"):
-        assert found[name] is None or np.isfinite(found[name]), name
+        assert row[name] is None or np.isfinite(row[name]), name
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

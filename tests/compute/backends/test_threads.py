@@ -58,8 +58,8 @@ def test_different_weights_side_by_side(backend, rng):
         alone = [work(index) for index in range(THREADS)]
         results = together(work)
     for result, expected in zip(results, alone, strict=True):
-        for found, exact in zip(result, expected, strict=True):
-            np.testing.assert_array_equal(found, exact)
+        for outcome, exact in zip(result, expected, strict=True):
+            np.testing.assert_array_equal(outcome, exact)
 
 
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F64"])
@@ -70,5 +70,5 @@ def test_chunks_may_be_used_in_another_thread_than_they_were_loaded_in(backend, 
     def work(_):
         return backend.gram_batch([chunk, chunk], 100, 20, dtype)[1].matrix
 
-    for found in together(work):
-        np.testing.assert_array_equal(found, gram_of(backend, words, dtype).matrix)
+    for result in together(work):
+        np.testing.assert_array_equal(result, gram_of(backend, words, dtype).matrix)

@@ -49,8 +49,8 @@ def planted(ratio, rng, size=60):
     ("ratio", "rank"), [(0.5, 59), (0.9, 59), (1.0, None), (1.02, None), (1.2, 60), (3.0, 60)]
 )
 def test_near_the_tolerance_it_says_nothing(rng, ratio, rank):
-    found = counted(planted(ratio, rng))
-    assert (found and found.rank) == rank
+    count = counted(planted(ratio, rng))
+    assert (count and count.rank) == rank
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -64,9 +64,9 @@ def test_a_count_is_right_or_not_given(size, decades, rank_tol, seed):
     rng = np.random.default_rng(seed)
     values = with_spectrum(rng, 50, size, np.logspace(0, -decades, size))
     sigma = np.linalg.svd(values, compute_uv=False)
-    found = counted(values, rank_tol)
-    assert found is None or found.rank == np.count_nonzero(sigma > rank_tol * sigma[0])
-    assert found is None or rank_tol > 1e-7
+    count = counted(values, rank_tol)
+    assert count is None or count.rank == np.count_nonzero(sigma > rank_tol * sigma[0])
+    assert count is None or rank_tol > 1e-7
 
 
 def test_what_was_left_out_counts():
@@ -79,9 +79,9 @@ def test_what_was_left_out_counts():
 
 def test_the_bound_by_hand():
     # Eigenvalues 1 and 1/4: the trace bounds lambda_1 below Lanczos' ninth more.
-    found = count_rank(Gram(np.diag([1.0, 0.25]), 0.0), 2, 2, 1e-2)
-    assert found.rank == 2
-    assert found.error == pytest.approx(64 * EPS / 1e-2)
+    count = count_rank(Gram(np.diag([1.0, 0.25]), 0.0), 2, 2, 1e-2)
+    assert count.rank == 2
+    assert count.error == pytest.approx(64 * EPS / 1e-2)
 
 
 def test_clustered_largest_values_are_bounded_all_the_same(rng):

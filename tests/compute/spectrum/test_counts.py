@@ -32,12 +32,12 @@ def counts(words, dtype, value_dtype, rank_tol=1e-6):
 def test_all_ranks_are_those_of_the_exact_spectrum(backend, family, shape, dtype, rng):
     words, _ = store(FAMILIES[family](rng, *shape), dtype)
     measurement = measure(backend, words, dtype, level="standard")
-    found = compute_metrics(measurement, "standard")
-    sigma, expected = counts(words, dtype, found["value_dtype"])
-    assert {name: found[name] for name in expected} == expected
-    assert found["spectrum_error"] <= 1e-7
+    row = compute_metrics(measurement, "standard")
+    sigma, expected = counts(words, dtype, row["value_dtype"])
+    assert {name: row[name] for name in expected} == expected
+    assert row["spectrum_error"] <= 1e-7
     off = np.abs(measurement.spectrum.values - sigma).max(initial=0)
-    assert off <= found["spectrum_error"] * sigma[0]
+    assert off <= row["spectrum_error"] * sigma[0]
 
 
 @pytest.mark.parametrize("smallest", [1e-3, 1e-5, 1e-7, 1e-9])
@@ -45,10 +45,10 @@ def test_all_ranks_are_those_of_the_exact_spectrum(backend, family, shape, dtype
 def test_near_deficiency(backend, dtype, smallest, rng):
     sigma = np.append(np.linspace(1, 0.5, 39), smallest)
     words, _ = store(with_spectrum(rng, 90, 40, sigma), dtype)
-    found = compute_metrics(measure(backend, words, dtype), "standard")
+    row = compute_metrics(measure(backend, words, dtype), "standard")
     exact, expected = counts(words, dtype, dtype)
-    assert {name: found[name] for name in expected} == expected
-    assert found["sigma_min"] == pytest.approx(exact[-1], abs=found["spectrum_error"] * exact[0])
+    assert {name: row[name] for name in expected} == expected
+    assert row["sigma_min"] == pytest.approx(exact[-1], abs=row["spectrum_error"] * exact[0])
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F64"])
@@ -71,9 +71,9 @@ def test_how_near_the_tolerance_decides_the_method(backend, dtype, off, method, 
 def test_rank_of_outer_products(backend, shape, rank, rng):
     m, n = shape
     x = rng.integers(1, 5, (m, rank)) @ rng.integers(1, 5, (rank, n))
-    found = compute_metrics(measure(backend, store(x, "F16")[0], "F16"), "standard")
-    assert found["rank"] == np.linalg.matrix_rank(x) <= min(rank, m, n)
-    assert found["frobenius_norm"] == pytest.approx(np.linalg.norm(x.astype(float)), rel=1e-12)
+    row = compute_metrics(measure(backend, store(x, "F16")[0], "F16"), "standard")
+    assert row["rank"] == np.linalg.matrix_rank(x) <= min(rank, m, n)
+    assert row["frobenius_norm"] == pytest.approx(np.linalg.norm(x.astype(float)), rel=1e-12)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

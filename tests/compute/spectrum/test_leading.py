@@ -15,19 +15,19 @@ def test_leading_vectors_are_those_of_the_svd(rng, size, hidden, decay):
     sigma = np.arange(1.0, min(size, hidden) + 1) ** -decay
     matrix = with_spectrum(rng, size, hidden, sigma)
     start = rng.standard_normal((hidden, STARTING_VECTORS))
-    found = leading_vectors(matrix, COUNT, start)
-    np.testing.assert_allclose(found.T @ found, np.eye(COUNT), atol=1e-12)
+    vectors = leading_vectors(matrix, COUNT, start)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(COUNT), atol=1e-12)
     expected = np.linalg.svd(matrix)[0][:, :COUNT]
-    cosines = np.linalg.svd(found.T @ expected, compute_uv=False)
+    cosines = np.linalg.svd(vectors.T @ expected, compute_uv=False)
     assert cosines.min() > (1 - 1e-3 if decay == 1 else 0.97)
     # In float32 and at any scale the same.
     for other in (matrix.astype(np.float32), 1e-170 * matrix, 1e170 * matrix):
         again = leading_vectors(other, COUNT, start)
-        assert np.linalg.svd(again.T @ found, compute_uv=False).min() > 1 - 1e-6
+        assert np.linalg.svd(again.T @ vectors, compute_uv=False).min() > 1 - 1e-6
 
 
 def test_leading_vectors_of_a_matrix_of_low_rank(rng):
     matrix = rng.standard_normal((200, 3)) @ rng.standard_normal((3, 150))
-    found = leading_vectors(matrix, COUNT, rng.standard_normal((150, STARTING_VECTORS)))
-    np.testing.assert_allclose(found.T @ found, np.eye(COUNT), atol=1e-9)
-    np.testing.assert_allclose(found[:, :3] @ (found[:, :3].T @ matrix), matrix, atol=1e-9)
+    vectors = leading_vectors(matrix, COUNT, rng.standard_normal((150, STARTING_VECTORS)))
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(COUNT), atol=1e-9)
+    np.testing.assert_allclose(vectors[:, :3] @ (vectors[:, :3].T @ matrix), matrix, atol=1e-9)

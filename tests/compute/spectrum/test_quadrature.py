@@ -58,9 +58,9 @@ def test_the_width_adds_up(monkeypatch):
     def root_sum(rule):
         return 2 * rule.total(np.sqrt), lambda x: 2 * np.sqrt(x)
 
-    found = estimate(both, root_sum)
+    result = estimate(both, root_sum)
     totals = [2 * rule.total(np.sqrt) for rule in both]
     errors = 2 * (both[0].sampling(np.sqrt) + both[0].rounding(np.sqrt))
-    assert found.value == pytest.approx(sum(totals) / 2)
-    assert found.half_width == pytest.approx((totals[0] - totals[1]) / 2 + errors)
+    assert result.value == pytest.approx(sum(totals) / 2)
+    assert result.half_width == pytest.approx((totals[0] - totals[1]) / 2 + errors)
     assert estimate(both[:1], root_sum).half_width == pytest.approx(errors)

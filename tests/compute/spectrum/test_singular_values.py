@@ -21,11 +21,11 @@ def check(spectrum, values, rank_tol=1e-6):
     assert np.all(np.diff(spectrum.values) <= 0)
     assert np.abs(spectrum.values - exact).max() <= spectrum.error * exact[0]
     assert spectrum.error <= rank_tol / 10
-    found = count_above(spectrum.values, rank_tol * spectrum.values[0])
-    assert found == np.count_nonzero(exact > rank_tol * exact[0])
+    count = count_above(spectrum.values, rank_tol * spectrum.values[0])
+    assert count == np.count_nonzero(exact > rank_tol * exact[0])
     noise = max(values.shape) * np.finfo(np.float32).eps
-    found = count_above(spectrum.values, noise * spectrum.values[0])
-    assert found == np.count_nonzero(exact > noise * exact[0])
+    count = count_above(spectrum.values, noise * spectrum.values[0])
+    assert count == np.count_nonzero(exact > noise * exact[0])
 
 
 @pytest.mark.parametrize("two_stage_from", [None, 2], ids=["syevd", "syevd_2stage"])
@@ -150,7 +150,7 @@ def test_spectrum_does_not_know_the_basis(rows, cols, seed):
     sigma = spectrum_of(NumpyBackend(), x, "F64").values
     assert np.sum(sigma**2) == pytest.approx(np.sum(x**2), rel=1e-12)
     for y in same:
-        found = spectrum_of(NumpyBackend(), np.ascontiguousarray(y), "F64").values
-        np.testing.assert_allclose(found, sigma, atol=1e-7 * sigma[0])
+        result = spectrum_of(NumpyBackend(), np.ascontiguousarray(y), "F64").values
+        np.testing.assert_allclose(result, sigma, atol=1e-7 * sigma[0])
     scaled = spectrum_of(NumpyBackend(), 3.0 * x, "F64").values
     np.testing.assert_allclose(scaled, 3.0 * sigma, atol=3e-7 * sigma[0])

@@ -33,16 +33,16 @@ def exact(values):
     return sigma, math.exp(entropies[0]), entropies[1] / math.log(max(len(sigma), 2))
 
 
-def assert_within(found, values, widths=1.0):
+def assert_within(sketch, values, widths=1.0):
     sigma, rank, entropy = exact(values)
-    off = np.abs(found.leading - sigma[: len(found.leading)]).max()
-    assert off <= found.error * found.leading[0]
-    assert abs(found.effective_rank.value - rank) <= widths * found.effective_rank.half_width
+    off = np.abs(sketch.leading - sigma[: len(sketch.leading)]).max()
+    assert off <= sketch.error * sketch.leading[0]
+    assert abs(sketch.effective_rank.value - rank) <= widths * sketch.effective_rank.half_width
     if len(sigma) > 1:
-        half_width = widths * found.spectral_entropy.half_width
-        assert abs(found.spectral_entropy.value - entropy) <= half_width
+        half_width = widths * sketch.spectral_entropy.half_width
+        assert abs(sketch.spectral_entropy.value - entropy) <= half_width
     else:
-        assert found.spectral_entropy is None
+        assert sketch.spectral_entropy is None
 
 
 # The whole space, and one of three blocks.
@@ -52,20 +52,20 @@ def assert_within(found, values, widths=1.0):
 def test_hard_matrices(backend, family, shape, basis, monkeypatch):
     monkeypatch.setattr(lanczos, "BASIS", basis)
     words, values = store(FAMILIES[family](np.random.default_rng(5), *shape), "F32")
-    found = sketched(backend, words)
-    assert (found.rows, found.cols, found.method) == (*shape, "block_lanczos")
-    assert len(found.leading) == 1 or len(found.leading) * found.error <= 0.03
+    sketch = sketched(backend, words)
+    assert (sketch.rows, sketch.cols, sketch.method) == (*shape, "block_lanczos")
+    assert len(sketch.leading) == 1 or len(sketch.leading) * sketch.error <= 0.03
     # Two of the 95 % intervals: of some hundred numbers a few lie outside of one.
-    assert_within(found, values, widths=1.0 if basis > min(shape) else 2.0)
+    assert_within(sketch, values, widths=1.0 if basis > min(shape) else 2.0)
 
 
 @pytest.mark.parametrize("family", ["gaussian", "power 1", "log to 1e-5", "outlier columns"])
 def test_beyond_the_basis(family):
     words, values = store(FAMILIES[family](np.random.default_rng(9), 700, 900), "BF16")
-    found = sketched(NumpyBackend(), words, "BF16")
-    assert_within(found, values, widths=1.5)
-    assert len(found.leading) >= 40
-    assert found.effective_rank.half_width < 0.02 * found.effective_rank.value
+    sketch = sketched(NumpyBackend(), words, "BF16")
+    assert_within(sketch, values, widths=1.5)
+    assert len(sketch.leading) >= 40
+    assert sketch.effective_rank.half_width < 0.02 * sketch.effective_rank.value
 
 
 def test_nearly_all_intervals_hold_the_truth(monkeypatch):
@@ -74,9 +74,9 @@ def test_nearly_all_intervals_hold_the_truth(monkeypatch):
     for seed, family in zip(range(200), cycle(["gaussian", "power 0.5", "power 1"]), strict=False):
         words, values = store(FAMILIES[family](np.random.default_rng(seed), 300, 150), "F32")
         # The same seed as the matrix: it must be no kin of the block.
-        found = sketched(NumpyBackend(), words, seed=seed)
+        sketch = sketched(NumpyBackend(), words, seed=seed)
         _, *truth = exact(values)
-        estimates = (found.effective_rank, found.spectral_entropy)
+        estimates = (sketch.effective_rank, sketch.spectral_entropy)
         pairs = zip(estimates, truth, strict=True)
         held.append([abs(one.value - true) <= one.half_width for one, true in pairs])
     for share in np.mean(held, axis=0):
@@ -95,36 +95,36 @@ def test_a_seed_decides_everything():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 3), (31, 40), (33, 33), (90, 65)])
 def test_small_matrices_are_exact(backend, shape):
     words, values = store(np.random.default_rng(2).standard_normal(shape), "F32")
-    found = sketched(backend, words)
-    assert_within(found, values)
-    assert len(found.leading) == min(shape)
-    assert found.error < 1e-3
-    assert found.effective_rank.half_width <= 1e-4 * found.effective_rank.value
+    sketch = sketched(backend, words)
+    assert_within(sketch, values)
+    assert len(sketch.leading) == min(shape)
+    assert sketch.error < 1e-3
+    assert sketch.effective_rank.half_width <= 1e-4 * sketch.effective_rank.value
 
 
 def test_copies_that_a_block_cannot_show_are_not_claimed(monkeypatch):
     monkeypatch.setattr(lanczos, "BASIS", 320)
     sigma = np.concatenate((np.ones(100), np.linspace(0.5, 0.0, 600)))
     values = with_spectrum(np.random.default_rng(0), 700, 700, sigma)
-    found = sketched(NumpyBackend(), *store(values, "F32")[:1])
-    assert len(found.leading) == 31
-    assert_within(found, values)
+    sketch = sketched(NumpyBackend(), *store(values, "F32")[:1])
+    assert len(sketch.leading) == 31
+    assert_within(sketch, values)
 
 
 def test_a_multiple_of_an_orthogonal_matrix_is_known_at_once(backend):
     words, values = store(3.0 * np.eye(130)[::-1], "F32")
-    found = sketched(backend, words)
-    assert_within(found, values)
-    assert found.effective_rank.value == pytest.approx(130, rel=1e-6)
-    assert found.spectral_entropy.value <= 1
+    sketch = sketched(backend, words)
+    assert_within(sketch, values)
+    assert sketch.effective_rank.value == pytest.approx(130, rel=1e-6)
+    assert sketch.spectral_entropy.value <= 1
 
 
 def test_no_rank_is_below_one(backend):
     words, values = store(np.outer(np.arange(1.0, 80), np.arange(1.0, 60)), "F32")
     assert_within(sketched(backend, words), values)
-    found = columns(backend, words)
-    assert min(found["stable_rank"], found["effective_rank"]) >= 1
-    assert found["stable_rank"] == pytest.approx(1, abs=1e-6)
+    row = columns(backend, words)
+    assert min(row["stable_rank"], row["effective_rank"]) >= 1
+    assert row["stable_rank"] == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-36, 1e-20, 1e20, 1e36])
@@ -136,10 +136,10 @@ def test_squares_of_extreme_values_neither_overflow_nor_vanish(backend, scale):
 
 def test_what_float32_leaves_out_of_float64_counts():
     x = np.random.default_rng(4).standard_normal((120, 80))
-    found = sketched(NumpyBackend(), x, "F64")
-    assert_within(found, x)
+    sketch = sketched(NumpyBackend(), x, "F64")
+    assert_within(sketch, x)
     rounded = sketched(NumpyBackend(), x.astype(np.float32))
-    assert found.effective_rank.half_width > rounded.effective_rank.half_width
+    assert sketch.effective_rank.half_width > rounded.effective_rank.half_width
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-140, 1e140])
@@ -183,20 +183,20 @@ def columns(backend, words):
 def test_columns_are_right_or_empty(family, monkeypatch):
     monkeypatch.setattr(lanczos, "BASIS", 160)
     words, values = store(FAMILIES[family](np.random.default_rng(8), 260, 200), "F32")
-    found = columns(NumpyBackend(), words)
+    row = columns(NumpyBackend(), words)
     sigma, *_ = exact(values)
     energy = np.cumsum(sigma**2) / np.sum(sigma**2)
-    assert found["frobenius_norm"] == pytest.approx(np.linalg.norm(values), rel=1e-12)
-    relative = 2.1 * found["spectrum_error"]
-    assert found["spectral_norm"] == pytest.approx(sigma[0], rel=relative)
-    assert found["stable_rank"] == pytest.approx(1 / energy[0], rel=relative)
-    assert found["top1_energy"] == pytest.approx(energy[0], rel=relative)
-    if found["top10_energy"] is not None:
-        assert found["top10_energy"] == pytest.approx(energy[9], abs=10 * relative * energy[0])
+    assert row["frobenius_norm"] == pytest.approx(np.linalg.norm(values), rel=1e-12)
+    relative = 2.1 * row["spectrum_error"]
+    assert row["spectral_norm"] == pytest.approx(sigma[0], rel=relative)
+    assert row["stable_rank"] == pytest.approx(1 / energy[0], rel=relative)
+    assert row["top1_energy"] == pytest.approx(energy[0], rel=relative)
+    if row["top10_energy"] is not None:
+        assert row["top10_energy"] == pytest.approx(energy[9], abs=10 * relative * energy[0])
     for percent in (90, 95, 99):
         expected = int(np.searchsorted(energy, percent / 100)) + 1
-        assert found[f"energy_rank_{percent}"] in (None, expected)
+        assert row[f"energy_rank_{percent}"] in (None, expected)
     # What a low rank's leading values reach is there.
     if family.startswith("low rank + 1e-") or family == "low rank":
-        assert found["energy_rank_99"] is not None
-    assert found["rank"] is found["sigma_min"] is found["nuclear_norm"] is None
+        assert row["energy_rank_99"] is not None
+    assert row["rank"] is row["sigma_min"] is row["nuclear_norm"] is None
