@@ -31,6 +31,8 @@ def test_what_it_says(pair, tmp_path):
     assert "[red]evil\\x1b[2J" in text
     assert (tmp_path / "compare.csv").exists()
     assert "compare.run_meta.json" in result.stdout
+    assert "stage worker s data" in text
+    assert "limit: " in text
 
 
 def test_quiet_says_nothing(pair, tmp_path):

@@ -13,7 +13,7 @@ from mlx_probe.analysis.compare.adapted import product_flops
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.compare.subspaces import subspace_flops
 from mlx_probe.analysis.forecast.duration import ROW, ROW_AFTER, START, WRITING, wall_time
-from mlx_probe.analysis.forecast.memory import Memory, most_at_once, peak_of
+from mlx_probe.analysis.forecast.memory import LOADED_AT_END, Memory, most_at_once, peak_of
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
 from mlx_probe.analysis.forecast.records import StageEstimate, Step
 from mlx_probe.analysis.opening import describe_model
@@ -32,6 +32,9 @@ __all__ = ["CompareForecast", "forecast_comparison"]
 # Time of each step for one element, in copies of 8 bytes, measured with numpy on Linux: decoding
 # to float64, the sums over both tensors, the rounding error.
 DECODED, SUMMED, ROUNDED = 2.0, 14.0, 20.0
+
+# Bytes of pyarrow, which a comparison loads when it writes its tables.
+PYARROW = 27_000_000
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,9 @@ def _memory(plan: ComparePlan, known: list[int]) -> Memory:
     return Memory(
         process=process,
         in_flight=in_flight,
-        peak=peak_of(process, in_flight, sizes[:workers], len(plan.pairs)),
+        peak=peak_of(
+            process, in_flight, sizes[:1], len(plan.pairs), loaded=0, at_end=PYARROW + LOADED_AT_END
+        ),
         least=taken + least.get(largest, 0),
         limit=plan.config.memory_limit,
         largest=plan.pairs[largest].weight.label,

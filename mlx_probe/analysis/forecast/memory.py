@@ -82,17 +82,26 @@ def memory_of(plan: Plan, limit: int) -> Memory:
     )
 
 
-def peak_of(process: int, in_flight: int, longest: Sequence[int], rows: int) -> int:
+def peak_of(
+    process: int,
+    in_flight: int,
+    longest: Sequence[int],
+    rows: int,
+    loaded: int = LOADED,
+    at_end: int = LOADED_AT_END,
+) -> int:
     """The peak of a process: while it measures, or when it writes the tables.
 
     Args:
         process: Bytes of the process before it measures.
         in_flight: Bytes of the tasks under way, where they take most.
-        longest: Bytes of the first tasks, one for each worker.
+        longest: Bytes of tasks of which the allocator keeps a share.
         rows: Number of rows.
+        loaded: Bytes that the process adds while it measures.
+        at_end: Bytes that it adds until the tables are written.
     """
     kept = sum(min(KEPT_SHARE * size, KEPT_AT_MOST) for size in longest)
-    return max(process + LOADED + in_flight, round(process + LOADED_AT_END + ROW * rows + kept))
+    return max(process + loaded + in_flight, round(process + at_end + ROW * rows + kept))
 
 
 def _solving(weight: Weight) -> int:
