@@ -63,6 +63,15 @@ def test_what_was_timed_is_kept(folder, plan, monkeypatch):
     assert rates_for(plan) == known_rates(plan) == first
 
 
+def test_times_of_mlx_are_those_of_the_blas_that_it_calls(folder, model, monkeypatch):
+    with mlx_probe.open_checkpoint(model) as checkpoint:
+        plan = make_plan(checkpoint, replace(CONFIG, backend="mlx"))
+        rates_for(plan)
+        assert known_rates(plan)
+        monkeypatch.setattr("mlx_probe.analysis.forecast.rates.mlx_blas", lambda: "/lib/other.so")
+        assert known_rates(plan) is None
+
+
 def test_only_what_is_unknown_is_timed(folder, plan, monkeypatch):
     first = rates_for(plan)
     full = replace(plan, config=replace(plan.config, metrics="full"))
