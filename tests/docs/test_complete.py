@@ -22,9 +22,9 @@ from mlx_probe.source.stores import STORES
 
 COMMANDS = [ctx for ctx in contexts() if ctx.parent]
 WRITTEN_TEXT = "\n".join(page(name).text for name in WRITTEN)
-# Words in code: `rank`, `--metrics full`, and lines of blocks.
+# Words in code: `rank`, `--metrics full`, and lines of blocks; and headings, which name a column.
 CODE = " ".join(
-    [*re.findall(r"`([^`\n]+)`", WRITTEN_TEXT)]
+    [*re.findall(r"`([^`\n]+)`", WRITTEN_TEXT), *re.findall(r"^#+ (.+)$", WRITTEN_TEXT, re.M)]
     + [block for name in WRITTEN for _, block in page(name).blocks]
 )
 WORDS = set(re.findall(r"[\w.-]+", CODE))
