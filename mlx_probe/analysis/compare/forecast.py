@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.budget import RESERVE
@@ -15,12 +14,11 @@ from mlx_probe.analysis.compare.subspaces import subspace_flops
 from mlx_probe.analysis.forecast.duration import ROW, ROW_AFTER, START, WRITING, wall_time
 from mlx_probe.analysis.forecast.memory import LOADED_AT_END, Memory, most_at_once, peak_of
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
-from mlx_probe.analysis.forecast.records import StageEstimate, Step
+from mlx_probe.analysis.forecast.records import StageEstimate, Step, described
 from mlx_probe.analysis.opening import describe_model
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.compute.spectrum import METHODS, gram_flops
-from mlx_probe.core.version import __version__
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.compare.pair import Pair
@@ -90,13 +88,7 @@ class CompareForecast:
 
     def describe(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return {
-            **asdict(self),
-            "fits": self.memory.fits,
-            "memory": {**asdict(self.memory), "fits": self.memory.fits},
-            "code_version": __version__,
-            "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
+        return described(asdict(self), self.memory, self.memory.fits)
 
 
 @dataclass(frozen=True)

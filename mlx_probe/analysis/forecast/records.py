@@ -13,7 +13,24 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.forecast.inference import Inference
     from mlx_probe.analysis.forecast.memory import Memory
 
-__all__ = ["Fetch", "Forecast", "StageEstimate", "Step"]
+__all__ = ["Fetch", "Forecast", "StageEstimate", "Step", "described"]
+
+
+def described(fields: Mapping[str, Any], memory: Memory, fits: bool) -> dict[str, Any]:
+    """A forecast for JSON, with its verdict, version and time.
+
+    Args:
+        fields: The forecast's own.
+        memory: Its memory.
+        fits: Whether the run fits.
+    """
+    return {
+        **fields,
+        "fits": fits,
+        "memory": {**asdict(memory), "fits": memory.fits},
+        "code_version": __version__,
+        "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 @dataclass(frozen=True)
@@ -124,11 +141,5 @@ class Forecast:
 
     def describe(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return {
-            **asdict(self),
-            "fits": self.fits,
-            "memory": {**asdict(self.memory), "fits": self.memory.fits},
-            "fetch": {**asdict(self.fetch), "fits": self.fetch.fits},
-            "code_version": __version__,
-            "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
+        fetch = {**asdict(self.fetch), "fits": self.fetch.fits}
+        return described(asdict(self) | {"fetch": fetch}, self.memory, self.fits)
