@@ -16,7 +16,7 @@ from mlx_probe.analysis.forecast.rates import known_rates
 from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.progress import Progress, Silent
-from mlx_probe.analysis.side_tables import SIDES, side_tables
+from mlx_probe.analysis.side_tables import SIDES, side_names, side_tables
 from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
@@ -139,7 +139,7 @@ def _measure(plan: Plan, job: Job, progress: Progress) -> list[Row]:
             rows[row.index] = replace(row, sigma=None)
             progress.finish(weight, job.meter.usage())
     finally:
-        job.progress.what = "heads and experts" if plan.config.metrics == "full" else ""
+        job.progress.what = side_names(plan.config.metrics)
         progress.end()
     return [rows[index] for index in range(len(plan.weights))]
 

@@ -23,5 +23,5 @@ STAGES: Mapping[str, Stage] = {
     "vectors": Stage("leading singular vectors of two models, and their angles", "eigen-solver"),
     "sketch": Stage("leading values by block Lanczos", "matrix products", in_lane=True),
     "metrics": Stage("columns that follow from moments and spectra, resampling", "metrics"),
-    "sides": Stage("heads and experts, after the weights", "heads and experts"),
+    "sides": Stage("side tables, after the weights", "side tables"),
 }

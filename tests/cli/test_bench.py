@@ -91,7 +91,7 @@ def test_a_contender_that_was_named_must_be_there(bare):
     refuses(result, "torch is not installed", "pip install torch")
 
 
-def test_an_unknown_contender_is_told_the_known_ones():
+def test_an_unknown_contender_lists_the_known_ones():
     said = refused(run("bench", "--contender", "abacus"), "abacus")
     assert all(name in said for name in CONTENDERS)
 
@@ -119,7 +119,7 @@ def test_a_model_without_matrices(tmp_path, rng):
     refuses(invoke("bench", tmp_path), "is a matrix of finite numbers", code=2)
 
 
-def test_a_file_that_cannot_be_written_is_told_before_anything_is_timed(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_timed(tmp_path, monkeypatch):
     # The package's name of it is the command.
     monkeypatch.setattr(sys.modules["mlx_probe.cli.bench"], "compare", None)
     result = invoke("bench", "--shape", "4x4", "--json", tmp_path / "none" / "bench.json")

@@ -120,7 +120,7 @@ def test_embeddings_and_weights_stored_whole(arrays, base, tmp_path, rng):
 
 
 def test_fan_in_fan_out(tmp_path, rng):
-    """GPT-2's Conv1D stores (in, out); square, so that only the flag tells."""
+    """GPT-2's Conv1D stores (in, out); square, so that only the flag shows it."""
     name = "transformer.h.0.attn.c_proj"
     arrays = {f"{name}.weight": rng.standard_normal((24, 24)).astype(np.float32)}
     stored, product = factors(rng, arrays, name, 2)

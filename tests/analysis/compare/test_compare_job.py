@@ -173,12 +173,12 @@ def test_the_plan_says_what_the_memory_limit_leaves_out(tmp_path):
         taken = free.config.memory_limit - free.budget
         limit = taken + free.scopes[0].nbytes - 1
         plan = make_plan(a, b, CompareConfig(memory_limit=limit))
-        told = forecast_comparison(plan, resolve_output(tmp_path, (), "x", "compare"), None)
-    ((label, reason),) = told.left_out
-    assert (told.spectra, told.vectors) == (1, 0)
+        forecast = forecast_comparison(plan, resolve_output(tmp_path, (), "x", "compare"), None)
+    ((label, reason),) = forecast.left_out
+    assert (forecast.spectra, forecast.vectors) == (1, 0)
     assert label == LAYER
     assert "singular vectors take" in reason
-    assert "vectors" not in told.stages
+    assert "vectors" not in forecast.stages
 
 
 COPY = 1e-10
@@ -211,7 +211,7 @@ def test_times_follow_from_the_machine_s_rates(base, tuned, tmp_path):
 
 def test_unknown_rates_give_no_times(base, tuned, tmp_path):
     for rates in (None, Rates({}), Rates({}, copy=COPY, gram=RATES.gram)):
-        told = estimate(base, tuned, tmp_path, rates)
-        assert told.seconds is None
-        assert all(stage.seconds is None for stage in told.stages.values())
-        assert told.stages["gram"].flops > 0
+        forecast = estimate(base, tuned, tmp_path, rates)
+        assert forecast.seconds is None
+        assert all(stage.seconds is None for stage in forecast.stages.values())
+        assert forecast.stages["gram"].flops > 0

@@ -132,7 +132,7 @@ def test_stacks_and_fused_stacks_are_the_same_experts(rng):
     assert {row["part"] for row in of_kind(rows, "up_proj")} == {"up_proj"}
     for kind in SHAPES:
         agree(of_kind(rows, kind), of_kind(expected, kind))
-    # Without the widths nothing tells gate and up apart.
+    # Without the widths gate and up cannot be separated.
     unsplit = rows_of(arrays, {"model_type": "qwen3_moe"})
     assert {row["block_type"] for row in unsplit} == {"gate_up_proj", "down_proj"}
 
@@ -163,7 +163,7 @@ def test_experts_whose_inputs_are_rows(rng, model_type, width):
         agree(of_kind(rows, kind), of_kind(expected, kind))
 
 
-def test_dead_and_doubled_experts_are_found(rng):
+def test_dead_and_doubled_experts_are_marked(rng):
     stack = rng.standard_normal((9, WIDTH, HIDDEN))
     stack[3] = stack[1]
     stack[4] = 0
@@ -243,18 +243,18 @@ def test_one_expert_has_nothing_to_compare_with(rng):
 
 def test_layers_stacks_and_shared_experts_are_apart(rng):
     stacks = {kind: rng.standard_normal((3, *shape)) for kind, shape in SHAPES.items()}
-    places = ("model.layers.1.mlp", "model.layers.11.mlp", "draft.layers.1.mlp")
+    blocks = ("model.layers.1.mlp", "model.layers.11.mlp", "draft.layers.1.mlp")
     arrays = {}
-    for place in places:
-        arrays |= named(stacks, place)
-        arrays[f"{place}.shared_expert.gate_proj.weight"] = stacks["gate_proj"][0]
-        arrays[f"{place}.shared_expert_gate.weight"] = np.ones((1, HIDDEN))
+    for block in blocks:
+        arrays |= named(stacks, block)
+        arrays[f"{block}.shared_expert.gate_proj.weight"] = stacks["gate_proj"][0]
+        arrays[f"{block}.shared_expert_gate.weight"] = np.ones((1, HIDDEN))
     arrays["model.layers.1.mlp.gate.weight"] = np.eye(3, HIDDEN)
     rows = rows_of(arrays)
     assert len(rows) == 3 * 9
     assert {row["expert_count"] for row in rows} == {2}
     routed = [row for row in rows if row.get("router_norm") is not None]
-    assert {row["param_name"].partition(".experts")[0] for row in routed} == {places[0]}
+    assert {row["param_name"].partition(".experts")[0] for row in routed} == {blocks[0]}
     assert len(routed) == 9
     assert {row["router_closest_cosine"] for row in routed} == {0.0}
 
@@ -268,8 +268,8 @@ def test_a_rotation_of_the_residual_stream_changes_nothing(seed):
     gate = np.stack([with_spectrum(rng, WIDTH, HIDDEN, sigma) for _ in range(4)])
     turn = orthonormal(rng, HIDDEN, HIDDEN)
     before = rows_of(named({"gate_proj": gate, "down_proj": gate.swapaxes(1, 2).copy()}))
-    turned = gate @ turn
-    after = rows_of(named({"gate_proj": turned, "down_proj": turned.swapaxes(1, 2).copy()}))
+    rotated = gate @ turn
+    after = rows_of(named({"gate_proj": rotated, "down_proj": rotated.swapaxes(1, 2).copy()}))
     agree(before, after)
 
 

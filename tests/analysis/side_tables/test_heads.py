@@ -146,8 +146,8 @@ def test_a_rotation_of_the_residual_stream_changes_nothing(seed, kv, group, dim)
     heads, hidden = kv * group, 12
     matrices, config = attention(rng, heads, kv, dim, hidden), config_of(heads, kv, dim, hidden)
     turn = orthonormal(rng, hidden, hidden)
-    turned = {kind: matrices[kind] @ turn for kind in "qkv"} | {"o": turn @ matrices["o"]}
-    agree(by_head(rows_of(named(matrices), config)), by_head(rows_of(named(turned), config)))
+    rotated = {kind: matrices[kind] @ turn for kind in "qkv"} | {"o": turn @ matrices["o"]}
+    agree(by_head(rows_of(named(matrices), config)), by_head(rows_of(named(rotated), config)))
 
 
 @given(st.integers(0, 2**32 - 1), st.permutations(range(3)))
@@ -238,36 +238,36 @@ def test_gpt2_has_its_inputs_as_rows(rng):
 
 def test_encoder_and_decoder_and_cross_attention_are_apart(rng):
     arrays, config = {}, {"model_type": "t5", "num_heads": 2, "d_model": 16}
-    places = {
+    modules = {
         "encoder.block.0.layer.0.SelfAttention": "attention",
         "decoder.block.0.layer.0.SelfAttention": "attention",
         "decoder.block.0.layer.1.EncDecAttention": "cross_attention",
     }
     expected = {}
-    for place in places:
+    for module in modules:
         matrices = attention(rng, 2, 2, 8, 16)
-        arrays |= {f"{place}.{kind}.weight": matrix for kind, matrix in matrices.items()}
+        arrays |= {f"{module}.{kind}.weight": matrix for kind, matrix in matrices.items()}
         for head, circuit, matrix in products(matrices, 2, 2):
-            expected[place, head, circuit] = dense(matrix, 8)["nuclear_norm"]
+            expected[module, head, circuit] = dense(matrix, 8)["nuclear_norm"]
     rows = rows_of(arrays, config)
     assert len(rows) == len(expected)
     for row in rows:
-        place = row["left_param_name"].rpartition(".")[0].rpartition(".")[0]
-        assert row["component"] == places[place]
+        module = row["left_param_name"].rpartition(".")[0].rpartition(".")[0]
+        assert row["component"] == modules[module]
         assert row["nuclear_norm"] == pytest.approx(
-            expected[place, row["head_index"], row["circuit"]], rel=1e-9
+            expected[module, row["head_index"], row["circuit"]], rel=1e-9
         )
 
 
-def test_a_norm_between_the_factors_is_told(rng):
+def test_a_norm_between_the_factors_is_marked(rng):
     arrays = named(attention(rng, 4, 2, 8, 32))
     arrays["model.layers.0.self_attn.q_norm.weight"] = np.ones(8)
     more = {name.replace("layers.0", "layers.1"): array for name, array in arrays.items()}
     del more["model.layers.1.self_attn.q_norm.weight"]
     more["model.layers.1.input_layernorm.weight"] = np.ones(32)
     rows = rows_of(arrays | more, config_of(4, 2, 8, 32))
-    told = {(row["layer_index"], row["circuit"]): row["qk_norm"] for row in rows}
-    assert told == {(0, "qk"): True, (0, "ov"): False, (1, "qk"): False, (1, "ov"): False}
+    marked = {(row["layer_index"], row["circuit"]): row["qk_norm"] for row in rows}
+    assert marked == {(0, "qk"): True, (0, "ov"): False, (1, "qk"): False, (1, "ov"): False}
 
 
 def without(kind):
@@ -381,7 +381,7 @@ def test_extreme_weights_are_numbers_or_failed(rng, scale, status):
             assert row["effective_rank"] == pytest.approx(expected["effective_rank"], rel=1e-9)
 
 
-def test_planted_ranks_are_found(rng):
+def test_planted_ranks_are_counted(rng):
     matrices = attention(rng, 4, 2, 8, 32)
     for head, rank in enumerate((1, 3, 5, 8)):
         matrices["q"][8 * head : 8 * head + 8] = with_spectrum(rng, 8, 32, np.ones(rank))

@@ -82,7 +82,7 @@ def test_other_metrics_write_none(model, tmp_path):
     assert mlx_probe.load_side_table(run.folder, "heads") is None
 
 
-def test_a_layer_beyond_the_memory_limit_is_told(model):
+def test_a_layer_beyond_the_memory_limit_is_skipped(model):
     with mlx_probe.open_checkpoint(model) as checkpoint:
         rows = list(head_rows(checkpoint.weights(), checkpoint.architecture, 1e-6, 1, 1000))
     assert [row["status"] for row in rows] == ["skipped", "skipped"]
