@@ -33,7 +33,7 @@ from .progress import watch
 
 __all__ = ["analyze"]
 
-# What a run's time means: opening may have downloaded.
+# The phases of a run's time. "open" may include a download.
 _STAGES = ("measure", "validate", "write")
 
 
@@ -82,11 +82,11 @@ def analyze(
     config = AnalyzeConfig(**settings)
     console = Console(quiet=quiet, soft_wrap=False, highlight=False)
     if dry_run:
-        found = forecast_model(
+        forecast = forecast_model(
             model, out=out, formats=formats, revision=revision, config=config, contexts=()
         )
-        Console(highlight=False).print(forecast_text(found))
-        if not found.fits:
+        Console(highlight=False).print(forecast_text(forecast))
+        if not forecast.fits:
             raise click.ClickException("it does not fit: see above")
         return
     run = run_analysis(

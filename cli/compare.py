@@ -119,11 +119,11 @@ def compare(
     spinner = progress.status("") if progress.is_terminal and not quiet else nullcontext()
     with spinner as status:
 
-        def tell(done: int, total: int, label: str) -> None:
+        def show(done: int, total: int, label: str) -> None:
             if status is not None:
                 status.update(f"{done} of {total}  {printable(label)}")
 
-        def alert_user(text: str, is_warning: bool) -> None:
+        def print_alert(text: str, is_warning: bool) -> None:
             if not quiet:
                 progress.print(alert_line(text, is_warning), soft_wrap=True)
 
@@ -137,8 +137,8 @@ def compare(
             config=CompareConfig(**settings),
             watch=WatchConfig(alert=alert, prometheus=prometheus),
             resume=resume,
-            on_row=None if quiet else tell,
-            on_alert=alert_user,
+            on_row=None if quiet else show,
+            on_alert=print_alert,
             fetching=download_progress(quiet),
         )
     console = Console(quiet=quiet, highlight=False)

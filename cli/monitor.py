@@ -41,9 +41,9 @@ _HINT = "q leaves; the job goes on"
 def monitor(run: str | None, once: bool, as_json: bool) -> None:
     """Watch a running job: progress, memory, processor, disk, bandwidth, device, alerts.
 
-    PID is the job's process, RUN its folder or one of its files; without either it is the one
-    job that runs. Of a run that is over it shows the samples that were kept. What it takes to
-    look on is taken from this process: the job notices nothing, and goes on when this ends.
+    PID is the job's process, RUN its folder or one of its files. Without either, the only running
+    job is shown; for a run that is over, the samples that were kept. This command does not slow
+    the job down, and the job goes on when it ends.
     """
     follower = attach(run)
     if as_json:

@@ -1,4 +1,4 @@
-"""How a run goes, on standard error: a bar on a terminal, lines elsewhere, or nothing."""
+"""Progress of a run on standard error: a bar on a terminal, lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    Progress,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 
 from mlx_probe.analysis.plan import Plan
-from mlx_probe.analysis.progress import Progress as DownloadProgress
-from mlx_probe.analysis.progress import Silent
+from mlx_probe.analysis.progress import Progress, Silent
 from mlx_probe.checkpoint import Weight
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import printable
@@ -31,8 +30,8 @@ __all__ = ["Hashing", "alert_line", "hashing", "watch"]
 LINE_INTERVAL = 5.0
 
 
-def watch(quiet: bool) -> DownloadProgress:
-    """The watcher that suits standard error."""
+def watch(quiet: bool) -> Progress:
+    """The progress that suits standard error."""
     if quiet:
         return Silent()
     console = Console(stderr=True, highlight=False)
@@ -40,7 +39,7 @@ def watch(quiet: bool) -> DownloadProgress:
 
 
 def alert_line(text: str, is_warning: bool) -> str:
-    """A rule that is broken or kept again, as markup."""
+    """A message about a rule, as markup."""
     style = "bold yellow" if is_warning else "green"
     return f"[{style}]{printable(text)}[/]"
 
@@ -52,7 +51,7 @@ def _took(usage: Usage) -> str:
 
 class _Bar:
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
+        self._progress = Bars(
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(),
@@ -67,7 +66,7 @@ class _Bar:
         done = sum(plan.weights[i].nbytes for i in finished)
         self._progress.console.print(printable(plan.backend_reason))
         self._task = self._progress.add_task("", total=total, weight="", took="")
-        # What an earlier run did must not pass for this one's speed.
+        # Set apart: work of an earlier run does not count for the speed of this one.
         self._progress.update(self._task, completed=done)
         self._progress.start()
 
@@ -77,8 +76,8 @@ class _Bar:
     def finish(self, weight: Weight, usage: Usage) -> None:
         self._progress.update(self._task, advance=weight.nbytes, took=_took(usage))
 
-    def tell(self, text: str, is_warning: bool) -> None:
-        # Above the bar, which goes on below it.
+    def alert(self, text: str, is_warning: bool) -> None:
+        # Printed above the bar.
         self._progress.console.print(alert_line(text, is_warning), soft_wrap=True)
 
     def end(self) -> None:
@@ -98,7 +97,7 @@ class _Lines:
         self._say(f"{printable(plan.backend_reason)}; {len(plan.weights)} weights{again}")
 
     def start(self, weight: Weight) -> None:
-        """A line for every weight would drown the log."""
+        """Nothing: a line for every weight would be too much."""
 
     def finish(self, weight: Weight, usage: Usage) -> None:
         self._done += weight.nbytes
@@ -111,11 +110,11 @@ class _Lines:
         share = self._done / self._total if self._total else 1.0
         self._say(f"{share:4.0%}, {_took(usage)}, {left:.0f} s left, {printable(weight.label)}")
 
-    def tell(self, text: str, is_warning: bool) -> None:
+    def alert(self, text: str, is_warning: bool) -> None:
         self._say(alert_line(text, is_warning))
 
     def end(self) -> None:
-        """The summary follows."""
+        """Nothing: the summary follows."""
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
@@ -127,7 +126,7 @@ class Hashing:
     def __init__(self, quiet: bool) -> None:
         console = Console(stderr=True, highlight=False)
         self._quiet = quiet
-        self.bar = Progress(
+        self.bar = Bars(
             TextColumn("hashing"),
             BarColumn(bar_width=24),
             DownloadColumn(),
@@ -140,27 +139,27 @@ class Hashing:
         self.gate = Gate()
 
     def begin(self, total: int) -> None:
-        """So many bytes will be hashed."""
+        """Set the number of bytes to hash."""
         self.bar.update(self._task, total=total)
 
     def add(self, more: int) -> None:
-        """So many more of them are; holds while a rule pauses."""
+        """Count hashed bytes; wait while a rule pauses the job."""
         self.bar.advance(self._task, more)
         self.gate.wait()
 
     def update(self, total: int, more: int) -> None:
-        """Both at once."""
+        """Call `begin` and `add`."""
         self.begin(total)
         self.add(more)
 
     def state(self) -> JobState:
-        """How far it is."""
+        """How far the hashing is."""
         task = self.bar.tasks[0]
         done = int(task.completed)
         return JobState(done, int(task.total or 0), "hashing", done)
 
-    def tell(self, text: str, is_warning: bool) -> None:
-        """A rule is broken or kept again."""
+    def alert(self, text: str, is_warning: bool) -> None:
+        """Print a message about a rule."""
         if not self._quiet:
             self.bar.console.print(alert_line(text, is_warning), soft_wrap=True)
 
@@ -169,17 +168,17 @@ class Hashing:
 def hashing(
     kind: str, title: str, quiet: bool, config: WatchConfig | None = None
 ) -> Iterator[Hashing]:
-    """Show and watch a job that hashes files.
+    """Show and monitor a job that hashes files.
 
     Args:
         kind: The command.
-        title: What it works on.
+        title: Name of its inputs.
         quiet: Whether to draw nothing.
         config: Rules, and who may follow the job; None for the default ones.
     """
     job = Hashing(quiet)
     with (
-        JobMonitor(kind, title, job.state, config=config, gate=job.gate, tell=job.tell),
+        JobMonitor(kind, title, job.state, config=config, gate=job.gate, on_alert=job.alert),
         job.bar,
     ):
         yield job

@@ -36,7 +36,7 @@ __all__ = ["validate"]
 def validate(run: Path, recompute: bool) -> None:
     """Check a finished RUN: its files, its table, and a few tensors recomputed.
 
-    Of a comparison nothing is recomputed. RUN is a run folder, its run_meta.json, or one of
+    For a comparison nothing is recomputed. RUN is a run folder, its run_meta.json, or one of
     its tables.
     """
     compared = read_meta(locate_run(run)).get("kind") == KIND

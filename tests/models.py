@@ -103,7 +103,7 @@ def disk_full_after(rows):
 
 
 def forge(folder, edit):
-    """Replace a run's tables by ``edit`` of them, with metadata that vouches for the forgery."""
+    """Replace a run's tables by ``edit`` of them, with metadata that lists them."""
     table, _, meta = read_table(folder)
     table = edit(table)
     for name, entry in meta["outputs"].items():

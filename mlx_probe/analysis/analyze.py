@@ -1,4 +1,4 @@
-"""An analysis as a job: a model measured into a folder, resumable, validated, described."""
+"""An analysis as a job: every tensor of a model is measured into a table in a folder."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def analyze(
 ) -> Run:
     """Measure every tensor of a model and write the table.
 
-    Rows are on disk as soon as they are computed. A run that is interrupted goes on where it
-    stopped when it is called again with the same model, configuration and folder.
+    Each row is on disk as soon as it is computed. An interrupted run goes on where it stopped if
+    it is called again with the same model, configuration and folder.
 
     Args:
         model: See `open_checkpoint`.
@@ -63,31 +63,31 @@ def analyze(
         formats: Keys of `WRITERS`; empty for the suffix of ``out``, or else CSV.
         revision: See `open_checkpoint`.
         config: What to compute and how.
-        watch: Rules on what the machine has left, and who may look on; changes no result.
+        watch: Rules on the machine's resources, and where samples go; changes no result.
         resume: Whether to use the rows of an interrupted run.
-        progress: Told how the work goes.
+        progress: Called as the work goes on.
         fetching: Shows how far a download of the model is; see `open_checkpoint`.
 
     Returns:
-        The run. Look at its ``failures``: a run with wrong numbers is written all the same.
+        The run. Look at its ``failures``: a run with wrong numbers is written as well.
 
     Raises:
         Stopped: A rule that stops was broken; finished rows stay on disk.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
     config, progress = config or AnalyzeConfig(), progress or Silent()
-    job = Job("analyze", watch=watch, resume=resume, tell=progress.tell)
+    job = Job("analyze", watch=watch, resume=resume, on_alert=progress.alert)
     with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
         job.begin("measure")
         paths = resolve_output(out, formats, checkpoint.files.model_id)
-        # Loaded now and not with the table, so that the plan counts the memory that it takes.
+        # Imported before the plan is made, which counts the memory of the process.
         import pyarrow
 
         plan = make_plan(checkpoint, config)
         with job.running(_spec(plan, paths)):
-            # Nothing is timed for it: that would be time and memory of the run.
+            # From known rates only: a calibration would take time and memory of the run.
             job.write_plan(forecast(plan, paths, known_rates(plan)).describe())
-            # pyarrow imports pandas with its first array; the workers need not wait for that.
+            # pyarrow imports pandas with its first array: let that happen beside the workers.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
             rows = _measure(plan, job, progress)
             job.refuse_changed(
@@ -123,7 +123,7 @@ def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
 
 
 def _measure(plan: Plan, job: Job, progress: Progress) -> list[Row]:
-    """All rows in file order: those that the journal had, and those that it gets now."""
+    """All rows in file order: those of the journal, and those that are measured now."""
     rows = dict(job.journal.rows)
 
     def start(weight: Weight) -> None:
@@ -135,7 +135,7 @@ def _measure(plan: Plan, job: Job, progress: Progress) -> list[Row]:
         for row in analyze_rows(plan, dict(rows), job.meter, start):
             weight = plan.weights[row.index]
             job.append(row, weight.label, row.values["status_reason"] or row.values["status"])
-            # Its singular values are on the disk now; those of all rows could be gigabytes.
+            # Its singular values are on disk now: those of all rows may be gigabytes.
             rows[row.index] = replace(row, sigma=None)
             progress.finish(weight, job.meter.usage())
     finally:
@@ -152,7 +152,7 @@ def _checks(plan: Plan, rows: Sequence[Row], table: pa.Table) -> list[Check]:
 
 
 def _describe(plan: Plan, rows: Sequence[Row], sides: Collection[str]) -> dict[str, Any]:
-    """What the metadata says of an analysis besides what it says of every job."""
+    """The part of the metadata that only an analysis has."""
     return {
         "model": describe_model(plan.checkpoint),
         "configuration": asdict(plan.config),
@@ -166,7 +166,7 @@ def _describe(plan: Plan, rows: Sequence[Row], sides: Collection[str]) -> dict[s
 
 
 def _seconds(rows: Sequence[Row]) -> dict[str, float]:
-    """Seconds of all workers, those of an earlier process included."""
+    """Seconds of all workers, including those of an earlier process."""
     columns = {"read_in_workers": "read_seconds", "compute_in_workers": "compute_seconds"}
     return {
         name: sum(row.values[column] or 0.0 for row in rows) for name, column in columns.items()

@@ -1,4 +1,4 @@
-"""How much memory a job may take, and how much of that its tasks have together."""
+"""The memory limit of a job, and the part of it that its tasks share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mlx_probe.runs.monitor import process_memory
 
 __all__ = ["RESERVE", "Budget", "memory_budget", "sufficient"]
 
-# Share of the free memory that a job takes when the user sets no limit.
+# Share of the free memory that a job may take if the user sets no limit.
 DEFAULT_MEMORY_SHARE = 0.8
 
-# What rows, tables and their writers take besides the tasks; pandas is most of it.
+# Bytes of rows, tables and their writers, beside the tasks; most of them are pandas.
 RESERVE = 80_000_000
 
 
@@ -23,8 +23,8 @@ class Budget:
     """Memory of a process, in bytes.
 
     Attributes:
-        limit: That the process may take.
-        taken: That it takes without any task, tables that will be written included.
+        limit: The most that the process may take.
+        taken: What it takes without any task, with the tables that it will write.
     """
 
     limit: int
@@ -32,15 +32,15 @@ class Budget:
 
     @property
     def tasks(self) -> int:
-        """What is left for all tasks together; negative if nothing is."""
+        """The rest for all tasks together; negative if the process alone takes more."""
         return self.limit - self.taken
 
 
 def memory_budget(limit: int) -> Budget:
-    """The memory that this process has.
+    """The memory of this process.
 
     Args:
-        limit: Bytes that the user allows; 0 for four fifths of what is free now.
+        limit: Bytes that the user allows; 0 for four fifths of the free memory.
     """
     taken = process_memory() + RESERVE
     free = int(DEFAULT_MEMORY_SHARE * psutil.virtual_memory().available)
@@ -48,5 +48,5 @@ def memory_budget(limit: int) -> Budget:
 
 
 def sufficient(least: int) -> str:
-    """A memory limit that holds ``least`` bytes, and a little more: the next start differs."""
+    """A memory limit of at least ``least`` bytes, with a margin for the next start."""
     return f"{math.ceil(1.05 * least / 1e6)} MB"

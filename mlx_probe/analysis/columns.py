@@ -1,4 +1,4 @@
-"""The columns of an analysis: those of every tensor, and the metrics among them."""
+"""The columns of an analysis, and their order with the metrics."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from mlx_probe.core.records import Column
 
 __all__ = ["BASE_COLUMNS", "SPECTRUM_IDENTITY", "table_columns"]
 
-# Columns that tell a matrix and how far to trust its singular values, beside which they are kept.
+# Columns beside the singular values of a matrix: its identity, and the error of its values.
 SPECTRUM_IDENTITY = (
     *("param_name", "expert_index", "part", "layer_index", "block_type", "rows", "cols"),
     *("spectrum_method", "spectrum_error"),
 )
 
-# Metric columns that the first tables of this project already had, between `cols` and `dtype`:
-# they keep that place so that old notebooks read new tables.
+# Metric columns that the first tables of this project had between `cols` and `dtype`: they stay
+# there so that old notebooks read new tables.
 SEED_METRICS = ("rank", "mean", "std", "var", "sparsity")
 _LAST_BEFORE_SEED_METRICS = "cols"
 
@@ -166,7 +166,7 @@ def table_columns(metrics: Sequence[Column]) -> tuple[Column, ...]:
     """All columns of a table in their final order.
 
     Args:
-        metrics: The metric columns, in the order in which their families are to appear.
+        metrics: The metric columns, in the order of their families.
 
     Returns:
         The base columns with `SEED_METRICS` after ``cols``, then the other metrics as given.

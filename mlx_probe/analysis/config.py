@@ -1,4 +1,4 @@
-"""What decides an analysis."""
+"""The configuration of an analysis."""
 
 from __future__ import annotations
 

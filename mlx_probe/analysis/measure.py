@@ -1,4 +1,4 @@
-"""Measuring a weight: its elements are streamed once, and its numbers are made of them."""
+"""Measuring a weight: its elements are streamed once through all passes."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ __all__ = ["Measurer", "Outcome"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one weight.
+    """The result of one weight.
 
     Attributes:
         status: As in the table.
-        reason: Why it is not ok.
-        measurement: The numbers, where there are any.
+        reason: Why the status is not ok.
+        measurement: The numbers; None if there are none.
         read_seconds: Time to bring the elements into the backend.
         seconds: Time in all.
     """
@@ -62,7 +62,7 @@ class Outcome:
 
     @property
     def sigma(self) -> NDArray[np.float64] | None:
-        """Singular values: all, or those that an approximate method has."""
+        """All singular values, or the leading ones of an approximate method."""
         spectrum = self.measurement.spectrum if self.measurement else None
         if isinstance(spectrum, Sketch):
             return spectrum.leading
@@ -85,7 +85,7 @@ class _Kept:
 
 @dataclass
 class _Passes:
-    """What one weight's chunks go through; the stages are those of the cost account."""
+    """The passes that take the chunks of one weight, by stage of the cost account."""
 
     elements: ElementPass
     gram: GramPass | None = None
@@ -104,12 +104,12 @@ class _Passes:
 class Measurer:
     """Measures weights; any number of threads may use it at once.
 
-    Elements go through the backend's lanes, factorizations beside them: while one worker
-    solves, a GPU makes the next worker's Gram matrix.
+    Elements go through the backend's lanes, factorizations do not: while one worker solves, a
+    GPU makes the next worker's Gram matrix.
 
     Args:
-        plan: Says with what, and how.
-        meter: Is told what each stage took.
+        plan: The plan.
+        meter: Counts the cost of the stages.
     """
 
     def __init__(self, plan: Plan, meter: UsageMeter) -> None:
@@ -121,8 +121,8 @@ class Measurer:
         """Measure one weight, or a batch of equal ones (`work_order`).
 
         Args:
-            weights: What to measure.
-            threads: Cores that nothing else uses meanwhile; results do not depend on it.
+            weights: The weights.
+            threads: Cores that nothing else uses at the same time; results do not depend on it.
 
         Raises:
             CheckpointError: A file changed or vanished while it was read.
@@ -132,7 +132,7 @@ class Measurer:
             try:
                 return self._measure_batch(weights)
             except PackingError:
-                pass  # one by one, to see which of them it is
+                pass  # measure one by one to find the bad tensor
         with lapack.threads(threads):
             return [self._measure_alone(weight) for weight in weights]
 
@@ -158,7 +158,7 @@ class Measurer:
                 read = self._stream(weight, passes.by_stage())
         except PackingError as error:
             return Outcome("skipped", error.fact)
-        # After the lane is free: a device finishes here what it has queued.
+        # Outside the lane: here a device finishes what it has queued.
         gram = self._finished(passes.gram) if passes.gram else None
         return replace(self._conclude(weight, passes, gram), read_seconds=read)
 
@@ -191,7 +191,7 @@ class Measurer:
         return passes
 
     def _stream(self, weight: Weight, passes: Sequence[tuple[str, _Pass]]) -> float:
-        """Send all chunks through all passes; seconds of reading."""
+        """Send all chunks through all passes; return the seconds of reading."""
         seconds, left = 0.0, weight.numel
         chunks = weight.chunks()
         while left:
@@ -206,12 +206,12 @@ class Measurer:
                     each.add(chunk)
                     if stage == "gram":
                         passing.flops = gram_flops(stored.size, weight.short)
-                        # Without a device, these cores are no other worker's.
+                        # On the CPU no other worker can use these cores.
                         passing.cores = 1 if self._backend.lanes else lapack.width()
             left -= stored.size
-            # Or this slab would still be there while the next one is unpacked.
+            # Otherwise this chunk would stay in memory while the next one is unpacked.
             del stored, chunk
-        # Only at its end does it give back the last one's pages.
+        # The end of the iteration gives back the pages of the last chunk.
         next(chunks, None)
         return seconds
 
@@ -249,7 +249,7 @@ class Measurer:
 
         def precise() -> Gram:
             again = self._backend.gram_pass(rows, cols, dtype, precise=True)
-            # Its stages count for themselves, and waiting for the lane for none.
+            # Its stages are not part of this one, and neither is waiting for the lane.
             with self._meter.timed(), self._lane:
                 self._stream(weight, [("gram", again)])
             return self._finished(again)

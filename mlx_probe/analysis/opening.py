@@ -1,4 +1,4 @@
-"""Models opened by their names, described in a run's metadata, and opened again from there."""
+"""Open models by name, describe them in a run's metadata, and open them again from there."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def reopen(run: str | Path) -> Checkpoint:
-    """The model that a finished run was made from, as it lies on this disk.
+    """Open the model of a finished run from this disk.
 
     Args:
         run: Run folder, run_meta.json, or one of the tables.
@@ -76,7 +76,7 @@ def reopen(run: str | Path) -> Checkpoint:
         files = described_files(read_meta(meta_path)["model"])
     except (AttributeError, KeyError, TypeError) as error:
         raise ResultError(
-            f"{meta_path} does not tell one model that its run was made from: {error!r}",
+            f"{meta_path} does not name the one model of its run: {error!r}",
             "Name a run of `mlx-probe analyze`",
         ) from error
     return open_again(files)
@@ -86,7 +86,7 @@ def described_files(described: Mapping[str, Any]) -> ModelFiles:
     """The files of a model that `describe_model` described.
 
     Raises:
-        KeyError, TypeError: That is no description of one.
+        KeyError, TypeError: It does not describe a model.
     """
     return ModelFiles(
         model_id=described["id"],

@@ -1,4 +1,4 @@
-"""In which order, and in which batches, a plan's weights are measured."""
+"""The order and the batches in which the weights of a plan are measured."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["work_order"]
 
 
 def work_order(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, ...], int]]:
-    """What is left of a plan as tasks, the longest first, with the bytes each needs.
+    """The rest of a plan as tasks, the longest first, with the bytes that each needs.
 
-    Long ones first, so that no worker begins one when the others have nothing left to do.
-    Where the backend gains by it, equal small matrices (experts, heads) are one task.
+    Long tasks come first, so that no worker begins one when the others have nothing left to do.
+    If the backend is faster so, equal small matrices (experts, heads) are one task.
 
     Args:
         plan: The plan.
-        finished: Positions of weights whose rows are there.
+        finished: Positions of finished weights.
 
     Returns:
         Positions of one weight or several, and their working set. Copies of other weights
@@ -38,7 +38,7 @@ def work_order(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, .
             continue
         for _, equal in groupby(run, lambda i: _kind(plan.weights[i])):
             indices = tuple(equal)
-            # As many as every worker could hold at once.
+            # As many as fit if every worker has such a batch.
             fitting = plan.budget // plan.config.workers // plan.sizes[indices[0]]
             step = max(1, min(size, fitting))
             for first in range(0, len(indices), step):
@@ -48,9 +48,10 @@ def work_order(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, .
 
 
 def _work(weight: Weight) -> float:
-    """How long a weight takes, in flops: the solver's run at about a quarter of a product's rate.
+    """How long a weight takes, in flops of a product.
 
-    Elements cost about as much as a hundred flops of a product.
+    The solver runs at about a quarter of a product's rate. An element costs about as much as a
+    hundred flops.
     """
     elements = 100.0 * weight.numel
     if not weight.has_spectrum:
@@ -64,7 +65,7 @@ def _kind(weight: Weight) -> tuple[object, ...]:
 
 
 def _batch_size(plan: Plan, weight: Weight) -> int:
-    """Weights like this one that the backend takes at once."""
+    """The number of weights like this one that the backend takes at once."""
     if not weight.has_spectrum or is_sketched(weight, plan.config):
         return 1
     if weight.long > chunk_extent(weight.short):

@@ -1,4 +1,4 @@
-"""What an analysis will do, before it does any of it."""
+"""The plan of an analysis: what is measured, with what, and how much of it at once."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Plan:
 
     Attributes:
         checkpoint: The opened model.
-        weights: What is measured, in file order; a weight's position is its row's index.
-        backend: What measures.
-        backend_reason: Why that backend, in one sentence.
-        config: The configuration with every automatic choice made.
+        weights: The weights, in file order; the position of a weight is the index of its row.
+        backend: The backend.
+        backend_reason: Why this backend, in one sentence.
+        config: The configuration with all automatic choices made.
         columns: Columns of the result table.
-        aliases: Position of each weight that is a copy to that of the one it copies.
+        aliases: Position of each copy to the position of its original.
         sizes: Bytes of memory that each weight takes while it is measured.
         budget: Bytes that all weights in flight may take together.
-        two_stage_from: Short side from which this machine solves by way of a band; None for
+        two_stage_from: Short side from which this machine solves by way of a band; None if
             never.
     """
 
@@ -58,15 +58,15 @@ class Plan:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes to read: parts are read with their whole and once more, copies not at all."""
+        """Bytes to read: parts of fused matrices are read twice, copies not at all."""
         return sum(w.nbytes for i, w in enumerate(self.weights) if i not in self.aliases)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides a row's values; runs that share it can resume."""
+        """SHA-256 of everything that decides a row's values."""
         config = asdict(self.config)
-        # These decide how fast a run is and what is checked after it, not what it computes;
-        # what was asked of "device" matters less than what came of it.
+        # These change no row: they decide how fast a run is, and which tensors are checked. The
+        # device is below, as it was chosen.
         for name in ("workers", "memory_limit", "device"):
             del config[name]
         if self.config.spectrum == "exact" and self.config.metrics != "full":
@@ -79,7 +79,7 @@ class Plan:
             "device": self.backend.device,
             "two_stage_from": self.two_stage_from,
             "model": [str(files.path), files.model_id, files.revision],
-            # Decides how packed and fused weights are understood.
+            # Decides how packed and fused weights are read.
             "model_config": dict(self.checkpoint.config),
             "files": file_stamps(files.weights),
         }
@@ -90,10 +90,10 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True
     """Decide what to measure, with what, and how much of it at once.
 
     Args:
-        checkpoint: The opened model; of one that is not on this disk copies are not found.
+        checkpoint: The opened model. Copies are found only if it is on this disk.
         config: What the user asked for.
-        strict: Whether to refuse a memory limit that cannot hold the largest weight; otherwise
-            it is raised.
+        strict: Whether to refuse a memory limit that cannot hold the largest weight; if not,
+            the limit is raised.
 
     Raises:
         BackendError: This machine lacks the backend or device.

@@ -1,4 +1,4 @@
-"""What an analysis reports to its caller while it works."""
+"""The progress of an analysis, reported to its caller."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ __all__ = ["Progress", "Silent"]
 
 
 class Progress(Protocol):
-    """What `analyze` tells while it works. Every method may be called from any thread."""
+    """`analyze` calls these methods while it works, from any thread."""
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
-        """The plan is made; some rows are there from an earlier run."""
+        """The plan is made; ``finished`` are the rows of an earlier run."""
 
     def start(self, weight: Weight) -> None:
-        """A weight's turn has come."""
+        """A weight is measured next."""
 
     def finish(self, weight: Weight, usage: Usage) -> None:
         """A weight's row is on disk."""
 
-    def tell(self, text: str, is_warning: bool) -> None:
-        """A rule is broken or kept again; the text may hold anything."""
+    def alert(self, text: str, is_warning: bool) -> None:
+        """A rule is broken or kept again; the text may contain any character."""
 
     def end(self) -> None:
-        """No more weights, for whatever reason."""
+        """No more weights are measured: all are finished, or the run ends."""
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that reports nothing."""
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
         """Ignored."""
@@ -43,7 +43,7 @@ class Silent:
     def finish(self, weight: Weight, usage: Usage) -> None:
         """Ignored."""
 
-    def tell(self, text: str, is_warning: bool) -> None:
+    def alert(self, text: str, is_warning: bool) -> None:
         """Ignored: it is in the log."""
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Which weights of a model are measured."""
+"""Selection of weights by name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A second opinion: a few tensors recomputed in float64 straight from the file.
+"""The spot check: a few tensors are recomputed in float64 from the file.
 
-Plain numpy on the decoded elements, sharing no arithmetic with the backends.
+It uses plain numpy on the decoded elements, and no arithmetic of the backends.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["SPOT_CHECKS", "spot_check"]
 
 SPOT_CHECKS = 5
 
-# Largest matrix, in elements, that is decomposed again by a full SVD: a second or two. Above
-# it only the sums are recomputed.
+# Largest matrix, in elements, for which a full SVD is computed: that takes a second or two. Only
+# the sums of larger ones are recomputed.
 SVD_ELEMENTS = 1 << 21
 
-# Bytes that checks side by side may take in any case: a run sets more than that aside.
+# Bytes that parallel checks may take in any case: a run reserves more than that.
 SMALL = 1 << 25
 
 # Elements decoded at a time: 2 MiB in float64.
@@ -45,9 +45,9 @@ def spot_check(
     """Recompute a seeded choice of rows.
 
     Args:
-        weights: What the rows describe, in the same order.
+        weights: The weights of the rows, in the same order.
         rows: Rows of the table, column name to value.
-        config: What the rows were computed with; its seed makes the choice.
+        config: The configuration of the rows; its seed makes the choice.
 
     Returns:
         One check for each of `SPOT_CHECKS` rows (all of them, if there are fewer).
@@ -55,14 +55,14 @@ def spot_check(
     candidates = [i for i, row in enumerate(rows) if row["status"] == "ok"]
     chosen = random.Random(config.seed).sample(candidates, min(SPOT_CHECKS, len(candidates)))
     sizes = {i: _memory(weights[i]) for i in chosen}
-    # Side by side only what takes no more than the largest alone, or next to nothing.
+    # In parallel only within the memory of the largest one, or very little.
     budget = max([SMALL, *sizes.values()])
     checks: dict[int, Check] = {}
 
     def work(i: int) -> None:
         checks[i] = _check(weights[i], rows[i], config)
 
-    # Threads that wait for a busy core make a small SVD ten times slower.
+    # More threads than free cores make a small SVD ten times slower.
     with threadpool_limits(1, user_api="blas"):
         for _ in run_within_budget(work, list(sizes.items()), config.workers or 1, budget):
             pass
@@ -70,7 +70,7 @@ def spot_check(
 
 
 def _memory(weight: Weight) -> int:
-    """Bytes that recomputing takes: pages, a slab and blocks of it, or the matrix and its SVD."""
+    """Bytes to recompute a weight: pages, a chunk and blocks of it, or the matrix and its SVD."""
     svd = 32 * weight.numel if weight.has_spectrum and weight.numel <= SVD_ELEMENTS else 0
     return weight.resident_bytes + max(svd, 16 * min(weight.numel, SVD_ELEMENTS))
 
@@ -83,16 +83,16 @@ def _check(weight: Weight, row: Mapping[str, Any], config: AnalyzeConfig) -> Che
         return Check(name, False, error.fact)
     wrong = []
     for column, value in expected.items():
-        found = row.get(column)
-        if found is None or not math.isclose(
-            found, value, rel_tol=RELATIVE, abs_tol=RELATIVE * scales.get(column, 0.0)
+        written = row.get(column)
+        if written is None or not math.isclose(
+            written, value, rel_tol=RELATIVE, abs_tol=RELATIVE * scales.get(column, 0.0)
         ):
-            wrong.append(f"{column} is {found}, recomputed {value}")
+            wrong.append(f"{column} is {written}, recomputed {value}")
     return Check(name, not wrong, "; ".join(wrong) or f"{', '.join(expected)} agree")
 
 
 def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float], dict[str, float]]:
-    """Values by column, and the scale to measure each one's absolute error by."""
+    """Values by column, and the scale of the absolute error of each."""
     n, total, small, low, high = 0, 0.0, 0, math.inf, -math.inf
     for x in _blocks(weight):
         n += x.size
@@ -110,7 +110,7 @@ def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float],
         "max": high,
         "sparsity": small / n,
     }
-    # The mean's error is measured by the elements it is made of, not by what cancels out.
+    # The error of a mean is relative to the elements, not to what is left when they cancel out.
     scales = {"mean": max(abs(low), abs(high)), "std": abs(mean), "var": mean * mean}
     exact = weight.has_spectrum and not is_sketched(weight, config)
     if exact and weight.numel <= SVD_ELEMENTS:
@@ -127,7 +127,7 @@ def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float],
 
 
 def _blocks(weight: Weight) -> Iterator[NDArray[np.float64]]:
-    """All elements in float64, a block at a time: a check must not need more than the run."""
+    """All elements in float64, a block at a time, to take less memory than the run."""
     for stored in weight.chunks():
         words = stored.reshape(-1)
         for start in range(0, words.size, BLOCK):

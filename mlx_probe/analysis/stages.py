@@ -1,7 +1,7 @@
-"""What an analysis or a comparison spends its time on.
+"""The stages of an analysis or a comparison.
 
-`STAGES` is the table of it. The cost account in the metadata, the limit that it names, the plan's
-forecast and the documentation follow from its lines.
+`STAGES` is the table. The cost account in the metadata, the limit that it names, the forecast of
+the plan and the documentation follow from its lines.
 """
 
 from __future__ import annotations

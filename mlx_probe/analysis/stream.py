@@ -1,4 +1,4 @@
-"""The main path, read first: a plan's weights are streamed, measured, and become rows."""
+"""The main path, read first: stream the weights of a plan, measure them, yield rows."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def analyze_rows(
 
     Args:
         plan: What to measure, with what, and how much of it at once.
-        finished: Rows that are there already, by index.
-        meter: Counts the bytes that are read.
-        on_start: Called with every weight when its turn comes, from a worker's thread.
+        finished: Rows of an earlier process, by index.
+        meter: Counts the cost of the stages.
+        on_start: Called with each weight before it is measured, from a worker's thread.
 
     Yields:
-        One row for each weight that is not finished, as they are done; copies of other
-        weights come last.
+        One row for each weight that is not finished, in the order in which they finish; copies
+        of other weights come last.
 
     Raises:
         CheckpointError: A file changed or vanished while it was read.
@@ -49,7 +49,7 @@ def analyze_rows(
     """
     measurer = Measurer(plan, meter)
     tasks = work_order(plan, finished)
-    # Each task's turn tells the disk which one comes when the workers have moved on.
+    # Each task prefetches the one that comes after all workers have taken another task.
     in_turn = [task for task, _ in tasks]
     following = dict(zip(in_turn, in_turn[plan.config.workers :], strict=False))
 
@@ -75,8 +75,8 @@ def analyze_rows(
     originals = {of: finished[of] for of in copies.values() if of in finished}
     workers = plan.config.workers
     alone = partial(work, threads=min(workers, usable_cores()))
-    # One BLAS thread to a worker: matrices side by side beat threads within one, and sums
-    # come out the same whatever the number of workers. One that has the machine to itself is
+    # One BLAS thread for each worker: several matrices at once are faster than several threads
+    # for one, and sums do not depend on the number of workers. A matrix that is alone is
     # multiplied by all cores, in the same tiles.
     with threadpool_limits(1, user_api="blas"):
         for rows in run_within_budget(work, tasks, workers, plan.budget, alone):
@@ -88,7 +88,7 @@ def analyze_rows(
 
 
 def _identity(plan: Plan, weight: Weight) -> dict[str, Any]:
-    """The columns that the headers tell."""
+    """The columns that the headers give."""
     files, parameter = plan.checkpoint.files, weight.parameter
     plain = parameter.packing == PLAIN
     pieces = [piece.name for piece in (*parameter.pieces, *parameter.extra)]
@@ -120,7 +120,7 @@ def _identity(plan: Plan, weight: Weight) -> dict[str, Any]:
 
 
 def _values(plan: Plan, weight: Weight, outcome: Outcome) -> dict[str, Any]:
-    """The columns that measuring tells."""
+    """The columns that measuring gives."""
     read = outcome.read_seconds
     metrics = (
         compute_metrics(outcome.measurement, plan.config.metrics) if outcome.measurement else {}
@@ -137,7 +137,7 @@ def _values(plan: Plan, weight: Weight, outcome: Outcome) -> dict[str, Any]:
 
 
 def _copied(plan: Plan, index: int, original: Row) -> dict[str, Any]:
-    """A copy's columns: its own name and place, the original's numbers."""
+    """The columns of a copy: its own name and role, the numbers of the original."""
     return {
         **original.values,
         **_identity(plan, plan.weights[index]),

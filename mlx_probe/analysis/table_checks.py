@@ -1,4 +1,4 @@
-"""Checks that a table keeps its promises: complete, typed, and possible."""
+"""Checks that a table is complete, has the right types, and is mathematically possible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _QUANTILES = ("q001", "q01", "q50", "q99", "q999")
-# Room for rounding where mathematics allows equality.
+# Tolerance for rounding where mathematics allows equality.
 _SLACK = 1e-9
 
 
@@ -33,7 +33,7 @@ def validate_table(
     expected_rows: int | None,
     expected_names: Sequence[str] | None = None,
 ) -> list[Check]:
-    """Checks a table against its columns and against mathematics.
+    """Check a table against its columns and against mathematics.
 
     Args:
         table: The table to check.
@@ -43,8 +43,7 @@ def validate_table(
             experts of a tensor follow each other.
 
     Returns:
-        One check for each promise; the first two only if the columns are not as they should
-        be, because the others stand on them.
+        The checks; only the first two if the columns are wrong, because the others need them.
     """
     checks = [_check_rows(table, expected_rows), _check_columns(table, columns)]
     if not checks[-1].passed:
@@ -95,15 +94,15 @@ Violations = list[tuple[str, Mask]]
 
 
 def _check(view: _View, name: str, violations: Violations) -> Check:
-    found = []
+    problems = []
     for problem, mask in violations:
         if not mask.any():
             continue
         rows = np.flatnonzero(mask)
         names = view.values("param_name")
         examples = ", ".join(f"{names[row]} (row {row})" for row in rows[:3])
-        found.append(f"{problem} in {len(rows)} rows: {examples}")
-    return Check(name, not found, "; ".join(found) or "ok")
+        problems.append(f"{problem} in {len(rows)} rows: {examples}")
+    return Check(name, not problems, "; ".join(problems) or "ok")
 
 
 def _check_rows(table: pa.Table, expected: int | None) -> Check:
@@ -120,9 +119,9 @@ def _check_columns(table: pa.Table, columns: Sequence[Column]) -> Check:
         detail = f"missing: {missing}, unknown: {extra}" if missing or extra else "wrong order"
         return Check("columns", False, detail)
     wrong = [
-        f"{field.name} is {found} instead of {field.type}"
-        for field, found in zip(expected, table.schema.types, strict=True)
-        if found != field.type
+        f"{field.name} is {actual} instead of {field.type}"
+        for field, actual in zip(expected, table.schema.types, strict=True)
+        if actual != field.type
     ]
     return Check("columns", not wrong, "; ".join(wrong) or f"{len(columns)} columns")
 
@@ -161,7 +160,7 @@ def _out_of_range(view: _View, columns: Sequence[Column]) -> Violations:
 
 def _impossible_ranks(view: _View) -> Violations:
     most = np.minimum(view.floats("rows"), view.floats("cols"))
-    # Every kind of rank counts directions, of which there are no more than the short side.
+    # Every kind of rank counts directions, at most as many as the short side has elements.
     names = [name for name in view.names if "rank" in name.split("_")]
     return [
         (f"{name} > min(rows, cols)", view.floats(name) > most * (1 + _SLACK)) for name in names
@@ -175,10 +174,10 @@ def _unordered(view: _View) -> Violations:
         violations.append((f"{lower} > {upper}", view.floats(lower) > view.floats(upper)))
     if {"min", "mean", "max"} <= set(view.names):
         low, mean, high = (view.floats(name) for name in ("min", "mean", "max"))
-        # The mean of equal numbers may be off by a rounding.
-        room = _SLACK * np.maximum(np.abs(low), np.abs(high))
-        violations.append(("min > mean", low - room > mean))
-        violations.append(("mean > max", mean > high + room))
+        # The mean of equal numbers may differ by rounding.
+        slack = _SLACK * np.maximum(np.abs(low), np.abs(high))
+        violations.append(("min > mean", low - slack > mean))
+        violations.append(("mean > max", mean > high + slack))
     return violations
 
 
@@ -220,5 +219,5 @@ def _out_of_order(view: _View, expected: Sequence[str] | None) -> Violations:
     violations = [("experts apart or not ascending", wrong)]
     if expected is not None and len(expected) == len(names):
         misplaced = np.array([a != b for a, b in zip(names, expected, strict=True)], np.bool_)
-        violations.append(("not the tensor at this place in the file", misplaced))
+        violations.append(("not the tensor of this row of the file", misplaced))
     return violations

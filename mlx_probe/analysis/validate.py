@@ -41,7 +41,7 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
         files = described_files(meta["model"]) if recompute else None
     except (AttributeError, KeyError, TypeError) as error:
         raise ResultError(
-            f"{meta_path} does not tell what this version of mlx-probe needs: {error!r}",
+            f"{meta_path} lacks what this version of mlx-probe needs: {error!r}",
             "Analyze the model again",
         ) from error
     checks = verify_hashes(meta_path.parent, meta)

@@ -1,4 +1,4 @@
-"""How a weight is measured, exactly or by a sketch, and the memory that this takes."""
+"""Whether a weight is measured exactly or by a sketch, and how much memory that takes."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["KEPT", "is_sketched", "two_stage_from", "working_set"]
 # (on one core 0.7 s against 0.4 s at 2,048, 0.1 s against 0.2 s at 1,024).
 SKETCHED_FROM = 2048
 
-# What the allocator keeps of a worker's memory, beside what its next weight takes.
+# Bytes of a worker's memory that the allocator keeps, beside those of its next weight.
 KEPT = 16_000_000
 
 
 def is_sketched(weight: Weight, config: AnalyzeConfig) -> bool:
-    """Whether a weight's spectrum is approximated: small ones are exact as fast."""
+    """Whether a weight's spectrum is approximated; for a small one the exact way is as fast."""
     if config.spectrum == "exact" or not weight.has_spectrum:
         return False
     return weight.short >= SKETCHED_FROM
 
 
 def two_stage_from(shorts: Iterable[int]) -> int | None:
-    """Short side from which this machine solves by way of a band; None for never.
+    """Short side from which this machine solves by way of a band; None if never.
 
     Args:
-        shorts: Short sides of the matrices. For small ones alone the calibration, which takes
-            seconds where it is not known yet, is not asked.
+        shorts: Short sides of the matrices. If all are small, no calibration is made, which
+            takes seconds.
     """
     if max(shorts, default=0) < calibration.SMALLEST_TWO_STAGE:
         return None
@@ -44,7 +44,7 @@ def two_stage_from(shorts: Iterable[int]) -> int | None:
 
 
 def working_set(weight: Weight, backend: Backend, config: AnalyzeConfig) -> int:
-    """Bytes that measuring a weight takes at most."""
+    """Bytes of memory to measure a weight, at most."""
     short = weight.short
     slab = short * min(weight.long, chunk_extent(short))
     itemsize = DTYPES[weight.chunk_dtype].itemsize if weight.problem is None else 0

@@ -1,1 +1,1 @@
-"""The life of a job: its folder, journal, metadata, outputs."""
+"""The life of a job: `job.py` is the skeleton of all, the others are its parts."""

@@ -13,8 +13,8 @@ class Check:
 
     Attributes:
         name: What was checked.
-        passed: Whether it holds.
-        detail: The outcome; names the first offending rows if it does not hold.
+        passed: Whether it passed.
+        detail: The outcome; the first offending rows if it failed.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a job cost, stage by stage, and what limited it."""
+"""The cost of a job by stage, and its limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlx_probe.runs.monitor import Stage, Work
 
 __all__ = ["OPEN", "VALIDATE", "WRITE", "Limit", "binding_limit", "stage_costs"]
 
-# Phases of a job in which its workers have nothing to do. Any other is work.
+# Phases in which the workers are idle. Any other phase is work.
 OPEN, VALIDATE, WRITE = "open", "validate", "write"
 
 
@@ -22,7 +22,7 @@ class Limit:
     Attributes:
         name: The limit.
         share: Its share of the time that it could have taken, at most 1.
-        of: Whose time that is.
+        of: The time of which it is a share.
     """
 
     name: str
@@ -39,12 +39,12 @@ def stage_costs(
     A GPU's share of the product rate may therefore be far above 1.
 
     Args:
-        stages: What each took.
-        calibration: Has the rates of one core.
+        stages: Cost of each stage.
+        calibration: The rates of one core.
 
     Returns:
         By stage: "seconds", "bytes", "flops", "gbps", "gflops", "share_of_copy",
-        "share_of_product"; None for a rate where there is nothing to divide.
+        "share_of_product"; a rate without bytes, operations or time is None.
     """
     copy, product = calibration.copy_bandwidth, calibration.product_rate
     costs: dict[str, dict[str, float | None]] = {}
@@ -73,16 +73,16 @@ def binding_limit(
     """The limit that took the largest share of the time that it could have taken.
 
     Stages in a lane could take all the time of the device's lanes, other stages all the time of
-    the workers. While the job opens its inputs, validates and writes, no worker has anything to
-    do. The rest is waiting, for memory or for a lane, and bookkeeping.
+    the workers. The workers are idle while the job opens its inputs, validates and writes. The
+    rest is waiting, for memory or for a lane, and bookkeeping.
 
     Args:
         table: The job's table of stages.
-        stages: What each took, in all workers.
-        seconds: Wall time of each phase: `OPEN`, `VALIDATE`, `WRITE`, and what is work.
+        stages: Cost of each stage, in all workers.
+        seconds: Wall time of each phase: `OPEN`, `VALIDATE`, `WRITE`, and phases of work.
         workers: Tasks at once.
         lanes: Tasks in a lane at once; at most ``workers``.
-        paused: Seconds of that for which the gate was closed.
+        paused: Seconds of work in which the gate was closed.
     """
     total = sum(seconds.values()) - paused
     opening = seconds.get(OPEN, 0.0)

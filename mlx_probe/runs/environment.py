@@ -1,4 +1,4 @@
-"""What computed a table: packages, interpreter, processor, linear algebra."""
+"""The environment of a job: packages, interpreter, processor, linear algebra."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PACKAGES = (
 
 
 def package_versions() -> dict[str, Any]:
-    """Versions of everything that decides a run's numbers.
+    """Versions of everything that decides a job's numbers.
 
     Returns:
         "python", "packages" (installed ones of `PACKAGES`), "platform", "machine", "cpu",

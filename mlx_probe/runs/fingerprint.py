@@ -1,4 +1,4 @@
-"""What decides a job's records, as one number: jobs that share it can resume."""
+"""The identity of a job: a job can resume the records of another with the same fingerprint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fingerprint_of(identity: Mapping[str, Any]) -> str:
 
 
 def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Name, bytes and time of the last change of each file: another content has another stamp.
+    """Name, size and time of the last change of each file: they differ if its content does.
 
     Raises:
         OSError: A file is gone.

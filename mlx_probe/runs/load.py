@@ -1,4 +1,4 @@
-"""Finished runs, read back with the types that they were written with."""
+"""Read finished runs, with the types with which they were written."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load_run(path: Path | str) -> pd.DataFrame:
         path: A run folder, its run_meta.json, or one of its tables.
 
     Returns:
-        One row for each tensor. Integers are Int64, booleans boolean and strings string, all
+        One row for each record. Integers are Int64, booleans boolean and strings string, all
         with NA; floats are float64 with NaN for null; lists (``shape``, ``pieces``) are tuples;
         ``created_at`` is datetime64[us, UTC]. ``attrs["meta"]`` holds the run metadata.
 
@@ -100,14 +100,14 @@ def read_described(
     names: Mapping[str, str],
     wanted: str | None = None,
 ) -> tuple[pa.Table, tuple[Column, ...]]:
-    """One of the tables that a run's metadata vouches for.
+    """One of the tables that a run's metadata lists.
 
     Args:
         meta_path: The run's metadata file.
         meta: Its content.
         described: Has the table's "columns".
-        names: File names by format; of those that were written the last is read.
-        wanted: The only format that will do, for the message; None for any.
+        names: File names by format; the last that was written is read.
+        wanted: The only format asked for, for the message; None for any.
 
     Raises:
         ResultError: The run has no such table, or its files are damaged.
@@ -122,14 +122,14 @@ def read_described(
         raise ResultError(
             f"{meta_path} does not describe a run of mlx-probe: {error!r}", _AGAIN
         ) from error
-    # Only what the metadata vouches for: other tables in the folder may be older.
+    # Only what the metadata lists: other tables in the folder may be older.
     formats = [suffix for suffix, name in names.items() if name in sizes]
     if not formats:
-        what = "a table" if wanted is None else f"a {wanted} table"
-        raise ResultError(f"{meta_path} does not vouch for {what}", _AGAIN)
+        what = "table" if wanted is None else f"{wanted} table"
+        raise ResultError(f"{meta_path} lists no {what}", _AGAIN)
     table_path = meta_path.with_name(names[formats[-1]])
     try:
-        # Text formats that lost their last lines are still well-formed.
+        # A text file that lost its last lines is still well-formed.
         if (size := table_path.stat().st_size) != sizes[table_path.name]:
             raise ValueError(f"{size} bytes instead of {sizes[table_path.name]}")
         return WRITERS[formats[-1]].read(table_path, schema), columns
@@ -192,7 +192,7 @@ def _unfinished(folder: Path, stem: str, path: Path | None = None) -> ResultErro
         )
     if path is not None and path.exists():
         return ResultError(
-            f"{path} has no {meta_name(path.stem)} beside it, which tells its types",
+            f"{path} has no {meta_name(path.stem)} beside it, which has its types",
             "Keep the files of a run together, or analyze the model again",
         )
     if path is None and folder.exists():

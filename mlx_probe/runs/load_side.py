@@ -1,4 +1,4 @@
-"""What a run wrote beside its main table, read back."""
+"""Read the tables and singular values that a run wrote beside its main table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_side_table(run: Path | str, name: str) -> pd.DataFrame | None:
         name: Its name, such as "heads" or "experts": a key of the metadata's "tables".
 
     Returns:
-        Types as of `load_run`; None where the run has none.
+        Types as of `load_run`; None if the run has no such table.
 
     Raises:
         ResultError: There is no finished run, or its files are damaged.
@@ -47,10 +47,9 @@ def load_spectra(run: Path | str) -> pd.DataFrame | None:
         run: A run folder, its run_meta.json, or one of its tables.
 
     Returns:
-        One row for each matrix with a spectrum of its own (copies have none: see
-        ``alias_of``): name and shape, spectrum_method, spectrum_error, and singular_values, a
-        float64 array, descending: all of them, or the leading ones of an approximate method.
-        None where the run kept none.
+        One row for each matrix (copies have none: see ``alias_of``): name and shape,
+        spectrum_method, spectrum_error, and singular_values, a float64 array, descending. An
+        approximate method gives the leading values only. None if the run kept none.
 
     Raises:
         ResultError: There is no finished run, or its files are damaged.

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Send the package's log to a file while the job lasts, and to the log what ended it.
+    """Send the package's log to a file while the job lasts; an error that ends it is logged.
 
     Raises:
         ResultError: The disk refused the file.

@@ -1,4 +1,4 @@
-"""run_meta.json: how a table came about, and the columns to read it with."""
+"""run_meta.json: how a table was made, and its columns."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["columns_from_meta", "columns_to_meta", "read_meta", "write_meta"]
 
 
 def write_meta(path: Path, meta: Mapping[str, Any]) -> None:
-    """Writes the run metadata atomically: its presence marks the run as complete.
+    """Write the run metadata atomically: its presence marks the run as complete.
 
     Args:
         path: The file.
-        meta: Strings, numbers, lists and mappings, in the order in which they are to appear.
+        meta: Strings, numbers, lists and mappings, in the order of the file.
 
     Raises:
         ResultError: The disk refused; an older file stays as it was.
@@ -32,7 +32,7 @@ def write_meta(path: Path, meta: Mapping[str, Any]) -> None:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Reads what `write_meta` wrote.
+    """Read what `write_meta` wrote.
 
     Raises:
         ResultError: The file is not there, or is not a JSON object.

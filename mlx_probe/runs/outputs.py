@@ -1,4 +1,4 @@
-"""A finished run's tables: written together, hashed, verified."""
+"""The tables of a finished job: written together, hashed, verified."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def finalize(
     spectra: Iterable[tuple[int, NDArray[np.float64]]] = (),
     identity: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Writes the tables in every requested format; the metadata is the caller's, and last.
+    """Write the tables in every requested format; the caller writes the metadata after them.
 
     Args:
-        paths: Where to.
+        paths: The files.
         table: The finished table.
         sides: Tables beside it, by name.
-        spectra: Row numbers and singular values, in order; no file is made of none.
-        identity: Columns of ``table`` that tell whose singular values they are.
+        spectra: Row numbers and singular values, in order; without any there is no file.
+        identity: Columns of ``table`` that identify the matrix of each spectrum.
 
     Returns:
         File name to ``{"sha256": ..., "bytes": ...}``: the metadata's key "outputs".
 
     Raises:
-        ResultError: The disk refused; nothing was replaced unless all formats were written.
+        ResultError: The disk refused; no file was replaced unless all were written.
     """
     tables = {paths.table(name): (name, table) for name in paths.formats}
     for side, beside in (sides or {}).items():
@@ -56,7 +56,7 @@ def finalize(
             files.append(paths.side(SPECTRA, "parquet"))
             temporary = stack.enter_context(replacing(files[-1]))
             write_spectra(table.select(identity), chain((first,), numbered), temporary)
-        # An older run's metadata must not vouch for this run's tables.
+        # The metadata of an older run would list these tables as its own.
         paths.meta.unlink(missing_ok=True)
     return {
         file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size} for file in files
@@ -64,7 +64,7 @@ def finalize(
 
 
 def verify_hashes(folder: Path, meta: Mapping[str, Any]) -> list[Check]:
-    """Whether the outputs are those that the run wrote.
+    """Whether the outputs are as the run wrote them.
 
     Args:
         folder: The run folder.

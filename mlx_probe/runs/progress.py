@@ -1,4 +1,4 @@
-"""How far a job is, in records and in the bytes behind them."""
+"""How far a job is: finished records, and the bytes they stand for."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class JobProgress:
     """Counts finished records; followers may ask for the state from any thread.
 
     Args:
-        sizes: Bytes of work behind each record, by the record's index; empty where nobody knows
-            how many records there will be.
+        sizes: Bytes to work through for each record, by its index; empty if the number of
+            records is not known.
         meter: Counts what is read.
 
     Attributes:
-        what: What is under way: a tensor, a file, a step, or what comes after the records.
-        count: Records that are finished, those of an earlier process included.
+        what: What is under way: a tensor, a file, a step, or a phase after the records.
+        count: Finished records, those of an earlier process included.
     """
 
     def __init__(self, sizes: Sequence[int], meter: UsageMeter) -> None:
@@ -31,7 +31,7 @@ class JobProgress:
 
     @property
     def text(self) -> str:
-        """Finished records of all, as messages say it."""
+        """Finished records and all records, for messages."""
         return f"{self.count} of {len(self._sizes)} rows" if self._sizes else f"{self.count} rows"
 
     def state(self) -> JobState:

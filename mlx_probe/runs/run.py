@@ -21,7 +21,7 @@ class Run:
 
     Attributes:
         meta_path: Its run_meta.json.
-        meta: What that says.
+        meta: Its content.
     """
 
     meta_path: Path
@@ -34,18 +34,18 @@ class Run:
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """The tables, and the singular values."""
+        """The files that the job wrote: tables, singular values."""
         return tuple(self.folder / name for name in self.meta["outputs"])
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Checks that did not hold, with what was found."""
+        """Failed checks, with their details."""
         checks = self.meta["validation"]["checks"]
         return tuple(f"{c['name']}: {c['detail']}" for c in checks if not c["passed"])
 
     @property
     def passed(self) -> bool:
-        """Whether the validation found nothing wrong."""
+        """Whether all checks passed."""
         return not self.failures
 
     def load(self) -> pd.DataFrame:

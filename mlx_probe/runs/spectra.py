@@ -19,18 +19,18 @@ SPECTRA = "spectra"
 
 _VALUES = "singular_values"
 
-# Values that are held in memory at a time.
+# Values in memory at a time.
 _GROUP = 1 << 22
 
 
 def write_spectra(
     identity: pa.Table, spectra: Iterable[tuple[int, NDArray[np.float64]]], path: Path
 ) -> None:
-    """Writes singular values group by group.
+    """Write singular values group by group.
 
     Args:
-        identity: Tells whose singular values they are: columns of the main table.
-        spectra: Row numbers of that table, ascending, and singular values, descending.
+        identity: Columns of the main table that identify the matrix.
+        spectra: Row numbers of the main table, ascending, and singular values, descending.
         path: The file.
 
     Raises:

@@ -64,7 +64,7 @@ class Pressed(Watcher):
             self.disk.free = 10**9
             assert self.noticed.wait(TIMEOUT)
 
-    def tell(self, text, is_warning):
+    def alert(self, text, is_warning):
         self.texts.append(text)
         if self.relieved:
             self.disk.free = 50 * 10**9
@@ -93,11 +93,11 @@ def test_a_breach_pauses_and_the_run_goes_on_to_the_same_rows(tiny, whole, tmp_p
     log = next(out.glob("analyze_*.log")).read_text("utf-8")
     assert "WARNING mlx_probe.runs.job: paused: disk at 1.0 GB" in log
     assert "INFO mlx_probe.runs.job: goes on" in log
-    told = run.meta["monitor"]
-    assert told["paused_seconds"] > 0
-    assert [alert["rule"] for alert in told["alerts"]] == ["disk below 5GB pause"]
+    monitored = run.meta["monitor"]
+    assert monitored["paused_seconds"] > 0
+    assert [alert["rule"] for alert in monitored["alerts"]] == ["disk below 5GB pause"]
     samples = read_recording(out / "monitor.parquet").samples
-    assert len(samples) == told["samples"]
+    assert len(samples) == monitored["samples"]
     assert {s.state for s in samples if s.disk_free == 10**9} == {"paused"}
 
 
@@ -221,14 +221,14 @@ def test_a_comparison_pauses_and_stops_and_goes_on(tiny, tmp_path, disk):
             disk.free = 10**9
             assert noticed.wait(TIMEOUT)
 
-    def tell(text, is_warning):
+    def alert(text, is_warning):
         texts.append(text)
         noticed.set()
 
     out = tmp_path / "out"
     rules = watch("disk below 5GB stop")
     with pytest.raises(Stopped, match="disk below 5GB stop"):
-        compare(tiny, tiny, out=out, watch=rules, on_row=press, on_alert=tell)
+        compare(tiny, tiny, out=out, watch=rules, on_row=press, on_alert=alert)
     (path,) = out.glob("*.partial.jsonl")
     saved = path.read_text("ascii").count('"index"')
     assert 3 <= saved < ROWS
@@ -237,7 +237,7 @@ def test_a_comparison_pauses_and_stops_and_goes_on(tiny, tmp_path, disk):
     texts.clear()
 
     def relieve(text, is_warning):
-        tell(text, is_warning)
+        alert(text, is_warning)
         disk.free = 50 * 10**9
 
     def press_again(done, total, label):

@@ -122,7 +122,7 @@ def test_file_order_against_the_file(table, columns):
     names[:2] = names[1::-1]
     found = failures(validate_table(table, columns, 5, names))
     assert found == {
-        "file order": "not the tensor at this place in the file in 2 rows: "
+        "file order": "not the tensor of this row of the file in 2 rows: "
         f"{Q_PROJ} (row 0), model.norm.weight (row 1)"
     }
 

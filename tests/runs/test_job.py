@@ -45,7 +45,7 @@ class Letters:
         self.files = sorted(texts.iterdir())
         self.paths = resolve_output(out, how.get("formats", ()), "texts", "letters", stem="letters")
         self.after_row, self.counted = after_row, []
-        self.job = Job("letters", watch=watch, resume=resume, tell=how.get("tell"))
+        self.job = Job("letters", watch=watch, resume=resume, on_alert=how.get("on_alert"))
         self.checks = how.get("checks", [Check("letters", True, "ok")])
 
     def spec(self, sizes=None):
@@ -293,12 +293,12 @@ def test_rules_pause_and_stop_a_job(texts, out, monkeypatch, action):
             disk.free = 10**9
             assert noticed.wait(30)
 
-    def tell(text, is_warning):
+    def alert(text, is_warning):
         noticed.set()
         if action == "pause":
             disk.free = 50 * 10**9
 
-    counting = Letters(texts, out, watch=watch, after_row=press, tell=tell)
+    counting = Letters(texts, out, watch=watch, after_row=press, on_alert=alert)
     if action == "pause":
         run = counting.run()
         assert run.meta["monitor"]["paused_seconds"] > 0

@@ -81,7 +81,7 @@ def test_tables_of_older_runs_are_not_read(finish, tmp_path, table):
     (tmp_path / "params.parquet").write_bytes(b"old")
     finish(tmp_path, ["csv"])
     assert read_table(tmp_path)[0].equals(table)
-    with pytest.raises(ResultError, match="does not vouch for a parquet table"):
+    with pytest.raises(ResultError, match="lists no parquet table"):
         read_table(tmp_path / "params.parquet")
 
 

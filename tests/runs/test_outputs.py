@@ -43,7 +43,7 @@ def test_a_failed_write_leaves_the_older_run_alone(table, tmp_path, monkeypatch)
     }
 
 
-def test_an_older_runs_metadata_does_not_vouch_for_new_tables(table, tmp_path):
+def test_an_older_runs_metadata_goes_before_new_tables_come(table, tmp_path):
     paths = resolve_output(tmp_path, [], "m")
     paths.meta.write_text("{}")
     finalize(paths, table)

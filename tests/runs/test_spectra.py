@@ -1,4 +1,4 @@
-"""Singular values on disk: written in groups, read back to the bit, vouched for."""
+"""Singular values on disk: written in groups, read back to the bit, listed in the metadata."""
 
 import json
 

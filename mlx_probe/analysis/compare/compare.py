@@ -1,4 +1,4 @@
-"""A comparison as a job: two checkpoints, or a base and its adapter, compared into a table."""
+"""A comparison as a job: two checkpoints, or a base and its adapter, are compared in a table."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def compare(
 ) -> Run:
     """Compare two models, or a base and its adapter, and write one row for each matrix.
 
-    Both are read side by side in blocks, matrix by matrix; nothing is held whole. Rows do not
-    depend on the number of workers. They are on disk as soon as they are computed: an
-    interrupted comparison goes on where it stopped.
+    Both are read side by side, a block of a matrix at a time. Rows do not depend on the number of
+    workers. Each row is on disk as soon as it is computed: an interrupted comparison goes on
+    where it stopped.
 
     Args:
         a: The first model, the base; see `open_checkpoint`.
@@ -61,11 +61,12 @@ def compare(
         revision_a: Commit, branch, tag or version of A.
         revision_b: The same of B.
         config: What to compute and how.
-        watch: Rules on what the machine has left, and who may look on; changes no result.
+        watch: Rules on the machine's resources, and where samples go; changes no result.
         resume: Whether to use the rows of an interrupted comparison.
-        on_row: Told after each row how many are done, of how many, and its tensor's label.
-        on_alert: Told of rules that are broken or kept again, and whether that is a warning;
-            None for Python's logging.
+        on_row: Called after each row with the number of finished rows, the number of all rows,
+            and the label of the row's tensor.
+        on_alert: Called when a rule is broken or kept again, with a message and whether it is a
+            warning; None for the log alone.
         fetching: Shows how far a download of a model is; see `open_checkpoint`.
 
     Returns:
@@ -76,7 +77,7 @@ def compare(
         ProbeError: One of its kinds; finished rows stay on disk.
     """
     config = config or CompareConfig()
-    job = Job(KIND, watch=watch, resume=resume, tell=on_alert)
+    job = Job(KIND, watch=watch, resume=resume, on_alert=on_alert)
     refuse_nonsense(config)
     with (
         open_checkpoint(a, revision_a, fetching=fetching) as first,
@@ -86,7 +87,7 @@ def compare(
         plan = make_plan(first, second, config)
         paths = resolve_output(out, formats, plan.title, KIND, stem=KIND)
         with job.running(_spec(plan, paths)):
-            # Nothing is timed for it: that would be time and memory of the run.
+            # From known rates only: a calibration would take time and memory of the run.
             job.write_plan(forecast_comparison(plan, paths, kept_rates(NumpyBackend())).describe())
             rows = _measure(plan, job, on_row)
             job.refuse_changed(
@@ -121,7 +122,7 @@ def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
 def _measure(
     plan: ComparePlan, job: Job, on_row: Callable[[int, int, str], None] | None
 ) -> list[Row]:
-    """One row for each pair: those that the journal had, and the others as they are done."""
+    """One row for each pair: those of the journal, and those that are measured now."""
 
     def start(weight: Weight) -> None:
         job.progress.what = weight.label
@@ -137,7 +138,7 @@ def _measure(
 
 
 def _describe(plan: ComparePlan, rows: Sequence[Row]) -> dict[str, Any]:
-    """What the metadata says of a comparison besides what it says of every job."""
+    """The part of the metadata that only a comparison has."""
     return {
         "models": {"a": describe_model(plan.a), "b": describe_model(plan.b)},
         "configuration": asdict(plan.config),
@@ -149,7 +150,7 @@ def _describe(plan: ComparePlan, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _seconds(rows: Sequence[Row]) -> dict[str, float]:
-    """Seconds of all workers, those of an earlier process included."""
+    """Seconds of all workers, including those of an earlier process."""
     return {
         "compute_in_workers": sum(row.values.get("compute_seconds") or 0.0 for row in rows),
     }

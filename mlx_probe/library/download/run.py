@@ -153,7 +153,7 @@ def _watched(
 
     destination = existing_folder(listing.destination.folder)
     with JobMonitor(
-        "download", ref.text, state, config=config, folder=destination, tell=alert
+        "download", ref.text, state, config=config, folder=destination, on_alert=alert
     ) as watch:
         watch.gate.wait()
         yield watch.gate

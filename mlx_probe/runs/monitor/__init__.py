@@ -1,9 +1,8 @@
-"""What a job takes from the machine, what the machine has left, and what follows from that.
+"""What a job takes from the machine, what the machine has left, and rules about both.
 
-`account` counts stages and peaks for the run's metadata. The rest watches: `readings` makes a
-`Sample` of the machine, `sampler` does so once a second, `rules` and `guard` decide what a
-sample means, and `gate` is where a job's threads wait or are turned away. `jobs` tells other
-processes that a job is there.
+`usage` counts stages and peaks for the metadata. `readings` makes a `Sample` of the machine, and
+`sampler` does so once a second. `rules` and `guard` decide whether a sample breaks a rule. At the
+`gate` the threads of a job wait, or stop. `jobs` lists running jobs for other processes.
 """
 
 from __future__ import annotations

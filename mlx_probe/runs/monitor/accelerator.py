@@ -1,8 +1,8 @@
-"""How busy a Mac's GPU is and what it draws, from programs that need no sudo.
+"""Utilisation and power of a Mac's GPU, from programs that need no sudo.
 
-`ADAPTERS` is the list of them. They are written from the programs' documentation and from
-recorded output: nobody has run them on a Mac yet. What fails is left out, silently: a run does
-not depend on it.
+`ADAPTERS` is the table of these programs. The adapters follow the programs' documentation and
+recorded output; they have not been run on a Mac yet. A program that fails is left out silently: a
+run does not depend on it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from dataclasses import dataclass
 
 __all__ = ["ADAPTERS", "Accelerator", "Adapter", "parse_ioreg", "parse_macmon"]
 
-# Seconds between two rounds, each of which costs a process or two, and for which a program may take
-# its time.
+# Seconds between two rounds, each of which starts a process or two, and for one program at most.
 INTERVAL, TIMEOUT = 5.0, 5.0
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A program that tells something of the GPU.
+    """A program that reports on the GPU.
 
     Attributes:
-        command: How it is called; the first word is looked up in PATH.
-        parse: Its output to fields of `Sample`; empty for what it does not tell.
+        command: Its command line; the first word is looked up in PATH.
+        parse: Turns its output into fields of `Sample`; only those that it has.
     """
 
     command: tuple[str, ...]
@@ -45,17 +44,17 @@ def parse_ioreg(text: str) -> dict[str, float]:
 def parse_macmon(text: str) -> dict[str, float]:
     """Utilisation and power from one line of `macmon pipe`."""
     try:
-        told = json.loads(text.strip().splitlines()[-1])
-        found = {"gpu_power": float(told["gpu_power"])}
-        if "gpu_usage" in told:
+        report = json.loads(text.strip().splitlines()[-1])
+        values = {"gpu_power": float(report["gpu_power"])}
+        if "gpu_usage" in report:
             # Frequency in MHz, and the share of the time.
-            found["gpu_percent"] = 100.0 * float(told["gpu_usage"][1])
+            values["gpu_percent"] = 100.0 * float(report["gpu_usage"][1])
     except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         return {}
-    return {name: value for name, value in found.items() if 0 <= value < 1e6}
+    return {name: value for name, value in values.items() if 0 <= value < 1e6}
 
 
-# A later one's word counts where two tell the same.
+# If two report the same field, the later one counts.
 ADAPTERS: Mapping[str, Adapter] = {
     "macmon": Adapter(("macmon", "pipe", "-s", "1"), parse_macmon),
     "ioreg": Adapter(("ioreg", "-r", "-d", "1", "-w", "0", "-c", "IOAccelerator"), parse_ioreg),
@@ -63,11 +62,11 @@ ADAPTERS: Mapping[str, Adapter] = {
 
 
 class Accelerator:
-    """Asks the adapters in a thread of its own, between ``with`` and its end.
+    """Runs the adapters in a thread of its own, between ``with`` and its end.
 
     Args:
-        adapters: Those to ask; None for all of `ADAPTERS` that are installed on a Mac, and for
-            none elsewhere.
+        adapters: The adapters; None for those of `ADAPTERS` that are installed on a Mac, and
+            for none elsewhere.
     """
 
     def __init__(self, adapters: Mapping[str, Adapter] | None = None) -> None:
@@ -75,7 +74,7 @@ class Accelerator:
             here = ADAPTERS if sys.platform == "darwin" else {}
             adapters = {n: a for n, a in here.items() if shutil.which(a.command[0])}
         self._adapters = adapters
-        self._found: dict[str, float] = {}
+        self._latest: dict[str, float] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._ask, name="accelerator", daemon=True)
 
@@ -85,19 +84,19 @@ class Accelerator:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # Not waited for: a program may sit out its time.
+        # Do not wait: a program may take until its timeout.
         self._end.set()
 
     def latest(self) -> dict[str, float]:
-        """Fields of `Sample` as the last round found them."""
-        return self._found
+        """Fields of `Sample` from the last round."""
+        return self._latest
 
     def _ask(self) -> None:
         while not self._end.is_set():
-            found: dict[str, float] = {}
+            values: dict[str, float] = {}
             for adapter in self._adapters.values():
-                found |= adapter.parse(_output(adapter.command))
-            self._found = found
+                values |= adapter.parse(_output(adapter.command))
+            self._latest = values
             self._end.wait(INTERVAL)
 
 

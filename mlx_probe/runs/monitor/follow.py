@@ -1,4 +1,4 @@
-"""Looking on: a running job by its number or folder, or what was kept of one that is over."""
+"""Following a running job by its number or folder, or reading the samples of a finished one."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _KEPT = 7200
 
 @dataclass(frozen=True)
 class View:
-    """What there is to see at one moment.
+    """A job and its samples at one moment.
 
     Attributes:
-        job: What runs or ran; None if nothing tells.
-        samples: Its samples, in order; of a long job the latest.
-        state: "running", "paused" or "stopping"; of one that is over "finished", or "not
-            finished" with its rows kept.
-        resumed_at: Bytes that were behind the job when its present process began.
+        job: The job; None if the samples do not name one.
+        samples: Its samples, in order; the latest ones of a long job.
+        state: "running", "paused" or "stopping"; for a job that is over "finished", or "not
+            finished" if it can be resumed.
+        resumed_at: Bytes that were finished when its last process began.
         worked: Seconds in which that process was not paused.
-        path: Where the samples are; None for nowhere.
+        path: The file of samples; None if there is none.
     """
 
     job: JobRecord | None
@@ -40,12 +40,12 @@ class View:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether there will be no more samples."""
         return self.state in ("finished", "not finished")
 
     @property
     def seconds_left(self) -> float | None:
-        """Time that the rest will take at the pace so far; None while there is none."""
+        """Seconds for the rest at the speed so far; None while the speed is not known."""
         if not self.samples or self.is_over:
             return None
         last = self.samples[-1]
@@ -59,8 +59,8 @@ class JobFollower:
     """Follows a job.
 
     Args:
-        job: A running one; None to look at ``kept`` only.
-        kept: What was kept of a job that is over.
+        job: A running job; None to read ``kept`` only.
+        kept: The file of samples of a job that is over.
     """
 
     def __init__(self, job: JobRecord | None, kept: Path | None = None) -> None:
@@ -74,13 +74,13 @@ class JobFollower:
             self._tail = SampleTail(self._path)
 
     def news(self) -> list[Sample]:
-        """The samples that have come since the last call; `view` knows them, too.
+        """The samples since the last call; `view` includes them.
 
         Raises:
-            ResultError: What was kept cannot be read.
+            ResultError: The file of samples cannot be read.
         """
         if self._job is not None and not self._state:
-            # Looked up first: what the job wrote before it ended is read after that.
+            # Look it up first: the samples that it wrote before it ended are read after that.
             alive = self._job in running_jobs()
             new = [s for s in (self._tail.read() if self._tail else []) if isinstance(s, Sample)]
             if not alive:
@@ -97,7 +97,7 @@ class JobFollower:
         return new
 
     def view(self) -> View:
-        """What there is to see now."""
+        """The job and its samples now."""
         last = self._samples[-1].state if self._samples else "running"
         return View(
             job=self._job,
@@ -118,7 +118,7 @@ class JobFollower:
         self._samples.append(sample)
 
     def _end(self, last: Sample | None) -> list[Sample]:
-        """What became of a job that is no longer there: its samples after ``last``."""
+        """The job has ended: its state, and its samples after ``last``."""
         self._state = "not finished"
         lines, job = self._path, self._job
         if job is None or lines is None or lines.exists():
@@ -133,11 +133,11 @@ class JobFollower:
 
 
 def attach(target: str | None) -> JobFollower:
-    """Find what to look at.
+    """Find a job, running or over.
 
     Args:
-        target: A process number, a run folder or one of its files; None for the one job that
-            runs.
+        target: A process number, a run folder or one of its files; None for the only running
+            job.
 
     Raises:
         ResultError: There is no such job or run, or there are several.

@@ -1,4 +1,4 @@
-"""Where a job's threads wait while the machine is under pressure, or learn that it is over."""
+"""The gate at which the threads of a job wait while a rule pauses it, or stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Set while nobody has to wait: to be turned away, one must not wait either.
+        # Set unless the gate is closed for a while: a thread that has to stop does not wait.
         self._open = threading.Event()
         self._open.set()
         self._over: tuple[str, str] | None = None
@@ -32,16 +32,16 @@ class Gate:
 
     @property
     def paused_seconds(self) -> float:
-        """Time for which the gate was closed, until now."""
+        """Seconds for which the gate was closed, until now."""
         with self._lock:
             since = self._closed_since
             return self._paused_seconds + (0.0 if since is None else time.perf_counter() - since)
 
     def wait(self) -> None:
-        """Return when the gate is open: at once, as a rule.
+        """Return when the gate is open, which it usually is.
 
         Raises:
-            Stopped: It will not open again.
+            Stopped: The gate is closed for good.
         """
         if not self._open.is_set():
             began = time.perf_counter()
@@ -53,25 +53,25 @@ class Gate:
             raise Stopped(*self._over)
 
     def clock(self) -> float:
-        """Seconds from any point, without those for which this thread waited here."""
+        """A clock in seconds that stands still while this thread waits at the gate."""
         return time.perf_counter() - self._waited()
 
     def pause(self) -> None:
-        """Let nobody pass until `resume`."""
+        """Close the gate until `resume`."""
         with self._lock:
             if self._over is None and self._closed_since is None:
                 self._closed_since = time.perf_counter()
                 self._open.clear()
 
     def resume(self) -> None:
-        """Let everybody pass who waits."""
+        """Open the gate."""
         with self._lock:
             self._end_pause()
 
     def stop(self, fact: str, remedy: str) -> None:
-        """Turn away everybody who waits or comes; fact and remedy are those of `Stopped`.
+        """Close the gate for good: `wait` raises `Stopped` with this fact and remedy.
 
-        Only the first call counts.
+        Later calls change nothing.
         """
         with self._lock:
             self._over = self._over or (fact, remedy)

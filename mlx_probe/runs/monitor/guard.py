@@ -1,4 +1,4 @@
-"""What follows from samples that break rules: a word, a pause, the end of the job."""
+"""Samples against rules: a message, a pause, or the end of the job."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ REPEAT = 60.0
 
 @dataclass
 class Episode:
-    """A rule that is broken, or was.
+    """A time in which a rule is broken.
 
     Attributes:
         rule: The rule.
-        began_at: When it was found broken.
+        began_at: When the first sample broke it.
         began: The same, in the job's seconds.
-        value: What was found then.
-        ended: When it was found kept again, in the job's seconds; None while it is broken.
-        told: When the user last heard of it, in the job's seconds.
+        value: The value of that sample.
+        ended: When a sample kept it again, in the job's seconds; None while it is broken.
+        reported: When the last message about it was sent, in the job's seconds.
     """
 
     rule: Rule
@@ -39,7 +39,7 @@ class Episode:
     began: float
     value: str
     ended: float | None = None
-    told: float = 0.0
+    reported: float = 0.0
 
     def describe(self) -> dict[str, Any]:
         """For the run's metadata."""
@@ -52,18 +52,18 @@ class Episode:
 
 
 class Guard:
-    """Holds samples against rules and works the gate.
+    """Checks samples against rules, and closes and opens the gate.
 
-    A rule that is broken is one episode until it is kept again, with one message at its
-    beginning and, of a pause, one at its end and one for every minute in between.
+    An episode lasts from the first sample that breaks a rule to the first that keeps it again.
+    It has a message at its beginning and its end; a pause has one for every minute in between.
 
     Args:
         rules: The rules.
-        reference: What their shares are shares of.
-        gate: What a rule that pauses or stops closes.
-        tell: Is given each message, and whether it is a warning.
-        holders: Says what holds a quantity that a pause does not free; None for a look at
-            this machine's processes.
+        reference: The wholes of which shares are taken.
+        gate: Closed by rules that pause or stop.
+        on_alert: Called with each message, and whether it is a warning.
+        holders: Describes which process holds a quantity that a pause does not free; None to
+            look at the processes of this machine.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Guard:
         rules: Sequence[Rule],
         reference: Reference,
         gate: Gate,
-        tell: Callable[[str, bool], None],
+        on_alert: Callable[[str, bool], None],
         holders: Callable[[str, Sample], str] | None = None,
     ) -> None:
-        self._reference, self._gate, self._tell = reference, gate, tell
+        self._reference, self._gate, self._on_alert = reference, gate, on_alert
         self._holders = holders or describe_holders
         self._rules = {rule: rule.resolved(reference) for rule in rules}
         self._open: dict[Rule, Episode] = {}
@@ -92,17 +92,17 @@ class Guard:
         alerts = []
         for rule, resolved in self._rules.items():
             episode = self._open.get(rule)
-            # A share of what this machine does not tell.
+            # A share of a whole that this machine does not report.
             if resolved is None:
                 continue
             value = self._value(rule, sample)
             if self._is_broken(resolved, value, episode):
-                found = "" if value is None else rule.describe(value, self._reference)
-                alerts.append(f"{rule.text}: {found}" if found else rule.text)
+                text = "" if value is None else rule.describe(value, self._reference)
+                alerts.append(f"{rule.text}: {text}" if text else rule.text)
                 if episode is None:
-                    self._begin(rule, found, sample)
-                elif rule.action == "pause" and sample.seconds - episode.told >= REPEAT:
-                    self._remind(episode, found, sample)
+                    self._begin(rule, text, sample)
+                elif rule.action == "pause" and sample.seconds - episode.reported >= REPEAT:
+                    self._remind(episode, text, sample)
             elif episode is not None:
                 self._end(episode, value, sample)
         return tuple(alerts)
@@ -114,34 +114,34 @@ class Guard:
 
     def _is_broken(self, rule: Rule, value: float | None, episode: Episode | None) -> bool:
         if value is None:
-            # Nothing was read: that is neither fast nor slow. But no pause must hang on a
-            # quantity that the system no longer tells.
+            # Nothing was read: that is neither fast nor slow. But a quantity that the system no
+            # longer reports must not keep a job paused.
             return episode is not None and rule.action != "pause"
         return rule.is_broken(value, episode is not None)
 
-    def _begin(self, rule: Rule, found: str, sample: Sample) -> None:
-        told = f"{rule.quantity} at {found}" if rule.side != "growing" else f"swap {found}"
-        episode = Episode(rule, sample.created_at, sample.seconds, found, told=sample.seconds)
+    def _begin(self, rule: Rule, value: str, sample: Sample) -> None:
+        fact = f"{rule.quantity} at {value}" if rule.side != "growing" else f"swap {value}"
+        episode = Episode(rule, sample.created_at, sample.seconds, value, reported=sample.seconds)
         self._open[rule] = episode
         self.episodes.append(episode)
         if rule.action == "warn":
-            self._tell(f'{told} ("{rule.text}")', True)
+            self._on_alert(f'{fact} ("{rule.text}")', True)
         elif rule.action == "pause":
-            self._tell(f'paused: {told} ("{rule.text}"); goes on when that is over', True)
+            self._on_alert(f'paused: {fact} ("{rule.text}"); goes on when that is over', True)
             self._gate.pause()
         else:
             self._gate.stop(
-                f'stopped by the rule "{rule.text}": {told}; what was finished is saved',
+                f'stopped by the rule "{rule.text}": {fact}; what was finished is saved',
                 f"{QUANTITIES[rule.quantity].remedy} or give another rule, and run the same "
                 "command again to go on from there",
             )
-            self._tell(f'stopping: {told} ("{rule.text}")', True)
+            self._on_alert(f'stopping: {fact} ("{rule.text}")', True)
 
-    def _remind(self, episode: Episode, found: str, sample: Sample) -> None:
-        episode.told = sample.seconds
+    def _remind(self, episode: Episode, value: str, sample: Sample) -> None:
+        episode.reported = sample.seconds
         minutes = round((sample.seconds - episode.began) / 60)
-        self._tell(
-            f"paused for {minutes} minutes: {episode.rule.quantity} at {found} "
+        self._on_alert(
+            f"paused for {minutes} minutes: {episode.rule.quantity} at {value} "
             f'("{episode.rule.text}"); {self._holders(episode.rule.quantity, sample)}. '
             "Ctrl-C ends the job, which can go on later",
             True,
@@ -154,23 +154,23 @@ class Guard:
         seconds = f"{episode.ended - episode.began:.0f} s"
         if rule.action == "pause" and not any(r.action == "pause" for r in self._open):
             self._gate.resume()
-            self._tell(f'goes on after {seconds}: {rule.quantity}{now} ("{rule.text}")', False)
+            self._on_alert(f'goes on after {seconds}: {rule.quantity}{now} ("{rule.text}")', False)
         else:
-            self._tell(f'over after {seconds}: "{rule.text}"{now}', False)
+            self._on_alert(f'over after {seconds}: "{rule.text}"{now}', False)
 
 
 def describe_holders(quantity: str, sample: Sample) -> str:
-    """Who has what a paused job waits for, in a few words."""
+    """Which process holds the quantity that a paused job waits for."""
     if quantity == "disk":
         return "something must be deleted on the disk of the results"
     own = f"this process holds {format_size(sample.process_memory or 0)}"
     key = "cpu_percent" if quantity == "others" else "memory_info"
     processes = []
     for process in psutil.process_iter(["pid", "name", key]):
-        told: Mapping[str, Any] = process.info
-        amount = told[key] if quantity == "others" else getattr(told[key], "rss", None)
-        if amount and told["pid"] != psutil.Process().pid:
-            processes.append((amount, told["pid"], told["name"] or "?"))
+        info: Mapping[str, Any] = process.info
+        amount = info[key] if quantity == "others" else getattr(info[key], "rss", None)
+        if amount and info["pid"] != psutil.Process().pid:
+            processes.append((amount, info["pid"], info["name"] or "?"))
     if not processes:
         return own
     amount, pid, name = max(processes)

@@ -1,7 +1,7 @@
-"""Which jobs of this user run on this machine, for those who want to look on.
+"""The running jobs of this user on this machine, for those who want to follow one.
 
-A job keeps a small file in the cache folder while it runs. One that was killed leaves it
-behind: a file whose process is gone, or is another one by now, is nobody's and is removed.
+A job keeps a small file in the cache folder while it runs. A job that was killed leaves its file
+behind: a file whose process is gone, or is another one by now, is removed.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ __all__ = ["JobRecord", "jobs_folder", "register", "running_jobs", "scratch_line
 
 _numbers = itertools.count()
 
-# The system derives it from the time of booting, which a clock that is set moves a little.
+# Seconds. The system derives it from the time of booting, which moves when the clock is set.
 _TOLERANCE = 2.0
 
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What there is to know of a job besides its samples.
+    """A running job, without its samples.
 
     Attributes:
         pid: Its process.
         process_started: When that began, in seconds since 1970.
         kind: "analyze", "compare", "download" ...
-        title: What it works on.
-        folder: Where its results go.
+        title: Name of its inputs.
+        folder: Folder of its results.
         samples: Its file of samples; "" for none.
         created_at: When it began, ISO 8601.
         session: Number of the process that works on the run.
         interval: Seconds between two samples.
-        cores: Of the machine.
+        cores: Cores of the machine.
         memory: Bytes of the machine's memory.
         copy_bandwidth: Bytes in a second that one core copies; None if not calibrated.
         rules: Texts of its rules.
@@ -69,10 +69,10 @@ class JobRecord:
 
     @classmethod
     def from_json(cls, entry: Any) -> JobRecord:
-        """What `describe` gave.
+        """The job that `describe` described.
 
         Raises:
-            KeyError, TypeError, ValueError: That is no job.
+            KeyError, TypeError, ValueError: That does not describe a job.
         """
         if not isinstance(entry, Mapping):
             raise TypeError("no object")
@@ -95,7 +95,7 @@ class JobRecord:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process is there, and is the one that it was."""
+        """Whether its process still runs, and its number is no other process's by now."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.process_started) < _TOLERANCE
@@ -105,7 +105,7 @@ class JobRecord:
 
 
 def jobs_folder() -> Path:
-    """Where running jobs are told of."""
+    """Folder with one file for each running job."""
     return cache_dir() / "jobs"
 
 
@@ -115,11 +115,11 @@ def started_at() -> float:
 
 
 def register(job: JobRecord) -> Path | None:
-    """Tell of a job.
+    """Write the file of a running job.
 
     Returns:
         The file, which the job removes at its end; None if the cache cannot be written: then
-        nobody can look on by its number.
+        the job cannot be followed by its number.
     """
     folder = jobs_folder()
     path = folder / f"{job.pid}.{next(_numbers)}.json"
@@ -133,7 +133,7 @@ def register(job: JobRecord) -> Path | None:
 
 
 def scratch_lines() -> Path:
-    """A file for the samples of a job that keeps them nowhere; its folder is there if it can be."""
+    """A file for the samples of a job that does not keep them; makes its folder if possible."""
     folder = jobs_folder()
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def scratch_lines() -> Path:
 
 
 def running_jobs() -> list[JobRecord]:
-    """The jobs that run now, the oldest first; what the dead left behind is removed."""
+    """The jobs that run now, the oldest first; files of dead processes are removed."""
     jobs = []
     try:
         files = sorted(jobs_folder().iterdir())
@@ -149,7 +149,7 @@ def running_jobs() -> list[JobRecord]:
         return []
     for file in files:
         name = re.fullmatch(r"\.?(\d{1,10})\.\d+\.(json|json\.tmp|samples\.jsonl)", file.name)
-        # What is not ours stays.
+        # Files of others stay.
         if name is None:
             continue
         job = _read(file) if name[2] == "json" else None

@@ -42,7 +42,7 @@ def metric_names() -> dict[str, str]:
 
 
 class _Collector:
-    """What prometheus-client asks whenever somebody asks it."""
+    """Collects the metrics for prometheus-client on every request."""
 
     def __init__(self, client: Any, latest: Callable[[], Sample | None], job: JobRecord) -> None:
         self._client, self._latest, self._job = client, latest, job
@@ -54,9 +54,9 @@ class _Collector:
             name = PREFIX + name
             return self._client.GaugeMetricFamily(name, names[name], labels=labels)
 
-        told = gauge("job", ("kind", "title", "folder", "pid"))
-        told.add_metric([job.kind, job.title, job.folder, str(job.pid)], 1)
-        yield told
+        info = gauge("job", ("kind", "title", "folder", "pid"))
+        info.add_metric([job.kind, job.title, job.folder, str(job.pid)], 1)
+        yield info
         if job.copy_bandwidth is not None:
             copy = gauge("copy_bandwidth")
             copy.add_metric([], job.copy_bandwidth)
@@ -79,11 +79,11 @@ class _Collector:
 
 @contextmanager
 def serving(port: int, latest: Callable[[], Sample | None], job: JobRecord) -> Iterator[None]:
-    """Answer Prometheus between ``with`` and its end.
+    """Serve Prometheus between ``with`` and its end.
 
     Args:
         port: TCP port on `ADDRESS`.
-        latest: The sample to tell; None before the first.
+        latest: Returns the latest sample; None before the first.
         job: What runs.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What the system tells of a process and its machine, as samples.
+"""Samples of a process and its machine, from the operating system.
 
-Everything is one system call or one file of /proc away: a look takes about a millisecond.
+Each reading is one system call or one file of /proc: a sample takes about a millisecond.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from mlx_probe.runs.monitor.sample import JobState, Sample
 
 __all__ = ["SPEED_WINDOW", "Readings", "free_space"]
 
-# Seconds over which the speed of reading is taken: between two slabs there may be none.
+# Seconds over which the speed of reading is averaged: one second may fall between two slabs.
 SPEED_WINDOW = 10.0
 
 
 class Readings:
-    """Makes samples; rates are those since the sample before.
+    """Makes samples; a rate is the average since the last sample.
 
     Args:
         state: How far the job is.
         device_memory: Bytes of device memory in use and at the peak; None without a device.
-        folder: Where the results go; it need not exist yet.
+        folder: Folder of the results; it need not exist yet.
         session: Number of the process that works on the run.
-        accelerator: Tells of the GPU; None where nothing does.
+        accelerator: Readings of the GPU; None for none.
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class Readings:
         self._began = time.monotonic()
         self._before: dict[str, tuple[float, float]] = {}
         self._read: deque[tuple[float, int, float]] = deque()
-        # Of counters that this system does not have.
+        # Readings that this system does not have.
         self._absent: set[str] = set()
 
     def look(self, state: str) -> Sample:
-        """One sample; what the system refuses to tell is None."""
+        """Take a sample; a value that the system does not give is None."""
         now = time.monotonic()
         job = self._state()
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, reading in _READINGS.items():
             if name in self._absent:
                 continue
             try:
-                found |= reading(self, now)
+                values |= reading(self, now)
             except (AttributeError, NotImplementedError):
                 self._absent.add(name)
             except (OSError, RuntimeError, psutil.Error):
@@ -76,11 +76,11 @@ class Readings:
             state=state,
             done=job.done,
             total=job.total,
-            # Of what is no Unicode nobody could read the line back.
+            # Text that is not Unicode could not be read back.
             what=job.what[:200].encode("utf-8", "replace").decode("utf-8"),
             read_rate=self._rate("read", now, job.nbytes),
             read_speed=self._speed(now, job),
-            **found,
+            **values,
         )
 
     def _cpu(self, now: float) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Readings:
         machine = psutil.cpu_times()
         idle = machine.idle + getattr(machine, "iowait", 0.0)
         process = self._rate("process cpu", now, times.user + times.system)
-        # A busy clock tick more or less: the idle time of a second may exceed it.
+        # Clock ticks are coarse: the idle time of a second may exceed a second.
         idle_rate = self._rate("idle", now, idle)
         if process is None or idle_rate is None:
             return {}
@@ -123,7 +123,7 @@ class Readings:
         # macOS counts the machine's only.
         counters = getattr(self._process, "io_counters", psutil.disk_io_counters)()
         if counters is None:
-            # psutil's way to say so elsewhere: it is not asked for again.
+            # No counters here: do not ask again.
             raise NotImplementedError
         return {
             "disk_read_rate": self._rate("disk read", now, counters.read_bytes),
@@ -142,7 +142,7 @@ class Readings:
         return {} if self._accelerator is None else self._accelerator.latest()
 
     def _rate(self, name: str, now: float, count: float) -> float | None:
-        """What a counter grows by in a second; None at the first look."""
+        """Growth of a counter per second; None for the first sample."""
         before = self._before.get(name)
         self._before[name] = (now, count)
         if before is None or now <= before[0]:
@@ -155,7 +155,7 @@ class Readings:
         while len(self._read) > 1 and self._read[1][0] <= now - SPEED_WINDOW:
             self._read.popleft()
         then, nbytes, seconds = self._read[0]
-        # What a half-filled window says, the next sample may deny.
+        # A window that is not full may mislead.
         if now - then < SPEED_WINDOW or job.nbytes == nbytes or took <= seconds:
             return None
         return (job.nbytes - nbytes) / (took - seconds)
@@ -173,13 +173,13 @@ _READINGS: dict[str, Callable[[Readings, float], dict[str, Any]]] = {
 
 
 def free_space(folder: Path) -> tuple[int, int]:
-    """Bytes free and in all on the disk of a folder, or of the nearest one above that exists.
+    """Free bytes and all bytes on the disk of a folder, or of its nearest parent that exists.
 
     Raises:
         OSError: None can be read.
     """
-    for place in (folder, *folder.absolute().parents):
+    for path in (folder, *folder.absolute().parents):
         with suppress(FileNotFoundError, NotADirectoryError):
-            usage = psutil.disk_usage(str(place))
+            usage = psutil.disk_usage(str(path))
             return usage.free, usage.total
     raise FileNotFoundError(str(folder))

@@ -1,7 +1,7 @@
-"""Rules on what a sample may say: "memory above 90% pause".
+"""Rules about samples: "memory above 90% pause".
 
-`QUANTITIES` is the list of what a rule can be about. To leave a rule's limit behind, a value
-has to come back by `MARGIN` of it: one that trembles around the limit is one episode.
+`QUANTITIES` is the table of quantities that a rule can be about. A broken rule is kept again when
+the value has come back by `MARGIN` of the limit, so that a value close to it is one episode.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ ACTIONS = ("warn", "pause", "stop")
 
 MARGIN = 0.02
 
-# Samples over which something grows, and what passes for growth in that time.
+# Samples over which growth is measured, and the least growth in that time.
 GROWTH_SAMPLES, GROWTH_BYTES = 5, 1_000_000
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What shares are shares of; None for what is not known here.
+    """The wholes of which shares are taken; None for one that is not known here.
 
     Attributes:
         memory: Bytes of the machine's memory.
@@ -50,17 +50,17 @@ class Reference:
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that a rule can be about.
+    """A quantity that a rule can be about.
 
     Attributes:
         description: For the documentation.
-        value: Takes it from a sample; None where that does not tell.
-        whole: What a limit in percent is a share of; None if it takes no percent. Of a
-            quantity without unit, percent are what it is counted in.
+        value: Takes it from a sample; None if the sample has no value.
+        whole: The whole of which a limit in percent is a share; None if there is none. A
+            quantity in percent needs none.
         unit: "bytes" or "%".
         grows: Whether a rule may say "growing".
-        why_no_pause: Why pausing would never end, or end at once; "" where it helps.
-        remedy: What to do about it, for the message that ends a job.
+        why_no_pause: Why a pause would never end, or end at once; "" if a pause helps.
+        remedy: What to do, for the message that ends a job.
     """
 
     description: str
@@ -122,7 +122,7 @@ QUANTITIES: dict[str, Quantity] = {
     ),
 }
 
-# They only warn: what stops or pauses, the user must have asked for.
+# They only warn: a rule pauses or stops a job only if the user asked for it.
 DEFAULT_RULES = ("memory above 95% warn", "swap growing warn", "disk below 1GB warn")
 
 _GRAMMAR = re.compile(
@@ -138,7 +138,7 @@ class Rule:
 
     Attributes:
         quantity: Key of `QUANTITIES`.
-        side: "above", "below" or "growing": where the trouble is.
+        side: "above", "below" or "growing": values on this side of the limit break the rule.
         limit: Bytes, bytes in a second, or percent if ``is_share``; 0 for "growing".
         is_share: Whether the limit is in percent.
         action: One of `ACTIONS`.
@@ -156,7 +156,7 @@ class Rule:
         """The rule with a limit in the quantity's own unit.
 
         Returns:
-            None if it is a share of something that is not known here.
+            None if it is a share of a whole that is not known here.
         """
         quantity = QUANTITIES[self.quantity]
         if not self.is_share or quantity.whole is None:
@@ -165,7 +165,7 @@ class Rule:
         return None if whole is None else replace(self, limit=self.limit / 100 * whole)
 
     def is_broken(self, value: float, was_broken: bool) -> bool:
-        """Whether a value is on the wrong side; one that was has to come back by the margin."""
+        """Whether a value breaks the rule; a broken rule is kept only beyond the margin."""
         if self.side == "below":
             return value < self.limit * (1 + MARGIN if was_broken else 1)
         return value > self.limit * (1 - MARGIN if was_broken else 1)
@@ -186,12 +186,12 @@ def parse_rule(text: str) -> Rule:
     """A rule from its text, "QUANTITY above|below LIMIT ACTION" or "QUANTITY growing ACTION".
 
     Raises:
-        ConfigError: It is none, or one that makes no sense.
+        ConfigError: It is not a rule, or one that makes no sense.
     """
-    found = _GRAMMAR.fullmatch(text.strip().lower())
-    if found is None:
+    match = _GRAMMAR.fullmatch(text.strip().lower())
+    if match is None:
         raise ConfigError(f"{text!r} is not a rule", f"Write rules such as {_EXAMPLES}")
-    name, action = found["quantity"], found["action"]
+    name, action = match["quantity"], match["action"]
     quantity = QUANTITIES.get(name)
     if quantity is None:
         raise ConfigError(f"no rule can be about {name!r} ({text!r})", _nearest(name, QUANTITIES))
@@ -201,7 +201,7 @@ def parse_rule(text: str) -> Rule:
         raise ConfigError(
             f"{text!r} cannot pause: {quantity.why_no_pause}", "Let the rule warn or stop"
         )
-    if found["growing"]:
+    if match["growing"]:
         if not quantity.grows:
             growing = " or ".join(name for name, each in QUANTITIES.items() if each.grows)
             raise ConfigError(
@@ -209,8 +209,8 @@ def parse_rule(text: str) -> Rule:
                 f"Give it a limit, or write such a rule about {growing}",
             )
         return Rule(name, "growing", float(GROWTH_BYTES), False, action, text.strip())
-    limit, is_share = _limit(found["limit"], text, name, quantity)
-    return Rule(name, found["side"], limit, is_share, action, text.strip())
+    limit, is_share = _limit(match["limit"], text, name, quantity)
+    return Rule(name, match["side"], limit, is_share, action, text.strip())
 
 
 def _limit(limit: str, text: str, name: str, quantity: Quantity) -> tuple[float, bool]:

@@ -1,4 +1,4 @@
-"""One look at a job and its machine, and the columns that such looks are kept in."""
+"""One sample of a job and its machine, and the columns of samples."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LONGEST_WHAT = 200
 
 @dataclass(frozen=True)
 class JobState:
-    """How far a job is, as it tells itself.
+    """How far a job is.
 
     Attributes:
-        done: Bytes that are behind it.
+        done: Bytes that are finished.
         total: Bytes in all; 0 if that is not known.
-        what: What is under way: a tensor, a file, a stage.
-        nbytes: Bytes of weights read or downloaded since it began; never falls.
-        read_seconds: Time spent on them, in all workers together; None where they come by
-            themselves, as a download does, and the time that passes counts.
+        what: What is under way: a tensor, a file, a phase.
+        nbytes: Bytes read or downloaded since this process began; never falls.
+        read_seconds: Time spent on reading them, in all workers together; None for a download,
+            where wall time counts.
     """
 
     done: int = 0
@@ -37,7 +37,7 @@ class JobState:
 
 @dataclass(frozen=True)
 class Sample:
-    """One look; the attributes are described by `SAMPLE_COLUMNS`, None is unknown."""
+    """One sample; `SAMPLE_COLUMNS` describes the attributes, None is unknown."""
 
     created_at: datetime
     session: int
@@ -74,10 +74,10 @@ class Sample:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Sample:
-        """A sample from what `values` gave, or from JSON of it.
+        """A sample from the values of `values`, or from JSON of them.
 
         Raises:
-            KeyError, TypeError, ValueError: That is no sample.
+            KeyError, TypeError, ValueError: These are not the values of a sample.
         """
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         at = known["created_at"]
@@ -94,7 +94,7 @@ class Sample:
 
 
 def _fits(column: Column, value: Any) -> bool:
-    """Whether a value that was read back is what the column promises."""
+    """Whether a value has the type of its column."""
     if value is None:
         return not column.required
     if isinstance(value, bool):
@@ -110,7 +110,7 @@ def _fits(column: Column, value: Any) -> bool:
 
 
 SAMPLE_COLUMNS: tuple[Column, ...] = (
-    Column("created_at", "timestamp", "job", "When the look was taken, in UTC.", required=True),
+    Column("created_at", "timestamp", "job", "When the sample was taken, in UTC.", required=True),
     Column(
         "session",
         "int64",

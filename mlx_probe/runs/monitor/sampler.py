@@ -1,4 +1,4 @@
-"""A thread that does something at regular times."""
+"""A thread that calls a function at regular times."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ __all__ = ["Sampler"]
 
 
 class Sampler:
-    """Calls a function at every interval, between ``with`` and its end; not at once.
+    """Calls a function once in every interval, between ``with`` and its end.
 
     Args:
-        look: The function.
-        interval: Seconds between the beginnings of two calls; a call that takes longer
-            delays the next one, and is not made up for.
-        at_end: Called when the thread ends, even if ``look`` raised: nobody may wait for it
-            then.
+        look: The function. The first call is one interval after the start.
+        interval: Seconds between the beginnings of two calls. A call that takes longer delays
+            the next one, and no call is made up for.
+        at_end: Called when the thread ends, even if ``look`` raised.
     """
 
     def __init__(

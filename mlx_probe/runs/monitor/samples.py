@@ -1,4 +1,4 @@
-"""A job's samples on disk: a line each while it runs, a Parquet file when it is done."""
+"""Samples on disk: lines while a job runs, a Parquet file when it is finished."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ __all__ = [
 # Name of the finished file, without stem and suffix.
 MONITOR = "monitor"
 
-# Not the journal's: these lines are no rows.
+# Not a journal: these lines are no rows.
 _LINES = "samples.jsonl"
 
 _JOBS = b"mlx_probe_jobs"
 
-# Samples that are held in memory at a time while a file is written: a day has 86,400.
+# Samples in memory at a time while a file is written: a day has 86,400.
 _GROUP = 10_000
 
 
 def lines_name(stem: str, fingerprint: str) -> str:
-    """Name of the file of lines of an incomplete run with this fingerprint (hex digits)."""
+    """Name of the file of lines of an unfinished run with this fingerprint (hex digits)."""
     return side_name(stem, f"{MONITOR}.{fingerprint[:12]}", _LINES)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What was kept of a job.
+    """The kept samples of a job.
 
     Attributes:
         path: The file.
@@ -77,7 +77,7 @@ class SampleLog:
     """
 
     def __init__(self, path: Path, resume: bool = True) -> None:
-        """Open or create it; a last line without its end is cut off.
+        """Open or create it; an incomplete last line is cut off.
 
         Args:
             path: The file; its folder exists.
@@ -121,20 +121,20 @@ class SampleLog:
 
 
 class SampleTail:
-    """Reads what is appended to a file of lines, while it is being written.
+    """Reads the lines that are appended to a file while a job writes it.
 
     Args:
-        path: The file; it may not be there yet, or no longer.
+        path: The file; it may not exist yet, or no longer.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._place = path, 0
 
     def read(self) -> list[JobRecord | Sample]:
-        """What has come since the last call; lines that make no sense are left out."""
+        """The records since the last call; damaged lines are left out."""
         try:
             with self._path.open("rb") as file:
-                # It was begun anew.
+                # The file was started again.
                 if file.seek(0, os.SEEK_END) < self._place:
                     self._place = 0
                 file.seek(self._place)
@@ -147,7 +147,7 @@ class SampleTail:
 
 
 def find_recording(run: Path) -> Path | None:
-    """The file with the samples of a run: of several the latest.
+    """The file with the samples of a run; the latest if there are several.
 
     Args:
         run: A run folder, a run_meta.json, a table, or a file of samples.
@@ -155,17 +155,17 @@ def find_recording(run: Path) -> Path | None:
     if run.name.endswith(_LINES) or run.name.endswith(f"{MONITOR}.parquet"):
         return run if run.is_file() else None
     if run.is_dir():
-        found = [*run.glob(f"*{MONITOR}.*{_LINES}"), *run.glob(f"*{MONITOR}.parquet")]
+        files = [*run.glob(f"*{MONITOR}.*{_LINES}"), *run.glob(f"*{MONITOR}.parquet")]
     else:
         stem = stem_of(run) if run.suffix == ".json" else run.stem
         lead = "" if stem == DEFAULT_STEM else f"{stem}."
-        found = [
+        files = [
             file
             for file in run.parent.glob(f"*{MONITOR}.*")
             if file.name.startswith(f"{lead}{MONITOR}.")
             and file.name.endswith((_LINES, side_name(stem, MONITOR, "parquet")))
         ]
-    return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
+    return max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 
 def read_recording(path: Path) -> Recording:
@@ -177,10 +177,10 @@ def read_recording(path: Path) -> Recording:
     if path.suffix == ".parquet":
         return _read_parquet(path)
     try:
-        found = [each for each in _lines(path) if each is not None]
+        records = [each for each in _lines(path) if each is not None]
     except OSError as error:
         raise ResultError(f"cannot read {path}: {error.strerror}", "Check the path") from error
-    return _recording(path, found)
+    return _recording(path, records)
 
 
 def load_samples(run: Path | str) -> pd.DataFrame | None:
@@ -188,10 +188,10 @@ def load_samples(run: Path | str) -> pd.DataFrame | None:
 
     Args:
         run: A run folder, its run_meta.json, one of its tables, or a file of samples; the run
-            may be under way or have been killed.
+            still run, or have been killed.
 
     Returns:
-        Types as of `load_run`; None where the run has none.
+        Types as of `load_run`; None if the run has no samples.
 
     Raises:
         ResultError: They cannot be read.
@@ -205,14 +205,14 @@ def load_samples(run: Path | str) -> pd.DataFrame | None:
 
 
 def write_recording(lines: Path, path: Path) -> int:
-    """Make the finished file of a file of lines.
+    """Make the Parquet file from a file of lines.
 
     Args:
-        lines: As `SampleLog` wrote it; it stays.
+        lines: The file of a `SampleLog`; it stays.
         path: The Parquet file.
 
     Returns:
-        How many samples it has.
+        The number of samples.
 
     Raises:
         ResultError: The disk refused.
@@ -256,20 +256,20 @@ def _read_parquet(path: Path) -> Recording:
             table: pa.Table = file.read(use_threads=False)
         samples = [Sample.from_values(values) for values in table.to_pylist()]
         jobs = json.loads((table.schema.metadata or {}).get(_JOBS, b"[]"))
-        found: list[JobRecord | Sample] = [*map(JobRecord.from_json, jobs), *samples]
+        records: list[JobRecord | Sample] = [*map(JobRecord.from_json, jobs), *samples]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise ResultError(
             f"cannot read {path}: {error}", "Name a run whose samples are there"
         ) from error
-    return _recording(path, found)
+    return _recording(path, records)
 
 
-def _recording(path: Path, found: Iterable[JobRecord | Sample]) -> Recording:
-    found = list(found)
+def _recording(path: Path, records: Iterable[JobRecord | Sample]) -> Recording:
+    records = list(records)
     return Recording(
         path,
-        tuple(each for each in found if isinstance(each, JobRecord)),
-        tuple(each for each in found if isinstance(each, Sample)),
+        tuple(each for each in records if isinstance(each, JobRecord)),
+        tuple(each for each in records if isinstance(each, Sample)),
     )
 
 
@@ -279,7 +279,7 @@ def _lines(path: Path) -> Iterator[JobRecord | Sample | None]:
 
 
 def _parse(line: bytes) -> JobRecord | Sample | None:
-    """What a line says; None if that is nothing."""
+    """The record of a line; None for a damaged line."""
     try:
         record = json.loads(line)
         if "job" in record:

@@ -36,7 +36,7 @@ class Stage:
     in_lane: bool = False
 
 
-# Looking a process up takes several times as long as asking it.
+# Making a Process takes several times as long as reading its memory.
 _process = lru_cache(maxsize=1)(psutil.Process)
 
 
@@ -47,12 +47,12 @@ def process_memory() -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """What one stage has taken.
+    """Cost of one stage.
 
     Attributes:
-        seconds: In all workers together.
-        bytes: That went through it.
-        flops: Floating-point operations of the algorithm, not of what a device makes of it.
+        seconds: Of all workers together.
+        bytes: Bytes that it worked through.
+        flops: Floating-point operations of the algorithm; a device may do more.
     """
 
     seconds: float = 0.0
@@ -62,7 +62,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a job has taken so far.
+    """What a job has taken from the machine so far.
 
     Attributes:
         seconds: Since the meter started.
@@ -72,7 +72,7 @@ class Usage:
         device_memory: Bytes of device memory now.
         peak_device_memory: Most bytes of device memory, as the backend counts them.
         peak_bandwidth: Most bytes read in one second's window, per second.
-        stages: What each stage has taken, in the table's order; those that occurred.
+        stages: Cost of each stage that occurred, in the order of the table.
     """
 
     seconds: float
@@ -93,16 +93,16 @@ class Usage:
 class Timing:
     """One timed block: between ``with`` and its end, in one thread.
 
-    Time at the closed gate does not count. Of nested blocks each second counts once, for the
-    innermost.
+    Time at the closed gate does not count. In nested blocks each second counts once, for the
+    innermost block. All attributes but ``seconds`` may be set inside the block.
 
     Attributes:
         stage: Key of the table of stages; "" for a block that is no stage.
-        nbytes: Bytes that go through. All of these may be set inside the block.
+        nbytes: Bytes that it works through.
         flops: Floating-point operations.
-        cores: Cores that the block keeps busy, each of which counts.
-        seconds: Set at the end: what the stage took, times ``cores``; of a block that is no
-            stage all its time, nested blocks included.
+        cores: Cores that it keeps busy.
+        seconds: Set at the end: the block's time without nested blocks, times ``cores``. For a
+            block that is no stage its time with nested blocks.
     """
 
     def __init__(self, meter: UsageMeter, stage: str, nbytes: int = 0, flops: float = 0.0) -> None:
@@ -122,7 +122,7 @@ class Timing:
         if around:
             around[-1]._nested += elapsed
         self.seconds = self.cores * (elapsed - self._nested) if self.stage else elapsed
-        # A block that failed did not do what it was to count.
+        # A block that failed has not done its bytes and operations.
         if self.stage and error is None:
             self._meter.add(self.stage, self.seconds, self.nbytes, self.flops)
 
@@ -135,7 +135,7 @@ class UsageMeter:
         device_memory: Bytes of device memory in use and at the peak; None without a device.
 
     Attributes:
-        gate: Workers pass it before they take more; what watches the machine closes it.
+        gate: Workers pass it before they take more; rules of the monitor close it.
     """
 
     def __init__(
@@ -169,22 +169,22 @@ class UsageMeter:
 
         Args:
             name: Key of the table of stages.
-            nbytes: Bytes that go through; those of `READ` are the bandwidth.
+            nbytes: Bytes that it works through; those of `READ` are the bandwidth.
             flops: Floating-point operations.
         """
         return Timing(self, name, nbytes, flops)
 
     def timed(self) -> Timing:
-        """Time a block that is no stage, such as waiting; a stage around it does not count it."""
+        """Time a block that is no stage; a stage around it does not count it."""
         return Timing(self, "")
 
     def add(self, stage: str, seconds: float, nbytes: int = 0, flops: float = 0.0) -> None:
-        """Count what was timed elsewhere; any thread may call it.
+        """Count time that was measured elsewhere; any thread may call it.
 
         Args:
             stage: Key of the table of stages.
-            seconds: Time that it took.
-            nbytes: Bytes that went through.
+            seconds: The time.
+            nbytes: Bytes that it worked through.
             flops: Floating-point operations.
         """
         with self._lock:
@@ -194,7 +194,7 @@ class UsageMeter:
             )
 
     def work(self, stage: str) -> Work:
-        """What a stage has taken so far; nothing, if the job has no such stage."""
+        """Cost of a stage so far; nothing if the job has no such stage."""
         with self._lock:
             return self._stages.get(stage, Work())
 
@@ -207,7 +207,7 @@ class UsageMeter:
         return blocks
 
     def usage(self) -> Usage:
-        """What has been taken so far."""
+        """What the job has taken so far."""
         memory = self._look()
         now, peak_device = self._device_memory()
         with self._lock:

@@ -1,4 +1,4 @@
-"""Watching a long job: samples once a second, rules that warn, pause or stop it, and followers."""
+"""Monitoring a long job: samples once a second, rules that warn, pause or stop, followers."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WatchConfig:
-    """How a job is watched; nothing of it changes a result.
+    """How a job is monitored; it changes no result.
 
     Attributes:
         alert: Rules, as `parse_rule` reads them.
-        prometheus: Port on the loopback where Prometheus finds the samples; 0 for none.
+        prometheus: Port on the loopback on which Prometheus gets the samples; 0 for none.
         interval: Seconds between two samples.
     """
 
@@ -51,34 +51,34 @@ class WatchConfig:
         """The rules, without repetition.
 
         Raises:
-            ConfigError: A text is no rule.
+            ConfigError: A text is not a rule.
         """
         return tuple(dict.fromkeys(map(parse_rule, self.alert)))
 
 
 class JobMonitor:
-    """Watches a job between ``with`` and its end.
+    """Monitors a job between ``with`` and its end.
 
-    A job's threads call ``watch.gate.wait()`` before they take more memory, disk or network,
-    which may hold them and may raise `Stopped`.
+    The threads of the job call ``gate.wait()`` before they take more memory, disk or network. It
+    waits while a rule pauses the job, and raises `Stopped` if a rule ends it.
 
     Args:
         kind: "analyze", "compare", "download" ...
-        title: What the job works on.
-        state: How far it is; called from the sampler's thread.
-        config: Rules, and who may follow the job.
-        gate: What the job's threads pass; None for a new one.
-        folder: Where the results go.
+        title: Name of the job's inputs.
+        state: Returns how far the job is; called from the sampler's thread.
+        config: Rules, interval, and Prometheus' port.
+        gate: The gate of the job's threads; None for a new one.
+        folder: Folder of the results.
         lines: File for the samples while the job runs; it stays unless `keep` is called. None
-            for one in the cache that goes with the job.
-        resume: Whether ``lines`` is continued.
+            for a file in the cache that is removed at the end.
+        resume: Whether to continue ``lines``.
         device_memory: Bytes of device memory in use and at the peak.
-        tell: Is given what the user should know, and whether it is a warning, from the
+        on_alert: Called with each message for the user, and whether it is a warning, from the
             sampler's thread; None for Python's logging.
 
     Attributes:
         gate: See above.
-        job: What others are told of the job.
+        job: The job as others see it.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class JobMonitor:
         lines: Path | None = None,
         resume: bool = True,
         device_memory: Callable[[], tuple[int, int]] | None = None,
-        tell: Callable[[str, bool], None] | None = None,
+        on_alert: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._config, self.gate = config or WatchConfig(), gate or Gate()
         self._kind, self._title, self._state = kind, title, state
         self._folder, self._resume = folder, resume
         self._lines, self._keeps_lines = lines or scratch_lines(), lines is not None
-        self._device_memory, self._tell = device_memory, tell or _to_log
+        self._device_memory, self._on_alert = device_memory, on_alert or _to_log
         self._log: SampleLog | None = None
         self._log_failed = self._finished = False
         self._latest: Sample | None = None
@@ -107,7 +107,7 @@ class JobMonitor:
     def __enter__(self) -> JobMonitor:
         rules = self._config.rules
         self._reference = self._known(rules)
-        self._guard = Guard(rules, self._reference, self.gate, self._tell)
+        self._guard = Guard(rules, self._reference, self.gate, self._on_alert)
         with ExitStack() as stack:
             self._log = self._open_log()
             if self._log is not None:
@@ -118,7 +118,7 @@ class JobMonitor:
             self.job = self._describe(session)
             self._note(lambda log: log.begin(self.job))
             if self._config.prometheus:
-                # Only here: it takes its time, and few ask for it.
+                # Imported here: the import takes time, and few users need it.
                 from mlx_probe.runs.monitor.prometheus import serving
 
                 stack.enter_context(
@@ -128,11 +128,11 @@ class JobMonitor:
             self._readings = Readings(
                 self._state, self._device_memory, self._folder, session, accelerator
             )
-            # The last thing that goes: those who look on take it for the job's life.
+            # Removed last: followers take it for a sign that the job runs.
             if (registered := register(self.job)) is not None:
                 stack.callback(_remove, registered)
             self._sampler = Sampler(self._look, self._config.interval, self.gate.resume)
-            # Here and now: a rule that is broken from the beginning lets nothing begin.
+            # At once: a rule that is broken from the beginning stops the job before it begins.
             self._look()
             self._sampler.__enter__()
             self._stack = stack.pop_all()
@@ -140,7 +140,7 @@ class JobMonitor:
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if kind is not None:
-            # Threads that the job left behind would wait for a sampler that is no more.
+            # Otherwise threads that still run would wait for a sampler that has ended.
             self.gate.stop("the job has ended", "Run the same command again")
         try:
             self._finish()
@@ -149,20 +149,20 @@ class JobMonitor:
 
     @property
     def sampler(self) -> Sampler:
-        """The thread, for those who measure it."""
+        """The thread that takes the samples."""
         return self._sampler
 
     def keep(self, path: Path) -> dict[str, Any]:
-        """End the watching and write the finished file.
+        """End the monitoring and write the finished file.
 
         Args:
             path: The Parquet file.
 
         Returns:
-            For the metadata: its name, null if the disk refused it, and what happened.
+            For the metadata: the file's name, null if the disk refused it; counts and alerts.
         """
         self._finish()
-        found: dict[str, Any] = {
+        summary: dict[str, Any] = {
             "file": None,
             "samples": 0,
             "sessions": self.job.session + 1,
@@ -172,15 +172,15 @@ class JobMonitor:
             "paused_seconds": self.gate.paused_seconds,
         }
         try:
-            found["samples"] = write_recording(self._lines, path)
-            found["file"] = path.name
+            summary["samples"] = write_recording(self._lines, path)
+            summary["file"] = path.name
             self._lines.unlink()
         except OSError as error:
-            self._tell(write_error(self._lines, error).fact, True)
+            self._on_alert(write_error(self._lines, error).fact, True)
         except ProbeError as error:
-            # The results are what counts: their own writers say if they cannot be kept.
-            self._tell(f"the samples are not kept: {error.fact}", True)
-        return found
+            # No failure of the job: its results are written elsewhere.
+            self._on_alert(f"the samples are not kept: {error.fact}", True)
+        return summary
 
     def _look(self) -> None:
         sample = self._readings.look(self.gate.state)
@@ -192,7 +192,7 @@ class JobMonitor:
         self._note(lambda log: log.append(sample))
 
     def _finish(self) -> None:
-        """Once more a sample, and then no more."""
+        """Take a last sample, and end the sampler."""
         if self._finished:
             return
         self._finished = True
@@ -204,11 +204,11 @@ class JobMonitor:
         try:
             return SampleLog(self._lines, self._resume)
         except OSError as error:
-            self._tell(f"no samples are kept: {write_error(self._lines, error).fact}", True)
+            self._on_alert(f"no samples are kept: {write_error(self._lines, error).fact}", True)
             return None
 
     def _note(self, write: Callable[[SampleLog], None]) -> None:
-        """Write to the file; a disk that refuses costs samples, and not the job."""
+        """Write to the file; if the disk refuses, samples are lost and the job goes on."""
         if self._log is None:
             return
         try:
@@ -216,7 +216,7 @@ class JobMonitor:
         except OSError as error:
             if not self._log_failed:
                 fact = write_error(self._log.path, error).fact
-                self._tell(f"{fact}; the job goes on without these samples", True)
+                self._on_alert(f"{fact}; the job goes on without these samples", True)
             self._log_failed = True
 
     def _describe(self, session: int) -> JobRecord:
@@ -237,7 +237,7 @@ class JobMonitor:
         )
 
     def _known(self, rules: tuple[Rule, ...]) -> Reference:
-        # Measured if a rule needs it; what is kept from an earlier run costs nothing.
+        # Measured only if a rule needs it; a figure from an earlier run costs nothing.
         needed = any(rule.quantity == "bandwidth" and rule.is_share for rule in rules)
         disk = None
         if self._folder is not None:

@@ -401,5 +401,5 @@ def test_include_and_exclude(base, tmp_path):
 
 def test_a_comparison_has_no_one_model_to_reopen(base, tmp_path):
     run = compare(base, base, out=tmp_path)
-    with pytest.raises(ResultError, match="does not tell one model"):
+    with pytest.raises(ResultError, match="does not name the one model"):
         mlx_probe.reopen(run.folder)

@@ -20,13 +20,13 @@ HERE = Reference(memory=10 * GB, disk=200 * GB, copy_bandwidth=1e10)
 
 class Guarded:
     def __init__(self, *rules, reference=HERE):
-        self.gate, self.told = Gate(), []
+        self.gate, self.messages = Gate(), []
         rules = [rule if isinstance(rule, Rule) else parse_rule(rule) for rule in rules]
         self.guard = Guard(
             rules,
             reference,
             self.gate,
-            lambda text, is_warning: self.told.append((text, is_warning)),
+            lambda text, is_warning: self.messages.append((text, is_warning)),
             lambda quantity, sample: f"who holds {quantity}",
         )
         self.seconds = 0
@@ -44,7 +44,7 @@ def test_a_breach_pauses_at_once_and_resumes_when_it_is_over():
         states.append(guarded.gate.state)
     # 8.9 GB is below the limit, but not yet by the margin.
     assert states == ["running", "paused", "paused", "paused", "running", "running"]
-    (begin, warned), (end, _) = guarded.told
+    (begin, warned), (end, _) = guarded.messages
     assert warned
     assert begin == (
         'paused: memory at 95.0 % (9.5 GB) ("memory above 90% pause"); goes on when that is over'
@@ -56,7 +56,7 @@ def test_a_warning_is_given_once_an_episode():
     guarded = Guarded("disk below 5GB warn")
     for free in (9, 4, 3, 5.05, 4, 6, 4):
         alerts = guarded.take(disk_free=int(free * GB))
-    assert [text for text, is_warning in guarded.told if is_warning] == [
+    assert [text for text, is_warning in guarded.messages if is_warning] == [
         'disk at 4.0 GB ("disk below 5GB warn")'
     ] * 2
     assert alerts == ("disk below 5GB warn: 4.0 GB",)
@@ -77,7 +77,7 @@ def test_pressure_that_does_not_end_is_told_every_minute_with_its_holder():
     guarded = Guarded("memory above 90% pause")
     for _ in range(int(3 * REPEAT) + 1):
         guarded.take(memory_used=int(9.5 * GB))
-    reminders = [text for text, _ in guarded.told[1:]]
+    reminders = [text for text, _ in guarded.messages[1:]]
     assert [text.split(":")[0] for text in reminders] == [
         f"paused for {n} minutes" for n in (1, 2, 3)
     ]
@@ -93,7 +93,7 @@ def test_a_stop_names_rule_value_and_remedy():
     assert 'the rule "disk below 5GB stop": disk at 4.0 GB' in stop.value.fact
     assert "Free space on that disk" in stop.value.remedy
     assert "run the same command again" in stop.value.remedy
-    assert len(guarded.told) == 1
+    assert len(guarded.messages) == 1
     assert stop.value.exit_code not in (0, 1, 2, 130)
 
 
@@ -101,17 +101,17 @@ def test_swap_grows_over_several_samples_and_trembling_is_no_growth():
     guarded = Guarded("swap growing warn")
     for used in (10, 10, 11, 10, 11, 10, 11):
         guarded.take(swap_used=used * 4096)
-    assert guarded.told == []
+    assert guarded.messages == []
     for i in range(3):
         guarded.take(swap_used=GB + i * 400_000)
-    assert len(guarded.told) == 1
+    assert len(guarded.messages) == 1
     for _ in range(GROWTH_SAMPLES + 1):
         alerts = guarded.take(swap_used=GB + 800_000)
     assert alerts == ()
-    assert guarded.told[-1][0].startswith("over after")
+    assert guarded.messages[-1][0].startswith("over after")
     # What falls does not grow.
     guarded.take(swap_used=0)
-    assert len(guarded.told) == 2
+    assert len(guarded.messages) == 2
 
 
 def test_a_bandwidth_that_nobody_knows_is_neither_slow_nor_fast():
@@ -120,7 +120,7 @@ def test_a_bandwidth_that_nobody_knows_is_neither_slow_nor_fast():
     assert len(guarded.take(read_speed=1e9)) == 1
     assert guarded.take(read_speed=None) == ("bandwidth below 20% warn",)
     assert guarded.take(read_speed=5e9) == ()
-    assert guarded.told[0][0].startswith("bandwidth at 10.0 % (1.0 GB/s)")
+    assert guarded.messages[0][0].startswith("bandwidth at 10.0 % (1.0 GB/s)")
 
 
 def test_no_pause_hangs_on_what_the_system_no_longer_tells():

@@ -47,15 +47,15 @@ class Told:
 
 
 @pytest.fixture
-def told():
+def alerts():
     return Told()
 
 
-def watching(tmp_path, told=None, *alert, state=JobState, **how):
+def watching(tmp_path, alerts=None, *alert, state=JobState, **how):
     config = WatchConfig(alert=alert, interval=0.01, prometheus=how.pop("prometheus", 0))
     lines = tmp_path / "monitor.0.samples.jsonl"
     return JobMonitor(
-        "test", "m", state, config=config, folder=tmp_path, lines=lines, tell=told, **how
+        "test", "m", state, config=config, folder=tmp_path, lines=lines, on_alert=alerts, **how
     )
 
 
@@ -66,19 +66,19 @@ def pressed(monkeypatch, gigabytes):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: value)
 
 
-def test_a_breach_pauses_within_two_samples_and_resumes(tmp_path, told, monkeypatch):
+def test_a_breach_pauses_within_two_samples_and_resumes(tmp_path, alerts, monkeypatch):
     pressed(monkeypatch, 5)
     passed = []
-    with watching(tmp_path, told, "memory above 90% pause") as watch:
+    with watching(tmp_path, alerts, "memory above 90% pause") as watch:
         watch.gate.wait()
         pressed(monkeypatch, 0.5)
-        told.wait_for("paused")
+        alerts.wait_for("paused")
         thread = threading.Thread(target=lambda: (watch.gate.wait(), passed.append(1)))
         thread.start()
         thread.join(0.1)
         assert passed == []
         pressed(monkeypatch, 5)
-        told.wait_for("goes on")
+        alerts.wait_for("goes on")
         thread.join(TIMEOUT)
         assert passed == [1]
     samples = read_recording(tmp_path / "monitor.0.samples.jsonl").samples
@@ -90,20 +90,20 @@ def test_a_breach_pauses_within_two_samples_and_resumes(tmp_path, told, monkeypa
     assert samples[-1].alerts == ()
 
 
-def test_memory_that_is_really_allocated_is_found(tmp_path, told):
+def test_memory_that_is_really_allocated_is_found(tmp_path, alerts):
     limit = process_memory() + 100_000_000
-    with watching(tmp_path, told, f"process above {limit} stop") as watch:
+    with watching(tmp_path, alerts, f"process above {limit} stop") as watch:
         watch.gate.wait()
         ballast = np.ones(40_000_000)
-        told.wait_for("stopping: process at")
+        alerts.wait_for("stopping: process at")
         with pytest.raises(Stopped, match=f"process above {limit} stop"):
             watch.gate.wait()
         del ballast
 
 
-def test_what_is_kept(tmp_path, told):
+def test_what_is_kept(tmp_path, alerts):
     state = JobState(3, 9, "a tensor")
-    with watching(tmp_path, told, "memory above 0.001% warn", state=lambda: state) as watch:
+    with watching(tmp_path, alerts, "memory above 0.001% warn", state=lambda: state) as watch:
         found = watch.keep(tmp_path / "monitor.parquet")
     assert found["file"] == "monitor.parquet"
     assert found["rules"] == ["memory above 0.001% warn"]
@@ -130,7 +130,7 @@ def test_a_job_is_told_of_until_its_file_is_there(tmp_path, monkeypatch):
     assert running_jobs() == []
 
 
-def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, told):
+def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, alerts):
     ended = threading.Event()
 
     def work():
@@ -139,11 +139,11 @@ def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, told):
         ended.set()
 
     def fail():
-        told.wait_for("paused")
+        alerts.wait_for("paused")
         threading.Thread(target=work).start()
         raise KeyboardInterrupt
 
-    watch = watching(tmp_path, told, "memory above 0.001% pause")
+    watch = watching(tmp_path, alerts, "memory above 0.001% pause")
     with pytest.raises(KeyboardInterrupt), watch:
         fail()
     assert ended.wait(TIMEOUT)
@@ -152,7 +152,7 @@ def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, told):
     assert "sampler" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(told):
+def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(alerts):
     with JobMonitor("download", "m", JobState, config=WatchConfig(interval=0.01)) as watch:
         (job,) = running_jobs()
         while len(read_recording(Path(job.samples)).samples) < 2:
@@ -161,7 +161,7 @@ def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(told):
     assert list(jobs_folder().iterdir()) == []
 
 
-def test_a_full_disk_is_told_once_and_costs_samples_only(tmp_path, told, monkeypatch):
+def test_a_full_disk_is_told_once_and_costs_samples_only(tmp_path, alerts, monkeypatch):
     tried = threading.Semaphore(0)
 
     def refuse(self, line):
@@ -169,28 +169,28 @@ def test_a_full_disk_is_told_once_and_costs_samples_only(tmp_path, told, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(LineWriter, "append", refuse)
-    with watching(tmp_path, told) as watch:
+    with watching(tmp_path, alerts) as watch:
         for _ in range(4):
             assert tried.acquire(timeout=TIMEOUT)
         watch.gate.wait()
         assert watch.keep(tmp_path / "monitor.parquet")["samples"] == 0
-    assert len(told.texts) == 1
-    assert "No space left" in told.texts[0]
+    assert len(alerts.texts) == 1
+    assert "No space left" in alerts.texts[0]
 
 
-def test_a_place_that_cannot_be_written_is_told_and_costs_samples_only(tmp_path, told):
+def test_a_place_that_cannot_be_written_is_told_and_costs_samples_only(tmp_path, alerts):
     (tmp_path / "monitor.0.samples.jsonl").mkdir()
-    with watching(tmp_path, told) as watch:
+    with watching(tmp_path, alerts) as watch:
         watch.gate.wait()
         assert watch.keep(tmp_path / "monitor.parquet")["file"] is None
-    assert "no samples are kept" in told.texts[0]
+    assert "no samples are kept" in alerts.texts[0]
 
 
-def test_a_sampler_that_fails_holds_nobody(tmp_path, told, monkeypatch):
+def test_a_sampler_that_fails_holds_nobody(tmp_path, alerts, monkeypatch):
     failures = []
     monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(args.exc_value))
-    with watching(tmp_path, told, "memory above 0.001% pause") as watch:
-        told.wait_for("paused")
+    with watching(tmp_path, alerts, "memory above 0.001% pause") as watch:
+        alerts.wait_for("paused")
         monkeypatch.setattr(watch._readings, "look", lambda state: 1 / 0)
         watch.gate.wait()
         monkeypatch.undo()
@@ -217,15 +217,15 @@ def metrics(port):
         return answer.read().decode()
 
 
-def test_prometheus_finds_the_latest_sample_on_the_loopback(tmp_path, told):
+def test_prometheus_finds_the_latest_sample_on_the_loopback(tmp_path, alerts):
     pytest.importorskip("prometheus_client")
     port = free_port()
     state = JobState(30, 90, "a tensor")
     watch = watching(
-        tmp_path, told, "memory above 0.001% warn", state=lambda: state, prometheus=port
+        tmp_path, alerts, "memory above 0.001% warn", state=lambda: state, prometheus=port
     )
     with watch:
-        told.wait_for("memory at")
+        alerts.wait_for("memory at")
         while "mlx_probe_alerts" not in (text := metrics(port)):
             pass
         connections = psutil.Process().net_connections("tcp")
