@@ -6,7 +6,10 @@ import sys
 import pytest
 
 # Each takes a tenth of a second or more.
-HEAVY = ("numpy", "pandas", "pyarrow", "mlx", "huggingface_hub", "rich", "gguf", "plotly")
+HEAVY = (
+    *("numpy", "pandas", "pyarrow", "mlx", "huggingface_hub", "rich", "gguf", "plotly"),
+    *("mlx_lm", "safetensors", "transformers", "tokenizers", "torch"),
+)
 
 
 def imported(code):
@@ -27,6 +30,13 @@ def test_help_imports_little(arguments):
     code = f"from mlx_probe.cli import cli\ncli({arguments}, standalone_mode=False)"
     allowed = {"rich", "numpy", "pyarrow"} if arguments[0] == "monitor" else set()
     assert set(imported(code)) <= allowed
+
+
+def test_an_analysis_imports_nothing_that_trains_or_runs_models(tiny, tmp_path):
+    arguments = ["analyze", str(tiny), "--out", str(tmp_path), "--backend", "numpy", "--quiet"]
+    code = f"from mlx_probe.cli import cli\ncli({arguments}, standalone_mode=False)"
+    lab = {"mlx", "mlx_lm", "safetensors", "transformers", "tokenizers", "torch"}
+    assert not lab & set(imported(code))
 
 
 def test_completing_a_command_imports_none():
