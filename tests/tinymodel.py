@@ -31,6 +31,11 @@ def heed_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def ignore_ctrl_c():
+    """For the child: what a shell does to the background jobs of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def refused(result, *says):
     assert result.returncode not in (0, None)
     assert "Traceback" not in result.stderr

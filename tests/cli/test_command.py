@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from models import invoke, refuses
 from project import CONFIGS
 from tinymodel import COMMAND, comparable, heed_ctrl_c, refused, run
 from weightfiles import entry, safetensors_bytes, write_safetensors
@@ -85,7 +86,7 @@ def test_a_damaged_file_ends_in_one_message(tmp_path, damage):
     content, says = DAMAGED[damage]
     path = tmp_path / "broken.safetensors"
     path.write_bytes(content)
-    refused(run("analyze", path, "--out", tmp_path / "out"), str(path), says)
+    refuses(invoke("analyze", path, "--out", tmp_path / "out"), str(path), says)
     assert not (tmp_path / "out").exists()
 
 
@@ -102,33 +103,37 @@ def test_an_index_that_names_wrong_files(tmp_path, shard):
     folder.mkdir()
     index = {"weight_map": {"w": shard}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    refused(run("analyze", folder, "--out", tmp_path / "out"), "index.json", shard)
+    refuses(invoke("analyze", folder, "--out", tmp_path / "out"), "index.json", shard)
 
 
 def test_folders_that_cannot_be_written(model, tmp_path):
     (tmp_path / "file").write_text("")
-    refused(run("analyze", model, "--out", tmp_path / "file" / "below"), "below", "--out")
-    refused(run("analyze", model, "--out", "/proc/mlx-probe"), "/proc/mlx-probe")
+    refuses(invoke("analyze", model, "--out", tmp_path / "file" / "below"), "below", "--out")
+    refuses(invoke("analyze", model, "--out", "/proc/mlx-probe"), "/proc/mlx-probe")
 
 
 def test_models_and_options_that_do_not_exist(model, tmp_path):
-    refused(run("analyze", tmp_path / "tinny"), "tinny", "Did you mean")
-    refused(run("analyze", model, "--metrics", "most"), "'most'")
-    refused(run("analyze", model, "--include", "*q_prj*"), "no tensor is selected", "q_proj")
-    refused(run("analyze", model, "--memory-limit", "60MB"), "cannot hold", "--memory-limit")
-    refused(run("analyze", model, "--memory-limit", "much"), "600MB")
-    refused(run("analyze", model, "--backend", "numpy", "--device", "gpu"), "--backend mlx")
+    refuses(invoke("analyze", tmp_path / "tinny"), "tinny", "Did you mean")
+    for options, *says in [
+        (("--metrics", "most"), "'most'"),
+        (("--include", "*q_prj*"), "no tensor is selected", "q_proj"),
+        (("--memory-limit", "60MB"), "cannot hold", "--memory-limit"),
+        (("--memory-limit", "much"), "600MB"),
+        (("--backend", "numpy", "--device", "gpu"), "--backend mlx"),
+    ]:
+        code = 1 if "--device" in options else 2
+        refuses(invoke("analyze", model, *options), *says, code=code)
 
 
 def test_configuration_order_is_option_environment_file_default(model, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("workers: 2\nrank-tol: 1.0e-5\nseed: 5\nformat: jsonl\n")
     out = tmp_path / "out"
-    result = run(
+    result = invoke(
         "analyze", model, "--out", out, "--config", config, "--seed", "7",
         MLX_PROBE_ANALYZE_WORKERS="3", MLX_PROBE_ANALYZE_SEED="6",
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.output
     meta = json.loads((out / "run_meta.json").read_text())
     used = meta["configuration"]
     assert (used["seed"], used["workers"], used["rank_tol"]) == (7, 3, 1e-5)
@@ -148,14 +153,14 @@ def test_configuration_order_is_option_environment_file_default(model, tmp_path)
 def test_a_wrong_configuration_file(model, tmp_path, text, says):
     config = tmp_path / "c.yaml"
     config.write_text(text)
-    refused(run("analyze", model, "--config", config), says)
+    refuses(invoke("analyze", model, "--config", config), says, code=2)
 
 
 @pytest.mark.parametrize("name", ["analyze.yaml", "quick-look.yaml"])
 def test_the_configurations_that_come_along_are_valid(model, tmp_path, name):
     path = CONFIGS / name
-    result = run("analyze", model, "--out", tmp_path / "out", "--config", path)
-    assert result.returncode == 0, result.stderr
+    result = invoke("analyze", model, "--out", tmp_path / "out", "--config", path)
+    assert result.exit_code == 0, result.output
 
 
 def test_an_output_file_names_table_and_format(model, tmp_path):
@@ -166,8 +171,8 @@ def test_an_output_file_names_table_and_format(model, tmp_path):
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(model, tmp_path):
-    result = run("analyze", model, "--out", tmp_path / "out", "--dry-run", COLUMNS="200")
-    assert result.returncode == 0, result.stderr
+    result = invoke("analyze", model, "--out", tmp_path / "out", "--dry-run", COLUMNS="200")
+    assert result.exit_code == 0, result.output
     for word in ("goal", "inputs", "steps", "outputs", "checks", "to read", "peak memory"):
         assert word in result.stdout
     assert not (tmp_path / "out").exists()
@@ -178,8 +183,8 @@ def test_inspect_reads_headers_only(tmp_path):
     size = 10 * 2**30
     path.write_bytes(safetensors_bytes({"[bold]w[/]\x1b[2J": entry("U8", [size], 0, size)}))
     os.truncate(path, path.stat().st_size + size)
-    result = run("inspect", path, COLUMNS="120")
-    assert result.returncode == 0, result.stderr
+    result = invoke("inspect", path, COLUMNS="120")
+    assert result.exit_code == 0, result.output
     assert "10,737,418,240" in result.stdout
     assert "[bold]w[/]" in result.stdout
     assert "\x1b[2J" not in result.stdout
@@ -187,26 +192,26 @@ def test_inspect_reads_headers_only(tmp_path):
 
 def test_validate_passes_a_good_run_and_detects_a_changed_table(model, tmp_path):
     out = tmp_path / "out"
-    assert run("analyze", model, "--out", out).returncode == 0
-    assert run("validate", out).returncode == 0
+    assert invoke("analyze", model, "--out", out).exit_code == 0
+    assert invoke("validate", out).exit_code == 0
     table = out / "params.csv"
     good = table.read_text()
     table.write_text(good.replace('"q_proj"', '"o_proj"'))
-    result = run("validate", out)
-    assert result.returncode == 1
+    result = invoke("validate", out)
+    assert result.exit_code == 1
     assert "sha256" in result.stdout
     table.write_text(good)
     (model / "model.safetensors").rename(model / "gone")
-    refused(run("validate", out), "model.safetensors", "--no-recompute")
-    assert run("validate", out, "--no-recompute").returncode == 0
+    refuses(invoke("validate", out), "model.safetensors", "--no-recompute")
+    assert invoke("validate", out, "--no-recompute").exit_code == 0
 
 
 @pytest.mark.parametrize("command", [[], ["analyze"], ["inspect"], ["validate"]])
 def test_help_describes_every_option(command):
     from mlx_probe.cli import cli
 
-    result = run(*command, "--help")
-    assert result.returncode == 0
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
     target = cli.commands[command[0]] if command else cli
     for option in target.params:
         if option.param_type_name == "argument":

@@ -1,17 +1,11 @@
 """`mlx-probe monitor`, and commands under rules, as processes of their own."""
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
-import termios
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +13,8 @@ import pytest
 import yaml
 from models import invoke, refuses
 from project import CONFIGS
-from tinymodel import COMMAND, comparable, heed_ctrl_c, refused, run
+from terminal import TIMEOUT, Terminal
+from tinymodel import COMMAND, comparable, heed_ctrl_c, ignore_ctrl_c, refused, run
 
 import mlx_probe
 from mlx_probe.core.errors import Stopped
@@ -27,7 +22,6 @@ from mlx_probe.runs.monitor.jobs import JobRecord, jobs_folder, register, starte
 from mlx_probe.runs.monitor.rules import DEFAULT_RULES, parse_rule
 from mlx_probe.runs.monitor.samples import find_recording, read_recording
 
-TIMEOUT = 60
 # Broken from the beginning, and for good: such a job waits.
 HELD = ("--alert", "memory above 0.001% pause")
 
@@ -40,7 +34,7 @@ def cache(tmp_path, monkeypatch):
 class Held:
     """`mlx-probe analyze` that waits at its gate."""
 
-    def __init__(self, tiny, out, *more):
+    def __init__(self, tiny, out, *more, preexec_fn=heed_ctrl_c):
         command = ["analyze", tiny, "--metrics", "full", "--backend", "numpy", "--out", out]
         self.command, self.out = command, out
         self.process = subprocess.Popen(
@@ -48,7 +42,7 @@ class Held:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=heed_ctrl_c,
+            preexec_fn=preexec_fn,
         )
         self.wait_for_samples(1)
 
@@ -85,6 +79,19 @@ def test_ctrl_c_works_while_a_run_is_paused(held):
     assert "0 of 17 rows are saved in" in said
     assert "Traceback" not in said
     assert list(jobs_folder().iterdir()) == []
+
+
+def test_a_background_job_of_a_script_ignores_ctrl_c(tiny, whole, tmp_path):
+    """As the shell that started it asks. `kill` ends it, and the same command goes on."""
+    job = Held(tiny, tmp_path / "out", preexec_fn=ignore_ctrl_c)
+    job.process.send_signal(signal.SIGINT)
+    job.wait_for_samples(3)
+    job.end(signal.SIGTERM)
+    assert job.process.returncode == -signal.SIGTERM
+    again = run(*job.command)
+    assert again.returncode == 0, again.stderr
+    frame = mlx_probe.load_run(job.out)
+    pd.testing.assert_frame_equal(comparable(frame), comparable(whole.load()))
 
 
 def test_kill_9_keeps_the_samples_and_the_next_process_goes_on_with_them(held, whole):
@@ -145,16 +152,16 @@ def test_a_running_job_is_shown_once_and_as_json(held):
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 80
         assert "memory above 0.001% pause: " in shown.stdout
-    following = subprocess.Popen(
+    with subprocess.Popen(
         [COMMAND, "monitor", "--json"], stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
-    )
-    first = json.loads(following.stdout.readline())
-    assert (first["state"], first["session"]) == ("paused", 0)
-    assert json.loads(following.stdout.readline())["seconds"] > first["seconds"]
-    held.end(signal.SIGKILL)
-    rest, said = following.communicate(timeout=TIMEOUT)
-    assert (following.returncode, said) == (0, "")
-    assert all(json.loads(line)["state"] == "paused" for line in rest.splitlines())
+    ) as following:
+        first = json.loads(following.stdout.readline())
+        assert (first["state"], first["session"]) == ("paused", 0)
+        assert json.loads(following.stdout.readline())["seconds"] > first["seconds"]
+        held.end(signal.SIGKILL)
+        # Not `communicate`: it loses lines that `readline` has taken from the pipe already.
+        assert all(json.loads(line)["state"] == "paused" for line in following.stdout)
+        assert (following.wait(TIMEOUT), following.stderr.read()) == (0, "")
 
 
 def test_a_finished_run_is_shown(whole, tmp_path):
@@ -176,54 +183,6 @@ def test_what_cannot_be_shown(whole, tmp_path):
     refused(run("monitor", tmp_path), "monitor.parquet")
 
 
-class Terminal:
-    """A command on a terminal of some size."""
-
-    def __init__(self, columns, lines, *arguments):
-        pid, self.file = pty.fork()
-        if pid == 0:
-            heed_ctrl_c()
-            os.environ.update(TERM="xterm-256color", COLUMNS="", LINES="")
-            del os.environ["COLUMNS"], os.environ["LINES"]
-            os.execv(COMMAND, [str(COMMAND), *map(str, arguments)])
-        self.pid = pid
-        self.resize(columns, lines)
-        self.text = ""
-
-    def resize(self, columns, lines):
-        fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-    def read_until(self, found):
-        deadline = time.monotonic() + TIMEOUT
-        while not found(self.text):
-            assert time.monotonic() < deadline, self.text
-            ready, _, _ = select.select([self.file], [], [], 0.1)
-            if ready:
-                try:
-                    self.text += os.read(self.file, 1 << 16).decode("utf-8", "replace")
-                except OSError:
-                    # The other end is closed.
-                    assert found(self.text), self.text
-        return self.text
-
-    def press(self, key):
-        os.write(self.file, key.encode())
-
-    def end(self):
-        deadline = time.monotonic() + TIMEOUT
-        while True:
-            done, status = os.waitpid(self.pid, os.WNOHANG)
-            if done:
-                break
-            assert time.monotonic() < deadline, self.text
-            ready, _, _ = select.select([self.file], [], [], 0.05)
-            if ready:
-                with suppress(OSError):
-                    self.text += os.read(self.file, 1 << 16).decode("utf-8", "replace")
-        os.close(self.file)
-        return os.waitstatus_to_exitcode(status)
-
-
 def frames(text):
     """What was drawn on the alternate screen, frame by frame, without colours."""
     bare = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", lambda m: "\f" if m[0] == "\x1b[H" else "", text)
@@ -232,7 +191,7 @@ def frames(text):
 
 @pytest.mark.parametrize("leave", ["q", "\x03"], ids=["q", "ctrl-c"])
 def test_the_dashboard_on_a_terminal_is_left_and_the_job_goes_on(held, leave):
-    terminal = Terminal(80, 24, "monitor")
+    terminal = Terminal(80, 24, COMMAND, "monitor")
     terminal.read_until(lambda text: text.count("q leaves") >= 3)
     terminal.resize(120, 40)
     terminal.read_until(lambda text: any(len(frame) == 40 for frame in frames(text)))
@@ -249,7 +208,7 @@ def test_the_dashboard_on_a_terminal_is_left_and_the_job_goes_on(held, leave):
 
 
 def test_a_job_that_is_killed_ends_the_dashboard(held):
-    terminal = Terminal(80, 24, "monitor", held.process.pid)
+    terminal = Terminal(80, 24, COMMAND, "monitor", held.process.pid)
     terminal.read_until(lambda text: "q leaves" in text)
     held.end(signal.SIGKILL)
     assert terminal.end() == 0

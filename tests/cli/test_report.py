@@ -2,7 +2,7 @@
 
 import pytest
 from models import invoke, refuses
-from tinymodel import refused, run
+from tinymodel import run
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
@@ -44,8 +44,8 @@ def test_out_makes_folders_and_replaces(copied, tmp_path):
 
 
 def test_text_for_a_terminal(copied):
-    result = run("report", copied, "--terminal", "--metric", "std", "--metric", "kurtosis")
-    assert result.returncode == 0, result.stderr
+    result = invoke("report", copied, "--terminal", "--metric", "std", "--metric", "kurtosis")
+    assert result.exit_code == 0, result.output
     assert result.stdout.index("std by layer") < result.stdout.index("kurtosis by layer")
     assert "outliers:" in result.stdout
     assert not (copied / "report.html").exists()
@@ -59,7 +59,7 @@ def test_text_for_a_terminal_without_block_characters(copied):
 
 
 def test_no_run(tmp_path):
-    refused(run("report", tmp_path / "nowhere"), "does not exist", "Check the path")
+    refuses(invoke("report", tmp_path / "nowhere"), "does not exist", "Check the path")
     refuses(invoke("report", tmp_path), "holds no run", "mlx-probe analyze")
 
 
