@@ -16,12 +16,18 @@ __all__ = ["STAGES"]
 STAGES: Mapping[str, Stage] = {
     "read": Stage("bring the bytes in and unpack them", "reading", in_lane=True),
     "moments": Stage("moments and other sums over the elements", "memory (moments)", in_lane=True),
-    "change": Stage("sums over the elements of two models side by side", "memory (changes)"),
+    "change": Stage("sums over the elements of two models (`compare`)", "memory (changes)"),
     "gram": Stage("Gram matrices", "matrix products", in_lane=True),
     "solve": Stage("eigenvalues of Gram matrices, and counts of them", "eigen-solver"),
-    "direct": Stage("singular values by QR and SVD", "eigen-solver"),
-    "vectors": Stage("leading singular vectors of two models, and their angles", "eigen-solver"),
-    "sketch": Stage("leading values by block Lanczos", "matrix products", in_lane=True),
+    "direct": Stage(
+        "singular values by QR and SVD, if a Gram matrix is not exact enough", "eigen-solver"
+    ),
+    "vectors": Stage(
+        "leading singular vectors of two models, and their angles (`compare`)", "eigen-solver"
+    ),
+    "sketch": Stage(
+        "leading values by block Lanczos (`--spectrum approx`)", "matrix products", in_lane=True
+    ),
     "metrics": Stage("columns that follow from moments and spectra, resampling", "metrics"),
     "sides": Stage("side tables, after the weights", "side tables"),
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum.methods import METHODS
@@ -83,6 +84,11 @@ def _stores() -> str:
     return table(("`--store`", "looks in"), [(f"`{n}`", s.title) for n, s in STORES.items()])
 
 
+def _stages() -> str:
+    rows = [(f"`{name}`", stage.description, stage.limit) for name, stage in STAGES.items()]
+    return table(("stage", "what it does", "limit that it counts for"), rows)
+
+
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
@@ -93,6 +99,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "SIDES": _sides,
     "STORES": _stores,
     "BACKENDS": _backends,
+    "STAGES": _stages,
 }
 
 
