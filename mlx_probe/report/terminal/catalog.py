@@ -152,7 +152,7 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
         "base model": ", ".join(model.base_models),
         "source": model.url,
         "written": model.modified_at,
-        "result": model.found_at,
+        "found": model.found_at,
         "description": model.description,
         "problem": model.problem,
         "state": "its files have gone" if model.missing else "",
