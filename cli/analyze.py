@@ -10,12 +10,7 @@ from rich.console import Console
 
 from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.forecast.model import forecast_model
-from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.report.terminal.download_progress import download_progress
-from mlx_probe.report.terminal.forecast import forecast_text
-from mlx_probe.report.terminal.text import plain, skipped_text, summary_table
-from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .analysis_options import analysis_options
@@ -81,7 +76,11 @@ def analyze(
     """
     config = AnalyzeConfig(**settings)
     console = Console(quiet=quiet, soft_wrap=False, highlight=False)
+    # What prints is imported when there is something to print: the computing starts sooner.
     if dry_run:
+        from mlx_probe.analysis.forecast.model import forecast_model
+        from mlx_probe.report.terminal.forecast import forecast_text
+
         forecast = forecast_model(
             model, out=out, formats=formats, revision=revision, config=config, contexts=()
         )
@@ -100,6 +99,10 @@ def analyze(
         progress=watch(quiet),
         fetching=download_progress(quiet),
     )
+    from mlx_probe.report.terminal.cost import cost_text
+    from mlx_probe.report.terminal.text import plain, skipped_text, summary_table
+    from mlx_probe.runs.load import read_table
+
     table, _, meta = read_table(run.meta_path)
     title = f"{meta['model']['id']} at {meta['model']['revision']}"
     rows = table.to_pylist()

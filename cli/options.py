@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import yaml
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.units import parse_size
@@ -74,6 +73,9 @@ def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     """Let a YAML file set the defaults of the command's options."""
     if path is None:
         return
+    # Here, because most commands are started without a file.
+    import yaml
+
     try:
         # Values stay text, so that each option reads its own as on the command line and
         # `revision: 1.10` is no number. This loader makes only text, lists and mappings.

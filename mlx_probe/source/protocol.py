@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mlx_probe.core.records import ModelFiles, ModelRef
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from mlx_probe.source.transfer.progress import DownloadProgress
     from mlx_probe.source.transfer.retry import RetryPolicy
 
-__all__ = ["Fetch", "Form", "ListModel", "ListingOptions", "Parse", "Source", "deferred"]
+__all__ = ["Fetch", "Form", "ListModel", "ListingOptions", "Parse", "Source"]
 
 # Turns a reference and a revision given apart from it into a `ModelRef`; None where the text is
 # not one of the source's forms.
@@ -75,18 +74,6 @@ class ListModel(Protocol):
 
     def __call__(self, ref: ModelRef, options: ListingOptions) -> ModelListing:
         """Look a model up; download none of its weights."""
-
-
-def deferred(module: str, function: str) -> Callable[..., Any]:
-    """A function whose module is imported when it is called.
-
-    `mlx-probe --help` shows every source, and must not import what fetches.
-    """
-
-    def call(*args: Any, **settings: Any) -> Any:
-        return getattr(import_module(module), function)(*args, **settings)
-
-    return call
 
 
 def _as_it_is(ref: ModelRef) -> AbstractContextManager[None]:

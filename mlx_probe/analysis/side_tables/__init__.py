@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlx_probe.analysis.side_tables.experts.rows import EXPERTS
-from mlx_probe.analysis.side_tables.heads.rows import HEADS
+from mlx_probe.analysis.side_tables.experts import EXPERTS
+from mlx_probe.analysis.side_tables.heads import HEADS
 from mlx_probe.analysis.side_tables.side import Side
 from mlx_probe.core.records import MetricLevel, Row
 from mlx_probe.runs.table.schema import rows_to_table

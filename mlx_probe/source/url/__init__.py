@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from mlx_probe.core.deferred import deferred
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import ModelRef
-from mlx_probe.source.protocol import Form, Source, deferred
+from mlx_probe.source.protocol import Form, Source
 
 __all__ = ["URL"]
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE, DUPLICATE, EXPERT_COLUMNS
+from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE, DUPLICATE
 from mlx_probe.analysis.side_tables.experts.groups import Group, expert_groups
 from mlx_probe.analysis.side_tables.experts.similarity import (
     Similarity,
@@ -37,14 +37,13 @@ from mlx_probe.analysis.side_tables.experts.similarity import (
     subspace_overlaps,
     weight_cosines,
 )
-from mlx_probe.analysis.side_tables.side import Side
 from mlx_probe.core.errors import PackingError
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.checkpoint import Architecture, Weight
 
-__all__ = ["EXPERTS", "expert_rows"]
+__all__ = ["expert_rows"]
 
 
 def expert_rows(
@@ -166,26 +165,6 @@ def _router_columns(
     }
 
 
-def _rows_of(plan: Plan) -> Iterator[dict[str, Any]]:
+def plan_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     architecture, config = plan.checkpoint.architecture, plan.config
     return expert_rows(plan.weights, architecture, plan.budget, config.seed, config.workers)
-
-
-EXPERTS = Side(
-    key="experts",
-    title="Experts",
-    about=(
-        "a row for each expert and matrix kind of a mixture. All experts of one layer and kind "
-        "are compared with one another."
-    ),
-    columns=EXPERT_COLUMNS,
-    rows=_rows_of,
-    shown=(
-        *("layer_index", "block_type", "expert_index", "param_name", "norm_ratio", "dead"),
-        *("duplicate_of", "nearest_expert", "nearest_cosine", "mean_cosine", "nearest_overlap"),
-        *("chance_overlap", "router_norm"),
-    ),
-    map_rows="expert_index",
-    group="block_type",
-    profile=("nearest_cosine",),
-)

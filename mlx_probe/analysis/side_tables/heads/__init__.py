@@ -1,1 +1,28 @@
 """Spectra of attention heads."""
+
+from __future__ import annotations
+
+from mlx_probe.analysis.side_tables.heads.columns import HEAD_COLUMNS
+from mlx_probe.analysis.side_tables.side import Side
+from mlx_probe.core.deferred import deferred
+
+__all__ = ["HEADS"]
+
+HEADS = Side(
+    key="heads",
+    title="Attention heads",
+    about=(
+        "two rows for each query head, one for each of its circuits: W_q^T W_k (qk) and W_o W_v "
+        "(ov). Biases, norms, scales and rotary embeddings are not included; `qk_norm` marks "
+        "layers where queries or keys are normed."
+    ),
+    columns=HEAD_COLUMNS,
+    rows=deferred("mlx_probe.analysis.side_tables.heads.rows", "plan_rows"),
+    shown=(
+        *("layer_index", "circuit", "head_index", "kv_head_index", "status", "rank"),
+        *("spectral_norm", "stable_rank", "effective_rank", "top1_energy", "condition_number"),
+    ),
+    map_rows="head_index",
+    group="circuit",
+    profile=("stable_rank",),
+)

@@ -51,13 +51,12 @@ from mlx_probe.analysis.side_tables.heads.circuits import (
     attention_layers,
     circuit_factors,
 )
-from mlx_probe.analysis.side_tables.heads.columns import HEAD_COLUMNS, HEAD_METRICS
+from mlx_probe.analysis.side_tables.heads.columns import HEAD_METRICS
 from mlx_probe.analysis.side_tables.heads.spectra import (
     circuit_bytes,
     singular_values,
     triangles,
 )
-from mlx_probe.analysis.side_tables.side import Side
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.compute.spectrum import zero_spectrum
 from mlx_probe.compute.spectrum.bounds import EPS
@@ -70,7 +69,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.checkpoint import Architecture, Weight
 
-__all__ = ["HEADS", "head_rows", "layer_bytes"]
+__all__ = ["head_rows", "layer_bytes"]
 
 # The product is never formed: it has no elements to take moments of.
 _NO_MOMENTS = Moments(
@@ -213,26 +212,6 @@ def _metrics(sigma: Matrix, error: float, rank_tol: float) -> dict[str, Any]:
     }
 
 
-def _rows_of(plan: Plan) -> Iterator[dict[str, Any]]:
+def plan_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     architecture, config = plan.checkpoint.architecture, plan.config
     return head_rows(plan.weights, architecture, config.rank_tol, config.workers, plan.budget)
-
-
-HEADS = Side(
-    key="heads",
-    title="Attention heads",
-    about=(
-        "two rows for each query head, one for each of its circuits: W_q^T W_k (qk) and W_o W_v "
-        "(ov). Biases, norms, scales and rotary embeddings are not included; `qk_norm` marks "
-        "layers where queries or keys are normed."
-    ),
-    columns=HEAD_COLUMNS,
-    rows=_rows_of,
-    shown=(
-        *("layer_index", "circuit", "head_index", "kv_head_index", "status", "rank"),
-        *("spectral_norm", "stable_rank", "effective_rank", "top1_energy", "condition_number"),
-    ),
-    map_rows="head_index",
-    group="circuit",
-    profile=("stable_rank",),
-)
