@@ -19,15 +19,9 @@ STAGES: Mapping[str, Stage] = {
     "change": Stage("sums over the elements of two models (`compare`)", "memory (changes)"),
     "gram": Stage("Gram matrices", "matrix products", in_lane=True),
     "solve": Stage("eigenvalues of Gram matrices, and counts of them", "eigen-solver"),
-    "direct": Stage(
-        "singular values by QR and SVD, if a Gram matrix is not exact enough", "eigen-solver"
-    ),
-    "vectors": Stage(
-        "leading singular vectors of two models, and their angles (`compare`)", "eigen-solver"
-    ),
-    "sketch": Stage(
-        "leading values by block Lanczos (`--spectrum approx`)", "matrix products", in_lane=True
-    ),
+    "direct": Stage("QR and SVD, if a Gram matrix is not exact enough", "eigen-solver"),
+    "vectors": Stage("leading singular vectors of two models (`compare`)", "eigen-solver"),
+    "sketch": Stage("leading values (`--spectrum approx`)", "matrix products", in_lane=True),
     "metrics": Stage("columns that follow from moments and spectra, resampling", "metrics"),
     "sides": Stage("side tables, after the weights", "side tables"),
 }
