@@ -7,6 +7,7 @@ import shutil
 from contextlib import contextmanager
 
 import numpy as np
+import psutil
 import pytest
 from click.testing import CliRunner
 from tinymodel import weights
@@ -64,10 +65,10 @@ class Watcher(Silent):
 
     def __init__(self, after_row=lambda rows: None):
         self.after_row = after_row
-        self.started, self.finished, self.found = [], [], ()
+        self.started, self.finished, self.resumed = [], [], ()
 
     def begin(self, plan, finished):
-        self.found = tuple(finished)
+        self.resumed = tuple(finished)
 
     def start(self, weight):
         self.started.append((weight.name, weight.expert_index))
@@ -83,6 +84,16 @@ def interrupt_after(rows):
             raise KeyboardInterrupt
 
     return Watcher(stop)
+
+
+class Disk:
+    """A disk with as much room as a test says."""
+
+    def __init__(self, monkeypatch):
+        self.free = 50 * 10**9
+        real = psutil.disk_usage("/")
+        usage = lambda path: real._replace(free=self.free, total=100 * 10**9)  # noqa: E731
+        monkeypatch.setattr(psutil, "disk_usage", usage)
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def test_rows_do_not_depend_on_workers_or_memory(model, tmp_path):
         pd.testing.assert_frame_equal(comparable(other), comparable(first))
 
 
-def test_metadata_tells_how_the_table_came_about(model, tmp_path):
+def test_metadata_says_how_the_table_was_made(model, tmp_path):
     meta = mlx_probe.analyze(model, out=tmp_path / "out").meta
     assert meta["model"]["id"] == "tiny"
     assert meta["model"]["revision"] == "local"

@@ -28,8 +28,8 @@ def test_every_task_runs_once_within_workers_and_budget(sizes, workers, budget):
             under_way.remove(sizes[index])
         return index
 
-    found = list(run_within_budget(work, list(enumerate(sizes)), workers, budget))
-    assert sorted(found) == list(range(len(sizes)))
+    results = list(run_within_budget(work, list(enumerate(sizes)), workers, budget))
+    assert sorted(results) == list(range(len(sizes)))
     assert not wrong
 
 

@@ -48,7 +48,7 @@ def config(request):
     return AnalyzeConfig(backend=request.param, device="cpu", workers=2)
 
 
-def test_a_copy_has_its_own_place_and_the_original_s_numbers(folder, tmp_path, config):
+def test_a_copy_has_its_own_name_and_the_original_s_numbers(folder, tmp_path, config):
     frame = mlx_probe.analyze(folder, out=tmp_path / "out", config=config).load()
     rows = frame[frame.part.isna()].set_index("param_name", drop=False)
     tied, table = rows.loc["lm_head.weight"], rows.loc["model.embed_tokens.weight"]

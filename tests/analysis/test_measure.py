@@ -105,7 +105,7 @@ def test_prefetching_covers_the_bytes_and_forgives_a_missing_file(path, checkpoi
     assert len(asked) == len(weights)
 
 
-def test_stages_are_told_what_they_did(checkpoint):
+def test_bytes_and_flops_of_the_stages(checkpoint):
     plan = make_plan(checkpoint, AnalyzeConfig(backend="numpy", workers=2))
     _, usage = rows_of(plan)
     stages, nbytes = usage.stages, sum(weight.nbytes for weight in plan.weights)

@@ -41,7 +41,7 @@ def log_of(folder):
 def test_nothing_is_measured_twice_and_no_row_differs(tiny, whole, tmp_path, rows, workers):
     interrupted(tiny, tmp_path, rows, workers)
     result, watcher = resumed(tiny, tmp_path)
-    assert len(watcher.found) == rows
+    assert len(watcher.resumed) == rows
     assert len(watcher.started) == ROWS - rows
     assert result.meta["resumed_rows"] == rows
     assert result.passed
@@ -55,7 +55,7 @@ def test_a_run_may_be_interrupted_again_and_again(tiny, whole, tmp_path):
     for _ in range(3):
         interrupted(tiny, tmp_path, 4)
     result, watcher = resumed(tiny, tmp_path)
-    assert len(watcher.found) == 12
+    assert len(watcher.resumed) == 12
     pd.testing.assert_frame_equal(comparable(result.load()), comparable(whole.load()))
 
 
@@ -100,16 +100,16 @@ def test_a_line_that_was_cut_is_measured_again(tiny, whole, tmp_path):
 def test_rows_of_another_configuration_are_not_taken(tiny, tmp_path, change):
     interrupted(tiny, tmp_path, 6)
     result, watcher = resumed(tiny, tmp_path, replace(FULL, **change))
-    assert watcher.found == ()
+    assert watcher.resumed == ()
     assert result.passed
     # And the interrupted run can still go on.
-    assert len(resumed(tiny, tmp_path)[1].found) == 6
+    assert len(resumed(tiny, tmp_path)[1].resumed) == 6
 
 
 @pytest.mark.parametrize("change", [{"workers": 2}, {"memory_limit": 2**31}], ids=str)
 def test_a_run_goes_on_at_another_pace(tiny, tmp_path, change):
     interrupted(tiny, tmp_path, 6)
-    assert len(resumed(tiny, tmp_path, replace(FULL, **change))[1].found) == 6
+    assert len(resumed(tiny, tmp_path, replace(FULL, **change))[1].resumed) == 6
 
 
 def test_no_resume_starts_over(tiny, whole, tmp_path):
@@ -141,7 +141,7 @@ def test_a_full_disk_keeps_the_rows_before(tiny, whole, tmp_path, row):
     assert "Free space" in refusal.value.remedy
     assert " ERROR mlx_probe.runs.log: cannot write" in log_of(tmp_path)
     result, watcher = resumed(tiny, tmp_path)
-    assert len(watcher.found) == row
+    assert len(watcher.resumed) == row
     pd.testing.assert_frame_equal(comparable(result.load()), comparable(whole.load()))
 
 
@@ -197,7 +197,7 @@ def test_a_changed_model_is_measured_from_the_start(model, tmp_path):
     interrupted(model, tmp_path / "out", 6)
     rewrite(model / "model.safetensors")
     result, watcher = resumed(model, tmp_path / "out")
-    assert watcher.found == ()
+    assert watcher.resumed == ()
     assert result.passed
 
 

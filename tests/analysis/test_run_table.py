@@ -51,7 +51,7 @@ def test_rows_are_the_tensors_in_file_order(frame, arrays):
     ]
 
 
-def test_places_are_those_that_the_names_tell(frame):
+def test_roles_follow_from_the_names(frame):
     def layer(name):
         return int(name.split(".")[2]) if ".layers." in name else None
 
@@ -263,7 +263,7 @@ def test_progress_hears_of_every_row_once(tiny, arrays, tmp_path):
     expected = {(name, expert) for name, expert, _ in rows_of(arrays)}
     assert set(watcher.started) == set(watcher.finished) == expected
     assert len(watcher.started) == len(watcher.finished) == 17
-    assert watcher.found == ()
+    assert watcher.resumed == ()
 
 
 def test_a_run_into_the_same_folder_replaces_the_one_before(tiny, tmp_path):

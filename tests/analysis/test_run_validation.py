@@ -217,7 +217,7 @@ def test_a_forged_value_everywhere_fails_the_validation(copied):
         half = pc.add(pc.multiply(table["sparsity"], 0.5), 0.25)
         return table.set_column(i, table.schema.field(i), half)
 
-    found = failures(forge(copied, edit))
-    assert len(found) == SPOT_CHECKS
-    assert all(name.startswith("spot check of") for name in found)
-    assert all(detail.startswith("sparsity is ") for detail in found.values())
+    failed = failures(forge(copied, edit))
+    assert len(failed) == SPOT_CHECKS
+    assert all(name.startswith("spot check of") for name in failed)
+    assert all(detail.startswith("sparsity is ") for detail in failed.values())

@@ -7,9 +7,8 @@ import time
 from dataclasses import replace
 
 import pandas as pd
-import psutil
 import pytest
-from models import Watcher
+from models import Disk, Watcher
 from tinymodel import OF_THE_MOMENT, comparable
 
 import mlx_probe
@@ -29,16 +28,6 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 ROWS = 17
 FULL = AnalyzeConfig(backend="numpy", metrics="full")
 TIMEOUT = 30
-
-
-class Disk:
-    """A disk with as much room as a test says."""
-
-    def __init__(self, monkeypatch):
-        self.free = 50 * 10**9
-        real = psutil.disk_usage("/")
-        usage = lambda path: real._replace(free=self.free, total=100 * 10**9)  # noqa: E731
-        monkeypatch.setattr(psutil, "disk_usage", usage)
 
 
 @pytest.fixture
@@ -130,7 +119,7 @@ def test_a_stop_loses_nothing(tiny, whole, tmp_path, disk, rows):
     again = Watcher()
     # Under other rules, too.
     run = mlx_probe.analyze(tiny, out=out, config=FULL, watch=watch(), progress=again)
-    assert run.meta["resumed_rows"] == len(saved) == len(again.found)
+    assert run.meta["resumed_rows"] == len(saved) == len(again.resumed)
     assert len(again.started) == ROWS - len(saved)
     assert values_of(out) == expected
     pd.testing.assert_frame_equal(comparable(run.load()), comparable(whole.load()))

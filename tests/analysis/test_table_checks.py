@@ -81,9 +81,9 @@ def test_each_check_can_fail(rows, columns, row, change, check, problem):
     values = [dict(other.values) for other in rows]
     values[row].update(change)
     table = rows_to_table([Row(index, value) for index, value in enumerate(values)], columns)
-    found = failures(validate_table(table, columns, 5))
-    assert list(found) == [check]
-    assert re.match(rf"{problem} in \d rows: ", found[check])
+    failed = failures(validate_table(table, columns, 5))
+    assert list(failed) == [check]
+    assert re.match(rf"{problem} in \d rows: ", failed[check])
 
 
 def test_details_name_the_first_offending_rows(rows, columns):
@@ -120,8 +120,8 @@ def test_infinite_moments_are_not_a_failure(rows, columns):
 def test_file_order_against_the_file(table, columns):
     names = table["param_name"].to_pylist()
     names[:2] = names[1::-1]
-    found = failures(validate_table(table, columns, 5, names))
-    assert found == {
+    failed = failures(validate_table(table, columns, 5, names))
+    assert failed == {
         "file order": "not the tensor of this row of the file in 2 rows: "
         f"{Q_PROJ} (row 0), model.norm.weight (row 1)"
     }

@@ -112,8 +112,8 @@ def test_kill_9_keeps_the_samples_and_the_next_process_goes_on_with_them(held, w
     assert after[: len(before)] == before
     assert {sample.session for sample in after} == {0, 1}
     assert find_recording(held.out) == held.out / "monitor.parquet"
-    found = mlx_probe.load_run(held.out)
-    pd.testing.assert_frame_equal(comparable(found), comparable(whole.load()))
+    frame = mlx_probe.load_run(held.out)
+    pd.testing.assert_frame_equal(comparable(frame), comparable(whole.load()))
 
 
 def test_a_stop_is_a_message_and_an_exit_code(tiny, tmp_path):

@@ -80,8 +80,8 @@ def test_stages_of_one_limit_count_together():
 def test_what_is_no_stage(seconds, expected):
     rest = (10.0 - sum(seconds.values())) / (4 - len(seconds))
     seconds = {**dict.fromkeys(SECONDS, rest), **seconds}
-    found = binding_limit(STAGES, {"gram": Work(1.0)}, seconds, workers=1, lanes=1)
-    assert found == Limit(expected.name, pytest.approx(expected.share), expected.of)
+    limit = binding_limit(STAGES, {"gram": Work(1.0)}, seconds, workers=1, lanes=1)
+    assert limit == Limit(expected.name, pytest.approx(expected.share), expected.of)
 
 
 def test_a_device_that_never_waits_is_the_limit():

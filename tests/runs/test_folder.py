@@ -98,7 +98,7 @@ def test_a_file_in_the_way(tmp_path, below):
 
 
 @pytest.mark.parametrize("name", ["params.csv", "run_meta.json"])
-def test_a_folder_in_the_place_of_a_file(tmp_path, name):
+def test_a_folder_with_the_name_of_a_file(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(ResultError, match=rf"{name}: it is a folder"):
         prepare_folder(resolve_output(tmp_path, [], "m"))

@@ -9,9 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
-from models import disk_full_after
+from models import Disk, disk_full_after
 
 import mlx_probe
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError, SourceError, Stopped
@@ -273,14 +272,6 @@ def test_another_process_is_kept_out(texts, out):
 
     assert letters(Letters(texts, out, after_row=intrude).run()) == EXPECTED
     assert refused == [2]
-
-
-class Disk:
-    def __init__(self, monkeypatch):
-        self.free = 50 * 10**9
-        real = psutil.disk_usage("/")
-        usage = lambda path: real._replace(free=self.free, total=100 * 10**9)  # noqa: E731
-        monkeypatch.setattr(psutil, "disk_usage", usage)
 
 
 @pytest.mark.parametrize("action", ["pause", "stop"])

@@ -46,9 +46,9 @@ def recovered(path):
 
 def test_rows_survive_exactly_in_any_order(path):
     fill(path, ROWS[::-1])
-    found = recovered(path)
-    assert found == ROWS[::-1]
-    assert repr(found) == repr(ROWS[::-1])
+    again = recovered(path)
+    assert again == ROWS[::-1]
+    assert repr(again) == repr(ROWS[::-1])
 
 
 @settings(max_examples=50, deadline=None)
@@ -159,7 +159,7 @@ with Journal(Path({path!r}), {fingerprint!r}, columns):
 """
 
 
-def test_a_second_process_is_told_who_holds_the_journal(path):
+def test_a_second_process_is_refused_with_the_number_of_the_first(path):
     fill(path)
     columns = [(column.name, column.type) for column in COLUMNS]
     code = HOLDER.format(columns=columns, path=str(path), fingerprint=FINGERPRINT)

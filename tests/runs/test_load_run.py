@@ -56,10 +56,10 @@ def test_an_empty_run(columns, tmp_path, table):
 
 def test_read_table_returns_what_was_written(finish, tmp_path, table, columns):
     finish(tmp_path)
-    found, found_columns, meta = read_table(tmp_path)
-    assert found.equals(table)
-    assert found.schema.equals(table.schema)
-    assert [column.name for column in found_columns] == [column.name for column in columns]
+    loaded, loaded_columns, meta = read_table(tmp_path)
+    assert loaded.equals(table)
+    assert loaded.schema.equals(table.schema)
+    assert [column.name for column in loaded_columns] == [column.name for column in columns]
     assert meta["model_id"] == "owner/tiny"
 
 

@@ -101,9 +101,9 @@ def test_damaged_meta(tmp_path, text):
 
 def test_columns_survive_in_meta(columns):
     described = json.loads(json.dumps({"columns": columns_to_meta(columns)}))
-    for found, column in zip(columns_from_meta(described), columns, strict=True):
+    for reread, column in zip(columns_from_meta(described), columns, strict=True):
         for key in ("name", "type", "required", "lower", "upper"):
-            assert getattr(found, key) == getattr(column, key)
+            assert getattr(reread, key) == getattr(column, key)
 
 
 def test_package_versions():

@@ -57,11 +57,11 @@ def test_recorded_output():
         '{"a":' * 50_000,
     ],
 )
-def test_what_tells_nothing(parse, text):
+def test_output_without_values(parse, text):
     assert parse(text) == {}
 
 
-def test_a_program_tells_what_it_says(tmp_path):
+def test_the_values_of_a_program(tmp_path):
     asked = threading.Event()
 
     def parse(text):
@@ -98,7 +98,7 @@ def test_nothing_is_called_but_on_a_mac():
         assert accelerator.latest() == {}
 
 
-def test_adapters_tell_columns():
+def test_adapters_give_columns():
     columns = {column.name for column in SAMPLE_COLUMNS}
-    found = [ADAPTERS["ioreg"].parse(IOREG), ADAPTERS["macmon"].parse(MACMON)]
-    assert all(set(each) <= columns and each for each in found)
+    parsed = [ADAPTERS["ioreg"].parse(IOREG), ADAPTERS["macmon"].parse(MACMON)]
+    assert all(set(each) <= columns and each for each in parsed)

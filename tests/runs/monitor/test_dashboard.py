@@ -115,7 +115,7 @@ def test_alerts_have_their_time_and_what_is_over_its_length():
         assert "paused" in lines[0]
 
 
-def test_a_run_that_is_over_tells_means_and_most():
+def test_a_run_that_is_over_shows_means_and_maxima():
     lines = frame(replace(looking(), state="finished"), hint="")
     text = "\n".join(lines)
     assert "finished" in lines[0]
@@ -144,7 +144,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])
 @pytest.mark.parametrize(("width", "height"), SIZES[:2])
-def test_hostile_names_change_nothing_but_their_own_place(name, width, height):
+def test_hostile_names_change_no_other_line(name, width, height):
     view = looking()
     last = replace(view.samples[-1], what=name, alerts=(f"{name}: 3",))
     view = replace(view, job=job(title=name, rules=(name,)), samples=(*view.samples, last))
@@ -162,14 +162,14 @@ NUMBERS = st.lists(st.none() | st.floats(0, 1e15), max_size=500)
 
 @given(NUMBERS, st.integers(1, 80), st.integers(1, 400))
 def test_buckets_are_means_that_fit_and_end_with_the_last_value(values, width, least):
-    found = buckets(values, width, least)
-    assert len(found) <= width
-    assert (len(found) > 0) == (len(values) > 0)
+    means = buckets(values, width, least)
+    assert len(means) <= width
+    assert (len(means) > 0) == (len(values) > 0)
     known = [value for value in values if value is not None]
-    for mean in found:
+    for mean in means:
         assert mean is None or min(known) * 0.999 <= mean <= max(known) * 1.001
     if len(values) <= width:
-        assert found == values
+        assert means == values
 
 
 @given(NUMBERS, st.integers(1, 60), st.integers(61, 300))

@@ -64,7 +64,7 @@ def test_nothing_runs(tmp_path):
             attach(target)
 
 
-def test_the_one_job_is_found_by_nothing_by_number_and_by_folder(running):
+def test_the_only_job_needs_no_name_and_has_a_number_and_a_folder(running):
     running.take(look(0))
     for target in (None, str(os.getpid()), str(running.folder), str(running.lines)):
         follower = attach(target)

@@ -73,7 +73,7 @@ def test_two_rules_pause_until_both_are_kept():
     assert states == ["paused", "paused", "paused", "running"]
 
 
-def test_pressure_that_does_not_end_is_told_every_minute_with_its_holder():
+def test_a_long_pause_has_a_message_every_minute_with_the_holder():
     guarded = Guarded("memory above 90% pause")
     for _ in range(int(3 * REPEAT) + 1):
         guarded.take(memory_used=int(9.5 * GB))
@@ -123,7 +123,7 @@ def test_a_bandwidth_that_nobody_knows_is_neither_slow_nor_fast():
     assert guarded.messages[0][0].startswith("bandwidth at 10.0 % (1.0 GB/s)")
 
 
-def test_no_pause_hangs_on_what_the_system_no_longer_tells():
+def test_a_quantity_that_is_no_longer_reported_ends_its_pause():
     guarded = Guarded("memory above 90% pause")
     guarded.take(memory_used=int(9.5 * GB))
     assert guarded.gate.state == "paused"

@@ -22,7 +22,7 @@ def here(**values):
     return job(pid=os.getpid(), process_started=started_at(), **values)
 
 
-def test_a_job_is_found_while_it_is_told_of():
+def test_a_job_is_listed_while_its_file_is_there():
     assert running_jobs() == []
     one = here(title="evil\x1b[2J\n" * 900, rules=("a", "b"))
     file = register(one)
@@ -38,7 +38,7 @@ def test_what_the_dead_left_behind_is_removed():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     alive = psutil.Process(child.pid).create_time()
     register(job(pid=child.pid, process_started=alive))
-    assert [found.pid for found in running_jobs()] == [child.pid]
+    assert [job.pid for job in running_jobs()] == [child.pid]
     child.kill()
     # Not waited for yet: a zombie runs nothing.
     while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
@@ -90,7 +90,7 @@ def test_another_processes_number_in_the_file_is_not_believed():
     assert running_jobs() == []
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_being_found(cache):
+def test_without_a_cache_a_job_runs_and_is_not_listed(cache):
     cache.write_text("a file")
     assert register(here()) is None
     assert running_jobs() == []

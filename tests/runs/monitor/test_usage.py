@@ -106,7 +106,7 @@ def test_no_time_no_bandwidth(clock):
     assert meter.usage().mean_bandwidth == 0.0
 
 
-def test_the_device_tells_its_own_peak():
+def test_the_peak_of_the_device_is_its_own():
     with UsageMeter(STAGES, lambda: (7, 11)) as meter:
         usage = meter.usage()
     assert (usage.device_memory, usage.peak_device_memory) == (7, 11)

@@ -90,7 +90,7 @@ def test_a_breach_pauses_within_two_samples_and_resumes(tmp_path, alerts, monkey
     assert samples[-1].alerts == ()
 
 
-def test_memory_that_is_really_allocated_is_found(tmp_path, alerts):
+def test_allocated_memory_breaks_a_rule(tmp_path, alerts):
     limit = process_memory() + 100_000_000
     with watching(tmp_path, alerts, f"process above {limit} stop") as watch:
         watch.gate.wait()
@@ -104,20 +104,20 @@ def test_memory_that_is_really_allocated_is_found(tmp_path, alerts):
 def test_what_is_kept(tmp_path, alerts):
     state = JobState(3, 9, "a tensor")
     with watching(tmp_path, alerts, "memory above 0.001% warn", state=lambda: state) as watch:
-        found = watch.keep(tmp_path / "monitor.parquet")
-    assert found["file"] == "monitor.parquet"
-    assert found["rules"] == ["memory above 0.001% warn"]
-    assert [alert["rule"] for alert in found["alerts"]] == found["rules"]
-    assert found["paused_seconds"] == 0
-    assert json.loads(json.dumps(found)) == found
+        summary = watch.keep(tmp_path / "monitor.parquet")
+    assert summary["file"] == "monitor.parquet"
+    assert summary["rules"] == ["memory above 0.001% warn"]
+    assert [alert["rule"] for alert in summary["alerts"]] == summary["rules"]
+    assert summary["paused_seconds"] == 0
+    assert json.loads(json.dumps(summary)) == summary
     kept = read_recording(tmp_path / "monitor.parquet")
-    assert len(kept.samples) == found["samples"] >= 2
+    assert len(kept.samples) == summary["samples"] >= 2
     assert {(s.done, s.total, s.what) for s in kept.samples} == {(3, 9, "a tensor")}
     assert [each.kind for each in kept.jobs] == ["test"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "monitor.parquet"]
 
 
-def test_a_job_is_told_of_until_its_file_is_there(tmp_path, monkeypatch):
+def test_a_job_is_listed_until_its_file_is_there(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "mlx_probe.runs.monitor.watch.write_recording",
@@ -152,7 +152,7 @@ def test_lines_stay_when_a_job_fails_and_its_threads_end(tmp_path, alerts):
     assert "sampler" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(alerts):
+def test_a_job_without_a_file_of_samples_can_be_followed_and_leaves_none(alerts):
     with JobMonitor("download", "m", JobState, config=WatchConfig(interval=0.01)) as watch:
         (job,) = running_jobs()
         while len(read_recording(Path(job.samples)).samples) < 2:
@@ -161,7 +161,7 @@ def test_a_job_without_a_place_for_samples_can_be_watched_and_leaves_none(alerts
     assert list(jobs_folder().iterdir()) == []
 
 
-def test_a_full_disk_is_told_once_and_costs_samples_only(tmp_path, alerts, monkeypatch):
+def test_a_full_disk_has_one_message_and_costs_samples_only(tmp_path, alerts, monkeypatch):
     tried = threading.Semaphore(0)
 
     def refuse(self, line):
@@ -178,7 +178,7 @@ def test_a_full_disk_is_told_once_and_costs_samples_only(tmp_path, alerts, monke
     assert "No space left" in alerts.texts[0]
 
 
-def test_a_place_that_cannot_be_written_is_told_and_costs_samples_only(tmp_path, alerts):
+def test_a_folder_that_cannot_be_written_has_a_message_and_costs_samples_only(tmp_path, alerts):
     (tmp_path / "monitor.0.samples.jsonl").mkdir()
     with watching(tmp_path, alerts) as watch:
         watch.gate.wait()
