@@ -175,6 +175,14 @@ class Job:
     def append(self, row: Row, label: str, outcome: str) -> None:
         """Put a finished record on disk, and a line in the log.
 
+        A record replaces an earlier one with its index: a training run that resumes from a
+        checkpoint repeats the steps after it.
+
+        Args:
+            row: The record.
+            label: Its name in the log.
+            outcome: Its status, for the log.
+
         Raises:
             ResultError: The disk refused; records appended before are safe.
         """

@@ -21,13 +21,18 @@ class JobProgress:
 
     Attributes:
         what: What is under way: a tensor, a file, a step, or a phase after the records.
-        count: Finished records, those of an earlier process included.
     """
 
     def __init__(self, sizes: Sequence[int], meter: UsageMeter) -> None:
         self._sizes, self._meter = sizes, meter
         self._total, self._done = sum(sizes), 0
-        self.what, self.count = "", 0
+        self._finished: set[int] = set()
+        self.what = ""
+
+    @property
+    def count(self) -> int:
+        """Number of finished records, those of an earlier process included."""
+        return len(self._finished)
 
     @property
     def text(self) -> str:
@@ -40,7 +45,8 @@ class JobProgress:
         return JobState(self._done, self._total, self.what, read.bytes, read.seconds)
 
     def finish(self, indices: Iterable[int]) -> None:
-        """Count records as finished."""
+        """Count records as finished; one that is finished again does not count again."""
         for index in indices:
-            self.count += 1
-            self._done += self._sizes[index] if self._sizes else 0
+            if self._sizes and index not in self._finished:
+                self._done += self._sizes[index]
+            self._finished.add(index)

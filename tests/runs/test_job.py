@@ -195,6 +195,23 @@ def test_a_job_of_unknown_length(texts, out):
     assert Letters(texts, out).run(sizes=()).meta["resumed_rows"] == 3
 
 
+def test_a_record_that_comes_again_replaces_the_earlier_one(texts, out):
+    """As the steps of a training run do that follow its last checkpoint."""
+    interrupted(texts, out, 5)
+    counting = Letters(texts, out)
+    job = counting.job
+    with job.running(counting.spec()):
+        assert job.progress.count == 5
+        job.append(Row(4, {"name": "4.txt", "letters": 99}), "4.txt", "again")
+        assert (job.progress.count, job.progress.text) == (5, "5 of 8 rows")
+        done = job.progress.state().done
+        assert done == sum(file.stat().st_size for file in counting.files[:5])
+    last = Letters(texts, out)
+    run = last.run()
+    assert last.counted == [5, 6, 7]
+    assert letters(run)[4] == 99
+
+
 @pytest.mark.parametrize("change", ["write", "delete"])
 @pytest.mark.parametrize("rows", [2, COUNT])
 def test_inputs_that_change_are_refused(texts, out, change, rows):

@@ -32,7 +32,7 @@ def compare_rows(
         plan: What to compare, and how much of it at once.
         finished: Positions of pairs whose rows are there already.
         meter: Counts what the stages take.
-        on_start: Called with a pair's weight when its turn comes, from a worker's thread.
+        on_start: Called with a pair's weight before it is measured, from a worker's thread.
 
     Yields:
         One row for each pair that is not finished, as they are done.
@@ -57,7 +57,7 @@ def compare_rows(
 def _identity(pair: Pair) -> dict[str, Any]:
     """The columns that the headers give."""
     a, b, weight = pair.a, pair.b, pair.weight
-    # An adapter's factor stands for B in memory, and not in the table.
+    # For an adapter, B is one of its factors: the table does not show it.
     shape, dtype, packing = _stored(a)
     other_shape, other_dtype, other_packing = _stored(None if pair.factors is not None else b)
     return {

@@ -53,7 +53,7 @@ class Gate:
             raise Stopped(*self._over)
 
     def clock(self) -> float:
-        """A clock in seconds that stands still while this thread waits at the gate."""
+        """A clock in seconds, without the time in which this thread waits at the gate."""
         return time.perf_counter() - self._waited()
 
     def pause(self) -> None:

@@ -205,7 +205,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "disk_scope",
         "string",
         "disk",
-        "Whose disk traffic that is: process, or machine where the system tells no more.",
+        "Whose disk traffic that is: process, or machine if the system reports no more.",
     ),
     Column(
         "read_rate",
@@ -235,5 +235,5 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
     ),
     Column("gpu_percent", "float64", "device", "How busy the GPU is.", unit="%", lower=0),
     Column("gpu_power", "float64", "device", "What the GPU draws.", unit="W", lower=0),
-    Column("alerts", "list<string>", "job", "Rules that are broken, with the value found."),
+    Column("alerts", "list<string>", "job", "Rules that are broken, with the value."),
 )
