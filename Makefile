@@ -8,6 +8,9 @@ UV := $(shell command -v uv 2>/dev/null)
 # first (tests/conftest.py), so that both processes end together.
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# Compiled modules are kept: the tests start the command hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo check test style types fast-tests all-tests format docs clean
 
 demo: .venv/installed

