@@ -29,12 +29,13 @@ def entry(dtype="F32", shape=(2,), begin=0, end=8):
 
 def write_safetensors(path, arrays, dtype="F32"):
     """Little-endian arrays back to back: name -> array, or (array, dtype name)."""
-    header, data = {}, b""
+    header, parts, end = {}, [], 0
     for name, array in arrays.items():
         array, kind = array if isinstance(array, tuple) else (array, dtype)
-        header[name] = entry(kind, array.shape, len(data), len(data) + array.nbytes)
-        data += array.tobytes()
-    path.write_bytes(safetensors_bytes(header, data))
+        begin, end = end, end + array.nbytes
+        header[name] = entry(kind, array.shape, begin, end)
+        parts.append(array.tobytes())
+    path.write_bytes(safetensors_bytes(header, b"".join(parts)))
     return path
 
 
