@@ -1,10 +1,12 @@
 """Whether an analysis keeps to its --memory-limit, by the system's account.
 
     python benchmarks/memory.py [--size 2GB] [--limit 600MB] [--workers 2] [--backend numpy]
+                                [--scale 1]
 
 Writes a checkpoint of bfloat16 and float32 matrices as large models have them (an embedding,
 square, tall and wide projections, experts), analyses it in a process of its own, and prints the
-highest resident memory beside the limit. Exit code 1 if that is above it.
+highest resident memory beside the limit. Exit code 1 if that is above it. ``--scale 8`` divides
+every side by 8.
 """
 
 from __future__ import annotations
@@ -34,12 +36,12 @@ MATRICES = (
 COLUMNS = ("checkpoint GB", "matrices", "backend", "workers", "limit MB", "peak MB", "seconds")
 
 
-def checkpoint_of(size: int) -> dict[str, tuple[str, Shape]]:
+def checkpoint_of(size: int, scale: int) -> dict[str, tuple[str, Shape]]:
     """Matrices of about ``size`` bytes."""
     matrices: dict[str, tuple[str, Shape]] = {}
     while sum(nbytes(*matrix) for matrix in matrices.values()) < size:
-        name, dtype, shape = MATRICES[min(len(matrices), len(MATRICES) - 1)]
-        matrices[name.format(len(matrices))] = dtype, shape
+        name, dtype, (rows, cols) = MATRICES[min(len(matrices), len(MATRICES) - 1)]
+        matrices[name.format(len(matrices))] = dtype, (rows // scale, cols // scale)
     return matrices
 
 
@@ -48,12 +50,13 @@ def checkpoint_of(size: int) -> dict[str, tuple[str, Shape]]:
 @click.option("--limit", type=SIZE, default="600MB", show_default=True)
 @click.option("--workers", default=2, show_default=True)
 @click.option("--backend", type=click.Choice(list(BACKENDS)), default="numpy", show_default=True)
+@click.option("--scale", default=1, show_default=True, help="Divide every side by this.")
 @out_option
-def main(size: int, limit: int, workers: int, backend: str, out: Path) -> None:
+def main(size: int, limit: int, workers: int, backend: str, scale: int, out: Path) -> None:
     """Analyse a checkpoint under a memory limit; exit code 1 if it takes more."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        write_gaussian(path, checkpoint_of(size))
+        write_gaussian(path, checkpoint_of(size, scale))
         options = ["--memory-limit", limit, "--workers", workers, "--backend", backend]
         seconds, peak = run([PROBE, "analyze", path, *options, "--out", f"{folder}/run"])
         frame = mlx_probe.load_run(Path(folder) / "run")

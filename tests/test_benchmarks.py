@@ -1,0 +1,83 @@
+"""Every benchmark runs from end to end with its smallest setting, and writes its result."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from project import ROOT
+from weightfiles import write_safetensors
+
+BENCHMARKS = ROOT / "benchmarks"
+SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_analyze"}
+MODEL = "a small model"
+SMALLEST = {
+    "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
+    "forecast": [MODEL, "--runs", "1"],
+    "large_matrices": ["--runs", "1", "--scale", "32"],
+    "memory": ["--size", "1MB", "--scale", "32"],
+    "metrics": [MODEL, "--runs", "1"],
+    "moments": ["--elements", "1048576", "--runs", "1"],
+    "nulls": ["--trials", "2"],
+    "sampler": ["--seconds", "1"],
+    "scaling": ["--runs", "1", "--largest", "512"],
+    "side_by_side": [MODEL, "--runs", "1", "--include", "*"],
+    "unpacking": ["--rows", "2048", "--cols", "512"],
+    "whole_run": [MODEL, "--runs", "1"],
+}
+# Of those that have more results than the one of their name.
+RESULTS = {
+    "band_reduction": {"band_reduction", "band_reduction_errors", "band_reduction_counts"},
+    "scaling": {"scaling", "scaling_stages"},
+}
+
+
+def test_the_results_that_the_documentation_shows_have_a_script():
+    text = (ROOT / "docs" / "en" / "performance.md").read_text("utf-8")
+    shown = set(re.findall("<!-- results: (.+) -->", text))
+    assert shown <= set.union(SCRIPTS, *RESULTS.values())
+
+
+def test_no_script_is_forgotten():
+    assert set(SMALLEST) == SCRIPTS
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("small")
+    shapes = {"self_attn.q_proj": (64, 64), "mlp.up_proj": (128, 64)}
+    arrays = {
+        f"model.layers.0.{name}.weight": rng.standard_normal(shape, np.float32)
+        for name, shape in shapes.items()
+    }
+    write_safetensors(folder / "model.safetensors", arrays)
+    return str(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SMALLEST)
+def test_it_writes_its_result(script, small, tmp_path):
+    words = [small if word == MODEL else word for word in SMALLEST[script]]
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / f"{script}.py", *words, "--out", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # 1: so small a setting misses the script's limit.
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    written = {path.stem: path for path in tmp_path.iterdir()}
+    assert set(written) == RESULTS.get(script, {script})
+    for path in written.values():
+        result = json.loads(path.read_text("utf-8"))
+        assert list(result) == ["date", "machine", "command", "columns", "rows", "note"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", result["date"])
+        assert " cores, " in result["machine"]
+        assert result["command"].startswith(f"python benchmarks/{script}.py ")
+        assert str(tmp_path) not in result["command"]
+        assert result["rows"]
+        assert {len(row) for row in result["rows"]} == {len(result["columns"])}
+        assert result["columns"][0] in done.stdout
