@@ -89,7 +89,7 @@ def to_band(matrix: mx.array, band: int, account: Account) -> Values:
     Args:
         matrix: Shape (m, n), m >= n, float32.
         band: Superdiagonals that stay.
-        account: Is charged.
+        account: Is added to.
 
     Returns:
         Diagonal and superdiagonals, shape (n, band + 1): element (i, k) is that of row i and

@@ -87,8 +87,8 @@ def _command() -> str:
     """How to repeat this: the script and its options, without the folder of the result."""
     words = list(sys.argv[1:])
     if "--out" in words:
-        place = words.index("--out")
-        del words[place : place + 2]
+        option = words.index("--out")
+        del words[option : option + 2]
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 

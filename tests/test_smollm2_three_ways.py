@@ -141,7 +141,7 @@ def test_bfloat16_differs_by_its_rounding(frames):
     room = gguf.frobenius_norm[matrices] * 2**-8.9
     for column in ("frobenius_norm", "spectral_norm", "sigma_min"):
         assert ((bf16[column] - gguf[column])[matrices].abs() <= room).all(), column
-    # Rounding cannot lower a rank whose smallest singular value stands above its reach.
+    # Rounding cannot lower a rank if the smallest singular value is above its reach.
     safe = matrices & (gguf.sigma_min > room + 1e-6 * gguf.spectral_norm)
     assert (bf16["rank"] == gguf["rank"])[safe].all()
     assert ((bf16["rank"] - gguf["rank"])[matrices].abs() <= 1).all()

@@ -104,8 +104,8 @@ def test_the_wheel_works_where_it_is_installed(built, tmp_path):
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
         ).stdout
 
-    place, *modules = run(python, "-c", IMPORT_ALL).splitlines()
-    assert Path(place).is_relative_to(site)
+    file, *modules = run(python, "-c", IMPORT_ALL).splitlines()
+    assert Path(file).is_relative_to(site)
     files = {name for name in source_files() if name.endswith(".py")}
     names = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files}
     assert {*modules, "mlx_probe"} == names

@@ -52,6 +52,6 @@ def test_a_killed_run_goes_on_where_it_was(tiny, whole, tmp_path, rows):
     for name in whole.load().param_name.unique():
         for label in [f"{name}[{i}]" for i in range(3)] if "experts" in name else [name]:
             assert logs.count(f" INFO mlx_probe.runs.job: {label}: ") == 1
-    found = mlx_probe.load_run(tmp_path)
-    assert found.attrs["meta"]["resumed_rows"] == rows
-    pd.testing.assert_frame_equal(comparable(found), comparable(whole.load()))
+    frame = mlx_probe.load_run(tmp_path)
+    assert frame.attrs["meta"]["resumed_rows"] == rows
+    pd.testing.assert_frame_equal(comparable(frame), comparable(whole.load()))
