@@ -1,112 +1,31 @@
 """Spectra of heads against the products formed in full, in float64."""
 
 import json
-import tempfile
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from head_models import (
+    GQA,
+    TOL,
+    agree,
+    attention,
+    by_head,
+    config_of,
+    dense,
+    named,
+    products,
+    rows_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import orthonormal, with_spectrum
-from transformers.models.llama.modeling_llama import repeat_kv
-from weightfiles import model_files, write_gguf, write_safetensors
+from weightfiles import model_files, write_safetensors
 
 import mlx_probe
 from mlx_probe.analysis.side_tables.heads.circuits import attention_layers
-from mlx_probe.analysis.side_tables.heads.columns import HEAD_COLUMNS
 from mlx_probe.analysis.side_tables.heads.rows import head_rows, layer_bytes
 from mlx_probe.checkpoint import open_checkpoint
-from mlx_probe.core.records import Row
-from mlx_probe.runs.table.schema import rows_to_table
-
-TOL = 1e-6
-NAMES = {kind: f"model.layers.0.self_attn.{kind}_proj.weight" for kind in ("q", "k", "v", "o")}
-SPECTRAL = ("spectral_norm", "frobenius_norm", "nuclear_norm", "sigma_min", "effective_rank")
-
-
-def config_of(heads, kv, dim, hidden, **more):
-    return {
-        "model_type": "llama", "num_attention_heads": heads, "num_key_value_heads": kv,
-        "head_dim": dim, "hidden_size": hidden, **more,
-    }  # fmt: skip
-
-
-def rows_of(arrays, config, rank_tol=TOL, weights=lambda w: w):
-    """Rows of a model that is written, read and gone."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "config.json").write_text(json.dumps(config))
-        file = write_safetensors(folder / "model.safetensors", arrays, "F64")
-        files = model_files(file, config=folder / "config.json")
-        with open_checkpoint(files) as checkpoint:
-            chosen = weights(checkpoint.weights())
-            rows = list(head_rows(chosen, checkpoint.architecture, rank_tol))
-    table = rows_to_table([Row(i, row) for i, row in enumerate(rows)], HEAD_COLUMNS)
-    for column in HEAD_COLUMNS:
-        values = [v for v in table[column.name].to_pylist() if v is not None]
-        assert not column.required or len(values) == len(rows)
-        assert column.lower is None or all(v >= column.lower for v in values), column.name
-        assert column.upper is None or all(v <= column.upper for v in values), column.name
-    return rows
-
-
-def attention(rng, heads, kv, dim, hidden):
-    shapes = {"q": (heads * dim, hidden), "k": (kv * dim, hidden), "v": (kv * dim, hidden)}
-    matrices = {kind: rng.standard_normal(shape) for kind, shape in shapes.items()}
-    return {**matrices, "o": rng.standard_normal((hidden, heads * dim))}
-
-
-def named(matrices):
-    return {NAMES[kind]: matrix for kind, matrix in matrices.items()}
-
-
-def products(matrices, heads, kv):
-    """Every head's two products in full, its keys and values chosen by transformers."""
-    hidden = matrices["q"].shape[1]
-
-    def shared(matrix):
-        states = torch.from_numpy(matrix.reshape(1, kv, -1, matrix.shape[1]))
-        return repeat_kv(states, heads // kv)[0].numpy()
-
-    q = matrices["q"].reshape(heads, -1, hidden)
-    k, v = shared(matrices["k"]), shared(matrices["v"])
-    o = matrices["o"].reshape(matrices["o"].shape[0], heads, -1).swapaxes(0, 1)
-    for head in range(heads):
-        yield head, "qk", q[head].T @ k[head]
-        yield head, "ov", o[head] @ v[head]
-
-
-def dense(matrix, rank):
-    """Metrics of a product in full, from their definitions."""
-    sigma = np.linalg.svd(matrix, compute_uv=False)[:rank]
-    p = sigma / sigma.sum()
-    return {
-        "spectral_norm": sigma[0],
-        "frobenius_norm": np.linalg.norm(matrix),
-        "nuclear_norm": sigma.sum(),
-        "sigma_min": sigma[-1],
-        "stable_rank": (sigma**2).sum() / sigma[0] ** 2,
-        "participation_ratio": (sigma**2).sum() ** 2 / (sigma**4).sum(),
-        "effective_rank": np.exp(-(p * np.log(p)).sum()),
-        "top1_energy": sigma[0] ** 2 / (sigma**2).sum(),
-        "rank": np.count_nonzero(sigma > TOL * sigma[0]),
-    }
-
-
-def by_head(rows):
-    assert {row["status"] for row in rows} == {"ok"}
-    return {(row["head_index"], row["circuit"]): row for row in rows}
-
-
-def agree(one, two, columns=SPECTRAL):
-    assert one.keys() == two.keys()
-    for key, row in one.items():
-        assert row["rank"] == two[key]["rank"]
-        for column in columns:
-            assert row[column] == pytest.approx(two[key][column], rel=1e-9), (key, column)
 
 
 @pytest.mark.parametrize(
@@ -165,196 +84,6 @@ def test_heads_in_another_order_are_rows_in_another_order(seed, order):
     after = by_head(rows_of(named(moved), config))
     where = {2 * order.index(g) + i: 2 * g + i for g in range(3) for i in range(2)}
     agree({(where[h], c): row for (h, c), row in after.items()}, before)
-
-
-def permuted(matrix, heads):
-    """llama.cpp's order of the rows within a head."""
-    shape = matrix.shape
-    return matrix.reshape(heads, 2, shape[0] // heads // 2, shape[1]).swapaxes(1, 2).reshape(shape)
-
-
-def test_the_row_order_of_llama_cpp_changes_nothing_if_both_have_it(rng):
-    matrices, config = attention(rng, 6, 2, 8, 48), config_of(6, 2, 8, 48)
-    before = by_head(rows_of(named(matrices), config))
-    both = {**matrices, "q": permuted(matrices["q"], 6), "k": permuted(matrices["k"], 2)}
-    agree(before, by_head(rows_of(named(both), config)))
-    one = by_head(rows_of(named({**both, "k": matrices["k"]}), config))
-    assert one[0, "qk"]["nuclear_norm"] != pytest.approx(before[0, "qk"]["nuclear_norm"], rel=1e-3)
-
-
-def test_gguf_metadata_tell_the_heads(tmp_path, rng):
-    matrices = attention(rng, 6, 2, 8, 48)
-    names = {"q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output"}
-    stored = {kind: matrix.astype(np.float32) for kind, matrix in matrices.items()}
-    path = write_gguf(
-        tmp_path / "m.gguf",
-        {f"blk.3.{names[kind]}.weight": (matrix, "F32") for kind, matrix in stored.items()},
-        llama__attention__head_count=6,
-        llama__attention__head_count_kv=2,
-        llama__embedding_length=48,
-    )
-    with open_checkpoint(model_files(path)) as checkpoint:
-        rows = list(head_rows(checkpoint.weights(), checkpoint.architecture, TOL))
-    assert {row["layer_index"] for row in rows} == {3}
-    wide = {kind: matrix.astype(np.float64) for kind, matrix in stored.items()}
-    for head, circuit, matrix in products(wide, 6, 2):
-        row = by_head(rows)[head, circuit]
-        assert row["nuclear_norm"] == pytest.approx(dense(matrix, 8)["nuclear_norm"], rel=1e-9)
-
-
-def interleaved(q, k, v, kv, dim):
-    """InternLM2's and Falcon-40B's order: the queries of a group, its key, its value."""
-    hidden = q.shape[1]
-    cut = [m.reshape(kv, -1, dim, hidden) for m in (q, k, v)]
-    return np.concatenate(cut, axis=1).reshape(-1, hidden)
-
-
-def test_parts_of_a_fused_matrix_are_the_same_heads(rng):
-    matrices, config = attention(rng, 6, 2, 8, 48), config_of(6, 2, 8, 48)
-    expected = by_head(rows_of(named(matrices), config))
-    q, k, v, o = (matrices[kind] for kind in "qkvo")
-    phi = {
-        "model.layers.0.self_attn.qkv_proj.weight": np.vstack([q, k, v]),
-        NAMES["o"]: o,
-    }
-    agree(by_head(rows_of(phi, {**config, "model_type": "phi3"})), expected)
-    intern = {
-        "model.layers.0.attention.wqkv.weight": interleaved(q, k, v, 2, 8),
-        "model.layers.0.attention.wo.weight": o,
-    }
-    agree(by_head(rows_of(intern, {**config, "model_type": "internlm2"})), expected)
-
-
-def test_gpt2_has_its_inputs_as_rows(rng):
-    matrices = attention(rng, 4, 4, 8, 32)
-    expected = by_head(rows_of(named(matrices), config_of(4, 4, 8, 32)))
-    arrays = {
-        "transformer.h.0.attn.c_attn.weight": np.vstack([matrices[k] for k in "qkv"]).T.copy(),
-        "transformer.h.0.attn.c_attn.bias": np.ones(96),
-        "transformer.h.0.attn.c_proj.weight": matrices["o"].T.copy(),
-    }
-    agree(by_head(rows_of(arrays, {"model_type": "gpt2", "n_head": 4, "n_embd": 32})), expected)
-
-
-def test_encoder_and_decoder_and_cross_attention_are_apart(rng):
-    arrays, config = {}, {"model_type": "t5", "num_heads": 2, "d_model": 16}
-    modules = {
-        "encoder.block.0.layer.0.SelfAttention": "attention",
-        "decoder.block.0.layer.0.SelfAttention": "attention",
-        "decoder.block.0.layer.1.EncDecAttention": "cross_attention",
-    }
-    expected = {}
-    for module in modules:
-        matrices = attention(rng, 2, 2, 8, 16)
-        arrays |= {f"{module}.{kind}.weight": matrix for kind, matrix in matrices.items()}
-        for head, circuit, matrix in products(matrices, 2, 2):
-            expected[module, head, circuit] = dense(matrix, 8)["nuclear_norm"]
-    rows = rows_of(arrays, config)
-    assert len(rows) == len(expected)
-    for row in rows:
-        module = row["left_param_name"].rpartition(".")[0].rpartition(".")[0]
-        assert row["component"] == modules[module]
-        assert row["nuclear_norm"] == pytest.approx(
-            expected[module, row["head_index"], row["circuit"]], rel=1e-9
-        )
-
-
-def test_a_norm_between_the_factors_is_marked(rng):
-    arrays = named(attention(rng, 4, 2, 8, 32))
-    arrays["model.layers.0.self_attn.q_norm.weight"] = np.ones(8)
-    more = {name.replace("layers.0", "layers.1"): array for name, array in arrays.items()}
-    del more["model.layers.1.self_attn.q_norm.weight"]
-    more["model.layers.1.input_layernorm.weight"] = np.ones(32)
-    rows = rows_of(arrays | more, config_of(4, 2, 8, 32))
-    marked = {(row["layer_index"], row["circuit"]): row["qk_norm"] for row in rows}
-    assert marked == {(0, "qk"): True, (0, "ov"): False, (1, "qk"): False, (1, "ov"): False}
-
-
-def without(kind):
-    return lambda arrays: {n: a for n, a in arrays.items() if n != NAMES[kind]}
-
-
-def replaced(kind, *shape):
-    return lambda arrays: {**arrays, NAMES[kind]: np.ones(shape)}
-
-
-LATENT = {
-    f"model.layers.0.self_attn.{name}.weight": np.ones(shape)
-    for name, shape in {
-        "q_proj": (32, 32), "kv_a_proj_with_mqa": (12, 32), "kv_b_proj": (64, 8), "o_proj": (32, 32)
-    }.items()
-}  # fmt: skip
-GQA = config_of(4, 2, 8, 32)
-SKIPPED = {
-    "no counts": ({}, lambda a: a, None, "number of heads"),
-    "odd counts": (config_of(4, 3, 8, 32), lambda a: a, None, "cannot share"),
-    "latent": (GQA, lambda _: LATENT, None, "latent"),
-    "unsplit": (
-        {},
-        lambda _: {"model.layers.0.self_attn.qkv_proj.weight": np.ones((64, 32))},
-        None,
-        "qkv_proj is fused",
-    ),
-    "tower": (
-        GQA,
-        lambda a: {f"vision_tower.{n}": m for n, m in a.items()},
-        None,
-        "not for vision",
-    ),
-    "no key": (GQA, without("k"), "qk", "no k_proj"),
-    "no value": (GQA, without("v"), "ov", "no v_proj"),
-    "gated query": (GQA, replaced("q", 64, 32), "qk", "contradict"),
-    "other kv": (GQA, replaced("k", 32, 32), "qk", "contradict"),
-    "other values": (GQA, replaced("v", 20, 32), "ov", "contradict"),
-    "not heads": (GQA, replaced("q", 31, 32), "qk", "31 lines are not 4 heads"),
-    "integers": (
-        GQA,
-        lambda a: {**a, NAMES["k"]: (np.ones((16, 32), np.int8), "I8")},
-        "qk",
-        "integers",
-    ),
-    "two of a kind": (
-        GQA,
-        lambda a: {**a, "model.layers.0.self_attn.wq.weight": a[NAMES["q"]]},
-        "qk",
-        "several q_proj",
-    ),
-    "other head_dim": (config_of(2, 1, 8, 32), lambda a: a, "qk", "of 8 by the configuration"),
-}
-
-
-@pytest.mark.parametrize("case", SKIPPED)
-def test_what_cannot_be_computed_says_why(rng, case):
-    config, edit, circuit, reason = SKIPPED[case]
-    rows = rows_of(edit(named(attention(rng, 4, 2, 8, 32))), config)
-    skipped = [row for row in rows if row["status"] != "ok"]
-    assert [(row["status"], row.get("circuit")) for row in skipped] == [("skipped", circuit)]
-    assert reason in skipped[0]["status_reason"]
-    assert skipped[0]["layer_index"] == 0
-    # The other circuit is there.
-    counted = config.get("num_attention_heads", 0) if circuit else 0
-    assert len(rows) - 1 == counted
-
-
-def test_what_is_not_finite_costs_the_heads_that_it_is_in(rng):
-    matrices = attention(rng, 4, 2, 8, 32)
-    matrices["k"][9, 3] = np.inf
-    matrices["o"][5, 0] = np.nan
-    rows = rows_of(named(matrices), GQA)
-    status = {(row["head_index"], row["circuit"]): row["status"] for row in rows}
-    spoilt = {(2, "qk"), (3, "qk"), (0, "ov")}
-    assert {key for key, value in status.items() if value == "nonfinite"} == spoilt
-    assert {value for key, value in status.items() if key not in spoilt} == {"ok"}
-    clean = {
-        **matrices,
-        "k": np.nan_to_num(matrices["k"], posinf=0.0),
-        "o": np.nan_to_num(matrices["o"]),
-    }
-    expected = {(h, c): dense(m, 8)["nuclear_norm"] for h, c, m in products(clean, 4, 2)}
-    for row in rows:
-        key = row["head_index"], row["circuit"]
-        if key not in spoilt:
-            assert row["nuclear_norm"] == pytest.approx(expected[key], rel=1e-9)
 
 
 def test_a_head_of_zeros_has_rank_0(rng):

@@ -1,0 +1,74 @@
+"""The memory budget is kept, and neither it nor the number of workers changes a number."""
+
+import json
+import tracemalloc
+
+import numpy as np
+from expert_models import PLENTY, PREFIX, agree
+from weightfiles import model_files, write_safetensors
+
+from mlx_probe.analysis.side_tables.experts.rows import expert_rows
+from mlx_probe.analysis.side_tables.experts.similarity import SUBSPACE
+from mlx_probe.checkpoint import open_checkpoint
+
+
+def opened(folder, arrays, config):
+    (folder / "config.json").write_text(json.dumps(config))
+    file = write_safetensors(folder / "model.safetensors", arrays, "F32")
+    return open_checkpoint(model_files(file, config=folder / "config.json"))
+
+
+def peak_of(weights, architecture, budget):
+    tracemalloc.start()
+    try:
+        rows = list(expert_rows(weights, architecture, budget))
+        return rows, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_budget_is_kept_and_decides_nothing_else(tmp_path, rng):
+    stack = rng.standard_normal((12, 2 * 96, 256)).astype(np.float32)
+    names = {f"{PREFIX}.experts.gate_up_proj": stack, f"{PREFIX}.gate.weight": stack[:, 0].copy()}
+    config = {"hidden_size": 256, "moe_intermediate_size": 96}
+    with opened(tmp_path, names, config) as checkpoint:
+        weights, architecture = checkpoint.weights(), checkpoint.architecture
+        expected = list(expert_rows(weights, architecture, PLENTY))
+        assert {row["subspace_dim"] for row in expected} == {SUBSPACE}
+        without = set()
+        for budget in (30_000, 100_000, 500_000, 3_000_000, 20_000_000):
+            rows, peak = peak_of(weights, architecture, budget)
+            # What rows and names themselves take is no working memory.
+            assert peak <= budget + 120_000, budget
+            subspaces = {c for c in expected[0] if "overlap" in c or c == "subspace_dim"}
+            left_out = {c for c in expected[0] if c not in rows[0]}
+            without.add(bool(left_out))
+            routers = {c for c in expected[0] if c.startswith("router")}
+            assert left_out <= subspaces | routers
+            agree(rows, [{c: row[c] for c in rows[0]} for row in expected])
+        assert without == {True, False}
+        rows, _ = peak_of(weights, architecture, 9_000)
+        assert {row["status"] for row in rows} == {"skipped"}
+
+
+def test_a_budget_for_some_lines_of_some_experts(tmp_path, rng):
+    stack = rng.standard_normal((33, 6, 4096)).astype(np.float32)
+    with opened(tmp_path, {f"{PREFIX}.experts.gate_proj": stack}, {}) as checkpoint:
+        weights, architecture = checkpoint.weights(), checkpoint.architecture
+        expected = list(expert_rows(weights, architecture, PLENTY))
+        for budget in (400_000, 700_000, 1_200_000):
+            rows, peak = peak_of(weights, architecture, budget)
+            assert peak <= budget + 120_000, budget
+            # A line of all would take 1,081,344 bytes.
+            agree(rows, [{c: row[c] for c in rows[0]} for row in expected])
+
+
+def test_workers_decide_nothing(tmp_path, rng):
+    stack = rng.standard_normal((6, 150, 140)).astype(np.float32)
+    with opened(tmp_path, {f"{PREFIX}.experts.down_proj": stack}, {}) as checkpoint:
+        one, four = (
+            list(expert_rows(checkpoint.weights(), checkpoint.architecture, PLENTY, workers=n))
+            for n in (1, 4)
+        )
+    assert one == four
+    assert one[0]["chance_overlap"] == SUBSPACE / 150

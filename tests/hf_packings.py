@@ -1,0 +1,91 @@
+"""Weights packed as GPTQ, AWQ, compressed-tensors and bitsandbytes write them, and their values."""
+
+import json
+
+import numpy as np
+import packers
+from weightfiles import model_files, write_safetensors
+
+from mlx_probe.checkpoint import open_checkpoint
+
+GOLDEN = packers.golden()
+STATE = "m.weight.quant_state.bitsandbytes__nf4"
+
+
+def opened(path, tensors, config):
+    config_path = path / "config.json"
+    config_path.write_text(json.dumps({"quantization_config": config}))
+    file = write_safetensors(path / "model.safetensors", tensors)
+    return open_checkpoint(model_files(file, config=config_path)).weights()
+
+
+def only(path, tensors, config):
+    (weight,) = opened(path, tensors, config)
+    assert weight.problem is None
+    return weight
+
+
+def affine(rng, rows, cols, bits, group):
+    codes = rng.integers(0, 1 << bits, (rows, cols))
+    zeros = rng.integers(0, 1 << bits, (rows, cols // group))
+    scales = rng.uniform(0.5, 1, zeros.shape).astype(np.float16)
+    zero, scale = (np.repeat(part, group, axis=1) for part in (zeros, scales.astype(np.float32)))
+    return codes, zeros, scales, (codes - zero).astype(np.float32) * scale
+
+
+def named(pieces, module="m"):
+    return {f"{module}.{name}": piece for name, piece in pieces.items()}
+
+
+def gptq_case(rng, rows, cols, bits=4, group=64):
+    codes, zeros, scales, values = affine(rng, rows, cols, bits, group)
+    return named(packers.gptq(codes, zeros, scales, bits)), {}, values
+
+
+def awq_case(rng, rows, cols):
+    codes, zeros, scales, values = affine(rng, rows, cols, 4, 64)
+    return named(packers.awq(codes, zeros, scales)), {}, values
+
+
+def gemv_case(rng, rows, cols):
+    codes, zeros, scales, values = affine(rng, rows, cols, 4, 64)
+    config = {"quant_method": "awq", "version": "gemv", "group_size": 64}
+    return named(packers.awq_gemv(codes, zeros, scales)), config, values
+
+
+def compressed_case(rng, rows, cols, bits=4, group=64):
+    codes, zeros, scales, values = affine(rng, rows, cols, bits, group)
+    pieces = packers.compressed(codes, zeros, scales, bits)
+    return named(pieces), {"quant_method": "compressed-tensors"}, values
+
+
+def nf4_case(rng, rows, cols, block=64, **state):
+    codes = rng.integers(0, 16, (rows, cols))
+    table = np.sort(rng.uniform(-1, 1, 16)).astype(np.float32)
+    absmax = rng.uniform(0.5, 1, -(-codes.size // block)).astype(np.float32)
+    text = json.dumps({"blocksize": block, "shape": [rows, cols], "quant_type": "nf4"} | state)
+    tensors = {
+        "m.weight": (packers.nibbles(codes), "U8"),
+        "m.weight.absmax": (absmax, "F32"),
+        "m.weight.quant_map": (table, "F32"),
+        STATE: (np.frombuffer(text.encode(), np.uint8), "U8"),
+    }
+    flat = np.arange(codes.size).reshape(codes.shape)
+    return tensors, {}, table[codes] * absmax[flat // block]
+
+
+def int8_case(rng, rows, cols):
+    codes = rng.integers(-127, 128, (rows, cols)).astype(np.int8)
+    scales = rng.uniform(0.5, 1, rows).astype(np.float32)
+    values = codes * scales[:, None] * np.float32(7.874015718698502e-3)
+    return {"m.weight": (codes, "I8"), "m.SCB": (scales, "F32")}, {}, values
+
+
+CASES = {
+    **{f"gptq {bits}": (gptq_case, {"bits": bits}) for bits in (2, 3, 4, 8)},
+    "awq": (awq_case, {}),
+    "awq gemv": (gemv_case, {}),
+    **{f"compressed_tensors {bits}": (compressed_case, {"bits": bits}) for bits in (3, 4)},
+    "bitsandbytes nf4": (nf4_case, {}),
+    "bitsandbytes int8": (int8_case, {}),
+}
