@@ -1,8 +1,10 @@
-"""A repository to download, a retry policy that never waits, and what is in a folder."""
+"""A repository and its download, a retry policy that never waits, and what is in a folder."""
 
 import json
 import random
 
+from mlx_probe.library.download import DownloadConfig, download
+from mlx_probe.source import parse_reference
 from mlx_probe.source.transfer.retry import RetryPolicy
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -31,6 +33,12 @@ def hasty(**settings):
     """A retry policy that never waits."""
     values = {"tries": 5, "timeout": 5.0, "sleep": lambda seconds: None, "random": lambda: 0.0}
     return RetryPolicy(**{**values, **settings})
+
+
+def fetch(text=REPO, progress=None, revision=None, watch=None, **settings):
+    """Download a model, by default the repository, without waiting before a retry."""
+    config = DownloadConfig(**{"retry": hasty(), **settings})
+    return download(parse_reference(text, revision), config, progress, watch)
 
 
 def tree(folder):

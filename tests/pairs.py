@@ -10,6 +10,9 @@ from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.analysis.compare.config import CompareConfig
 
 LAYER = "model.layers.{}.{}"
+UP = "model.layers.0.mlp.up_proj.weight"
+DOWN = "model.layers.0.mlp.down_proj.weight"
+NORM = "model.layers.0.input_layernorm.weight"
 SHAPES = {
     "self_attn.q_proj.weight": (48, 40),
     "self_attn.k_proj.weight": (24, 40),
@@ -37,6 +40,10 @@ def saved(folder, arrays, config=None, name="model.safetensors", config_name="co
     write_safetensors(folder / name, arrays)
     (folder / config_name).write_text(json.dumps(config or {"model_type": "llama"}))
     return folder
+
+
+def saved_float64(folder, arrays):
+    return saved(folder, {name: (x.astype("<f8"), "F64") for name, x in arrays.items()})
 
 
 def adapter(folder, arrays, config):

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from weightfiles import write_gguf, write_safetensors
 
+from mlx_probe.library.catalog import find_model, load_models
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CARD = """---
 license: apache-2.0
@@ -109,3 +111,11 @@ def ollama_model(store, name, layers, host="registry.ollama.ai", owner="library"
     manifest.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_text(json.dumps({"schemaVersion": 2, "layers": described}))
     return manifest
+
+
+def model_ids(database):
+    return [model.id for model in load_models(database)]
+
+
+def model_named(database, text):
+    return find_model(load_models(database), text)

@@ -1,4 +1,4 @@
-"""torch.save's files: every byte is read as torch reads it, and no code in them is run."""
+"""torch.save's files: every byte is read as torch reads it, whatever holds it."""
 
 import argparse
 import collections
