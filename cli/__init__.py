@@ -38,7 +38,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "catalog": "List and manage the models on this machine.",
     },
     "Machine": {
-        "doctor": "Check whether this machine is fit.",
+        "doctor": "Check that this machine is set up well.",
         "monitor": "Watch a running job, or see what a RUN took.",
         "completion": "Print a script for tab completion.",
     },
