@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers.models.llama.modeling_llama import repeat_kv
+from lab import transformers
 from weightfiles import model_files, write_safetensors
 
 from mlx_probe.analysis.side_tables.heads.columns import HEAD_COLUMNS
@@ -60,6 +60,7 @@ def named(matrices):
 def products(matrices, heads, kv):
     """Every head's two products in full, its keys and values chosen by transformers."""
     hidden = matrices["q"].shape[1]
+    repeat_kv = transformers(".models.llama.modeling_llama").repeat_kv
 
     def shared(matrix):
         states = torch.from_numpy(matrix.reshape(1, kv, -1, matrix.shape[1]))

@@ -9,14 +9,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    DeepseekV3Config,
-    DeepseekV3ForCausalLM,
-    GptOssConfig,
-    GptOssForCausalLM,
-    Qwen3MoeConfig,
-    Qwen3MoeForCausalLM,
-)
+from lab import transformers
 from weightfiles import write_safetensors
 
 import mlx_probe
@@ -94,11 +87,11 @@ def seeded():
 
 
 def test_qwen3_moe(tmp_path):
-    config = Qwen3MoeConfig(
+    config = transformers().Qwen3MoeConfig(
         **SIZES, num_key_value_heads=2, head_dim=16, intermediate_size=96, num_experts=EXPERTS,
         num_experts_per_tok=2, moe_intermediate_size=48, decoder_sparse_step=1, mlp_only_layers=[0],
     )  # fmt: skip
-    model = Qwen3MoeForCausalLM(config).to(torch.bfloat16)
+    model = transformers().Qwen3MoeForCausalLM(config).to(torch.bfloat16)
     arrays = {name: words(tensor) for name, tensor in saved(model, tmp_path).items()}
     frame = analyzed(tmp_path, arrays)
     assert elements(frame) == model.num_parameters()
@@ -110,13 +103,13 @@ def test_qwen3_moe(tmp_path):
 
 
 def test_deepseek_v3(tmp_path):
-    config = DeepseekV3Config(
+    config = transformers().DeepseekV3Config(
         **SIZES, num_key_value_heads=4, intermediate_size=160, moe_intermediate_size=144,
         n_routed_experts=EXPERTS, n_shared_experts=1, num_experts_per_tok=2, n_group=2,
         topk_group=1, first_k_dense_replace=1, q_lora_rank=32, kv_lora_rank=24,
         qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16,
     )  # fmt: skip
-    model = DeepseekV3ForCausalLM(config)
+    model = transformers().DeepseekV3ForCausalLM(config)
     expected, arrays = {}, {}
     for name, tensor in saved(model, tmp_path).items():
         matrix = tensor.dim() == 2 and ".layers." in name and not name.endswith("mlp.gate.weight")
@@ -145,11 +138,11 @@ def test_deepseek_v3(tmp_path):
 
 
 def test_gpt_oss(tmp_path):
-    config = GptOssConfig(
+    config = transformers().GptOssConfig(
         **SIZES, num_key_value_heads=2, head_dim=16, intermediate_size=96,
         num_local_experts=EXPERTS, num_experts_per_tok=2,
     )  # fmt: skip
-    model = GptOssForCausalLM(config).to(torch.bfloat16)
+    model = transformers().GptOssForCausalLM(config).to(torch.bfloat16)
     arrays, expected = {}, {}
     for name, tensor in saved(model, tmp_path).items():
         if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):

@@ -8,6 +8,7 @@ import json
 import mlx.core as mx
 import numpy as np
 import pytest
+from lab import mlx_lm
 from project import SMOLLM2
 from safetensors.numpy import save_file
 from weightfiles import write_safetensors
@@ -92,7 +93,7 @@ def plain(tmp_path_factory):
 @pytest.fixture(scope="module")
 def four_bit(plain, tmp_path_factory):
     """What `mlx_lm.convert --quantize` makes of it, without the tokenizer."""
-    utils = pytest.importorskip("mlx_lm.utils", reason="mlx-lm needs Python 3.11")
+    utils = mlx_lm("utils")
     folder = tmp_path_factory.mktemp("mlx4")
     with mx.stream(mx.cpu):
         model, config = utils.load_model(plain)

@@ -7,8 +7,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+from lab import mlx_lm
 from mlx.utils import tree_flatten
-from mlx_lm.tuner.utils import linear_to_lora_layers
 from weightfiles import model_files, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
@@ -69,11 +69,12 @@ class Model(nn.Module):
 
 @pytest.mark.parametrize("dora", [False, True])
 def test_what_mlx_lm_trains(tmp_path, dora):
+    tuner = mlx_lm("tuner.utils")
     model = Model()
     model.freeze()
     parameters = {"rank": 4, "scale": 20.0, "dropout": 0.0}
     with mx.stream(mx.cpu):
-        linear_to_lora_layers(model, 2, parameters, use_dora=dora)
+        tuner.linear_to_lora_layers(model, 2, parameters, use_dora=dora)
         trained = {name: np.array(x) for name, x in tree_flatten(model.trainable_parameters())}
     write_safetensors(tmp_path / "adapters.safetensors", trained)
     # Left over from training: another state of the same adapter.

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lab import mlx_lm
 from mlx.utils import tree_flatten
-from mlx_lm.tuner.utils import linear_to_lora_layers
 from pairs import adapter, agrees, dense, rows_of, saved
 from weightfiles import write_safetensors
 
@@ -168,12 +168,13 @@ class _Model(nn.Module):
 @pytest.mark.parametrize("dora", [False, True])
 def test_mlx_lm(tmp_path, rng, dora):
     """Against mlx-lm's own fusing, which is in float32."""
+    tuner = mlx_lm("tuner.utils")
     model = _Model()
     parameters = {"rank": 4, "scale": 20.0, "dropout": 0.0}
     with mx.stream(mx.cpu):
         arrays = {name: np.array(x) for name, x in tree_flatten(model.parameters())}
         model.freeze()
-        linear_to_lora_layers(model, 1, parameters, use_dora=dora)
+        tuner.linear_to_lora_layers(model, 1, parameters, use_dora=dora)
         for name, x in tree_flatten(model.trainable_parameters()):
             if name.endswith("lora_b"):
                 new = mx.array(0.01 * rng.standard_normal(x.shape), mx.float32)

@@ -6,9 +6,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+from lab import mlx_lm
 from mlx.utils import tree_flatten
-from mlx_lm.models import deepseek_v3, gemma3_text, llama
-from mlx_lm.models.cache import make_prompt_cache
 
 import mlx_probe
 from mlx_probe.analysis.forecast.inference import STORED, inference_of
@@ -57,17 +56,17 @@ DEEPSEEK = {
     "first_k_dense_replace": 1,
 }
 BUILT = {
-    "grouped queries": (llama, LLAMA),
-    "sliding windows": (gemma3_text, GEMMA),
-    "latent attention": (deepseek_v3, DEEPSEEK),
+    "grouped queries": LLAMA,
+    "sliding windows": GEMMA,
+    "latent attention": DEEPSEEK,
 }
 # mlx-lm's cache grows in steps of so many tokens.
 TOKENS = 256
 
 
-def built(name):
-    module, config = BUILT[name]
-    return module.Model(module.ModelArgs.from_dict(config)), config
+def built(config):
+    module = mlx_lm(f"models.{config['model_type']}")
+    return module.Model(module.ModelArgs.from_dict(config))
 
 
 def saved(model, config, folder):
@@ -78,7 +77,7 @@ def saved(model, config, folder):
 
 def cached_elements(model):
     """Elements that mlx-lm's cache holds after `TOKENS` tokens, fed one window at a time."""
-    cache = make_prompt_cache(model)
+    cache = mlx_lm("models.cache").make_prompt_cache(model)
     for start in range(0, TOKENS, 64):
         model(mx.arange(start, start + 64)[None] % 128, cache=cache)
     arrays = [x for layer in cache for x in (layer.keys, layer.values)]
@@ -88,9 +87,9 @@ def cached_elements(model):
 @pytest.mark.parametrize("name", BUILT)
 def test_the_cache_is_as_large_as_mlx_lms(name, tmp_path):
     with mx.stream(mx.cpu):
-        model, config = built(name)
+        model = built(BUILT[name])
         expected = cached_elements(model)
-        folder = saved(model, config, tmp_path)
+        folder = saved(model, BUILT[name], tmp_path)
     with mlx_probe.open_checkpoint(folder) as checkpoint:
         (memory,) = inference_of(checkpoint, [TOKENS], [16])
     # Of a window mlx-lm keeps up to a chunk more than what it sees.
@@ -103,7 +102,7 @@ def test_the_cache_is_as_large_as_mlx_lms(name, tmp_path):
 def test_quantized_weights_are_as_large_as_mlxs(bits, tmp_path):
     config = LLAMA | {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 512}
     with mx.stream(mx.cpu):
-        model = llama.Model(llama.ModelArgs.from_dict(config))
+        model = built(config)
         model.set_dtype(mx.bfloat16)
         folder = saved(model, config, tmp_path)
         nn.quantize(model, bits=bits, group_size=64)
