@@ -71,4 +71,7 @@ def weights(rng):
 
 
 def comparable(frame):
-    return frame.drop(columns=OF_THE_MOMENT)
+    frame = frame.drop(columns=OF_THE_MOMENT)
+    # pandas copies the attributes, which hold all metadata, whenever a column is looked at.
+    frame.attrs = {}
+    return frame

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,12 @@ def cpu_model() -> str:
     return model[1] if model else platform.processor()
 
 
+@cache
 def blas_library() -> str:
-    """The library that numpy was built with, and the processor type that it chose here."""
+    """The library that numpy was built with, and the processor type that it chose here.
+
+    Asking for it takes milliseconds, and an analysis asks several times.
+    """
     built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     words = [built.get("name", "unknown"), built.get("version", "")]
     # Other packages may have loaded another BLAS.

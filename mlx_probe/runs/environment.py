@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -53,6 +54,8 @@ def package_versions() -> dict[str, Any]:
     }
 
 
+# Installed packages stay as they are while a process runs; looking one up takes a millisecond.
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
