@@ -98,6 +98,7 @@ def test_a_copy_of_a_resumed_row(folder, tmp_path, config):
     assert all(check.passed for check in validate_run(out))
 
 
+@pytest.mark.slow
 def test_the_end_says_what_was_not_understood(folder, tmp_path):
     result = run("analyze", folder, "--out", tmp_path / "out", "--backend", "numpy")
     assert result.returncode == 0, result.stderr

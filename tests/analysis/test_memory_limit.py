@@ -11,6 +11,8 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 
+pytestmark = pytest.mark.slow
+
 # A child's account begins with the memory of what it was forked from, so a small process forks.
 LAUNCHER = """
 import os, subprocess, sys

@@ -40,6 +40,7 @@ def compare(row, matrix, room=0.0):
         assert row["rank"] == np.count_nonzero(sigma > 1e-6 * sigma[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @pytest.mark.parametrize("case", GOLDEN)
 def test_packings_of_the_hub(tmp_path, case, backend):

@@ -83,6 +83,7 @@ def test_a_line_that_was_cut_is_measured_again(tiny, whole, tmp_path):
     pd.testing.assert_frame_equal(comparable(result.load()), comparable(whole.load()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -11,6 +11,8 @@ from tinymodel import comparable, run
 
 import mlx_probe
 
+pytestmark = pytest.mark.slow
+
 # The command in a process that kills itself when the given number of rows is on disk.
 SUICIDAL = """
 import os, signal

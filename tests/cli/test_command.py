@@ -18,6 +18,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_row_and_a_second_process_is_kept_out(tmp_path):
     rng = np.random.default_rng(1)
     tensors = {f"layers.{i}.q_proj.weight": rng.standard_normal((500, 400)) for i in range(60)}
@@ -46,6 +47,7 @@ def test_kill_9_loses_no_row_and_a_second_process_is_kept_out(tmp_path):
     pd.testing.assert_frame_equal(comparable(frame), comparable(expected))
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_what_is_saved(tmp_path):
     rng = np.random.default_rng(2)
     tensors = {f"w{i}": rng.standard_normal((600, 500)) for i in range(60)}

@@ -139,6 +139,7 @@ def test_nothing_to_compare_with(machine, tmp_path):
     refuses(invoke("doctor", "--compare", tmp_path), "environment.md", "--snapshot")
 
 
+@pytest.mark.slow
 def test_this_machine_by_the_installed_command(tmp_path):
     kept = tmp_path / "kept"
     options = ("--offline", "--json", "--snapshot", kept)

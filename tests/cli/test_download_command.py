@@ -156,6 +156,7 @@ def wait_for(published, count, process):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", [True, False])
 def test_kill_9_again_and_again(published, tmp_path, local, monkeypatch):
     monkeypatch.undo()
@@ -186,6 +187,7 @@ def test_kill_9_again_and_again(published, tmp_path, local, monkeypatch):
     assert ratio <= 1.2
 
 
+@pytest.mark.slow
 def test_ctrl_c(published, tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
@@ -201,6 +203,7 @@ def test_ctrl_c(published, tmp_path, monkeypatch):
     assert list((tmp_path / "here").glob(".mlx-probe/*.incomplete"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", [True, False])
 def test_two_at_once_fetch_it_once(published, tmp_path, monkeypatch, local):
     monkeypatch.undo()

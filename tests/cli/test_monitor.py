@@ -22,6 +22,8 @@ from mlx_probe.runs.monitor.jobs import JobRecord, jobs_folder, register, starte
 from mlx_probe.runs.monitor.rules import DEFAULT_RULES, parse_rule
 from mlx_probe.runs.monitor.samples import find_recording, read_recording
 
+pytestmark = pytest.mark.slow
+
 # Broken from the beginning, and for good: such a job waits.
 HELD = ("--alert", "memory above 0.001% pause")
 

@@ -92,6 +92,7 @@ def test_a_library_that_computes_something_else_is_not_used(monkeypatch):
     fortran.is_available.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2047, 2048, 2213])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_threads_change_no_bit(size, order):

@@ -108,6 +108,7 @@ def test_help_shows_the_source(command):
     assert "shelf:Qwen3-0.6B" in command(*CLI, "--help")
 
 
+@pytest.mark.slow
 def test_outputs_and_reports_show_all_four(command, extended):
     command(*CLI, "analyze", "shelf:tiny", "--out", "run", "--format", "csv", "--quiet")
     rows = json.loads(

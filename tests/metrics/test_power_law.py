@@ -64,6 +64,7 @@ def test_alpha_is_that_of_the_powerlaw_package(values):
     agrees(values)
 
 
+@pytest.mark.slow
 def test_alpha_of_a_real_model_is_that_of_the_powerlaw_package(real):
     assert len(real) == 20
     for values in real:
@@ -122,6 +123,7 @@ def test_equal_values_have_no_tail(values):
     assert fit_power_law(np.array(values)) is None
 
 
+@pytest.mark.slow
 def test_intervals_hold_planted_exponents():
     """Forty trials; `benchmarks/nulls.py` makes two hundred."""
     rng = np.random.default_rng(11)

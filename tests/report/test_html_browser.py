@@ -10,7 +10,10 @@ import pytest
 from mlx_probe.report.html import report_html
 from mlx_probe.report.run_data import RunData, load_run_data
 
-pytestmark = pytest.mark.skipif(browser.PATH is None, reason="no Chromium on the PATH")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browser.PATH is None, reason="no Chromium on the PATH"),
+]
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 METRIC = "document.querySelector('#maps select')"

@@ -162,6 +162,7 @@ def test_dry_run_shows_the_plan_and_runs_nothing(model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the figures are those of Linux")
 def test_peak_memory_is_predicted(tmp_path):
     """Of a model whose largest weights decide it; the demo's is in test_smollm2."""

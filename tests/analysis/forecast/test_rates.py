@@ -82,6 +82,7 @@ def test_only_what_is_unknown_is_timed(folder, plan, monkeypatch):
     assert rates_for(plan, anew=True).metrics.keys() == {"standard"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

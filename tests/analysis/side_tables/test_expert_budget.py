@@ -4,6 +4,7 @@ import json
 import tracemalloc
 
 import numpy as np
+import pytest
 from expert_models import PLENTY, PREFIX, agree
 from weightfiles import model_files, write_safetensors
 
@@ -27,6 +28,7 @@ def peak_of(weights, architecture, budget):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_the_budget_is_kept_and_decides_nothing_else(tmp_path, rng):
     stack = rng.standard_normal((12, 2 * 96, 256)).astype(np.float32)
     names = {f"{PREFIX}.experts.gate_up_proj": stack, f"{PREFIX}.gate.weight": stack[:, 0].copy()}

@@ -163,6 +163,7 @@ def test_experts_in_another_order_are_rows_in_another_order(seed, order):
             assert order[row[column]] == before[i][column]
 
 
+@pytest.mark.slow
 def test_independent_experts_overlap_by_chance(rng):
     # Wide enough for the Krylov space, which must not bring the experts together.
     size, experts = 1200, 12

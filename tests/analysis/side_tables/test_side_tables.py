@@ -57,6 +57,7 @@ def test_full_metrics_write_both(run):
     assert run.meta["stages"]["sides"]["seconds"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", WRITERS)
 @pytest.mark.parametrize("name", ["heads", "experts"])
 def test_every_format_holds_the_same(run, model, tmp_path, name, suffix):

@@ -9,6 +9,8 @@ from weightfiles import edited, entry, model_files, safetensors_bytes, write_ggu
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.errors import CheckpointError
 
+pytestmark = pytest.mark.slow
+
 EDITS = st.lists(
     st.tuples(
         st.integers(0, 1 << 12),

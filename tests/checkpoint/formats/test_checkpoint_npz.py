@@ -278,6 +278,7 @@ def test_only_the_beginning_is_inflated(tmp_path):
 ORIGINALS = [SOUND, npz(zipfile.ZIP_DEFLATED, a_npy=npy(order=True, shape=(1, 2)), b_npy=npy())]
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=1000)
 @given(
     original=st.sampled_from(ORIGINALS),

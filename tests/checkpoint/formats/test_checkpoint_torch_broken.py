@@ -118,6 +118,7 @@ def originals(tmp_path_factory):
     return path, {layout: save(path, saved, layout).read_bytes() for layout in LAYOUTS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @settings(max_examples=300, deadline=1000)
 @given(

@@ -52,6 +52,7 @@ def test_nothing_is_allowed_that_could_run_code():
     assert not {name for name in ALLOWED if name.rpartition(".")[2] in risky}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pickled", "fact"),
     [
@@ -120,6 +121,7 @@ def test_one_name_for_two_tensors(tmp_path):
 INSTRUCTIONS = st.sampled_from([*restricted._INSTRUCTIONS, pickle.STOP, b"\0", b"\1", b"w", b"\n"])
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=1000)
 @given(st.lists(INSTRUCTIONS | st.sampled_from([tensor_pickle()[2:-1]]), max_size=40))
 def test_any_pickle_is_understood_or_refused(tmp_path_factory, instructions):

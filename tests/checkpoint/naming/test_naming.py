@@ -212,6 +212,7 @@ def shape(name: str) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_every_rule_scope_and_piece_decides_some_name() -> None:
     decisions = {naming.deciding(name) for name in set(map(shape, EVERY_NAME))}
     rows = {row for row, _ in decisions}

@@ -12,6 +12,8 @@ from mlx_probe.checkpoint import PACKINGS, open_checkpoint
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import PackingError
 
+pytestmark = pytest.mark.slow
+
 BASE = "model.layers.0.mlp.experts.up_proj"
 # The pieces of each packing, with the type of the main one.
 PIECES = {

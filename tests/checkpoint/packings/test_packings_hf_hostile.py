@@ -187,6 +187,7 @@ KEYS = ("bits", "group_size", "checkpoint_format", "version", "dynamic", "config
 BLOCKS = {"group_0": {"weights": {"num_bits": 4, "block_structure": "4x32"}}, "": {"weights": 3}}
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(case=st.sampled_from(sorted(GOLDEN)), data=st.data())
 def test_hostile_headers_are_refused_or_read(case, data):

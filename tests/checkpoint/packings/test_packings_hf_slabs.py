@@ -40,6 +40,7 @@ def packed(tmp_path_factory):
     return decoders
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("case", CASES)
@@ -67,6 +68,7 @@ def test_a_stack_has_its_experts_one_by_one(tmp_path, rng, case):
         np.testing.assert_array_equal(whole(weight), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_no_more_is_unpacked_than_a_slab_needs(tmp_path, rng, case):
     make, options = CASES[case]

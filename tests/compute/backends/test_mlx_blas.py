@@ -10,7 +10,10 @@ import pytest
 
 from mlx_probe.compute.backends.mlx import blas, runs_on_cpu_only
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is loaded")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is loaded"),
+]
 
 START = """
 import os, time

@@ -14,6 +14,7 @@ from mlx_probe.compute.spectrum.bounds import EPS
 SHAPES = {"tall": (220, 96), "square": (128, 128), "wide": (96, 1500)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "zero"])

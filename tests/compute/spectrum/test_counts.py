@@ -26,6 +26,7 @@ def counts(words, dtype, value_dtype, rank_tol=1e-6):
     return sigma, {name: np.count_nonzero(sigma > t) for name, t in thresholds.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("family", FAMILIES)

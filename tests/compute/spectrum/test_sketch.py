@@ -46,6 +46,7 @@ def assert_within(sketch, values, widths=1.0):
 
 
 # The whole space, and one of three blocks.
+@pytest.mark.slow
 @pytest.mark.parametrize("basis", [640, 96])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("family", NOT_ZERO)
@@ -68,6 +69,7 @@ def test_beyond_the_basis(family):
     assert sketch.effective_rank.half_width < 0.02 * sketch.effective_rank.value
 
 
+@pytest.mark.slow
 def test_nearly_all_intervals_hold_the_truth(monkeypatch):
     monkeypatch.setattr(lanczos, "BASIS", 128)
     held = []

@@ -150,6 +150,7 @@ def test_a_damaged_catalog_ends_in_one_message(full, somewhere, edits, cut):
             set_note(database, models[0], "x")
 
 
+@pytest.mark.slow
 def test_two_processes_scan_at_once(home, tmp_path):
     for number in range(30):
         folder_model(tmp_path / "models" / f"m{number}", number)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tinymodel import COMMAND, run
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("killed_at_every_line.py")
 
 

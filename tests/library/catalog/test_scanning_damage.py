@@ -83,6 +83,7 @@ def test_names_that_are_no_text(database, tmp_path):
     assert scan(database).unchanged == 1
 
 
+@pytest.mark.slow
 def test_a_large_tree(database, tmp_path):
     folder_model(tmp_path / "d7" / "m")
     for i in range(100):

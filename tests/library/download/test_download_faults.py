@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 
+import pytest
 from hub_faults import DAMAGES, INTERRUPTIONS, Faults
 from hub_models import NEEDED, REPO, SHARDS, hasty, make_files
 from hub_server import Hub, commit_of
@@ -11,6 +12,8 @@ from mlx_probe.core.errors import Interrupted, SourceError
 from mlx_probe.library.download import DownloadConfig, download, verify
 from mlx_probe.source import parse_reference
 from mlx_probe.source.transfer.progress import DownloadProgress
+
+pytestmark = pytest.mark.slow
 
 RUNS = 200
 # What may go over the network for one file's worth of bytes, where faults only interrupt.

@@ -14,6 +14,8 @@ from mlx_probe.source.manifest import read_manifest
 from mlx_probe.source.pypi import fetch as pypi
 from mlx_probe.source.transfer.progress import DownloadProgress
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):

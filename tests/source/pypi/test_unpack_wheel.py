@@ -123,6 +123,7 @@ def sound(request, tmp_path_factory):
     return write_wheel(tmp_path_factory.mktemp("sound"), files, method=request.param).read_bytes()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     flips=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=4),
