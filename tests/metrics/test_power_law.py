@@ -59,6 +59,7 @@ def agrees(values):
     assert ours.distance == pytest.approx(theirs.D, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", list(spectra()))
 def test_alpha_is_that_of_the_powerlaw_package(values):
     agrees(values)

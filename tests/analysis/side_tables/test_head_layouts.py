@@ -35,6 +35,7 @@ def test_the_row_order_of_llama_cpp_changes_nothing_if_both_have_it(rng):
     assert one[0, "qk"]["nuclear_norm"] != pytest.approx(before[0, "qk"]["nuclear_norm"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_gguf_metadata_tell_the_heads(tmp_path, rng):
     matrices = attention(rng, 6, 2, 8, 48)
     names = {"q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output"}

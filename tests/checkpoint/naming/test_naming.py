@@ -176,6 +176,7 @@ def test_golden_tables_are_whole() -> None:
     assert len(GOLDEN["minilm"]) == 104
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("layer", "expert"), [(0, 0), (1, 12), (93, 255)])
 def test_generated_table(family: str, layer: int, expert: int) -> None:

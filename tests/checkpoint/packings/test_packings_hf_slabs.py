@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from weightfiles import whole
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("shape", [(64, 2560), (1536, 64), (1056, 1088)], ids=str)
 @pytest.mark.parametrize("case", CASES)

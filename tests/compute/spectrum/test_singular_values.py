@@ -28,6 +28,7 @@ def check(spectrum, values, rank_tol=1e-6):
     assert count == np.count_nonzero(exact > noise * exact[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("two_stage_from", [None, 2], ids=["syevd", "syevd_2stage"])
 @pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
