@@ -62,7 +62,8 @@ def load_run_data(run: str | Path) -> RunData:
         ResultError: There is no finished run, or its files are damaged.
     """
     frame = load_run(run)
-    meta = frame.attrs["meta"]
+    # Taken out: pandas copies the attributes with every column that is looked at.
+    meta = frame.attrs.pop("meta")
     if meta.get("kind") == "compare":
         return RunData(frame, _described(columns_from_meta(meta), COMPARE_COLUMNS), meta)
     columns = _described(columns_from_meta(meta), table_columns([m.column for m in METRICS]))
