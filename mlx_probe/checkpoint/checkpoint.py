@@ -113,7 +113,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
         files=files,
         framework=frameworks[0],
         tensors=tensors,
-        parameters=gather_parameters(tensors, config, partial(_read_small, files)),
+        parameters=gather_parameters(tensors, config, partial(_read_small, files), metadata),
         metadata=metadata,
         config=config,
         architecture=read_architecture(config, metadata),

@@ -25,6 +25,7 @@ def gather_parameters(
     tensors: Sequence[TensorInfo],
     config: Mapping[str, Any],
     read: Callable[[TensorInfo], bytes],
+    metadata: Mapping[str, Any],
 ) -> tuple[Parameter, ...]:
     """Group the pieces of packed weights; every stored tensor is in exactly one parameter.
 
@@ -32,12 +33,15 @@ def gather_parameters(
         tensors: All stored tensors in reading order.
         config: config.json.
         read: Reads the bytes of a small tensor.
+        metadata: The files' own metadata, where some packings put their settings.
 
     Returns:
         Parameters in the order of their main pieces. `Parameter.problem` is set for pieces that
         do not fit together, integers of an unknown packing, and scales without a weight.
     """
-    context = Context({tensor.name: tensor for tensor in tensors}, _settings(config), read)
+    context = Context(
+        {tensor.name: tensor for tensor in tensors}, _settings(config), read, metadata
+    )
     schemes = {name: cast(Scheme, import_module(p.scheme)) for name, p in PACKINGS.items()}
     claims: dict[str, tuple[str, Claim]] = {}
     taken: set[str] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,11 +108,13 @@ class Context:
         tensors: All stored tensors by name.
         settings: ``quantization`` or ``quantization_config`` of config.json; empty without one.
         read: Reads the bytes of a small tensor.
+        metadata: The files' own metadata; of safetensors files, texts.
     """
 
     tensors: Mapping[str, TensorInfo]
     settings: Mapping[str, Any]
     read: Callable[[TensorInfo], bytes]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def find(self, *names: str) -> tuple[TensorInfo, ...]:
         """The tensors that have one of these names, in this order."""
