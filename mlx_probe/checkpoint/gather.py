@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
+from mlx_probe.checkpoint.guard import Neighbours, foreign_method, stem_of
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Scheme
@@ -52,11 +53,12 @@ def gather_parameters(
                 claims[tensor.name] = name, claim
                 taken.update(piece.name for piece in (*claim.pieces, *claim.extra))
                 break
+    neighbours = Neighbours(context.tensors.keys() - taken)
     parameters = []
     for tensor in tensors:
         if tensor.name in claims:
             name, claim = claims[tensor.name]
-            parameters.append(_packed(name, schemes[name], claim, context))
+            parameters.append(_packed(name, schemes[name], claim, context, neighbours))
         elif tensor.name not in taken:
             problem = tensor.problem or _misread(tensor, context.settings)
             parameters.append(
@@ -67,13 +69,17 @@ def gather_parameters(
     return tuple(parameters)
 
 
-def _packed(packing: str, scheme: Scheme, claim: Claim, context: Context) -> Parameter:
+def _packed(
+    packing: str, scheme: Scheme, claim: Claim, context: Context, neighbours: Neighbours
+) -> Parameter:
     main = claim.pieces[0]
+    stem = stem_of(claim.name)
     try:
         if claim.name != main.name and claim.name in context.tensors:
             # It keeps its own name: names of rows are unique.
             unpacked, claim = claim.name, replace(claim, name=main.name)
             raise PackingError(f"{main.name}: packed, though {unpacked} is there as well")
+        _refuse_unknown(packing, claim, context, neighbours.beside(stem, main.name))
         layout = scheme.layout(claim, context)
     except PackingError as error:
         return Parameter(
@@ -85,6 +91,17 @@ def _packed(packing: str, scheme: Scheme, claim: Claim, context: Context) -> Par
         decode=layout.decode,
         row_major=layout.row_major,
     )
+
+
+def _refuse_unknown(packing: str, claim: Claim, context: Context, beside: Iterable[str]) -> None:
+    """Refuse a weight of another declared format, or with pieces that are not understood."""
+    methods = PACKINGS[packing].methods
+    problem = foreign_method(packing, methods, context.settings.get("quant_method"))
+    stranger = next(iter(beside), None)
+    if stranger is not None:
+        problem = f"{stranger} lies beside it, and its effect on the values is not known"
+    if problem is not None:
+        raise PackingError(f"{claim.name}: {problem}")
 
 
 def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:

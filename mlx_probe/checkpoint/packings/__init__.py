@@ -10,27 +10,35 @@ __all__ = ["PACKINGS"]
 # The first that claims a tensor gets it. AWQ comes before GPTQ, whose pieces have the same names;
 # plain floats with scales come last.
 PACKINGS: dict[str, Packing] = {
-    "ggml": Packing("mlx_probe.checkpoint.packings.ggml", "block types of GGUF"),
+    "ggml": Packing("mlx_probe.checkpoint.packings.ggml", "block types of GGUF", None),
     "mlx": Packing(
         "mlx_probe.checkpoint.packings.mlx",
         "MLX's affine mode (1 to 8 bits, any group size, settings for single layers), mxfp4, "
         "mxfp8, nvfp4",
+        (),
     ),
-    "awq": Packing("mlx_probe.checkpoint.packings.awq", "AWQ, gemm and gemv"),
+    "awq": Packing("mlx_probe.checkpoint.packings.awq", "AWQ, gemm and gemv", ("awq",)),
     "gptq": Packing(
-        "mlx_probe.checkpoint.packings.gptq", "GPTQ v1 and v2: 2, 3, 4 and 8 bits, act-order"
+        "mlx_probe.checkpoint.packings.gptq",
+        "GPTQ v1 and v2: 2, 3, 4 and 8 bits, act-order",
+        ("gptq",),
     ),
     "bitsandbytes": Packing(
         "mlx_probe.checkpoint.packings.bitsandbytes",
         "NF4 and FP4 (nested statistics too), int8",
+        ("bitsandbytes",),
     ),
     "compressed_tensors": Packing(
         "mlx_probe.checkpoint.packings.compressed_tensors",
         "pack-quantized integers, int8, FP8, nvfp4, mxfp4",
+        ("compressed-tensors",),
     ),
-    "mxfp4": Packing("mlx_probe.checkpoint.packings.mxfp4", "gpt-oss: `_blocks` and `_scales`"),
+    "mxfp4": Packing(
+        "mlx_probe.checkpoint.packings.mxfp4", "gpt-oss: `_blocks` and `_scales`", ("mxfp4",)
+    ),
     "fp8": Packing(
         "mlx_probe.checkpoint.packings.fp8",
         "E4M3 and E5M2 with one scale, a scale for each row, or blocks (DeepSeek's 128 x 128)",
+        ("fp8", "fbgemm_fp8", "modelopt", "quark"),
     ),
 }

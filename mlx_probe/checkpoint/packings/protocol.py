@@ -128,10 +128,14 @@ class Packing:
     Attributes:
         scheme: Module with the code; see `Scheme`.
         content: What is read of it, for the documentation.
+        methods: Values of ``quant_method`` in config.json that it implements. A weight is skipped
+            if config.json declares another one. Empty if its writers declare none; None if the
+            file's own types say everything, whatever a config.json beside it says.
     """
 
     scheme: str
     content: str
+    methods: tuple[str, ...] | None
 
 
 class Scheme(Protocol):

@@ -48,7 +48,7 @@ def made_up(monkeypatch):
     module = ModuleType("made_up_scheme")
     module.claim, module.layout = claim, layout
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(PACKINGS, "signs", Packing(module.__name__, "signs"))
+    monkeypatch.setitem(PACKINGS, "signs", Packing(module.__name__, "signs", ()))
 
 
 def test_a_new_packing_is_read(made_up, tmp_path, rng):

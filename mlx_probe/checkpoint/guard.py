@@ -1,0 +1,94 @@
+"""The guard: a weight is read only if everything that lies beside it is understood.
+
+A packing that is not known looks like a known one, or like plain numbers, to a reader that asks
+for the pieces it knows only. So the question is turned round: which tensors under the same name
+are left over once every packing has taken its pieces? What they do to the values is unknown, and
+the weight is skipped. The same goes for a format that config.json declares and the packing does
+not implement.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+
+from mlx_probe.checkpoint.naming.classify import classify
+
+__all__ = ["Neighbours", "foreign_method", "stem_of"]
+
+# What may lie beside a weight without changing its values: the module's bias and the router's,
+# adapters (which have rows of their own), and scales of activations and of the KV cache.
+_HARMLESS = re.compile(
+    r"(?:\w+_)?bias"
+    r"|lora_(?:a|b|A|B|magnitude_vector)|m"
+    r"|(?:in|input|act|activation|output|scale)_(?:in|input|scale|amax|zero_point)(?:_inv|_ub)?"
+    r"|(?:input|output)_global_scale"
+    r"|(?:[qkv]|kv|kv_cache|prob_output|softmax|bmm|attn)_(?:output_)?(?:scale|zero_point)"
+)
+
+
+class Neighbours:
+    """Finds the tensors that lie beside a weight and that no packing understands.
+
+    Args:
+        names: Names of the stored tensors that are no piece of any packed weight.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = sorted(names)
+
+    def beside(self, stem: str, main: str) -> Iterator[str]:
+        """Tensors whose effect on a weight is not known.
+
+        Args:
+            stem: Name of its module; a parameter's own name where it has no module.
+            main: Name of its stored tensor, or of the main piece.
+
+        Yields:
+            Names: ``STEM.one_segment``, ``STEM_word``, and everything below ``main``.
+        """
+        seen = {main}
+        for name in self._starting_with(f"{main}."):
+            seen.add(name)
+            yield name
+        for name in self._starting_with(f"{stem}." if stem else ""):
+            end = name[len(stem) + 1 if stem else 0 :]
+            if name not in seen and "." not in end and not _HARMLESS.fullmatch(end):
+                yield name
+        for name in self._starting_with(f"{stem}_") if stem else ():
+            end = name[len(stem) + 1 :]
+            # ``q`` and ``q_norm``: a name with a meaning of its own is another parameter's.
+            own = classify(name).block_type not in ("other", "quantization")
+            if name not in seen and "." not in end and not _HARMLESS.fullmatch(end) and not own:
+                yield name
+
+    def _starting_with(self, prefix: str) -> Iterator[str]:
+        for name in self._names[bisect_left(self._names, prefix) :] if prefix else self._names:
+            if not name.startswith(prefix):
+                return
+            yield name
+
+
+def stem_of(name: str) -> str:
+    """The module of a weight, by its name in the model: ``mlp.up_proj`` of ``mlp.up_proj.weight``.
+
+    A fused parameter (``experts.gate_up_proj``) is its own.
+    """
+    return name[: -len("weight")].rstrip(".") if name.rpartition(".")[2] == "weight" else name
+
+
+def foreign_method(packing: str, methods: Sequence[str] | None, declared: object) -> str | None:
+    """Why a weight is not of the packing that claims it; None if it may be.
+
+    Args:
+        packing: Key of `PACKINGS`.
+        methods: `Packing.methods`.
+        declared: ``quant_method`` of config.json, None without one.
+    """
+    if declared is None or methods is None or declared in methods:
+        return None
+    return (
+        f"its pieces are named like those of {packing}, but config.json declares the quantization "
+        f"{declared!r}, which stores them differently or is not known"
+    )
