@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from weightfiles import model_files, whole, write_gguf, write_safetensors
+from weightfiles import gguf_bytes, listed, model_files, whole, write_gguf, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.core.dtypes import decode
 from referees.tally import OUTCOME, REASON
 
 # Half a unit in the last place, by the type that a package rounds its own values to.
@@ -83,9 +84,19 @@ def opened(folder, made):
     config = folder / "config.json"
     config.write_text(json.dumps(dict(made.config)))
     if made.gguf:
-        return open_checkpoint(model_files(write_gguf(folder / "m.gguf", made.tensors))).weights()
+        return open_checkpoint(model_files(_gguf_file(folder / "model.gguf", made))).weights()
     file = write_safetensors(folder / "model.safetensors", made.tensors)
     return open_checkpoint(model_files(file, config=config)).weights()
+
+
+def _gguf_file(path, made):
+    if all(isinstance(kind, str) for _, kind in made.tensors.values()):
+        return write_gguf(path, made.tensors)
+    # A type that gguf's writer does not know, by its number.
+    ((name, (stored, kind)),) = made.tensors.items()
+    entry = listed(name, made.values[name].shape[::-1], kind)
+    path.write_bytes(gguf_bytes(entries=[entry], data=stored.tobytes()))
+    return path
 
 
 def _compare(rows, made):
@@ -93,7 +104,8 @@ def _compare(rows, made):
     expected = made.values[rows[0].name]
     rows = [row for row in rows if row.part is None]
     stacked = rows[0].stack_index is not None
-    values = np.stack([whole(row) for row in rows]) if stacked else whole(rows[0])
+    read = [decode(whole(row), row.chunk_dtype) for row in rows]
+    values = np.stack(read) if stacked else read[0]
     assert values.shape == expected.shape
     slack = np.broadcast_to(made.slack, expected.shape)
     off = ~((np.abs(values - expected) <= slack) | (np.isnan(values) & np.isnan(expected)))
