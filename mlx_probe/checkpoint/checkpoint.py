@@ -14,7 +14,7 @@ from typing import Any
 from mlx_probe.checkpoint.adapter import Adapter, read_adapter
 from mlx_probe.checkpoint.architecture import Architecture, read_architecture
 from mlx_probe.checkpoint.formats import read_header
-from mlx_probe.checkpoint.formats.header import Header
+from mlx_probe.checkpoint.formats.header import Header, check_parts
 from mlx_probe.checkpoint.gather import gather_parameters
 from mlx_probe.checkpoint.mapping import MappedFile
 from mlx_probe.checkpoint.parameter import Parameter
@@ -101,6 +101,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
             f"{files.path}: weight files of {' and '.join(frameworks) or 'no format'}",
             "Choose files of one format",
         )
+    check_parts(headers)
     _check_names(headers)
     if files.index:
         _check_index(files.index, weight_map, headers)

@@ -26,6 +26,7 @@ class Format:
         names: What libraries call the one file of a model; one name for each suffix, the
             preferred suffix first.
         content: What of the format is read, for the documentation.
+        other_names: What further libraries call that file.
         indexed: Suffixes of shards that an index may list.
         signature: First bytes that identify a file without a suffix; empty if there are none.
         adapters: What libraries call the file of an adapter, the preferred name first.
@@ -39,6 +40,7 @@ class Format:
     reader: str
     names: tuple[str, ...]
     content: str
+    other_names: tuple[str, ...] = ()
     indexed: tuple[str, ...] = ()
     signature: bytes = b""
     adapters: tuple[str, ...] = ()
@@ -61,6 +63,8 @@ FORMATS: dict[str, Format] = {
         names=("model.safetensors",),
         content="single files and shards: F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I8 to I64, "
         "U8 to U64, BOOL",
+        # Of diffusers.
+        other_names=("diffusion_pytorch_model.safetensors",),
         indexed=(".safetensors",),
         # Of PEFT, and of mlx-lm.
         adapters=("adapter_model.safetensors", "adapters.safetensors"),
@@ -81,6 +85,7 @@ FORMATS: dict[str, Format] = {
         reader="mlx_probe.checkpoint.formats.torch",
         names=("pytorch_model.bin", "model.pt", "model.pth"),
         content="single files and shards, zip layout and the older one",
+        other_names=("diffusion_pytorch_model.bin",),
         indexed=(".bin",),
         adapters=("adapter_model.bin",),
         # Files of trainers, tokenizers and other engines.

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.core.records import ModelFiles, ModelRef
+from mlx_probe.source.parts import part_of
 from mlx_probe.source.protocol import Form, ListingOptions, Source
 from mlx_probe.source.reference import exists
-from mlx_probe.source.selection import (
-    Selection,
-    config_name,
-    find_weights,
-    select_files,
-)
+from mlx_probe.source.selection import PIPELINE, find_weights, select_file, select_files
+from mlx_probe.source.snapshot import repository_of, snapshot_of
 
 if TYPE_CHECKING:
     from mlx_probe.source.transfer.listing import ModelListing
@@ -38,23 +35,16 @@ def _fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFile
     """Find a model's files in a folder, or take one file as the whole model.
 
     Raises:
-        SourceError: No weights there, or not readable.
+        SourceError: No weights there, only some parts of a model, or not readable.
         CheckpointError: The sharding index is damaged.
     """
     # Absolute, so that results say where the weights are, wherever the results are read.
     path = Path(ref.name).expanduser().absolute()
     try:
         if path.is_dir():
-            listing = _list_folder(path)
-            if not find_weights(listing, ref.file):
-                listing |= _list_manifest(path)
-            selection = select_files(listing, str(path), ref.file)
-            return selection.resolve(path, path.name, "local", path)
-        # Ollama's blobs have no suffix; the reader looks at their first bytes.
+            return _fetch_folder(path, ref.file)
         if path.is_file() and path.suffix.lower() in ("", *weight_suffixes()):
-            config = config_name(path.name, _list_folder(path.parent))
-            selection = Selection((path.name,), None, config)
-            return selection.resolve(path.parent, path.stem, "local", path)
+            return _fetch_file(path)
     except OSError as error:
         raise SourceError(
             f"cannot read {path}: {error.strerror}", "Check its permissions"
@@ -63,6 +53,52 @@ def _fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFile
         f"{path} {'is not a weight file' if path.exists() else 'does not exist'}",
         f"Give a folder, or a file that ends in {' or '.join(weight_suffixes())}",
     )
+
+
+def _fetch_folder(path: Path, file: str | None) -> ModelFiles:
+    folder = snapshot_of(path)
+    if folder is None:
+        folder, model_id, revision = path, path.name, "local"
+    else:
+        model_id, revision = repository_of(folder), folder.name
+    listing = _list_folder(folder)
+    if not find_weights(listing, file):
+        listing |= _list_manifest(folder)
+    if not find_weights(listing, file):
+        listing |= _list_below(folder, PIPELINE in listing)
+    selection = select_files(listing, str(path), file)
+    return selection.resolve(folder, model_id, revision, folder)
+
+
+def _fetch_file(path: Path) -> ModelFiles:
+    listing = _list_folder(path.parent)
+    # Ollama's blobs have no suffix; the reader looks at their first bytes.
+    selection = select_file(path.name, listing, str(path.parent))
+    part = part_of(path.name)
+    if part is None or part.total is None:
+        return selection.resolve(path.parent, path.stem, "local", path)
+    # Whichever part was named, it is the same model.
+    return selection.resolve(path.parent, part.stem, "local", path.parent / selection.weights[0])
+
+
+def _list_below(folder: Path, is_pipeline: bool) -> dict[str, int]:
+    """Files in the folders of a pipeline.
+
+    Raises:
+        SourceError: It is none, and some of its folders have weights.
+    """
+    below = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    listings = {inner.name: _list_folder(inner) for inner in below}
+    if is_pipeline:
+        return {f"{name}/{n}": size for name, ls in listings.items() for n, size in ls.items()}
+    filled = [name for name, listing in listings.items() if find_weights(listing)]
+    if filled:
+        more = f" and {len(filled) - 12} more" if len(filled) > 12 else ""
+        raise SourceError(
+            f"{folder} has no weights itself; its folders {', '.join(filled[:12])}{more} have some",
+            f"Give one of them: {folder / filled[0]}",
+        )
+    return {}
 
 
 def _list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:

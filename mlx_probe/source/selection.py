@@ -13,15 +13,15 @@ from mlx_probe.core.formats import FORMATS, INDEX_END, format_of, index_suffixes
 from mlx_probe.core.records import ModelFiles
 from mlx_probe.core.sharding import read_weight_map
 from mlx_probe.core.units import format_size
+from mlx_probe.source.parts import all_parts, index_of, is_whole, part_of
 
-__all__ = ["Selection", "config_name", "find_weights", "select_files"]
+__all__ = ["PIPELINE", "Selection", "config_name", "find_weights", "select_file", "select_files"]
+
+# diffusers: which class reads which folder of a pipeline.
+PIPELINE = "model_index.json"
 
 # Checkpoints of a training by mlx-lm, which ends with adapters.safetensors.
 _UNFINISHED = re.compile(r"\d+_(?P<adapter>adapters\.\w+)")
-# A part of a model in several files: model-00002-of-00005.safetensors, weights.02.safetensors.
-_PART = re.compile(
-    r"(?P<stem>.*?[-._])(?P<number>\d{1,9})(?:-of-(?P<total>\d{1,9}))?(?P<end>\.\w+)"
-)
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,21 @@ class Selection:
 def find_weights(names: Iterable[str], file: str | None = None) -> list[str]:
     """The weight files and indices among the names; with ``file``, those it picks.
 
-    Files that a format's ``not_weights`` match are left out, unless ``file`` is their name.
+    Files that a format's ``not_weights`` match are left out, unless ``file`` is their name. A
+    folder's name picks the files in it.
     """
     ends = (*weight_suffixes(), *index_suffixes())
-    weights = [name for name in names if name.endswith(ends)]
+    weights = [name for name in names if name.lower().endswith(ends)]
     # Names before globs: m[1].gguf is also a glob, which means m1.gguf.
     named = [name for name in weights if file in (name, PurePosixPath(name).name)]
     if named:
         return named
     others = [glob for form in FORMATS.values() for glob in form.not_weights]
     weights = [name for name in weights if not _is_among(name, others)]
-    return weights if file is None else [name for name in weights if fnmatchcase(name, file)]
+    if file is None:
+        return weights
+    inside = [name for name in weights if file.rstrip("/") == str(PurePosixPath(name).parent)]
+    return inside or [name for name in weights if fnmatchcase(name, file)]
 
 
 def config_name(weights: str, names: Container[str]) -> str | None:
@@ -119,10 +123,11 @@ def select_files(listing: Mapping[str, int], where: str, file: str | None = None
     Args:
         listing: Size in bytes of every file by its name, a relative POSIX path.
         where: What has these files, for messages.
-        file: Name, or glob on names, that picks the weight file among several.
+        file: Name of a file or folder, or glob on names, that picks one model among several. One
+            part of a model means all of them.
 
     Raises:
-        SourceError: No weights, or several models and none picked.
+        SourceError: No weights, several models and none picked, or a model that lacks parts.
     """
     names, suffixes = find_weights(listing, file), weight_suffixes()
     if not names:
@@ -135,6 +140,8 @@ def select_files(listing: Mapping[str, int], where: str, file: str | None = None
     names = sorted(name for name in names if len(PurePosixPath(name).parts) == depth)
     folders = {PurePosixPath(name).parent for name in names}
     if len(folders) > 1:
+        if PIPELINE in listing:
+            raise _choose_component(folders, where)
         raise _choose(names, listing, where)
     folder = folders.pop()
     models = [name for name in names if not _is_adapter(name)]
@@ -144,17 +151,40 @@ def select_files(listing: Mapping[str, int], where: str, file: str | None = None
     config = config_name(names[0], listing)
 
     suffix = next(end for end in suffixes if any(_is_of(name, end) for name in names))
-    standard = str(folder / _usual_name(suffix))
-    indices = [name for name in names if name.endswith(suffix + INDEX_END)]
-    if standard + INDEX_END in indices or len(indices) == 1:
-        index = standard + INDEX_END
-        return Selection((), index if index in indices else indices[0], config)
-    weights = [name for name in names if name.endswith(suffix)]
-    weights = [standard] if standard in weights else weights
-    # A part that the user picked by name is all that is wanted.
-    if not (_is_whole(weights) or (file is not None and len(weights) == 1)):
+    indices = [name for name in names if name.lower().endswith(suffix + INDEX_END)]
+    usual = [str(folder / name) for name in _usual_names(suffix)]
+    index = next((name + INDEX_END for name in usual if name + INDEX_END in indices), None)
+    if index or len(indices) == 1:
+        return Selection((), index or indices[0], config)
+    weights = [name for name in names if name.lower().endswith(suffix)]
+    weights = next(([name] for name in usual if name in weights), weights)
+    if len(weights) == 1 or _is_torso(weights):
+        return select_file(weights[0], listing, where)
+    if not is_whole(weights):
         raise _choose(weights or indices, listing, where)
     return Selection(tuple(weights), None, config)
+
+
+def select_file(name: str, listing: Container[str], where: str) -> Selection:
+    """The model that a weight file is, or that it is a part of.
+
+    Args:
+        name: The file, a relative POSIX path.
+        listing: Names of all files there are.
+        where: What has these files, for messages.
+
+    Raises:
+        SourceError: It is a part, and others are missing.
+    """
+    weights = all_parts(name, listing, where)
+    return Selection(weights, index_of(name, listing), config_name(name, listing))
+
+
+def _is_torso(weights: Sequence[str]) -> bool:
+    """Whether files are parts of one model, but not all of them."""
+    parts = [part_of(name) for name in weights]
+    models = {part and part.total and part.model for part in parts}
+    return len(models) == 1 and None not in models and not is_whole(weights)
 
 
 def _is_among(name: str, patterns: Iterable[str]) -> bool:
@@ -162,13 +192,14 @@ def _is_among(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _is_of(name: str, suffix: str) -> bool:
-    return name.endswith((suffix, suffix + INDEX_END))
+    return name.lower().endswith((suffix, suffix + INDEX_END))
 
 
-def _usual_name(suffix: str) -> str:
+def _usual_names(suffix: str) -> tuple[str, ...]:
     form = format_of(suffix)
     assert form is not None
-    return form.names[form.suffixes.index(suffix)]
+    others = (name for name in form.other_names if name.endswith(suffix))
+    return form.names[form.suffixes.index(suffix)], *others
 
 
 def _adapters() -> list[str]:
@@ -181,21 +212,11 @@ def _is_adapter(name: str) -> bool:
     return (unfinished["adapter"] if unfinished else plain) in _adapters()
 
 
-def _is_whole(weights: Sequence[str]) -> bool:
-    """Whether files are one model: a single file, or parts numbered without a gap."""
-    parts = [part for part in map(_PART.fullmatch, weights) if part]
-    if not parts or len(parts) < len(weights):
-        return len(weights) == 1
-    numbers = sorted(int(part["number"]) for part in parts)
-    totals = {part["total"] for part in parts}
-    total = totals.pop()
-    if len(weights) == 1 and total is None:
-        return True
-    return (
-        not totals
-        and len({(part["stem"], part["end"]) for part in parts}) == 1
-        and (total is None or int(total) == len(parts))
-        and numbers in (list(range(len(parts))), list(range(1, len(parts) + 1)))
+def _choose_component(folders: Iterable[PurePosixPath], where: str) -> SourceError:
+    names = sorted(map(str, folders))
+    return SourceError(
+        f"{where} is a pipeline of {len(names)} models: {', '.join(names)}",
+        f"Name one: the folder's path, or MODEL:FOLDER for the Hub ({where}:{names[0]})",
     )
 
 

@@ -9,6 +9,7 @@ from mlx_probe.source.selection import Selection, config_name, select_files
 
 INDEX = "model.safetensors.index.json"
 BIN_INDEX = "pytorch_model.bin.index.json"
+DIFFUSION = "diffusion_pytorch_model.safetensors"
 PARTS = ("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors")
 
 
@@ -26,6 +27,20 @@ PARTS = ("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors")
         ([INDEX, "model.fp16.safetensors.index.json"], ((), INDEX, None)),
         (["model.safetensors", "model.fp16.safetensors"], (("model.safetensors",), None, None)),
         (["odd.safetensors", "m.gguf"], (("odd.safetensors",), None, None)),
+        (["ODD.SAFETENSORS", "m.gguf"], (("ODD.SAFETENSORS",), None, None)),
+        # A component of diffusers, in several precisions.
+        (
+            ["diffusion_pytorch_model.fp16.safetensors", DIFFUSION, "config.json"],
+            ((DIFFUSION,), None, "config.json"),
+        ),
+        (
+            [f"{DIFFUSION}.index.json", f"{DIFFUSION}.index.fp16.json", *PARTS],
+            ((), f"{DIFFUSION}.index.json", None),
+        ),
+        (
+            ["diffusion_pytorch_model.bin", "diffusion_pytorch_model.fp16.bin"],
+            (("diffusion_pytorch_model.bin",), None, None),
+        ),
         ([*PARTS[::-1], "config.json"], (PARTS, None, "config.json")),
         (
             ["weights.01.safetensors", "weights.00.safetensors"],
@@ -103,8 +118,6 @@ def test_rule(names, expected):
         ["a.safetensors", "b.safetensors"],
         ["w.00.safetensors", "w.02.safetensors"],
         ["llama-7.gguf", "llama-13.gguf"],
-        PARTS[:1],
-        ["m-00001-of-00003.safetensors", "m-00003-of-00003.safetensors"],
         [*PARTS, "n-00001-of-00002.safetensors"],
         ["unet/x.safetensors", "vae/x.safetensors"],
         ["a.safetensors.index.json", "b.safetensors.index.json"],
@@ -134,7 +147,7 @@ def test_lists_no_more_than_a_dozen():
         ("c.gguf", ("sub/c.gguf",)),
         ("d[1].gguf", ("d[1].gguf",)),
         ("p-*.gguf", ("p-1.gguf", "p-2.gguf")),
-        (PARTS[1], (PARTS[1],)),
+        (PARTS[1], PARTS),
         ("optimizer.pt", ("optimizer.pt",)),
         ("adapters.safetensors", ("adapters.safetensors",)),
         ("0000100_adapters.safetensors", ("0000100_adapters.safetensors",)),

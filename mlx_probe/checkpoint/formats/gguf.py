@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Any, BinaryIO, NamedTuple
 
 from mlx_probe.checkpoint.formats.cursor import Cursor
-from mlx_probe.checkpoint.formats.header import MAX_RANK, Header, check_shape, in_file_order
+from mlx_probe.checkpoint.formats.header import MAX_RANK, Header, Part, check_shape, in_file_order
 from mlx_probe.checkpoint.packings.ggml import block_type
 from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
@@ -64,7 +64,8 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
     alignment = _alignment(path, metadata)
     data_start = -(-cursor.position // alignment) * alignment
     tensors = _locate(path, entries, alignment, data_start, size)
-    return Header("gguf", in_file_order(path, tensors, size), metadata, size)
+    ordered = in_file_order(path, tensors, size)
+    return Header("gguf", ordered, metadata, size, _part(path, metadata))
 
 
 def _check_version(path: Path, cursor: Cursor) -> None:
@@ -135,6 +136,16 @@ def _alignment(path: Path, metadata: Mapping[str, Any]) -> int:
     if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1):
         raise damaged(path, f"general.alignment {alignment!r} is not a power of two from 8 on")
     return alignment
+
+
+def _part(path: Path, metadata: Mapping[str, Any]) -> Part | None:
+    """Which part of a model that llama.cpp split the file is."""
+    number, count, tensors = (metadata.get(f"split.{k}") for k in ("no", "count", "tensors.count"))
+    if type(count) is not int or count < 2:
+        return None
+    if type(number) is not int or not 0 <= number < count:
+        raise damaged(path, f"split.no {number!r} of {count} parts")
+    return Part(number, count, tensors if type(tensors) is int else None)
 
 
 def _locate(

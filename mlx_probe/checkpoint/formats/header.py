@@ -15,6 +15,8 @@ __all__ = [
     "MAX_HEADER",
     "MAX_RANK",
     "Header",
+    "Part",
+    "check_parts",
     "check_shape",
     "in_file_order",
 ]
@@ -26,6 +28,21 @@ MAX_RANK = 32
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a file says about the model that it is a part of.
+
+    Attributes:
+        number: Its number, from 0.
+        count: Number of all parts, at least 2.
+        tensors: Tensors in all parts; None if the file does not say.
+    """
+
+    number: int
+    count: int
+    tensors: int | None
+
+
+@dataclass(frozen=True)
 class Header:
     """The header of one weight file.
 
@@ -34,12 +51,47 @@ class Header:
         tensors: Stored tensors by ascending offset.
         metadata: The file's own metadata, without large arrays.
         size: Size of the whole file in bytes when the header was read.
+        part: Which part of a model the file says it is; None if it says nothing.
     """
 
     framework: str
     tensors: tuple[TensorInfo, ...]
     metadata: Mapping[str, Any]
     size: int
+    part: Part | None = None
+
+
+def check_parts(headers: Mapping[Path, Header]) -> None:
+    """Refuse some parts of a model without the others.
+
+    Args:
+        headers: Headers of the files that are opened together.
+
+    Raises:
+        CheckpointError: A file says that it is one of several parts, and others are missing, are
+            there twice, or hold another number of tensors.
+    """
+    parts = {path: header.part for path, header in headers.items() if header.part}
+    if not parts:
+        return
+    path, part = next(iter(parts.items()))
+    numbers = sorted(other.number for other in parts.values())
+    known = {(other.count, other.tensors) for other in parts.values()}
+    remedy = "Put all parts of one model, and no other, into one folder: download it again"
+    if len(known) > 1 or len(parts) < len(headers) or len({*numbers}) < len(numbers):
+        raise damaged(path, "parts of different models, or one of them twice", remedy)
+    missing = sorted({*range(part.count)} - {*numbers})
+    if missing:
+        shown = ", ".join(str(number + 1) for number in missing[:8])
+        more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+        raise damaged(
+            path,
+            f"part {part.number + 1} of {part.count} of a model; missing: part {shown}{more}",
+            remedy,
+        )
+    held = sum(len(header.tensors) for header in headers.values())
+    if part.tensors is not None and held != part.tensors:
+        raise damaged(path, f"all parts hold {held} tensors instead of {part.tensors}", remedy)
 
 
 def check_shape(path: Path, name: str, shape: tuple[int, ...]) -> None:

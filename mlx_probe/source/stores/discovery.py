@@ -12,6 +12,7 @@ from mlx_probe.core.errors import ProbeError, SourceError
 from mlx_probe.core.formats import FORMATS, INDEX_END, format_of, weight_suffixes
 from mlx_probe.core.records import ModelFiles
 from mlx_probe.source.manifest import MANIFEST, Manifest, read_manifest
+from mlx_probe.source.parts import part_of
 from mlx_probe.source.selection import find_weights, select_files
 from mlx_probe.source.stores.protocol import OnProblem, Store, StoredModel
 
@@ -27,8 +28,6 @@ __all__ = [
 
 HUB_URL = "https://huggingface.co"
 
-# How llama.cpp and transformers name the files of one model.
-_SPLIT = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})(?P<suffix>\.\w+)")
 _NOTES = ("README.md", "readme.md", "Readme.md", "MODEL_CARD.md")
 
 
@@ -100,7 +99,7 @@ def list_folder(folder: Path) -> tuple[dict[str, int], list[Path]]:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(folder / entry.name)
                     continue
-                weights = entry.name.endswith(suffixes)
+                weights = entry.name.lower().endswith(suffixes)
                 if (weights or entry.name.endswith((".json", ".md"))) and entry.is_file():
                     sizes[entry.name] = entry.stat().st_size if weights else 0
             except OSError:
@@ -142,7 +141,7 @@ def models_in(
     beside = {name: size for name, size in listing.items() if not _is_part_of_model(name)}
     for names in groups:
         label = f"{model_id}:{names[0]}" if len(groups) > 1 else model_id
-        paths = tuple(folder / name for name in names if name.endswith(weight_suffixes()))
+        paths = tuple(folder / name for name in names if name.lower().endswith(weight_suffixes()))
         files, problem = ModelFiles(label, revision, folder, paths), ""
         try:
             # Without the files of other groups, so that there is no choice.
@@ -182,12 +181,11 @@ def _groups(listing: Mapping[str, int]) -> list[list[str]]:
             select_files({name: listing[name] for name in rest}, "")
             groups.append(rest)
         except ProbeError:
-            single = [name for name in rest if name.endswith(weight_suffixes())] + single
-    parts: dict[str, list[str]] = {}
+            single = [name for name in rest if name.lower().endswith(weight_suffixes())] + single
+    parts: dict[object, list[str]] = {}
     for name in single:
-        split = _SPLIT.fullmatch(name)
-        whole = name if split is None else f"{split['stem']}/{split['total']}{split['suffix']}"
-        parts.setdefault(whole, []).append(name)
+        part = part_of(name)
+        parts.setdefault(part.model if part and part.total else name, []).append(name)
     return groups + list(parts.values())
 
 
@@ -202,7 +200,7 @@ def _is_ambiguous(name: str) -> bool:
 
 
 def _is_part_of_model(name: str) -> bool:
-    return name.endswith((*weight_suffixes(), INDEX_END))
+    return name.lower().endswith((*weight_suffixes(), INDEX_END))
 
 
 def expanded(folder: str) -> Path:

@@ -17,6 +17,7 @@ from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import read_manifest, record, write_manifest
+from mlx_probe.source.parts import all_parts
 from mlx_probe.source.protocol import ListingOptions
 from mlx_probe.source.transfer.batch import fetch_files
 from mlx_probe.source.transfer.destination import FolderDestination
@@ -167,6 +168,8 @@ def _file_name(url: str) -> str:
             f"Give the address of a file that ends in {' or '.join(weight_suffixes())}",
         )
     check_names([name], shown_address(url))
+    # An address is one file.
+    all_parts(name, (name,), shown_address(url))
     return name
 
 
