@@ -39,9 +39,9 @@ def write_safetensors(path, arrays, dtype="F32"):
     return path
 
 
-def write_gguf(path, tensors, alignment=32, **scalars):
+def write_gguf(path, tensors, alignment=32, architecture="llama", **scalars):
     """Stored arrays with their types: name -> (array, type name)."""
-    writer = GGUFWriter(path, "llama")
+    writer = GGUFWriter(path, architecture)
     writer.add_custom_alignment(alignment)
     for key, value in scalars.items():
         writer.add_uint32(key.replace("__", "."), value)

@@ -13,13 +13,21 @@ _CONFIG_KEYS = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "hidden_size": ("hidden_size", "n_embd", "d_model", "dim"),
     "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
-    "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),
-    "head_dim": ("head_dim", "attention_head_dim", "kv_channels"),
+    "kv_heads": (
+        "num_key_value_heads",
+        "num_kv_heads",
+        "n_kv_heads",
+        "n_head_kv",
+        "num_query_groups",
+    ),
+    "head_dim": ("head_dim", "attention_head_dim", "kv_channels", "d_kv"),
     "intermediate_size": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
     "moe_intermediate_size": ("moe_intermediate_size", "expert_intermediate_size"),
     "experts": ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
     "vocab_size": ("vocab_size", "padded_vocab_size"),
 }
+# Settings that are on in the model's code if config.json leaves them out.
+_ON_UNLESS_OFF = {"falcon": ("multi_query",), "gpt_bigcode": ("multi_query",)}
 # Our field -> GGUF's key below the architecture's name.
 _GGUF_KEYS = {
     "layers": "block_count",
@@ -92,13 +100,42 @@ def read_architecture(config: Mapping[str, Any], metadata: Mapping[str, Any]) ->
         values = {field: metadata.get(f"{name}.{key}") for field, key in _GGUF_KEYS.items()}
         return _complete(name, values, frozenset({"gguf"}))
     merged = text_config(config)
-    model_type = merged.get("model_type")
+    named = merged.get("model_type")
+    model_type = named if isinstance(named, str) else None
     values = {
         field: next((merged[key] for key in keys if merged.get(key) is not None), None)
         for field, keys in _CONFIG_KEYS.items()
     }
     flags = {key for key, value in merged.items() if value is True}
-    return _complete(model_type if isinstance(model_type, str) else None, values, frozenset(flags))
+    flags |= {flag for flag in _ON_UNLESS_OFF.get(model_type or "", ()) if flag not in merged}
+    values["heads"] = values["heads"] or _stacks_heads(merged)
+    values["kv_heads"] = _kv_heads(model_type, values, merged, flags)
+    return _complete(model_type, values, frozenset(flags))
+
+
+def _stacks_heads(config: Mapping[str, Any]) -> Any:
+    """The heads of encoder and decoder, if both have as many."""
+    stacks = {config.get(f"{stack}_attention_heads") for stack in ("encoder", "decoder")}
+    return stacks.pop() if len(stacks) == 1 else None
+
+
+def _kv_heads(
+    model_type: str | None, values: Mapping[str, Any], config: Mapping[str, Any], flags: set[str]
+) -> Any:
+    """Key and value heads: some families have a setting that turns the number on or off."""
+    nested = config.get("attn_config")
+    if isinstance(nested, Mapping):  # MPT and DBRX
+        single = nested.get("attn_type") == "multiquery_attention"
+        return 1 if single else nested.get("kv_n_heads") or values["kv_heads"]
+    if model_type == "chatglm":
+        on = "multi_query_attention" in flags
+        return config.get("multi_query_group_num") if on else values["heads"]
+    if "new_decoder_architecture" in flags:
+        return values["kv_heads"]
+    # Falcon-7B's config.json has another number, which its code does not use.
+    if "multi_query" in flags or ("multi_query_attention" in flags and values["kv_heads"] is None):
+        return 1
+    return values["heads"] if model_type in _ON_UNLESS_OFF else values["kv_heads"]
 
 
 def _complete(
@@ -111,9 +148,6 @@ def _complete(
     heads, hidden = known.get("heads"), known.get("hidden_size")
     if heads and hidden and "head_dim" not in known and hidden % heads == 0:
         known["head_dim"] = hidden // heads
-    if "multi_query" in flags and "new_decoder_architecture" not in flags:
-        # Falcon-7B's config.json has another number, which its code does not use.
-        known["kv_heads"] = 1
-    elif heads and not isinstance(values.get("kv_heads"), list):
+    if heads and not isinstance(values.get("kv_heads"), list):
         known.setdefault("kv_heads", heads)
     return Architecture(model_type=model_type, flags=flags, **known)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlx_probe.checkpoint.architecture import Architecture
+from mlx_probe.checkpoint.layouts import gate_up_layout, qkv_layout
 from mlx_probe.checkpoint.packings.protocol import Index, positions
 from mlx_probe.core.records import Role
 
-__all__ = ["Part", "parts_of"]
+__all__ = ["Part", "Split", "split_of"]
 
 
 @dataclass(frozen=True)
@@ -57,110 +60,108 @@ class Part:
         return periods * self.period + self.offset + rest
 
 
-# The order of query, key and value heads in one matrix. "blocks": all queries, all keys, all
-# values. "heads": query, key and value of one head, then of the next head. "groups": the queries
-# that share a key and a value, this key and value, then the next group.
-_BLOCKS, _HEADS, _GROUPS = "blocks", "heads", "groups"
+@dataclass(frozen=True)
+class Split:
+    """The logical matrices inside a weight.
 
-# By model type, for families that do not have blocks (by the code of transformers and of the
-# models' authors).
-_QKV_LAYOUT = {
-    "gpt_neox": _HEADS,
-    "gpt_neox_japanese": _HEADS,
-    "bloom": _HEADS,
-    "persimmon": _HEADS,
-    "fuyu": _HEADS,
-    "deberta": _HEADS,
-    "minimax": _HEADS,
-    "internlm2": _GROUPS,
-    "internlm_xcomposer2": _GROUPS,
-}
-# CodeGen has four shards, each with its own parts; the linear attention of Qwen3-Next has other
-# kinds of parts. Such matrices are not split.
-_NO_LAYOUT = frozenset({"codegen", "qwen3_next", "xlnet"})
+    Attributes:
+        parts: Empty if it is not fused, or is not split.
+        problem: Why a fused matrix is not split; None if it is, or if it is not fused.
+    """
 
-# Families that alternate lines of gate and up. Matrices whose inputs are rows (Conv1D of GPT-2,
-# experts of Llama 4 and gpt-oss) are cut between columns.
-_ALTERNATING = frozenset({"gpt_oss"})
+    parts: tuple[Part, ...] = ()
+    problem: str | None = None
 
 
-def parts_of(
-    role: Role, shape: tuple[int, ...], packed: bool, architecture: Architecture
-) -> tuple[Part, ...]:
+def split_of(role: Role, shape: tuple[int, ...], packed: bool, architecture: Architecture) -> Split:
     """The logical matrices inside a fused one, by the model's configuration.
 
     Args:
         role: Role of the matrix.
         shape: Its (rows, cols).
         packed: Whether it is packed: then it can be cut between rows only.
-        architecture: Numbers of heads and widths.
+        architecture: The model's type, numbers of heads and widths.
 
     Returns:
-        Its parts. Empty if it is not fused or the parts are uncertain: their lines must add up
-        exactly to the matrix.
+        Its parts, if `layouts` lists the model type and the parts' lines add up exactly to the
+        matrix; otherwise why it is not split.
     """
+    cut = _CUTS.get(role.block_type)
+    if cut is None:
+        return Split()
     if role.component in ("vision", "audio", "projector"):
-        # Towers do not have the heads of the language model.
-        return ()
-    if role.block_type == "qkv_proj":
-        return _qkv(shape, packed, architecture)
-    if role.block_type == "gate_up_proj":
-        return _gate_up(role, shape, packed, architecture)
-    return ()
+        return Split(problem=f"the configuration is the language model's, not {role.component}'s")
+    return cut(role, shape, packed, architecture)
 
 
-def _qkv(shape: tuple[int, ...], packed: bool, a: Architecture) -> tuple[Part, ...]:
-    if a.heads is None or a.kv_heads is None or a.head_dim is None or a.heads % a.kv_heads:
-        return ()
-    layout = _qkv_layout(a)
-    total = (a.heads + 2 * a.kv_heads) * a.head_dim
-    axis = _axis(shape, total, packed)
-    if axis is None or layout is None:
-        return ()
-    queries = a.heads // a.kv_heads
-    periods = 1 if layout == _BLOCKS else a.kv_heads
-    q = (a.heads if layout == _BLOCKS else queries) * a.head_dim
-    kv = (a.kv_heads if layout == _BLOCKS else 1) * a.head_dim
-    return tuple(
-        Part(name, axis, length * periods, total // periods, offset, length)
-        for name, offset, length in (
-            ("q_proj", 0, q),
-            ("k_proj", q, kv),
-            ("v_proj", q + kv, kv),
-        )
-    )
+def _qkv(role: Role, shape: tuple[int, ...], packed: bool, a: Architecture) -> Split:
+    layout = qkv_layout(a)
+    if layout is None:
+        return _unknown(a)
+    if a.heads is None or a.kv_heads is None or a.head_dim is None:
+        return Split(problem="the model does not give one number and width of heads")
+    heads, kv_heads = a.heads, a.heads if layout.turn == "head" else a.kv_heads
+    turns = {"matrix": 1, "head": heads, "group": kv_heads, "shard": layout.shards}[layout.turn]
+    total = (heads + 2 * kv_heads) * a.head_dim
+    if heads % kv_heads or heads % turns or kv_heads % turns:
+        return Split(problem=f"{heads} query and {kv_heads} key heads are not {turns} equal turns")
+    # Lines of a turn.
+    query, other = heads // turns * a.head_dim, kv_heads // turns * a.head_dim
+    lengths = [query if name == "q_proj" else other for name in layout.order]
+    return _cut(layout.order, lengths, turns, _axis(shape, total, packed), shape, total)
 
 
-def _qkv_layout(a: Architecture) -> str | None:
-    # llama.cpp's converter arranges every family in blocks.
-    if a.model_type in _NO_LAYOUT and "gguf" not in a.flags:
-        return None
-    if "gguf" in a.flags or a.model_type is None:
-        return _BLOCKS
-    if a.model_type == "falcon":
-        if "new_decoder_architecture" in a.flags:
-            return _GROUPS
-        return _BLOCKS if "multi_query" in a.flags else _HEADS
-    if a.model_type == "gpt_bigcode":
-        return _BLOCKS if "multi_query" in a.flags else _HEADS
-    return _QKV_LAYOUT.get(a.model_type, _BLOCKS)
-
-
-def _gate_up(role: Role, shape: tuple[int, ...], packed: bool, a: Architecture) -> tuple[Part, ...]:
+def _gate_up(role: Role, shape: tuple[int, ...], packed: bool, a: Architecture) -> Split:
+    layout = gate_up_layout(a)
+    if layout is None:
+        return _unknown(a)
     width = a.intermediate_size
     if role.component == "moe":
         width = a.moe_intermediate_size or a.intermediate_size
     if width is None:
-        return ()
-    axis = _axis(shape, 2 * width, packed)
+        return Split(problem="the model does not give one width of the MLP")
+    turns = width if layout.alternating else 1
+    lengths = [width // turns] * 2
+    return _cut(layout.order, lengths, turns, _axis(shape, 2 * width, packed), shape, 2 * width)
+
+
+_CUTS = {
+    "qkv_proj": _qkv,
+    "gate_up_proj": _gate_up,
+    # So called where the gate is the second half.
+    "up_gate_proj": _gate_up,
+}
+
+
+def _unknown(a: Architecture) -> Split:
+    where = "llama.cpp" if "gguf" in a.flags else "this version"
+    named = f"model type {a.model_type!r}" if a.model_type else "a model without a type"
+    return Split(problem=f"{where} has no layout for {named}")
+
+
+def _cut(
+    names: Sequence[str],
+    lengths: Sequence[int],
+    turns: int,
+    axis: int | None,
+    shape: tuple[int, ...],
+    total: int,
+) -> Split:
     if axis is None:
-        return ()
-    alternating = a.model_type in _ALTERNATING
-    period, length = (2, 1) if alternating else (2 * width, width)
-    return tuple(
-        Part(name, axis, width, period, number * length, length)
-        for number, name in enumerate(("gate_proj", "up_proj"))
+        both = "both axes" if shape[0] == shape[1] == total else "neither axis"
+        size = " x ".join(map(str, shape))
+        return Split(problem=f"its parts are {total} lines, which fits {both} of {size}")
+    offsets = itertools.accumulate(lengths, initial=0)
+    period = sum(lengths)
+    parts = tuple(
+        Part(name, axis, length * turns, period, offset, length)
+        for name, length, offset in zip(names, lengths, offsets, strict=False)
     )
+    # Always in the same order of rows, whatever the order in the file.
+    return Split(tuple(sorted(parts, key=lambda part: _ROWS.index(part.name))))
+
+
+_ROWS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 
 
 def _axis(shape: tuple[int, ...], total: int, packed: bool) -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.architecture import Architecture
-from mlx_probe.checkpoint.fused import Part, parts_of
+from mlx_probe.checkpoint.fused import Part, split_of
 from mlx_probe.checkpoint.mapping import MappedFile, MappedRange
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.packings.protocol import Index, Piece, positions
@@ -63,6 +63,7 @@ class Weight:
         stack_index: Index along the stack's axis; None if it is not in a stack.
         part: The part of a fused matrix; None for a whole one. The fused matrix has a row too,
             with the same elements.
+        unsplit: Why a fused matrix has no parts; None if it has, or is not fused.
     """
 
     parameter: Parameter
@@ -74,6 +75,7 @@ class Weight:
     files: Mapping[Path, MappedFile]
     stack_index: int | None = None
     part: Part | None = None
+    unsplit: str | None = None
 
     @property
     def name(self) -> str:
@@ -218,7 +220,7 @@ class Weight:
         decode = self.parameter.decode
         if decode is None:
             return pieces[0].words[rows, cols]
-        # `parts_of` cuts packed matrices along their rows only.
+        # `split_of` cuts packed matrices along their rows only.
         assert isinstance(cols, slice)
         numbers = positions(rows)
         out = np.empty((len(numbers), cols.stop - cols.start), np.float32)
@@ -318,9 +320,9 @@ def _with_parts(weight: Weight, architecture: Architecture) -> tuple[Weight, ...
     if weight.problem is not None or weight.rows is None or len(weight.shape) != 2:
         return (weight,)
     packed = weight.parameter.decode is not None
-    parts = parts_of(weight.role, weight.shape, packed, architecture)
-    views = [weight]
-    for part in parts:
+    split = split_of(weight.role, weight.shape, packed, architecture)
+    views = [replace(weight, unsplit=split.problem)]
+    for part in split.parts:
         rows, cols = part.shape(*weight.shape)
         role = replace(weight.role, block_type=part.name)
         views.append(

@@ -1,4 +1,4 @@
-"""Fused matrices against the slices that transformers' models take, and stacks."""
+"""Fused matrices that are split and that are not, with the reason; stacks."""
 
 import json
 
@@ -15,78 +15,15 @@ HEADS, KV, DIM, HIDDEN, WIDTH = 6, 2, 8, 48, 80
 GQA = {"num_attention_heads": HEADS, "num_key_value_heads": KV, "hidden_size": HIDDEN}
 MHA = {"num_attention_heads": HEADS, "hidden_size": HIDDEN}
 MLP = {"hidden_size": HIDDEN, "intermediate_size": WIDTH}
-
-
-def blocks(w, q, kv):
-    return w[:q], w[q : q + kv], w[q + kv :]
-
-
-def heads(w, q, kv):
-    """BLOOM's, GPT-NeoX's and Falcon's view(num_heads, 3, head_dim)."""
-    parts = w.reshape(HEADS, 3, DIM, -1)
-    return tuple(parts[:, i].reshape(-1, w.shape[1]) for i in range(3))
-
-
-def groups(w, q, kv):
-    """Falcon-40B's and InternLM2's view(kv_heads, heads / kv_heads + 2, head_dim)."""
-    parts = w.reshape(KV, HEADS // KV + 2, DIM, -1)
-    cuts = parts[:, :-2], parts[:, -2], parts[:, -1]
-    return tuple(part.reshape(-1, w.shape[1]) for part in cuts)
-
-
+GLM4 = {"model_type": "glm4", **MLP}
 PHI3 = "model.layers.0.self_attn.qkv_proj.weight"
-NEOX = "gpt_neox.layers.0.attention.query_key_value.weight"
-FALCON = "transformer.h.0.self_attention.query_key_value.weight"
-QKV = {
-    "phi3": (PHI3, {"model_type": "phi3", **GQA}, blocks),
-    "phi3 in text_config": (PHI3, {"text_config": {"model_type": "phi3", **GQA}}, blocks),
-    "gpt_neox": (NEOX, {"model_type": "gpt_neox", **MHA}, heads),
-    "bloom": ("h.0.self_attention.query_key_value.weight", {"model_type": "bloom", **MHA}, heads),
-    "falcon": (FALCON, {"model_type": "falcon", **MHA}, heads),
-    "falcon-7b": (FALCON, {"model_type": "falcon", "multi_query": True, **MHA}, blocks),
-    "falcon-7b as published": (
-        FALCON,
-        {"model_type": "falcon", "multi_query": True, "num_kv_heads": HEADS, **MHA},
-        blocks,
-    ),
-    "falcon-40b": (
-        FALCON,
-        {
-            **{"model_type": "falcon", "new_decoder_architecture": True, "num_kv_heads": KV},
-            **{"multi_query": True, **MHA},
-        },
-        groups,
-    ),
-    "internlm2": (
-        "model.layers.0.attention.wqkv.weight",
-        {"model_type": "internlm2", **GQA},
-        groups,
-    ),
-}
+CODEGEN = "transformer.h.0.attn.qkv_proj.weight"
 
 
 def opened(path, name, array, config):
     (path / "config.json").write_text(json.dumps(config))
     file = write_safetensors(path / "model.safetensors", {name: array})
     return open_checkpoint(model_files(file, config=path / "config.json")).weights()
-
-
-@pytest.mark.parametrize("case", QKV)
-def test_query_key_and_value_are_split(tmp_path, rng, case):
-    name, config, split = QKV[case]
-    kv = KV if split is groups or "num_key_value_heads" in str(config) else HEADS
-    kv = 1 if config.get("multi_query") and split is not groups else kv
-    matrix = rng.standard_normal(((HEADS + 2 * kv) * DIM, HIDDEN), np.float32)
-    fused, *parts = opened(tmp_path, name, matrix, config)
-    assert (fused.role.block_type, fused.part) == ("qkv_proj", None)
-    assert [part.role.block_type for part in parts] == ["q_proj", "k_proj", "v_proj"]
-    assert [part.part.name for part in parts] == ["q_proj", "k_proj", "v_proj"]
-    assert len({weight.label for weight in (fused, *parts)}) == 4
-    for part, values in zip(parts, split(matrix, HEADS * DIM, kv * DIM), strict=True):
-        np.testing.assert_array_equal(whole(part), values)
-        assert part.shape == values.shape
-    assert sum(part.numel for part in parts) == fused.numel
-    assert sum(part.nbytes for part in parts) == fused.nbytes
 
 
 def test_conv1d_of_gpt2_is_cut_between_its_columns(tmp_path, rng):
@@ -100,8 +37,19 @@ def test_conv1d_of_gpt2_is_cut_between_its_columns(tmp_path, rng):
 @pytest.mark.parametrize(
     ("name", "shape", "config", "cut"),
     [
-        ("model.layers.0.mlp.gate_up_proj.weight", (2 * WIDTH, HIDDEN), MLP, np.s_[:WIDTH]),
-        ("model.layers.0.mlp.experts.gate_up_proj", (3, 2 * WIDTH, HIDDEN), MLP, np.s_[:WIDTH]),
+        ("model.layers.0.mlp.gate_up_proj.weight", (2 * WIDTH, HIDDEN), GLM4, np.s_[:WIDTH]),
+        (
+            "model.layers.0.mlp.experts.gate_up_proj",
+            (3, 2 * WIDTH, HIDDEN),
+            {"model_type": "qwen3_moe", **MLP},
+            np.s_[:WIDTH],
+        ),
+        (
+            "encoder.layer.0.mlp.up_gate_proj.weight",
+            (2 * WIDTH, HIDDEN),
+            {"model_type": "new", **MLP},
+            np.s_[WIDTH:],
+        ),
         (
             "language_model.model.layers.0.feed_forward.experts.gate_up_proj",
             (3, HIDDEN, 2 * WIDTH),
@@ -124,28 +72,62 @@ def test_gate_and_up_are_split(tmp_path, rng, name, shape, config, cut):
     assert len(gates) == len(stack)
     for gate, matrix in zip(gates, stack, strict=True):
         np.testing.assert_array_equal(whole(gate), matrix[cut])
-    assert {weight.role.block_type for weight in weights} == {
-        "gate_up_proj",
-        "gate_proj",
-        "up_proj",
-    }
+    kinds = {weight.role.block_type for weight in weights if weight.part}
+    assert kinds == {"gate_proj", "up_proj"}
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "config"),
+    ("name", "shape", "config", "why"),
     [
-        (PHI3, (80, HIDDEN), {}),
-        (PHI3, (81, HIDDEN), {"model_type": "phi3", **GQA}),
-        (PHI3, (80, HIDDEN), {"model_type": "phi3", **GQA, "num_key_value_heads": 4}),
-        (PHI3, (80, HIDDEN), {"model_type": "phi3", **GQA, "num_attention_heads": [6, 6]}),
-        (PHI3, (144, HIDDEN), {"model_type": "codegen", **MHA}),
-        ("vision_tower.blocks.0.attn.qkv.weight", (144, HIDDEN), {"model_type": "x", **MHA}),
-        ("model.layers.0.mlp.gate_up_proj.weight", (160, 160), MLP),
+        (PHI3, (80, HIDDEN), {}, "no layout for a model without a type"),
+        (PHI3, (80, HIDDEN), {"model_type": "phi5", **GQA}, "no layout for model type 'phi5'"),
+        (PHI3, (81, HIDDEN), {"model_type": "phi3", **GQA}, "80 lines, which fits neither axis"),
+        (PHI3, (80, HIDDEN), {"model_type": "phi3", **GQA, "num_key_value_heads": 4}, "not 1"),
+        (
+            PHI3,
+            (80, HIDDEN),
+            {"model_type": "phi3", **GQA, "num_attention_heads": [6, 6]},
+            "one number and width of heads",
+        ),
+        (CODEGEN, (144, HIDDEN), {"model_type": "codegen", **MHA}, "not 4 equal turns"),
+        (CODEGEN, (144, HIDDEN), {"model_type": "ctrl", **MHA}, "no layout"),
+        (
+            "vision_tower.blocks.0.attn.qkv.weight",
+            (144, HIDDEN),
+            {"model_type": "phi3", **MHA},
+            "not vision's",
+        ),
+        ("model.layers.0.mlp.gate_up_proj.weight", (160, 160), GLM4, "fits both axes"),
+        ("model.layers.0.mlp.gate_up_proj.weight", (160, HIDDEN), MLP, "no layout"),
+        ("model.layers.0.mlp.gate_up_proj.weight", (6, 4), {"model_type": "glm4"}, "one width"),
     ],
 )
-def test_what_cannot_be_split_with_certainty_stays_whole(tmp_path, name, shape, config):
+def test_what_cannot_be_split_with_certainty_stays_whole(tmp_path, name, shape, config, why):
     (weight,) = opened(tmp_path, name, np.ones(shape, np.float32), config)
     assert weight.part is None
+    assert why in weight.unsplit
+
+
+def test_a_whole_matrix_needs_no_reason(tmp_path):
+    name = "model.layers.0.self_attn.q_proj.weight"
+    (weight,) = opened(tmp_path, name, np.ones((8, 8), np.float32), {"model_type": "phi5"})
+    assert weight.unsplit is None
+
+
+@pytest.mark.parametrize("architecture", ["qwen3next", "persimmon", "neo-bert", "tomorrow"])
+def test_gguf_of_other_architectures_stays_whole(tmp_path, architecture):
+    path = write_gguf(
+        tmp_path / "m.gguf",
+        {"blk.0.attn_qkv.weight": (np.ones((80, HIDDEN), np.float32), "F32")},
+        architecture=architecture,
+        **{
+            f"{architecture}.attention.head_count": HEADS,
+            f"{architecture}.attention.head_count_kv": KV,
+            f"{architecture}.embedding_length": HIDDEN,
+        },
+    )
+    (weight,) = open_checkpoint(model_files(path)).weights()
+    assert f"llama.cpp has no layout for model type {architecture!r}" in weight.unsplit
 
 
 def test_gguf_metadata_have_the_heads(tmp_path, rng):
@@ -160,7 +142,9 @@ def test_gguf_metadata_have_the_heads(tmp_path, rng):
     checkpoint = open_checkpoint(model_files(path))
     assert checkpoint.architecture.heads == HEADS
     _, *parts = checkpoint.weights()
-    for part, values in zip(parts, blocks(matrix, HEADS * DIM, KV * DIM), strict=True):
+    for part, values in zip(
+        parts, np.split(matrix, [HEADS * DIM, (HEADS + KV) * DIM]), strict=True
+    ):
         np.testing.assert_array_equal(whole(part), values)
 
 

@@ -32,7 +32,7 @@ _LAYER_INDEX = re.compile(
     r"(?:^|\.)(?:layers?|blocks?|blk|h|mtp|resblocks|(?:conv|transformer)_blocks|encoders"
     r"|(?:conv|encoder|hidden|cross_attn|gated_cross_attn|kv_reuse|mtp)_layers|self_attends"
     r"|attentions|ffns|layer_norm[12]|albert_layer_groups|posnet|convnext|proj_blk"
-    r"|gate_projections)\.([0-9]{1,9})(?=\.|\Z)"
+    r"|gate_projections|transformer_encoder)\.([0-9]{1,9})(?=\.|\Z)"
 )
 _EXPERT_INDEX = re.compile(
     r"(?:^|\.)(?:experts|ffn_(?:gate|up|down))\.(?:expert_)?([0-9]{1,9})(?=\.|\Z)"

@@ -330,7 +330,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("qkv_proj", "attention", r"qkv_proj|query_key_value|(vis_)?attn_qkv"),
     ("qkv_proj", "attention", r"attn\.(c_attn|Wqkv|w_qkv|qkv)"),
     ("qkv_proj", "attention", r"W_pack|att_proj|self_attn\.qkv|q_k_v_proj|wqkv"),
-    ("qkv_proj", "attention", r"(window|channel)_attn\.qkv"),
+    ("qkv_proj", "attention", r"(window|channel)_attn\.qkv|transformer_encoder\.#\.qkv"),
     ("qkv_proj", "attention", r"attention\.(wqkv|self\.in_proj)|in_proj_(weight|bias)|mixer\.Wqkv"),
     ("q_proj", "attention", r"q_proj(\.linear)?|wq|attn_q|q_lin|c_q|attn_query|project_q|to_q"),
     ("k_proj", "attention", r"k_proj(\.linear)?|wk|attn_k|k_lin|c_k|attn_key|project_k|to_k"),
@@ -362,7 +362,11 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("o_proj", "attention", r"self_attn\.post\.linear"),
     ("o_proj", "attention", rf"{_T5}\.o|attn(_\d)?\.proj_out"),
     ("o_proj", "attention", r"attn\.(\d+|#)\.(out_proj|proj_out)"),
-    ("o_proj", "attention", r"(first|second)_sub_layer\.out_projection|blocks\.(\d+|#)\.wo"),
+    (
+        "o_proj",
+        "attention",
+        r"(first|second)_sub_layer\.out_projection|(blocks|transformer_encoder)\.(\d+|#)\.wo",
+    ),
     ("o_proj", "attention", r"wo_ud"),
     ("o_proj", "attention", r"self_attention\.experts|layers\.#\.[01]\.to_out"),  # JetMoe's bias
     ("q_proj", "vision", r"attn\.(\d+|#)\.q"),
