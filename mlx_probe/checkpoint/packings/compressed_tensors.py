@@ -1,12 +1,13 @@
 """compressed-tensors, the format of llm-compressor: integers and small floats with scales.
 
-Integers of 1 to 8 bits are packed along the rows (``weight_packed``, 32-bit words), and two floats
-of 4 bits are packed into a byte; 8-bit integers and floats are stored plain in ``weight``. A scale
+Integers of 1 to 8 bits are packed along the rows (``weight_packed``, 32-bit words), floats of 4 and
+6 bits into bytes (`microscaled`); 8-bit integers and floats are stored plain in ``weight``. A scale
 belongs to the tensor, a row, a group of columns or a block. Bit widths and groups come from the
-shapes. config.json gives them by patterns on module names; only its block sizes are needed.
+shapes. config.json gives them by patterns on module names: what the shapes say has to be among
+what it gives. AutoRound writes the same pieces, with kinds of its own.
 
 Source: compressed-tensors 0.20 (``compressors/`` and ``quantization/lifecycle/
-forward_helpers.py``).
+forward_helpers.py``); AutoRound 0.16 (``export/export_to_autoround/``).
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packings.bits import E2M1, codes_at, unpack_bits
+from mlx_probe.checkpoint.packings import microscaled
+from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
+from mlx_probe.checkpoint.packings.compressed_formats import AUTO_ROUND, METHOD, kind_of, schemes
 from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES, column_groups
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
@@ -30,7 +33,6 @@ from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "layout"]
 
-METHOD = "compressed-tensors"
 # The scales of MX formats are bytes that hold an exponent only, whatever type the file names.
 _EXPONENTS = ("U8", SCALE_DTYPE)
 _PIECES = ("weight_scale", "weight_zero_point", "weight_g_idx", "weight_global_scale")
@@ -45,6 +47,13 @@ _EXTRA = (
 )
 
 
+# Settings of config.json that ask for a piece: key, value, piece.
+_NEEDED = (
+    ("symmetric", False, "weight_zero_point"),
+    ("actorder", "group", "weight_g_idx"),
+)
+
+
 @dataclass(frozen=True)
 class _Form:
     """How a weight's codes and scales are read.
@@ -52,7 +61,7 @@ class _Form:
     Attributes:
         name: The weight, for messages.
         shape: Rows and columns.
-        kind: "int" (packed words), "fp4" (packed bytes) or "plain".
+        packed: Whether the codes are packed into words.
         bits: Width of a code.
         block: Rows and columns that share a scale.
         pieces: Last segments of the pieces' names, in the order of the pieces.
@@ -62,7 +71,7 @@ class _Form:
 
     name: str
     shape: tuple[int, int]
-    kind: str
+    packed: bool
     bits: int
     block: tuple[int, int]
     pieces: tuple[str, ...]
@@ -86,15 +95,21 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     name = tensor.name
     packed = name.endswith("weight_packed") and tensor.dtype in ("I32", "U8")
     base = name.removesuffix("weight_packed" if packed else "weight")
-    method = context.settings.get("quant_method")
-    plain = tensor.dtype == "I8" or (tensor.dtype == "F8_E4M3" and method == METHOD)
-    if base == name or base[-1:] not in ("", ".") or not (packed or plain):
+    if base == name or base[-1:] not in ("", "."):
         return None
     pieces = context.find(*(f"{base}{piece}" for piece in _PIECES))
-    extra = context.find(*(f"{base}{piece}" for piece in _EXTRA))
-    if not pieces and not packed:
+    if not packed and not (pieces and _owns(tensor, pieces[0], context.settings)):
         return None
+    extra = context.find(*(f"{base}{piece}" for piece in _EXTRA))
     return Claim(f"{base}weight", (tensor, *pieces), extra)
+
+
+def _owns(main: TensorInfo, scale: TensorInfo, settings: Mapping[str, Any]) -> bool:
+    """Whether plain codes are this packing's; AutoRound's FP8 is, if its scales are exponents."""
+    method = settings.get("quant_method")
+    if main.dtype == "F8_E4M3":
+        return method == METHOD or (method in AUTO_ROUND and scale.dtype in _EXPONENTS)
+    return main.dtype == "I8"
 
 
 def layout(claim: Claim, context: Context) -> Layout:
@@ -105,33 +120,43 @@ def layout(claim: Claim, context: Context) -> Layout:
         raise PackingError(f"{main.name} has the shape {list(main.shape)}, no matrix")
     require_piece(main, (main.dtype,), main.shape)
     named = {piece.name.rpartition(".")[2]: piece for piece in others}
+    kind = kind_of(claim.name, main, scale, context.settings)
+    if kind in microscaled.FORMATS:
+        return _microscaled(claim, kind, named)
     *stack, rows, _ = main.shape
-    kind = {"I32": "int", "U8": "fp4"}.get(main.dtype, "plain")
     cols, bits = _width(claim, context, kind)
     block = _block(scale, tuple(stack), (rows, cols), context.settings)
     form = _Form(
         name=claim.name,
         shape=(rows, cols),
-        kind=kind,
+        packed=kind == "words",
         bits=bits,
         block=block,
         pieces=("weight_scale", *named),
-        scale_dtype=_scale_dtype(main, scale, "weight_global_scale" in named),
+        scale_dtype=_scale_dtype(main, scale),
         packed_zeros="weight_zero_point" in named and named["weight_zero_point"].dtype == "I32",
     )
     _check_others(named, scale, tuple(stack), form)
-    number = f"{'fp' if main.dtype != 'I8' and kind != 'int' else 'int'}{bits}"
+    _check_settings(named, form, context.settings)
+    number = f"{'fp' if main.dtype == 'F8_E4M3' else 'int'}{bits}"
     return Layout((*stack, rows, cols), f"{number}, {_describe(form)}", partial(_decode, form=form))
+
+
+def _microscaled(claim: Claim, kind: str, named: Mapping[str, TensorInfo]) -> Layout:
+    for end, piece in named.items():
+        if end != "weight_global_scale" or kind != "nvfp4":
+            raise PackingError(f"{piece.name}: {kind} has no such piece")
+    if kind == "nvfp4":
+        missing(claim, "weight_global_scale")
+    return microscaled.layout(claim, microscaled.FORMATS[kind], divides=True)
 
 
 def _width(claim: Claim, context: Context, kind: str) -> tuple[int, int]:
     """Columns, and bits of each."""
     main = claim.pieces[0]
     *lines, words = main.shape
-    if kind == "plain":
+    if kind != "words":
         return words, 8
-    if kind == "fp4":
-        return words * 2, 4
     shapes = [piece for piece in claim.extra if piece.name.endswith("weight_shape")]
     if not shapes:
         raise PackingError(f"{claim.name}: weight_shape is missing beside its packed codes")
@@ -142,9 +167,9 @@ def _width(claim: Claim, context: Context, kind: str) -> tuple[int, int]:
     if shape[:-1] != lines or cols < 0:
         raise PackingError(f"{main.name}: weight_shape {shape} beside {list(main.shape)} words")
     fitting = [bits for bits in range(1, 9) if -(-cols * bits // 32) == words]
-    configured = [weights.get("num_bits") for weights in _schemes(context.settings)]
+    configured = [weights.get("num_bits") for weights in schemes(context.settings)]
     # Several widths may fit a narrow matrix.
-    chosen = fitting if len(fitting) == 1 else [bits for bits in fitting if bits in configured]
+    chosen = [bits for bits in fitting if bits in configured] if any(configured) else fitting
     if len(chosen) != 1:
         raise PackingError(
             f"{main.name}: rows of {words} words for {cols} columns do not show the bits of each"
@@ -168,7 +193,7 @@ def _block(
         down, across = scale.shape[-2:]
         if down == rows and across and not cols % across:
             return 1, max(cols // across, 1)
-        for weights in _schemes(settings):
+        for weights in schemes(settings):
             height, width = _structure(weights.get("block_structure")) or (0, 0)
             if height and (down, across) == (-(-rows // height), -(-cols // width)):
                 return height, width
@@ -176,14 +201,6 @@ def _block(
         f"{scale.name} has the shape {list(scale.shape)}: no scale for the tensor, each row, "
         f"equal groups or config.json's blocks of {rows} x {cols}"
     )
-
-
-def _schemes(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What config.json says about weights, for all groups of modules."""
-    groups = settings.get("config_groups")
-    schemes = list(groups.values()) if isinstance(groups, Mapping) else []
-    entries = [scheme.get("weights") for scheme in schemes if isinstance(scheme, Mapping)]
-    return [weights for weights in entries if isinstance(weights, Mapping)]
 
 
 def _structure(given: object) -> tuple[int, int] | None:
@@ -198,14 +215,9 @@ def _structure(given: object) -> tuple[int, int] | None:
     return (height, width) if fits else None
 
 
-def _scale_dtype(main: TensorInfo, scale: TensorInfo, scaled: bool) -> str:
+def _scale_dtype(main: TensorInfo, scale: TensorInfo) -> str:
     """Type of the scales: exponents for the MX formats."""
-    if scaled:
-        allowed: tuple[str, ...] = ("F8_E4M3", *SCALE_DTYPES)
-    elif main.dtype == "U8":
-        allowed = _EXPONENTS
-    else:
-        allowed = (*SCALE_DTYPES, *_EXPONENTS) if main.dtype == "F8_E4M3" else SCALE_DTYPES
+    allowed = (*SCALE_DTYPES, *_EXPONENTS) if main.dtype == "F8_E4M3" else SCALE_DTYPES
     require_piece(scale, allowed, scale.shape)
     return SCALE_DTYPE if scale.dtype in _EXPONENTS else scale.dtype
 
@@ -217,12 +229,10 @@ def _check_others(
     down, across = form.grid
     for end, piece in named.items():
         if end == "weight_zero_point":
-            if form.kind == "fp4":
-                raise PackingError(f"{piece.name}: 4-bit floats have no zero points")
             if form.packed_zeros:
                 words = -(-down * form.bits // 32)
                 require_piece(piece, ("I32",), (*stack, words, across))
-                if form.kind != "int" or down != rows:
+                if not form.packed or down != rows:
                     raise PackingError(f"{piece.name}: packed zero points that rows do not have")
             else:
                 require_piece(piece, ("I8", "F8_E4M3"), scale.shape)
@@ -231,9 +241,45 @@ def _check_others(
             if form.block[0] != 1:
                 raise PackingError(f"{piece.name}: an order of groups, and none there")
         else:
-            require_piece(piece, ("F32",), stack, (*stack, 1))
-            if form.kind != "fp4":
-                raise PackingError(f"{piece.name}: a global scale of what are no 4-bit floats")
+            raise PackingError(f"{piece.name}: a global scale of what are no 4-bit floats")
+
+
+def _check_settings(
+    named: Mapping[str, TensorInfo], form: _Form, settings: Mapping[str, Any]
+) -> None:
+    """Refuse pieces that contradict what config.json says about every group of modules."""
+    given = [weights for weights in schemes(settings) if "strategy" in weights]
+    blocks = [_configured_block(weights, form.shape) for weights in given]
+    read = _clipped(form.block, form.shape)
+    if blocks and None not in blocks and read not in blocks:
+        raise PackingError(
+            f"{form.name}: the shape of its scales means {_describe(form)}, which none of "
+            "config.json's config_groups has"
+        )
+    mine = [weights for weights, block in zip(given, blocks, strict=True) if block in (None, read)]
+    for key, value, piece in _NEEDED:
+        if mine and piece not in named and all(weights.get(key) == value for weights in mine):
+            raise PackingError(f"{form.name}: {piece} missing; config.json: {key} {value!r}")
+
+
+def _configured_block(weights: Mapping[str, Any], shape: tuple[int, int]) -> tuple[int, int] | None:
+    """Rows and columns that share a scale in a group of config.json; None if it is not clear."""
+    strategy, group = weights.get("strategy"), weights.get("group_size")
+    block: tuple[int, int] | None = None
+    if strategy == "tensor":
+        block = shape
+    elif strategy == "channel":
+        block = 1, shape[1]
+    elif strategy in ("group", "tensor_group") and type(group) is int and group > 0:
+        block = 1, group
+    elif strategy == "block":
+        block = _structure(weights.get("block_structure"))
+    return block and _clipped(block, shape)
+
+
+def _clipped(block: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
+    """A block that is no larger than the matrix."""
+    return min(block[0], max(shape[0], 1)), min(block[1], max(shape[1], 1))
 
 
 def _describe(form: _Form) -> str:
@@ -263,8 +309,6 @@ def _decode(pieces: Sequence[Piece], rows: Index, cols: slice, form: _Form) -> N
     words = stored.words.reshape(form.grid)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         factors = Piece(words, form.scale_dtype).values(down, span)
-        if "weight_global_scale" in named:
-            factors = factors / named["weight_global_scale"].values().reshape(())
         values *= factors[:, across]
     return values
 
@@ -277,10 +321,8 @@ def _order(named: Mapping[str, Piece]) -> list[Piece]:
 
 def _codes(main: Piece, rows: Index, cols: slice, form: _Form) -> NDArray[np.float32]:
     """The codes as numbers: for packed integers, minus their offset."""
-    if form.kind == "plain":
+    if not form.packed:
         return main.values(rows, cols)
-    if form.kind == "fp4":
-        return np.take(E2M1, unpack_bits(main.words[rows, cols.start // 2 : -(-cols.stop // 2)], 4))
     bits = form.bits
     # 32 codes fill ``bits`` words; the last words of a row may be missing.
     words = main.words[rows, cols.start // 32 * bits : -(-cols.stop // 32) * bits]

@@ -86,6 +86,7 @@ def test_modules_find_their_own_scheme_by_shape(tmp_path):
     config = config | {"config_groups": {"a": others, "b": mine}}
     np.testing.assert_array_equal(whole(only(tmp_path, tensors, config)), values)
     narrow = named(packers.compressed(np.arange(4)[:, None], np.zeros((4, 1), int), *NARROW))
+    config = config | {"format": "pack-quantized"}
     np.testing.assert_array_equal(whole(only(tmp_path, narrow, config))[:, 0], np.arange(4))
     (refused,) = opened(tmp_path, narrow, {"quant_method": "compressed-tensors"})
     assert "do not show the bits" in refused.problem
