@@ -3,6 +3,7 @@
 A new packing is one file with a ``claim`` and a ``layout``, and one record here.
 """
 
+from mlx_probe.checkpoint.packings.auto_round import METHODS as _AUTO_ROUND
 from mlx_probe.checkpoint.packings.protocol import Packing
 
 __all__ = ["PACKINGS"]
@@ -17,11 +18,13 @@ PACKINGS: dict[str, Packing] = {
         "mxfp8, nvfp4",
         (),
     ),
-    "awq": Packing("mlx_probe.checkpoint.packings.awq", "AWQ, gemm and gemv", ("awq",)),
+    "awq": Packing(
+        "mlx_probe.checkpoint.packings.awq", "AWQ, gemm and gemv", ("awq", *_AUTO_ROUND)
+    ),
     "gptq": Packing(
         "mlx_probe.checkpoint.packings.gptq",
         "GPTQ v1 and v2: 2, 3, 4 and 8 bits, act-order",
-        ("gptq",),
+        ("gptq", *_AUTO_ROUND),
     ),
     "bitsandbytes": Packing(
         "mlx_probe.checkpoint.packings.bitsandbytes",
@@ -30,8 +33,9 @@ PACKINGS: dict[str, Packing] = {
     ),
     "compressed_tensors": Packing(
         "mlx_probe.checkpoint.packings.compressed_tensors",
-        "pack-quantized integers, int8, FP8, nvfp4, mxfp4",
-        ("compressed-tensors",),
+        "pack-quantized integers, int8, FP8, nvfp4, mxfp4, mxfp6, mxfp8; AutoRound's MXINT4 and "
+        "NVFP4 v2",
+        ("compressed-tensors", *_AUTO_ROUND),
     ),
     "mxfp4": Packing(
         "mlx_probe.checkpoint.packings.mxfp4", "gpt-oss: `_blocks` and `_scales`", ("mxfp4",)
@@ -39,6 +43,6 @@ PACKINGS: dict[str, Packing] = {
     "fp8": Packing(
         "mlx_probe.checkpoint.packings.fp8",
         "E4M3 and E5M2 with one scale, a scale for each row, or blocks (DeepSeek's 128 x 128)",
-        ("fp8", "fbgemm_fp8", "modelopt", "quark"),
+        ("fp8", "fbgemm_fp8", "modelopt", "quark", *_AUTO_ROUND),
     ),
 }

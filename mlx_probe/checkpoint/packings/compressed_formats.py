@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlx_probe.checkpoint.packings import microscaled
+from mlx_probe.checkpoint.packings import auto_round, microscaled
 from mlx_probe.core.dtypes import SCALE_DTYPE
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
-__all__ = ["AUTO_ROUND", "METHOD", "kind_of", "schemes"]
+__all__ = ["METHOD", "kind_of", "schemes"]
 
 METHOD = "compressed-tensors"
-AUTO_ROUND = ("auto-round", "intel/auto-round")
 # Kinds of each format; the versions of the library have more, which are not read (marlin-24,
 # sparse-24-bitmask, sparse-bitmask).
 _FORMATS: dict[str, tuple[str, ...]] = {
@@ -30,6 +29,8 @@ _FORMATS: dict[str, tuple[str, ...]] = {
     "mxfp6-pack-quantized": ("mxfp6",),
     "mxfp4-pack-quantized": ("mxfp4",),
     "nvfp4-pack-quantized": ("nvfp4",),
+    # AutoRound's, in the manner of compressed-tensors.
+    "nvfp4-e5m3-pack-quantized": ("nvfp4_v2",),
 }
 # Kinds of AutoRound's ``data_type``, which may end in the bits ("mx_fp4").
 _DATA_TYPES: dict[str, tuple[str, ...]] = {
@@ -38,7 +39,6 @@ _DATA_TYPES: dict[str, tuple[str, ...]] = {
     "mx_int": ("mxint4",),
     "nvfp4_v2": ("nvfp4_v2",),
 }
-_PACKING_FORMATS = ("auto_round:llm_compressor", "auto_round:llm_compressor_nvfp4_e5m3")
 
 
 def kind_of(name: str, main: TensorInfo, scale: TensorInfo, settings: Mapping[str, Any]) -> str:
@@ -93,7 +93,7 @@ def _groups(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _declared(name: str, settings: Mapping[str, Any]) -> tuple[list[str] | None, str]:
     """Kinds that config.json declares, None for any; and how it names them."""
     method = settings.get("quant_method")
-    if method in AUTO_ROUND:
+    if method in auto_round.METHODS:
         return _auto_round(name, settings)
     if method is None and "format" not in settings:
         return None, ""
@@ -112,13 +112,12 @@ def _declared(name: str, settings: Mapping[str, Any]) -> tuple[list[str] | None,
 
 
 def _auto_round(name: str, settings: Mapping[str, Any]) -> tuple[list[str], str]:
-    packing = settings.get("packing_format")
-    if packing not in _PACKING_FORMATS:
-        raise PackingError(f"{name}: AutoRound's packing_format {packing!r} is not supported here")
-    others = settings.get("extra_config")
-    layers = list(others.values()) if isinstance(others, Mapping) else []
-    owners = [settings, *(layer for layer in layers if isinstance(layer, Mapping))]
-    types = [str(owner["data_type"]) for owner in owners if owner.get("data_type") is not None]
+    if auto_round.layout_of(settings) != "compressed":
+        raise PackingError(
+            f"{name}: AutoRound's packing_format {settings.get('packing_format')!r} does not "
+            "store such pieces, or is not supported"
+        )
+    types = auto_round.data_types(settings)
     kinds = [
         kind
         for start, kinds in _DATA_TYPES.items()

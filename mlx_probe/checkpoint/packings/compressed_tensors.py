@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packings import microscaled
+from mlx_probe.checkpoint.packings import auto_round, microscaled
 from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
-from mlx_probe.checkpoint.packings.compressed_formats import AUTO_ROUND, METHOD, kind_of, schemes
+from mlx_probe.checkpoint.packings.compressed_formats import METHOD, kind_of, schemes
 from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES, column_groups
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
@@ -108,7 +108,7 @@ def _owns(main: TensorInfo, scale: TensorInfo, settings: Mapping[str, Any]) -> b
     """Whether plain codes are this packing's; AutoRound's FP8 is, if its scales are exponents."""
     method = settings.get("quant_method")
     if main.dtype == "F8_E4M3":
-        return method == METHOD or (method in AUTO_ROUND and scale.dtype in _EXPONENTS)
+        return method == METHOD or (method in auto_round.METHODS and scale.dtype in _EXPONENTS)
     return main.dtype == "I8"
 
 

@@ -1,0 +1,97 @@
+"""What config.json declares decides where pieces look alike; what contradicts it is refused."""
+
+import make_packings
+import numpy as np
+import pytest
+from hf_packings import GOLDEN, opened
+from weightfiles import whole
+
+MXFP4 = "compressed: compressed_tensors mxfp4-pack-quantized"
+NVFP4 = "compressed: compressed_tensors nvfp4-pack-quantized"
+MXINT4 = "auto_round_mx: compressed_tensors AutoRound mx_int4"
+GROUP = "compressed_tensors 4 bit group"
+ASYMMETRIC = "compressed_tensors 4 bit asymmetric"
+ALL = make_packings.fixtures() | GOLDEN
+
+
+def given(**settings):
+    return lambda tensors, config: (tensors, config | settings)
+
+
+def alone(**settings):
+    """Only these settings."""
+    return lambda tensors, config: (tensors, settings)
+
+
+def without(*names):
+    return lambda tensors, config: (
+        {name: tensor for name, tensor in tensors.items() if name not in names},
+        config,
+    )
+
+
+def of_groups(**weights):
+    """Other settings of the weights in every group of modules."""
+
+    def change(tensors, config):
+        (group,) = config["config_groups"].values()
+        return tensors, config | {
+            "config_groups": {"g": group | {"weights": group["weights"] | weights}}
+        }
+
+    return change
+
+
+REFUSED = [
+    # Bytes for two columns, with a byte for each 32 of them, are two formats.
+    (MXFP4, alone(), "its pieces may be mxfp4 or mxint4"),
+    (MXINT4, alone(), "its pieces may be mxfp4 or mxint4"),
+    (MXINT4, given(data_type="int"), "pieces are mxfp4 or mxint4, which config.json's data_type"),
+    (MXINT4, given(packing_format="auto_round"), "packing_format 'auto_round' does not store such"),
+    (MXFP4, given(format="pack-quantized"), "pieces are mxfp4 or mxint4, .* 'pack-quantized' is"),
+    (NVFP4, given(format="mxfp4-pack-quantized"), "its pieces are nvfp4, which config.json's form"),
+    (NVFP4, without("m.weight_global_scale"), "weight_global_scale missing"),
+    (GROUP, given(format="int-quantized"), "pieces are words, which config.json's format 'int-"),
+    (GROUP, of_groups(group_size=48), "means group 32, which none of config.json's config_groups"),
+    (GROUP, of_groups(strategy="channel"), "means group 32, which none of config.json's"),
+    (GROUP, of_groups(num_bits=8), "do not show the bits of each"),
+    (GROUP, of_groups(actorder="group"), "weight_g_idx missing; config.json: actorder 'group'"),
+    (ASYMMETRIC, without("m.weight_zero_point"), "weight_zero_point missing; config.json: symm"),
+    *(
+        (GROUP, given(format=name), f"the compressed-tensors format '{name}' is not supported")
+        for name in ("marlin-24", "sparse-24-bitmask", "sparse-bitmask", "dense", "x")
+    ),
+    (GROUP, given(format=["a"]), r"format \['a'\] is not supported"),
+]
+
+
+@pytest.mark.parametrize(("case", "change", "message"), REFUSED)
+def test_pieces_and_declarations_that_disagree_are_refused(tmp_path, case, change, message):
+    tensors, config, _ = ALL[case]
+    weights = opened(tmp_path, *change(dict(tensors), dict(config)))
+    assert all(weight.problem for weight in weights)
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(weights[0].problem)
+
+
+READ = [
+    (MXFP4, alone(quant_method="compressed-tensors")),
+    # A float type whose scales and factor are of no other format needs no declaration.
+    (NVFP4, alone()),
+    ("compressed: compressed_tensors mxfp6-pack-quantized", alone()),
+    # One model may have several formats: each group of modules names its own.
+    (MXFP4, lambda t, c: (t, c | {"format": "mixed-precision", "config_groups": TWO})),
+    (NVFP4, lambda t, c: (t, c | {"format": "mixed-precision", "config_groups": TWO})),
+    (MXINT4, given(data_type="mx_int")),
+    (MXINT4, lambda t, c: (t, c | {"data_type": "nv_fp", "extra_config": MXINT4_LAYER})),
+]
+TWO = {"a": {"format": "nvfp4-pack-quantized"}, "b": {"format": "mxfp4-pack-quantized"}}
+MXINT4_LAYER = {"m": {"data_type": "mx_int4"}, "n": 3}
+
+
+@pytest.mark.parametrize(("case", "change"), READ)
+def test_what_is_declared_for_some_modules_is_read(tmp_path, case, change):
+    tensors, config, values = ALL[case]
+    (weight,) = opened(tmp_path, *change(dict(tensors), dict(config)))
+    assert weight.problem is None
+    np.testing.assert_allclose(whole(weight), values, rtol=2**-7 if "nv" in case else 0, atol=0)

@@ -1,0 +1,36 @@
+"""Packed weights against the packages that made them: fixtures, and live where they import."""
+
+from importlib import import_module
+
+import make_packings
+import numpy as np
+import pytest
+from hf_packings import only
+from weightfiles import whole
+
+CASES = make_packings.fixtures()
+# What compressed-tensors rounds to bfloat16, and products in another order.
+UNITS = {"compressed: compressed_tensors nvfp4-pack-quantized": 2**-7}
+UNIT = 2**-22
+
+
+def agrees(folder, name, tensors, config, values):
+    weight = only(folder, tensors, config)
+    packing = name.split(": ")[-1].split()[0]
+    assert (weight.parameter.packing, weight.shape) == (packing, values.shape)
+    stored = {piece.name for piece in (*weight.parameter.pieces, *weight.parameter.extra)}
+    assert stored == set(tensors)
+    np.testing.assert_allclose(whole(weight), values, rtol=UNITS.get(name, UNIT), atol=0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_fixtures_of_the_original_packages(tmp_path, name):
+    agrees(tmp_path, name, *CASES[name])
+
+
+@pytest.mark.parametrize("maker", make_packings.MAKERS)
+def test_the_original_packages_themselves(tmp_path, maker):
+    """Other numbers than the fixtures'."""
+    pytest.importorskip(import_module(f"packing_makers.{maker}").PACKAGE)
+    for name, content in make_packings.made(maker, seed=5).items():
+        agrees(tmp_path, f"{maker}: {name}", *content)
