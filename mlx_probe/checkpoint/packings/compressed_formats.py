@@ -2,7 +2,7 @@
 
 A kind is how codes and scales are read: "words" (packed integers), "int8", "fp8", "mxfp8", or a
 key of `microscaled.FORMATS`. Types and shapes leave some kinds apart only by what is declared: a
-byte for two columns and a byte for each 32 of them is MXFP4 or MXINT4.
+byte for two columns and a byte for each 32 of them is MXFP4, MXINT4 or NVFP4 v2.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def _declared(name: str, settings: Mapping[str, Any]) -> tuple[list[str] | None,
     top = settings.get("format")
     if top is not None and (top != "mixed-precision" or not any(given)):
         given.append(top)
-    formats = {form for form in given if form is not None}
-    unknown = [form for form in formats if not isinstance(form, str) or form not in _FORMATS]
+    formats = {str(form) for form in given if form is not None}
+    unknown = [form for form in formats if form not in _FORMATS]
     if unknown and len(unknown) == len(formats):
         names = " and ".join(sorted(repr(form) for form in unknown))
         raise PackingError(f"{name}: the compressed-tensors format {names} is not supported")
