@@ -39,7 +39,7 @@ def named(pieces, module="m"):
 
 def gptq_case(rng, rows, cols, bits=4, group=64):
     codes, zeros, scales, values = affine(rng, rows, cols, bits, group)
-    return named(packers.gptq(codes, zeros, scales, bits)), {}, values
+    return named(packers.gptq(codes, zeros, scales, bits)), {"quant_method": "gptq"}, values
 
 
 def awq_case(rng, rows, cols):

@@ -16,7 +16,7 @@ import numpy as np
 import packers
 
 FOLDER = Path(__file__).parent / "data" / "packings"
-MAKERS = ("auto_round_mx", "compressed")
+MAKERS = ("auto_round_int", "auto_round_mx", "compressed")
 
 
 def made(maker, seed=0):

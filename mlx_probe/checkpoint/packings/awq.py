@@ -1,22 +1,27 @@
 """AWQ: four-bit codes, eight in a word, packed along the outputs in a special order.
 
+AutoRound writes codes of 5, 6 and 7 bits too, in the same order of eight and without gaps.
+
 The version "gemm" has (inputs, outputs / 8) words, and scales and zero points of
 (groups, outputs). The version "gemv" has (outputs, inputs / 8) words in plain order, and padded
 groups of scales and zero points.
 
 Source: Lin et al. 2023, "AWQ" (arXiv 2306.00978); the layout is that of AutoAWQ 0.2.9
-(``utils/packing_utils.py``, ``modules/linear/gemv.py``).
+(``utils/packing_utils.py``, ``modules/linear/gemv.py``), and of AutoRound 0.16
+(``utils/bit_packing.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.checkpoint.packings import auto_round
 from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
 from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES, claim_qweight, group_size
@@ -28,6 +33,8 @@ __all__ = ["claim", "layout"]
 
 BITS = 4
 PER_WORD = 32 // BITS
+# Widths of AutoRound; AWQ itself has four bits only.
+_WIDTHS = (4, 5, 6, 7)
 # Position in the word of each of eight neighbouring outputs.
 _POSITIONS = np.array([0, 4, 1, 5, 2, 6, 3, 7])
 
@@ -40,7 +47,11 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     scales = [piece for piece in words.pieces if piece.name.endswith(".scales")]
     method = context.settings.get("quant_method")
     by_shape = any(piece.shape[-1:] == (tensor.shape[-1] * PER_WORD,) for piece in scales)
-    if method == "awq" or (method != "gptq" and by_shape):
+    if method in auto_round.METHODS:
+        mine = auto_round.layout_of(context.settings) == "awq"
+    else:
+        mine = method == "awq" or (method != "gptq" and by_shape)
+    if mine:
         # AWQ does not use an order of columns, but the tensor belongs to the weight.
         order = tuple(piece for piece in words.pieces if piece.name.endswith("g_idx"))
         pieces = tuple(piece for piece in words.pieces if piece not in order)
@@ -54,7 +65,8 @@ def layout(claim: Claim, context: Context) -> Layout:
     bits = settings.get("bits", settings.get("w_bit", BITS))
     version = settings.get("version", settings.get("format")) or "gemm"
     version = version.lower() if isinstance(version, str) else version
-    if bits != BITS or version not in ("gemm", "gemv"):
+    widths = _WIDTHS if settings.get("quant_method") in auto_round.METHODS else (BITS,)
+    if bits not in widths or version not in ("gemm", "gemv"):
         raise PackingError(
             f"{claim.name}: AWQ of {bits!r} bits in the version {version!r} is not supported"
         )
@@ -72,16 +84,33 @@ def layout(claim: Claim, context: Context) -> Layout:
 def _gemm(claim: Claim, context: Context) -> Layout:
     qweight, qzeros, scales = claim.pieces
     *stack, cols, words = qweight.shape
-    groups = scales.shape[-2]
-    require_piece(scales, SCALE_DTYPES, (*stack, groups, words * PER_WORD))
+    groups, rows = scales.shape[-2:]
+    bits = _bits(claim, context.settings)
+    require_piece(scales, SCALE_DTYPES, (*stack, groups, rows))
     require_piece(qzeros, ("I32",), (*stack, groups, words))
     group = group_size(claim.name, cols, groups, context.settings)
     return Layout(
-        (*stack, words * PER_WORD, cols),
-        f"{BITS} bit, group {group}",
-        partial(_decode_gemm, group=group),
+        (*stack, rows, cols),
+        f"{bits} bit, group {group}",
+        partial(_decode_gemm, group=group, bits=bits),
         row_major=False,
     )
+
+
+def _bits(claim: Claim, settings: Mapping[str, Any]) -> int:
+    """The width that fits the shapes; only AutoRound's settings for single layers may differ."""
+    qweight, _, scales = claim.pieces
+    words, rows = qweight.shape[-1], scales.shape[-1]
+    given = settings.get("bits", settings.get("w_bit", BITS))
+    auto = settings.get("quant_method") in auto_round.METHODS
+    allowed = _WIDTHS if auto and "extra_config" in settings else (given,)
+    fitting = [bits for bits in allowed if words * 32 == rows * bits and rows % PER_WORD == 0]
+    if len(fitting) != 1:
+        raise PackingError(
+            f"{claim.name}: qweight {list(qweight.shape)} and scales {list(scales.shape)} do not "
+            f"hold {' or '.join(map(str, allowed))} bits"
+        )
+    return fitting[0]
 
 
 def _gemv(claim: Claim, context: Context) -> Layout:
@@ -108,7 +137,7 @@ def _gemv(claim: Claim, context: Context) -> Layout:
 
 
 def _decode_gemm(
-    pieces: Sequence[Piece], rows: Index, cols: slice, group: int
+    pieces: Sequence[Piece], rows: Index, cols: slice, group: int, bits: int
 ) -> NDArray[np.float32]:
     qweight, qzeros, scales = pieces
     outputs = positions(rows)
@@ -116,9 +145,9 @@ def _decode_gemm(
     groups = positions(cols) // group
     base = int(groups[0])
     span = slice(base, int(groups[-1]) + 1)
-    codes = codes_at(qweight.words[cols], where, BITS)
+    codes = codes_at(qweight.words[cols], where, bits)
     values: NDArray[np.float32] = codes.astype(np.float32)
-    values -= codes_at(qzeros.words[span], where, BITS)[groups - base]
+    values -= codes_at(qzeros.words[span], where, bits)[groups - base]
     with np.errstate(over="ignore", invalid="ignore"):
         values *= scales.values(span, rows)[groups - base]
     block: NDArray[np.float32] = values.T

@@ -4,7 +4,8 @@ The first axis of all three is the inputs, or their groups. Bit widths and group
 the shapes, because config.json may override both for single modules. If the shapes fit several
 widths, its ``bits`` decides. The checkpoint format "gptq" (v1) stores every zero point minus one,
 "gptq_v2" stores it unchanged. A v1 code of all ones is the zero point 0, as in AutoGPTQ: the
-writer's subtraction wraps within the code, and so does the addition here.
+writer's subtraction wraps within the code, and so does the addition here. AutoRound has both by its
+``packing_format``.
 
 Source: Frantar et al. 2022, "GPTQ" (arXiv 2210.17323); the layout is that of AutoGPTQ 0.7
 (``nn_modules/qlinear``) and GPTQModel 7.7 (``utils/model_dequant.py``).
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.checkpoint.packings import auto_round
 from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
 from mlx_probe.checkpoint.packings.groups import (
@@ -34,7 +36,8 @@ from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "layout"]
 
-WIDTHS = (2, 3, 4, 8)
+# AutoRound writes all of them, the others 2, 3, 4 and 8.
+WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 # By checkpoint format: what is added to the stored zero points.
 ZERO_OFFSETS = {"gptq": 1, "gptq_v2": 0}
 
@@ -47,12 +50,11 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
 def layout(claim: Claim, context: Context) -> Layout:
     """Words of (in, out) codes are (out, in) weights; see `Scheme.layout`."""
     settings = context.settings
-    # AutoRound names no format; its zero points are those of v1.
-    form = settings.get("checkpoint_format") or settings.get("format") or "gptq"
-    if not isinstance(form, str) or form not in ZERO_OFFSETS:
-        raise PackingError(f"{claim.name}: the GPTQ format {form!r} is not supported")
+    zero_offset = _zero_offset(claim.name, settings)
     missing(claim, "qzeros", "scales")
     qweight, qzeros, scales, *order = claim.pieces
+    if settings.get("desc_act") is True and not order:
+        raise PackingError(f"{claim.name}: g_idx missing; config.json: desc_act true")
     if len(qweight.shape) not in (2, 3):
         raise PackingError(f"{qweight.name} has the shape {list(qweight.shape)}, no matrix")
     *stack, words, rows = qweight.shape
@@ -68,10 +70,30 @@ def layout(claim: Claim, context: Context) -> Layout:
     for piece in order:
         require_piece(piece, ("I32", "I64"), (*stack, cols))
     group = group_size(claim.name, cols, groups, settings)
-    decode = partial(
-        _decode, name=claim.name, bits=bits, group=group, zero_offset=ZERO_OFFSETS[form]
-    )
+    decode = partial(_decode, name=claim.name, bits=bits, group=group, zero_offset=zero_offset)
     return Layout((*stack, rows, cols), f"{bits} bit, group {group}", decode, row_major=False)
+
+
+def _zero_offset(name: str, settings: Mapping[str, Any]) -> int:
+    """What is added to stored zero points, by the format that config.json names."""
+    method = settings.get("quant_method")
+    if method in auto_round.METHODS:
+        form: object = auto_round.layout_of(settings)
+        shown = f"AutoRound's packing_format {settings.get('packing_format')!r}"
+    else:
+        form = settings.get("checkpoint_format") or settings.get("format")
+        form = "marlin" if settings.get("is_marlin_format") else form
+        if form is None and method is None:
+            raise PackingError(
+                f"{name}: config.json must name the method: zero points may be stored minus one "
+                "(checkpoint_format gptq) or unchanged (gptq_v2)"
+            )
+        # Writers before GPTQModel name no format.
+        form = form or "gptq"
+        shown = f"the GPTQ format {form!r}"
+    if not isinstance(form, str) or form not in ZERO_OFFSETS:
+        raise PackingError(f"{name}: {shown} is not supported")
+    return ZERO_OFFSETS[form]
 
 
 def _bits(claim: Claim, settings: Mapping[str, Any]) -> int:
@@ -82,8 +104,8 @@ def _bits(claim: Claim, settings: Mapping[str, Any]) -> int:
     fitting = [
         bits
         for bits in WIDTHS
-        # Three-bit codes cross the ends of words: only 32 of them fill whole words.
-        if (bits != 3 or words % 3 == 0)
+        # Codes that cross the ends of words: only 32 of them fill whole words.
+        if (32 % bits == 0 or words % bits == 0)
         and -(-rows * bits // 32) == qzeros.shape[-1]
         # Inputs may be padded to a multiple of 32 (vocabularies).
         and (cols is None or 0 <= words * 32 // bits - cols < 32)
@@ -97,7 +119,7 @@ def _bits(claim: Claim, settings: Mapping[str, Any]) -> int:
             f"{list(qweight.shape)} and qzeros {list(qzeros.shape)}"
         )
     if len(fitting) != 1:
-        widths = " or ".join(map(str, fitting)) or "none of 2, 3, 4 and 8"
+        widths = " or ".join(map(str, fitting)) or "none of 2 to 8"
         raise PackingError(
             f"{claim.name}: bits that fit the shapes are {widths}; config.json must name them"
         )

@@ -11,6 +11,11 @@ NVFP4 = "compressed: compressed_tensors nvfp4-pack-quantized"
 MXINT4 = "auto_round_mx: compressed_tensors AutoRound mx_int4"
 GROUP = "compressed_tensors 4 bit group"
 ASYMMETRIC = "compressed_tensors 4 bit asymmetric"
+AUTO_2 = "auto_round_int: gptq auto_round 2 bit asymmetric"
+AUTO_5 = "auto_round_int: awq auto_round:auto_awq 5 bit"
+GPTQ, AWQ = "gptq gptq 4 bit", "awq gemm 64"
+FORMATS = ("marlin", "bitblas", "gemm", "exllama", "x")
+VERSIONS = ("gemv_fast", "exllama", "marlin", "llm-awq", "x")
 ALL = make_packings.fixtures() | GOLDEN
 
 
@@ -28,6 +33,11 @@ def without(*names):
         {name: tensor for name, tensor in tensors.items() if name not in names},
         config,
     )
+
+
+def changed(change, **settings):
+    """A change of the tensors, and other settings."""
+    return lambda tensors, config: change(tensors, config | settings)
 
 
 def of_groups(**weights):
@@ -62,6 +72,17 @@ REFUSED = [
         (GROUP, given(format=name), f"the compressed-tensors format '{name}' is not supported")
         for name in ("marlin-24", "sparse-24-bitmask", "sparse-bitmask", "dense", "x")
     ),
+    *((GPTQ, given(checkpoint_format=name), f"GPTQ format '{name}' is not") for name in FORMATS),
+    (GPTQ, given(is_marlin_format=True), "the GPTQ format 'marlin' is not supported"),
+    (GPTQ, given(quant_method="qqq"), "config.json declares the quantization 'qqq'"),
+    (GPTQ, changed(without("m.g_idx"), desc_act=True), "g_idx missing; config.json: desc_act"),
+    *((AWQ, given(version=name), f"AWQ of 4 bits in the version '{name}'") for name in VERSIONS),
+    (AWQ, given(bits=5), "AWQ of 5 bits"),
+    (AUTO_2, given(packing_format=None), "AutoRound's packing_format None is not supported"),
+    (AUTO_2, given(packing_format="auto_round:marlin"), "packing_format 'auto_round:marlin' is"),
+    (AUTO_2, given(packing_format="auto_round:llm_compressor"), "llm_compressor' is not support"),
+    (AUTO_2, given(bits=4), "config.json has 4 bits, which do not fit qweight"),
+    (AUTO_5, given(bits=4), "do not hold 4 bits"),
     (GROUP, given(format=["a"]), "format .*'a'.* is not supported"),
 ]
 
@@ -83,6 +104,11 @@ READ = [
     (MXFP4, lambda t, c: (t, c | {"format": "mixed-precision", "config_groups": TWO})),
     (NVFP4, lambda t, c: (t, c | {"format": "mixed-precision", "config_groups": TWO})),
     (MXINT4, given(data_type="mx_int")),
+    # The kernel in the third place says nothing about the layout.
+    (AUTO_2, given(packing_format="auto_round:gptqmodel:exllamav2")),
+    # Single layers have bits and groups of their own; shapes show them.
+    (AUTO_2, given(bits=4, group_size=128, extra_config={"m": {"bits": 2, "group_size": 32}})),
+    (AUTO_5, given(bits=4, group_size=128, extra_config={"m": {"bits": 5, "group_size": 32}})),
     (MXINT4, lambda t, c: (t, c | {"data_type": "nv_fp", "extra_config": MXINT4_LAYER})),
 ]
 TWO = {"a": {"format": "nvfp4-pack-quantized"}, "b": {"format": "mxfp4-pack-quantized"}}

@@ -72,10 +72,19 @@ def test_single_modules_may_have_bits_and_groups_of_their_own(tmp_path, rng):
 
 
 def test_without_a_configuration_shapes_decide(tmp_path):
-    """config.json may be missing: GPTQ and AWQ differ in their shapes."""
-    for case in ("gptq gptq 4 bit", "awq gemm 64"):
+    """config.json may be missing: GPTQ and AWQ differ in their shapes.
+
+    GPTQ's two versions do not: the same words are other weights.
+    """
+    tensors, _, values = GOLDEN["awq gemm 64"]
+    np.testing.assert_array_equal(whole(only(tmp_path, tensors, {})), values)
+    for case in ("gptq gptq 4 bit", "gptq gptq_v2 4 bit"):
         tensors, _, values = GOLDEN[case]
-        np.testing.assert_array_equal(whole(only(tmp_path, tensors, {})), values)
+        (refused,) = opened(tmp_path, tensors, {})
+        assert refused.parameter.packing == "gptq"
+        assert "zero points may be stored minus one" in refused.problem
+    named = {"quant_method": "gptq", "checkpoint_format": "gptq_v2"}
+    np.testing.assert_array_equal(whole(only(tmp_path, tensors, named)), values)
 
 
 def test_modules_find_their_own_scheme_by_shape(tmp_path):

@@ -63,7 +63,7 @@ def test_a_stack_has_its_experts_one_by_one(tmp_path, rng, case):
         name: (np.stack([tensors[name][0] for tensors, *_ in experts]), dtype)
         for name, (_, dtype) in experts[0][0].items()
     }
-    weights = opened(tmp_path, tensors, {})
+    weights = opened(tmp_path, tensors, experts[0][1])
     assert [weight.expert_index for weight in weights] == [0, 1, 2]
     for weight, (_, _, values) in zip(weights, experts, strict=True):
         np.testing.assert_array_equal(whole(weight), values)
