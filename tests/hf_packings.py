@@ -13,9 +13,14 @@ STATE = "m.weight.quant_state.bitsandbytes__nf4"
 
 
 def opened(path, tensors, config):
+    """Weights of a file. ``config`` is config.json's quantization_config; what it has under
+    "__metadata__" are the file's own metadata, under "__config__" the rest of config.json."""
+    quantization = {key: value for key, value in config.items() if not key.startswith("__")}
     config_path = path / "config.json"
-    config_path.write_text(json.dumps({"quantization_config": config}))
-    file = write_safetensors(path / "model.safetensors", tensors)
+    whole = config.get("__config__", {}) | {"quantization_config": quantization}
+    config_path.write_text(json.dumps(whole))
+    metadata = config.get("__metadata__")
+    file = write_safetensors(path / "model.safetensors", tensors, metadata=metadata)
     return open_checkpoint(model_files(file, config=config_path)).weights()
 
 

@@ -3,8 +3,8 @@
     pip install torch transformers compressed-tensors==0.20.1 auto-round==0.16.1
     python tests/make_packings.py [MAKER ...]
 
-A maker is a module of ``packing_makers``, and its fixture ``data/packings/MAKER.npz``. AutoRound
-also asks for datasets and py-cpuinfo.
+A maker is a module of ``packing_makers``, and its fixture ``data/packings/MAKER.npz``; its first
+line names the package and version. AutoRound also asks for datasets and py-cpuinfo.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 import packers
 
 FOLDER = Path(__file__).parent / "data" / "packings"
-MAKERS = ("auto_round_int", "auto_round_mx", "compressed")
+MAKERS = sorted(path.stem for path in Path(__file__).parent.glob("packing_makers/[!_]*.py"))
 
 
 def made(maker, seed=0):

@@ -85,7 +85,7 @@ def golden(path=GOLDEN):
             elif tensor == "values":
                 values.append(data[key])
             else:
-                name, _, dtype = tensor.partition(":")
+                name, _, dtype = tensor.rpartition(":")
                 tensors[name] = data[key], dtype
     return {case: (tensors, config, values[0]) for case, (tensors, config, values) in cases.items()}
 
@@ -106,13 +106,15 @@ def main():
 
 
 def _stored(tensor):
+    """A tensor of torch as an array of words, and the name of its type in safetensors files."""
     import torch
 
     names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3"}
+    names |= {"float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0"}
     names |= {"int64": "I64", "int32": "I32", "int8": "I8", "uint8": "U8"}
     name = names[str(tensor.dtype).removeprefix("torch.")]
-    views = {"BF16": torch.uint16, "F8_E4M3": torch.uint8}
-    return tensor.contiguous().view(views.get(name, tensor.dtype)).numpy(), name
+    width = {"BF16": torch.uint16} | {n: torch.uint8 for n in names.values() if n[:2] == "F8"}
+    return tensor.contiguous().view(width.get(name, tensor.dtype)).numpy(), name
 
 
 def _linear(rows=ROWS, cols=COLS):

@@ -27,9 +27,11 @@ def entry(dtype="F32", shape=(2,), begin=0, end=8):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def write_safetensors(path, arrays, dtype="F32"):
+def write_safetensors(path, arrays, dtype="F32", metadata=None):
     """Little-endian arrays back to back: name -> array, or (array, dtype name)."""
     header, parts, end = {}, [], 0
+    if metadata:
+        header["__metadata__"] = metadata
     for name, array in arrays.items():
         array, kind = array if isinstance(array, tuple) else (array, dtype)
         begin, end = end, end + array.nbytes

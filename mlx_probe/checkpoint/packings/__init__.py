@@ -18,6 +18,11 @@ PACKINGS: dict[str, Packing] = {
         "mxfp8, nvfp4",
         (),
     ),
+    "comfy": Packing(
+        "mlx_probe.checkpoint.packings.comfy",
+        "ComfyUI: fp8_scaled, and the formats float8, int8 (rotated too), nvfp4 and mxfp8",
+        (),
+    ),
     "awq": Packing(
         "mlx_probe.checkpoint.packings.awq", "AWQ, gemm and gemv", ("awq", *_AUTO_ROUND)
     ),
@@ -36,6 +41,11 @@ PACKINGS: dict[str, Packing] = {
         "pack-quantized integers, int8, FP8, nvfp4, mxfp4, mxfp6, mxfp8; AutoRound's MXINT4 and "
         "NVFP4 v2",
         ("compressed-tensors", *_AUTO_ROUND),
+    ),
+    "torchao": Packing(
+        "mlx_probe.checkpoint.packings.torchao",
+        "Float8Tensor, Int8Tensor, IntxUnpackedToInt8Tensor, Int4Tensor, MXTensor, NVFP4Tensor",
+        ("torchao",),
     ),
     "mxfp4": Packing(
         "mlx_probe.checkpoint.packings.mxfp4", "gpt-oss: `_blocks` and `_scales`", ("mxfp4",)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mlx_probe.checkpoint.packings.protocol import Claim
-from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -33,7 +33,8 @@ def require_piece(piece: TensorInfo, dtypes: Sequence[str], *shapes: tuple[int, 
     Raises:
         PackingError: It is refused.
     """
-    if piece.problem:
+    # Bytes that hold exponents cannot be read as elements of their own, only as scales.
+    if piece.problem and piece.dtype != SCALE_DTYPE:
         raise PackingError(f"{piece.name}: {piece.problem}")
     if piece.dtype not in dtypes:
         raise PackingError(f"{piece.name} is {piece.dtype} instead of {' or '.join(dtypes)}")

@@ -28,6 +28,13 @@ PIECES = {
         ".weight_shape": "I64",
         ".weight_g_idx": None,
     },
+    "comfy": {".weight": "F8_E4M3", ".scale_weight": None, ".weight_scale": None},
+    "torchao": {
+        "._weight_qdata": "I8",
+        "._weight_scale": None,
+        "._weight_zero_point": None,
+        "._weight_per_tensor_scale": None,
+    },
     "mxfp4": {"_blocks": "U8", "_scales": "U8"},
     "fp8": {".weight": "F8_E4M3", ".weight_scale_inv": None},
 }
@@ -35,6 +42,16 @@ SIZES = st.sampled_from([0, 1, 2, 3, 4, 8, 16, 32, 64, 96])
 SHAPES = st.lists(SIZES, max_size=4).map(tuple)
 DTYPE = st.sampled_from(["F32", "F16", "BF16", "U8", "I8", "I32", "U32", "I64", "F8_E4M3"])
 NUMBER = st.sampled_from([-1, 0, 1, 2, 3, 4, 8, 32, 64, 10**12, 1.5, "4", None, True])
+MAIN = (".weight", ".qweight", "_blocks", ".weight_packed", "._weight_qdata")
+# torchao's class and settings of a tensor are in the file's metadata.
+METADATA = st.fixed_dictionaries(
+    {
+        "_type": st.sampled_from(["Float8Tensor", "Int8Tensor", "Int4Tensor", "NVFP4Tensor", "X"]),
+        "_data": st.fixed_dictionaries(
+            {}, optional={"block_size": st.lists(NUMBER, max_size=4) | NUMBER}
+        ),
+    }
+)
 SETTINGS = st.fixed_dictionaries(
     {},
     optional={
@@ -63,13 +80,14 @@ def test_any_pieces(tmp_path_factory, packing, data):
         kind = data.draw(DTYPE) if dtype is None else dtype
         shape = data.draw(SHAPES)
         count = int(np.prod(shape)) * DTYPES[kind].itemsize
-        if end in (".weight", ".qweight", "_blocks", ".weight_packed") or data.draw(st.booleans()):
+        if end in MAIN or data.draw(st.booleans()):
             words = np.resize(np.arange(256, dtype=np.uint8), count).view(DTYPES[kind].storage)
             arrays[BASE + end] = (words.reshape(shape), kind)
     quantization = {"quant_method": packing.replace("_", "-")} | data.draw(SETTINGS)
     config = folder / f"{packing}.json"
     config.write_text(json.dumps({"quantization_config": quantization}))
-    path = write_safetensors(folder / f"{packing}.safetensors", arrays)
+    metadata = {f"{BASE}.weight": json.dumps(data.draw(METADATA))}
+    path = write_safetensors(folder / f"{packing}.safetensors", arrays, metadata=metadata)
     with open_checkpoint(model_files(path, config=config)) as checkpoint:
         pieces = [p.name for q in checkpoint.parameters for p in (*q.pieces, *q.extra)]
         assert sorted(pieces) == sorted(arrays)  # none lost, none twice
