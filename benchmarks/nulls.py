@@ -25,7 +25,8 @@ from threadpoolctl import threadpool_limits
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement, compute_metrics
-from mlx_probe.metrics.power_law import bootstrap_interval, fit_power_law
+from mlx_probe.metrics.power_law import fit_power_law
+from mlx_probe.metrics.resampling import Bootstrap
 
 ASPECTS, SIZES = (1.0, 0.5, 0.25, 0.1), (128, 256, 512, 1024)
 SHAPES = [(size, round(size / aspect)) for size, aspect in product(SIZES, ASPECTS)]
@@ -95,7 +96,7 @@ def tails(trials: int) -> Iterator[Row]:
     rng, held, widths = np.random.default_rng(3), 0, []
     for trial in range(trials):
         alpha = rng.uniform(2, 5)
-        interval = bootstrap_interval(np.sort(rng.pareto(alpha - 1, TAIL) + 1), trial)
+        interval = Bootstrap(np.sort(rng.pareto(alpha - 1, TAIL) + 1), trial).interval()
         assert interval is not None
         held += interval.low <= alpha <= interval.high
         widths.append(interval.high - interval.low)
@@ -110,7 +111,7 @@ def search() -> Iterator[Row]:
     for size in (576, 1024, 2048, 4096):
         values = np.sort(rng.pareto(1.5, size) + 1)
         searches = [seconds_of(lambda v=values: fit_power_law(v)) for _ in range(7)]  # type: ignore[misc]
-        interval = seconds_of(lambda v=values: bootstrap_interval(v, 0))  # type: ignore[misc]
+        interval = seconds_of(lambda v=values: Bootstrap(v, 0).interval())  # type: ignore[misc]
         case = f"alpha of {size:,} eigenvalues"
         yield case, len(searches), "search, ms, median", rounded(1e3 * median(searches))
         yield case, 1, "interval, ms", rounded(1e3 * interval)

@@ -239,8 +239,7 @@ class Measurer:
         except SpectrumError as error:
             status, reason = "failed", error.fact
         rounding = None if passes.rounding is None else passes.rounding.finish()
-        seed = self._config.seed if self._config.metrics == "full" else None
-        measurement = Measurement(moments, rank_tol, spectrum, rounding, seed)
+        measurement = Measurement(moments, rank_tol, spectrum, rounding, self._config.seed)
         return Outcome(status, reason, measurement)
 
     def _exact(self, weight: Weight, moments: Moments, gram: Gram) -> Spectrum | RankCount:

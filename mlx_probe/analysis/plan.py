@@ -69,7 +69,7 @@ class Plan:
         # device is below, as it was chosen.
         for name in ("workers", "memory_limit", "device"):
             del config[name]
-        if self.config.spectrum == "exact" and self.config.metrics != "full":
+        if self.config.spectrum == "exact" and self.config.metrics == "basic":
             del config["seed"]
         files = self.checkpoint.files
         identity = {

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mlx_probe.core.records import Spectrum
 from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
-from mlx_probe.metrics.power_law import Interval, PowerLaw, bootstrap_interval, fit_power_law
+from mlx_probe.metrics.power_law import PowerLaw, fit_power_law
+from mlx_probe.metrics.resampling import Bootstrap, Interval
 
 __all__ = ["HEAVY_TAIL"]
 
@@ -27,9 +28,6 @@ _WW_KEPT = 1e-5
 
 # A reliable tail has at least this many values, and an interval at most this wide.
 _FEWEST, _WIDEST = 20, 2.0
-
-# 90 % of a normal distribution lie between -1.645 and 1.645 standard errors.
-_NORMAL_90 = 1.6448536269514722
 
 
 def _eigenvalues(m: Measurement) -> NDArray[np.float64]:
@@ -59,13 +57,17 @@ def _ww_fit(m: Measurement) -> PowerLaw | None:
     return m.once("power law, WeightWatcher's cut", lambda: fit_power_law(kept))
 
 
-def _interval(m: Measurement) -> Interval | None:
-    def resample() -> Interval | None:
-        values = _tail_values(m)
-        resampled = m.seed is not None and len(values) > 1
-        return bootstrap_interval(values, m.seed or 0) if resampled else None
+def _bootstrap(m: Measurement) -> Bootstrap | None:
+    def prepare() -> Bootstrap | None:
+        fit = _fit(m)
+        return Bootstrap(_tail_values(m), m.seed, fit.xmin) if fit else None
 
-    return m.once("interval of alpha", resample)
+    return m.once("resamples of alpha", prepare)
+
+
+def _interval(m: Measurement) -> Interval | None:
+    bootstrap = _bootstrap(m)
+    return bootstrap.interval() if bootstrap else None
 
 
 def alpha(m: Measurement) -> float | None:
@@ -121,15 +123,13 @@ def alpha_high(m: Measurement) -> float | None:
 def alpha_reliable(m: Measurement) -> bool | None:
     """Whether the tail has 20 values and alpha's 90 % interval is at most 2 wide.
 
-    The interval is that of alpha_low and alpha_high with the full metrics, and 1.645
-    alpha_stderr on either side otherwise.
+    The interval is that of alpha_low and alpha_high, which contains the uncertainty of xmin:
+    one answer whatever the metric set.
     """
-    fit = _fit(m)
-    if fit is None:
+    fit, bootstrap = _fit(m), _bootstrap(m)
+    if fit is None or bootstrap is None:
         return None
-    interval = _interval(m)
-    width = interval.high - interval.low if interval else 2 * _NORMAL_90 * fit.stderr
-    return fit.tail_count >= _FEWEST and width <= _WIDEST
+    return fit.tail_count >= _FEWEST and bootstrap.is_within(_WIDEST)
 
 
 def ww_alpha(m: Measurement) -> float | None:

@@ -33,14 +33,14 @@ class Measurement:
         spectrum: All singular values, or what an approximate or counting method gives; None for
             vectors, integers and non-finite matrices.
         quantization: Rounding errors; None without the full metrics.
-        seed: Seed of the resampling; None without the full metrics.
+        seed: Seed of the resampling.
     """
 
     moments: Moments
     rank_tol: float
     spectrum: Spectrum | RankCount | Sketch | None = None
     quantization: QuantizationError | None = None
-    seed: int | None = None
+    seed: int = 0
     _shared: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, name: str, compute: Callable[[], T]) -> T:

@@ -13,17 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "PowerLaw", "bootstrap_interval", "fit_power_law"]
+__all__ = ["PowerLaw", "fit_power_law"]
 
 # Entries of the model that are computed together: two arrays of this size stay in the cache.
 _BLOCK = 1 << 15
 
 # The first pass looks at one of this many values.
 _STRIDE = 16
-
-# Resamples of an interval, and the share that it leaves out on both sides together.
-RESAMPLES = 200
-_OUTSIDE = 0.10
 
 
 @dataclass(frozen=True)
@@ -48,19 +44,6 @@ class PowerLaw:
         return (self.alpha - 1) / math.sqrt(self.tail_count)
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A 90 % confidence interval.
-
-    Attributes:
-        low: Lower end.
-        high: Upper end.
-    """
-
-    low: float
-    high: float
-
-
 def fit_power_law(values: NDArray[np.float64]) -> PowerLaw | None:
     """The power law that fits the largest values best.
 
@@ -82,33 +65,6 @@ def fit_power_law(values: NDArray[np.float64]) -> PowerLaw | None:
         return None
     first, alpha, distance = fit
     return PowerLaw(alpha, float(distinct[first]), int(counts[first:].sum()), distance)
-
-
-def bootstrap_interval(values: NDArray[np.float64], seed: int) -> Interval | None:
-    """Percentile interval of alpha over resampled values, each with its own best xmin.
-
-    For 500 values from Pareto laws with alpha between 2 and 5 it contained the true alpha in
-    89.5 % of 200 trials (benchmarks/nulls.py).
-
-    Args:
-        values: Positive, ascending, shape (n,).
-        seed: Seed of the resampling.
-
-    Returns:
-        None if a resample does not have two different values.
-    """
-    rng = np.random.default_rng(seed)
-    n, logs = len(values), np.log(values)
-    alphas = []
-    for _ in range(RESAMPLES):
-        counts = rng.multinomial(n, np.full(n, 1.0 / n))
-        drawn = counts > 0
-        fit = _best(logs[drawn], counts[drawn].astype(np.float64))
-        if fit is None:
-            return None
-        alphas.append(fit[1])
-    low, high = np.quantile(alphas, [_OUTSIDE / 2, 1 - _OUTSIDE / 2])
-    return Interval(float(low), float(high))
 
 
 def _best(

@@ -93,7 +93,7 @@ BY_HAND = {
     "alpha_tail_count": 2,
     "alpha_D": 0.5 - math.exp(-2),
     "alpha_reliable": False,
-    # Without a seed nothing is resampled.
+    # A resample of two values may have only one of them.
     "alpha_low": None,
     "alpha_high": None,
     "ww_alpha": 1 + 2 / math.log(16 / 9),

@@ -170,8 +170,7 @@ def metrics_curve(backend: Backend, level: MetricLevel, at_once: int) -> Curve:
         # Heavy tails, like those of weights: the power-law fit takes most of the time.
         values = np.sort(rng.pareto(1.5, side) + 1)[::-1].copy()
         spectrum = Spectrum(values, side, side, "gram_f64", 1e-9)
-        seed = 0 if level == "full" else None
-        work = _Metrics(moments, spectrum, seed, level)
+        work = _Metrics(moments, spectrum, level)
         seconds = _seconds(work, at_once)
         points.append((float(side), seconds))
         if seconds > LONGEST:
@@ -183,11 +182,10 @@ def metrics_curve(backend: Backend, level: MetricLevel, at_once: int) -> Curve:
 class _Metrics:
     moments: Moments
     spectrum: Spectrum
-    seed: int | None
     level: MetricLevel
 
     def __call__(self) -> None:
-        measurement = Measurement(self.moments, 1e-6, self.spectrum, None, self.seed)
+        measurement = Measurement(self.moments, 1e-6, self.spectrum)
         compute_metrics(measurement, self.level)
 
 
