@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
 from mlx_probe.checkpoint.guard import Neighbours, foreign_method, stem_of
-from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Scheme
 from mlx_probe.checkpoint.parameter import PLAIN, Parameter
-from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.checkpoint.plain import Problem, plain_problems
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["gather_parameters"]
-
-# Block types of tensors that are not weights and may have integers.
-_NOT_WEIGHTS = ("buffer", "rope", "other")
 
 
 def gather_parameters(
@@ -44,42 +41,75 @@ def gather_parameters(
         {tensor.name: tensor for tensor in tensors}, _settings(config), read, metadata
     )
     schemes = {name: cast(Scheme, import_module(p.scheme)) for name, p in PACKINGS.items()}
+    claims, robbed = _claims(tensors, schemes, context)
+    taken = {piece.name for _, claim in claims.values() for piece in (*claim.pieces, *claim.extra)}
+    left = [tensor for tensor in tensors if tensor.name not in taken]
+    neighbours = Neighbours(tensor.name for tensor in left)
+    names = Counter(claim.name for _, claim in claims.values())
+    strangers: set[str] = set()
+    packed = {}
+    for main, (name, claim) in claims.items():
+        own = (claim.name, *(piece.name for piece in (*claim.pieces, *claim.extra)))
+        beside = list(neighbours.beside(stem_of(claim.name), *own))
+        strangers.update(beside)
+        taken_name = claim.name != main and claim.name in context.tensors
+        unique = names[claim.name] == 1 and not taken_name and main not in robbed
+        packed[main] = _packed(name, schemes[name], claim, context, beside, unique)
+    mains = [claim.pieces[0] for _, claim in claims.values()]
+    problems = plain_problems(left, mains, context.settings, metadata, strangers)
+    plain = {tensor.name: _plain(tensor, problems.get(tensor.name)) for tensor in left}
+    parameters = packed | plain
+    return tuple(parameters[tensor.name] for tensor in tensors if tensor.name in parameters)
+
+
+def _claims(
+    tensors: Sequence[TensorInfo], schemes: Mapping[str, Scheme], context: Context
+) -> tuple[dict[str, tuple[str, Claim]], set[str]]:
+    """Main piece to packing and claim; and the main pieces whose other pieces are another's.
+
+    No tensor is in two claims: the later one is left with its main piece alone.
+    """
     claims: dict[str, tuple[str, Claim]] = {}
     taken: set[str] = set()
+    robbed: set[str] = set()
     for tensor in tensors:
         for name, scheme in schemes.items():
-            claim = scheme.claim(tensor, context)
+            claim = None if tensor.name in taken else scheme.claim(tensor, context)
             if claim is not None:
+                pieces = {piece.name for piece in (*claim.pieces, *claim.extra)}
+                if pieces & taken:
+                    claim = Claim(claim.name, claim.pieces[:1])
+                    pieces = {tensor.name}
+                    robbed.add(tensor.name)
                 claims[tensor.name] = name, claim
-                taken.update(piece.name for piece in (*claim.pieces, *claim.extra))
+                taken |= pieces
                 break
-    neighbours = Neighbours(context.tensors.keys() - taken)
-    parameters = []
-    for tensor in tensors:
-        if tensor.name in claims:
-            name, claim = claims[tensor.name]
-            parameters.append(_packed(name, schemes[name], claim, context, neighbours))
-        elif tensor.name not in taken:
-            problem = tensor.problem or _misread(tensor, context.settings)
-            parameters.append(
-                Parameter(
-                    tensor.name, tensor.dtype, tensor.shape, PLAIN, "", (tensor,), problem=problem
-                )
-            )
-    return tuple(parameters)
+    return claims, robbed
+
+
+def _plain(tensor: TensorInfo, problem: Problem | None) -> Parameter:
+    return Parameter(
+        *(tensor.name, tensor.dtype, tensor.shape, PLAIN, "", (tensor,)),
+        problem=problem.reason if problem else None,
+        incidental=problem is not None and problem.incidental,
+    )
 
 
 def _packed(
-    packing: str, scheme: Scheme, claim: Claim, context: Context, neighbours: Neighbours
+    packing: str,
+    scheme: Scheme,
+    claim: Claim,
+    context: Context,
+    beside: Sequence[str],
+    unique: bool,
 ) -> Parameter:
     main = claim.pieces[0]
-    stem = stem_of(claim.name)
     try:
-        if claim.name != main.name and claim.name in context.tensors:
+        if not unique:
             # It keeps its own name: names of rows are unique.
-            unpacked, claim = claim.name, replace(claim, name=main.name)
-            raise PackingError(f"{main.name}: packed, though {unpacked} is there as well")
-        _refuse_unknown(packing, claim, context, neighbours.beside(stem, main.name))
+            whole, claim = claim.name, replace(claim, name=main.name)
+            raise PackingError(f"{main.name}: packed, though {whole} is there as well")
+        _refuse_unknown(packing, claim, context, beside)
         layout = scheme.layout(claim, context)
     except PackingError as error:
         return Parameter(
@@ -93,13 +123,12 @@ def _packed(
     )
 
 
-def _refuse_unknown(packing: str, claim: Claim, context: Context, beside: Iterable[str]) -> None:
+def _refuse_unknown(packing: str, claim: Claim, context: Context, beside: Sequence[str]) -> None:
     """Refuse a weight of another declared format, or with pieces that are not understood."""
     methods = PACKINGS[packing].methods
     problem = foreign_method(packing, methods, context.settings.get("quant_method"))
-    stranger = next(iter(beside), None)
-    if stranger is not None:
-        problem = f"{stranger} lies beside it, and its effect on the values is not known"
+    if beside:
+        problem = f"{beside[0]} lies beside it, and its effect on the values is not known"
     if problem is not None:
         raise PackingError(f"{claim.name}: {problem}")
 
@@ -111,17 +140,3 @@ def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
             if isinstance(owner, Mapping) and isinstance(owner.get(key), Mapping):
                 return owner[key]  # type: ignore[no-any-return]
     return {}
-
-
-def _misread(tensor: TensorInfo, settings: Mapping[str, Any]) -> str | None:
-    """Why a tensor that no packing claimed cannot be read as it is; None if it can."""
-    block_type = classify(tensor.name).block_type
-    if block_type == "quantization":
-        return "belongs to a packed weight that is not there or not understood"
-    method = settings.get("quant_method")
-    if len(tensor.shape) < 2 or block_type in _NOT_WEIGHTS:
-        return None
-    if DTYPES[tensor.dtype].kind == "float":
-        unscaled = method is not None and tensor.dtype.startswith("F8_")
-        return f"{tensor.dtype} of {method} quantization without its scale" if unscaled else None
-    return f"{tensor.dtype} integers in place of weights: packed in a way ({method}) not understood"

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mlx_probe.checkpoint.naming.classify import classify
 
-__all__ = ["Neighbours", "foreign_method", "stem_of"]
+__all__ = ["HARMLESS", "Neighbours", "foreign_method", "stem_of"]
 
 # What may lie beside a weight without changing its values: the module's bias and the router's,
 # adapters (which have rows of their own), and scales of activations and of the KV cache.
-_HARMLESS = re.compile(
-    r"(?:\w+_)?bias"
+HARMLESS = re.compile(
+    r"(?!weight_)(?:\w+_)?bias"
     r"|lora_(?:a|b|A|B|magnitude_vector)|m"
     r"|(?:in|input|act|activation|output|scale)_(?:in|input|scale|amax|zero_point)(?:_inv|_ub)?"
     r"|(?:input|output)_global_scale"
@@ -38,36 +38,40 @@ class Neighbours:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = sorted(names)
 
-    def beside(self, stem: str, main: str) -> Iterator[str]:
+    def beside(self, stem: str, *own: str) -> Iterator[str]:
         """Tensors whose effect on a weight is not known.
 
         Args:
             stem: Name of its module; a parameter's own name where it has no module.
-            main: Name of its stored tensor, or of the main piece.
+            own: Names of the weight and of its pieces.
 
         Yields:
-            Names: ``STEM.one_segment``, ``STEM_word``, and everything below ``main``.
+            Names: ``STEM.one_segment``, ``STEM_word``, and everything below one of ``own``.
         """
-        seen = {main}
-        for name in self._starting_with(f"{main}."):
+        seen = set(own)
+        for name in sorted({below for piece in own for below in self.below(piece)}):
             seen.add(name)
             yield name
         for name in self._starting_with(f"{stem}." if stem else ""):
             end = name[len(stem) + 1 if stem else 0 :]
-            if name not in seen and "." not in end and not _HARMLESS.fullmatch(end):
+            if name not in seen and "." not in end and not HARMLESS.fullmatch(end):
                 yield name
         for name in self._starting_with(f"{stem}_") if stem else ():
             end = name[len(stem) + 1 :]
             # ``q`` and ``q_norm``: a name with a meaning of its own is another parameter's.
-            own = classify(name).block_type not in ("other", "quantization")
-            if name not in seen and "." not in end and not _HARMLESS.fullmatch(end) and not own:
+            other = classify(name).block_type not in ("other", "quantization")
+            if name not in seen and "." not in end and not HARMLESS.fullmatch(end) and not other:
                 yield name
 
+    def below(self, name: str) -> Iterator[str]:
+        """Tensors whose names go on after ``name`` and a dot."""
+        return self._starting_with(f"{name}.")
+
     def _starting_with(self, prefix: str) -> Iterator[str]:
-        for name in self._names[bisect_left(self._names, prefix) :] if prefix else self._names:
-            if not name.startswith(prefix):
+        for place in range(bisect_left(self._names, prefix), len(self._names)):
+            if not self._names[place].startswith(prefix):
                 return
-            yield name
+            yield self._names[place]
 
 
 def stem_of(name: str) -> str:

@@ -29,6 +29,8 @@ class Parameter:
         decode: Turns blocks of pieces into values; None if plain.
         row_major: See `Layout`.
         problem: Why it cannot be read; None if it can.
+        incidental: Whether the model's numbers are complete without it, though it has a problem:
+            it is no weight and no piece of one.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Parameter:
     decode: Decode | None = None
     row_major: bool = True
     problem: str | None = None
+    incidental: bool = False
 
     @property
     def numel(self) -> int:

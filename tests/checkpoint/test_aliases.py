@@ -28,7 +28,7 @@ def test_equal_bytes_of_one_shape_and_type(tmp_path, rng):
             "lm_head.weight": table,
             "third": table,
             "transposed": table.reshape(40, 300),
-            "bits": (table.view(np.uint32), "U32"),
+            "bits_ids": (table.view(np.uint32), "U32"),
         },
     )
     assert copies == {

@@ -49,7 +49,7 @@ def role(monkeypatch):
 def test_slabs_follow_the_long_side(path, shape, rows, cols, slabs, dtype, rng):
     array = rng.integers(0, 256, shape).astype(dtype)
     name = {"<f4": "F32", "<u2": "BF16", "u1": "F8_E4M3"}[dtype]
-    write_safetensors(path, {"w": array}, name)
+    write_safetensors(path, {"w.weight": array}, name)
     (weight,) = open_checkpoint(model_files(path)).weights()
     chunks = list(weight.chunks())
     assert [chunk.shape for chunk in chunks] == slabs
@@ -110,7 +110,7 @@ def test_scalars_and_empty_tensors_are_one_weight_without_chunks(path, shape, ro
 def test_a_stack_of_a_billion_is_one_row_with_a_reason(path):
     size = 10**9
     with path.open("wb") as file:
-        file.write(safetensors_bytes({"x": entry("U8", [size, 1, 1], 0, size)}))
+        file.write(safetensors_bytes({"x_ids": entry("U8", [size, 1, 1], 0, size)}))
         file.truncate(file.tell() + size)
     (weight,) = open_checkpoint(model_files(path)).weights()
     assert weight.problem == "a stack of 1000000000 matrices; the limit is 65536"
@@ -141,7 +141,7 @@ def test_threads_may_stream_at_once(path, rng):
 
 def sparse(path, size):
     with path.open("wb") as file:
-        file.write(safetensors_bytes({"x": entry("U8", [size >> 12, 1 << 12], 0, size)}))
+        file.write(safetensors_bytes({"x_ids": entry("U8", [size >> 12, 1 << 12], 0, size)}))
         file.truncate(file.tell() + size)
 
 
@@ -163,7 +163,7 @@ def test_the_resident_set_stays_small(path, monkeypatch, released):
 
 def test_released_chunks_stay_readable(path, rng):
     array = rng.integers(0, 256, (1 << 14, 1 << 10), np.uint8)
-    write_safetensors(path, {"w": array}, "U8")
+    write_safetensors(path, {"w_ids": array}, "U8")
     (weight,) = open_checkpoint(model_files(path)).weights()
     chunks = list(weight.chunks())
     assert len(chunks) == 4

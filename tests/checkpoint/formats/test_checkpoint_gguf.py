@@ -76,7 +76,7 @@ def test_every_type_that_the_package_dequantizes(path, kind, rng):
 @pytest.mark.parametrize("kind", PLAIN + QUANTIZED + RANDOM)
 def test_chunks_are_the_tensor(path, kind, shape, rng):
     stored = stored_array(kind, shape, rng)
-    write_gguf(path, {"before": (np.ones(3, np.float32), "F32"), "w": (stored, kind)})
+    write_gguf(path, {"before": (np.ones(3, np.float32), "F32"), "w_ids": (stored, kind)})
     weights = open_checkpoint(model_files(path)).weights()[1:]
     got = np.stack([whole(weight) for weight in weights])
     if kind in PLAIN:

@@ -23,9 +23,9 @@ def test_every_dtype_comes_as_its_words(path, dtype, rng):
     stored = DTYPES[dtype]
     words = rng.integers(0, 2 if dtype == "BOOL" else 256, 6 * stored.itemsize, np.uint8)
     # 3 bytes in front: views need not be aligned.
-    header = {"pad": entry("U8", [3], 0, 3), "x": entry(dtype, [2, 3], 3, 3 + words.nbytes)}
+    header = {"pad": entry("U8", [3], 0, 3), "x.weight": entry(dtype, [2, 3], 3, 3 + words.nbytes)}
     path.write_bytes(safetensors_bytes(header, b"abc" + words.tobytes()))
-    official = dict(safetensors.deserialize(path.read_bytes()))["x"]
+    official = dict(safetensors.deserialize(path.read_bytes()))["x.weight"]
     weight = open_checkpoint(model_files(path)).weights()[1]
     (chunk,) = weight.chunks()
     assert (weight.dtype, weight.chunk_dtype, weight.shape) == (dtype, dtype, (2, 3))
@@ -37,7 +37,7 @@ def test_every_dtype_comes_as_its_words(path, dtype, rng):
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u1", "?"])
 def test_files_of_the_official_library(path, dtype, rng):
-    arrays = {f"w{i}": rng.integers(0, 2, (i + 1, 5)).astype(dtype) for i in range(4)}
+    arrays = {f"w{i}_ids": rng.integers(0, 2, (i + 1, 5)).astype(dtype) for i in range(4)}
     save_file(arrays, path, metadata={"format": "np"})
     checkpoint = open_checkpoint(model_files(path))
     assert checkpoint.framework == "safetensors"
@@ -140,7 +140,7 @@ def test_a_header_beyond_the_limit_is_not_read(path):
 def test_opening_reads_no_data(path):
     size = 50 << 30
     with path.open("wb") as file:
-        file.write(safetensors_bytes({"x": entry("U8", [size >> 10, 1 << 10], 0, size)}))
+        file.write(safetensors_bytes({"x_ids": entry("U8", [size >> 10, 1 << 10], 0, size)}))
         file.truncate(file.tell() + size)
     start = time.perf_counter()
     (weight,) = open_checkpoint(model_files(path)).weights()
