@@ -105,16 +105,15 @@ def analyze(
 
     table, _, meta = read_table(run.meta_path)
     title = f"{meta['model']['id']} at {meta['model']['revision']}"
-    rows = table.to_pylist()
-    console.print(summary_table(rows, title))
+    console.print(summary_table(table, title))
     statuses = ", ".join(f"{n} {status}" for status, n in meta["rows_by_status"].items())
     console.print(
         f"{table.num_rows} rows ({statuses}) in {sum(meta['seconds'][s] for s in _STAGES):.1f} s, "
         f"{meta['peak_process_memory'] / 1e6:.0f} MB peak, {meta['backend_reason']}"
     )
     console.print(cost_text(meta))
-    if any(row["status"] == "skipped" for row in rows):
-        console.print(skipped_text(rows))
+    if "skipped" in meta["rows_by_status"]:
+        console.print(skipped_text(table))
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
     if not run.passed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.analysis.table_checks import no_failures, validate_table
 from mlx_probe.checkpoint import Weight
 from mlx_probe.core.errors import CheckpointError
-from mlx_probe.core.records import Row
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.folder import RunPaths, resolve_output
 from mlx_probe.runs.job import Job, JobSpec
@@ -89,7 +88,7 @@ def analyze(
             job.write_plan(forecast(plan, paths, known_rates(plan)).describe())
             # pyarrow imports pandas with its first array: let that happen beside the workers.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
-            rows = _measure(plan, job, progress)
+            _measure(plan, job, progress)
             job.refuse_changed(
                 CheckpointError(
                     f"{checkpoint.files.path} changed while it was read",
@@ -98,12 +97,13 @@ def analyze(
             )
             sides = side_tables(plan, job.meter)
             job.begin("validate", "validating and writing")
-            table = rows_to_table(rows, plan.columns)
-            checks = _checks(plan, rows, table)
+            # From the disk: the rows of a large model do not have to fit into memory.
+            table = rows_to_table(job.journal.rows.read(range(len(plan.weights))), plan.columns)
+            checks = _checks(plan, table)
             job.begin("write")
             spectra = job.journal.spectra()
             outputs = finalize(paths, table, sides, spectra, SPECTRUM_IDENTITY)
-            return job.finish(_describe(plan, rows, sides), checks, outputs, _seconds(rows))
+            return job.finish(_describe(plan, table, sides), checks, outputs, _seconds(table))
 
 
 def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
@@ -122,36 +122,36 @@ def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
     )
 
 
-def _measure(plan: Plan, job: Job, progress: Progress) -> list[Row]:
-    """All rows in file order: those of the journal, and those that are measured now."""
-    rows = dict(job.journal.rows)
+def _measure(plan: Plan, job: Job, progress: Progress) -> None:
+    """Put the rows on disk that the journal does not have yet."""
+    finished = job.journal.rows
 
     def start(weight: Weight) -> None:
         job.progress.what = weight.label
         progress.start(weight)
 
-    progress.begin(plan, sorted(rows))
+    progress.begin(plan, sorted(finished))
     try:
-        for row in analyze_rows(plan, dict(rows), job.meter, start):
-            weight = plan.weights[row.index]
-            job.append(row, weight.label, row.values["status_reason"] or row.values["status"])
-            # Its singular values are on disk now: those of all rows may be gigabytes.
-            rows[row.index] = replace(row, sigma=None)
-            progress.finish(weight, job.meter.usage())
+        for rows in analyze_rows(plan, finished, job.meter, start):
+            weights = [plan.weights[row.index] for row in rows]
+            outcomes = [row.values["status_reason"] or row.values["status"] for row in rows]
+            labels = [weight.label for weight in weights]
+            job.append_all(list(zip(rows, labels, outcomes, strict=True)))
+            usage = job.meter.usage()
+            for weight in weights:
+                progress.finish(weight, usage)
     finally:
         job.progress.what = side_names(plan.config.metrics)
         progress.end()
-    return [rows[index] for index in range(len(plan.weights))]
 
 
-def _checks(plan: Plan, rows: Sequence[Row], table: pa.Table) -> list[Check]:
-    values = [row.values for row in rows]
+def _checks(plan: Plan, table: pa.Table) -> list[Check]:
     names = [weight.name for weight in plan.weights]
     checks = validate_table(table, plan.columns, len(plan.weights), names)
-    return [*checks, no_failures(values), *spot_check(plan.weights, values, plan.config)]
+    return [*checks, no_failures(table), *spot_check(plan.weights, table, plan.config)]
 
 
-def _describe(plan: Plan, rows: Sequence[Row], sides: Collection[str]) -> dict[str, Any]:
+def _describe(plan: Plan, table: pa.Table, sides: Collection[str]) -> dict[str, Any]:
     """The part of the metadata that only an analysis has."""
     return {
         "model": describe_model(plan.checkpoint),
@@ -160,14 +160,12 @@ def _describe(plan: Plan, rows: Sequence[Row], sides: Collection[str]) -> dict[s
         "device": plan.backend.device,
         "backend_reason": plan.backend_reason,
         "bytes": plan.nbytes,
-        "rows_by_status": dict(Counter(row.values["status"] for row in rows)),
+        "rows_by_status": dict(Counter(table["status"].to_pylist())),
         "tables": {name: {"columns": columns_to_meta(SIDES[name].columns)} for name in sides},
     }
 
 
-def _seconds(rows: Sequence[Row]) -> dict[str, float]:
+def _seconds(table: pa.Table) -> dict[str, float]:
     """Seconds of all workers, including those of an earlier process."""
     columns = {"read_in_workers": "read_seconds", "compute_in_workers": "compute_seconds"}
-    return {
-        name: sum(row.values[column] or 0.0 for row in rows) for name, column in columns.items()
-    }
+    return {name: sum(filter(None, table[column].to_pylist())) for name, column in columns.items()}

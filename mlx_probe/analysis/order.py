@@ -12,29 +12,51 @@ from mlx_probe.checkpoint.weight import Weight, chunk_extent
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
 
-__all__ = ["work_order"]
+__all__ = ["Task", "work_order"]
+
+# Positions of the weights of a task, in batches that are measured one after the other.
+Task = tuple[tuple[int, ...], ...]
+
+# Work (`_work`) of a tiny weight: a few microseconds. Measuring it takes longer for the
+# number of calls, not for the arithmetic.
+TINY = 1e5
+# Tiny weights of a task: few enough that a killed run loses less than a tenth of a second.
+TINY_TOGETHER = 64
 
 
-def work_order(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, ...], int]]:
+def work_order(plan: Plan, finished: Collection[int]) -> list[tuple[Task, int]]:
     """The rest of a plan as tasks, the longest first, with the bytes that each needs.
 
     Long tasks come first, so that no worker begins one when the others have nothing left to do.
-    If the backend is faster so, equal small matrices (experts, heads) are one task.
+    If the backend is faster so, equal small matrices (experts, heads) are one batch. Tiny weights
+    are one task, because handing out a task takes longer than measuring one of them.
 
     Args:
         plan: The plan.
         finished: Positions of finished weights.
 
     Returns:
-        Positions of one weight or several, and their working set. Copies of other weights
-        are left out.
+        Tasks, and the working set of each. Copies of other weights are left out.
     """
+    tasks: list[tuple[Task, int]] = []
+    for tiny, run in groupby(_batches(plan, finished), lambda each: _is_tiny(plan, each[0])):
+        batches = list(run)
+        step = TINY_TOGETHER if tiny else 1
+        for first in range(0, len(batches), step):
+            together = batches[first : first + step]
+            # One after the other: at most the largest is in memory.
+            tasks.append((tuple(each for each, _ in together), max(size for _, size in together)))
+    return tasks
+
+
+def _batches(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, ...], int]]:
+    """Weights that are measured at once, the longest first, with their working set."""
     todo = [i for i in range(len(plan.weights)) if i not in finished and i not in plan.aliases]
     todo.sort(key=lambda i: (-_work(plan.weights[i]), i))
-    tasks: list[tuple[tuple[int, ...], int]] = []
+    batches: list[tuple[tuple[int, ...], int]] = []
     for size, run in groupby(todo, lambda i: _batch_size(plan, plan.weights[i])):
         if size == 1:
-            tasks += [((i,), plan.sizes[i]) for i in run]
+            batches += [((i,), plan.sizes[i]) for i in run]
             continue
         for _, equal in groupby(run, lambda i: _kind(plan.weights[i])):
             indices = tuple(equal)
@@ -43,8 +65,12 @@ def work_order(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, .
             step = max(1, min(size, fitting))
             for first in range(0, len(indices), step):
                 batch = indices[first : first + step]
-                tasks.append((batch, sum(plan.sizes[i] for i in batch)))
-    return tasks
+                batches.append((batch, sum(plan.sizes[i] for i in batch)))
+    return batches
+
+
+def _is_tiny(plan: Plan, batch: tuple[int, ...]) -> bool:
+    return len(batch) == 1 and _work(plan.weights[batch[0]]) <= TINY
 
 
 def _work(weight: Weight) -> float:

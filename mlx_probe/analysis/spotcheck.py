@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.runs.check import Check
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["SPOT_CHECKS", "spot_check"]
 
@@ -39,28 +42,27 @@ BLOCK = 1 << 18
 RELATIVE = 1e-6
 
 
-def spot_check(
-    weights: Sequence[Weight], rows: Sequence[Mapping[str, Any]], config: AnalyzeConfig
-) -> list[Check]:
+def spot_check(weights: Sequence[Weight], table: pa.Table, config: AnalyzeConfig) -> list[Check]:
     """Recompute a seeded choice of rows.
 
     Args:
         weights: The weights of the rows, in the same order.
-        rows: Rows of the table, column name to value.
+        table: The finished table.
         config: The configuration of the rows; its seed makes the choice.
 
     Returns:
         One check for each of `SPOT_CHECKS` rows (all of them, if there are fewer).
     """
-    candidates = [i for i, row in enumerate(rows) if row["status"] == "ok"]
+    candidates = [i for i, status in enumerate(table["status"].to_pylist()) if status == "ok"]
     chosen = random.Random(config.seed).sample(candidates, min(SPOT_CHECKS, len(candidates)))
+    written = dict(zip(chosen, table.take(chosen).to_pylist(), strict=True)) if chosen else {}
     sizes = {i: _memory(weights[i]) for i in chosen}
     # In parallel only within the memory of the largest one, or very little.
     budget = max([SMALL, *sizes.values()])
     checks: dict[int, Check] = {}
 
     def work(i: int) -> None:
-        checks[i] = _check(weights[i], rows[i], config)
+        checks[i] = _check(weights[i], written[i], config)
 
     # More threads than free cores make a small SVD ten times slower.
     with threadpool_limits(1, user_api="blas"):

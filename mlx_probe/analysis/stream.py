@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.measure import Measurer, Outcome
-from mlx_probe.analysis.order import work_order
+from mlx_probe.analysis.order import Task, work_order
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.machine import usable_cores
@@ -30,7 +31,7 @@ def analyze_rows(
     finished: Mapping[int, Row],
     meter: UsageMeter,
     on_start: Callable[[Weight], None],
-) -> Iterator[Row]:
+) -> Iterator[list[Row]]:
     """Measure every weight of a plan.
 
     Args:
@@ -40,7 +41,7 @@ def analyze_rows(
         on_start: Called with each weight before it is measured, from a worker's thread.
 
     Yields:
-        One row for each weight that is not finished, in the order in which they finish; copies
+        Rows that finish together. There is one row for each weight that is not finished; copies
         of other weights come last.
 
     Raises:
@@ -53,11 +54,14 @@ def analyze_rows(
     in_turn = [task for task, _ in tasks]
     following = dict(zip(in_turn, in_turn[plan.config.workers :], strict=False))
 
-    def work(task: tuple[int, ...], threads: int = 1) -> list[Row]:
+    def work(task: Task, threads: int = 1) -> list[Row]:
         meter.gate.wait()
-        for index in following.get(task, ()):
+        for index in chain(*following.get(task, ())):
             plan.weights[index].prefetch()
-        weights = [plan.weights[index] for index in task]
+        return [row for batch in task for row in measured(batch, threads)]
+
+    def measured(batch: tuple[int, ...], threads: int) -> list[Row]:
+        weights = [plan.weights[index] for index in batch]
         for weight in weights:
             on_start(weight)
         outcomes = measurer.measure(weights, threads)
@@ -68,11 +72,12 @@ def analyze_rows(
                     {**_identity(plan, weight), **_values(plan, weight, outcome)},
                     outcome.sigma if plan.config.save_spectra else None,
                 )
-                for index, weight, outcome in zip(task, weights, outcomes, strict=True)
+                for index, weight, outcome in zip(batch, weights, outcomes, strict=True)
             ]
 
     copies = {i: of for i, of in plan.aliases.items() if i not in finished}
-    originals = {of: finished[of] for of in copies.values() if of in finished}
+    wanted = set(copies.values())
+    originals = {of: finished[of] for of in wanted if of in finished}
     workers = plan.config.workers
     alone = partial(work, threads=min(workers, usable_cores()))
     # One BLAS thread for each worker: several matrices at once are faster than several threads
@@ -80,11 +85,11 @@ def analyze_rows(
     # multiplied by all cores, in the same tiles.
     with threadpool_limits(1, user_api="blas"):
         for rows in run_within_budget(work, tasks, workers, plan.budget, alone):
-            originals.update((row.index, row) for row in rows if row.index in copies.values())
-            yield from rows
+            originals.update((row.index, row) for row in rows if row.index in wanted)
+            yield rows
     for index, of in copies.items():
         on_start(plan.weights[index])
-        yield Row(index, _copied(plan, index, originals[of]))
+        yield [Row(index, _copied(plan, index, originals[of]))]
 
 
 def _identity(plan: Plan, weight: Weight) -> dict[str, Any]:

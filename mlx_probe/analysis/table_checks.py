@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -62,9 +62,10 @@ def validate_table(
     ]
 
 
-def no_failures(rows: Sequence[Mapping[str, Any]]) -> Check:
+def no_failures(table: pa.Table) -> Check:
     """Whether every factorization of a table's rows converged."""
-    failed = [row["param_name"] for row in rows if row["status"] == "failed"]
+    statuses, names = (table[name].to_pylist() for name in ("status", "param_name"))
+    failed = [name for name, status in zip(names, statuses, strict=True) if status == "failed"]
     detail = f"{len(failed)} failed, the first: {failed[0]}" if failed else "none failed"
     return Check("factorizations", not failed, detail)
 

@@ -46,17 +46,16 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
         ) from error
     checks = verify_hashes(meta_path.parent, meta)
     checks += validate_table(table, columns, expected_rows)
-    rows = table.to_pylist()
-    checks.append(no_failures(rows))
+    checks.append(no_failures(table))
     if files is not None:
         with open_again(files) as checkpoint:
             weights = select_weights(checkpoint.weights(), config.include, config.exclude)
-            if [w.name for w in weights] != [row["param_name"] for row in rows]:
+            if [w.name for w in weights] != table["param_name"].to_pylist():
                 raise ResultError(
                     f"{checkpoint.files.path} no longer holds the tensors of this run",
                     "Analyze it again, or use --no-recompute to check the table alone",
                 )
-            checks += spot_check(weights, rows, config)
+            checks += spot_check(weights, table, config)
     return checks
 
 

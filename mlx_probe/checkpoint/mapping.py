@@ -23,26 +23,37 @@ __all__ = ["MappedFile", "MappedRange"]
 # Bytes inflated at a time.
 _PIECE = 1 << 20
 
+# Bytes of a range that is read and not mapped. The system reads that much ahead by itself.
+SMALL = 1 << 12
+
 
 class MappedRange:
     """A read-only range of a file; it is unmapped with the last array that uses it.
+
+    A few bytes are read instead: mapping them takes longer.
 
     Attributes:
         data: uint8, shape (bytes,), not writable.
     """
 
     def __init__(self, fileno: int, start: int, stop: int) -> None:
+        self._map: mmap.mmap | None = None
+        if stop - start <= SMALL:
+            self.data = np.frombuffer(os.pread(fileno, stop - start, start), np.uint8)
+            if self.data.size != stop - start:
+                raise ValueError("the file ends before the range")
+            return
         lead = start % mmap.ALLOCATIONGRANULARITY
         self._map = mmap.mmap(
             fileno, stop - start + lead, access=mmap.ACCESS_READ, offset=start - lead
         )
         whole = np.frombuffer(self._map, np.uint8)
         self._base = whole.ctypes.data
-        self.data: NDArray[np.uint8] = whole[lead:]
+        self.data = whole[lead:]
 
     def will_need(self) -> None:
         """Advise the system to read the pages into its cache."""
-        if hasattr(mmap, "MADV_WILLNEED"):
+        if self._map is not None and hasattr(mmap, "MADV_WILLNEED"):
             with suppress(OSError):  # only advice: some file systems do not support it
                 self._map.madvise(mmap.MADV_WILLNEED)
 
@@ -52,6 +63,8 @@ class MappedRange:
         They stay readable, from the page cache or the disk. Without this, everything that was
         streamed would count as memory of this process.
         """
+        if self._map is None:
+            return
         start = part.ctypes.data - self._base
         # Whole pages only: the pages at both ends also hold bytes of the neighbours.
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -91,11 +104,15 @@ class MappedFile:
         if self._closed:
             raise CheckpointError(f"{self._path}: read after close", "Open the checkpoint again")
         try:
-            with self._path.open("rb") as file:
+            # Not by `open`, which makes a buffer and asks the system four more questions.
+            fileno = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
                 # Reading beyond the end of a shortened file would kill the process (SIGBUS).
-                if os.fstat(file.fileno()).st_size != self.size:
+                if os.fstat(fileno).st_size != self.size:
                     raise self._resized()
-                return MappedRange(file.fileno(), start, stop)
+                return MappedRange(fileno, start, stop)
+            finally:
+                os.close(fileno)
         except OSError as error:
             raise unreadable(self._path, error) from error
         except ValueError as error:
@@ -114,7 +131,7 @@ class MappedFile:
 
         Errors are not raised here but when the bytes are mapped to be read.
         """
-        if stop > start:
+        if stop - start > SMALL:
             with suppress(CheckpointError):
                 self.map(start, stop).will_need()
 

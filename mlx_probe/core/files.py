@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -192,25 +193,25 @@ class LineWriter:
         self._file, self.end = file, end
         os.ftruncate(file.fileno(), end)
 
-    def append(self, line: str) -> int:
-        """Write a line of ASCII; its end is added.
+    def append(self, *lines: str) -> list[int]:
+        """Write lines of ASCII in one go; their ends are added.
 
         Returns:
-            Where it begins, in bytes.
+            Where each begins, in bytes.
 
         Raises:
-            OSError: The disk refused; the lines before are whole, and this one is not there.
+            OSError: The disk refused; the lines before are whole, and none of these is there.
         """
-        data = (line + "\n").encode("ascii")
+        data = [(line + "\n").encode("ascii") for line in lines]
         try:
-            write_all(self._file, data)
+            write_all(self._file, b"".join(data))
         except OSError:
             # A full disk may take a part of a line, which must not run into a later one.
             with suppress(OSError):
                 os.ftruncate(self._file.fileno(), self.end)
             raise
-        begin, self.end = self.end, self.end + len(data)
-        return begin
+        *begins, self.end = accumulate(map(len, data), initial=self.end)
+        return begins
 
     def close(self) -> None:
         """Close the file, which stays."""

@@ -94,7 +94,7 @@ class Job:
 
     Attributes:
         meter: Counts the cost of the stages. Workers pass its gate. Within `running` only.
-        journal: Has the records of an earlier process. Within `running` only.
+        journal: Has the finished records. Within `running` only.
         progress: How far the job is. Within `running` only.
 
     Raises:
@@ -173,22 +173,31 @@ class Job:
         write_meta(self._spec.paths.plan, plan)
 
     def append(self, row: Row, label: str, outcome: str) -> None:
-        """Put a finished record on disk, and a line in the log.
-
-        A record replaces an earlier one with its index: a training run that resumes from a
-        checkpoint repeats the steps after it.
+        """Put a finished record on disk, and a line in the log; see `append_all`.
 
         Args:
             row: The record.
             label: Its name in the log.
             outcome: Its status, for the log.
+        """
+        self.append_all([(row, label, outcome)])
+
+    def append_all(self, records: Sequence[tuple[Row, str, str]]) -> None:
+        """Put finished records on disk together, and a line of each in the log.
+
+        A record replaces an earlier one with its index: a training run that resumes from a
+        checkpoint repeats the steps after it.
+
+        Args:
+            records: Each with its name and its status in the log.
 
         Raises:
             ResultError: The disk refused; records appended before are safe.
         """
-        self.journal.append(row)
-        _log.info("%s: %s", label, outcome)
-        self.progress.finish([row.index])
+        self.journal.append(*(row for row, _, _ in records))
+        for row, label, outcome in records:
+            _log.info("%s: %s", label, outcome)
+            self.progress.finish([row.index])
 
     def refuse_changed(self, error: ProbeError) -> None:
         """Raise an error if an input has changed since the job began.
@@ -234,7 +243,7 @@ class Job:
             **_taken(usage),
             "columns": columns_to_meta(self._spec.columns),
             "fingerprint": self._fingerprint,
-            "resumed_rows": len(self.journal.rows),
+            "resumed_rows": self._resumed,
             "seconds": {**self._seconds, **seconds},
             **self._cost(usage, paused),
             # Not an output: the samples are no result.
@@ -259,7 +268,8 @@ class Job:
             _log.info("%s", line)
         # Before the first sample: otherwise an earlier process's work would count as this one's.
         self.progress.finish(self.journal.rows)
-        if self.journal.rows:
+        self._resumed = len(self.journal.rows)
+        if self._resumed:
             _log.info("resuming: %s are there", self.progress.text)
         return JobMonitor(
             self._kind,

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +22,63 @@ from mlx_probe.core.files import LineWriter, whole_lines, write_error
 from mlx_probe.core.records import Column, Row
 from mlx_probe.runs.table.strict_json import encode
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "JournalRows"]
 
 _FORMAT_VERSION = 1
 _log = logging.getLogger(__name__)
+
+
+class JournalRows(Mapping[int, Row]):
+    """The rows of a journal by `Row.index`, in the order in which they were first finished.
+
+    Args:
+        path: The journal's file.
+        types: Type of each column.
+
+    Attributes:
+        begins: Where the line of each row begins, in bytes.
+    """
+
+    def __init__(self, path: Path, types: Mapping[str, str]) -> None:
+        self._path, self._types = path, types
+        self.begins: dict[int, int] = {}
+
+    def __getitem__(self, index: int) -> Row:
+        (row,) = self.read([index])
+        return row
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.begins)
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def read(self, indices: Iterable[int]) -> Iterator[Row]:
+        """Rows without their singular values, one at a time in memory.
+
+        Args:
+            indices: Which, in any order.
+
+        Raises:
+            KeyError: There is no such row.
+            ResultError: The file can no longer be read.
+        """
+        for record in _records(self._path, (self.begins[index] for index in indices)):
+            row = self.of_record(record)
+            if row is None:
+                raise _unreadable(self._path, "a finished row is damaged")
+            yield row
+
+    def of_record(self, record: Mapping[str, Any]) -> Row | None:
+        """The row of a line of the file; None if it is not one."""
+        try:
+            values = {
+                name: _from_json(value, self._types[name])
+                for name, value in record["values"].items()
+            }
+            return Row(int(record["index"]), values)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
 
 
 class Journal:
@@ -37,7 +90,8 @@ class Journal:
 
     Attributes:
         path: The file.
-        rows: Rows recovered at opening, by `Row.index`; appended rows are not added.
+        rows: The finished rows by `Row.index`, those of earlier processes first. They are read
+            from the file when they are asked for: all rows of a large model take gigabytes.
     """
 
     def __init__(
@@ -58,14 +112,13 @@ class Journal:
             ResultError: Another process has it open, or the disk refuses.
         """
         self.path = path
-        self.rows: dict[int, Row] = {}
+        self.rows = JournalRows(path, {column.name: column.type for column in columns})
         # Where in the file the line of a row with singular values begins.
         self._spectra: dict[int, int] = {}
-        self._types = {column.name: column.type for column in columns}
         header = {
             "journal": _FORMAT_VERSION,
             "fingerprint": fingerprint,
-            "columns": list(self._types),
+            "columns": [column.name for column in columns],
         }
         try:
             file = _open_locked(path)
@@ -99,24 +152,29 @@ class Journal:
     ) -> None:
         self.close()
 
-    def append(self, row: Row) -> None:
-        """Put a finished row on disk.
+    def append(self, *rows: Row) -> None:
+        """Put finished rows on disk.
 
         Raises:
             ResultError: The disk is full or fails; rows appended before are safe.
         """
+        records: list[dict[str, Any]] = []
+        for row in rows:
+            records.append({"index": row.index, "values": row.values})
+            if row.sigma is not None:
+                spectrum = b64encode(row.sigma.astype("<f8").tobytes())
+                records[-1]["sigma"] = spectrum.decode("ascii")
         try:
-            record: dict[str, Any] = {"index": row.index, "values": row.values}
-            if row.sigma is not None:
-                record["sigma"] = b64encode(row.sigma.astype("<f8").tobytes()).decode("ascii")
-            begin = self._lines.append(encode(record))
-            if row.sigma is not None:
-                self._spectra[row.index] = begin
+            begins = self._lines.append(*map(encode, records))
         except OSError as error:
             raise ResultError(
                 f"{write_error(self.path, error).fact}; finished rows are safe",
                 "Free space on that disk and run the same command again to resume",
             ) from error
+        for row, begin in zip(rows, begins, strict=True):
+            self.rows.begins[row.index] = begin
+            if row.sigma is not None:
+                self._spectra[row.index] = begin
 
     def spectra(self) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Singular values of the rows that have some, in the order of `Row.index`.
@@ -126,16 +184,13 @@ class Journal:
         Raises:
             ResultError: The file can no longer be read.
         """
+        indices = sorted(self._spectra)
+        records = _records(self.path, (self._spectra[index] for index in indices))
         try:
-            with self.path.open("rb") as file:
-                for index in sorted(self._spectra):
-                    file.seek(self._spectra[index])
-                    stored = b64decode(_parse(file.readline())["sigma"])
-                    yield index, np.frombuffer(stored, "<f8")
-        except (OSError, KeyError, ValueError) as error:
-            raise ResultError(
-                f"{self.path} cannot be read any more: {error}", "Run the same command again"
-            ) from error
+            for index, record in zip(indices, records, strict=True):
+                yield index, np.frombuffer(b64decode(record["sigma"]), "<f8")
+        except (KeyError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
 
     def discard(self) -> None:
         """Delete the file: its rows are in the finished table, or not wanted."""
@@ -152,32 +207,22 @@ class Journal:
         self._lines.close()
 
     def _recover(self) -> int:
-        """Fill ``rows`` from the file; return how many of its bytes are intact."""
+        """Find the finished rows in the file; return how many of its bytes are intact."""
         end = 0
         with self.path.open("rb") as file:
             for number, line in enumerate(whole_lines(file), start=1):
                 record = _parse(line)
                 if number > 1 and "pid" not in record:
-                    row = self._to_row(record)
+                    row = self.rows.of_record(record)
                     if row is None:
                         message = "%s is damaged at line %d: from there on rows are computed again"
                         _log.warning(message, self.path, number)
                         break
-                    self.rows[row.index] = row
+                    self.rows.begins[row.index] = end
                     if "sigma" in record:
                         self._spectra[row.index] = end
                 end += len(line)
         return end
-
-    def _to_row(self, record: dict[str, Any]) -> Row | None:
-        try:
-            values = {
-                name: _from_json(value, self._types[name])
-                for name, value in record["values"].items()
-            }
-            return Row(int(record["index"]), values)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
 
 
 def _open_locked(path: Path) -> BinaryIO:
@@ -198,6 +243,21 @@ def _open_locked(path: Path) -> BinaryIO:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
+
+
+def _records(path: Path, begins: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """The JSON objects of the lines that begin there."""
+    try:
+        with path.open("rb") as file:
+            for begin in begins:
+                file.seek(begin)
+                yield _parse(file.readline())
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, reason: object) -> ResultError:
+    return ResultError(f"{path} cannot be read any more: {reason}", "Run the same command again")
 
 
 def _is_foreign(path: Path, header: dict[str, Any]) -> bool:

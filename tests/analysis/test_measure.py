@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def checkpoint(path):
 
 def rows_of(plan, on_start=lambda weight: None):
     with UsageMeter(STAGES, plan.backend.device_memory) as meter:
-        return list(analyze_rows(plan, {}, meter, on_start)), meter.usage()
+        return list(chain(*analyze_rows(plan, {}, meter, on_start))), meter.usage()
 
 
 class Counted:

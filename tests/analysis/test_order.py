@@ -39,40 +39,58 @@ def plan(tmp_path):
 
 
 def names(plan, task):
-    return {plan.weights[i].name for i in task}
+    return {plan.weights[i].name for batch in task for i in batch}
+
+
+def batches(plan, finished=()):
+    return [batch for task, _ in work_order(plan, finished) for batch in task]
 
 
 def test_the_longest_come_first_and_each_once(plan):
     tasks = [task for task, _ in work_order(plan, ())]
-    assert sorted(i for task in tasks for i in task) == list(range(len(plan.weights)))
+    assert sorted(i for batch in batches(plan) for i in batch) == list(range(len(plan.weights)))
     assert [names(plan, task) for task in tasks[:3]] == [
         {"layers.0.q_proj.weight"},
         {"embed.weight"},
         {"layers.1.q_proj.weight"},
     ]
-    assert names(plan, tasks[-1]) == {"layers.0.norm.weight"}
+    assert "layers.0.norm.weight" in names(plan, tasks[-1])
 
 
 def test_finished_weights_and_copies_are_left_out(plan):
     plan = replace(plan, aliases={4: 3})
-    left = {i for task, _ in work_order(plan, {0, 1}) for i in task}
+    left = {i for batch in batches(plan, {0, 1}) for i in batch}
     assert left == set(range(len(plan.weights))) - {0, 1, 4}
 
 
 def test_equal_small_matrices_come_in_batches(plan):
     plan = replace(plan, backend=Batching())
-    tasks = work_order(plan, ())
-    sizes = sorted(len(task) for task, _ in tasks)
+    sizes = sorted(map(len, batches(plan)))
     # Seven and three experts, of two shapes; the other four alone.
     assert sizes == [1, 1, 1, 1, 3, 3, 4]
-    assert all(len({plan.weights[i].shape for i in task}) == 1 for task, _ in tasks)
-    assert all(size == sum(plan.sizes[i] for i in task) for task, size in tasks)
+    for task, size in work_order(plan, ()):
+        (batch,) = task
+        assert len({plan.weights[i].shape for i in batch}) == 1
+        assert size == sum(plan.sizes[i] for i in batch)
+
+
+def test_tiny_weights_are_one_task(tmp_path):
+    arrays = {f"layers.{i}.norm.weight": np.full(16, i, np.float32) for i in range(150)}
+    arrays["embed.weight"] = np.ones((300, 200), np.float32)
+    path = write_safetensors(tmp_path / "model.safetensors", arrays)
+    with mlx_probe.open_checkpoint(path) as checkpoint:
+        plan = make_plan(checkpoint, AnalyzeConfig(backend="numpy", workers=2))
+    tasks = work_order(plan, ())
+    # One after the other: a task takes the memory of its largest weight.
+    assert [len(task) for task, _ in tasks] == [1, 64, 64, 22]
+    assert [size for _, size in tasks[1:]] == [plan.sizes[1]] * 3
+    assert names(plan, tasks[0][0]) == {"embed.weight"}
 
 
 def test_batches_leave_every_worker_its_share_of_memory(plan):
     expert = next(i for i, w in enumerate(plan.weights) if w.stack_index == 0)
     plan = replace(plan, backend=Batching(), budget=5 * plan.sizes[expert])
-    assert max(len(task) for task, _ in work_order(plan, ())) == 2
+    assert max(map(len, batches(plan))) == 2
 
 
 @pytest.mark.parametrize("metrics", ["basic", "standard", "full"])

@@ -13,6 +13,7 @@ from mlx_probe.analysis.spotcheck import SPOT_CHECKS, spot_check
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.records import METRIC_LEVELS
+from mlx_probe.runs.load import read_table
 from mlx_probe.runs.table import WRITERS
 
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
@@ -135,17 +136,18 @@ def test_other_tensors_under_the_same_path_are_noticed(copied):
 
 @pytest.fixture(scope="module")
 def measured(tiny, whole):
-    """The weights and the rows of the finished run."""
+    """The weights and the table of the finished run."""
     with mlx_probe.open_checkpoint(tiny) as checkpoint:
-        yield select_weights(checkpoint.weights(), (), ()), whole.load().to_dict("records")
+        yield select_weights(checkpoint.weights(), (), ()), read_table(whole.meta_path)[0]
 
 
 def checks_of(measured, name, config=None, **values):
     """The spot check of one row with some of its values replaced."""
-    weights, rows = measured
+    weights, table = measured
     config = config or AnalyzeConfig(metrics="full")
-    i = next(i for i, row in enumerate(rows) if row["param_name"] == name)
-    (check,) = spot_check([weights[i]], [{**rows[i], **values}], config)
+    i = table["param_name"].to_pylist().index(name)
+    row = pa.Table.from_pylist([{**table.take([i]).to_pylist()[0], **values}], table.schema)
+    (check,) = spot_check([weights[i]], row, config)
     return check
 
 
@@ -165,7 +167,7 @@ WRONG = {
 @pytest.mark.parametrize("change", ["wrong", "null", "nan"])
 @pytest.mark.parametrize("column", WRONG)
 def test_the_spot_check_finds_a_wrong_value_in_each_column(measured, column, change):
-    right = next(row for row in measured[1] if row["param_name"] == Q_PROJ)[column]
+    right = next(row for row in measured[1].to_pylist() if row["param_name"] == Q_PROJ)[column]
     value = {"wrong": WRONG[column](right), "null": None, "nan": float("nan")}[change]
     check = checks_of(measured, Q_PROJ, **{column: value})
     assert not check.passed

@@ -257,7 +257,7 @@ def test_every_byte_is_written_though_the_disk_takes_a_part(tmp_path):
 def test_lines_are_appended_with_their_offsets(tmp_path):
     path = tmp_path / "lines"
     writer = LineWriter(path.open("ab", buffering=0), 0)
-    begins = [writer.append(line) for line in ("{}", '{"a": 1}', "")]
+    begins = [*writer.append("{}", '{"a": 1}'), *writer.append("")]
     writer.close()
     content = path.read_bytes()
     assert content == b'{}\n{"a": 1}\n\n'
@@ -272,9 +272,9 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, room):
     with path.open("ab", buffering=0) as file:
         writer = LineWriter(FullDisk(file, room), 6)
         with pytest.raises(OSError, match=re.escape(os.strerror(errno.ENOSPC))):
-            writer.append("second")
+            writer.append("second", "lost")
         assert path.read_bytes() == b"first\n"
-        assert LineWriter(file, writer.end).append("third") == 6
+        assert LineWriter(file, writer.end).append("third") == [6]
     assert path.read_bytes() == b"first\nthird\n"
 
 

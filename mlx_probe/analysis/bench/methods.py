@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def _engine(backend: str) -> Prepared:
         plan = make_plan(workload.checkpoint, config)
         summaries = {}
         with UsageMeter(STAGES, plan.backend.device_memory) as meter:
-            for row in analyze_rows(plan, {}, meter, lambda weight: None):
+            for row in chain.from_iterable(analyze_rows(plan, {}, meter, lambda weight: None)):
                 values = row.values
                 if values.get("nuclear_norm") is not None:
                     summaries[plan.weights[row.index].label] = Summary(

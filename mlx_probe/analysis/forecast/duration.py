@@ -7,6 +7,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
@@ -62,9 +63,9 @@ def duration_of(plan: Plan, rates: Rates) -> Duration:
     """
     stages: Counter[str] = Counter()
     tasks = []
-    for indices, size in work_order(plan, {}):
+    for task, size in work_order(plan, {}):
         streamed = solved = 0.0
-        for index in indices:
+        for index in chain(*task):
             steps = _steps(plan, plan.weights[index], rates)
             stages.update(steps)
             in_lane = sum(s for stage, s in steps.items() if STAGES[stage].in_lane)

@@ -65,8 +65,11 @@ def memory_of(plan: Plan, limit: int) -> Memory:
     process = taken - RESERVE
     # Sizes include what the allocator may keep, which `peak_of` adds instead.
     tasks = [
-        (size - KEPT * len(indices), sum(_solving(plan.weights[i]) for i in indices))
-        for indices, size in work_order(plan, {})
+        (
+            size - KEPT * max(map(len, task)),
+            max(sum(_solving(plan.weights[i]) for i in batch) for batch in task),
+        )
+        for task, size in work_order(plan, {})
     ]
     sizes = [size for size, _ in tasks]
     workers = plan.config.workers

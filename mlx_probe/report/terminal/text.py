@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -17,6 +20,9 @@ from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.core.units import format_size
 from mlx_probe.runs.check import Check
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "checkpoint_text",
@@ -30,6 +36,7 @@ __all__ = [
     "summary_table",
 ]
 
+_ELEMENTS = ("std", "sparsity")
 # Kinds of reasons that are listed; more are counted.
 _REASONS = 5
 
@@ -46,11 +53,11 @@ def printable(text: str) -> str:
     return escape(plain(text).replace("\n", "\\n"))
 
 
-def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+def summary_table(rows: pa.Table, title: str) -> Table:
     """Medians over the tensors of each block type, blocks in the order in which they first occur.
 
     Args:
-        rows: Rows of a result table, column name to value.
+        rows: A result table; it may have hundreds of thousands of rows.
         title: Heading.
     """
     table = Table(
@@ -63,26 +70,26 @@ def summary_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table.add_column("block type", no_wrap=True, max_width=13)
     for name in ("tensors", "params", "rank/full", "stable rk", "eff. rk", "std", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
-    blocks: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
+    blocks: dict[str, list[int]] = {}
+    types, parts = rows["block_type"].to_pylist(), [None] * rows.num_rows
+    if "part" in rows.column_names:
+        parts = rows["part"].to_pylist()
+    for index, (block_type, part) in enumerate(zip(types, parts, strict=True)):
         # Parts of fused matrices apart: their elements are in the fused ones' line already.
-        part = " (part)" if row.get("part") else ""
-        blocks.setdefault(row["block_type"] + part, []).append(row)
+        blocks.setdefault(block_type + (" (part)" if part else ""), []).append(index)
+    shares = _numbers(rows, "rank") / np.minimum(_numbers(rows, "rows"), _numbers(rows, "cols"))
+    numbers = {name: _numbers(rows, name) for name in ("stable_rank", "effective_rank", *_ELEMENTS)}
+    counts = rows["numel"].to_pylist()
     for block_type, members in blocks.items():
-        ranks = [
-            row["rank"] / min(row["rows"], row["cols"])
-            for row in members
-            if row["rank"] is not None
-        ]
         table.add_row(
             printable(block_type),
             str(len(members)),
-            short_count(sum(row["numel"] for row in members)),
-            f"{median(ranks):.3f}" if ranks else "-",
-            _median(members, "stable_rank", ".1f"),
-            _median(members, "effective_rank", ".1f"),
-            _median(members, "std", ".4g"),
-            _median(members, "sparsity", ".2%"),
+            short_count(sum(counts[index] for index in members)),
+            _median(shares[members], ".3f"),
+            _median(numbers["stable_rank"][members], ".1f"),
+            _median(numbers["effective_rank"][members], ".1f"),
+            _median(numbers["std"][members], ".4g"),
+            _median(numbers["sparsity"][members], ".2%"),
         )
     return table
 
@@ -148,18 +155,16 @@ def _pairs(known: Mapping[str, Any]) -> str:
     )
 
 
-def skipped_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+def skipped_text(rows: pa.Table) -> RenderableType:
     """What an analysis could not read, with the reasons; empty if there is nothing.
 
     Args:
-        rows: Rows of a result table, column name to value.
+        rows: A result table.
     """
-    skipped = [
-        (row["param_name"], row["status_reason"], row["nbytes"])
-        for row in rows
-        if row["status"] == "skipped"
-    ]
-    return grid(skipped_lines(skipped, "weights"))
+    columns = (rows[name].to_pylist() for name in ("param_name", "status_reason", "nbytes"))
+    statuses = rows["status"].to_pylist()
+    skipped = compress(zip(*columns, strict=True), (status == "skipped" for status in statuses))
+    return grid(skipped_lines(list(skipped), "weights"))
 
 
 def checks_text(checks: Sequence[Check]) -> RenderableType:
@@ -181,9 +186,16 @@ def grid(lines: Mapping[str, str]) -> Table:
     return table
 
 
-def _median(rows: Iterable[dict[str, Any]], column: str, form: str) -> str:
-    values = [row[column] for row in rows if row.get(column) is not None]
-    return format(median(values), form) if values else "-"
+def _numbers(rows: pa.Table, name: str) -> NDArray[np.float64]:
+    """A column with NaN for null; all NaN if the table does not have it."""
+    if name not in rows.column_names:
+        return np.full(rows.num_rows, np.nan)
+    return np.asarray(rows[name].cast("float64", safe=False).to_numpy(), np.float64)
+
+
+def _median(values: NDArray[np.float64], form: str) -> str:
+    known = values[~np.isnan(values)]
+    return format(median(known.tolist()), form) if known.size else "-"
 
 
 def short_count(n: int) -> str:

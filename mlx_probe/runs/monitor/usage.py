@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -67,7 +68,7 @@ class Usage:
     Attributes:
         seconds: Since the meter started.
         bytes_read: Bytes of the stage `READ`.
-        memory: Resident bytes of the process now.
+        memory: Resident bytes of the process, at most `INTERVAL` seconds ago.
         peak_memory: Most resident bytes seen.
         device_memory: Bytes of device memory now.
         peak_device_memory: Most bytes of device memory, as the backend counts them.
@@ -152,7 +153,8 @@ class UsageMeter:
         self._window: list[tuple[float, int]] = [(self._began, 0)]
         self._stages = dict.fromkeys(stages, Work())
         self._blocks = threading.local()
-        self._peak_memory = 0
+        self._looked = -math.inf
+        self._memory = self._peak_memory = 0
         self._peak_bandwidth = 0.0
 
     def __enter__(self) -> UsageMeter:
@@ -208,7 +210,9 @@ class UsageMeter:
 
     def usage(self) -> Usage:
         """What the job has taken so far."""
-        memory = self._look()
+        # Not more often than the sampler: asking the system takes longer than a small tensor.
+        if time.monotonic() - self._looked >= INTERVAL:
+            self._look()
         now, peak_device = self._device_memory()
         with self._lock:
             seconds = time.monotonic() - self._began
@@ -217,7 +221,7 @@ class UsageMeter:
             return Usage(
                 seconds=seconds,
                 bytes_read=read,
-                memory=memory,
+                memory=self._memory,
                 peak_memory=self._peak_memory,
                 device_memory=now,
                 peak_device_memory=peak_device,
@@ -232,9 +236,10 @@ class UsageMeter:
         while not self._stop.wait(INTERVAL):
             self._look()
 
-    def _look(self) -> int:
+    def _look(self) -> None:
         memory, now = process_memory(), time.monotonic()
         with self._lock:
+            self._memory, self._looked = memory, now
             self._peak_memory = max(self._peak_memory, memory)
             read = self._read().bytes
             self._window.append((now, read))
@@ -243,4 +248,3 @@ class UsageMeter:
             then, before = self._window[0]
             if now - then >= 1.0:
                 self._peak_bandwidth = max(self._peak_bandwidth, (read - before) / (now - then))
-        return memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from mlx_probe.core.records import Column, Row
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["arrow_schema", "rows_to_table"]
+
+# Rows that are in memory at a time: as Python's objects they take ten times what Arrow takes.
+_TOGETHER = 4096
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -46,8 +50,8 @@ def rows_to_table(rows: Iterable[Row], columns: Sequence[Column]) -> pa.Table:
     """Rows in whatever order they finished, as one typed table in file order.
 
     Args:
-        rows: Finished rows. Absent values become null, and so does NaN: the table says
-            "no number" in one way only.
+        rows: Finished rows, taken a few thousand at a time. Absent values become null, and
+            so does NaN: the table says "no number" in one way only.
         columns: Columns in table order.
 
     Returns:
@@ -58,15 +62,22 @@ def rows_to_table(rows: Iterable[Row], columns: Sequence[Column]) -> pa.Table:
     """
     import pyarrow as pa
 
-    ordered = sorted(rows, key=lambda row: row.index)
     names = {column.name for column in columns}
-    for row in ordered:
-        if undeclared := row.values.keys() - names:
-            raise ValueError(f"row {row.index} has undeclared columns: {sorted(undeclared)}")
     schema = arrow_schema(columns)
-    # from_pandas is pyarrow's name for "NaN is null".
-    arrays = [
-        pa.array([row.values.get(field.name) for row in ordered], field.type, from_pandas=True)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    batches, order = [], []
+    unread = iter(rows)
+    while part := list(islice(unread, _TOGETHER)):
+        for row in part:
+            if undeclared := row.values.keys() - names:
+                raise ValueError(f"row {row.index} has undeclared columns: {sorted(undeclared)}")
+        order += [row.index for row in part]
+        # from_pandas is pyarrow's name for "NaN is null".
+        arrays = [
+            pa.array([row.values.get(field.name) for row in part], field.type, from_pandas=True)
+            for field in schema
+        ]
+        batches.append(pa.record_batch(arrays, schema=schema))
+    table = pa.Table.from_batches(batches, schema)
+    positions = sorted(range(len(order)), key=order.__getitem__)
+    in_order = positions == list(range(len(order)))
+    return (table if in_order else table.take(positions)).combine_chunks()
