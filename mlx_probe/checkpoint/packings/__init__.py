@@ -42,6 +42,14 @@ PACKINGS: dict[str, Packing] = {
         "NVFP4 v2",
         ("compressed-tensors", *_AUTO_ROUND),
     ),
+    "modelopt": Packing(
+        "mlx_probe.checkpoint.packings.modelopt",
+        "NVFP4 with `weight_scale_2`, MXFP4",
+        ("modelopt", "modelopt_fp4", "modelopt_mixed"),
+    ),
+    "bitnet": Packing(
+        "mlx_probe.checkpoint.packings.bitnet", "ternary, four in a byte", ("bitnet",)
+    ),
     "torchao": Packing(
         "mlx_probe.checkpoint.packings.torchao",
         "Float8Tensor, Int8Tensor, IntxUnpackedToInt8Tensor, Int4Tensor, MXTensor, NVFP4Tensor",
@@ -53,6 +61,6 @@ PACKINGS: dict[str, Packing] = {
     "fp8": Packing(
         "mlx_probe.checkpoint.packings.fp8",
         "E4M3 and E5M2 with one scale, a scale for each row, or blocks (DeepSeek's 128 x 128)",
-        ("fp8", "fbgemm_fp8", "modelopt", "quark", *_AUTO_ROUND),
+        ("fp8", "fbgemm_fp8", "modelopt", "modelopt_mixed", "quark", *_AUTO_ROUND),
     ),
 }

@@ -13,6 +13,8 @@ GROUP = "compressed_tensors 4 bit group"
 ASYMMETRIC = "compressed_tensors 4 bit asymmetric"
 AUTO_2 = "auto_round_int: gptq auto_round 2 bit asymmetric"
 AUTO_5 = "auto_round_int: awq auto_round:auto_awq 5 bit"
+NVFP4_2, MXFP4_2 = "modelopt: modelopt NVFP4", "modelopt: modelopt MXFP4"
+BITNET = "bitnet: bitnet bitlinear"
 GPTQ, AWQ = "gptq gptq 4 bit", "awq gemm 64"
 FORMATS = ("marlin", "bitblas", "gemm", "exllama", "x")
 VERSIONS = ("gemv_fast", "exllama", "marlin", "llm-awq", "x")
@@ -52,6 +54,10 @@ def of_groups(**weights):
     return change
 
 
+def with_scaled_inputs(tensors, config):
+    return tensors | {"m.pre_quant_scale": (np.ones(192, "<f4"), "F32")}, config
+
+
 REFUSED = [
     # Bytes for two columns, with a byte for each 32 of them, are three formats.
     (MXFP4, alone(), "its pieces may be mxfp4 or mxint4 or nvfp4_v2"),
@@ -83,6 +89,15 @@ REFUSED = [
     (AUTO_2, given(packing_format="auto_round:llm_compressor"), "llm_compressor' is not support"),
     (AUTO_2, given(bits=4), "config.json has 4 bits, which do not fit qweight"),
     (AUTO_5, given(bits=4), "do not hold 4 bits"),
+    (NVFP4_2, given(quant_algo="W4A16_AWQ"), "which config.json's quant_algo 'W4A16_AWQ' is not"),
+    (NVFP4_2, given(quant_algo="NVFP4_SVD"), "which config.json's quant_algo 'NVFP4_SVD' is not"),
+    (NVFP4_2, given(quant_method="compressed-tensors"), "declares the quantization 'compressed-"),
+    (NVFP4_2, without("m.weight_scale_2"), "mxfp4, which config.json's quant_algo 'NVFP4' is not"),
+    (NVFP4_2, without("m.weight_scale"), "weight_scale missing"),
+    (NVFP4_2, with_scaled_inputs, "weights for scaled inputs are not supported"),
+    (MXFP4_2, given(quant_algo=None), "those of mxfp4, which config.json's quant_algo None is not"),
+    (BITNET, given(linear_class="x"), "BitNet's linear_class 'x' is not supported"),
+    (BITNET, without("m.weight_scale"), "weight_scale missing"),
     (GROUP, given(format=["a"]), "format .*'a'.* is not supported"),
 ]
 
@@ -104,6 +119,9 @@ READ = [
     (MXFP4, lambda t, c: (t, c | {"format": "mixed-precision", "config_groups": TWO})),
     (NVFP4, lambda t, c: (t, c | {"format": "mixed-precision", "config_groups": TWO})),
     (MXINT4, given(data_type="mx_int")),
+    # Nothing else has a second scale; single layers have algorithms of their own.
+    (NVFP4_2, alone()),
+    (NVFP4_2, given(quant_algo="MIXED_PRECISION", quantized_layers={"m": {"quant_algo": "NVFP4"}})),
     # The kernel in the third place says nothing about the layout.
     (AUTO_2, given(packing_format="auto_round:gptqmodel:exllamav2")),
     # Single layers have bits and groups of their own; shapes show them.

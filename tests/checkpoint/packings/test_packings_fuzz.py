@@ -35,6 +35,8 @@ PIECES = {
         "._weight_zero_point": None,
         "._weight_per_tensor_scale": None,
     },
+    "modelopt": {".weight": "U8", ".weight_scale": None, ".weight_scale_2": None},
+    "bitnet": {".weight": "U8", ".weight_scale": None},
     "mxfp4": {"_blocks": "U8", "_scales": "U8"},
     "fp8": {".weight": "F8_E4M3", ".weight_scale_inv": None},
 }

@@ -32,6 +32,8 @@ def test_the_fixtures_of_the_original_packages(tmp_path, name):
     agrees(tmp_path, name, *CASES[name])
 
 
+# Their warnings are not ours.
+@pytest.mark.filterwarnings("ignore", "error:::mlx_probe")
 @pytest.mark.parametrize("maker", make_packings.MAKERS)
 def test_the_original_packages_themselves(tmp_path, maker):
     """Other numbers than the fixtures'."""
