@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
+from mlx_probe.checkpoint.architecture import read_architecture
 from mlx_probe.checkpoint.guard import Neighbours, foreign_method, stem_of
 from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Scheme
@@ -38,7 +39,11 @@ def gather_parameters(
         do not fit together, integers of an unknown packing, and scales without a weight.
     """
     context = Context(
-        {tensor.name: tensor for tensor in tensors}, _settings(config), read, metadata
+        tensors={tensor.name: tensor for tensor in tensors},
+        settings=_settings(config),
+        read=read,
+        metadata=metadata,
+        width=read_architecture(config, metadata).hidden_size,
     )
     schemes = {name: cast(Scheme, import_module(p.scheme)) for name, p in PACKINGS.items()}
     claims, robbed = _claims(tensors, schemes, context)

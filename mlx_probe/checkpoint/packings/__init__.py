@@ -55,6 +55,11 @@ PACKINGS: dict[str, Packing] = {
         "Float8Tensor, Int8Tensor, IntxUnpackedToInt8Tensor, Int4Tensor, MXTensor, NVFP4Tensor",
         ("torchao",),
     ),
+    "quanto": Packing(
+        "mlx_probe.checkpoint.packings.quanto",
+        "qint8, qfloat8, and qint4 and qint2 where bias or config.json show the shape",
+        ("quanto",),
+    ),
     "mxfp4": Packing(
         "mlx_probe.checkpoint.packings.mxfp4", "gpt-oss: `_blocks` and `_scales`", ("mxfp4",)
     ),

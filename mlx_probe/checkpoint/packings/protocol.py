@@ -109,12 +109,14 @@ class Context:
         settings: ``quantization`` or ``quantization_config`` of config.json; empty without one.
         read: Reads the bytes of a small tensor.
         metadata: The files' own metadata; of safetensors files, texts.
+        width: Width of the residual stream by config.json; None if it does not say.
     """
 
     tensors: Mapping[str, TensorInfo]
     settings: Mapping[str, Any]
     read: Callable[[TensorInfo], bytes]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    width: int | None = None
 
     def find(self, *names: str) -> tuple[TensorInfo, ...]:
         """The tensors that have one of these names, in this order."""

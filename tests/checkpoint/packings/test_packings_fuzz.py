@@ -37,6 +37,7 @@ PIECES = {
     },
     "modelopt": {".weight": "U8", ".weight_scale": None, ".weight_scale_2": None},
     "bitnet": {".weight": "U8", ".weight_scale": None},
+    "quanto": {".weight._data._data": "U8", ".weight._scale": None, ".weight._shift": None},
     "mxfp4": {"_blocks": "U8", "_scales": "U8"},
     "fp8": {".weight": "F8_E4M3", ".weight_scale_inv": None},
 }
@@ -44,7 +45,14 @@ SIZES = st.sampled_from([0, 1, 2, 3, 4, 8, 16, 32, 64, 96])
 SHAPES = st.lists(SIZES, max_size=4).map(tuple)
 DTYPE = st.sampled_from(["F32", "F16", "BF16", "U8", "I8", "I32", "U32", "I64", "F8_E4M3"])
 NUMBER = st.sampled_from([-1, 0, 1, 2, 3, 4, 8, 32, 64, 10**12, 1.5, "4", None, True])
-MAIN = (".weight", ".qweight", "_blocks", ".weight_packed", "._weight_qdata")
+MAIN = (
+    ".weight",
+    ".qweight",
+    "_blocks",
+    ".weight_packed",
+    "._weight_qdata",
+    ".weight._data._data",
+)
 # torchao's class and settings of a tensor are in the file's metadata.
 METADATA = st.fixed_dictionaries(
     {
