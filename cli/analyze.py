@@ -20,6 +20,7 @@ from .options import (
     format_option,
     model_argument,
     out_option,
+    overwrite_option,
     quiet_option,
     resume_option,
     watch_options,
@@ -42,12 +43,13 @@ _STAGES = ("measure", "validate", "write")
     ),
 )
 @model_argument
-@out_option("data/outputs/<model>/")
+@out_option("data/outputs/<model>/<time>/")
 @format_option
 @analysis_options
 @watch_options
 @config_option
 @resume_option
+@overwrite_option
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -60,6 +62,7 @@ def analyze(
     formats: tuple[str, ...],
     revision: str | None,
     resume: bool,
+    overwrite: bool,
     dry_run: bool,
     quiet: bool,
     alert: tuple[str, ...],
@@ -96,6 +99,7 @@ def analyze(
         config=config,
         watch=WatchConfig(alert=alert, prometheus=prometheus),
         resume=resume,
+        overwrite=overwrite,
         progress=watch(quiet),
         fetching=download_progress(quiet),
     )

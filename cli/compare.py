@@ -25,6 +25,7 @@ from .options import (
     config_option,
     format_option,
     out_option,
+    overwrite_option,
     quiet_option,
     resume_option,
     watch_options,
@@ -48,7 +49,7 @@ _DEFAULT = CompareConfig()
 )
 @click.argument("a", metavar="A", shell_complete=complete_files)
 @click.argument("b", metavar="B", shell_complete=complete_files)
-@out_option("data/outputs/<A>--vs--<B>/")
+@out_option("data/outputs/<A>--vs--<B>/<time>/")
 @format_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Only tensors of such names in A.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No tensors of such names in A.")
@@ -93,6 +94,7 @@ _DEFAULT = CompareConfig()
 @watch_options
 @config_option
 @resume_option
+@overwrite_option
 @quiet_option
 def compare(
     a: str,
@@ -102,6 +104,7 @@ def compare(
     revision_a: str | None,
     revision_b: str | None,
     resume: bool,
+    overwrite: bool,
     quiet: bool,
     alert: tuple[str, ...],
     prometheus: int,
@@ -137,6 +140,7 @@ def compare(
             config=CompareConfig(**settings),
             watch=WatchConfig(alert=alert, prometheus=prometheus),
             resume=resume,
+            overwrite=overwrite,
             on_row=None if quiet else show,
             on_alert=print_alert,
             fetching=download_progress(quiet),

@@ -25,6 +25,7 @@ __all__ = [
     "format_option",
     "model_argument",
     "out_option",
+    "overwrite_option",
     "quiet_option",
     "resume_option",
     "revision_option",
@@ -181,6 +182,15 @@ def resume_option(command: Command) -> Command:
         "--resume/--no-resume",
         default=True,
         help="Continue an interrupted run with the same settings.",
+    )(command)
+
+
+def overwrite_option(command: Command) -> Command:
+    """--overwrite."""
+    return click.option(
+        "--overwrite",
+        is_flag=True,
+        help="Replace what --out holds: another run, or files of yours with these names.",
     )(command)
 
 

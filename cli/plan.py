@@ -45,7 +45,7 @@ class _Width(click.ParamType[int]):
     ),
 )
 @model_argument
-@out_option("data/outputs/<model>/")
+@out_option("data/outputs/<model>/<time>/")
 @format_option
 @analysis_options
 @config_option

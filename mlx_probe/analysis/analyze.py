@@ -24,6 +24,7 @@ from mlx_probe.analysis.table_checks import no_failures, validate_table
 from mlx_probe.checkpoint import Weight
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.fingerprint import file_stamps
 from mlx_probe.runs.folder import RunPaths, resolve_output
 from mlx_probe.runs.job import Job, JobSpec
 from mlx_probe.runs.meta import columns_to_meta
@@ -48,22 +49,25 @@ def analyze(
     config: AnalyzeConfig | None = None,
     watch: WatchConfig | None = None,
     resume: bool = True,
+    overwrite: bool = False,
     progress: Progress | None = None,
     fetching: DownloadProgress | None = None,
 ) -> Run:
     """Measure every tensor of a model and write the table.
 
     Each row is on disk as soon as it is computed. An interrupted run goes on where it stopped if
-    it is called again with the same model, configuration and folder.
+    it is called again with the same model, configuration and ``out``.
 
     Args:
         model: See `open_checkpoint`.
-        out: Folder, or a file with a known suffix; None for ``data/outputs/<model>/``.
+        out: Folder, or a file with a known suffix; None for a new folder
+            ``data/outputs/<model>/<time>/``, or that of the run that was interrupted.
         formats: Keys of `WRITERS`; empty for the suffix of ``out``, or else CSV.
         revision: See `open_checkpoint`.
         config: What to compute and how.
         watch: Rules on the machine's resources, and where samples go; changes no result.
         resume: Whether to use the rows of an interrupted run.
+        overwrite: Whether to replace what ``out`` holds: another run, or files of the user.
         progress: Called as the work goes on.
         fetching: Shows how far a download of the model is; see `open_checkpoint`.
 
@@ -71,11 +75,13 @@ def analyze(
         The run. Look at its ``failures``: a run with wrong numbers is written as well.
 
     Raises:
+        ResultError: ``out`` holds another run or files of the user, or another process makes the
+            same run just now.
         Stopped: A rule that stops was broken; finished rows stay on disk.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
     config, progress = config or AnalyzeConfig(), progress or Silent()
-    job = Job("analyze", watch=watch, resume=resume, on_alert=progress.alert)
+    job = Job("analyze", watch=watch, resume=resume, overwrite=overwrite, on_alert=progress.alert)
     with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
         job.begin("measure")
         paths = resolve_output(out, formats, checkpoint.files.model_id)
@@ -85,7 +91,7 @@ def analyze(
         plan = make_plan(checkpoint, config)
         with job.running(_spec(plan, paths)):
             # From known rates only: a calibration would take time and memory of the run.
-            job.write_plan(forecast(plan, paths, known_rates(plan)).describe())
+            job.write_plan(forecast(plan, job.paths, known_rates(plan)).describe())
             # pyarrow imports pandas with its first array: let that happen beside the workers.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
             _measure(plan, job, progress)
@@ -102,7 +108,7 @@ def analyze(
             checks = _checks(plan, table)
             job.begin("write")
             spectra = job.journal.spectra()
-            outputs = finalize(paths, table, sides, spectra, SPECTRUM_IDENTITY)
+            outputs = finalize(job.paths, table, sides, spectra, SPECTRUM_IDENTITY)
             return job.finish(_describe(plan, table, sides), checks, outputs, _seconds(table))
 
 
@@ -115,6 +121,12 @@ def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
         columns=plan.columns,
         fingerprint=lambda: plan.fingerprint,
         stages=STAGES,
+        described={
+            "model": describe_model(plan.checkpoint),
+            "configuration": asdict(plan.config),
+            "stamps": file_stamps(files.weights),
+        },
+        sides=tuple(SIDES),
         sizes=[weight.nbytes for weight in plan.weights],
         workers=workers,
         lanes=min(plan.backend.lanes or workers, workers),

@@ -9,10 +9,12 @@ from typing import Any
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.opening import described_files, open_again
 from mlx_probe.analysis.selection import select_weights
+from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.table_checks import no_failures, validate_table
 from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.contents import check_folder
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.outputs import verify_hashes
 
@@ -23,7 +25,8 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
     """Check a finished run: its files, its table, and a few tensors recomputed.
 
     Args:
-        path: Run folder, run_meta.json, or one of the tables.
+        path: Run folder, a model's folder or ``latest`` for its latest run, run_meta.json, or one
+            of the tables.
         recompute: Whether to recompute tensors from the model's files.
 
     Returns:
@@ -44,7 +47,7 @@ def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
             f"{meta_path} lacks what this version of mlx-probe needs: {error!r}",
             "Analyze the model again",
         ) from error
-    checks = verify_hashes(meta_path.parent, meta)
+    checks = [*verify_hashes(meta_path.parent, meta), check_folder(meta_path, meta, tuple(SIDES))]
     checks += validate_table(table, columns, expected_rows)
     checks.append(no_failures(table))
     if files is not None:

@@ -17,6 +17,7 @@ from mlx_probe.checkpoint.formats import read_header
 from mlx_probe.checkpoint.formats.header import Header, check_parts
 from mlx_probe.checkpoint.gather import gather_parameters
 from mlx_probe.checkpoint.mapping import MappedFile
+from mlx_probe.checkpoint.own_name import own_name
 from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.checkpoint.weight import Weight, weights_of
 from mlx_probe.core.errors import CheckpointError, PackingError, damaged, unreadable
@@ -111,7 +112,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
     config = _read_config(files.config) if files.config else {}
     tensors = tuple(tensor for header in headers.values() for tensor in header.tensors)
     return Checkpoint(
-        files=files,
+        files=files if files.is_named else own_name(files, config, metadata),
         framework=frameworks[0],
         tensors=tensors,
         parameters=gather_parameters(tensors, config, partial(_read_small, files), metadata),

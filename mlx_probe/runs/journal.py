@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ from mlx_probe.core.files import LineWriter, whole_lines, write_error
 from mlx_probe.core.records import Column, Row
 from mlx_probe.runs.table.strict_json import encode
 
-__all__ = ["Journal", "JournalRows"]
+__all__ = ["Journal", "JournalRows", "refuse_busy"]
 
 _FORMAT_VERSION = 1
 _log = logging.getLogger(__name__)
@@ -84,14 +85,16 @@ class JournalRows(Mapping[int, Row]):
 class Journal:
     """An append-only file of finished rows, in the order in which they finish.
 
-    The first line identifies the run. One line for each process that worked on it and one for
-    each finished row follow, all strict JSON. A row is finished when its line is complete. No
-    other process can open an open journal. Only one thread may use it at a time.
+    The first line identifies the run. One line for each process that worked on it, one for
+    each finished row, and now and then one with the cost so far follow, all strict JSON. A row
+    is finished when its line is complete. No other process can open an open journal. Any thread
+    may append.
 
     Attributes:
         path: The file.
         rows: The finished rows by `Row.index`, those of earlier processes first. They are read
             from the file when they are asked for: all rows of a large model take gigabytes.
+        starts: The last known cost of each earlier process, in order; empty if it noted none.
     """
 
     def __init__(
@@ -113,6 +116,8 @@ class Journal:
         """
         self.path = path
         self.rows = JournalRows(path, {column.name: column.type for column in columns})
+        self.starts: list[Mapping[str, Any]] = []
+        self._lock = threading.Lock()
         # Where in the file the line of a row with singular values begins.
         self._spectra: dict[int, int] = {}
         header = {
@@ -165,7 +170,8 @@ class Journal:
                 spectrum = b64encode(row.sigma.astype("<f8").tobytes())
                 records[-1]["sigma"] = spectrum.decode("ascii")
         try:
-            begins = self._lines.append(*map(encode, records))
+            with self._lock:
+                begins = self._lines.append(*map(encode, records))
         except OSError as error:
             raise ResultError(
                 f"{write_error(self.path, error).fact}; finished rows are safe",
@@ -175,6 +181,12 @@ class Journal:
             self.rows.begins[row.index] = begin
             if row.sigma is not None:
                 self._spectra[row.index] = begin
+
+    def note(self, cost: Mapping[str, Any]) -> None:
+        """Put what this process has cost so far on disk; a disk that refuses is no failure."""
+        line = encode({"pid": os.getpid(), "cost": cost})
+        with self._lock, suppress(OSError, ValueError):  # closed
+            self._lines.append(line)
 
     def spectra(self) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Singular values of the rows that have some, in the order of `Row.index`.
@@ -212,7 +224,9 @@ class Journal:
         with self.path.open("rb") as file:
             for number, line in enumerate(whole_lines(file), start=1):
                 record = _parse(line)
-                if number > 1 and "pid" not in record:
+                if number > 1 and "pid" in record:
+                    self._recover_cost(record)
+                elif number > 1:
                     row = self.rows.of_record(record)
                     if row is None:
                         message = "%s is damaged at line %d: from there on rows are computed again"
@@ -224,6 +238,37 @@ class Journal:
                 end += len(line)
         return end
 
+    def _recover_cost(self, record: dict[str, Any]) -> None:
+        cost = record.get("cost")
+        if not isinstance(cost, dict):
+            self.starts.append({})
+        elif self.starts:
+            self.starts[-1] = cost
+
+
+def refuse_busy(path: Path) -> None:
+    """Refuse a journal that another process has open; it need not exist.
+
+    Raises:
+        ResultError: It is open.
+    """
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _busy(path) from error
+        except OSError:
+            return  # no locks there
+
+
+def _busy(path: Path) -> ResultError:
+    pid = _last_pid(path)
+    return ResultError(
+        f"another run is writing here (pid {pid}): {path}",
+        f"Watch it with `mlx-probe monitor {pid}` and wait until it has ended, "
+        "or choose another path with --out",
+    )
+
 
 def _open_locked(path: Path) -> BinaryIO:
     while True:
@@ -232,10 +277,7 @@ def _open_locked(path: Path) -> BinaryIO:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.close()
-            raise ResultError(
-                f"another run is writing here (pid {_last_pid(path)}): {path}",
-                "Wait until it has ended, or choose another path with --out",
-            ) from error
+            raise _busy(path) from error
         except OSError as error:
             _log.warning("%s: this file system has no locks (%s)", path, error.strerror)
         # The last holder may have deleted the file between our opening and locking it.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.records import Column
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name, stem_of
+from mlx_probe.runs.latest import run_folder
 from mlx_probe.runs.meta import columns_from_meta, read_meta
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.runs.table.schema import arrow_schema
@@ -35,7 +36,8 @@ def load_run(path: Path | str) -> pd.DataFrame:
     """A finished run as a pandas DataFrame.
 
     Args:
-        path: A run folder, its run_meta.json, or one of its tables.
+        path: A run folder, its run_meta.json, or one of its tables; the folder of a model or its
+            ``latest`` for the latest run of the model.
 
     Returns:
         One row for each record. Integers are Int64, booleans boolean and strings string, all
@@ -156,6 +158,7 @@ def locate_run(path: Path) -> Path:
 
 def _locate(path: Path) -> tuple[Path, str | None]:
     """The run's metadata, and the format if ``path`` names one table."""
+    path = run_folder(path)
     if path.is_dir():
         default = path / meta_name(DEFAULT_STEM)
         metas = [default] if default.exists() else sorted(path.glob("*.run_meta.json"))

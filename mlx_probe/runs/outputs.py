@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.core.files import replacing, sha256_file
+from mlx_probe.core.files import replacing, sha256_file, write_error
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.folder import RunPaths
 from mlx_probe.runs.spectra import SPECTRA, write_spectra
@@ -56,11 +56,21 @@ def finalize(
             files.append(paths.side(SPECTRA, "parquet"))
             temporary = stack.enter_context(replacing(files[-1]))
             write_spectra(table.select(identity), chain((first,), numbered), temporary)
+        for old in paths.replaced:
+            if old not in files:
+                _remove(old)
         # The metadata of an older run would list these tables as its own.
-        paths.meta.unlink(missing_ok=True)
+        _remove(paths.meta)
     return {
         file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size} for file in files
     }
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def verify_hashes(folder: Path, meta: Mapping[str, Any]) -> list[Check]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.core.formats import weight_suffixes
 from mlx_probe.core.records import ModelFiles, ModelRef
+from mlx_probe.source.naming import local_name
 from mlx_probe.source.parts import part_of
 from mlx_probe.source.protocol import Form, ListingOptions, Source
 from mlx_probe.source.reference import exists
@@ -58,16 +60,16 @@ def _fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFile
 def _fetch_folder(path: Path, file: str | None) -> ModelFiles:
     folder = snapshot_of(path)
     if folder is None:
-        folder, model_id, revision = path, path.name, "local"
+        folder, revision, (model_id, is_named) = path, "local", local_name(path, is_file=False)
     else:
-        model_id, revision = repository_of(folder), folder.name
+        model_id, is_named, revision = repository_of(folder), True, folder.name
     listing = _list_folder(folder)
     if not find_weights(listing, file):
         listing |= _list_manifest(folder)
     if not find_weights(listing, file):
         listing |= _list_below(folder, PIPELINE in listing)
     selection = select_files(listing, str(path), file)
-    return selection.resolve(folder, model_id, revision, folder)
+    return replace(selection.resolve(folder, model_id, revision, folder), is_named=is_named)
 
 
 def _fetch_file(path: Path) -> ModelFiles:
@@ -75,10 +77,10 @@ def _fetch_file(path: Path) -> ModelFiles:
     # Ollama's blobs have no suffix; the reader looks at their first bytes.
     selection = select_file(path.name, listing, str(path.parent))
     part = part_of(path.name)
-    if part is None or part.total is None:
-        return selection.resolve(path.parent, path.stem, "local", path)
+    name, is_named = local_name(path, is_file=True)
     # Whichever part was named, it is the same model.
-    return selection.resolve(path.parent, part.stem, "local", path.parent / selection.weights[0])
+    first = path if part is None or part.total is None else path.parent / selection.weights[0]
+    return replace(selection.resolve(path.parent, name, "local", first), is_named=is_named)
 
 
 def _list_below(folder: Path, is_pipeline: bool) -> dict[str, int]:

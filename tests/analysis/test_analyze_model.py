@@ -142,7 +142,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(model, tmp_path):
 def test_another_configuration_does_not_resume(model, tmp_path, config):
     with pytest.raises(Interrupted):
         mlx_probe.analyze(model, out=tmp_path / "out", progress=StopAfter(5))
-    assert mlx_probe.analyze(model, out=tmp_path / "out", config=config).meta["resumed_rows"] == 0
+    with pytest.raises(ProbeError, match="holds an unfinished run with other options"):
+        mlx_probe.analyze(model, out=tmp_path / "out", config=config)
+    again = mlx_probe.analyze(model, out=tmp_path / "out", config=config, overwrite=True)
+    assert again.meta["resumed_rows"] == 0
+    assert not list((tmp_path / "out").glob("*.jsonl"))
 
 
 def test_no_resume_starts_over(model, tmp_path):

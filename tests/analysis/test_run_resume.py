@@ -77,7 +77,9 @@ def test_an_interruption_in_a_worker_counts_as_one(tiny, tmp_path):
 def test_a_line_that_was_cut_is_measured_again(tiny, whole, tmp_path):
     interrupted(tiny, tmp_path, 6)
     (journal,) = tmp_path.glob("*.partial.jsonl")
-    journal.write_bytes(journal.read_bytes()[:-20])
+    content = journal.read_bytes()
+    # After the last row comes what the process has cost.
+    journal.write_bytes(content[: content.rindex(b'{"pid"') - 20])
     result, watcher = resumed(tiny, tmp_path)
     assert len(watcher.started) == ROWS - 5
     pd.testing.assert_frame_equal(comparable(result.load()), comparable(whole.load()))
@@ -98,13 +100,16 @@ def test_a_line_that_was_cut_is_measured_again(tiny, whole, tmp_path):
     ],
     ids=str,
 )
-def test_rows_of_another_configuration_are_not_taken(tiny, tmp_path, change):
-    interrupted(tiny, tmp_path, 6)
-    result, watcher = resumed(tiny, tmp_path, replace(FULL, **change))
+def test_rows_of_another_configuration_are_not_taken(tiny, tmp_path, change, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    interrupted(tiny, None, 6)
+    result, watcher = resumed(tiny, None, replace(FULL, **change))
     assert watcher.resumed == ()
     assert result.passed
-    # And the interrupted run can still go on.
-    assert len(resumed(tiny, tmp_path)[1].resumed) == 6
+    # And the interrupted run can still go on, in its own folder.
+    first, watcher = resumed(tiny, None)
+    assert len(watcher.resumed) == 6
+    assert first.folder != result.folder
 
 
 @pytest.mark.parametrize("change", [{"workers": 2}, {"memory_limit": 2**31}], ids=str)
@@ -213,8 +218,11 @@ def test_an_older_result_stays_until_the_new_one_is_there(tiny, whole, tmp_path)
 def test_the_journal_is_json_line_by_line_and_says_who_wrote(tiny, tmp_path):
     interrupted(tiny, tmp_path, 6)
     (journal,) = tmp_path.glob("params.*.partial.jsonl")
-    header, writer, *rows = map(json.loads, journal.read_text("ascii").splitlines())
+    header, writer, *rows, cost = map(json.loads, journal.read_text("ascii").splitlines())
+    rows = [row for row in rows if "pid" not in row]
     assert journal.name.split(".")[1] == header["fingerprint"][:12]
     assert set(writer) == {"pid"}
+    assert set(cost) == {"pid", "cost"}
+    assert cost["cost"]["seconds"] > 0
     # As they were finished, the longest first.
     assert len({row["index"] for row in rows}) == len(rows) == 6

@@ -15,6 +15,7 @@ from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.compute.backends import BACKENDS
+from mlx_probe.core.errors import ResultError
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import METRICS, metrics_of_level
@@ -266,10 +267,18 @@ def test_progress_hears_of_every_row_once(tiny, arrays, tmp_path):
     assert watcher.resumed == ()
 
 
-def test_a_run_into_the_same_folder_replaces_the_one_before(tiny, tmp_path):
+def test_a_run_replaces_the_one_before_only_if_the_user_says_so(tiny, tmp_path):
     mlx_probe.analyze(tiny, out=tmp_path, formats=["parquet"], config=NUMPY)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     config = AnalyzeConfig(backend="numpy", metrics="basic", include=("*q_proj*",))
-    mlx_probe.analyze(tiny, out=tmp_path, config=config)
-    # The older Parquet table is still there, but nothing vouches for it.
+    with pytest.raises(ResultError, match="holds a finished run with other options") as refusal:
+        mlx_probe.analyze(tiny, out=tmp_path, config=config)
+    assert "metrics: standard, now basic; include: none, now *q_proj*" in refusal.value.fact
+    assert "--overwrite" in refusal.value.remedy
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    mlx_probe.analyze(tiny, out=tmp_path, config=config, overwrite=True)
+    # No table of the older run is left beside the new one.
+    kept = {path.name for path in tmp_path.iterdir() if path.suffix != ".log"}
+    assert kept == {"params.csv", "plan.json", "run_meta.json", "monitor.parquet"}
     assert len(mlx_probe.load_run(tmp_path)) == 1
     assert list(mlx_probe.load_run(tmp_path).attrs["meta"]["outputs"]) == ["params.csv"]

@@ -9,20 +9,18 @@ from hypothesis import strategies as st
 
 from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.runs import folder as run_folder
-from mlx_probe.runs.folder import folder_name, prepare_folder, resolve_output
+from mlx_probe.runs.folder import folder_name, is_time_name, prepare_folder, resolve_output
 
 
 @pytest.mark.parametrize(
     ("out", "formats", "folder", "stem", "expected"),
     [
-        (None, [], "data/outputs/Qwen--Qwen3-0.6B", "params", ("csv",)),
         ("runs/a", [], "runs/a", "params", ("csv",)),
         ("runs/a", ["parquet", "csv", "parquet"], "runs/a", "params", ("parquet", "csv")),
         ("runs/Qwen3-0.6B", [], "runs/Qwen3-0.6B", "params", ("csv",)),
         ("runs/a.parquet", [], "runs", "a", ("parquet",)),
         ("runs/a.parquet", ["csv", "parquet"], "runs", "a", ("parquet", "csv")),
         ("a.JSONL", [], ".", "a", ("jsonl",)),
-        ("a.xlsx", [], "a.xlsx", "params", ("csv",)),
     ],
 )
 def test_resolve_output(out, formats, folder, stem, expected, tmp_path, monkeypatch):
@@ -30,6 +28,34 @@ def test_resolve_output(out, formats, folder, stem, expected, tmp_path, monkeypa
     paths = resolve_output(out and Path(out), formats, "Qwen/Qwen3-0.6B")
     assert (paths.folder, paths.stem, paths.formats) == (Path(folder), stem, expected)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_out_a_run_gets_a_folder_of_its_own():
+    began = datetime(2025, 1, 31, 9, tzinfo=timezone(timedelta(hours=1)))
+    paths = resolve_output(None, [], "Qwen/Qwen3-0.6B", now=began)
+    assert paths.group == Path("data/outputs/Qwen--Qwen3-0.6B")
+    assert paths.folder == paths.group / "2025-01-31T08-00-00Z"
+    assert paths.log == paths.folder / "analyze_20250131T080000Z.log"
+    assert is_time_name(paths.folder.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("a.xlsx", "no .xlsx files"),
+        ("a.json", "a.jsonl"),
+        ("a.parqet", "a.parquet"),
+        ("a.tsv", ".csv, .jsonl, .parquet"),
+        ("model.safetensors", ".csv, .jsonl, .parquet"),
+    ],
+)
+def test_a_format_that_no_run_writes_is_refused(name, says, tmp_path):
+    with pytest.raises(ConfigError) as refusal:
+        resolve_output(tmp_path / name, [], "m")
+    assert says in str(refusal.value)
+    # Such a folder may be there all the same.
+    (tmp_path / name).mkdir()
+    assert resolve_output(tmp_path / name, [], "m").folder == tmp_path / name
 
 
 def test_an_existing_folder_is_a_folder_whatever_its_suffix(tmp_path):

@@ -71,7 +71,7 @@ class Letters:
             job.begin("validate", "validating")
             table = rows_to_table(rows.values(), COLUMNS)
             job.begin("write")
-            outputs = finalize(self.paths, table)
+            outputs = finalize(job.paths, table)
             return job.finish({"files": COUNT}, self.checks, outputs, {"thinking": 0.5})
 
     def count(self, index, file):
@@ -137,7 +137,9 @@ def test_what_a_job_leaves(texts, out):
     }
     assert run.passed
     assert letters(run) == EXPECTED
-    assert json.loads((out / "letters.plan.json").read_text("utf-8")) == {"files": COUNT}
+    plan = json.loads((out / "letters.plan.json").read_text("utf-8"))
+    assert plan["files"] == COUNT
+    assert plan["run"]["fingerprint"] == run.meta["fingerprint"]
     text = log.read_text("utf-8")
     assert text.index("counting letters") < text.index("0.txt: ok") < text.index("written: ")
     assert "letters: ok" in text

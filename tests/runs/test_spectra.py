@@ -59,14 +59,14 @@ def test_groups_hold_the_same(model, tmp_path, monkeypatch):
 
 def test_none_are_kept_when_none_are_wanted(model, tmp_path):
     config = AnalyzeConfig(backend="numpy", save_spectra=False)
-    run = mlx_probe.analyze(model, out=tmp_path, config=config)
+    run = mlx_probe.analyze(model, out=tmp_path / "run", config=config)
     assert mlx_probe.load_spectra(run.folder) is None
-    assert not (tmp_path / "spectra.parquet").exists()
+    assert not (run.folder / "spectra.parquet").exists()
 
 
 def test_counts_alone_have_none(model, tmp_path):
     config = AnalyzeConfig(backend="numpy", metrics="basic")
-    run = mlx_probe.analyze(model, out=tmp_path, config=config)
+    run = mlx_probe.analyze(model, out=tmp_path / "run", config=config)
     assert mlx_probe.load_spectra(run.folder) is None
 
 
@@ -98,8 +98,8 @@ def test_another_name_of_the_tables_names_theirs(model, tmp_path):
 
 
 def test_damage_is_named(model, tmp_path):
-    run = mlx_probe.analyze(model, out=tmp_path, config=NUMPY)
-    (tmp_path / "spectra.parquet").write_bytes(b"PAR1 no more")
+    run = mlx_probe.analyze(model, out=tmp_path / "run", config=NUMPY)
+    (run.folder / "spectra.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(ResultError, match=r"spectra\.parquet"):
         mlx_probe.load_spectra(run.folder)
     checks = validate_run(run.folder)
@@ -107,7 +107,7 @@ def test_damage_is_named(model, tmp_path):
 
 
 def test_a_run_of_before_has_no_side_tables(model, tmp_path):
-    run = mlx_probe.analyze(model, out=tmp_path, config=NUMPY)
+    run = mlx_probe.analyze(model, out=tmp_path / "run", config=NUMPY)
     meta = json.loads(run.meta_path.read_text("utf-8"))
     meta["tables"] = None
     del meta["outputs"]["spectra.parquet"]
@@ -117,13 +117,13 @@ def test_a_run_of_before_has_no_side_tables(model, tmp_path):
 
 
 def test_a_side_table_is_no_run(model, tmp_path):
-    run = mlx_probe.analyze(model, out=tmp_path, config=NUMPY)
+    run = mlx_probe.analyze(model, out=tmp_path / "run", config=NUMPY)
     with pytest.raises(ResultError, match="beside a run's main one"):
         mlx_probe.load_run(run.folder / "spectra.parquet")
 
 
 def test_a_run_opens_its_model_again(model, tmp_path):
-    run = mlx_probe.analyze(model, out=tmp_path, config=NUMPY)
+    run = mlx_probe.analyze(model, out=tmp_path / "run", config=NUMPY)
     with mlx_probe.reopen(run.folder) as checkpoint:
         assert [weight.name for weight in checkpoint.weights()] == list(run.load().param_name)
     model.unlink()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlx_probe.analysis.compare.columns import COLUMNS, STATUSES
 from mlx_probe.analysis.table_checks import validate_table
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.contents import check_folder
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.outputs import verify_hashes
 
@@ -33,7 +34,8 @@ def validate_comparison(path: str | Path) -> list[Check]:
         ResultError: There is no finished run, or it cannot be read.
     """
     table, columns, meta = read_table(path)
-    checks = verify_hashes(locate_run(Path(path)).parent, meta)
+    meta_path = locate_run(Path(path))
+    checks = [*verify_hashes(meta_path.parent, meta), check_folder(meta_path, meta)]
     return checks + check_comparison(table, sum(meta["rows_by_status"].values()), columns)
 
 

@@ -21,6 +21,7 @@ from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import Row
+from mlx_probe.runs.fingerprint import file_stamps
 from mlx_probe.runs.folder import RunPaths, resolve_output
 from mlx_probe.runs.job import Job, JobSpec
 from mlx_probe.runs.monitor.watch import WatchConfig
@@ -43,6 +44,7 @@ def compare(
     config: CompareConfig | None = None,
     watch: WatchConfig | None = None,
     resume: bool = True,
+    overwrite: bool = False,
     on_row: Callable[[int, int, str], None] | None = None,
     on_alert: Callable[[str, bool], None] | None = None,
     fetching: DownloadProgress | None = None,
@@ -56,13 +58,15 @@ def compare(
     Args:
         a: The first model, the base; see `open_checkpoint`.
         b: The second, the tuned or quantized one; or an adapter of ``a``.
-        out: Folder, or a file with a known suffix; None for ``data/outputs/<a>--vs--<b>/``.
+        out: Folder, or a file with a known suffix; None for a new folder
+            ``data/outputs/<a>--vs--<b>/<time>/``, or that of the one that was interrupted.
         formats: Keys of `WRITERS`; empty for the suffix of ``out``, or else CSV.
         revision_a: Commit, branch, tag or version of A.
         revision_b: The same of B.
         config: What to compute and how.
         watch: Rules on the machine's resources, and where samples go; changes no result.
         resume: Whether to use the rows of an interrupted comparison.
+        overwrite: Whether to replace what ``out`` holds: another run, or files of the user.
         on_row: Called after each row with the number of finished rows, the number of all rows,
             and the label of the row's tensor.
         on_alert: Called when a rule is broken or kept again, with a message and whether it is a
@@ -77,7 +81,7 @@ def compare(
         ProbeError: One of its kinds; finished rows stay on disk.
     """
     config = config or CompareConfig()
-    job = Job(KIND, watch=watch, resume=resume, on_alert=on_alert)
+    job = Job(KIND, watch=watch, resume=resume, overwrite=overwrite, on_alert=on_alert)
     refuse_nonsense(config)
     with (
         open_checkpoint(a, revision_a, fetching=fetching) as first,
@@ -88,7 +92,8 @@ def compare(
         paths = resolve_output(out, formats, plan.title, KIND, stem=KIND)
         with job.running(_spec(plan, paths)):
             # From known rates only: a calibration would take time and memory of the run.
-            job.write_plan(forecast_comparison(plan, paths, kept_rates(NumpyBackend())).describe())
+            rates = kept_rates(NumpyBackend())
+            job.write_plan(forecast_comparison(plan, job.paths, rates).describe())
             rows = _measure(plan, job, on_row)
             job.refuse_changed(
                 CheckpointError(
@@ -100,7 +105,7 @@ def compare(
             table = rows_to_table(rows, COLUMNS)
             checks = check_comparison(table, len(plan.pairs))
             job.begin("write")
-            outputs = finalize(paths, table)
+            outputs = finalize(job.paths, table)
             return job.finish(_describe(plan, rows), checks, outputs, _seconds(rows))
 
 
@@ -113,6 +118,11 @@ def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
         columns=COLUMNS,
         fingerprint=lambda: plan.fingerprint,
         stages=STAGES,
+        described={
+            **_models(plan),
+            "configuration": asdict(plan.config),
+            "stamps": [file_stamps(files.weights) for files in models],
+        },
         sizes=plan.sizes,
         workers=plan.config.workers,
         lanes=plan.config.workers,
@@ -140,13 +150,17 @@ def _measure(
 def _describe(plan: ComparePlan, rows: Sequence[Row]) -> dict[str, Any]:
     """The part of the metadata that only a comparison has."""
     return {
-        "models": {"a": describe_model(plan.a), "b": describe_model(plan.b)},
+        **_models(plan),
         "configuration": asdict(plan.config),
         "backend": "numpy",
         "device": "cpu",
         "rows_by_status": dict(Counter(row.values["status"] for row in rows)),
         "rows_by_match": dict(Counter(str(row.values["matched_by"]) for row in rows)),
     }
+
+
+def _models(plan: ComparePlan) -> dict[str, Any]:
+    return {"models": {"a": describe_model(plan.a), "b": describe_model(plan.b)}}
 
 
 def _seconds(rows: Sequence[Row]) -> dict[str, float]:

@@ -65,6 +65,9 @@ def forecast_model(
         paths = resolve_output(
             None if out is None else Path(out), formats, checkpoint.files.model_id
         )
+        if paths.group is not None:
+            # The run is named by the time at which it begins.
+            paths = paths.moved(paths.group / "<time>")
         gpu = plan.backend.device.startswith("gpu")
         return forecast(
             plan,

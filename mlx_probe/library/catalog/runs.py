@@ -141,6 +141,11 @@ def _facts(meta: Mapping[str, Any]) -> dict[str, Any]:
         known = [value for value in stages if _is_number(value)]
         if known:
             facts["seconds"] = sum(known)
+    total = meta.get("total")
+    if isinstance(total, dict):
+        # Of all starts of a run that was resumed; what is above is of the last one.
+        known_total = {name: total.get(name) for name in ("seconds", "bytes_read")}
+        facts |= {name: value for name, value in known_total.items() if _is_number(value)}
     for name in ("backend", "device"):
         if isinstance(meta.get(name), str):
             facts[name] = meta[name][:80]

@@ -17,14 +17,31 @@ __all__ = ["cost_text"]
 def cost_text(meta: Mapping[str, Any]) -> RenderableType:
     """A line for each stage of a run, with its rates beside the machine's, and the limit.
 
+    For a run that was resumed: those of this start, and then those of all starts.
+
     Args:
-        meta: Run metadata with the keys "stages" and "limit".
+        meta: Run metadata with the keys "stages" and "limit", and "total" unless it is of an
+            earlier version.
     """
+    limit, total = meta["limit"], meta.get("total") or {}
+    said = f"limit: {limit['name']} ({limit['share']:.0%} of {limit['of']})"
+    if total.get("starts", 1) == 1:
+        return Group(_stages(meta["stages"], "stage"), said)
+    starts = f"all {total['starts']} starts"
+    return Group(
+        _stages(meta["stages"], "this start"),
+        said,
+        _stages(total["stages"], starts),
+        f"{starts}: {total['seconds']:.1f} s, {format_size(total['bytes_read'])} read",
+    )
+
+
+def _stages(stages: Mapping[str, Any], title: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("stage", no_wrap=True)
+    table.add_column(title, no_wrap=True)
     for name in ("worker s", "data", "GB/s", "of a copy", "GFLOP/s", "of a product"):
         table.add_column(name, justify="right", no_wrap=True)
-    for stage, cost in meta["stages"].items():
+    for stage, cost in stages.items():
         table.add_row(
             stage,
             f"{cost['seconds']:.2f}",
@@ -34,8 +51,7 @@ def cost_text(meta: Mapping[str, Any]) -> RenderableType:
             _text(cost["gflops"], ".1f"),
             _text(cost["share_of_product"], ".0%"),
         )
-    limit = meta["limit"]
-    return Group(table, f"limit: {limit['name']} ({limit['share']:.0%} of {limit['of']})")
+    return table
 
 
 def _text(value: float | None, form: str) -> str:

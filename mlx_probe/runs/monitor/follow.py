@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_probe.core.errors import ResultError
+from mlx_probe.runs.folder import is_time_name
+from mlx_probe.runs.latest import LATEST, run_folder
 from mlx_probe.runs.monitor.jobs import JobRecord, running_jobs
 from mlx_probe.runs.monitor.sample import Sample
 from mlx_probe.runs.monitor.samples import SampleTail, find_recording, read_recording
@@ -136,8 +138,8 @@ def attach(target: str | None) -> JobFollower:
     """Find a job, running or over.
 
     Args:
-        target: A process number, a run folder or one of its files; None for the only running
-            job.
+        target: A process number, a run folder or one of its files, or a model's folder or
+            ``latest``; None for the only running job.
 
     Raises:
         ResultError: There is no such job or run, or there are several.
@@ -148,8 +150,9 @@ def attach(target: str | None) -> JobFollower:
     path = Path(target)
     if target.isdecimal() and not path.exists():
         return JobFollower(_only([job for job in jobs if str(job.pid) == target], target))
+    path = run_folder(path) if path.name == LATEST else path
     folder = (path if path.is_dir() else path.parent).resolve()
-    here = [job for job in jobs if job.folder and Path(job.folder).resolve() == folder]
+    here = [job for job in jobs if job.folder and _is_in(Path(job.folder).resolve(), folder)]
     if here and path.exists():
         return JobFollower(here[-1])
     kept = find_recording(path) if path.exists() else None
@@ -159,6 +162,11 @@ def attach(target: str | None) -> JobFollower:
             f"{target} {what}", "Name a run of this version, or the process of a running job"
         )
     return JobFollower(None, kept)
+
+
+def _is_in(run: Path, folder: Path) -> bool:
+    """Whether a run's folder is the one named, or one of those of the model named."""
+    return folder == run or (folder == run.parent and is_time_name(run.name))
 
 
 def _only(jobs: list[JobRecord], pid: str | None = None) -> JobRecord:

@@ -14,6 +14,7 @@ from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import LineWriter, replacing, whole_lines, write_error
 from mlx_probe.core.records import Row
 from mlx_probe.runs.folder import DEFAULT_STEM, side_name, stem_of
+from mlx_probe.runs.latest import run_folder
 from mlx_probe.runs.load import to_frame
 from mlx_probe.runs.monitor.jobs import JobRecord
 from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample
@@ -154,6 +155,7 @@ def find_recording(run: Path) -> Path | None:
     """
     if run.name.endswith(_LINES) or run.name.endswith(f"{MONITOR}.parquet"):
         return run if run.is_file() else None
+    run = run_folder(run)
     if run.is_dir():
         files = [*run.glob(f"*{MONITOR}.*{_LINES}"), *run.glob(f"*{MONITOR}.parquet")]
     else:
