@@ -97,7 +97,9 @@ def test_a_folder_that_cannot_be_written(tiny, tmp_path):
 
 def test_a_folder_in_place_of_a_table(tiny, tmp_path):
     (tmp_path / "params.csv").mkdir()
-    refuses(invoke("analyze", tiny, "--out", tmp_path), "params.csv", "it is a folder")
+    refuses(invoke("analyze", tiny, "--out", tmp_path), "params.csv", "not of a run")
+    command = ("analyze", tiny, "--out", tmp_path, "--overwrite")
+    refuses(invoke(*command), "params.csv", "it is a folder")
 
 
 @pytest.mark.parametrize("command", ["analyze", "inspect"])

@@ -49,7 +49,7 @@ def test_option_over_environment_over_file_over_default(tiny, tmp_path, name):
 
     def setting(*arguments, **environment):
         out = tmp_path / "out"
-        command = ["analyze", tiny, "--out", out, "--no-resume", "-q", *arguments]
+        command = ["analyze", tiny, "--out", out, "--overwrite", "-q", *arguments]
         result = invoke(*command, **environment)
         assert result.exit_code == 0, result.output
         return json.loads((out / "run_meta.json").read_text("utf-8"))["configuration"][name]
