@@ -15,6 +15,7 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
+from mlx_probe.analysis import order
 from mlx_probe.analysis.progress import Silent
 from mlx_probe.cli import cli
 from mlx_probe.core import files
@@ -137,6 +138,12 @@ def edit_meta(folder, edit):
 @pytest.fixture(scope="session")
 def arrays():
     return weights(np.random.default_rng(0))
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Each weight is a task: tests interrupt a run after an exact number of tiny ones."""
+    monkeypatch.setattr(order, "TINY_TOGETHER", 1)
 
 
 @pytest.fixture(scope="session")

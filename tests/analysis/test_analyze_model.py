@@ -125,6 +125,7 @@ class StopAfter(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_an_interrupted_run_goes_on_where_it_stopped(model, tmp_path):
     whole = mlx_probe.analyze(model, out=tmp_path / "whole").load()
     with pytest.raises(Interrupted, match="5 of 17 rows are saved"):
@@ -155,6 +156,7 @@ def test_no_resume_starts_over(model, tmp_path):
     assert mlx_probe.analyze(model, out=tmp_path / "out", resume=False).meta["resumed_rows"] == 0
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_disk_full_keeps_finished_rows(model, tmp_path):
     config = AnalyzeConfig(workers=1)
     with disk_full_after(4), pytest.raises(ProbeError, match="finished rows are safe"):

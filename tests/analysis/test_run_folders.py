@@ -16,6 +16,8 @@ from mlx_probe.core.errors import Interrupted, ResultError
 from mlx_probe.runs import claim, folder, latest
 from mlx_probe.runs.monitor.follow import attach
 
+pytestmark = pytest.mark.usefixtures("one_by_one")
+
 BASIC = AnalyzeConfig(backend="numpy", metrics="basic", workers=1, save_spectra=False)
 
 

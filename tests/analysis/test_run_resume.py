@@ -15,6 +15,8 @@ from mlx_probe.analysis.progress import Silent
 from mlx_probe.core.errors import CheckpointError, Interrupted, ResultError
 from mlx_probe.runs.table import WRITERS
 
+pytestmark = pytest.mark.usefixtures("one_by_one")
+
 ROWS = 17
 FULL = AnalyzeConfig(backend="numpy", metrics="full")
 

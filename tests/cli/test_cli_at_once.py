@@ -25,7 +25,11 @@ HELD = """
 import os, time
 from importlib import import_module
 from mlx_probe.cli import main
+from mlx_probe.analysis import order
 from mlx_probe.analysis.progress import Silent
+
+# Each weight is a task, however tiny.
+order.TINY_TOGETHER = 1
 
 class Held(Silent):
     rows = 0
