@@ -15,6 +15,7 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .analysis_options import analysis_options
 from .command import Command
+from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     config_option,
     format_option,
@@ -50,6 +51,7 @@ _STAGES = ("measure", "validate", "write")
 @config_option
 @resume_option
 @overwrite_option
+@allow_unknown_option
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -63,6 +65,7 @@ def analyze(
     revision: str | None,
     resume: bool,
     overwrite: bool,
+    allow_unknown: bool,
     dry_run: bool,
     quiet: bool,
     alert: tuple[str, ...],
@@ -104,7 +107,7 @@ def analyze(
         fetching=download_progress(quiet),
     )
     from mlx_probe.report.terminal.cost import cost_text
-    from mlx_probe.report.terminal.text import plain, skipped_text, summary_table
+    from mlx_probe.report.terminal.text import plain, skipped_text, summary_table, warning_text
     from mlx_probe.runs.load import read_table
 
     table, _, meta = read_table(run.meta_path)
@@ -118,7 +121,10 @@ def analyze(
     console.print(cost_text(meta))
     if "skipped" in meta["rows_by_status"]:
         console.print(skipped_text(table))
+    if run.unread is not None:
+        console.print(warning_text(run.unread), soft_wrap=True)
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
     if not run.passed:
         raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
+    refuse_unread(run, allow_unknown)

@@ -14,11 +14,12 @@ from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.report.terminal.compare import comparison_summary
 from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.report.terminal.download_progress import download_progress
-from mlx_probe.report.terminal.text import plain, printable
+from mlx_probe.report.terminal.text import plain, printable, warning_text
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .command import Command
+from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     SIZE,
     complete_files,
@@ -95,6 +96,7 @@ _DEFAULT = CompareConfig()
 @config_option
 @resume_option
 @overwrite_option
+@allow_unknown_option
 @quiet_option
 def compare(
     a: str,
@@ -105,6 +107,7 @@ def compare(
     revision_b: str | None,
     resume: bool,
     overwrite: bool,
+    allow_unknown: bool,
     quiet: bool,
     alert: tuple[str, ...],
     prometheus: int,
@@ -153,7 +156,10 @@ def compare(
         f"{meta['peak_process_memory'] / 1e6:.0f} MB peak"
     )
     console.print(cost_text(meta))
+    if run.unread is not None:
+        console.print(warning_text(run.unread), soft_wrap=True)
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
     if not run.passed:
         raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
+    refuse_unread(run, allow_unknown)

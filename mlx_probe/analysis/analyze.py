@@ -21,6 +21,12 @@ from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.analysis.table_checks import no_failures, validate_table
+from mlx_probe.analysis.unread import (
+    describe_unread,
+    find_unread,
+    skip_reasons,
+    warn_of_unread,
+)
 from mlx_probe.checkpoint import Weight
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.runs.check import Check
@@ -94,6 +100,7 @@ def analyze(
             job.write_plan(forecast(plan, job.paths, known_rates(plan)).describe())
             # pyarrow imports pandas with its first array: let that happen beside the workers.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
+            warn_of_unread(find_unread(plan.weights, [checkpoint.config]), job.warn)
             _measure(plan, job, progress)
             job.refuse_changed(
                 CheckpointError(
@@ -106,10 +113,12 @@ def analyze(
             # From the disk: the rows of a large model do not have to fit into memory.
             table = rows_to_table(job.journal.rows.read(range(len(plan.weights))), plan.columns)
             checks = _checks(plan, table)
+            unread = find_unread(plan.weights, [checkpoint.config], skip_reasons(table))
             job.begin("write")
             spectra = job.journal.spectra()
             outputs = finalize(job.paths, table, sides, spectra, SPECTRUM_IDENTITY)
-            return job.finish(_describe(plan, table, sides), checks, outputs, _seconds(table))
+            described = {**_describe(plan, table, sides), **describe_unread(unread)}
+            return job.finish(described, checks, outputs, _seconds(table))
 
 
 def _spec(plan: Plan, paths: RunPaths) -> JobSpec:

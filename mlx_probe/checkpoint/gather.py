@@ -17,7 +17,7 @@ from mlx_probe.checkpoint.plain import Problem, plain_problems
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
-__all__ = ["gather_parameters"]
+__all__ = ["gather_parameters", "quantization_settings"]
 
 
 def gather_parameters(
@@ -40,7 +40,7 @@ def gather_parameters(
     """
     context = Context(
         tensors={tensor.name: tensor for tensor in tensors},
-        settings=_settings(config),
+        settings=quantization_settings(config),
         read=read,
         metadata=metadata,
         width=read_architecture(config, metadata).hidden_size,
@@ -138,7 +138,7 @@ def _refuse_unknown(packing: str, claim: Claim, context: Context, beside: Sequen
         raise PackingError(f"{claim.name}: {problem}")
 
 
-def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def quantization_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Settings of the quantization in config.json; MLX's key comes first, as in mlx-lm."""
     for owner in (config, config.get("text_config")):
         for key in ("quantization", "quantization_config"):

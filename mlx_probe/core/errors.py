@@ -9,6 +9,7 @@ __all__ = [
     "BackendError",
     "CheckpointError",
     "ConfigError",
+    "IncompleteError",
     "Interrupted",
     "PackingError",
     "ProbeError",
@@ -65,6 +66,12 @@ class PackingError(CheckpointError):
 
     def __init__(self, fact: str) -> None:
         super().__init__(fact, "Ask the publisher of the checkpoint for a sound one")
+
+
+class IncompleteError(CheckpointError):
+    """A finished job with tensors that have no numbers: how they are stored is not understood."""
+
+    exit_code = 3
 
 
 class BackendError(ProbeError):

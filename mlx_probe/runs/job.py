@@ -220,6 +220,10 @@ class Job:
             _log.info("%s: %s", label, outcome)
             self.progress.finish([row.index])
 
+    def warn(self, text: str) -> None:
+        """Tell the log and the caller what is wrong with the inputs, though the job goes on."""
+        self._report_alert(text, True)
+
     def refuse_changed(self, error: ProbeError) -> None:
         """Raise an error if an input has changed since the job began.
 

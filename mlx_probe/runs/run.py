@@ -45,8 +45,20 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether all checks passed."""
+        """Whether all checks passed; see `complete` for tensors without numbers."""
         return not self.failures
+
+    @property
+    def unread(self) -> str | None:
+        """What has no numbers because its quantization is not understood; None if nothing."""
+        # Runs of earlier versions do not know.
+        unread = self.meta.get("unread")
+        return unread["text"] if unread else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every weight has numbers, as far as the run knows."""
+        return self.unread is None
 
     def load(self) -> pd.DataFrame:
         """The table as a DataFrame; see `load_run`."""

@@ -17,6 +17,7 @@ from mlx_probe.analysis.compare.stream import compare_rows
 from mlx_probe.analysis.forecast.rates import kept_rates
 from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.stages import STAGES
+from mlx_probe.analysis.unread import Unread, describe_unread, find_unread, warn_of_unread
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import CheckpointError
@@ -94,6 +95,7 @@ def compare(
             # From known rates only: a calibration would take time and memory of the run.
             rates = kept_rates(NumpyBackend())
             job.write_plan(forecast_comparison(plan, job.paths, rates).describe())
+            warn_of_unread(_unread(plan), job.warn)
             rows = _measure(plan, job, on_row)
             job.refuse_changed(
                 CheckpointError(
@@ -106,7 +108,8 @@ def compare(
             checks = check_comparison(table, len(plan.pairs))
             job.begin("write")
             outputs = finalize(job.paths, table)
-            return job.finish(_describe(plan, rows), checks, outputs, _seconds(rows))
+            described = {**_describe(plan, rows), **describe_unread(_unread(plan, rows))}
+            return job.finish(described, checks, outputs, _seconds(rows))
 
 
 def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
@@ -145,6 +148,24 @@ def _measure(
         if on_row is not None:
             on_row(len(rows), len(plan.pairs), label)
     return rows
+
+
+def _unread(plan: ComparePlan, rows: Sequence[Row] = ()) -> Unread | None:
+    """What of the two models has no numbers; with the rows, what could not be read either."""
+    skipped = {
+        row.index: str(row.values["status_reason"])
+        for row in rows
+        if row.values["status"] == "skipped" and plan.pairs[row.index].status is None
+    }
+    # By side and label: several pairs may have one weight.
+    sides = {
+        (side, weight.label): (weight, weight.problem or skipped.get(index))
+        for index, pair in enumerate(plan.pairs)
+        for side, weight in (("a", pair.a), ("b", pair.b))
+        if weight is not None
+    }
+    weights, reasons = zip(*sides.values(), strict=True) if sides else ((), ())
+    return find_unread(weights, [plan.a.config, plan.b.config], reasons)
 
 
 def _describe(plan: ComparePlan, rows: Sequence[Row]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ __all__ = [
     "skipped_lines",
     "skipped_text",
     "summary_table",
+    "warning_text",
 ]
 
 _ELEMENTS = ("std", "sparsity")
@@ -129,12 +130,20 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
         adapter["targets"] = f"{len(adapter['targets'])} modules"
         lines["adapter"] = _pairs(adapter)
     skipped = [(p.name, p.problem, p.nbytes) for p in parameters if p.problem]
-    lines |= skipped_lines(skipped, "tensors")
+    lines |= skipped_lines(skipped, "tensors", nbytes)
     return Group(table, grid({name: text for name, text in lines.items() if text}))
 
 
-def skipped_lines(skipped: Sequence[tuple[str, str, int]], what: str) -> dict[str, str]:
-    """How much could not be read and why, from name, reason and bytes of each."""
+def skipped_lines(
+    skipped: Sequence[tuple[str, str, int]], what: str, total_bytes: int = 0
+) -> dict[str, str]:
+    """How much could not be read and why, from name, reason and bytes of each.
+
+    Args:
+        skipped: What could not be read.
+        what: Its name in the plural.
+        total_bytes: Stored bytes of the whole: a few kilobytes may be all there is. 0 if unknown.
+    """
     if not skipped:
         return {}
     # Reasons that differ only in a name or a number are of one kind; the first is shown.
@@ -145,7 +154,9 @@ def skipped_lines(skipped: Sequence[tuple[str, str, int]], what: str) -> dict[st
     reasons = [f"{len(alike)}: {alike[0]}" for alike in kinds.values()]
     if len(reasons) > _REASONS:
         reasons[_REASONS:] = [f"and {len(reasons) - _REASONS} more reasons"]
-    total = f"{len(skipped)} {what}, {format_size(sum(nbytes for _, _, nbytes in skipped))}"
+    nbytes = sum(nbytes for _, _, nbytes in skipped)
+    share = f" ({nbytes / total_bytes:.1%} of all)" if total_bytes else ""
+    total = f"{len(skipped)} {what}, {format_size(nbytes)}{share}"
     return {"skipped": "\n".join([total, *reasons])}
 
 
@@ -164,7 +175,15 @@ def skipped_text(rows: pa.Table) -> RenderableType:
     columns = (rows[name].to_pylist() for name in ("param_name", "status_reason", "nbytes"))
     statuses = rows["status"].to_pylist()
     skipped = compress(zip(*columns, strict=True), (status == "skipped" for status in statuses))
-    return grid(skipped_lines(list(skipped), "weights"))
+    # Parts of fused matrices have the bytes of the whole ones.
+    pairs = zip(rows["nbytes"].to_pylist(), rows["part"].to_pylist(), strict=True)
+    total = sum(nbytes or 0 for nbytes, part in pairs if part is None)
+    return grid(skipped_lines(list(skipped), "weights", total))
+
+
+def warning_text(text: str) -> str:
+    """A text that must not be overlooked, as markup."""
+    return f"[bold red]INCOMPLETE[/] {printable(text)}"
 
 
 def checks_text(checks: Sequence[Check]) -> RenderableType:
