@@ -58,7 +58,7 @@ def checkpoints(scale: int) -> dict[str, dict[str, Shape]]:
 
 def analyse(folder: Path, workers: int) -> dict[str, Any]:
     """The run_meta.json of an analysis of a checkpoint."""
-    options = ["--backend", "numpy", "--workers", workers, "--no-resume", "--out", folder / "run"]
+    options = ["--backend", "numpy", "--workers", workers, "--overwrite", "--out", folder / "run"]
     run([PROBE, "analyze", folder, *options])
     meta: dict[str, Any] = json.loads((folder / "run" / "run_meta.json").read_text())
     return meta

@@ -10,12 +10,23 @@ from mlx_probe import checkpoint as checkpoints
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.core.errors import CheckpointError, ResultError
 from mlx_probe.core.records import ModelFiles
+from mlx_probe.runs.contents import finished_runs
+from mlx_probe.runs.latest import run_folder
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.source import resolve
+from mlx_probe.source.reference import exists
+from mlx_probe.source.selection import find_weights
 from mlx_probe.source.transfer.progress import DownloadProgress
 
-__all__ = ["describe_model", "described_files", "open_again", "open_checkpoint", "reopen"]
+__all__ = [
+    "describe_model",
+    "described_files",
+    "open_again",
+    "open_checkpoint",
+    "open_model_or_run",
+    "reopen",
+]
 
 
 def open_checkpoint(
@@ -44,6 +55,30 @@ def open_checkpoint(
     """
     progress = None if quiet else fetching
     return checkpoints.open_checkpoint(resolve(str(model), revision, progress, remote))
+
+
+def open_model_or_run(
+    model: str | Path,
+    revision: str | None = None,
+    fetching: DownloadProgress | None = None,
+) -> Checkpoint:
+    """Open a model, or the model of a finished run where its folder is named.
+
+    Args:
+        model: As for `open_checkpoint`; or a run folder without weights of its own, a model's
+            folder of runs, or ``latest``.
+        revision: See `open_checkpoint`.
+        fetching: See `open_checkpoint`.
+
+    Raises:
+        ProbeError: As of `open_checkpoint` and `reopen`.
+    """
+    folder = run_folder(Path(model).expanduser()) if exists(str(model)) else None
+    if folder is not None and folder.is_dir():
+        names = [path.name for path in folder.iterdir()]
+        if finished_runs(folder) and not find_weights(names):
+            return reopen(folder)
+    return open_checkpoint(model, revision, fetching=fetching)
 
 
 def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:

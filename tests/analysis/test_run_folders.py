@@ -246,6 +246,25 @@ def test_comparisons_follow_the_same_rule(tiny, model, here):
     assert [c.name for c in validate_comparison(again.folder) if not c.passed] == ["files"]
 
 
+def test_a_comparison_takes_runs_for_their_models(tiny, model):
+    for path in (tiny, model):
+        mlx_probe.analyze(path, out=f"of/{path.parent.name}", config=BASIC)
+    mlx_probe.analyze(tiny, config=BASIC)
+    run = compare(f"of/{model.parent.name}", "data/outputs/tiny")
+    assert [side["path"] for side in run.meta["models"].values()] == [str(model), str(tiny)]
+
+
+def test_a_running_job_is_followed_by_its_model_s_folder(tiny):
+    seen = []
+
+    def follow(rows):
+        if rows == 3:
+            seen.append(attach("data/outputs/tiny").view().job)
+
+    run = mlx_probe.analyze(tiny, config=BASIC, progress=Watcher(follow))
+    assert seen[0].folder == str(run.folder.absolute())
+
+
 def test_without_links_latest_is_a_text_file(tiny, monkeypatch):
     def refuse(*arguments, **options):
         raise PermissionError(1, "Operation not permitted")

@@ -15,7 +15,7 @@ from mlx_probe.analysis.compare.forecast import forecast_comparison
 from mlx_probe.analysis.compare.plan import ComparePlan, make_plan
 from mlx_probe.analysis.compare.stream import compare_rows
 from mlx_probe.analysis.forecast.rates import kept_rates
-from mlx_probe.analysis.opening import describe_model, open_checkpoint
+from mlx_probe.analysis.opening import describe_model, open_model_or_run
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.unread import Unread, describe_unread, find_unread, warn_of_unread
 from mlx_probe.checkpoint import Weight
@@ -57,7 +57,7 @@ def compare(
     where it stopped.
 
     Args:
-        a: The first model, the base; see `open_checkpoint`.
+        a: The first model, the base; see `open_model_or_run`.
         b: The second, the tuned or quantized one; or an adapter of ``a``.
         out: Folder, or a file with a known suffix; None for a new folder
             ``data/outputs/<a>--vs--<b>/<time>/``, or that of the one that was interrupted.
@@ -85,8 +85,8 @@ def compare(
     job = Job(KIND, watch=watch, resume=resume, overwrite=overwrite, on_alert=on_alert)
     refuse_nonsense(config)
     with (
-        open_checkpoint(a, revision_a, fetching=fetching) as first,
-        open_checkpoint(b, revision_b, fetching=fetching) as second,
+        open_model_or_run(a, revision_a, fetching) as first,
+        open_model_or_run(b, revision_b, fetching) as second,
     ):
         job.begin("measure")
         plan = make_plan(first, second, config)
