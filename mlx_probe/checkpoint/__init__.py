@@ -1,6 +1,7 @@
 """From weight files to named, lazily mapped weights; `open_checkpoint` is the entry."""
 
-from mlx_probe.checkpoint.adapter import Adapter
+from mlx_probe.checkpoint.adapters.adapter import Adapter
+from mlx_probe.checkpoint.adapters.kinds import ADAPTERS
 from mlx_probe.checkpoint.aliases import find_aliases
 from mlx_probe.checkpoint.architecture import Architecture, text_config
 from mlx_probe.checkpoint.blank import blank_weight
@@ -12,6 +13,7 @@ from mlx_probe.checkpoint.parameter import PLAIN, Parameter
 from mlx_probe.checkpoint.weight import Weight, chunk_extent
 
 __all__ = [
+    "ADAPTERS",
     "PACKINGS",
     "PLAIN",
     "Adapter",

@@ -6,19 +6,20 @@ import json
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.checkpoint.adapter import Adapter, read_adapter
+from mlx_probe.checkpoint.adapters.adapter import Adapter, read_adapter
 from mlx_probe.checkpoint.architecture import Architecture, read_architecture
 from mlx_probe.checkpoint.formats import read_header
 from mlx_probe.checkpoint.formats.header import Header, check_parts
 from mlx_probe.checkpoint.gather import gather_parameters
 from mlx_probe.checkpoint.mapping import MappedFile
+from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.own_name import own_name
-from mlx_probe.checkpoint.parameter import Parameter
+from mlx_probe.checkpoint.parameter import PLAIN, Parameter
 from mlx_probe.checkpoint.weight import Weight, weights_of
 from mlx_probe.core.errors import CheckpointError, PackingError, damaged, unreadable
 from mlx_probe.core.records import ModelFiles, TensorInfo
@@ -66,6 +67,20 @@ class Checkpoint:
             for parameter in self.parameters
             for weight in weights_of(parameter, self._mapped, self.architecture)
         )
+
+    def vectors(self) -> tuple[Weight, ...]:
+        """Every parameter as one vector of all its elements, whatever its role.
+
+        For the pieces of adapters: their axes mean something else than those of weights, and
+        their integers are no codes of an unknown packing.
+        """
+        vectors = []
+        for parameter in self.parameters:
+            if parameter.packing == PLAIN:
+                parameter = replace(parameter, problem=parameter.pieces[0].problem)
+            role, shape = classify(parameter.name), parameter.shape
+            vectors.append(Weight(parameter, role, None, shape, None, None, self._mapped))
+        return tuple(vectors)
 
     def close(self) -> None:
         """End reading: later requests for chunks raise `CheckpointError`."""
@@ -119,7 +134,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
         metadata=metadata,
         config=config,
         architecture=read_architecture(config, metadata),
-        adapter=read_adapter(tensors, config),
+        adapter=read_adapter(tensors, config, frameworks[0]),
         _mapped={path: MappedFile(path, header.size) for path, header in headers.items()},
     )
 

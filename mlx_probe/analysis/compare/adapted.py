@@ -1,94 +1,122 @@
-"""A weight before and after an adapter, without forming the product of the factors.
+"""A weight before and after an adapter, without forming the product of factors where there are any.
 
-LoRA: W' = W + L R, scale included (Hu et al. 2021, arXiv 2106.09685). DoRA: row i of W' is
-m_i (W + L R)_i / ||(W + L R)_i|| (Liu et al. 2024, arXiv 2402.09353; both PEFT and mlx-lm take the
-norms of rows).
+LoRA: W' = W + L R, scale included (Hu et al. 2021, arXiv 2106.09685). DoRA: line i of W' is
+m_i (W + L R)_i / ||(W + L R)_i||, the lines being the layer's outputs (Liu et al. 2024, arXiv
+2402.09353).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from mlx_probe.analysis.compare.blocks import Floats, WeightReader, whole
+from mlx_probe.analysis.compare.blocks import Floats, WeightReader, block_height, whole
+from mlx_probe.analysis.compare.removed import NonfiniteError, removed_bytes, removed_product
 from mlx_probe.checkpoint import Weight
-from mlx_probe.compute.spectrum import zero_spectrum
-from mlx_probe.compute.spectrum.bounds import direct_error
-from mlx_probe.core.errors import SpectrumError
-from mlx_probe.core.records import Spectrum
+from mlx_probe.checkpoint.adapters.protocol import Edit, Product, Transform, Update
 from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["Adapted", "Factors", "Product", "product_flops", "product_spectrum"]
+__all__ = ["Adapted", "Adaption"]
 
 
 @dataclass(frozen=True)
-class Product:
-    """The difference that a LoRA makes, as two factors in float64.
+class Adaption:
+    """What an adapter does to one weight of the base.
 
     Attributes:
-        left: L with the scale, shape (rows, rank).
-        right: R, shape (rank, cols).
+        updates: The changes; several only if all are plain products, which add up.
+        replaced: The tensor that takes the base's place before; None if the base stays.
     """
 
-    left: Floats
-    right: Floats
+    updates: tuple[Update, ...]
+    replaced: Weight | None = None
 
     @property
-    def is_finite(self) -> bool:
-        """Whether no factor holds a NaN or an infinity."""
-        return bool(np.isfinite(self.left).all() and np.isfinite(self.right).all())
-
-
-@dataclass(frozen=True)
-class Factors:
-    """What an adapter stores for one module.
-
-    Attributes:
-        left: Weight that stores L.
-        right: Weight that stores R.
-        scale: Factor of the product.
-        left_transposed: Whether L is stored transposed.
-        right_transposed: Whether R is stored transposed.
-        magnitude: DoRA's norms of the rows; None for LoRA.
-    """
-
-    left: Weight
-    right: Weight
-    scale: float
-    left_transposed: bool
-    right_transposed: bool
-    magnitude: Weight | None = None
+    def pieces(self) -> tuple[Weight, ...]:
+        """The adapter's tensors that are read."""
+        own = [piece for update in self.updates for piece in update.pieces.values()]
+        return (*own, *([self.replaced] if self.replaced is not None else []))
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Rows of L, columns of L, rows of R and columns of R."""
-        left, right = self.left.extents, self.right.extents
-        if self.left_transposed:
-            left = left[::-1]
-        if self.right_transposed:
-            right = right[::-1]
-        return (*left, *right)
+    def rank(self) -> int | None:
+        """Columns of the product's left factor, all changes together; None if it is none."""
+        total = 0
+        for update in self.updates:
+            if update.rank is None:
+                return None
+            total += update.rank + (update.removed.count if update.removed else 0)
+        return total
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of both in float64, with the copies that a QR makes."""
-        return 4 * 8 * (self.left.numel + self.right.numel)
+    def is_product(self) -> bool:
+        """Whether the difference is a product of two small factors."""
+        plain = not any(update.dora for update in self.updates)
+        return plain and self.rank is not None and self.replaced is None
 
-    def read(self, meter: UsageMeter) -> Product:
-        """Read the factors.
+    def takes_whole(self, weight: Weight) -> bool:
+        """Whether the weight must be in memory as a whole."""
+        if weight.rows is None:
+            return False
+        return any(
+            update.whole_cols if weight.tall else update.whole_rows for update in self.updates
+        )
+
+    def nbytes(self, weight: Weight) -> int:
+        """Bytes that the change takes, beside the blocks of both sides."""
+        own = sum(piece.numel for update in self.updates for piece in update.pieces.values())
+        # Factors with the copies that a QR makes; a Kronecker product of a small convolution.
+        total = 4 * 8 * own
+        for update in self.updates:
+            if update.removed is not None:
+                total += removed_bytes(weight, update.removed)
+        if self.takes_whole(weight):
+            total += 6 * 8 * weight.numel
+        return total
+
+    def read(self, reader: WeightReader, meter: UsageMeter) -> Edit:
+        """Read the adapter's tensors and make the change of them.
 
         Args:
+            reader: Reads the base.
             meter: Counts what is read.
 
         Raises:
-            CheckpointError: The file is closed, gone or changed.
+            CheckpointError: A file is closed, gone or changed.
+            PackingError: The values do not make a change of this weight.
         """
-        left, right = whole(self.left, meter), whole(self.right, meter)
-        left = left.T if self.left_transposed else left
-        right = right.T if self.right_transposed else right
-        return Product(left * self.scale, np.ascontiguousarray(right))
+        products = []
+        for update in self.updates:
+            pieces = {
+                name: whole(piece, meter).reshape(piece.shape)
+                for name, piece in update.pieces.items()
+            }
+            _refuse_nonfinite(pieces)
+            change = update.build(pieces)
+            if isinstance(change, Transform):
+                return change
+            if update.removed is not None:
+                left, right = removed_product(reader, update.removed)
+                change = Product(
+                    np.hstack([change.left, -left]),
+                    np.vstack([change.right, right]),
+                    change.magnitude,
+                    change.axis,
+                )
+            products.append(change)
+        if len(products) == 1:
+            return products[0]
+        return Product(
+            np.hstack([product.left for product in products]),
+            np.vstack([product.right for product in products]),
+        )
+
+
+def _refuse_nonfinite(pieces: Mapping[str, Floats]) -> None:
+    if not all(np.isfinite(piece).all() for piece in pieces.values()):
+        raise NonfiniteError("the adapter's factors hold NaN or Inf")
 
 
 @dataclass(frozen=True)
@@ -97,22 +125,58 @@ class Adapted:
 
     Attributes:
         a: The base.
-        product: The difference before DoRA's norms.
-        magnitude: DoRA's norms, shape (rows,); None for LoRA.
+        start: What the adapter changes: the base, or a tensor that takes its place.
+        edit: The change.
     """
 
     a: WeightReader
-    product: Product
-    magnitude: Floats | None = None
+    start: WeightReader
+    edit: Edit
 
     def blocks(self) -> Iterator[tuple[Floats, Floats]]:
-        """Blocks of A, and of A with the adapter; the product is formed block by block."""
-        tall, magnitude = self.a.weight.tall, self.magnitude
-        # A line of a wide matrix is a column: the norms of its rows are known only at the end.
-        gains = None if magnitude is None or tall else _divided(magnitude, self._row_norms())
+        """Blocks of A, and of A with the adapter; a product is formed block by block."""
+        if isinstance(self.edit, Product):
+            yield from self._with_product(self.edit)
+        elif self._takes_whole:
+            yield from self._from_whole
+        else:
+            first = 0
+            for x, z in self._lines():
+                yield x, self._applied(self.edit, z, first)
+                first += len(x)
+
+    def differences(self) -> Iterator[tuple[Floats, Floats]]:
+        """Blocks of A, and of what a plain product adds to them."""
+        assert isinstance(self.edit, Product)
+        along, across = self._factors(self.edit)
         first = 0
-        for x, sums in self._sums():
-            if magnitude is not None and tall:
+        for x in self.a.lines():
+            yield x, along[first : first + len(x)] @ across
+            first += len(x)
+
+    def _lines(self) -> Iterator[tuple[Floats, Floats]]:
+        """Blocks of A, and of what is changed."""
+        if self.start is self.a:
+            yield from ((x, x) for x in self.a.lines())
+        else:
+            yield from zip(self.a.lines(), self.start.lines(), strict=True)
+
+    def _factors(self, product: Product) -> tuple[Floats, Floats]:
+        """The factor along the lines, and the one across."""
+        tall = self.a.weight.tall
+        return (product.left, product.right) if tall else (product.right.T, product.left.T)
+
+    def _with_product(self, product: Product) -> Iterator[tuple[Floats, Floats]]:
+        magnitude = product.magnitude
+        # A line of a wide matrix is a column.
+        by_line = (product.axis == 0) == self.a.weight.tall
+        # The norms across the lines are known only at the end.
+        gains = None
+        if magnitude is not None and not by_line:
+            gains = _divided(magnitude, self._norms(product))
+        first = 0
+        for x, sums in self._sums(product):
+            if magnitude is not None and by_line:
                 norms = np.sqrt(np.square(sums).sum(axis=1))
                 sums *= _divided(magnitude[first : first + len(x)], norms)[:, None]
             elif gains is not None:
@@ -120,63 +184,49 @@ class Adapted:
             first += len(x)
             yield x, sums
 
-    def _sums(self) -> Iterator[tuple[Floats, Floats]]:
-        """Blocks of A and of A + L R."""
-        left, right = self.product.left, self.product.right
-        along, across = (left, right) if self.a.weight.tall else (right.T, left.T)
+    def _sums(self, product: Product) -> Iterator[tuple[Floats, Floats]]:
+        """Blocks of A, and of what is changed plus L R."""
+        along, across = self._factors(product)
         first = 0
-        for x in self.a.lines():
-            yield x, x + along[first : first + len(x)] @ across
+        for x, z in self._lines():
+            yield x, z + along[first : first + len(x)] @ across
             first += len(x)
 
-    def _row_norms(self) -> Floats:
-        energy = np.zeros(len(self.product.left))
-        for _, sums in self._sums():
+    def _norms(self, product: Product) -> Floats:
+        energy = np.zeros(self.a.weight.short)
+        for _, sums in self._sums(product):
             energy += np.square(sums).sum(axis=0)
         return np.sqrt(energy)
 
+    @property
+    def _takes_whole(self) -> bool:
+        weight, change = self.a.weight, self.edit
+        assert isinstance(change, Transform)
+        if weight.rows is None:
+            return False
+        return change.whole_cols if weight.tall else change.whole_rows
 
-def product_flops(rows: int, cols: int, rank: int) -> float:
-    """Floating-point operations of `product_spectrum`: two QR factorizations, and one SVD."""
-    return 2.0 * rank**2 * (rows + cols) + 14 / 3 * rank**3
+    def _applied(self, change: Transform, lines: Floats, first: int) -> Floats:
+        """The new values of some lines."""
+        weight = self.a.weight
+        here = slice(first, first + len(lines))
+        if weight.rows is None:
+            return change.apply(lines[:, None], here, slice(0, 1))[:, 0]
+        if weight.tall:
+            return change.apply(lines, here, slice(0, weight.short))
+        return np.ascontiguousarray(change.apply(lines.T, slice(0, weight.short), here).T)
+
+    @cached_property
+    def _from_whole(self) -> list[tuple[Floats, Floats]]:
+        """Blocks of a matrix that is changed as a whole."""
+        assert isinstance(self.edit, Transform)
+        x, z = (np.concatenate(each) for each in zip(*self._lines(), strict=True))
+        y = self._applied(self.edit, z, 0)
+        height = block_height(self.a.weight)
+        return [(x[i : i + height], y[i : i + height]) for i in range(0, len(x), height)]
 
 
 def _divided(magnitude: Floats, norms: Floats) -> Floats:
-    """DoRA's gains; NaN for a row of zeros, whose direction is not defined."""
+    """DoRA's gains; NaN for a line of zeros, whose direction is not defined."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(magnitude / np.where(norms == 0, np.nan, norms))
-
-
-def product_spectrum(product: Product) -> Spectrum:
-    """Singular values of L R from the QR factors of both: those of R_L R_R.T, of the rank's order.
-
-    L = Q_L R_L and R.T = Q_R R_R give L R = Q_L (R_L R_R.T) Q_R.T with orthonormal outer factors.
-    Each step is backward stable, relative to ||L|| ||R||, which may exceed sigma_1; the error
-    bound says by how much.
-
-    Args:
-        product: The factors, finite.
-
-    Returns:
-        All min(rows, cols) singular values; those beyond the factors' rank are exactly 0.
-
-    Raises:
-        SpectrumError: The SVD did not converge, or the product overflows.
-    """
-    rows, cols = len(product.left), product.right.shape[1]
-    try:
-        core_left = np.asarray(np.linalg.qr(product.left, mode="r"))
-        core_right = np.asarray(np.linalg.qr(product.right.T, mode="r"))
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            core = core_left @ core_right.T
-        if not core.any():
-            return zero_spectrum(rows, cols)
-        sigma = np.linalg.svd(core, compute_uv=False)
-    except np.linalg.LinAlgError as error:
-        raise SpectrumError(
-            "LAPACK gesdd did not converge", "Report the tensor; its other columns are valid"
-        ) from error
-    values = np.zeros(min(rows, cols))
-    values[: len(sigma)] = sigma
-    growth = float(np.linalg.norm(core_left, 2) * np.linalg.norm(core_right, 2) / sigma[0])
-    return Spectrum(values, rows, cols, "qr_product_f64", direct_error(rows, cols) * growth)

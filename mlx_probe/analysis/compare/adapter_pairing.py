@@ -1,45 +1,56 @@
-"""Which weights an adapter changes, and by which of its factors."""
+"""Which weights an adapter changes, by which of its tensors, and which it leaves alone."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Any, cast
 
-from mlx_probe.analysis.compare.adapted import Factors
-from mlx_probe.analysis.compare.pair import Pair, interleaved_rows, role_key, shape_text, unreadable
-from mlx_probe.checkpoint import Adapter, Checkpoint, Weight
-from mlx_probe.checkpoint.adapter import PEFT_PREFIX
-from mlx_probe.checkpoint.naming.classify import classify
-from mlx_probe.checkpoint.naming.rules import PIECES
+from mlx_probe.analysis.compare.adapted import Adaption
+from mlx_probe.analysis.compare.adapter_targets import Place, Targets
+from mlx_probe.analysis.compare.blocks import Floats
+from mlx_probe.analysis.compare.pair import Pair, interleaved_rows, shape_text, unreadable
+from mlx_probe.checkpoint import ADAPTERS, Checkpoint, Weight, find_aliases
+from mlx_probe.checkpoint.adapters.kinds import AdapterKind
+from mlx_probe.checkpoint.adapters.names import TOKENS_PIECE, WRAPPED, base_name
+from mlx_probe.checkpoint.adapters.protocol import (
+    Edit,
+    MisfitError,
+    Module,
+    Product,
+    Scheme,
+    Update,
+)
+from mlx_probe.checkpoint.adapters.reading import sort_pieces
+from mlx_probe.core.errors import ConfigError, PackingError
 
 __all__ = ["pair_adapter"]
 
-_FACTORS = ("lora_a", "lora_b", "dora_magnitude")
 # Status and reason of a pair that has to be read.
 _UNKNOWN: tuple[None, None] = (None, None)
 
 
 @dataclass
-class _Module:
-    """What an adapter stores for one module of the base.
+class _Changes:
+    """What is known of one weight of the base.
 
     Attributes:
-        name: Name of the module in the base.
-        factors: Block type of `_FACTORS` to weight.
-        others: What it stores besides.
+        updates: What modules of the adapter do to it.
+        tensors: The adapter's tensor that the row names, of each.
+        replaced: The tensor that takes its place.
+        status: Status and reason if it cannot be computed.
     """
 
-    name: str
-    factors: dict[str, Weight] = field(default_factory=dict)
-    others: list[Weight] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    tensors: list[Weight] = field(default_factory=list)
+    replaced: Weight | None = None
+    status: tuple[str, str] | None = None
 
 
 def pair_adapter(base: Checkpoint, tuned: Checkpoint) -> tuple[Pair, ...]:
-    """Pair a base's weights with the factors that change them.
+    """Pair a base's weights with what changes them.
 
     A module's weight is identified by its name, or by its role. Weights that PEFT stores whole
     (modules_to_save, trained biases) are paired like those of two models.
@@ -51,165 +62,222 @@ def pair_adapter(base: Checkpoint, tuned: Checkpoint) -> tuple[Pair, ...]:
     Returns:
         Pairs in the order of the base's weights, matched by "adapter" if the adapter stores
         nothing for them; then weights of the adapter without a counterpart in the base.
+
+    Raises:
+        ConfigError: What this kind of adapter makes of the weights is not computed.
     """
     adapter = tuned.adapter
     assert adapter is not None
-    weights = base.weights()
-    index = _Index(weights)
-    modules, stored = _modules(tuned)
-    pairs: dict[int, Pair] = {}
-    rest: list[Pair] = []
-    for module in modules:
-        changed = index.find(f"{module.name}.weight")
-        if changed is None:
-            reason = f"the base has no weight of {module.name}"
-            leftover = [*module.factors.values(), *module.others]
-            rest += [Pair(None, each, status="only_b", reason=reason) for each in leftover]
-            continue
-        interleaved = interleaved_rows(weights[changed], base, tuned)
-        pairs[changed] = _changed(weights[changed], module, interleaved, adapter, tuned.config)
-        reason = "a bias that the adapter adds beside its factors"
-        rest += [Pair(None, each, status="only_b", reason=reason) for each in module.others]
-    for weight in stored:
-        i = index.find(weight.name.removeprefix(PEFT_PREFIX))
-        if i is None or i in pairs:
-            reason = "the base has no tensor of this name or role"
-            rest.append(Pair(None, weight, status="only_b", reason=reason))
-        else:
-            interleaved = interleaved_rows(weights[i], base, tuned)
-            pairs[i] = _stored_whole(weights[i], weight, interleaved)
-    fused = {weights[i].label for i in pairs if weights[i].part is None}
-    cut = {weights[i].name for i in pairs if weights[i].part is not None}
-    for i, weight in enumerate(weights):
-        if i not in pairs:
-            pairs[i] = _unchanged(weight, weight.name in cut, _whole_label(weight) in fused)
-    return (*(pairs[i] for i in range(len(weights))), *rest)
-
-
-class _Index:
-    """Positions of a base's weights by name, or by role where only one weight has it."""
-
-    def __init__(self, weights: tuple[Weight, ...]) -> None:
-        plain = [i for i, weight in enumerate(weights) if weight.stack_index is None]
-        self._names = {weights[i].name: i for i in reversed(plain) if weights[i].part is None}
-        self._roles: dict[tuple[object, ...], list[int]] = defaultdict(list)
-        for i in plain:
-            self._roles[role_key(weights[i])].append(i)
-
-    def find(self, name: str) -> int | None:
-        """The position of the weight with this name or role; None if there is not exactly one."""
-        if name in self._names:
-            return self._names[name]
-        role = classify(name)
-        key = (role.layer_index, role.component, role.block_type, role.expert_index)
-        candidates = self._roles.get((*key, name.endswith("bias")), [])
-        return candidates[0] if len(candidates) == 1 and role.block_type != "other" else None
-
-
-def _modules(tuned: Checkpoint) -> tuple[list[_Module], list[Weight]]:
-    """The modules that have factors, and what the adapter stores besides."""
-    modules: dict[str, _Module] = {}
-    stored = []
-    for weight in tuned.weights():
-        block_type = weight.role.block_type
-        if block_type not in _FACTORS:
-            stored.append(weight)
-            continue
-        patterns = (piece.pattern for piece in PIECES if piece.block_type == block_type)
-        match = next(m for p in patterns if (m := re.search(p, weight.name)) is not None)
-        name = weight.name[: match.start()].removeprefix(PEFT_PREFIX)
-        module = modules.setdefault(name, _Module(name))
-        if weight.name.endswith("bias") or block_type in module.factors:
-            module.others.append(weight)
-        else:
-            module.factors[block_type] = weight
-    return list(modules.values()), stored
-
-
-def _changed(
-    weight: Weight, module: _Module, interleaved: int, adapter: Adapter, config: Mapping[str, Any]
-) -> Pair:
-    """The pair of a weight with the factors of its module."""
-
-    def without_numbers(status: str, reason: str) -> Pair:
-        return Pair(weight, left, "adapter", status, reason, interleaved_a=interleaved)
-
-    left, right = module.factors.get("lora_b"), module.factors.get("lora_a")
-    if left is None or right is None:
-        return without_numbers("skipped", "the adapter stores one of two factors")
-    why = unreadable(weight, interleaved) or unreadable(left, 0) or unreadable(right, 0)
-    if why is not None:
-        return without_numbers(*why)
-    if (
-        weight.rows is None
-        or left.rows is None
-        or right.rows is None
-        or left.stack_index is not None
-    ):
-        return without_numbers("skipped", "factors of stacked experts are not compared")
-    scale = _scale(module.name, right, adapter, config)
-    if scale is None:
-        return without_numbers(
-            "skipped", "adapter_config.json does not give the scale of the factors"
+    key = "lora" if adapter.kind == "dora" else adapter.kind
+    kind = ADAPTERS.get(key, AdapterKind(adapter.kind))
+    if (why := adapter.refusal(tuned.config)) is not None:
+        raise ConfigError(
+            f"{tuned.files.model_id} is an adapter ({kind.title}), kind not supported: {why}",
+            "Merge it with the program that made it (PEFT: merge_and_unload) and compare the "
+            "merged model",
         )
-    magnitude = module.factors.get("dora_magnitude")
-    candidates = _orientations(weight, left, right, scale, magnitude, adapter.layout, config)
-    shape = (weight.rows, weight.cols)
-    for factors in candidates:
-        rows, rank, other_rank, cols = factors.shape
-        if (rows, cols) == shape and rank == other_rank:
-            break
-    else:
-        rows, _, _, cols = candidates[0].shape
-        reason = f"{shape_text(weight.shape)} in A, factors for {rows} x {cols} in B"
-        return without_numbers("reshaped", reason)
-    if magnitude is not None and (weight.part or magnitude.numel != rows):
-        return without_numbers("skipped", "DoRA's norms do not fit the rows of the weight")
-    return Pair(weight, left, "adapter", interleaved_a=interleaved, factors=factors)
+    return _Pairing(base, tuned, kind).pairs()
 
 
-def _orientations(
-    weight: Weight,
-    left: Weight,
-    right: Weight,
-    scale: float,
-    magnitude: Weight | None,
-    layout: str,
-    config: Mapping[str, Any],
-) -> list[Factors]:
-    """The products that the factors may stand for, (out, in) each, the usual one first.
+class _Pairing:
+    """Collects what an adapter does to each weight of a base."""
 
-    PEFT: B A of (out, r) and (r, in); its embeddings (A.T) (B.T) of (r, tokens) and (width, r);
-    mlx-lm: (b.T) (a.T) of (r, out) and (in, r); its embeddings a b of (tokens, r) and (r, width).
-    GPT-2's Conv1D, which PEFT marks by fan_in_fan_out, stores (in, out).
-    """
-    plain = Factors(left, right, scale, False, False, magnitude)
-    swapped = Factors(right, left, scale, False, False, magnitude)
-    transposed = Factors(left, right, scale, True, True, magnitude)
-    swapped_transposed = Factors(right, left, scale, True, True, magnitude)
-    if layout == "peft":
-        embedding = "lora_embedding_" in right.name
-        conv1d = config.get("fan_in_fan_out") is True
-        return [swapped_transposed] if embedding or conv1d else [plain, swapped_transposed]
-    embedding = "embedding" in weight.role.block_type
-    return [swapped, transposed] if embedding else [transposed, swapped]
+    def __init__(self, base: Checkpoint, tuned: Checkpoint, kind: AdapterKind) -> None:
+        self._base, self._tuned, self._kind = base, tuned, kind
+        self._config = _settings(tuned)
+        self._targets = Targets(base, self._config)
+        self._changes: defaultdict[int, _Changes] = defaultdict(_Changes)
+        self._lost: list[Pair] = []
+        # As they are shown in rows: as matrices.
+        self._shown = {weight.name: weight for weight in reversed(tuned.weights())}
+
+    def pairs(self) -> tuple[Pair, ...]:
+        modules, whole = sort_pieces(self._kind, self._tuned.vectors())
+        for module in modules:
+            self._add_module(_named_as_peft(module, self._tuned))
+        stored = {weight.name for weight in whole}
+        for weight in self._tuned.weights():
+            if weight.name in stored and weight.part is None:
+                self._add_whole(weight)
+        self._follow_ties()
+        return (*self._of_base(), *self._lost)
+
+    def _add_module(self, module: Module) -> None:
+        """Find the tensors that a module changes, and how."""
+        try:
+            places = self._targets.places(module)
+        except PackingError as error:
+            places = []
+            self._doubt(module, error.fact)
+        for place in places:
+            self._add_place(place)
+        if not any(place.key == "weight" for place in places) and self._changes_weight(module):
+            self._doubt(module, "")
+            reason = f"the base has no weight of {module.name}"
+            self._lose(module, reason)
+        elif "lora_B.bias" in module.pieces and not any(p.key == "bias" for p in places):
+            self._lose(
+                replace(module, pieces={"": module.pieces["lora_B.bias"]}),
+                "a bias that the adapter adds, where the base has none: PEFT cannot merge it",
+            )
+
+    def _changes_weight(self, module: Module) -> bool:
+        return bool(module.pieces or module.unknown)
+
+    def _add_place(self, place: Place) -> None:
+        changes = self._changes[place.index]
+        weight = self._targets.weights[place.index]
+        try:
+            update = self._update(place)
+            if update is not None and weight.part is not None and update.dora:
+                raise PackingError("DoRA's norms of a part of a fused matrix are not computed")
+        except MisfitError as error:
+            changes.status = "reshaped", error.fact
+        except PackingError as error:
+            changes.status = "skipped", error.fact
+        else:
+            if update is None:
+                if not changes.updates and changes.status is None and changes.replaced is None:
+                    del self._changes[place.index]
+                return
+            changes.updates.append(update if place.rows is None else _rows_of(update, place.rows))
+        pieces = [self._shown[piece.name] for piece in place.module.pieces.values()]
+        changes.tensors.append(_main(pieces))
+
+    def _update(self, place: Place) -> Update | None:
+        module, config = place.module, self._config
+        if module.unknown:
+            raise PackingError(f"the adapter stores {module.unknown[0]}, which is not known")
+        kind = ADAPTERS["trainable_tokens"] if TOKENS_PIECE in module.pieces else self._kind
+        assert kind.scheme is not None
+        scheme = cast(Scheme, import_module(kind.scheme))
+        return scheme.update(place.key, module, place.target, config)
+
+    def _add_whole(self, weight: Weight) -> None:
+        """A tensor that the adapter stores whole."""
+        name = base_name(weight.name)
+        i = self._targets.find(name, weight.stack_index)
+        reason = "the base has no tensor of this name or role"
+        table = self._targets.table_of_head(name.removesuffix(".weight")) if i is None else None
+        if table is not None:
+            # PEFT stores the layer inside of a wrapped head: it is the base's tied table.
+            i = table if f".{WRAPPED}." in weight.name else None
+            reason = "the base has no head of its own: it uses its table of embeddings"
+        if i is None:
+            self._lost.append(Pair(None, weight, status="only_b", reason=reason))
+            return
+        changes = self._changes[i]
+        if changes.replaced is None:
+            changes.replaced = weight
+        elif not find_aliases([changes.replaced, weight]):
+            reason = f"the adapter stores it twice, as {changes.replaced.name} and {weight.name}"
+            changes.status = "skipped", reason
+
+    def _follow_ties(self) -> None:
+        """What changes a table of embeddings in place changes a tied head as well."""
+        for i in list(self._changes):
+            changes = self._changes[i]
+            if changes.replaced is not None and not changes.updates:
+                continue
+            tie = self._targets.tied(i)
+            if tie is None:
+                continue
+            other, certain = tie
+            if other in self._changes:
+                both = "the adapter changes the embeddings and the head, which are tied"
+                for index in (i, other):
+                    self._changes[index].status = "skipped", both
+            elif certain:
+                self._changes[other] = replace(changes)
+            else:
+                reason = "config.json ties it to a tensor of other bytes that the adapter changes"
+                self._changes[other] = replace(changes, status=("skipped", reason))
+            return
+
+    def _of_base(self) -> list[Pair]:
+        weights = self._targets.weights
+        fused = {weights[i].label for i in self._changes if weights[i].part is None}
+        cut = {weights[i].name for i in self._changes if weights[i].part is not None}
+        pairs = []
+        for i, weight in enumerate(weights):
+            if i in self._changes:
+                pairs.append(self._changed(weight, self._changes[i]))
+            else:
+                pairs.append(_unchanged(weight, weight.name in cut, _whole_label(weight) in fused))
+        return pairs
+
+    def _changed(self, weight: Weight, changes: _Changes) -> Pair:
+        interleaved = interleaved_rows(weight, self._base, self._tuned)
+        if not changes.updates and changes.status is None and changes.replaced is not None:
+            return _stored_whole(weight, changes.replaced, interleaved)
+        tensor = changes.tensors[0] if changes.tensors else None
+        pair = Pair(weight, tensor, "adapter", interleaved_a=interleaved)
+        if changes.status is not None:
+            return replace(pair, status=changes.status[0], reason=changes.status[1])
+        pieces = [piece for update in changes.updates for piece in update.pieces.values()]
+        stored = [changes.replaced] if changes.replaced is not None else []
+        for read in (*pieces, *stored):
+            if (why := unreadable(read, 0)) is not None:
+                return replace(pair, status="skipped", reason=f"{read.name}: {why[1]}")
+        if (why := unreadable(weight, interleaved)) is not None:
+            return replace(pair, status=why[0], reason=why[1])
+        if stored and stored[0].shape != weight.shape:
+            shapes = f"{shape_text(weight.shape)} in A, {shape_text(stored[0].shape)} in B"
+            return replace(pair, status="reshaped", reason=shapes)
+        if len(changes.updates) > 1 and any(u.rank is None or u.dora for u in changes.updates):
+            reason = "several changes of the adapter meet in it"
+            return replace(pair, status="skipped", reason=reason)
+        return replace(pair, adaption=Adaption(tuple(changes.updates), changes.replaced))
+
+    def _doubt(self, module: Module, reason: str) -> None:
+        """Weights that a module may change: nothing is said of them."""
+        told = reason or (
+            f"the adapter changes {module.name}, which the base does not store under this name: "
+            "this tensor may be a part of it"
+        )
+        for i in self._targets.near(module.name):
+            if self._changes[i].status is None and not self._changes[i].updates:
+                self._changes[i].status = "skipped", told
+
+    def _lose(self, module: Module, reason: str) -> None:
+        pieces = {piece.name for piece in module.pieces.values()} | set(module.unknown)
+        self._lost += [
+            Pair(None, weight, status="only_b", reason=reason)
+            for weight in self._tuned.weights()
+            if weight.name in pieces
+        ]
 
 
-def _scale(module: str, right: Weight, adapter: Adapter, config: Mapping[str, Any]) -> float | None:
-    """The module's own scale: PEFT may give some modules other ranks and alphas."""
-    if adapter.layout != "peft":
-        return adapter.scale
-    alpha = adapter.alpha
-    patterns = config.get("alpha_pattern")
-    if isinstance(patterns, Mapping):
-        for name, value in patterns.items():
-            # Whole segments, as PEFT matches them; only names, not its regular expressions.
-            if isinstance(value, int | float) and f".{module}".endswith(f".{name}"):
-                alpha = float(value)
-    rank = right.rows
-    if alpha is None or not rank or not math.isfinite(alpha):
-        return None
-    return alpha / (math.sqrt(rank) if config.get("use_rslora") is True else rank)
+def _rows_of(update: Update, rows: slice) -> Update:
+    """The same change of some rows."""
+
+    def build(pieces: Mapping[str, Floats]) -> Edit:
+        product = update.build(pieces)
+        assert isinstance(product, Product)
+        return replace(product, left=product.left[rows])
+
+    return replace(update, build=build)
+
+
+def _settings(tuned: Checkpoint) -> Mapping[str, Any]:
+    """adapter_config.json; for a GGUF what llama.cpp keeps of it."""
+    alpha = tuned.metadata.get("adapter.lora.alpha")
+    return tuned.config if alpha is None else {**tuned.config, "lora_alpha": float(alpha)}
+
+
+def _named_as_peft(module: Module, tuned: Checkpoint) -> Module:
+    """llama.cpp stores factors as PEFT does, under mlx-lm's names."""
+    if tuned.framework != "gguf":
+        return module
+    names = {"lora_a": "lora_A", "lora_b": "lora_B"}
+    return replace(module, pieces={names.get(k, k): v for k, v in module.pieces.items()})
+
+
+def _main(pieces: Sequence[Weight]) -> Weight:
+    """The tensor that a row names: the second factor of a LoRA, else the first piece."""
+    ends = ("lora_B", "lora_b", "lora_embedding_B")
+    second = (p for p in pieces if any(end in p.name.split(".") for end in ends))
+    return next(second, pieces[0])
 
 
 def _stored_whole(a: Weight, b: Weight, interleaved: int) -> Pair:

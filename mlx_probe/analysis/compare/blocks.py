@@ -18,7 +18,7 @@ from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.core.dtypes import decode
 from mlx_probe.runs.monitor import READ, UsageMeter
 
-__all__ = ["Floats", "PairReader", "TwoWeights", "WeightReader", "whole"]
+__all__ = ["Floats", "PairReader", "TwoWeights", "WeightReader", "block_height", "whole"]
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class WeightReader:
             Stopped: The gate is closed for good.
         """
         weight = self.weight
-        height = max(BLOCK_LINES, BLOCK_ELEMENTS // weight.short)
+        height = block_height(weight)
         for stored in self.chunks():
             words = self._in_halves(stored) if self.interleaved else stored
             lines = words if weight.tall else words.T
@@ -102,6 +102,11 @@ class TwoWeights:
             yield from ((x, x) for x in self.a.lines())
         else:
             yield from zip(self.a.lines(), self.b.lines(), strict=True)
+
+
+def block_height(weight: Weight) -> int:
+    """Lines of a block."""
+    return max(BLOCK_LINES, BLOCK_ELEMENTS // weight.short)
 
 
 def whole(weight: Weight, meter: UsageMeter) -> Floats:

@@ -10,7 +10,8 @@ import numpy as np
 
 from mlx_probe.analysis.compare.adapted import Adapted
 from mlx_probe.analysis.compare.blocks import Floats, PairReader
-from mlx_probe.core.records import Moments, Spectrum
+from mlx_probe.checkpoint.adapters.protocol import Product
+from mlx_probe.core.records import Moments
 from mlx_probe.runs.monitor import UsageMeter
 
 __all__ = ["UNSAFE", "Change", "change_by_product", "change_of"]
@@ -61,13 +62,28 @@ class Change:
         self.changed += changed
         self.largest = max(self.largest, float(np.abs(difference).max()))
 
-    def columns(self, by_product: bool) -> dict[str, Any]:
-        """The columns of change; null where squares may have overflowed or underflowed.
+    def add_difference(self, x: Floats, difference: Floats) -> None:
+        """Add a block of A, and of what is added to it."""
+        self.count += x.size
+        if not (np.isfinite(x).all() and np.isfinite(difference).all()):
+            self.nonfinite_a += x.size - int(np.count_nonzero(np.isfinite(x)))
+            self.nonfinite_b += x.size - int(np.count_nonzero(np.isfinite(difference)))
+            return
+        x, difference = x.reshape(-1), difference.reshape(-1)
+        energy, cross = float(x @ x), float(x @ difference)
+        added = float(difference @ difference)
+        self.a += energy
+        self.dot += energy + cross
+        self.b += max(energy + 2 * cross + added, 0.0)
+        self.difference += added
+        self.changed += int(np.count_nonzero(difference))
+        self.largest = max(self.largest, float(np.abs(difference).max()))
+        self.any_a = self.any_a or bool(x.any())
+        # If B were 0, the sums would leave rounding, not 0.
+        self.any_b = self.any_b or self.b > 0
 
-        Args:
-            by_product: Whether the difference is known as a product of factors, whose elements
-                were not looked at one by one.
-        """
+    def columns(self) -> dict[str, Any]:
+        """The columns of change; null where squares may have overflowed or underflowed."""
         a = _root(self.a, self.any_a)
         b = _root(self.b, self.any_b)
         difference = _root(self.difference, self.changed > 0)
@@ -85,8 +101,8 @@ class Change:
             "change_norm": difference,
             "norm": a,
             "other_norm": b,
-            "max_change": None if by_product else self.largest,
-            "changed_share": None if by_product or not self.count else self.changed / self.count,
+            "max_change": self.largest,
+            "changed_share": self.changed / self.count if self.count else None,
             "missing_reason": UNSAFE if None in (a, b, difference) else None,
         }
 
@@ -126,34 +142,20 @@ def change_of(both: PairReader, meter: UsageMeter) -> Change:
     return sums
 
 
-def change_by_product(adapted: Adapted, spectrum: Spectrum, meter: UsageMeter) -> Change:
-    """The same of a LoRA without its product: <A, L R> = sum of (A R.T) * L, line by line.
+def change_by_product(adapted: Adapted, meter: UsageMeter) -> Change:
+    """The same of a product of factors, which is formed block by block.
 
     Args:
         adapted: The base and the factors; the base is read once.
-        spectrum: Singular values of the factors' product.
         meter: Counts what it takes.
     """
     sums = Change()
-    left, right = adapted.product.left, adapted.product.right
-    along, across = (left, right) if adapted.a.weight.tall else (right.T, left.T)
-    first, cross = 0, 0.0
+    assert isinstance(adapted.edit, Product)
+    rank = adapted.edit.left.shape[1]
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for x in adapted.a.lines():
-            with meter.stage("change", x.nbytes, 2.0 * x.size * left.shape[1]):
-                sums.count += x.size
-                sums.nonfinite_a += x.size - int(np.count_nonzero(np.isfinite(x)))
-                sums.a += float(np.square(x).sum())
-                sums.any_a = sums.any_a or bool(x.any())
-                cross += float(((x @ across.T) * along[first : first + len(x)]).sum())
-            first += len(x)
-        sums.difference = float(np.square(spectrum.values).sum())
-    sums.dot = sums.a + cross
-    sums.b = max(sums.a + 2 * cross + sums.difference, 0.0)
-    # Nobody has looked which elements differ: all or none.
-    sums.changed = sums.count if spectrum.values[0] > 0 else 0
-    # If B were 0, the sums would leave rounding, not 0.
-    sums.any_b = sums.b > 0
+        for x, difference in adapted.differences():
+            with meter.stage("change", x.nbytes, 2.0 * x.size * rank):
+                sums.add_difference(x, difference)
     return sums
 
 

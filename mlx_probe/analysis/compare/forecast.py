@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.budget import RESERVE
-from mlx_probe.analysis.compare.adapted import product_flops
+from mlx_probe.analysis.compare.product import product_flops
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.compare.subspaces import subspace_flops
 from mlx_probe.analysis.forecast.duration import ROW, ROW_AFTER, START, WRITING, wall_time
@@ -98,32 +98,33 @@ class _Passes:
     Attributes:
         a: Readings of A.
         b: Readings of B, or of an adapter's factors.
-        sums: Whether sums run over the elements of both, and not over the factors.
         rounding: Whether the rounding error of B is computed.
         gram: Whether the Gram matrix of the difference is computed.
     """
 
     a: int
     b: int
-    sums: bool
     rounding: bool
     gram: bool
 
 
 def _passes(pair: Pair, scope: Scope) -> _Passes:
-    dora = pair.factors is not None and pair.factors.magnitude is not None
-    lowrank = pair.factors is not None and not dora
-    rounding = scope.spectrum and pair.b is not None and pair.factors is None
+    adaption = pair.adaption
+    lowrank = adaption is not None and adaption.is_product
+    rounding = scope.spectrum and pair.b is not None and adaption is None
     gram = scope.spectrum and not lowrank
     readings = 1 + gram + 2 * scope.vectors
-    if pair.factors is not None:
-        # The norms of a wide matrix's rows need a pass of their own.
-        norms = readings if dora and not pair.weight.tall else 0
-        return _Passes(readings + norms, 1, not lowrank, False, gram)
+    if adaption is not None:
+        if adaption.takes_whole(pair.weight):
+            return _Passes(1, 1, False, gram)
+        # DoRA's norms may need a pass of their own, and what is taken out of the base two.
+        again = readings * any(update.dora for update in adaption.updates)
+        first = 2 * any(update.removed is not None for update in adaption.updates)
+        return _Passes(readings + again + first, 1, False, gram)
     # A weight that an adapter does not change is compared with itself, and read once.
     if pair.b is None:
-        return _Passes(1, 0, True, False, False)
-    return _Passes(readings, readings + 2 * rounding, True, rounding, gram)
+        return _Passes(1, 0, False, False)
+    return _Passes(readings, readings + 2 * rounding, rounding, gram)
 
 
 def forecast_comparison(plan: ComparePlan, paths: RunPaths, rates: Rates | None) -> CompareForecast:
@@ -184,9 +185,8 @@ def _read_bytes(pair: Pair, scope: Scope) -> int:
 def _readings(pair: Pair, passes: _Passes) -> list[tuple[Weight, int]]:
     """The weights of a pair, and how often each is read."""
     assert pair.a is not None
-    if pair.factors is not None:
-        factors = (pair.factors.left, pair.factors.right, pair.factors.magnitude)
-        return [(pair.a, passes.a), *((factor, passes.b) for factor in factors if factor)]
+    if pair.adaption is not None:
+        return [(pair.a, passes.a), *((piece, passes.b) for piece in pair.adaption.pieces)]
     return [(pair.a, passes.a), *([(pair.b, passes.b)] if pair.b is not None else [])]
 
 
@@ -196,15 +196,15 @@ def _flops(plan: ComparePlan, index: int) -> dict[str, float]:
     weight, passes = pair.weight, _passes(pair, scope)
     short, long = weight.short, weight.long
     flops = {}
-    if pair.factors is not None and not passes.sums:
-        rows, rank, _, cols = pair.factors.shape
-        flops["direct"] = product_flops(rows, cols, rank)
+    if pair.adaption is not None and pair.adaption.is_product:
+        rank = pair.adaption.rank or 0
+        flops["direct"] = product_flops(*weight.extents, rank)
         flops["change"] = 2.0 * weight.numel * rank
     if passes.gram:
         method = METHODS["gram_f64"]
         flops["gram"] = gram_flops(weight.numel, short)
         flops[method.stage] = method.flops(float(short), float(long))
-    if scope.vectors and passes.a > 1:
+    if scope.vectors and (passes.a > 1 or pair.adaption is not None):
         leading = max(plan.config.directions, plan.config.intruder_directions)
         flops["vectors"] = subspace_flops(weight.numel, short, leading)
     return flops

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from mlx_probe.analysis.compare.adapted import Adapted, Product, product_flops, product_spectrum
-from mlx_probe.analysis.compare.blocks import Floats, PairReader, TwoWeights, WeightReader, whole
+from mlx_probe.analysis.compare.adapted import Adapted
+from mlx_probe.analysis.compare.blocks import Floats, PairReader, TwoWeights, WeightReader
 from mlx_probe.analysis.compare.change import UNSAFE, Change, change_by_product, change_of
 from mlx_probe.analysis.compare.columns import DELTA
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.pair import Pair
+from mlx_probe.analysis.compare.product import product_flops, product_spectrum
+from mlx_probe.analysis.compare.removed import NonfiniteError
 from mlx_probe.analysis.compare.rounding import rounding_edge
 from mlx_probe.analysis.compare.scope import Scope, is_matrix
 from mlx_probe.analysis.compare.subspaces import compare_subspaces, subspace_flops
 from mlx_probe.checkpoint import Weight
+from mlx_probe.checkpoint.adapters.protocol import Product
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram
 from mlx_probe.compute.spectrum import (
@@ -33,7 +36,7 @@ from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.metrics import Measurement
 from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["PairMeasurer"]
+__all__ = ["PairMeasurer", "pair_reader"]
 
 
 class PairMeasurer:
@@ -66,31 +69,33 @@ class PairMeasurer:
         with self._meter.timed() as whole_pair:
             try:
                 values = self._measured(pair, scope)
+            except NonfiniteError as error:
+                values = _nonfinite(error.fact)
+            except SpectrumError as error:
+                values = {"status": "failed", "status_reason": error.fact}
             except PackingError as error:
                 values = {"status": "skipped", "status_reason": error.fact}
         return {**values, "compute_seconds": whole_pair.seconds}
 
     def _measured(self, pair: Pair, scope: Scope) -> dict[str, Any]:
-        both, product = self._readers(pair)
-        if product is not None and not product.is_finite:
-            return _nonfinite("the adapter's factors hold NaN or Inf")
+        both = pair_reader(pair, self._meter)
         spectrum = None
-        if product is not None and isinstance(both, Adapted) and both.magnitude is None:
-            # Where it fails there are no numbers: the change's norm comes from it as well.
-            try:
-                flops = product_flops(*pair.weight.extents, product.left.shape[1])
-                with self._meter.stage("direct", flops=flops):
-                    spectrum = product_spectrum(product)
-            except SpectrumError as error:
-                return {"status": "failed", "status_reason": error.fact}
-            change = change_by_product(both, spectrum, self._meter)
+        if (product := _plain_product(pair, both)) is not None:
+            if not product.is_finite:
+                return _nonfinite("the adapter's factors overflow")
+            # Where it fails there are no numbers: it knows of overflows in the product.
+            flops = product_flops(*pair.weight.extents, product.left.shape[1])
+            with self._meter.stage("direct", flops=flops):
+                spectrum = product_spectrum(product)
+            assert isinstance(both, Adapted)
+            change = change_by_product(both, self._meter)
         else:
             change = change_of(both, self._meter)
         if change.nonfinite_a or change.nonfinite_b:
             counts = f"{change.nonfinite_a} NaN or Inf in A, {change.nonfinite_b} in B"
             return _nonfinite(f"{counts}, of {change.count} elements")
         identical = not change.changed
-        values = change.columns(spectrum is not None and not identical)
+        values = change.columns()
         values |= {"status": "identical" if identical else "ok", "status_reason": None}
         if not is_matrix(pair):
             return values
@@ -105,24 +110,11 @@ class PairMeasurer:
             values |= {"status": "failed", "status_reason": error.fact}
         return values
 
-    def _readers(self, pair: Pair) -> tuple[PairReader, Product | None]:
-        """The two weights of a pair, and the factors of an adapter."""
-        assert pair.a is not None
-        meter = self._meter
-        a = WeightReader(pair.a, pair.interleaved_a, meter)
-        if pair.factors is not None:
-            product = pair.factors.read(meter)
-            magnitude = pair.factors.magnitude
-            norms = None if magnitude is None else whole(magnitude, meter)
-            return Adapted(a, product, norms), product
-        b = a if pair.b is None else WeightReader(pair.b, pair.interleaved_b, meter)
-        return TwoWeights(a, b), None
-
     def _of_identical(self, pair: Pair, change: Change) -> dict[str, Any]:
         """The difference's columns where it is 0, and the overlap of a matrix with itself."""
         zero = zero_spectrum(*pair.weight.extents)
         values = _delta(Measurement(change.moments(), self._config.rank_tol, zero))
-        values["delta_rank_above_rounding"] = None if pair.b is None or pair.factors else 0
+        values["delta_rank_above_rounding"] = None if pair.b is None or pair.adaption else 0
         short, directions = pair.weight.short, self._config.directions
         if change.a and directions:
             values |= {
@@ -143,7 +135,7 @@ class PairMeasurer:
             moments = change.moments()
             spectrum = spectrum or self._spectrum(pair.weight, both, moments)
             yield _delta(Measurement(moments, self._config.rank_tol, spectrum))
-            if pair.b is not None and pair.factors is None:
+            if pair.b is not None and pair.adaption is None:
                 with self._meter.stage("change"):
                     edge = rounding_edge(WeightReader(pair.b, 0, self._meter))
                 yield {"delta_rank_above_rounding": count_above(spectrum.values, edge)}
@@ -202,6 +194,34 @@ class PairMeasurer:
             "right_intruder_count": right[1],
             "intruder_directions": subspaces.searched,
         }
+
+
+def pair_reader(pair: Pair, meter: UsageMeter) -> PairReader:
+    """Reads the two sides of a pair, block by block.
+
+    Args:
+        pair: A pair without a status.
+        meter: Counts what is read.
+
+    Raises:
+        CheckpointError: A file is closed, gone or changed.
+        PackingError: An adapter's tensors do not make a change of this weight.
+        SpectrumError: What an adapter takes out of the base cannot be computed.
+    """
+    assert pair.a is not None
+    a = WeightReader(pair.a, pair.interleaved_a, meter)
+    if pair.adaption is not None:
+        replaced = pair.adaption.replaced
+        start = a if replaced is None else WeightReader(replaced, 0, meter)
+        return Adapted(a, start, pair.adaption.read(start, meter))
+    return TwoWeights(a, a if pair.b is None else WeightReader(pair.b, pair.interleaved_b, meter))
+
+
+def _plain_product(pair: Pair, both: PairReader) -> Product | None:
+    """The factors whose product is the difference; None if it is no such product."""
+    if pair.adaption is None or not pair.adaption.is_product or not isinstance(both, Adapted):
+        return None
+    return both.edit if isinstance(both.edit, Product) else None
 
 
 def _nonfinite(reason: str) -> dict[str, Any]:

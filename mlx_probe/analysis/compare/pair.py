@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
 
 if TYPE_CHECKING:
-    from mlx_probe.analysis.compare.adapted import Factors
+    from mlx_probe.analysis.compare.adapted import Adaption
 
 __all__ = ["Pair", "interleaved_rows", "role_key", "shape_text", "unreadable"]
 
@@ -35,8 +35,8 @@ class Pair:
         reason: Why the status is not ok.
         interleaved_a: See `blocks.WeightReader.interleaved`.
         interleaved_b: The same for B.
-        factors: How an adapter changes ``a``; None for two weights, and for a weight that the
-            adapter does not change.
+        adaption: How an adapter changes ``a``; None for two weights, and for a weight that the
+            adapter does not change. ``b`` is then one of the adapter's tensors.
     """
 
     a: Weight | None
@@ -46,7 +46,7 @@ class Pair:
     reason: str | None = None
     interleaved_a: int = 0
     interleaved_b: int = 0
-    factors: Factors | None = None
+    adaption: Adaption | None = None
 
     @property
     def weight(self) -> Weight:

@@ -37,7 +37,7 @@ class Scope:
 def is_matrix(pair: Pair) -> bool:
     """Whether both are matrices of floats."""
     return pair.weight.has_spectrum and (
-        pair.b is None or pair.factors is not None or pair.b.has_spectrum
+        pair.b is None or pair.adaption is not None or pair.b.has_spectrum
     )
 
 
@@ -56,16 +56,16 @@ def scope_of(pair: Pair, config: CompareConfig, budget: int) -> Scope:
     copies = 2 if pair.interleaved_a or pair.interleaved_b else 1
     stream = 0
     for one in (pair.a, pair.b):
-        if one is not None and (one is pair.a or pair.factors is None):
+        if one is not None and (one is pair.a or pair.adaption is None):
             itemsize = copies * DTYPES[one.chunk_dtype].itemsize
             stream += one.resident_bytes + _BACKEND.working_set(slab, itemsize, 0)
     # Differences, their products and masks, besides the two blocks.
     stream += _BACKEND.working_set(0, 0, 0)
-    if pair.factors is not None:
-        stream += pair.factors.nbytes
+    if pair.adaption is not None:
+        stream += pair.adaption.nbytes(weight)
     if not is_matrix(pair):
         return Scope(False, False, None, stream)
-    lowrank = pair.factors is not None and pair.factors.magnitude is None
+    lowrank = pair.adaption is not None and pair.adaption.is_product
     spectrum = stream + (0 if lowrank else lapack.workspace(short))
     leading = max(config.directions, config.intruder_directions)
     vectors = max(spectrum, stream + subspace_bytes(short, leading))

@@ -57,9 +57,9 @@ def compare_rows(
 def _identity(pair: Pair) -> dict[str, Any]:
     """The columns that the headers give."""
     a, b, weight = pair.a, pair.b, pair.weight
-    # For an adapter, B is one of its factors: the table does not show it.
+    # For an adapter, B is one of its tensors: the table does not show it.
     shape, dtype, packing = _stored(a)
-    other_shape, other_dtype, other_packing = _stored(None if pair.factors is not None else b)
+    other_shape, other_dtype, other_packing = _stored(None if pair.adaption is not None else b)
     return {
         "param_name": a.name if a else None,
         "other_name": b.name if b else None,

@@ -15,7 +15,8 @@ from mlx.utils import tree_flatten
 from pairs import adapter, agrees, dense, rows_of, saved
 from weightfiles import write_safetensors
 
-from mlx_probe.analysis.compare.adapted import Product, product_spectrum
+from mlx_probe.analysis.compare.product import product_spectrum
+from mlx_probe.checkpoint.adapters.protocol import Product
 
 PREFIX = "base_model.model."
 Q = "model.layers.0.self_attn.q_proj"
