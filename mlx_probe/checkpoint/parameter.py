@@ -14,7 +14,7 @@ __all__ = ["PLAIN", "Parameter"]
 PLAIN = "plain"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a large model has hundreds of thousands
 class Parameter:
     """A parameter of the model: one stored tensor, or the pieces of a packed one.
 

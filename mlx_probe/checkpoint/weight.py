@@ -48,7 +48,7 @@ def chunk_extent(short: int) -> int:
     return max(1024, _CHUNK_ELEMENTS // short // 1024 * 1024)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a large model has hundreds of thousands
 class Weight:
     """One row of the results: a parameter, one matrix of a stack, or a part of a fused one.
 

@@ -131,7 +131,7 @@ class ModelFiles:
         return open_file(path) if self.opener is None else self.opener(path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a large model has hundreds of thousands
 class TensorInfo:
     """One stored tensor, known from its file's header alone.
 
@@ -172,7 +172,7 @@ class TensorInfo:
         return self.stop - self.start
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a large model has hundreds of thousands
 class Role:
     """What a tensor does in the network, by its name.
 

@@ -43,6 +43,7 @@ def write_spectra(
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         rows: list[int] = []
         values: list[NDArray[np.float64]] = []
+        count = 0
 
         def flush() -> None:
             ends = np.cumsum([0, *map(len, values)]).astype(np.int32)
@@ -53,8 +54,10 @@ def write_spectra(
             values.clear()
 
         for row, sigma in spectra:
-            if values and sum(map(len, values)) + len(sigma) > _GROUP:
+            if values and count + len(sigma) > _GROUP:
                 flush()
+                count = 0
+            count += len(sigma)
             rows.append(row)
             values.append(sigma)
         if rows:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any, BinaryIO
 
 from mlx_probe.checkpoint.formats.header import MAX_HEADER, Header, check_shape, in_file_order
@@ -47,7 +48,12 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
     text = file.read(length)
     entries = _parse(path, text)
     metadata = _metadata(path, entries.pop("__metadata__", None))
-    tensors = [_tensor(path, name, entry, 8 + length) for name, entry in entries.items()]
+    del text
+    tensors = []
+    while entries:
+        # Each entry is freed with its tensor made: a mixture's header has hundreds of thousands.
+        name, entry = entries.popitem()
+        tensors.append(_tensor(path, name, entry, 8 + length))
     return Header("safetensors", in_file_order(path, tensors, size), metadata, size)
 
 
@@ -93,7 +99,9 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
             raise damaged(path, f"tensor {name!r}: no valid dtype, shape and data_offsets")
     check_shape(path, name, shape)
     problem = None if dtype in DTYPES else f"dtype {dtype} is not supported"
-    info = TensorInfo(name, dtype, shape, path, data_start + begin, data_start + end, problem)
+    info = TensorInfo(
+        name, intern(dtype), shape, path, data_start + begin, data_start + end, problem
+    )
     if problem is None and info.nbytes != info.numel * DTYPES[dtype].itemsize:
         raise damaged(
             path,

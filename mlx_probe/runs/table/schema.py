@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["arrow_schema", "rows_to_table"]
 
 # Rows that are in memory at a time: as Python's objects they take ten times what Arrow takes.
-_TOGETHER = 4096
+_TOGETHER = 256
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -64,20 +64,23 @@ def rows_to_table(rows: Iterable[Row], columns: Sequence[Column]) -> pa.Table:
 
     names = {column.name for column in columns}
     schema = arrow_schema(columns)
-    batches, order = [], []
+    parts: dict[str, list[pa.Array]] = {field.name: [] for field in schema}
+    order: list[int] = []
     unread = iter(rows)
     while part := list(islice(unread, _TOGETHER)):
         for row in part:
             if undeclared := row.values.keys() - names:
                 raise ValueError(f"row {row.index} has undeclared columns: {sorted(undeclared)}")
         order += [row.index for row in part]
-        # from_pandas is pyarrow's name for "NaN is null".
-        arrays = [
-            pa.array([row.values.get(field.name) for row in part], field.type, from_pandas=True)
-            for field in schema
-        ]
-        batches.append(pa.record_batch(arrays, schema=schema))
-    table = pa.Table.from_batches(batches, schema)
+        for field in schema:
+            values = [row.values.get(field.name) for row in part]
+            # from_pandas is pyarrow's name for "NaN is null".
+            parts[field.name].append(pa.array(values, field.type, from_pandas=True))
+    # One column after the other: together they would be in memory twice.
+    arrays = [
+        pa.concat_arrays(parts.pop(field.name)) if order else pa.array([], field.type)
+        for field in schema
+    ]
+    table = pa.Table.from_arrays(arrays, schema=schema)
     positions = sorted(range(len(order)), key=order.__getitem__)
-    in_order = positions == list(range(len(order)))
-    return (table if in_order else table.take(positions)).combine_chunks()
+    return table if positions == list(range(len(order))) else table.take(positions)
