@@ -49,11 +49,8 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
     entries = _parse(path, text)
     metadata = _metadata(path, entries.pop("__metadata__", None))
     del text
-    tensors = []
-    while entries:
-        # Each entry is freed with its tensor made: a mixture's header has hundreds of thousands.
-        name, entry = entries.popitem()
-        tensors.append(_tensor(path, name, entry, 8 + length))
+    # Each entry is freed with its tensor made: a mixture's header has hundreds of thousands.
+    tensors = [_tensor(path, name, entries.pop(name), 8 + length) for name in list(entries)]
     return Header("safetensors", in_file_order(path, tensors, size), metadata, size)
 
 
