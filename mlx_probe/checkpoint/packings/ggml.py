@@ -7,6 +7,7 @@ values: the package takes one and a half to five times as long.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,11 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece
+from mlx_probe.checkpoint.packings.checks import require_piece
+from mlx_probe.checkpoint.packings.protocol import (
+    Claim,
+    Context,
+    Decode,
+    Index,
+    Layout,
+    Piece,
+)
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["BlockType", "block_type", "claim", "layout"]
+
+
+# In the metadata of every GGUF model.
+_ARCHITECTURE = "general.architecture"
 
 
 @dataclass(frozen=True)
@@ -99,18 +112,56 @@ def block_type(number: int) -> BlockType:
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """Every tensor of a type that only ggml has."""
-    if tensor.problem or tensor.dtype in DTYPES or not tensor.shape:
+    """Every tensor of a type that only ggml has, and plain floats that have a scale."""
+    if tensor.problem or not tensor.shape:
         return None
-    return Claim(tensor.name, (tensor,)) if _sizes(tensor.dtype) else None
+    scales, inputs = _scales(tensor, context)
+    if tensor.dtype in DTYPES:
+        is_scaled = bool(scales) and DTYPES[tensor.dtype].kind == "float"
+    else:
+        is_scaled = _sizes(tensor.dtype) is not None
+    return Claim(tensor.name, (tensor, *scales), inputs) if is_scaled else None
+
+
+def _scales(
+    tensor: TensorInfo, context: Context
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """``blk.0.attn_q.scale`` of ``blk.0.attn_q.weight``, and the scale of the inputs.
+
+    llama.cpp multiplies every product with the weight by the first, whatever the weight's type
+    is: NVFP4 and BitNet have one for each matrix. The second only serves its kernels.
+    """
+    base = tensor.name.removesuffix("weight")
+    if base == tensor.name or _ARCHITECTURE not in context.metadata:
+        return (), ()
+    return context.find(f"{base}scale"), context.find(f"{base}input_scale")
 
 
 def layout(claim: Claim, context: Context) -> Layout:
     """Whole blocks along the rows; the format's reader has checked them."""
-    (tensor,) = claim.pieces
-    elements, _ = _sizes(tensor.dtype) or (1, 1)
-    decode = partial(_decode, dtype=tensor.dtype, elements=elements)
-    return Layout(tensor.shape, f"{tensor.dtype}, blocks of {elements}", decode)
+    tensor, *scales = claim.pieces
+    stack = tensor.shape[:-2]
+    for scale in scales:
+        require_piece(scale, ("F32",), (math.prod(stack),), *([()] if not stack else []))
+    plain = tensor.dtype in DTYPES
+    elements, _ = (1, 1) if plain else _sizes(tensor.dtype) or (1, 1)
+    decode = _decode_plain if plain else partial(_decode, dtype=tensor.dtype, elements=elements)
+    detail = tensor.dtype if plain else f"{tensor.dtype}, blocks of {elements}"
+    if scales:
+        return Layout(tensor.shape, f"{detail}, scaled", partial(_decode_scaled, decode=decode))
+    return Layout(tensor.shape, detail, decode)
+
+
+def _decode_scaled(
+    pieces: Sequence[Piece], rows: Index, cols: slice, decode: Decode
+) -> NDArray[np.float32]:
+    main, scale = pieces
+    with np.errstate(over="ignore", invalid="ignore"):
+        return decode([main], rows, cols) * scale.values().reshape(())
+
+
+def _decode_plain(pieces: Sequence[Piece], rows: Index, cols: slice) -> NDArray[np.float32]:
+    return pieces[0].values(rows, cols)
 
 
 def _decode(
