@@ -64,8 +64,14 @@ def claimed(
             refuse_busy(paths.journal(identity.fingerprint))
             if paths.group is None:
                 paths = replace(paths, replaced=_replaced(paths, identity, sides, overwrite))
-            prepare_folder(paths)
-            yield paths
+            try:
+                prepare_folder(paths)
+                yield replace(paths, log=_new_log(paths.log))
+            except BaseException:
+                # A new folder in which nothing could be written is of no use.
+                with suppress(OSError):
+                    paths.folder.rmdir()
+                raise
     except OSError as error:
         raise write_error(held, error) from error
 
@@ -102,6 +108,15 @@ def _new(paths: RunPaths) -> RunPaths:
             folder.mkdir()
             return paths.moved(folder)
     raise AssertionError("count() has no end")
+
+
+def _new_log(log: Path) -> Path:
+    """A log's name that is not taken: runs of one second in one folder get numbers."""
+    for number in itertools.count(2):
+        if not log.exists():
+            break
+        log = log.with_name(f"{log.stem.partition('-')[0]}-{number}{log.suffix}")
+    return log
 
 
 def _replaced(

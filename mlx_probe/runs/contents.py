@@ -33,7 +33,7 @@ RUN = "run"
 _JOURNAL = re.compile(r"(?P<stem>.+)\.(?P<fingerprint>[0-9a-f]+)\.partial\.jsonl")
 # What unfinished and failed runs leave: logs, journals, samples.
 _LEFT = re.compile(
-    r"\w+_\d{8}T\d{6}Z\.log|.+\.partial\.jsonl(\.old)?|(.+\.)?monitor\.[0-9a-f]+\.samples\.jsonl"
+    r"\w+_\d{8}T\d{6}Z(-\d+)?\.log|.+\.partial\.jsonl(\.old)?|(.+\.)?monitor\.[0-9a-f]+\.samples\.jsonl"
 )
 
 

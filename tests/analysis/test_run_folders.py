@@ -70,6 +70,28 @@ def test_runs_of_the_same_second_have_different_folders(tiny, monkeypatch):
     assert sorted(names) == names
 
 
+def test_runs_of_the_same_second_in_one_folder_have_different_logs(tiny, here, monkeypatch):
+    one_second(monkeypatch)
+    for name in ("a", "b", "c"):
+        mlx_probe.analyze(tiny, out=f"out/{name}.csv", config=BASIC)
+    logs = {path.name: path.read_text("utf-8") for path in (here / "out").glob("*.log")}
+    start = "analyze_20250131T080000Z"
+    assert set(logs) == {f"{start}.log", f"{start}-2.log", f"{start}-3.log"}
+    assert all(text.count("written: ") == 1 for text in logs.values())
+    for name in ("a", "b", "c"):
+        assert all(check.passed for check in validate_run(here / "out" / f"{name}.csv"))
+
+
+def test_a_new_folder_that_cannot_be_written_does_not_stay(tiny, here, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder.tempfile, "NamedTemporaryFile", full)
+    with pytest.raises(ResultError, match="cannot write"):
+        mlx_probe.analyze(tiny, config=BASIC)
+    assert list((here / "data/outputs/tiny").iterdir()) == []
+
+
 def test_an_interrupted_run_is_found_among_others(tiny, here):
     with pytest.raises(Interrupted):
         mlx_probe.analyze(tiny, config=BASIC, progress=interrupt_after(5))
