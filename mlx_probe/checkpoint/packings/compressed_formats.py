@@ -112,7 +112,9 @@ def _declared(name: str, settings: Mapping[str, Any]) -> tuple[list[str] | None,
 
 
 def _auto_round(name: str, settings: Mapping[str, Any]) -> tuple[list[str], str]:
-    if auto_round.layout_of(settings) != "compressed":
+    # MXINT4 goes by the name of AutoRound's own format; its data_type says so, as for the others.
+    own = settings.get("packing_format") == "auto_round"
+    if not own and auto_round.layout_of(settings) != "compressed":
         raise PackingError(
             f"{name}: AutoRound's packing_format {settings.get('packing_format')!r} does not "
             "store such pieces, or is not supported"

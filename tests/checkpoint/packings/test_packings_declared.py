@@ -64,7 +64,7 @@ REFUSED = [
     (MXFP4, alone(quant_method="compressed-tensors"), "its pieces may be mxfp4 or nvfp4_v2; conf"),
     (MXINT4, alone(), "its pieces may be mxfp4 or mxint4 or nvfp4_v2"),
     (MXINT4, given(data_type="int"), "or mxint4 or nvfp4_v2, which config.json's data_type 'int'"),
-    (MXINT4, given(packing_format="auto_round"), "packing_format 'auto_round' does not store such"),
+    (MXINT4, given(packing_format="auto_round:gptqmodel"), "'auto_round:gptqmodel' does not store"),
     (MXFP4, given(format="pack-quantized"), "or mxint4 or nvfp4_v2, which .* 'pack-quantized' is"),
     (NVFP4, given(format="mxfp4-pack-quantized"), "its pieces are nvfp4, which config.json's form"),
     (NVFP4, without("m.weight_global_scale"), "weight_global_scale missing"),
@@ -128,6 +128,7 @@ READ = [
     (AUTO_2, given(bits=4, group_size=128, extra_config={"m": {"bits": 2, "group_size": 32}})),
     (AUTO_5, given(bits=4, group_size=128, extra_config={"m": {"bits": 5, "group_size": 32}})),
     (MXINT4, lambda t, c: (t, c | {"data_type": "nv_fp", "extra_config": MXINT4_LAYER})),
+    (MXINT4, lambda t, c: (t, c | {"packing_format": "auto_round", "data_type": "mx_int"})),
 ]
 TWO = {"a": {"format": "nvfp4-pack-quantized"}, "b": {"format": "mxfp4-pack-quantized"}}
 MXINT4_LAYER = {"m": {"data_type": "mx_int4"}, "n": 3}
