@@ -86,11 +86,70 @@ def int8_case(rng, rows, cols):
     return {"m.weight": (codes, "I8"), "m.SCB": (scales, "F32")}, {}, values
 
 
+def hqq_case(rng, rows, cols, bits=4, axis=1, group=64):
+    height = rows * cols // group if axis else group
+    codes = rng.integers(0, 1 << bits, (height, rows * cols // height))
+    scales, zeros = rng.uniform(0.5, 1, (2, rows * cols // group)).astype(np.float16)
+    lines = (slice(None), None) if axis else (None, slice(None))
+    values = (codes.astype(np.float32) - zeros[lines].astype(np.float32)) * scales[lines]
+    pieces = packers.hqq(codes, zeros[lines], scales[lines], bits, axis, (rows, cols), group)
+    return named(pieces), {"quant_method": "hqq"}, values.reshape(rows, cols)
+
+
+def bitnet_case(rng, rows, cols):
+    codes = rng.integers(0, 3, (rows, cols)).astype(np.uint8)
+    quarters = codes.reshape(4, rows // 4, cols)
+    tensors = {
+        "m.weight": (sum(part << 2 * i for i, part in enumerate(quarters)), "U8"),
+        "m.weight_scale": (np.float32([0.75]), "F32"),
+    }
+    config = {"quant_method": "bitnet", "linear_class": "autobitlinear"}
+    return tensors, config, (codes - np.float32(1)) * np.float32(0.75)
+
+
+def mxfp6_case(rng, rows, cols):
+    codes = rng.integers(0, 64, (rows, cols))
+    scales = rng.integers(120, 130, (rows, cols // 32)).astype(np.uint8)
+    magnitudes = [i / 8 for i in range(8)] + [
+        (1 + i / 8) * 2**e for e in range(3) for i in range(8)
+    ]
+    table = np.float32(magnitudes + [-value for value in magnitudes])
+    packed = packers.pack_rows(codes, 6).view(np.uint8)
+    tensors = {"m.weight_packed": (packed, "U8"), "m.weight_scale": (scales, "U8")}
+    config = {"quant_method": "compressed-tensors", "format": "mxfp6-pack-quantized"}
+    factors = np.exp2(scales.astype(np.float32) - 127)
+    return tensors, config, table[codes] * np.repeat(factors, 32, axis=1)
+
+
+def nvfp4_case(rng, rows, cols):
+    codes = rng.integers(0, 16, (rows, cols))
+    # E4M3 from 1 to 1.875.
+    scales = rng.integers(56, 64, (rows, cols // 16)).astype(np.uint8)
+    magnitudes = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
+    table = np.float32(magnitudes + [-value for value in magnitudes])
+    tensors = {
+        "m.weight": (packers.pack_rows(codes, 4).view(np.uint8), "U8"),
+        "m.weight_scale": (scales, "F8_E4M3"),
+        "m.weight_scale_2": (np.array(0.25, "<f4"), "F32"),
+    }
+    config = {"quant_method": "modelopt", "quant_algo": "NVFP4"}
+    factors = (1 + (scales - 56) / 8).astype(np.float32) * np.float32(0.25)
+    return tensors, config, table[codes] * np.repeat(factors, 16, axis=1)
+
+
 CASES = {
     **{f"gptq {bits}": (gptq_case, {"bits": bits}) for bits in (2, 3, 4, 8)},
     "awq": (awq_case, {}),
     "awq gemv": (gemv_case, {}),
     **{f"compressed_tensors {bits}": (compressed_case, {"bits": bits}) for bits in (3, 4)},
+    "compressed_tensors mxfp6": (mxfp6_case, {}),
+    "modelopt nvfp4": (nvfp4_case, {}),
+    **{
+        f"hqq {bits} {axis}": (hqq_case, {"bits": bits, "axis": axis})
+        for bits in (4, 3)
+        for axis in (0, 1)
+    },
+    "bitnet": (bitnet_case, {}),
     "bitsandbytes nf4": (nf4_case, {}),
     "bitsandbytes int8": (int8_case, {}),
 }

@@ -67,6 +67,32 @@ def compressed(codes, zeros, scales, bits):
     }
 
 
+def hqq(codes, zeros, scales, bits, axis, shape, group):
+    """hqq's pieces of unfolded codes: words hold those of distant rows, the first one highest."""
+    count, word = (10, "<u4") if bits == 3 else (8 // bits, "u1")
+    folds = np.pad(codes, ((0, -len(codes) % count), (0, 0))).astype(word)
+    folds = folds.reshape(count, -1, codes.shape[1])
+    packed = sum(
+        part << word_bits for part, word_bits in zip(folds, _shifts(bits, count), strict=True)
+    )
+    name = "3bit_32" if bits == 3 else f"{bits}bit_u8"
+    return {
+        "W_q": (packed.view("<i4" if bits == 3 else "u1"), "I32" if bits == 3 else "U8"),
+        "scale": (scales, "F16"),
+        "zero": (zeros, "F16"),
+        "shape": (np.array(shape, "<i8"), "I64"),
+        "axis": (np.array(axis, "<i4"), "I32"),
+        "group_size": (np.array(group, "<i4"), "I32"),
+        "packing": (np.frombuffer(name.encode(), np.uint8), "U8"),
+    }
+
+
+def _shifts(bits, count):
+    return [
+        np.array(bits * (count - 1 - place), "<u4" if bits == 3 else "u1") for place in range(count)
+    ]
+
+
 def nibbles(codes):
     """bitsandbytes: the flattened codes two to a byte, the earlier one in the upper half."""
     flat = np.append(codes.reshape(-1), [0] * (codes.size % 2)).astype(np.uint8)

@@ -47,6 +47,11 @@ PACKINGS: dict[str, Packing] = {
         "NVFP4 with `weight_scale_2`, MXFP4",
         ("modelopt", "modelopt_fp4", "modelopt_mixed"),
     ),
+    "hqq": Packing(
+        "mlx_probe.checkpoint.packings.hqq",
+        "`W_q` of 1, 2, 3, 4, 5, 6 and 8 bits, both axes, as safetensors",
+        ("hqq",),
+    ),
     "bitnet": Packing(
         "mlx_probe.checkpoint.packings.bitnet", "ternary, four in a byte", ("bitnet",)
     ),

@@ -41,7 +41,8 @@ def _e2m3() -> NDArray[np.float32]:
     code = np.arange(32)
     exponent, fraction = code >> 3, code & 7
     magnitude = np.where(exponent == 0, fraction / 8, np.ldexp(1 + fraction / 8, exponent - 1))
-    return _signed(magnitude.astype(np.float32))
+    values: NDArray[np.float32] = magnitude.astype(np.float32)
+    return _signed(values)
 
 
 def _ue5m3() -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ ASYMMETRIC = "compressed_tensors 4 bit asymmetric"
 AUTO_2 = "auto_round_int: gptq auto_round 2 bit asymmetric"
 AUTO_5 = "auto_round_int: awq auto_round:auto_awq 5 bit"
 NVFP4_2, MXFP4_2 = "modelopt: modelopt NVFP4", "modelopt: modelopt MXFP4"
+HQQ = "hqq: hqq 4 bit axis 1"
 BITNET = "bitnet: bitnet bitlinear"
 GPTQ, AWQ = "gptq gptq 4 bit", "awq gemm 64"
 FORMATS = ("marlin", "bitblas", "gemm", "exllama", "x")
@@ -52,6 +53,10 @@ def of_groups(**weights):
         }
 
     return change
+
+
+def replaced(name, array, dtype):
+    return lambda tensors, config: (tensors | {name: (array, dtype)}, config)
 
 
 def with_scaled_inputs(tensors, config):
@@ -98,6 +103,17 @@ REFUSED = [
     (MXFP4_2, given(quant_algo=None), "those of mxfp4, which config.json's quant_algo None is not"),
     (BITNET, given(linear_class="x"), "BitNet's linear_class 'x' is not supported"),
     (BITNET, without("m.weight_scale"), "weight_scale missing"),
+    (HQQ, without("m.axis"), "HQQ's axis missing beside W_q. Its qmodel.pt keeps"),
+    (HQQ, without("m.zero"), "zero missing"),
+    (HQQ, given(quant_method="gptq"), "config.json declares the quantization 'gptq'"),
+    (HQQ, replaced("m.packing", np.frombuffer(b"4bit_x", np.uint8), "U8"), "packing '4bit_x' is"),
+    (HQQ, replaced("m.packing", np.frombuffer(b"2bit_u8", np.uint8), "U8"), "do not hold 2 bits"),
+    (HQQ, replaced("m.quant_zero", np.uint8([1]), "U8"), "HQQ's quant_zero of 1 is not supported"),
+    (HQQ, replaced("m.channel_wise", np.uint8([0]), "U8"), "HQQ's channel_wise of 0 is not"),
+    (HQQ, replaced("m.group_size", np.int32([32]), "I32"), "m.scale has the shape"),
+    (HQQ, replaced("m.shape", np.int64([32, 41]), "I64"), "do not hold 4 bits of 32 x 41"),
+    (HQQ, replaced("m.shape", np.int64([31, 41]), "I64"), "31 x 41 elements are not groups of 16"),
+    (HQQ, replaced("m.axis", np.int32([2]), "I32"), "axis 2 are no matrix"),
     (GROUP, given(format=["a"]), "format .*'a'.* is not supported"),
 ]
 
