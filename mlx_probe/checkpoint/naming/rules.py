@@ -362,11 +362,8 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("o_proj", "attention", r"self_attn\.post\.linear"),
     ("o_proj", "attention", rf"{_T5}\.o|attn(_\d)?\.proj_out"),
     ("o_proj", "attention", r"attn\.(\d+|#)\.(out_proj|proj_out)"),
-    (
-        "o_proj",
-        "attention",
-        r"(first|second)_sub_layer\.out_projection|(blocks|transformer_encoder)\.(\d+|#)\.wo",
-    ),
+    ("o_proj", "attention", r"(first|second)_sub_layer\.out_projection"),
+    ("o_proj", "attention", r"(blocks|transformer_encoder)\.(\d+|#)\.wo"),
     ("o_proj", "attention", r"wo_ud"),
     ("o_proj", "attention", r"self_attention\.experts|layers\.#\.[01]\.to_out"),  # JetMoe's bias
     ("q_proj", "vision", r"attn\.(\d+|#)\.q"),
