@@ -54,6 +54,7 @@ HF_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Gemma4ForConditionalGeneration", {"audio_config": {}, "vision_config": {}}),
     ("Qwen2_5OmniForConditionalGeneration", {"enable_audio_output": True}),
     ("DeepseekV2ForCausalLM", {"q_lora_rank": None}),
+    ("StableLmForCausalLM", {"qk_layernorm": True}),
 )
 # mlx-lm ---------------------------------------------------------------------------------------
 

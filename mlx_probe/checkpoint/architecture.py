@@ -12,7 +12,7 @@ __all__ = ["Architecture", "read_architecture", "text_config"]
 _CONFIG_KEYS = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "hidden_size": ("hidden_size", "n_embd", "d_model", "dim"),
-    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
+    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
     "kv_heads": (
         "num_key_value_heads",
         "num_kv_heads",
@@ -25,9 +25,25 @@ _CONFIG_KEYS = {
     "moe_intermediate_size": ("moe_intermediate_size", "expert_intermediate_size"),
     "experts": ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
     "vocab_size": ("vocab_size", "padded_vocab_size"),
+    "kv_shared": ("num_kv_shared_layers",),
 }
 # Settings that are on in the model's code if config.json leaves them out.
-_ON_UNLESS_OFF = {"falcon": ("multi_query",), "gpt_bigcode": ("multi_query",)}
+_ON_UNLESS_OFF = {
+    "falcon": ("multi_query",),
+    "gpt_bigcode": ("multi_query",),
+    "llama4_text": ("use_qk_norm",),
+}
+# llama.cpp knows Llama 4 Maverick, the one without norms of queries and keys, by its experts.
+_MAVERICK_EXPERTS = 128
+# Far above any model: a damaged number must not become a long list.
+_MOST_LAYERS = 1 << 14
+# Numbers that matter here only as switches: our flag -> GGUF's key below the architecture's name.
+_SWITCHES = {
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "clip_qkv": "attention.clamp_kqv",
+    "attn_temperature_tuning": "attention.temperature_scale",
+    "llama_4_scaling_beta": "attention.temperature_length",
+}
 # Our field -> GGUF's key below the architecture's name.
 _GGUF_KEYS = {
     "layers": "block_count",
@@ -39,6 +55,7 @@ _GGUF_KEYS = {
     "moe_intermediate_size": "expert_feed_forward_length",
     "experts": "expert_count",
     "vocab_size": "vocab_size",
+    "kv_shared": "attention.shared_kv_layers",
 }
 
 
@@ -57,7 +74,10 @@ class Architecture:
         moe_intermediate_size: Width of an expert.
         experts: Routed experts in a block.
         vocab_size: Tokens.
-        flags: Other settings that the layout of fused weights depends on ("multi_query" ...).
+        kv_shared: Blocks at the end that use the keys and values of an earlier block.
+        flags: Other settings that are on: the layout of fused weights depends on some
+            ("multi_query"), the circuits of heads on others ("clip_qkv").
+        unrotated: Numbers of blocks without rotary embeddings, where only some have them.
     """
 
     model_type: str | None = None
@@ -70,12 +90,15 @@ class Architecture:
     moe_intermediate_size: int | None = None
     experts: int | None = None
     vocab_size: int | None = None
+    kv_shared: int | None = None
     flags: frozenset[str] = frozenset()
+    unrotated: frozenset[int] = frozenset()
 
     def describe(self) -> dict[str, Any]:
         """The known fields, for metadata and people."""
         known = {field.name: getattr(self, field.name) for field in fields(self)}
-        del known["flags"]
+        for name in ("flags", "unrotated", "kv_shared"):
+            del known[name]
         return {name: value for name, value in known.items() if value is not None}
 
 
@@ -98,7 +121,10 @@ def read_architecture(config: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     name = metadata.get("general.architecture")
     if isinstance(name, str):
         values = {field: metadata.get(f"{name}.{key}") for field, key in _GGUF_KEYS.items()}
-        return _complete(name, values, frozenset({"gguf"}))
+        on = {flag for flag, key in _SWITCHES.items() if metadata.get(f"{name}.{key}")}
+        if name == "llama4" and values["experts"] != _MAVERICK_EXPERTS:
+            on.add("use_qk_norm")
+        return _complete(name, values, frozenset({"gguf", *on}), metadata)
     merged = text_config(config)
     named = merged.get("model_type")
     model_type = named if isinstance(named, str) else None
@@ -108,14 +134,22 @@ def read_architecture(config: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     }
     flags = {key for key, value in merged.items() if value is True}
     flags |= {flag for flag in _ON_UNLESS_OFF.get(model_type or "", ()) if flag not in merged}
+    nested = [merged.get(key) for key in ("attn_config", "rope_parameters", "rope_scaling")]
+    sources = [merged, *(part for part in nested if isinstance(part, Mapping))]
+    flags |= {flag for flag in _SWITCHES if any(source.get(flag) for source in sources)}
     values["heads"] = values["heads"] or _stacks_heads(merged)
     values["kv_heads"] = _kv_heads(model_type, values, merged, flags)
-    return _complete(model_type, values, frozenset(flags))
+    return _complete(model_type, values, frozenset(flags), merged)
 
 
 def _stacks_heads(config: Mapping[str, Any]) -> Any:
-    """The heads of encoder and decoder, if both have as many."""
-    stacks = {config.get(f"{stack}_attention_heads") for stack in ("encoder", "decoder")}
+    """The heads of encoder and decoder, if both have as many or the model has one of them."""
+    stacks = {
+        config[key]
+        for prefix in ("", "num_")
+        for stack in ("encoder", "decoder")
+        if type(config.get(key := f"{prefix}{stack}_attention_heads")) is int
+    }
     return stacks.pop() if len(stacks) == 1 else None
 
 
@@ -138,8 +172,25 @@ def _kv_heads(
     return values["heads"] if model_type in _ON_UNLESS_OFF else values["kv_heads"]
 
 
+def _unrotated(
+    model_type: str | None, layers: int | None, config: Mapping[str, Any]
+) -> frozenset[int]:
+    """Blocks without rotary embeddings."""
+    rotated = config.get("no_rope_layers")  # 1 for a block that has them
+    if isinstance(rotated, list) and rotated:
+        return frozenset(number for number, on in enumerate(rotated) if not on)
+    if model_type in ("llama4", "llama4_text"):
+        step = config.get("no_rope_layer_interval")
+        step = step if type(step) is int and step > 0 else 4
+        return frozenset(range(step - 1, min(layers or 0, _MOST_LAYERS), step))
+    return frozenset()
+
+
 def _complete(
-    model_type: str | None, values: Mapping[str, Any], flags: frozenset[str]
+    model_type: str | None,
+    values: Mapping[str, Any],
+    flags: frozenset[str],
+    source: Mapping[str, Any],
 ) -> Architecture:
     # Lists (one value for each layer) and invalid values are ignored.
     known = {
@@ -150,4 +201,5 @@ def _complete(
         known["head_dim"] = hidden // heads
     if heads and not isinstance(values.get("kv_heads"), list):
         known.setdefault("kv_heads", heads)
-    return Architecture(model_type=model_type, flags=flags, **known)
+    unrotated = _unrotated(model_type, known.get("layers"), source)
+    return Architecture(model_type=model_type, flags=flags, unrotated=unrotated, **known)

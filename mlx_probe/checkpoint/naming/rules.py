@@ -107,7 +107,7 @@ _SCOPES: tuple[tuple[str, str | None, str], ...] = (
     ("cross_attention", "attention", r"\w*cross_?att(entio)?n(_layers)?|cross_attn_\w+"),
     ("cross_attention", "attention", r"encoder_attn"),
     ("cross_attention", "attention", r"EncDecAttention|encoder_decoder_attention|second_sub_layer"),
-    ("ssm", "attention", r"linear_attn|temporal_block|mlstm_layer"),
+    ("ssm", "attention", r"linear_attn|mlstm_layer"),
     ("moe", "mlp", r"experts|shared_experts?|share_expert|switch_mlp|block_sparse_moe"),
     ("moe", "mlp", r"shared_mlp|moe"),
 )
@@ -152,6 +152,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     # Normalization, anywhere.
     ("norm", "norm", r"\w*[nN]orm(_?\d+|_[a-z]\w*)?(\.(\d|#))?"),
     ("norm", "norm", r"(\w+_)?ln(_?\d|_\w+)?|(\w+_)?bn|(before|after)_rms"),
+    ("norm", "norm", r"[qk]_layernorm\.norms\.\d+"),  # StableLM, one for each head
     ("norm", "norm", r"visual_projection\.1|mlp1\.0"),  # in a sequence, Git and Nemotron
     ("norm_gate", "norm", r"(input|post_attention)_layernorm\.W_(down|up)"),
     ("norm_gate", "norm", r"(attn_norm|ada_rms_norm|norm_out)\.linear[12]?"),

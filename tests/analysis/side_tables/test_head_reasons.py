@@ -53,7 +53,6 @@ SKIPPED = {
         "qk",
         "several q_proj",
     ),
-    "other head_dim": (config_of(2, 1, 8, 32), lambda a: a, "qk", "of 8 by the configuration"),
 }
 
 
@@ -68,6 +67,16 @@ def test_what_cannot_be_computed_says_why(rng, case):
     # The other circuit is there.
     counted = config.get("num_attention_heads", 0) if circuit else 0
     assert len(rows) - 1 == counted
+
+
+def test_heads_of_another_width_than_the_configuration_has_are_no_heads(rng):
+    # Half as many heads of twice the width would fit the shapes of all four matrices.
+    rows = rows_of(named(attention(rng, 4, 2, 8, 32)), config_of(2, 1, 8, 32))
+    assert [(row["circuit"], row["status"]) for row in rows] == [
+        ("qk", "skipped"),
+        ("ov", "skipped"),
+    ]
+    assert all("of 8 by the configuration" in row["status_reason"] for row in rows)
 
 
 def test_what_is_not_finite_costs_the_heads_that_it_is_in(rng):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.side_tables.elements import position_of
+from mlx_probe.analysis.side_tables.heads.between import is_beside, module_of
 
 if TYPE_CHECKING:
     from mlx_probe.checkpoint import Architecture, Weight
@@ -23,16 +23,11 @@ _FACTORS = ("q_proj", "k_proj", "v_proj", "o_proj")
 CIRCUITS = {"qk": ("q_proj", "k_proj"), "ov": ("o_proj", "v_proj")}
 # Other forms of queries, keys and values, and why there is no product then.
 _LATENT = "multi-head latent attention: keys and values come out of one low-rank projection"
-_FUSED = "is fused, and the model does not say how it is split"
 _OTHER_FORMS = {
     **dict.fromkeys(("q_a_proj", "q_b_proj", "kv_a_proj", "kv_b_proj"), _LATENT),
     **dict.fromkeys(("k_b_proj", "v_b_proj", "o_a_proj", "o_b_proj"), _LATENT),
-    **dict.fromkeys(("qkv_proj", "kv_proj", "qk_proj", "gate_qkv_proj", "q_gate_proj"), _FUSED),
+    **dict.fromkeys(("qkv_proj", "kv_proj", "qk_proj", "gate_qkv_proj", "q_gate_proj"), None),
 }
-# Norms of queries and keys. `q_a_layernorm` and the like are not: they come before the matrices.
-_NORMS = re.compile(
-    r"(?:^|\.)(?:(?:attn_)?(?:q|k|qk|query|key)_(?:norm|layer_?norm|ln)|ln_[qk])(?:\.|\Z)"
-)
 
 
 @dataclass(frozen=True)
@@ -43,13 +38,13 @@ class Attention:
         layer_index: Number of the block.
         component: As in the table.
         matrices: Block type to the matrices of that type.
-        qk_norm: Whether queries or keys are normed.
+        beside: Other tensors of the modules that hold the matrices.
     """
 
     layer_index: int | None
     component: str
     matrices: Mapping[str, Sequence[Weight]]
-    qk_norm: bool
+    beside: Sequence[Weight]
 
     def common_problem(self, architecture: Architecture) -> str | None:
         """Why neither product can be made; None if at least one may be possible."""
@@ -57,9 +52,13 @@ class Attention:
             return f"head counts are read for the language model, not for {self.component}"
         split = {w.name for kind in _FACTORS for w in self.matrices.get(kind, ()) if w.part}
         for kind, reason in _OTHER_FORMS.items():
-            whole = [w.name for w in self.matrices.get(kind, ()) if w.name not in split]
+            whole = [w for w in self.matrices.get(kind, ()) if w.name not in split]
             if whole:
-                return reason if reason == _LATENT else f"{kind} {reason}"
+                unsplit = whole[0].unsplit or "its layout is not one of queries, keys and values"
+                return reason or f"{kind} is fused, and {unsplit}"
+        shared = architecture.kv_shared or 0
+        if shared and (self.layer_index or 0) >= (architecture.layers or 0) - shared:
+            return "its keys and values are those of an earlier layer"
         heads, kv_heads = architecture.heads, architecture.kv_heads
         if heads is None or kv_heads is None:
             return "the model does not give one number of heads for all layers"
@@ -106,21 +105,24 @@ class Factor:
 def attention_layers(weights: Sequence[Weight]) -> list[Attention]:
     """The attention layers, in the order of their first matrices."""
     layers: dict[tuple[str, int | None, str], dict[str, list[Weight]]] = {}
-    normed = set()
+    others: dict[tuple[str, int | None], list[Weight]] = defaultdict(list)
     for weight in weights:
         position = position_of(weight)
         kind = weight.role.block_type
-        if kind == "norm" and _NORMS.search(weight.name):
-            normed.add(position)
-        factor = kind in _FACTORS or kind in _OTHER_FORMS
-        if weight.rows is None or not factor or weight.role.component not in _COMPONENTS:
-            continue
-        matrices = layers.setdefault((*position, weight.role.component), defaultdict(list))
-        matrices[kind].append(weight)
+        if kind not in _FACTORS and kind not in _OTHER_FORMS:
+            others[position].append(weight)
+        elif weight.rows is not None and weight.role.component in _COMPONENTS:
+            matrices = layers.setdefault((*position, weight.role.component), defaultdict(list))
+            matrices[kind].append(weight)
     return [
-        Attention(layer, component, matrices, (stack, layer) in normed)
+        Attention(layer, component, matrices, _beside(matrices, others[stack, layer]))
         for (stack, layer, component), matrices in layers.items()
     ]
+
+
+def _beside(matrices: Mapping[str, Sequence[Weight]], others: Sequence[Weight]) -> list[Weight]:
+    modules = {module_of(weight.name) for same in matrices.values() for weight in same}
+    return [weight for weight in others if any(is_beside(weight.name, m) for m in modules)]
 
 
 def circuit_factors(
@@ -159,7 +161,10 @@ def circuit_factors(
     if widths[0] != widths[1]:
         return None, (f"{contradiction}: {left} has heads of {widths[0]}, {right} of {widths[1]}")
     known = architecture.head_dim
-    if left == "q_proj" and known is not None and widths[0] != known:
+    queries = attention.matrices.get("q_proj", ())
+    # Values may be wider than queries, but then the queries show that the number of heads is right.
+    counted = left == "o_proj" and any(known and heads * known in w.shape for w in queries)
+    if known is not None and widths[0] != known and not counted:
         return None, (
             f"{contradiction}: heads of {widths[0]} by the shapes, of {known} by the configuration"
         )

@@ -45,7 +45,15 @@ HEAD_COLUMNS: tuple[Column, ...] = (
         "bool",
         "identity",
         "Whether the model norms queries or keys in between: then the product of weights is not "
-        "its bilinear form. Always false for ov.",
+        "its bilinear form. Always false for ov; null if the model type is not listed and no norm "
+        "is seen.",
+    ),
+    Column(
+        "left_out",
+        "string",
+        "identity",
+        "What else the model does between the two factors, which their product leaves out: "
+        "norms, gates, caps ..., comma separated. Null if nothing but rotation and scale.",
     ),
     Column("status", "string", "run", "ok, nonfinite, skipped or failed.", required=True),
     Column("status_reason", "string", "run", "Why the status is not ok; null if it is."),

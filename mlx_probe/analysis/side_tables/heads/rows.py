@@ -45,6 +45,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.side_tables.elements import Matrix
+from mlx_probe.analysis.side_tables.heads.between import between
 from mlx_probe.analysis.side_tables.heads.circuits import (
     CIRCUITS,
     Attention,
@@ -148,9 +149,14 @@ def _layer_rows(
         yield attention.skipped(problem)
         return
     for circuit, (left, right) in CIRCUITS.items():
-        normed = circuit == "qk" and attention.qk_norm
+        found = between(circuit, attention.beside, attention.layer_index, architecture)
+        known = {**shared, "circuit": circuit}
+        if found.problem is not None:
+            yield {**known, "status": "skipped", "status_reason": found.problem}
+            continue
+        known |= {"qk_norm": found.normed, "left_out": ", ".join(found.words) or None}
         for row in _circuit_rows(attention, left, right, architecture, rank_tol):
-            yield {**shared, "circuit": circuit, "qk_norm": normed, **row}
+            yield {**known, **row}
 
 
 def _circuit_rows(
