@@ -46,12 +46,12 @@ KINDS = ("status", "rank", "deviation", "fit")
 RULE = (
     "A tensor is listed for: a status other than ok, empty or scalar; a rank below the short "
     f"side; a value more than {THRESHOLD:g} robust standard deviations from the median of the "
-    "tensors of its block type (deviation = 1.4826 MAD; where more than half are equal, 1.2533 "
-    "mean absolute deviations; columns that span two decades are compared by logarithm; block "
-    f"types of at least {FEWEST} tensors; alpha only of reliable fits); a power-law fit that is "
-    "not reliable where most of its block type are. Spikes, singular values above the noise "
-    "edge, are in every trained matrix, so their number is listed where it deviates. In this "
-    "order, and within it by size."
+    "tensors of its block type, biases and parts of fused matrices apart (deviation = 1.4826 "
+    "MAD; where more than half are equal, 1.2533 mean absolute deviations; columns that span two "
+    f"decades are compared by logarithm; block types of at least {FEWEST} tensors; alpha only of "
+    "reliable fits); a power-law fit that is not reliable where most of its block type are. "
+    "Spikes, singular values above the noise edge, are in every trained matrix, so their number "
+    "is listed where it deviates. In this order, and within it by size."
 )
 
 

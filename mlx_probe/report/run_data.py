@@ -15,6 +15,7 @@ from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
+from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.report.numbers import floats
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra
@@ -79,20 +80,21 @@ def _described(columns: Sequence[Column], known: Sequence[Column]) -> tuple[Colu
 
 
 def group_labels(frame: pd.DataFrame, column: str = "block_type") -> list[str]:
-    """The group whose members are comparable, parts of fused matrices apart.
+    """The group whose members are comparable.
 
     Args:
-        frame: Rows with that column and, in newer runs, ``part``.
+        frame: Rows with that column.
         column: What rows are grouped by.
 
     Returns:
-        A label for each row.
+        A label for each row; see `kind_labels` for block types.
     """
-    groups = [str(value) for value in frame[column].fillna("other")]
-    if "part" not in frame:
-        return groups
-    parts = frame["part"].notna()
-    return [f"{name} (part)" if part else name for name, part in zip(groups, parts, strict=True)]
+    if column != "block_type":
+        return [str(value) for value in frame[column].fillna("other")]
+    present = [name for name in KIND_COLUMNS if name in frame]
+    return kind_labels(
+        {name: [None if pd.isna(value) else value for value in frame[name]] for name in present}
+    )
 
 
 def metric_names(frame: pd.DataFrame) -> list[str]:

@@ -71,6 +71,18 @@ def test_parts_of_fused_matrices_are_a_kind_of_their_own(make):
     assert find_outliers(stats(make, std=std, part=part)) == []
 
 
+def test_biases_are_judged_against_biases(make):
+    names = [f"layers.{i}.q_proj.{end}" for i in range(8) for end in ("weight", "bias")]
+    rows = [64, None] * 8
+    std = [value for i in range(8) for value in (0.4 + i / 100, 0.002 + i / 10_000)]
+    assert find_outliers(stats(make, std=std, param_name=names, rows=rows)) == []
+    # As large as a weight's: nothing special among the weights.
+    std[9] = 0.44
+    (outlier,) = find_outliers(stats(make, std=std, param_name=names, rows=rows))
+    assert outlier.row == 9
+    assert "median of q_proj bias 0.0024" in outlier.reasons[0].text
+
+
 def test_few_tensors_have_no_outliers(make):
     assert find_outliers(stats(make, std=[1.0, 1.0, 1.0, 50.0])) == []
 

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["comparison_summary"]
@@ -33,9 +34,8 @@ def comparison_summary(
     models = meta["models"]
     title = " -> ".join(f"{models[s]['id']} at {models[s]['revision']}" for s in ("a", "b"))
     parts: list[RenderableType] = [printable(title), _totals(rows)]
-    changed = [row for row in rows if row["status"] == "ok" and row["relative_change"]]
-    if changed:
-        parts += [_blocks(changed), _largest(changed), _layers(rows)]
+    if any(map(_is_changed, rows)):
+        parts += [_blocks(rows), _largest(rows), _layers(rows)]
     parts += _unmatched(rows)
     return Group(*parts)
 
@@ -81,13 +81,18 @@ def _table(first: str, *others: str) -> Table:
 _FIGURES = ("change", "cosine", "rank", "eff. rk", "left", "right", "intr.")
 
 
-def _blocks(changed: Sequence[Mapping[str, Any]]) -> Table:
-    """Medians over the changed tensors of each block type."""
+def _is_changed(row: Mapping[str, Any]) -> bool:
+    return bool(row["status"] == "ok" and row["relative_change"])
+
+
+def _blocks(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Medians over the changed tensors of each kind."""
     table = _table("block type", "changed", *_FIGURES)
     blocks: dict[str, list[Mapping[str, Any]]] = {}
-    for row in changed:
-        part = " (part)" if row["part"] else ""
-        blocks.setdefault(row["block_type"] + part, []).append(row)
+    kinds = kind_labels({name: [row.get(name) for row in rows] for name in KIND_COLUMNS})
+    for kind, row in zip(kinds, rows, strict=True):
+        if _is_changed(row):
+            blocks.setdefault(kind, []).append(row)
     for block_type, members in blocks.items():
 
         def middle(column: str, members: Sequence[Mapping[str, Any]] = members) -> float | None:
@@ -98,10 +103,10 @@ def _blocks(changed: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _largest(changed: Sequence[Mapping[str, Any]]) -> Table:
+def _largest(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The tensors of the largest relative change."""
     table = _table("largest changes", *_FIGURES)
-    ordered = sorted(changed, key=lambda row: -row["relative_change"])
+    ordered = sorted(filter(_is_changed, rows), key=lambda row: -row["relative_change"])
     for row in ordered[:_LINES]:
         table.add_row(printable(_label(row)), *_figures(row.get))
     return table

@@ -19,6 +19,7 @@ from rich.table import Table
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.core.units import format_size
+from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.runs.check import Check
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def printable(text: str) -> str:
 
 
 def summary_table(rows: pa.Table, title: str) -> Table:
-    """Medians over the tensors of each block type, blocks in the order in which they first occur.
+    """Medians over the tensors of each kind (`kind_labels`), in the order of the first of each.
 
     Args:
         rows: A result table; it may have hundreds of thousands of rows.
@@ -68,16 +69,13 @@ def summary_table(rows: pa.Table, title: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("block type", no_wrap=True, max_width=13)
+    table.add_column("block type", no_wrap=True, max_width=18)
     for name in ("tensors", "params", "rank/full", "stable rk", "eff. rk", "std", "zeros"):
         table.add_column(name, justify="right", no_wrap=True)
     blocks: dict[str, list[int]] = {}
-    types, parts = rows["block_type"].to_pylist(), [None] * rows.num_rows
-    if "part" in rows.column_names:
-        parts = rows["part"].to_pylist()
-    for index, (block_type, part) in enumerate(zip(types, parts, strict=True)):
-        # Parts of fused matrices apart: their elements are in the fused ones' line already.
-        blocks.setdefault(block_type + (" (part)" if part else ""), []).append(index)
+    present = [name for name in KIND_COLUMNS if name in rows.column_names]
+    for index, kind in enumerate(kind_labels({n: rows[n].to_pylist() for n in present})):
+        blocks.setdefault(kind, []).append(index)
     shares = _numbers(rows, "rank") / np.minimum(_numbers(rows, "rows"), _numbers(rows, "cols"))
     numbers = {name: _numbers(rows, name) for name in ("stable_rank", "effective_rank", *_ELEMENTS)}
     counts = rows["numel"].to_pylist()
