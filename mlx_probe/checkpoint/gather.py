@@ -132,7 +132,7 @@ def _refuse_unknown(packing: str, claim: Claim, context: Context, beside: Sequen
     """Refuse a weight of another declared format, or with pieces that are not understood."""
     methods = PACKINGS[packing].methods
     problem = foreign_method(packing, methods, context.settings.get("quant_method"))
-    if beside:
+    if beside and problem is None:
         problem = f"{beside[0]} lies beside it, and its effect on the values is not known"
     if problem is not None:
         raise PackingError(f"{claim.name}: {problem}")
