@@ -44,7 +44,7 @@ WRITERS: dict[str, Writer] = {
         csv.read,
     ),
     "jsonl": Writer(
-        "one strict JSON object a line; null is no value, 1e999 infinity",
+        "one strict JSON object a line; null is no value, or infinity where the last key lists it",
         jsonl.write,
         jsonl.read,
     ),

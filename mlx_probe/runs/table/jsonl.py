@@ -1,10 +1,16 @@
-"""JSON Lines: one object for each row, strict JSON (see `strict_json` for infinities)."""
+"""JSON Lines: one object for each row, strict JSON.
+
+JSON has no infinity, and what stands for it elsewhere ("1e999", "Infinity") is refused by some
+readers or turns a column of numbers into one of text. So an infinite number is null, and the last
+key of every row, `INFINITE`, lists the columns of the infinite ones ("-min" for minus infinity).
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe.runs.table.strict_json import encode
 from mlx_probe.runs.table.timestamps import iso_utc
@@ -12,7 +18,9 @@ from mlx_probe.runs.table.timestamps import iso_utc
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read", "write"]
+__all__ = ["INFINITE", "read", "write"]
+
+INFINITE = "infinite"
 
 
 def write(table: pa.Table, path: Path) -> None:
@@ -26,7 +34,7 @@ def write(table: pa.Table, path: Path) -> None:
     texts = pa.Table.from_arrays(cells, names=table.column_names)
     with path.open("w", encoding="ascii", newline="\n") as file:
         for batch in texts.to_batches(max_chunksize=4096):
-            file.writelines(encode(row) + "\n" for row in batch.to_pylist())
+            file.writelines(encode(_without_infinities(row)) + "\n" for row in batch.to_pylist())
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
@@ -41,8 +49,12 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
     with path.open(encoding="ascii", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             record = json.loads(line)
-            if not isinstance(record, dict) or list(record) != schema.names:
+            # Older runs have no such key, and 1e999 for infinity.
+            infinite = record.pop(INFINITE, []) if isinstance(record, dict) else None
+            if infinite is None or list(record) != schema.names:
                 raise ValueError(f"line {number} does not hold the columns {schema.names}")
+            for name in infinite:
+                record[name.removeprefix("-")] = -math.inf if name.startswith("-") else math.inf
             for name, value in record.items():
                 values[name].append(value)
 
@@ -52,3 +64,11 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
         return pa.array(values[field.name], field.type)
 
     return pa.Table.from_arrays([from_json(field) for field in schema], schema=schema)
+
+
+def _without_infinities(row: dict[str, Any]) -> dict[str, Any]:
+    infinite = {
+        name: value for name, value in row.items() if isinstance(value, float) and math.isinf(value)
+    }
+    signs = [name if value > 0 else f"-{name}" for name, value in infinite.items()]
+    return {**row, **dict.fromkeys(infinite), INFINITE: signs}
