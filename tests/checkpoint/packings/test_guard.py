@@ -71,7 +71,6 @@ UNKNOWN = {
     },
     "marlin": {"B": codes("I32", 4, 64), "s": ones(1, 32), "workspace": codes("I32", 32)},
     "mlc": {"q_weight": codes("U32", 32, 8), "q_scale": ones(32, 2)},
-    "bitnet": {"weight": codes("U8", 16, 64), "weight_scale": ones(1)},
     "eetq": {"weight": codes("I8", 64, 32), "weight_scales": ones(32)},
     "spqr": {
         "dense_weights": codes("I64", 40),
