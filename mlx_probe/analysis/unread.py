@@ -37,6 +37,7 @@ class Unread:
         methods: ``quant_method`` of config.json, where one is declared.
         example: Name of the first one.
         reason: Why that one is not read.
+        cause: Why all of them are not, if it is not their quantization.
     """
 
     tensors: int
@@ -46,16 +47,17 @@ class Unread:
     methods: tuple[str, ...]
     example: str
     reason: str
+    cause: str | None = None
 
     def __str__(self) -> str:
         """For people."""
         methods = " and ".join(map(repr, self.methods))
         declared = f"config.json declares {methods}" if methods else "config.json declares none"
         example = "" if self.example in self.reason else f"{self.example}: "
+        cause = self.cause or f"their quantization is not understood ({declared})"
         return (
             f"{self.tensors} of {self.total} tensors, {self.share:.1%} of the {self.unit}, have "
-            f"no numbers: their quantization is not understood ({declared}). The first: "
-            f"{example}{self.reason}"
+            f"no numbers: {cause}. The first: {example}{self.reason}"
         )
 
 
@@ -63,6 +65,7 @@ def find_unread(
     weights: Sequence[Weight],
     configs: Sequence[Mapping[str, Any]],
     reasons: Sequence[str | None] = (),
+    cause: str | None = None,
 ) -> Unread | None:
     """Find what has no numbers.
 
@@ -70,6 +73,7 @@ def find_unread(
         weights: What a job reads.
         configs: config.json of the job's models.
         reasons: For each weight why it was skipped, None if it was not; empty before the job.
+        cause: Why, if it is not the weights' quantization.
 
     Returns:
         None if nothing of the model is missing.
@@ -92,6 +96,7 @@ def find_unread(
         methods=tuple(dict.fromkeys(str(m) for m in methods if m is not None)),
         example=first.label,
         reason=reason,
+        cause=cause,
     )
 
 

@@ -24,6 +24,7 @@ from mlx_probe.checkpoint.adapters.protocol import (
     Update,
 )
 from mlx_probe.checkpoint.adapters.reading import sort_pieces
+from mlx_probe.checkpoint.packings.protocol import Index
 from mlx_probe.core.errors import ConfigError, PackingError
 
 __all__ = ["pair_adapter"]
@@ -88,6 +89,8 @@ class _Pairing:
         self._targets = Targets(base, self._config)
         self._changes: defaultdict[int, _Changes] = defaultdict(_Changes)
         self._lost: list[Pair] = []
+        # Name of a module to what it changes.
+        self._changed_by: defaultdict[str, list[int]] = defaultdict(list)
         # As they are shown in rows: as matrices.
         self._shown = {weight.name: weight for weight in reversed(tuned.weights())}
 
@@ -111,6 +114,7 @@ class _Pairing:
             self._doubt(module, error.fact)
         for place in places:
             self._add_place(place)
+            self._changed_by[module.name].append(place.index)
         if not any(place.key == "weight" for place in places) and self._changes_weight(module):
             self._doubt(module, "")
             reason = f"the base has no weight of {module.name}"
@@ -140,7 +144,7 @@ class _Pairing:
                 if not changes.updates and changes.status is None and changes.replaced is None:
                     del self._changes[place.index]
                 return
-            changes.updates.append(update if place.rows is None else _rows_of(update, place.rows))
+            changes.updates.append(update if place.rows is None else _cut(update, place.rows))
         pieces = [self._shown[piece.name] for piece in place.module.pieces.values()]
         changes.tensors.append(_main(pieces))
 
@@ -155,6 +159,9 @@ class _Pairing:
 
     def _add_whole(self, weight: Weight) -> None:
         """A tensor that the adapter stores whole."""
+        if ".original_module." in weight.name:
+            # PEFT keeps the base's tensor beside the trained one.
+            return
         name = base_name(weight.name)
         i = self._targets.find(name, weight.stack_index)
         reason = "the base has no tensor of this name or role"
@@ -165,6 +172,7 @@ class _Pairing:
             reason = "the base has no head of its own: it uses its table of embeddings"
         if i is None:
             self._lost.append(Pair(None, weight, status="only_b", reason=reason))
+            self._distrust(name, weight)
             return
         changes = self._changes[i]
         if changes.replaced is None:
@@ -172,6 +180,12 @@ class _Pairing:
         elif not find_aliases([changes.replaced, weight]):
             reason = f"the adapter stores it twice, as {changes.replaced.name} and {weight.name}"
             changes.status = "skipped", reason
+
+    def _distrust(self, name: str, weight: Weight) -> None:
+        """A tensor beside a module's factors that is not understood may change what they mean."""
+        for index in self._changed_by.get(name.rpartition(".")[0], ()):
+            reason = f"the adapter stores {weight.name} beside its factors, which is not known"
+            self._changes[index].status = "skipped", reason
 
     def _follow_ties(self) -> None:
         """What changes a table of embeddings in place changes a tied head as well."""
@@ -196,14 +210,17 @@ class _Pairing:
 
     def _of_base(self) -> list[Pair]:
         weights = self._targets.weights
-        fused = {weights[i].label for i in self._changes if weights[i].part is None}
+        fused = {weights[i].label: i for i in self._changes if weights[i].part is None}
         cut = {weights[i].name for i in self._changes if weights[i].part is not None}
         pairs = []
         for i, weight in enumerate(weights):
             if i in self._changes:
                 pairs.append(self._changed(weight, self._changes[i]))
+            elif weight.part is not None and _whole_label(weight) in fused:
+                whole = fused[_whole_label(weight)]
+                pairs.append(_part_of(weight, self._changed(weights[whole], self._changes[whole])))
             else:
-                pairs.append(_unchanged(weight, weight.name in cut, _whole_label(weight) in fused))
+                pairs.append(_unchanged(weight, weight.name in cut))
         return pairs
 
     def _changed(self, weight: Weight, changes: _Changes) -> Pair:
@@ -213,12 +230,14 @@ class _Pairing:
         tensor = changes.tensors[0] if changes.tensors else None
         pair = Pair(weight, tensor, "adapter", interleaved_a=interleaved)
         if changes.status is not None:
-            return replace(pair, status=changes.status[0], reason=changes.status[1])
+            status, reason = changes.status
+            return replace(pair, status=status, reason=reason, is_change_unknown=True)
         pieces = [piece for update in changes.updates for piece in update.pieces.values()]
         stored = [changes.replaced] if changes.replaced is not None else []
         for read in (*pieces, *stored):
             if (why := unreadable(read, 0)) is not None:
-                return replace(pair, status="skipped", reason=f"{read.name}: {why[1]}")
+                reason = f"{read.name}: {why[1]}"
+                return replace(pair, status="skipped", reason=reason, is_change_unknown=True)
         if (why := unreadable(weight, interleaved)) is not None:
             return replace(pair, status=why[0], reason=why[1])
         if stored and stored[0].shape != weight.shape:
@@ -226,7 +245,7 @@ class _Pairing:
             return replace(pair, status="reshaped", reason=shapes)
         if len(changes.updates) > 1 and any(u.rank is None or u.dora for u in changes.updates):
             reason = "several changes of the adapter meet in it"
-            return replace(pair, status="skipped", reason=reason)
+            return replace(pair, status="skipped", reason=reason, is_change_unknown=True)
         return replace(pair, adaption=Adaption(tuple(changes.updates), changes.replaced))
 
     def _doubt(self, module: Module, reason: str) -> None:
@@ -248,13 +267,13 @@ class _Pairing:
         ]
 
 
-def _rows_of(update: Update, rows: slice) -> Update:
-    """The same change of some rows."""
+def _cut(update: Update, rows: Index, cols: Index = slice(None)) -> Update:
+    """The same product for some rows and columns."""
 
     def build(pieces: Mapping[str, Floats]) -> Edit:
         product = update.build(pieces)
         assert isinstance(product, Product)
-        return replace(product, left=product.left[rows])
+        return replace(product, left=product.left[rows], right=product.right[:, cols])
 
     return replace(update, build=build)
 
@@ -288,12 +307,30 @@ def _stored_whole(a: Weight, b: Weight, interleaved: int) -> Pair:
     return Pair(a, b, "name", known[0], known[1], interleaved_a=interleaved)
 
 
-def _unchanged(weight: Weight, cut: bool, fused: bool) -> Pair:
+def _part_of(weight: Weight, whole: Pair) -> Pair:
+    """The pair of a part of a fused matrix: a product's factors have its rows and columns."""
+    pair = Pair(weight, whole.b, "adapter", whole.status, whole.reason)
+    if whole.status is not None:
+        return pair
+    adaption, part = whole.adaption, weight.part
+    assert part is not None
+    if (
+        adaption is None
+        or not adaption.is_product
+        or whole.interleaved_a
+        or any(update.removed is not None for update in adaption.updates)
+    ):
+        reason = "the adapter changes the whole matrix: see its row"
+        return replace(pair, status="skipped", reason=reason)
+    height, width = weight.extents
+    rows, cols = part.source(slice(0, height), slice(0, width))
+    updates = tuple(_cut(update, rows, cols) for update in adaption.updates)
+    return replace(pair, adaption=Adaption(updates))
+
+
+def _unchanged(weight: Weight, cut: bool) -> Pair:
     if cut and weight.part is None:
         reason = "the adapter changes a part of it: see the row of the part"
-        return Pair(weight, None, "adapter", "skipped", reason)
-    if fused and weight.part is not None:
-        reason = "the adapter changes the whole matrix: see its row"
         return Pair(weight, None, "adapter", "skipped", reason)
     known = unreadable(weight, 0) or _UNKNOWN
     return Pair(weight, None, "adapter", *known)

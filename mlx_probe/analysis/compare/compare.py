@@ -164,8 +164,17 @@ def _unread(plan: ComparePlan, rows: Sequence[Row] = ()) -> Unread | None:
         for side, weight in (("a", pair.a), ("b", pair.b))
         if weight is not None
     }
+    unknown = {
+        ("a", pair.a.label): (pair.a, pair.reason)
+        for pair in plan.pairs
+        if pair.is_change_unknown and pair.a is not None
+    }
+    cause = None
+    if not any(reason for _, reason in sides.values()) and unknown:
+        cause = "what the adapter makes of them is not computed"
+    sides |= unknown
     weights, reasons = zip(*sides.values(), strict=True) if sides else ((), ())
-    return find_unread(weights, [plan.a.config, plan.b.config], reasons)
+    return find_unread(weights, [plan.a.config, plan.b.config], reasons, cause)
 
 
 def _describe(plan: ComparePlan, rows: Sequence[Row]) -> dict[str, Any]:

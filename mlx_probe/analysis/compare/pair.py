@@ -37,6 +37,8 @@ class Pair:
         interleaved_b: The same for B.
         adaption: How an adapter changes ``a``; None for two weights, and for a weight that the
             adapter does not change. ``b`` is then one of the adapter's tensors.
+        is_change_unknown: Whether an adapter changes ``a``, or may change it, in a way that is
+            not computed.
     """
 
     a: Weight | None
@@ -47,6 +49,7 @@ class Pair:
     interleaved_a: int = 0
     interleaved_b: int = 0
     adaption: Adaption | None = None
+    is_change_unknown: bool = False
 
     @property
     def weight(self) -> Weight:

@@ -176,7 +176,7 @@ def _magnitude(
     """The piece with DoRA's norms; None for a plain product."""
     key = "m" if "lora_a" in module.pieces else "lora_magnitude_vector"
     if key not in module.pieces:
-        if config.get("use_dora") is True:
+        if config.get("use_dora") is True or config.get("fine_tune_type") == "dora":
             raise PackingError("use_dora, but the adapter does not store DoRA's norms")
         return None
     if target.expert is not None:

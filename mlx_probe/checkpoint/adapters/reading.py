@@ -19,6 +19,9 @@ def sort_pieces(kind: AdapterKind, weights: Iterable[Weight]) -> tuple[list[Modu
         kind: The kind of the adapter.
         weights: Its tensors, each as one vector (`Checkpoint.vectors`).
 
+    A second tensor of one piece (PEFT keeps several adapters apart by their names) is not
+    understood.
+
     Returns:
         Modules in the order of their first tensors, each with the pieces that all share; and
         the tensors that belong to none.
@@ -34,7 +37,8 @@ def sort_pieces(kind: AdapterKind, weights: Iterable[Weight]) -> tuple[list[Modu
             whole.append(weight)
             continue
         module = modules.setdefault((named.module, named.depth), Module(named.module, named.depth))
-        if named.piece in kind.pieces or named.piece == TOKENS_PIECE:
+        understood = named.piece in kind.pieces or named.piece == TOKENS_PIECE
+        if understood and named.piece not in module.pieces:
             module.pieces[named.piece] = weight
         elif named.piece not in kind.unused:
             module.unknown.append(weight.name)

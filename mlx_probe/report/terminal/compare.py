@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.report.terminal.text import printable
 
@@ -59,15 +60,27 @@ def _totals(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _known(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Rows with a change, without parts of fused matrices: these have their elements already."""
+    """Rows with a change, without parts of fused matrices: these have their elements already.
+
+    Nor integers that are no packed weights: position numbers, whose norm is above that of all
+    weights.
+    """
     return [
         row
         for row in rows
         if row["status"] in ("ok", "identical")
         and row["part"] is None
+        and not _is_buffer(row)
         and row["norm"] is not None
         and row["change_norm"] is not None
     ]
+
+
+def _is_buffer(row: Mapping[str, Any]) -> bool:
+    """Whether the tensor of a row is plain integers."""
+    dtype = DTYPES.get(row["dtype"] or row["other_dtype"])
+    packing = row["packing"] or row["other_packing"]
+    return dtype is not None and dtype.kind != "float" and packing == "plain"
 
 
 def _table(first: str, *others: str) -> Table:
