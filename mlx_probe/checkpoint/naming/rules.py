@@ -490,6 +490,7 @@ _PIECES: tuple[tuple[str, str, bool], ...] = (
     ("lora_b", r"\.lora_(embedding_)?[bB](\.\w+)??(\.(weight|bias))?", False),
     ("dora_magnitude", r"\.lora_magnitude_vector(\.\w+)??(\.weight)?", False),
     ("dora_magnitude", r"\.m", True),  # mlx-lm
+    ("quantization", r"\._(data|scale|shift)(\._data)?", False),  # optimum-quanto
     ("quantization", r"[._](\w+_)?(scales?|scaling_factor|integer|amax)(_inv|_\d)?", False),
     ("quantization", r"[._](weight_)?(zero_point|zeros|blocks|biases)", False),
     ("quantization", r"\.(weight_(format|shape|packed)|qzeros|qweight|g_idx|perm|SCB)", False),

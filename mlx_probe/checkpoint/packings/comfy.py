@@ -51,10 +51,11 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     if base == tensor.name or base[-1:] not in ("", "."):
         return None
     old = context.find(f"{base}{_OLD_SCALE}")
-    noted = f"{base}{_NOTE}" in context.tensors or base.rstrip(".") in _notes(context)
-    if not (old or noted):
-        return None
     scales = old or context.find(*(f"{base}{end}" for end in _SCALES))
+    noted = f"{base}{_NOTE}" in context.tensors or base.rstrip(".") in _notes(context)
+    # In a file with notes a scale without one belongs to no other packing either.
+    if not (old or noted or (scales and (_NOTE in context.ends or _notes(context)))):
+        return None
     extra = context.find(*(f"{base}{end}" for end in _EXTRA))
     return Claim(tensor.name, (tensor, *scales), extra)
 
@@ -174,6 +175,8 @@ def _note(claim: Claim, context: Context) -> dict[str, Any]:
             raise PackingError(f"{notes[0].name} is no JSON: {error}") from error
     elif (layer := claim.name.removesuffix("weight").rstrip(".")) in _notes(context):
         note = _notes(context)[layer]
+    elif claim.pieces[-1].name.rpartition(".")[2] != _OLD_SCALE:
+        raise PackingError(f"{claim.name}: ComfyUI's note about it is missing")
     else:
         # ``scale_weight`` alone: the elements say which of the two formats it is.
         forms = {dtype: form for form, dtype in _SCALED.items() if form.startswith("float8")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -117,6 +118,11 @@ class Context:
     read: Callable[[TensorInfo], bytes]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     width: int | None = None
+
+    @cached_property
+    def ends(self) -> frozenset[str]:
+        """Last segments of the names of all tensors."""
+        return frozenset(name.rpartition(".")[2] for name in self.tensors)
 
     def find(self, *names: str) -> tuple[TensorInfo, ...]:
         """The tensors that have one of these names, in this order."""

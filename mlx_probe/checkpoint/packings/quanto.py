@@ -39,9 +39,10 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """``_data`` below a weight, with the scales and shifts beside it."""
     packed = tensor.name.endswith("._data._data")
     name = tensor.name.removesuffix("._data._data" if packed else "._data")
-    if name == tensor.name or tensor.dtype not in (("U8",) if packed else _BYTES):
-        return None
     pieces = context.find(f"{name}._scale", f"{name}._shift")
+    # ``a.weight._data`` is also what surrounds the packed codes.
+    if name == tensor.name or not (pieces or tensor.dtype in ("U8", *_BYTES)):
+        return None
     module = name.removesuffix("weight")
     extra = context.find(*(f"{module}{end}" for end in _EXTRA)) if module != name else ()
     return Claim(name, (tensor, *pieces), extra)
@@ -52,14 +53,15 @@ def layout(claim: Claim, context: Context) -> Layout:
     main, *others = claim.pieces
     if len(main.shape) != 2:
         raise PackingError(f"{main.name} has the shape {list(main.shape)}; only matrices are read")
-    if main.dtype == "U8":
+    if main.name.endswith("._data._data"):
         missing(claim, "_scale", "_shift")
         return _packed(claim, context)
     missing(claim, "_scale")
+    _require_declared(claim, context, _BYTES.get(main.dtype, main.dtype))
     rows, cols = main.shape
     if len(others) != 1:
         raise PackingError(f"{claim.name}: a shift of 8-bit codes")
-    require_piece(main, (main.dtype,), main.shape)
+    require_piece(main, tuple(_BYTES), main.shape)
     require_piece(others[0], _FLOATS, (), (1,), (rows, 1))
     block = (1, cols) if others[0].shape == (rows, 1) else (max(rows, 1), max(cols, 1))
     shared = "a scale for each row" if block[0] == 1 else "one scale"
@@ -77,11 +79,20 @@ def _packed(claim: Claim, context: Context) -> Layout:
     fitting = [bits for bits in (2, 4) if -(-groups // (8 // bits)) == lines]
     if len(fitting) != 1 or not group:
         raise PackingError(f"{claim.name}: {lines} rows of bytes for {groups} groups")
+    _require_declared(claim, context, f"qint{fitting[0]}")
     rows, cols = _shape(claim, context, groups, group)
     decode = partial(_decode_packed, bits=fitting[0], across=cols // group)
     each = f"group {group}" if cols != group else "a scale for each row"
     # Rows of the weight are spread over the bytes' rows.
     return Layout((rows, cols), f"qint{fitting[0]}, {each}", decode, row_major=False)
+
+
+def _require_declared(claim: Claim, context: Context, kind: str) -> None:
+    """Refuse codes of another kind than config.json declares ("int4", "float8")."""
+    settings = context.settings
+    declared = settings.get("weights", settings.get("weights_dtype"))
+    if isinstance(declared, str) and not kind.startswith(f"q{declared.removeprefix('q')}"):
+        raise PackingError(f"{claim.name}: {kind}, though config.json declares {declared!r}")
 
 
 def _shape(claim: Claim, context: Context, groups: int, group: int) -> tuple[int, int]:
@@ -90,9 +101,10 @@ def _shape(claim: Claim, context: Context, groups: int, group: int) -> tuple[int
     Raises:
         PackingError: Several do, or none.
     """
-    if _group_of(group) == 0 and group not in (32, 64, 96, 128):
-        return groups, group
     rows = _rows(claim, context, groups * group)
+    if rows is None and _group_of(group) == 0 and group not in (32, 64, 96, 128):
+        # No group has as many columns: these are whole rows.
+        rows = groups
     if rows is None:
         raise PackingError(
             f"{claim.name}: quanto stores {groups} groups of {group} and no shape; neither a bias "
@@ -100,7 +112,7 @@ def _shape(claim: Claim, context: Context, groups: int, group: int) -> tuple[int
         )
     cols = groups * group // rows if rows else 0
     if rows * cols != groups * group or (_group_of(cols) or cols) != group:
-        raise PackingError(f"{claim.name}: {groups} groups of {group} are no {rows} rows")
+        raise PackingError(f"{claim.name}: {groups} groups of {group} are not {rows} rows")
     return rows, cols
 
 
@@ -116,7 +128,8 @@ def _rows(claim: Claim, context: Context, numel: int) -> int | None:
     if role.block_type in _INTO_STREAM:
         return width
     if role.block_type in _OUT_OF_STREAM or role.component == "output":
-        return numel // width if numel % width == 0 else None
+        # 0 rows fit nothing.
+        return numel // width if numel % width == 0 else 0
     return None
 
 
