@@ -96,6 +96,20 @@ def hqq_case(rng, rows, cols, bits=4, axis=1, group=64):
     return named(pieces), {"quant_method": "hqq"}, values.reshape(rows, cols)
 
 
+def exl2_case(rng, rows, cols):
+    groups = [(5, 32), (3, cols - 32)]
+    codes = [rng.integers(0, 1 << bits, (inputs, rows)) for bits, inputs in groups]
+    scales = rng.integers(1, 17, (2, rows))
+    # Powers of two: float16 loses nothing.
+    largest, places = np.float16([0.5, 0.25]), rng.permutation(cols)
+    lines = [
+        (part - (1 << (bits - 1))) * (steps * steps * np.float32(top) / 256)
+        for (bits, _), part, steps, top in zip(groups, codes, scales, largest, strict=True)
+    ]
+    pieces = packers.exl2(groups, codes, scales, largest, places)
+    return named(pieces), {"quant_method": "exl2"}, np.concatenate(lines)[places].T.astype("<f4")
+
+
 def bitnet_case(rng, rows, cols):
     codes = rng.integers(0, 3, (rows, cols)).astype(np.uint8)
     quarters = codes.reshape(4, rows // 4, cols)
@@ -149,6 +163,7 @@ CASES = {
         for bits in (4, 3)
         for axis in (0, 1)
     },
+    "exl2": (exl2_case, {}),
     "bitnet": (bitnet_case, {}),
     "bitsandbytes nf4": (nf4_case, {}),
     "bitsandbytes int8": (int8_case, {}),

@@ -67,6 +67,22 @@ def compressed(codes, zeros, scales, bits):
     }
 
 
+def exl2(groups, codes, scales, largest, places):
+    """EXL2's pieces of sorted (in, out) codes; ``groups`` are bits and inputs of each."""
+    words, table = [], []
+    for (bits, _), group in zip(groups, codes, strict=True):
+        table += [bits, sum(map(len, words))]
+        words.append(np.ascontiguousarray(pack_rows(group.T, bits).T))
+    return {
+        "q_weight": (np.concatenate(words), "I32"),
+        "q_invperm": (places.astype("<i4"), "I32"),
+        # One less is stored, eight in a word.
+        "q_scale": (pack_rows(scales - 1, 4), "I32"),
+        "q_scale_max": (largest, "F16"),
+        "q_groups": (np.array(table, "<i2"), "I16"),
+    }
+
+
 def hqq(codes, zeros, scales, bits, axis, shape, group):
     """hqq's pieces of unfolded codes: words hold those of distant rows, the first one highest."""
     count, word = (10, "<u4") if bits == 3 else (8 // bits, "u1")

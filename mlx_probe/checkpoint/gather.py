@@ -38,12 +38,14 @@ def gather_parameters(
         Parameters in the order of their main pieces. `Parameter.problem` is set for pieces that
         do not fit together, integers of an unknown packing, and scales without a weight.
     """
+    architecture = read_architecture(config, metadata)
     context = Context(
         tensors={tensor.name: tensor for tensor in tensors},
         settings=quantization_settings(config),
         read=read,
         metadata=metadata,
-        width=read_architecture(config, metadata).hidden_size,
+        width=architecture.hidden_size,
+        vocabulary=architecture.vocab_size,
     )
     schemes = {name: cast(Scheme, import_module(p.scheme)) for name, p in PACKINGS.items()}
     claims, robbed = _claims(tensors, schemes, context)

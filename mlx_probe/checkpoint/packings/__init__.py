@@ -47,6 +47,7 @@ PACKINGS: dict[str, Packing] = {
         "NVFP4 with `weight_scale_2`, MXFP4",
         ("modelopt", "modelopt_fp4", "modelopt_mixed"),
     ),
+    "exl2": Packing("mlx_probe.checkpoint.packings.exl2", "2 to 8 bits, by group", ("exl2",)),
     "hqq": Packing(
         "mlx_probe.checkpoint.packings.hqq",
         "`W_q` of 1, 2, 3, 4, 5, 6 and 8 bits, both axes, as safetensors",

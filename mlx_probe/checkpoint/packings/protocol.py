@@ -111,6 +111,7 @@ class Context:
         read: Reads the bytes of a small tensor.
         metadata: The files' own metadata; of safetensors files, texts.
         width: Width of the residual stream by config.json; None if it does not say.
+        vocabulary: Tokens by config.json; None if it does not say.
     """
 
     tensors: Mapping[str, TensorInfo]
@@ -118,6 +119,7 @@ class Context:
     read: Callable[[TensorInfo], bytes]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     width: int | None = None
+    vocabulary: int | None = None
 
     @cached_property
     def ends(self) -> frozenset[str]:

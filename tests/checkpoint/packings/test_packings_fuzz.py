@@ -36,6 +36,13 @@ PIECES = {
         "._weight_per_tensor_scale": None,
     },
     "modelopt": {".weight": "U8", ".weight_scale": None, ".weight_scale_2": None},
+    "exl2": {
+        ".q_weight": "I32",
+        ".q_invperm": None,
+        ".q_scale": "I32",
+        ".q_scale_max": "F16",
+        ".q_groups": "I16",
+    },
     "hqq": {
         ".W_q": "U8",
         ".scale": None,
@@ -54,6 +61,7 @@ SHAPES = st.lists(SIZES, max_size=4).map(tuple)
 DTYPE = st.sampled_from(["F32", "F16", "BF16", "U8", "I8", "I32", "U32", "I64", "F8_E4M3"])
 NUMBER = st.sampled_from([-1, 0, 1, 2, 3, 4, 8, 32, 64, 10**12, 1.5, "4", None, True])
 MAIN = (
+    ".q_weight",
     ".W_q",
     ".weight",
     ".qweight",
