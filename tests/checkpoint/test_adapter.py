@@ -1,4 +1,4 @@
-"""LoRA and DoRA as PEFT and mlx-lm write them."""
+"""Adapters as PEFT and mlx-lm write them."""
 
 import json
 import math
@@ -7,11 +7,13 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+from adapter_fixtures import written
 from lab import mlx_lm
 from mlx.utils import tree_flatten
 from weightfiles import model_files, write_safetensors
 
-from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.checkpoint import ADAPTERS, open_checkpoint
+from mlx_probe.checkpoint.adapters.scaling import pattern_value
 from mlx_probe.source import resolve
 
 PREFIX = "base_model.model.model.layers.0.self_attn"
@@ -52,6 +54,72 @@ def test_dora_of_several_ranks(tmp_path):
     arrays[f"{PREFIX}.q_proj.lora_magnitude_vector"] = np.ones(64, np.float32)
     adapter = opened(tmp_path, arrays, {"lora_alpha": 16}).adapter
     assert (adapter.kind, adapter.ranks, adapter.scale) == ("dora", (4, 8), None)
+
+
+KINDS = {
+    "lora on every projection": "lora",
+    "dora": "dora",
+    "adalora": "adalora",
+    "loha by pattern": "loha",
+    "lokr": "lokr",
+    "vera": "vera",
+    "ia3 of gpt2": "ia3",
+    "oft": "oft",
+    "boft": "boft",
+    "hra": "hra",
+    "miss": "miss",
+    "c3a": "c3a",
+    "shira": "shira",
+    "ln tuning": "ln_tuning",
+    "tokens alone": "trainable_tokens",
+}
+
+
+def test_every_kind_that_is_computed_is_here():
+    computed = {key for key, kind in ADAPTERS.items() if kind.scheme is not None}
+    assert computed <= set(KINDS.values())
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+def test_kinds_as_peft_saves_them(tmp_path, name, kind):
+    adapter = open_checkpoint(resolve(str(written(name, tmp_path)[1]))).adapter
+    assert (adapter.kind, adapter.layout) == (kind, "peft")
+    assert adapter.targets
+    assert all(not target.startswith("base_model") for target in adapter.targets)
+    assert adapter.refusal({}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [each for each in KINDS.items() if each[1] != "ln_tuning"]
+)
+def test_kinds_without_a_configuration(tmp_path, name, kind):
+    """By the names of the tensors; AdaLoRA passes for a LoRA, whose rows then say why not.
+
+    LN tuning stores vectors alone, which any model has.
+    """
+    folder = written(name, tmp_path)[1]
+    (folder / "adapter_config.json").write_text("{}")
+    adapter = open_checkpoint(resolve(str(folder))).adapter
+    assert adapter.kind == ("lora" if kind == "adalora" else kind)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "name", "expected"),
+    [
+        ({"q_proj": 1}, "model.layers.0.self_attn.q_proj", 1),
+        ({"proj": 1}, "model.layers.0.self_attn.q_proj", 9),
+        ({"self_attn.q_proj": 1}, "model.layers.0.self_attn.q_proj", 1),
+        ({"self_attn": 1}, "model.layers.0.self_attn.q_proj", 9),
+        ({r"layers\.(0|3)\..*": 1}, "model.layers.3.mlp.up_proj", 1),
+        ({r"layers\.(0|3)\..*": 1}, "model.layers.13.mlp.up_proj", 9),
+        ({".*": 1, "q_proj": 2}, "model.layers.0.self_attn.q_proj", 1),
+        ({"^model.layers.0.self_attn.q_proj": 1}, "model.layers.0.self_attn.q_proj", 1),
+        ({"q_proj$": 1}, "model.layers.0.self_attn.q_proj", 1),
+        ("q_proj", "q_proj", 9),
+    ],
+)
+def test_the_first_pattern_that_matches_wins(patterns, name, expected):
+    assert pattern_value(patterns, name, 9) == expected
 
 
 class Block(nn.Module):

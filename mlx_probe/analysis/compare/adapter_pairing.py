@@ -243,10 +243,18 @@ class _Pairing:
         if stored and stored[0].shape != weight.shape:
             shapes = f"{shape_text(weight.shape)} in A, {shape_text(stored[0].shape)} in B"
             return replace(pair, status="reshaped", reason=shapes)
+        if self._is_reordered(weight):
+            reason = "llama.cpp orders the rows of queries and keys: compare with a GGUF base"
+            return replace(pair, status="skipped", reason=reason, is_change_unknown=True)
         if len(changes.updates) > 1 and any(u.rank is None or u.dora for u in changes.updates):
             reason = "several changes of the adapter meet in it"
             return replace(pair, status="skipped", reason=reason, is_change_unknown=True)
         return replace(pair, adaption=Adaption(tuple(changes.updates), changes.replaced))
+
+    def _is_reordered(self, weight: Weight) -> bool:
+        """Whether a GGUF adapter's rows have another order than those of the base."""
+        query_or_key = weight.role.block_type in ("q_proj", "k_proj", "qkv_proj")
+        return self._tuned.framework == "gguf" != self._base.framework and query_or_key
 
     def _doubt(self, module: Module, reason: str) -> None:
         """Weights that a module may change: nothing is said of them."""

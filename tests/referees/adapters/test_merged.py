@@ -101,8 +101,8 @@ def agrees(pair, row, x, y, expected, meter):
         return 0
     assert row["status"] == "ok", (name, row["status"], row["status_reason"])
     norm, change = np.linalg.norm(x), np.linalg.norm(difference)
-    # PEFT's sums are in float32.
-    rounding = 2e-6 * (norm + change)
+    # PEFT computes in float32, an SVD of the base (PiSSA, KaSA) too.
+    rounding = 1e-5 * (norm + change)
     lines = np.concatenate([block for _, block in pair_reader(pair, meter).blocks()])
     ours = lines if pair.a.tall or pair.a.rows is None else lines.T
     assert np.linalg.norm(ours - y) < rounding, name
