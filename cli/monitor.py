@@ -41,7 +41,8 @@ _HINT = "q leaves; the job goes on"
 def monitor(run: str | None, once: bool, as_json: bool) -> None:
     """Watch a running job: progress, memory, processor, disk, bandwidth, device, alerts.
 
-    PID is the job's process, RUN its folder or one of its files. Without either, the only running
+    PID is the job's process, RUN its folder or one of its files; a model's folder means the run
+    in it that works now, or the latest one. Without either, the only running
     job is shown; for a run that is over, the samples that were kept. This command does not slow
     the job down, and the job goes on when it ends.
     """

@@ -52,9 +52,9 @@ def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]) -> None:
     """Show a finished RUN of analyze or compare.
 
-    RUN is a run folder, its run_meta.json, or one of its tables. The page is one HTML file
-    that needs no network and nothing beside it: maps over the layers, spectra, outliers, every
-    row, and how the run was made.
+    RUN is a run folder, its run_meta.json, or one of its tables; a model's folder means its
+    latest run. The page is one HTML file that needs no network and nothing beside it: maps over
+    the layers, spectra, outliers, every row, and how the run was made.
     """
     if terminal and out is not None:
         raise ConfigError("--out names a page, and --terminal writes none", "Leave one out")

@@ -37,7 +37,7 @@ def validate(run: Path, recompute: bool) -> None:
     """Check a finished RUN: its files, its table, and a few tensors recomputed.
 
     For a comparison nothing is recomputed. RUN is a run folder, its run_meta.json, or one of
-    its tables.
+    its tables; a model's folder means its latest run.
     """
     compared = read_meta(locate_run(run)).get("kind") == KIND
     checks = validate_comparison(run) if compared else validate_run(run, recompute)
