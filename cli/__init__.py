@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -69,11 +72,14 @@ class _Program(Group):
         """Turn every failure that has a remedy into one message and an exit code."""
         try:
             return super().invoke(ctx)
+        except Interrupted as error:
+            _refuse(ctx, _by_signal(error))
         except ProbeError as error:
             _refuse(ctx, error)
         except KeyboardInterrupt:
             fact = "interrupted; what was finished is saved"
-            _refuse(ctx, Interrupted(fact, "Run the same command again to go on from there"))
+            error = Interrupted(fact, "Run the same command again to go on from there")
+            _refuse(ctx, _by_signal(error))
         except MemoryError:
             fact = "this machine has no memory left; finished rows are saved"
             _refuse(ctx, ProbeError(fact, "Lower --memory-limit and run the same command again"))
@@ -108,6 +114,30 @@ class _Program(Group):
             if name.startswith(incomplete)
         ]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+class _Termination(KeyboardInterrupt):
+    """SIGTERM: the command ends as for Ctrl-C, and says what ended it."""
+
+    exit_code = 128 + signal.SIGTERM  # the shell's convention
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    # A second one ends the process at once.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise _Termination
+
+
+def _by_signal(error: Interrupted) -> ProbeError:
+    """The error, with the exit code of the signal that caused it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, _Termination):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return error
+    terminated = Interrupted(f"SIGTERM: {error.fact}", error.remedy)
+    terminated.exit_code = _Termination.exit_code
+    return terminated
 
 
 def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
@@ -163,12 +193,16 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    # What the encoding of standard output lacks becomes an escape instead of a failure.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         cli()
     except SystemExit as leaving:
-        if leaving.code == Interrupted.exit_code:
+        if leaving.code in (Interrupted.exit_code, _Termination.exit_code):
             # Workers may sit in a factorization for minutes; what is done is on disk.
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(Interrupted.exit_code)
+            os._exit(leaving.code)
         raise

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
@@ -15,6 +14,7 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .analysis_options import analysis_options
 from .command import Command
+from .console import output
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     config_option,
@@ -81,7 +81,7 @@ def analyze(
     --workers, or in a YAML file named by --config.
     """
     config = AnalyzeConfig(**settings)
-    console = Console(quiet=quiet, soft_wrap=False, highlight=False)
+    console = output(quiet)
     # What prints is imported when there is something to print: the computing starts sooner.
     if dry_run:
         from mlx_probe.analysis.forecast.model import forecast_model
@@ -90,7 +90,7 @@ def analyze(
         forecast = forecast_model(
             model, out=out, formats=formats, revision=revision, config=config, contexts=()
         )
-        Console(highlight=False).print(forecast_text(forecast))
+        output().print(forecast_text(forecast))
         if not forecast.fits:
             raise click.ClickException("it does not fit: see above")
         return

@@ -18,6 +18,7 @@ from mlx_probe.report.terminal.bench import comparison_json, comparison_text
 from mlx_probe.report.terminal.download_progress import download_progress
 
 from .command import Command
+from .console import output
 from .options import complete_files, revision_option
 
 __all__ = ["bench"]
@@ -124,4 +125,4 @@ def bench(
     if target is not None:
         target.write(comparison_json(comparison, title, workload, repeat) + "\n")
     if target is None or target.name != "<stdout>":
-        Console(highlight=False).print(comparison_text(comparison, title, workload, repeat))
+        output().print(comparison_text(comparison, title, workload, repeat))

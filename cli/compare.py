@@ -19,6 +19,7 @@ from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .command import Command
+from .console import output
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     SIZE,
@@ -149,7 +150,7 @@ def compare(
             on_alert=print_alert,
             fetching=download_progress(quiet),
         )
-    console = Console(quiet=quiet, highlight=False)
+    console = output(quiet)
     table, _, meta = read_table(run.meta_path)
     console.print(comparison_summary(table.to_pylist(), meta))
     console.print(

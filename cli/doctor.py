@@ -13,6 +13,7 @@ from mlx_probe.report.terminal.doctor import differences_text, findings_json, fi
 from mlx_probe.report.terminal.text import printable
 
 from .command import Command
+from .console import output
 
 __all__ = ["doctor"]
 
@@ -58,7 +59,7 @@ def doctor(offline: bool, as_json: bool, snapshot: Path | None, compare: Path | 
     if as_json:
         click.echo(findings_json(facts, findings, differences))
     else:
-        console = Console(highlight=False)
+        console = output()
         console.print(findings_text(findings))
         if differences is not None and compare is not None:
             console.print(differences_text(differences, compare))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from mlx_probe.library.download import COMPANIONS, DownloadConfig, plan_download
 from mlx_probe.library.download import download as run_download
@@ -20,6 +19,7 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.source import parse_reference
 
 from .command import Command
+from .console import output
 from .options import config_option, model_argument, quiet_option, revision_option, watch_options
 
 __all__ = ["download", "endpoint_option"]
@@ -92,7 +92,7 @@ def download(
     """
     config = DownloadConfig(local_dir, endpoints, include, exclude, workers)
     ref = parse_reference(model, revision)
-    console = Console(highlight=False)
+    console = output()
     if dry_run:
         plan = plan_download(ref, config)
         if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
 from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.units import format_size
@@ -11,6 +10,7 @@ from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.report.terminal.text import checkpoint_text
 
 from .command import Command
+from .console import output
 from .options import model_argument, revision_option
 
 __all__ = ["inspect"]
@@ -32,7 +32,7 @@ __all__ = ["inspect"]
 )
 def inspect(model: str, revision: str | None, remote: bool) -> None:
     """List MODEL's tensors: names, roles, shapes, types, sizes; from file headers only."""
-    console = Console(highlight=False)
+    console = output()
     fetching = download_progress(quiet=False)
     with open_checkpoint(model, revision, remote=remote, fetching=fetching) as checkpoint:
         console.print(checkpoint_text(checkpoint))

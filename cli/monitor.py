@@ -17,6 +17,7 @@ from mlx_probe.runs.monitor.follow import JobFollower, attach
 from mlx_probe.runs.table.strict_json import encode
 
 from .command import Command
+from .console import output
 from .options import complete_files
 
 __all__ = ["monitor"]
@@ -50,7 +51,7 @@ def monitor(run: str | None, once: bool, as_json: bool) -> None:
     if as_json:
         _print_lines(follower)
         return
-    console = Console(highlight=False)
+    console = output()
     follower.news()
     if once or not console.is_terminal or follower.view().is_over:
         _print_frame(console, follower)

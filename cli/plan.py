@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.forecast.inference import CONTEXTS, STORED, WIDTHS
@@ -17,6 +16,7 @@ from mlx_probe.report.terminal.forecast import forecast_markdown, forecast_text
 
 from .analysis_options import analysis_options
 from .command import Command
+from .console import output
 from .options import config_option, format_option, model_argument, out_option
 
 __all__ = ["plan"]
@@ -106,6 +106,6 @@ def plan(
     elif markdown:
         click.echo(forecast_markdown(forecast), nl=False)
     else:
-        Console(highlight=False).print(forecast_text(forecast))
+        output().print(forecast_text(forecast))
     if not forecast.fits:
         raise click.ClickException("it does not fit: see the remedies above")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import write_text
@@ -14,6 +13,7 @@ from mlx_probe.runs.folder import DEFAULT_STEM, stem_of
 from mlx_probe.runs.load import locate_run
 
 from .command import Command
+from .console import output
 
 __all__ = ["report"]
 
@@ -68,7 +68,7 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
 
     data = load_run_data(run)
-    console = Console(highlight=False)
+    console = output()
     if terminal:
         names = metric_names(data.frame)
         for name in metrics:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from mlx_probe.analysis.compare.checks import validate_comparison
 from mlx_probe.analysis.compare.config import KIND
@@ -15,6 +14,7 @@ from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.meta import read_meta
 
 from .command import Command
+from .console import output
 
 __all__ = ["validate"]
 
@@ -41,7 +41,7 @@ def validate(run: Path, recompute: bool) -> None:
     """
     compared = read_meta(locate_run(run)).get("kind") == KIND
     checks = validate_comparison(run) if compared else validate_run(run, recompute)
-    Console(highlight=False).print(checks_text(checks))
+    output().print(checks_text(checks))
     failed = sum(not check.passed for check in checks)
     if failed:
         raise click.ClickException(f"{failed} of {len(checks)} checks failed: {run}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
 from mlx_probe.library.download import DownloadConfig
 from mlx_probe.library.download import repair as run_repair
@@ -13,6 +12,7 @@ from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .command import Command
+from .console import output
 from .download import endpoint_option
 from .options import complete_files, quiet_option, revision_option, watch_options
 from .progress import hashing
@@ -78,7 +78,7 @@ def verify(
     if as_json:
         click.echo(verification_json(done))
     elif not quiet:
-        Console(highlight=False).print(verification_text(done), soft_wrap=True)
+        output().print(verification_text(done), soft_wrap=True)
     if done.damaged:
         raise click.ClickException(
             f"{len(done.damaged)} of {len(done.findings)} file(s) are not right"

@@ -17,7 +17,6 @@ from mlx_probe.report.terminal.text import printable
 
 __all__ = [
     "confirm",
-    "console",
     "id_argument",
     "json_option",
     "status",
@@ -40,11 +39,6 @@ def with_database(command: Callable[..., None]) -> Callable[..., None]:
             command(database, **options)
 
     return run
-
-
-def console() -> Console:
-    """Standard output, without colours for numbers and paths."""
-    return Console(highlight=False)
 
 
 def confirm(question: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mlx_probe.cli.command import Command
+from mlx_probe.cli.console import output
 from mlx_probe.cli.options import SIZE, quiet_option
 from mlx_probe.cli.progress import hashing
 from mlx_probe.core.errors import ConfigError
@@ -27,7 +28,7 @@ from mlx_probe.report.terminal.catalog import (
     plan_text,
 )
 
-from .common import confirm, console, json_option, status, with_database, yes_option
+from .common import confirm, json_option, status, with_database, yes_option
 
 __all__ = ["dedupe_command", "duplicates_command", "undo_command"]
 
@@ -58,7 +59,7 @@ def duplicates_command(
     if as_json:
         click.echo(duplicates_json(result))
     elif not quiet:
-        console().print(duplicates_text(result), soft_wrap=True)
+        output().print(duplicates_text(result), soft_wrap=True)
 
 
 @click.command(
@@ -103,10 +104,10 @@ def dedupe_command(
         if as_json:
             click.echo(plan_json(plan))
         elif not quiet:
-            console().print(plan_text(plan), soft_wrap=True)
+            output().print(plan_text(plan), soft_wrap=True)
         return
     if not yes:
-        console().print(plan_text(plan), soft_wrap=True)
+        output().print(plan_text(plan), soft_wrap=True)
         confirm(f"Replace {len(plan.links)} files by {link} links?")
     with hashing("dedupe", "the catalog", quiet) as job:
         keepers = {planned.keeper: planned.size for planned in plan.links}
@@ -116,7 +117,7 @@ def dedupe_command(
     if as_json:
         click.echo(done_json(done))
     elif not quiet:
-        console().print(done_text(done, f"made {link} links", "freed"), soft_wrap=True)
+        output().print(done_text(done, f"made {link} links", "freed"), soft_wrap=True)
     if done.skipped:
         raise click.ClickException(f"{len(done.skipped)} files stay as they were")
 
@@ -149,7 +150,7 @@ def undo_command(
         click.echo(done_json(done))
     elif not quiet:
         text = done_text(done, "made separate files again", "used")
-        console().print(text, soft_wrap=True)
+        output().print(text, soft_wrap=True)
     if done.skipped:
         raise click.ClickException(f"{len(done.skipped)} files stay as they were")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mlx_probe.cli.command import Command
+from mlx_probe.cli.console import output
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.library.catalog import (
     Database,
@@ -19,7 +20,7 @@ from mlx_probe.library.catalog import (
 )
 from mlx_probe.report.terminal.text import plain
 
-from .common import confirm, console, id_argument, with_database, yes_option
+from .common import confirm, id_argument, with_database, yes_option
 
 __all__ = ["forget_command", "note_command", "tag_command"]
 
@@ -97,7 +98,7 @@ def forget_command(
     if noted and not yes:
         confirm(f"{len(noted)} of {len(chosen)} models have notes or tags. Forget them?")
     forget(database, chosen.values(), folders)
-    console().print(f"forgotten: {len(chosen)}", soft_wrap=True)
+    output().print(f"forgotten: {len(chosen)}", soft_wrap=True)
 
 
 def _utf8(text: str) -> str:

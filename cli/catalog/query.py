@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mlx_probe.cli.command import Command
+from mlx_probe.cli.console import output
 from mlx_probe.cli.options import SIZE
 from mlx_probe.core.files import write_text
 from mlx_probe.library.catalog import (
@@ -25,7 +26,7 @@ from mlx_probe.report.terminal.catalog import model_text, models_json, models_ta
 from mlx_probe.report.terminal.text import plain, printable
 from mlx_probe.source.stores import STORES
 
-from .common import console, id_argument, json_option, with_database
+from .common import id_argument, json_option, with_database
 
 __all__ = ["card_command", "list_command", "show_command"]
 
@@ -80,8 +81,8 @@ def list_command(
     if as_json:
         click.echo(models_json(models))
         return
-    output = console()
-    output.print(models_table(models, output.width))
+    console = output()
+    console.print(models_table(models, console.width))
     if not every:
         output.print("The catalog is empty: run `mlx-probe catalog scan`", soft_wrap=True)
 
@@ -101,7 +102,7 @@ def show_command(database: Database, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(model.describe(), indent=2))
     else:
-        console().print(model_text(model, find_versions(model, models)))
+        output().print(model_text(model, find_versions(model, models)))
 
 
 @click.command(
@@ -125,4 +126,4 @@ def card_command(database: Database, name: str, out: Path | None) -> None:
         click.echo(plain(text), nl=False)
         return
     write_text(out, text, errors="backslashreplace")
-    console().print(printable(str(out)), soft_wrap=True)
+    output().print(printable(str(out)), soft_wrap=True)

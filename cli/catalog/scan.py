@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mlx_probe.cli.command import Command
+from mlx_probe.cli.console import output
 from mlx_probe.cli.options import quiet_option
 from mlx_probe.cli.progress import hashing
 from mlx_probe.library.catalog import Database, hash_models, load_models, scan
@@ -14,7 +15,7 @@ from mlx_probe.report.terminal.catalog import scan_json, scan_text
 from mlx_probe.runs.folder import DEFAULT_ROOT
 from mlx_probe.source.stores import STORES
 
-from .common import console, json_option, status, with_database
+from .common import json_option, status, with_database
 
 __all__ = ["scan_command"]
 
@@ -69,4 +70,4 @@ def scan_command(
     if as_json:
         click.echo(scan_json(report))
     elif not quiet:
-        console().print(scan_text(report), soft_wrap=True)
+        output().print(scan_text(report), soft_wrap=True)

@@ -68,7 +68,8 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     pandas_types = {
         pa.int64(): pd.Int64Dtype(),
         pa.bool_(): pd.BooleanDtype(),
-        pa.string(): pd.StringDtype(),
+        # With the storage "pyarrow" masks of such a column do not combine with those of others.
+        pa.string(): pd.StringDtype("python"),
     }
     frame: pd.DataFrame = table.to_pandas(types_mapper=pandas_types.get)
     return frame

@@ -1,0 +1,34 @@
+"""What commands print their results with."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+
+__all__ = ["output"]
+
+# Columns of a line that goes to a file or another program: names are neither cut nor wrapped.
+_UNLIMITED = 1 << 16
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without output: a reader such as `head` has seen enough, and nothing failed."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def output(quiet: bool = False) -> Console:
+    """A console on standard output, as wide as the terminal; a pipe has no width.
+
+    Args:
+        quiet: Whether to print nothing.
+    """
+    console = _Output(highlight=False, quiet=quiet)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNLIMITED
+    return console
