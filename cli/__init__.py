@@ -78,8 +78,8 @@ class _Program(Group):
             _refuse(ctx, error)
         except KeyboardInterrupt:
             fact = "interrupted; what was finished is saved"
-            error = Interrupted(fact, "Run the same command again to go on from there")
-            _refuse(ctx, _by_signal(error))
+            remedy = "Run the same command again to go on from there"
+            _refuse(ctx, _by_signal(Interrupted(fact, remedy)))
         except MemoryError:
             fact = "this machine has no memory left; finished rows are saved"
             _refuse(ctx, ProbeError(fact, "Lower --memory-limit and run the same command again"))

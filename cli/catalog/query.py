@@ -84,7 +84,7 @@ def list_command(
     console = output()
     console.print(models_table(models, console.width))
     if not every:
-        output.print("The catalog is empty: run `mlx-probe catalog scan`", soft_wrap=True)
+        console.print("The catalog is empty: run `mlx-probe catalog scan`", soft_wrap=True)
 
 
 @click.command(

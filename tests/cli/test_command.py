@@ -29,7 +29,7 @@ def test_kill_9_loses_no_row_and_a_second_process_is_kept_out(tmp_path):
     process = subprocess.Popen([COMMAND, *map(str, command)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     journal = None
-    while journal is None or journal.read_bytes().count(b"\"index\"") < 10:
+    while journal is None or journal.read_bytes().count(b'"index"') < 10:
         assert process.poll() is None, "ended before it could be killed"
         assert time.monotonic() < deadline
         journal = next((tmp_path / "out").glob("*.partial.jsonl"), None)
