@@ -21,11 +21,15 @@ from mlx_probe.checkpoint.formats.header import MAX_HEADER, Header, in_file_orde
 from mlx_probe.checkpoint.formats.pickle_stream import Object, PickleStream, read_pickle
 from mlx_probe.checkpoint.formats.torch_names import ALLOWED
 from mlx_probe.checkpoint.formats.torch_objects import Storage, Stored, describe, find_tensors
+from mlx_probe.checkpoint.formats.torch_settings import SETTINGS, packed_settings
 from mlx_probe.checkpoint.formats.zip_directory import STORED, Archive, Member
 from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["read_header"]
+
+# Tensors by name, the first bytes of their storages by key, and settings beside packed tensors.
+_Contents = tuple[dict[str, Stored], dict[str, int], dict[str, dict[str, Any]]]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
@@ -55,15 +59,16 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
     start = file.read(_TAR_AT + len(_TAR))
     file.seek(0)
     if start.startswith(b"PK\3\4"):
-        tensors, storages = _read_zip(path, file, size)
+        tensors, storages, settings = _read_zip(path, file, size)
     elif start.startswith(b"\x80"):
-        tensors, storages = _read_legacy(path, file, size)
+        tensors, storages, settings = _read_legacy(path, file, size)
     elif start.endswith(_TAR):
         raise damaged(path, "in the tar layout of PyTorch before 0.1.10", _SAVE_AGAIN)
     else:
         raise damaged(path, "not a file of torch.save: neither a zip archive nor a pickle")
     infos = [_locate(path, name, stored, storages) for name, stored in tensors.items()]
-    return Header("pytorch", in_file_order(path, infos, size, shared=True), {}, size)
+    metadata = {SETTINGS: settings} if settings else {}
+    return Header("pytorch", in_file_order(path, infos, size, shared=True), metadata, size)
 
 
 def _locate(path: Path, name: str, stored: Stored, storages: Mapping[str, int]) -> TensorInfo:
@@ -74,7 +79,7 @@ def _locate(path: Path, name: str, stored: Stored, storages: Mapping[str, int]) 
     )
 
 
-def _read_zip(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Stored], dict[str, int]]:
+def _read_zip(path: Path, file: BinaryIO, size: int) -> _Contents:
     archive = Archive(path, file, size)
     names = [name for name in archive.members if name.endswith("/data.pkl")]
     roots = [name.removesuffix("data.pkl") for name in names if name.count("/") == 1]
@@ -91,7 +96,8 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Stored],
         if order != b"little":
             raise damaged(path, f"its byte order is {order!r}", _BIG_ENDIAN)
     file.seek(archive.start(pickled))
-    tensors, storages = _tensors(path, read_pickle(PickleStream(path, file, pickled.size), ALLOWED))
+    value = read_pickle(PickleStream(path, file, pickled.size), ALLOWED)
+    tensors, storages = _tensors(path, value)
     starts = {}
     for storage in storages.values():
         if not storage.numel:
@@ -105,7 +111,7 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Stored],
                 f"the pickle says {storage.nbytes}",
             )
         starts[storage.key] = archive.start(member)
-    return tensors, starts
+    return tensors, starts, packed_settings(path, value, tensors)
 
 
 def _stored(path: Path, archive: Archive, name: str) -> Member:
@@ -117,7 +123,7 @@ def _stored(path: Path, archive: Archive, name: str) -> Member:
     return member
 
 
-def _read_legacy(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Stored], dict[str, int]]:
+def _read_legacy(path: Path, file: BinaryIO, size: int) -> _Contents:
     stream = PickleStream(path, file, size)
     if read_pickle(stream, ()) != _MAGIC:
         raise damaged(path, "a pickle that torch.save did not write")
@@ -126,7 +132,8 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Store
     system = read_pickle(stream, ())
     if not isinstance(system, Object) or ("little_endian", True) not in system.pairs:
         raise damaged(path, "written on a big-endian machine", _BIG_ENDIAN)
-    tensors, storages = _tensors(path, read_pickle(stream, ALLOWED))
+    value = read_pickle(stream, ALLOWED)
+    tensors, storages = _tensors(path, value)
     keys = read_pickle(stream, ())
     starts, position = {}, stream.position
     for key in keys if isinstance(keys, list) else []:
@@ -144,7 +151,7 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Store
     missing = storages.keys() - starts.keys()
     if missing:
         raise damaged(path, f"storage {min(missing)[:80]!r} is missing")
-    return tensors, starts
+    return tensors, starts, packed_settings(path, value, tensors)
 
 
 def _tensors(path: Path, root: Any) -> tuple[dict[str, Stored], dict[str, Storage]]:

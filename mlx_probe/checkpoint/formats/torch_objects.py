@@ -23,7 +23,15 @@ from mlx_probe.checkpoint.formats.torch_names import (
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import CheckpointError, damaged
 
-__all__ = ["Storage", "Stored", "describe", "find_tensors"]
+__all__ = [
+    "MAX_NAME",
+    "Storage",
+    "Stored",
+    "describe",
+    "extents",
+    "find_tensors",
+    "parts_of",
+]
 
 # Far above any model. They bound the memory of names, which nesting makes long.
 MAX_TENSORS = 1 << 18
@@ -117,7 +125,7 @@ def find_tensors(path: Path, root: Any) -> Iterator[tuple[str, Object]]:
                 yield name, value
             if id(value) not in visited:
                 visited.add(id(value))
-                pending.append((name, _children(path, value)))
+                pending.append((name, parts_of(path, value)))
                 break
         else:
             pending.pop()
@@ -127,7 +135,7 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Object) and (value.kind == PERSISTENT or value.kind in LEAVES)
 
 
-def _children(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
+def parts_of(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
     """Parts of a container, or attributes of a tensor, with their names."""
     if not isinstance(value, Object):
         yield from ((str(index), item) for index, item in enumerate(value))
@@ -230,7 +238,7 @@ def _view(
     if source.kind != PERSISTENT:
         raise _misbuilt(path, name)
     storage, first, _ = _storage(path, source)
-    shape, strides = _extents(size), _extents(steps)
+    shape, strides = extents(size), extents(steps)
     if shape is None or strides is None or len(shape) != len(strides) or not _is_size(offset):
         raise _misbuilt(path, name)
     kind = storage.dtype if dtype is None else dtype.removeprefix("torch.")
@@ -270,7 +278,7 @@ def _strided(
 
 
 def _without_values(path: Path, name: str, dtype: str, size: Any, problem: str) -> Stored:
-    shape = _extents(size)
+    shape = extents(size)
     if shape is None:
         raise _misbuilt(path, name)
     check_shape(path, name, shape)
@@ -295,7 +303,8 @@ def _storage(path: Path, value: Object) -> tuple[Storage, int, int]:
     raise damaged(path, f"storage {key[:80]!r} has a view that torch does not know")
 
 
-def _extents(size: Any) -> tuple[int, ...] | None:
+def extents(size: Any) -> tuple[int, ...] | None:
+    """A shape in the pickle; None if it is none."""
     if isinstance(size, Object) and size.kind == "torch.Size" and size.args:
         size = size.args[0]
     if isinstance(size, list | tuple) and all(_is_size(extent) for extent in size):

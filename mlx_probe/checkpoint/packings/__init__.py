@@ -50,7 +50,7 @@ PACKINGS: dict[str, Packing] = {
     "exl2": Packing("mlx_probe.checkpoint.packings.exl2", "2 to 8 bits, by group", ("exl2",)),
     "hqq": Packing(
         "mlx_probe.checkpoint.packings.hqq",
-        "`W_q` of 1, 2, 3, 4, 5, 6 and 8 bits, both axes, as safetensors",
+        "`W_q` of 1, 2, 3, 4, 5, 6 and 8 bits, both axes, as safetensors and `qmodel.pt`",
         ("hqq",),
     ),
     "bitnet": Packing(

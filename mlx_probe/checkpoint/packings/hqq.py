@@ -3,7 +3,7 @@
 The matrix is cut into groups in reading order: for axis 1 it is reshaped to (groups, group size),
 for axis 0 to (group size, groups). Packing then folds the first axis of that: a word holds the
 codes of rows r, r + R, r + 2R and so on from its highest bits down, where R is the number of
-stored rows. Each setting is a small tensor beside the codes.
+stored rows. Each setting is a small tensor beside the codes, or in a ``qmodel.pt`` a plain value.
 
 Source: Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models"
 (mobiusml.github.io/hqq_blog); the layout is that of hqq 0.2.8 (``core/quantize.py`` and
@@ -12,13 +12,15 @@ Source: Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Lear
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.checkpoint.formats.torch_settings import SETTINGS
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
 from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
@@ -28,7 +30,7 @@ from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "layout"]
 
-_CODES = "W_q"
+_CODES, _NESTED = "W_q", "meta."
 # What the values depend on, and what only describes how they were made.
 _READ = ("shape", "axis", "group_size", "packing", "quant_scale", "quant_zero", "channel_wise")
 _SETTINGS = (
@@ -88,7 +90,9 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     base = tensor.name.removesuffix(_CODES)
     if base == tensor.name or base[-1:] not in ("", "."):
         return None
-    pieces = context.find(f"{base}scale", f"{base}zero")
+    # Before version 0.2 they were in a dictionary.
+    inner = f"{base}{_NESTED}" if f"{base}{_NESTED}scale" in context.tensors else base
+    pieces = context.find(f"{inner}scale", f"{inner}zero")
     extra = context.find(*(f"{base}{name}" for name in _SETTINGS))
     return Claim(f"{base}weight", (tensor, *pieces), extra)
 
@@ -98,15 +102,15 @@ def layout(claim: Claim, context: Context) -> Layout:
     missing(claim, "scale", "zero")
     settings = _settings(claim, context)
     shape, axis = settings["shape"], _number(claim, settings, "axis")
-    if len(shape) != 2 or min(shape) < 1 or axis not in (0, 1):
+    if not isinstance(shape, list) or len(shape) != 2 or min(shape) < 1 or axis not in (0, 1):
         raise PackingError(f"{claim.name}: HQQ's shape {shape} and axis {axis} are no matrix")
     for name, wanted in (("quant_scale", 0), ("quant_zero", 0), ("channel_wise", 1)):
         if name in settings and _number(claim, settings, name) != wanted:
             raise PackingError(f"{claim.name}: HQQ's {name} of {1 - wanted} is not supported")
     rows, cols = shape
     group = _number(claim, settings, "group_size") if "group_size" in settings else shape[axis]
-    text = bytes(settings["packing"]).decode("latin-1")
-    if text not in _PACKINGS:
+    text = settings["packing"]
+    if not isinstance(text, str) or text not in _PACKINGS:
         raise PackingError(f"{claim.name}: HQQ's packing {text!r} is not supported")
     if group < 1 or rows * cols % group:
         raise PackingError(f"{claim.name}: {rows} x {cols} elements are not groups of {group}")
@@ -129,29 +133,32 @@ def layout(claim: Claim, context: Context) -> Layout:
     return Layout((rows, cols), detail, partial(_decode, form=form), row_major=False)
 
 
-def _settings(claim: Claim, context: Context) -> dict[str, list[int]]:
-    """The settings that the values depend on, as lists of numbers."""
+def _settings(claim: Claim, context: Context) -> dict[str, Any]:
+    """The settings that the values depend on: numbers, lists of them, and one text."""
     stored = {piece.name.rpartition(".")[2]: piece for piece in claim.extra}
-    lacking = [name for name in ("shape", "axis", "packing") if name not in stored]
+    modules = context.metadata.get(SETTINGS)
+    module = claim.name.removesuffix("weight").rstrip(".")
+    plain = modules.get(module, {}) if isinstance(modules, Mapping) else {}
+    settings = {name: plain[name] for name in _READ if name in plain}
+    for name in (name for name in _READ if name in stored):
+        piece = stored[name]
+        require_piece(piece, ("U8", "I32", "I64"), piece.shape)
+        words = context.read(piece)
+        numbers = np.frombuffer(words, DTYPES[piece.dtype].storage).tolist()
+        settings[name] = words.decode("latin-1") if name == "packing" else numbers
+    lacking = [name for name in ("shape", "axis", "packing") if name not in settings]
     if lacking:
-        raise PackingError(
-            f"{claim.name}: HQQ's {' and '.join(lacking)} missing beside W_q. Its qmodel.pt keeps "
-            "settings as Python objects, which are not read: save the model as safetensors"
-        )
-    settings = {}
-    for name in _READ:
-        if name in stored:
-            piece = stored[name]
-            require_piece(piece, ("U8", "I32", "I64"), piece.shape)
-            words = np.frombuffer(context.read(piece), DTYPES[piece.dtype].storage)
-            settings[name] = [int(word) for word in words]
+        raise PackingError(f"{claim.name}: HQQ's {' and '.join(lacking)} missing beside W_q")
     return settings
 
 
-def _number(claim: Claim, settings: dict[str, list[int]], name: str) -> int:
-    if len(settings[name]) != 1:
-        raise PackingError(f"{claim.name}: HQQ's {name} is {settings[name]}, no number")
-    return settings[name][0]
+def _number(claim: Claim, settings: Mapping[str, Any], name: str) -> int:
+    value = settings[name]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, int):
+        raise PackingError(f"{claim.name}: HQQ's {name} is {value!r}, no number")
+    return int(value)
 
 
 def _decode(pieces: Sequence[Piece], rows: Index, cols: slice, form: _Form) -> NDArray[np.float32]:

@@ -90,7 +90,7 @@ class Microscaled:
 
 
 # MXINT4 has a sign and a magnitude in steps of a quarter.
-_QUARTERS = _signed(np.arange(8, dtype=np.float32) / 4)
+_QUARTERS = _signed((np.arange(8) / 4).astype(np.float32))
 FORMATS = {
     "nvfp4": Microscaled("fp4", 4, E2M1, (16,), "F8_E4M3"),
     "mxfp4": Microscaled("fp4", 4, E2M1, (32,), SCALE_DTYPE),

@@ -103,7 +103,7 @@ REFUSED = [
     (MXFP4_2, given(quant_algo=None), "those of mxfp4, which config.json's quant_algo None is not"),
     (BITNET, given(linear_class="x"), "BitNet's linear_class 'x' is not supported"),
     (BITNET, without("m.weight_scale"), "weight_scale missing"),
-    (HQQ, without("m.axis"), "HQQ's axis missing beside W_q. Its qmodel.pt keeps"),
+    (HQQ, without("m.axis"), "HQQ's axis missing beside W_q"),
     (HQQ, without("m.zero"), "zero missing"),
     (HQQ, given(quant_method="gptq"), "config.json declares the quantization 'gptq'"),
     (HQQ, replaced("m.packing", np.frombuffer(b"4bit_x", np.uint8), "U8"), "packing '4bit_x' is"),
