@@ -118,7 +118,12 @@ BASE_COLUMNS: tuple[Column, ...] = (
         "ok, nonfinite, empty, scalar, skipped or failed.",
         required=True,
     ),
-    Column("status_reason", "string", "run", "Why the status is not ok; null if it is."),
+    Column(
+        "status_reason",
+        "string",
+        "run",
+        "Why the status is not ok, or why numbers are null though it is.",
+    ),
     Column(
         "part",
         "string",

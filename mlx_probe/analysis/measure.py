@@ -62,11 +62,23 @@ class Outcome:
 
     @property
     def sigma(self) -> NDArray[np.float64] | None:
-        """All singular values, or the leading ones of an approximate method."""
+        """All singular values, or the leading ones of an approximate method.
+
+        None if there are none, or if the largest is beyond float64's range.
+        """
         spectrum = self.measurement.spectrum if self.measurement else None
         if isinstance(spectrum, Sketch):
             return spectrum.leading
-        return spectrum.values if isinstance(spectrum, Spectrum) else None
+        return _absolute(spectrum) if isinstance(spectrum, Spectrum) else None
+
+
+def _absolute(spectrum: Spectrum) -> NDArray[np.float64] | None:
+    """Singular values in the weight's units; None if the largest is beyond float64's range."""
+    if not spectrum.exponent:
+        return spectrum.values
+    with np.errstate(over="ignore"):
+        values = np.ldexp(spectrum.values, spectrum.exponent)
+    return values if values[0] < np.inf else None
 
 
 class _Pass(Protocol):

@@ -98,34 +98,39 @@ def _recompute(weight: Weight, config: AnalyzeConfig) -> tuple[dict[str, float],
     n, total, small, low, high = 0, 0.0, 0, math.inf, -math.inf
     for x in _blocks(weight):
         n += x.size
-        total += float(x.sum())
+        with np.errstate(over="ignore"):
+            total += float(x.sum())
         small += int(np.count_nonzero(np.abs(x) <= config.zero_epsilon))
         low, high = min(low, float(x.min())), max(high, float(x.max()))
-    mean = total / n
-    var = sum(float(np.square(x - mean).sum()) for x in _blocks(weight)) / n
+    largest = max(abs(low), abs(high))
+    # Squares of extreme elements would overflow or vanish: all sums are in this unit.
+    unit = largest if largest > 1e60 or 0 < largest < 1e-60 else 1.0
+    mean = total / n if unit == 1.0 else sum(float((x / unit).sum()) for x in _blocks(weight)) / n
+    var = sum(float(np.square(x / unit - mean).sum()) for x in _blocks(weight)) / n
     std = math.sqrt(var)
     expected = {
-        "mean": mean,
-        "std": std,
-        "var": var,
+        "mean": mean * unit,
+        "std": std * unit,
+        "var": var * unit * unit,
         "min": low,
         "max": high,
         "sparsity": small / n,
     }
     # The error of a mean is relative to the elements, not to what is left when they cancel out.
-    scales = {"mean": max(abs(low), abs(high)), "std": abs(mean), "var": mean * mean}
+    scales = {"mean": largest, "std": abs(mean) * unit, "var": mean * mean * unit * unit}
     exact = weight.has_spectrum and not is_sketched(weight, config)
     if exact and weight.numel <= SVD_ELEMENTS:
         slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
-        matrix = np.concatenate(slabs, axis=0 if weight.tall else 1).astype(np.float64)
+        matrix = np.concatenate(slabs, axis=0 if weight.tall else 1).astype(np.float64) / unit
         sigma = np.linalg.svd(matrix, compute_uv=False)
         expected["rank"] = int(np.count_nonzero(sigma > config.rank_tol * sigma[0]))
         if config.metrics != "basic":
-            expected["spectral_norm"] = float(sigma[0])
-            expected["nuclear_norm"] = float(sigma.sum())
+            expected["spectral_norm"] = float(sigma[0]) * unit
+            expected["nuclear_norm"] = float(sigma.sum()) * unit
     elif weight.has_spectrum and config.metrics != "basic":
-        expected["frobenius_norm"] = math.sqrt(n * (var + mean * mean))
-    return expected, scales
+        expected["frobenius_norm"] = math.sqrt(n * (var + mean * mean)) * unit
+    # Outside of float64's range a column is null.
+    return {name: x for name, x in expected.items() if math.isfinite(x)}, scales
 
 
 def _blocks(weight: Weight) -> Iterator[NDArray[np.float64]]:

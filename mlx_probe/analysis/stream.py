@@ -17,7 +17,7 @@ from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
-from mlx_probe.metrics import compute_metrics
+from mlx_probe.metrics import BEYOND_RANGE, compute_metrics
 from mlx_probe.runs.monitor import UsageMeter
 
 if TYPE_CHECKING:
@@ -130,13 +130,16 @@ def _values(plan: Plan, weight: Weight, outcome: Outcome) -> dict[str, Any]:
     metrics = (
         compute_metrics(outcome.measurement, plan.config.metrics) if outcome.measurement else {}
     )
+    reason = outcome.reason
+    if outcome.measurement and outcome.measurement.has_lost:
+        reason = "; ".join(filter(None, (reason, BEYOND_RANGE)))
     return {
         "created_at": datetime.now(timezone.utc),
         "read_seconds": read,
         "compute_seconds": max(outcome.seconds - read, 0.0),
         "read_gbps": weight.nbytes / read / 1e9 if read > 0 else None,
         "status": outcome.status,
-        "status_reason": outcome.reason,
+        "status_reason": reason,
         **metrics,
     }
 

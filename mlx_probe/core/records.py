@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +195,8 @@ class Role:
 class Moments:
     """The sums and counts of one pass over a tensor's elements; all float64.
 
-    Everything except the counts is over the finite elements.
+    Everything except the counts is over the finite elements. The moments of higher order are in
+    units of 2**exponent: their powers would leave float64's range where elements are extreme.
 
     Attributes:
         count: Elements seen, non-finite ones included.
@@ -203,16 +205,18 @@ class Moments:
         zero_count: Exact zeros.
         small_count: Elements with magnitude at most ``zero_epsilon``.
         mean: Arithmetic mean.
-        m2: Mean of (x - mean)**2.
-        m3: Mean of (x - mean)**3.
-        m4: Mean of (x - mean)**4.
+        m2: Mean of (x - mean)**2, in units of 4**exponent.
+        m3: Mean of (x - mean)**3, in units of 8**exponent.
+        m4: Mean of (x - mean)**4, in units of 16**exponent.
         min: Smallest element.
         max: Largest element.
         quantiles: Values at `QUANTILES`, in that order.
         value_dtype: Narrowest float format that holds every element exactly; None for
             integer tensors.
         rounding_variance: Mean over the elements of ulp(x)**2 / 12 in ``value_dtype``:
-            the variance that rounding to nearest left in the file; None for integers.
+            the variance that rounding to nearest left in the file, in units of 4**exponent;
+            None for integers.
+        exponent: Exponent of the unit; 0 unless elements are extreme (`unit_exponent`).
     """
 
     count: int
@@ -229,6 +233,7 @@ class Moments:
     quantiles: tuple[float, ...]
     value_dtype: str | None
     rounding_variance: float | None
+    exponent: int = 0
 
     @property
     def finite_count(self) -> int:
@@ -236,9 +241,15 @@ class Moments:
         return self.count - self.nan_count - self.inf_count
 
     @property
+    def mean_square(self) -> float:
+        """Mean of x**2, in units of 4**exponent."""
+        mean = math.ldexp(self.mean, -self.exponent)
+        return self.m2 + mean * mean
+
+    @property
     def sum_of_squares(self) -> float:
-        """Sum of x**2, the squared Frobenius norm of a matrix."""
-        return self.finite_count * (self.m2 + self.mean * self.mean)
+        """Sum of x**2, the squared Frobenius norm of a matrix, in units of 4**exponent."""
+        return self.finite_count * self.mean_square
 
 
 @dataclass(frozen=True)
@@ -262,11 +273,12 @@ class Spectrum:
     """All singular values of a matrix, with an error bound.
 
     Attributes:
-        values: float64, shape (min(rows, cols),), descending.
+        values: float64, shape (min(rows, cols),), descending, in units of 2**exponent.
         rows: Rows of the matrix as stored.
         cols: Columns of the matrix as stored.
         method: Algorithm that produced ``values``.
         error: Bound on ``|values[i] - exact| / values[0]``; 0 for a zero matrix.
+        exponent: Exponent of the unit; 0 unless elements are extreme (`unit_exponent`).
     """
 
     values: NDArray[np.float64]
@@ -274,6 +286,7 @@ class Spectrum:
     cols: int
     method: str
     error: float
+    exponent: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from typing import Any
 
 from mlx_probe.core.records import MetricLevel
 from mlx_probe.metrics.heavy_tail import HEAVY_TAIL
-from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
+from mlx_probe.metrics.measurement import BEYOND_RANGE, Measurement, Metric, MetricFamily
 from mlx_probe.metrics.moments import MOMENTS
 from mlx_probe.metrics.quantization import QUANTIZATION
 from mlx_probe.metrics.random_matrix import RANDOM_MATRIX
 from mlx_probe.metrics.spectrum import SPECTRUM
 
 __all__ = [
+    "BEYOND_RANGE",
     "FAMILIES",
     "METRICS",
     "Measurement",

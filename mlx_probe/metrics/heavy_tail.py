@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.records import Spectrum
+from mlx_probe.core.scaling import times_power_of_two, unit_exponent
 from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 from mlx_probe.metrics.power_law import PowerLaw, fit_power_law
 from mlx_probe.metrics.resampling import Bootstrap, Interval
@@ -30,18 +31,27 @@ _WW_KEPT = 1e-5
 _FEWEST, _WIDEST = 20, 2.0
 
 
-def _eigenvalues(m: Measurement) -> NDArray[np.float64]:
-    """Lambda ascending; empty without a spectrum, or where squares overflow."""
-    if not isinstance(m.spectrum, Spectrum):
-        return np.empty(0)
-    with np.errstate(over="ignore", under="ignore"):
-        squares = m.spectrum.values[::-1] ** 2
-    return squares if squares[-1] < np.inf else np.empty(0)
+def _eigenvalues(m: Measurement) -> tuple[NDArray[np.float64], int]:
+    """Lambda ascending in units of 4**exponent, and the exponent; empty without a spectrum."""
+
+    def square() -> tuple[NDArray[np.float64], int]:
+        if not isinstance(m.spectrum, Spectrum):
+            return np.empty(0), 0
+        sigma = m.spectrum.values[::-1]
+        exponent = unit_exponent(float(sigma[-1]))
+        if exponent:
+            sigma = np.ldexp(sigma, -exponent)
+        return sigma**2, m.spectrum.exponent + exponent
+
+    return m.once("lambda", square)
 
 
 def _tail_values(m: Measurement) -> NDArray[np.float64]:
-    values = _eigenvalues(m)
-    return values[values > _KEPT * values[-1]] if values.size else values
+    def cut() -> NDArray[np.float64]:
+        values, _ = _eigenvalues(m)
+        return values[values > _KEPT * values[-1]] if values.size else values
+
+    return m.once("tail of lambda", cut)
 
 
 def _fit(m: Measurement) -> PowerLaw | None:
@@ -49,8 +59,8 @@ def _fit(m: Measurement) -> PowerLaw | None:
 
 
 def _ww_fit(m: Measurement) -> PowerLaw | None:
-    values = _eigenvalues(m)
-    kept = values[values > _WW_KEPT]
+    values, exponent = _eigenvalues(m)
+    kept = values[values > times_power_of_two(_WW_KEPT, -2 * exponent)]
     # Usually both cuts keep the same values, and the fit has been made.
     if len(kept) == len(_tail_values(m)):
         return _fit(m)
@@ -89,7 +99,7 @@ def alpha_stderr(m: Measurement) -> float | None:
 def alpha_xmin(m: Measurement) -> float | None:
     """Smallest lambda of the fitted tail."""
     fit = _fit(m)
-    return fit.xmin if fit else None
+    return m.absolute(fit.xmin, _eigenvalues(m)[1], power=2) if fit else None
 
 
 def alpha_tail_count(m: Measurement) -> int | None:
@@ -147,7 +157,7 @@ def ww_alpha_D(m: Measurement) -> float | None:  # noqa: N802 (D is its name in 
 def ww_alpha_xmin(m: Measurement) -> float | None:
     """WeightWatcher's xmin: smallest lambda of the tail of ww_alpha."""
     fit = _ww_fit(m)
-    return fit.xmin if fit else None
+    return m.absolute(fit.xmin, _eigenvalues(m)[1], power=2) if fit else None
 
 
 def alpha_hat(m: Measurement) -> float | None:
@@ -157,7 +167,10 @@ def alpha_hat(m: Measurement) -> float | None:
     state-of-the-art neural networks", Nature Communications 12, 4122.
     """
     fit = _ww_fit(m)
-    return fit.alpha * math.log10(_eigenvalues(m)[-1]) if fit else None
+    if fit is None:
+        return None
+    values, exponent = _eigenvalues(m)
+    return fit.alpha * (math.log10(values[-1]) + 2 * exponent * math.log10(2))
 
 
 HEAVY_TAIL = MetricFamily(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from mlx_probe.core.records import (
     METRIC_LEVELS,
@@ -17,10 +19,16 @@ from mlx_probe.core.records import (
     Sketch,
     Spectrum,
 )
+from mlx_probe.core.scaling import times_power_of_two
 
-__all__ = ["Measurement", "Metric", "MetricFamily"]
+__all__ = ["BEYOND_RANGE", "Measurement", "Metric", "MetricFamily"]
 
 T = TypeVar("T")
+
+# Why columns are null where `Measurement.has_lost`.
+BEYOND_RANGE = "numbers that lie outside of float64's range are null"
+
+_LOST = "has lost"
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,30 @@ class Measurement:
             self._shared[name] = compute()
         value: T = self._shared[name]
         return value
+
+    def absolute(self, value: float, exponent: int, power: Literal[1, 2] = 1) -> float | None:
+        """A number in the weight's own units, or in their square.
+
+        Args:
+            value: The number in units of 2**exponent, or in their square.
+            exponent: `Moments.exponent` or `Spectrum.exponent`.
+            power: 2 for the square.
+
+        Returns:
+            None if the number lies outside of float64's range, or is a square so small that it
+            would lose bits; `has_lost` says so then.
+        """
+        result = times_power_of_two(value, power * exponent)
+        least = sys.float_info.min if power == 2 else sys.float_info.min * sys.float_info.epsilon
+        if math.isinf(result) or (value != 0 and abs(result) < least):
+            self._shared[_LOST] = True
+            return None
+        return result
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether a metric that was computed lies outside of float64's range."""
+        return _LOST in self._shared
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 __all__ = ["MOMENTS"]
 
 
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _defined(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 def mean(m: Measurement) -> float | None:
@@ -24,12 +24,12 @@ def mean(m: Measurement) -> float | None:
 
 def std(m: Measurement) -> float | None:
     """Standard deviation (population, ddof 0)."""
-    return _defined(math.sqrt(m.moments.m2))
+    return _defined(m.absolute(math.sqrt(m.moments.m2), m.moments.exponent))
 
 
 def var(m: Measurement) -> float | None:
-    """Variance (population, ddof 0)."""
-    return _defined(m.moments.m2)
+    """Variance (population, ddof 0); null outside of float64's range."""
+    return _defined(m.absolute(m.moments.m2, m.moments.exponent, power=2))
 
 
 def sparsity(m: Measurement) -> float | None:
@@ -57,7 +57,7 @@ def abs_max(m: Measurement) -> float | None:
 
 def rms(m: Measurement) -> float | None:
     """Root of the mean square."""
-    return _defined(math.sqrt(m.moments.m2 + m.moments.mean * m.moments.mean))
+    return _defined(m.absolute(math.sqrt(m.moments.mean_square), m.moments.exponent))
 
 
 def skewness(m: Measurement) -> float | None:
@@ -70,9 +70,7 @@ def skewness(m: Measurement) -> float | None:
 def kurtosis(m: Measurement) -> float | None:
     """Excess kurtosis, m4 / m2^2 - 3 (population); 0 for a Gaussian."""
     m2 = m.moments.m2
-    # The fourth powers of float64 weights can overflow where their squares do not.
-    defined = m2 > 0 and m.moments.m4 < math.inf
-    return _defined(m.moments.m4 / m2 / m2 - 3.0) if defined else None
+    return _defined(m.moments.m4 / m2 / m2 - 3.0) if m2 > 0 else None
 
 
 def zero_fraction(m: Measurement) -> float | None:

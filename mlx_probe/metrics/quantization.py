@@ -21,8 +21,11 @@ def _nrmse(m: Measurement, bits: int) -> float | None:
     if m.quantization is None or bits not in m.quantization.squared_error:
         return None
     error, energy = m.quantization.squared_error[bits], m.moments.sum_of_squares
-    # They are not finite for float64 weights that overflow when squared or rounded.
-    if not (0 < energy < math.inf and math.isfinite(error)):
+    if m.moments.exponent < 0:
+        # Far below float32: all elements become zeros.
+        return 1.0
+    # The error is not finite for float64 weights beyond float32, which cannot be quantized.
+    if not (energy > 0 and math.isfinite(error)):
         return None
     return math.sqrt(error / energy)
 
@@ -42,8 +45,10 @@ def _outliers(m: Measurement, largest: NDArray[np.float64], count: int) -> int:
 
     The largest of n Gaussian magnitudes is near sqrt(2 ln n); hardly any exceeds twice that.
     """
-    rms = math.sqrt(m.moments.m2 + m.moments.mean * m.moments.mean)
-    return int(np.count_nonzero(largest > 2 * math.sqrt(2 * math.log(count)) * rms))
+    threshold = 2 * math.sqrt(2 * math.log(count)) * math.sqrt(m.moments.mean_square)
+    if m.moments.exponent:
+        largest = np.ldexp(largest, -m.moments.exponent)
+    return int(np.count_nonzero(largest > threshold))
 
 
 def outlier_columns(m: Measurement) -> int | None:

@@ -108,12 +108,14 @@ def _noise(spectrum: Spectrum) -> float:
     return noise_level(spectrum.values, spectrum.rows, spectrum.cols)
 
 
+def _edge(spectrum: Spectrum) -> float:
+    return _noise(spectrum) * (math.sqrt(spectrum.rows) + math.sqrt(spectrum.cols))
+
+
 def mp_edge(m: Measurement) -> float | None:
     """Largest singular value of noise like the bulk's: s (sqrt(N) + sqrt(M)), s by the median."""
     spectrum = _spectrum(m)
-    if spectrum is None:
-        return None
-    return _noise(spectrum) * (math.sqrt(spectrum.rows) + math.sqrt(spectrum.cols))
+    return None if spectrum is None else m.absolute(_edge(spectrum), spectrum.exponent)
 
 
 def mp_softrank(m: Measurement) -> float | None:
@@ -122,10 +124,8 @@ def mp_softrank(m: Measurement) -> float | None:
     Source: Martin and Mahoney 2021, "Implicit self-regularization in deep neural networks",
     JMLR 22(165).
     """
-    edge = mp_edge(m)
-    if edge is None or not isinstance(m.spectrum, Spectrum):
-        return None
-    return (edge / float(m.spectrum.values[0])) ** 2
+    spectrum = _spectrum(m)
+    return None if spectrum is None else (_edge(spectrum) / float(spectrum.values[0])) ** 2
 
 
 def spikes(m: Measurement) -> int | None:

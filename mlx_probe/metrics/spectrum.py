@@ -30,6 +30,11 @@ def _leading(m: Measurement) -> NDArray[np.float64] | None:
     return m.spectrum.leading if isinstance(m.spectrum, Sketch) else _sigma(m)
 
 
+def _absolute(m: Measurement, value: float) -> float | None:
+    """A singular value, or a sum of some, in the weight's units."""
+    return m.absolute(value, m.spectrum.exponent if isinstance(m.spectrum, Spectrum) else 0)
+
+
 def _shares(m: Measurement, power: int) -> NDArray[np.float64] | None:
     """sigma**power over its sum, descending; scaled first, so that squares cannot underflow."""
     sigma = _sigma(m)
@@ -80,7 +85,7 @@ def noise_rank(m: Measurement) -> int | None:
 def spectral_norm(m: Measurement) -> float | None:
     """Largest singular value, sigma_1 (WeightWatcher's column of that name is its square)."""
     sigma = _leading(m)
-    return None if sigma is None else float(sigma[0])
+    return None if sigma is None else _absolute(m, float(sigma[0]))
 
 
 def frobenius_norm(m: Measurement) -> float | None:
@@ -91,19 +96,19 @@ def frobenius_norm(m: Measurement) -> float | None:
     if sigma is None or sigma[0] == 0:
         return None if sigma is None else 0.0
     # Scaled, so that the squares can neither overflow nor underflow.
-    return float(sigma[0] * np.linalg.norm(sigma / sigma[0]))
+    return _absolute(m, float(sigma[0] * np.linalg.norm(sigma / sigma[0])))
 
 
 def nuclear_norm(m: Measurement) -> float | None:
     """Sum of sigma."""
     sigma = _sigma(m)
-    return None if sigma is None else float(sigma.sum())
+    return None if sigma is None else _absolute(m, float(sigma.sum()))
 
 
 def sigma_min(m: Measurement) -> float | None:
     """Smallest singular value, sigma_M."""
     sigma = _sigma(m)
-    return None if sigma is None else float(sigma[-1])
+    return None if sigma is None else _absolute(m, float(sigma[-1]))
 
 
 def condition_number(m: Measurement) -> float | None:

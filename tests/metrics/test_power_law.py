@@ -152,7 +152,31 @@ def test_zeros_are_left_out():
     }
 
 
-def test_values_whose_squares_overflow_have_no_tail():
-    spectrum = Spectrum(np.array([3e200, 2e200, 1e200]), 3, 3, "qr_svd_f64", 0.0)
-    row = compute_metrics(Measurement(MOMENTS, 1e-6, spectrum), "full")
-    assert row["alpha"] is row["ww_alpha"] is None
+@pytest.mark.parametrize("exponent", [-1000, -600, 600, 900])
+def test_values_whose_squares_leave_the_range_have_a_tail(exponent):
+    sigma = np.sqrt(np.sort(np.random.default_rng(12).pareto(1.5, 50) + 1))[::-1]
+
+    def row(*spectrum):
+        return compute_metrics(Measurement(MOMENTS, 1e-6, Spectrum(*spectrum)), "full")
+
+    one = row(sigma, 50, 50, "qr_svd_f64", 0.0)
+    units = row(sigma, 50, 50, "qr_svd_f64", 0.0, exponent)
+    values = row(np.ldexp(sigma, exponent), 50, 50, "qr_svd_f64", 0.0)
+    for name in (
+        "alpha",
+        "alpha_D",
+        "alpha_low",
+        "alpha_high",
+        "alpha_tail_count",
+        "alpha_reliable",
+    ):
+        assert units[name] == pytest.approx(one[name], rel=1e-9), name
+        assert values[name] == pytest.approx(one[name], rel=1e-9), name
+    assert units["alpha_xmin"] is values["alpha_xmin"] is None
+    # Its cut is absolute: all of them lie above it, or none.
+    expected = one["ww_alpha"] if exponent > 0 else None
+    for row in (units, values):
+        assert row["ww_alpha"] == (expected and pytest.approx(expected, rel=1e-9))
+    if expected:
+        hat = expected * 2 * (math.log10(sigma[0]) + exponent * math.log10(2))
+        assert units["alpha_hat"] == pytest.approx(hat)

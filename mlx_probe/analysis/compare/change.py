@@ -12,6 +12,7 @@ from mlx_probe.analysis.compare.adapted import Adapted
 from mlx_probe.analysis.compare.blocks import Floats, PairReader
 from mlx_probe.checkpoint.adapters.protocol import Product
 from mlx_probe.core.records import Moments
+from mlx_probe.core.scaling import unit_exponent
 from mlx_probe.runs.monitor import UsageMeter
 
 __all__ = ["UNSAFE", "Change", "change_by_product", "change_of"]
@@ -124,6 +125,7 @@ class Change:
             quantiles=(),
             value_dtype=None,
             rounding_variance=None,
+            exponent=unit_exponent(self.largest),
         )
 
 

@@ -33,6 +33,7 @@ from mlx_probe.compute.spectrum import (
 )
 from mlx_probe.core.errors import PackingError, SpectrumError
 from mlx_probe.core.records import Moments, Spectrum
+from mlx_probe.core.scaling import times_power_of_two
 from mlx_probe.metrics import Measurement
 from mlx_probe.runs.monitor import UsageMeter
 
@@ -138,6 +139,7 @@ class PairMeasurer:
             if pair.b is not None and pair.adaption is None:
                 with self._meter.stage("change"):
                     edge = rounding_edge(WeightReader(pair.b, 0, self._meter))
+                edge = times_power_of_two(edge, -spectrum.exponent)
                 yield {"delta_rank_above_rounding": count_above(spectrum.values, edge)}
         if scope.vectors:
             yield self._subspaces(pair.weight, both)

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.compute.backends.counts import Occurrences
 from mlx_probe.compute.backends.powersums import PowerSums
 from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
 from mlx_probe.core.records import QUANTILES, Moments
+from mlx_probe.core.scaling import times_power_of_two
 
-__all__ = ["BIN_BITS", "Tally", "moments_of_bins", "moments_of_values"]
+__all__ = ["BIN_BITS", "Bins", "Tally", "moments_of_bins", "moments_of_values", "smallest_normal"]
 
 # Leading bits that make a bin of a 32- or 64-bit float: a bin of float32 is 2**-11 of its
 # values wide, a bin of float64 2**-8.
 BIN_BITS = 20
 
-# Bins that are searched together, a power of two: a binade of one sign in float32.
-ROW_BITS = 11
+# Ends of bins, the one nearer to zero first, and how many elements they hold; of shape (bins,).
+Bins = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Tally:
         min: Smallest finite element; inf if there is none.
         max: Largest finite element; -inf if there is none.
         sums: Power sums of the finite elements.
+        is_constant: Whether all finite elements are equal: 64-bit integers may differ where
+            their extremes as float64 do not.
     """
 
     nan_count: int
@@ -49,6 +52,7 @@ class Tally:
     min: float
     max: float
     sums: PowerSums
+    is_constant: bool
 
 
 def moments_of_values(
@@ -73,49 +77,59 @@ def moments_of_values(
     nan_count = int(counts[np.isnan(values)].sum())
     inf_count = int(counts.sum() - counts[finite].sum()) - nan_count
     values, counts = values[finite], counts[finite]
+    low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
     tally = Tally(
         nan_count=nan_count,
         inf_count=inf_count,
         zero_count=int(counts[values == 0].sum()),
         small_count=int(counts[np.abs(values) <= zero_epsilon].sum()),
-        min=float(values.min(initial=np.inf)),
-        max=float(values.max(initial=-np.inf)),
+        min=low,
+        max=high,
         sums=PowerSums.of_counts(values, counts),
+        is_constant=low == high,
     )
     value_dtype = None if stored_format is None else _narrowest_format(values, stored_format)
     return _moments(tally, values, values, counts, value_dtype)
 
 
 def moments_of_bins(
-    counts: NDArray[np.integer[Any]],
+    occurrences: Occurrences,
     tally: Tally,
     stored_format: str | None,
     fits: Collection[str],
+    subnormals: Bins,
 ) -> Moments:
     """Moments of 32- or 64-bit floats: sums from ``tally``, quantiles from the bins.
 
     Args:
-        counts: Elements by their `BIN_BITS` leading bits, shape (2**BIN_BITS,).
+        occurrences: Elements by their `BIN_BITS` leading bits. Those of zeros and subnormals do
+            not count here.
         tally: What was computed element by element.
         stored_format: "F32" or "F64"; None for integers binned as float64.
         fits: Formats among BF16, F16 and F32 that hold every finite element exactly.
+        subnormals: The ends of their bins and the counts.
 
     Returns:
         Moments whose quantiles are within one bin (2**-11 of the value for float32, 2**-8
-        for float64 and wide integers).
+        for float64 and wide integers; zeros are a bin of their own).
     """
-    codes = _occupied(counts)
+    codes, counts = occurrences
     near, far = _bin_edges(codes, stored_format or "F64")
-    finite = np.isfinite(near)
-    occurrences = counts[codes][finite].astype(np.int64)
-    near, far = near[finite], far[finite]
+    normal = np.isfinite(near) & (np.abs(near) >= smallest_normal(stored_format or "F64"))
+    zeros = [0.0] * bool(tally.zero_count)
+    near, far = (
+        np.concatenate((zeros, part, edges[normal]))
+        for part, edges in zip(subnormals, (near, far), strict=False)
+    )
+    zero_count = np.array([tally.zero_count] * len(zeros), np.int64)
+    counts = np.concatenate((zero_count, subnormals[2], counts[normal]))
     value_dtype = stored_format
     if stored_format is not None and "BF16" in fits:
         # Bins are finer than bfloat16, so the edges are the values themselves.
         value_dtype = _narrowest_format(near, "BF16")
     elif stored_format is not None:
         value_dtype = next((name for name in FLOAT_FORMATS if name in fits), stored_format)
-    return _moments(tally, near, far, occurrences, value_dtype)
+    return _moments(tally, near, far, counts, value_dtype)
 
 
 def _moments(
@@ -126,9 +140,13 @@ def _moments(
     value_dtype: str | None,
 ) -> Moments:
     sums, n = tally.sums, tally.sums.count
-    if n and tally.min == tally.max:
+    mean = times_power_of_two(sums.mean, sums.exponent)
+    if sums.exponent:
+        # Rounding may have brought it beyond the largest float64.
+        mean = min(max(mean, tally.min), tally.max)
+    if n and tally.is_constant:
         # The mean of equal elements may be rounded; their spread is exactly zero.
-        sums = PowerSums(n, tally.min)
+        sums, mean = PowerSums(n, exponent=sums.exponent), tally.min
     nothing = float("nan")
     return Moments(
         count=n + tally.nan_count + tally.inf_count,
@@ -136,7 +154,7 @@ def _moments(
         inf_count=tally.inf_count,
         zero_count=tally.zero_count,
         small_count=tally.small_count,
-        mean=sums.mean if n else nothing,
+        mean=mean if n else nothing,
         m2=sums.s2 / n if n else nothing,
         m3=sums.s3 / n if n else nothing,
         m4=sums.s4 / n if n else nothing,
@@ -144,21 +162,16 @@ def _moments(
         max=tally.max,
         quantiles=tuple(min(max(q, tally.min), tally.max) for q in _quantiles(near, far, counts)),
         value_dtype=value_dtype,
-        rounding_variance=_rounding_variance(near, counts, value_dtype) if value_dtype else None,
+        rounding_variance=(
+            _rounding_variance(near, counts, value_dtype, sums.exponent) if value_dtype else None
+        ),
+        exponent=sums.exponent,
     )
 
 
-def _occupied(counts: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-    """Indices of the nonzero counts in a large and mostly empty table, ascending.
-
-    Row by row: most rows are empty, and the maximum of a row takes less time than a search in it.
-    """
-    rows = counts.reshape(-1, 1 << ROW_BITS)
-    busy = np.flatnonzero(rows.max(axis=1) > 0)
-    inside = np.flatnonzero(rows[busy] > 0)
-    row, column = inside >> ROW_BITS, inside & ((1 << ROW_BITS) - 1)
-    codes: NDArray[np.intp] = (busy[row] << ROW_BITS) + column
-    return codes
+def smallest_normal(dtype: str) -> float:
+    """Smallest positive normal number of a float format."""
+    return float(2.0 ** FLOAT_FORMATS[dtype].min_exponent)
 
 
 def _bin_edges(
@@ -199,14 +212,20 @@ def _quantiles(
     below, above = order_statistics(first), order_statistics(np.minimum(first + 1, last))
     with np.errstate(over="ignore", invalid="ignore"):  # float64 files near the range's end
         between = below + (above - below) * (position - first)
+    if not np.isfinite(between).all():
+        weight = position - first
+        between = below * (1 - weight) + above * weight
     quantiles: list[float] = np.where(position > first, between, below).tolist()
     return quantiles
 
 
 def _rounding_variance(
-    magnitudes: NDArray[np.float64], counts: NDArray[np.int64], value_dtype: str
+    magnitudes: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    value_dtype: str,
+    exponent: int,
 ) -> float | None:
-    """Mean of ulp(x)**2 / 12; all values of a bin have the same ulp."""
+    """Mean of ulp(x)**2 / 12 in units of 4**exponent; all values of a bin have the same ulp."""
     if not counts.size:
         return None
     form = FLOAT_FORMATS[value_dtype]
@@ -214,8 +233,9 @@ def _rounding_variance(
     binade = (magnitudes.view(np.uint64) & np.uint64(0x7FF << 52)).view(np.float64)
     # Zeros and subnormals share the ulp of the smallest normal numbers.
     ulp = np.maximum(binade, 2.0**form.min_exponent) * 2.0 ** (1 - form.precision)
-    with np.errstate(over="ignore"):  # float64 files near the range's end
-        return float(np.dot(counts, ulp**2) / (12 * counts.sum()))
+    if exponent:
+        ulp = np.ldexp(ulp, -exponent)
+    return float(np.dot(counts, ulp**2) / (12 * counts.sum()))
 
 
 def _narrowest_format(values: NDArray[np.float64], stored: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.core.scaling import times_power_of_two
+
 __all__ = ["PowerSums"]
 
 
@@ -20,6 +22,8 @@ class PowerSums:
         s2: Sum of (x - mean)**2.
         s3: Sum of (x - mean)**3.
         s4: Sum of (x - mean)**4.
+        exponent: Elements, mean and sums are in units of 2**exponent and its powers; 0 unless
+            elements are extreme (`unit_exponent`).
     """
 
     count: int = 0
@@ -27,6 +31,7 @@ class PowerSums:
     s2: float = 0.0
     s3: float = 0.0
     s4: float = 0.0
+    exponent: int = 0
 
     @classmethod
     def of(
@@ -34,18 +39,21 @@ class PowerSums:
         x: NDArray[np.float64],
         deviations: NDArray[np.float64] | None = None,
         squares: NDArray[np.float64] | None = None,
+        exponent: int = 0,
     ) -> PowerSums:
         """Sums over a non-empty vector, in two reads of it.
 
         Args:
-            x: The elements, shape (n,).
+            x: The elements in units of 2**exponent, shape (n,).
             deviations: Overwritten, shape (n,), ``x`` itself allowed; None makes an array.
             squares: Overwritten, shape (n,); None makes an array.
+            exponent: The unit's.
         """
         mean = float(x.mean())
         d = np.subtract(x, mean, out=deviations)
         d2 = np.multiply(d, d, out=squares)
-        return cls(x.size, mean, float(d2.sum()), float(np.dot(d2, d)), float(np.dot(d2, d2)))
+        sums = float(d2.sum()), float(np.dot(d2, d)), float(np.dot(d2, d2))
+        return cls(x.size, mean, *sums, exponent)
 
     @classmethod
     def of_counts(cls, values: NDArray[np.float64], counts: NDArray[np.int64]) -> PowerSums:
@@ -57,7 +65,8 @@ class PowerSums:
         d = values - mean
         d2 = d * d
         weighted = counts * d2
-        return cls(n, mean, float(weighted.sum()), *(float(np.dot(weighted, p)) for p in (d, d2)))
+        s3, s4 = (float(np.dot(weighted, p)) for p in (d, d2))
+        return cls(n, mean, float(weighted.sum()), s3, s4)
 
     @classmethod
     def of_shifted(cls, count: int, shift: float, raw: NDArray[np.float64]) -> PowerSums:
@@ -83,6 +92,11 @@ class PowerSums:
         """
         if self.count == 0 or other.count == 0:
             return other if self.count == 0 else self
+        if self.exponent != other.exponent:
+            # The larger elements decide; zeros have no size.
+            sizes = [each.exponent for each in (self, other) if each.mean or each.s2]
+            unit = max(sizes, default=0)
+            return self.in_units(unit).merge(other.in_units(unit))
         a, b = self.count, other.count
         n = a + b
         delta = other.mean - self.mean
@@ -102,4 +116,13 @@ class PowerSums:
             + 6 * step * step * (a * a * other.s2 + b * b * self.s2)
             + 4 * step * (a * other.s3 - b * self.s3)
         )
-        return PowerSums(n, self.mean + b * step, s2, s3, s4)
+        return PowerSums(n, self.mean + b * step, s2, s3, s4, self.exponent)
+
+    def in_units(self, exponent: int) -> PowerSums:
+        """The same sums in other units."""
+        step = self.exponent - exponent
+        mean, s2, s3, s4 = (
+            times_power_of_two(s, k * step)
+            for k, s in enumerate((self.mean, self.s2, self.s3, self.s4), 1)
+        )
+        return PowerSums(self.count, mean, s2, s3, s4, exponent)

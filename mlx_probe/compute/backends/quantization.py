@@ -68,7 +68,7 @@ class QuantizationSums:
         rows, cols = chunk.stored.shape
         row_max, col_max = np.zeros(rows), np.zeros(cols)
         squared = dict.fromkeys(self._sums.bits, 0.0)
-        height = max(1, BLOCK_ELEMENTS // cols)
+        height, wide = max(1, BLOCK_ELEMENTS // cols), chunk.dtype == "F64"
         for start in range(0, rows, height):
             values = Chunk(chunk.stored[start : start + height], chunk.dtype).values
             magnitude = np.abs(values)
@@ -79,7 +79,8 @@ class QuantizationSums:
                 x = values.astype(np.float32)
                 for bits in self._sums.bits:
                     rounded = affine_round(np, x, bits, self._keep)
-                    error = (x - rounded).ravel().astype(np.float64)
+                    # What float32 lost of a float64 element is a part of the error, too.
+                    error = ((values if wide else x) - rounded).ravel().astype(np.float64)
                     squared[bits] += float(np.dot(error, error))
         self._sums.add_slab(row_max, col_max, squared)
 

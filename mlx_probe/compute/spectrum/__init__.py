@@ -71,7 +71,8 @@ def singular_values(
     if their error bound exceeds a tenth of ``rank_tol``, or if an eigenvalue lies so close to a
     threshold that the bound does not decide the side (`certified`). If the Gram matrix left
     something out, the second method is the same with less left out. The last method is a
-    float64 QR and SVD of the elements.
+    float64 QR and SVD of the elements; it is the only one for extreme elements, whose squares
+    could overflow or underflow, and scales them.
 
     Args:
         gram: Gram matrix of the short side; destroyed.
@@ -88,14 +89,17 @@ def singular_values(
     """
     if reader.moments.min == reader.moments.max == 0:
         return zero_spectrum(reader.rows, reader.cols)
-    if rank_tol >= SMALLEST_GRAM_TOL and squares_are_safe(gram.matrix):
+    exponent = reader.moments.exponent
+    if not exponent and rank_tol >= SMALLEST_GRAM_TOL and squares_are_safe(gram.matrix):
         spectrum, precise_helps = gram_spectrum(gram, reader, rank_tol, two_stage_from)
         if spectrum is None and precise_helps:
             gram = reader.precise_gram()
             spectrum, _ = gram_spectrum(gram, reader, rank_tol, two_stage_from)
         if spectrum is not None:
             return spectrum
-    return direct_spectrum(reader.slabs(), reader.rows, reader.cols, reader.dtype, gram.matrix)
+    return direct_spectrum(
+        reader.slabs(), reader.rows, reader.cols, reader.dtype, gram.matrix, exponent
+    )
 
 
 def zero_spectrum(rows: int, cols: int) -> Spectrum:

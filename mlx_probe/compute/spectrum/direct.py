@@ -25,6 +25,7 @@ def direct_spectrum(
     cols: int,
     dtype: str,
     workspace: NDArray[np.float64],
+    exponent: int = 0,
 ) -> Spectrum:
     """Singular values by a QR factorization that takes in slab after slab.
 
@@ -40,6 +41,7 @@ def direct_spectrum(
         cols: Columns of the matrix.
         dtype: Type of the words, a key of `DTYPES`.
         workspace: Shape (M, M), C order; destroyed. There may be no memory for a second one.
+        exponent: Elements are divided by 2**exponent; see `Spectrum.exponent`.
 
     Raises:
         SpectrumError: The SVD did not converge.
@@ -52,6 +54,8 @@ def direct_spectrum(
         for first in range(0, len(lines), LINES):
             x = decode(np.ascontiguousarray(lines[first : first + LINES]), dtype)
             block = x.astype(np.float64, order="F")
+            if exponent:
+                np.ldexp(block, -exponent, out=block)
             if rows == cols:
                 # A square matrix goes to the SVD as it is.
                 triangle[filled : filled + len(block)] = block
@@ -59,4 +63,4 @@ def direct_spectrum(
                 triangle = lapack.fold(triangle, block)
             filled += len(block)
     values = lapack.singular_values(triangle)
-    return Spectrum(values, rows, cols, "qr_svd_f64", direct_error(rows, cols))
+    return Spectrum(values, rows, cols, "qr_svd_f64", direct_error(rows, cols), exponent)

@@ -19,14 +19,13 @@ def numpy_tolerance(rows: int, cols: int) -> float:
 
 
 def noise_threshold(moments: Moments, rows: int, cols: int) -> float | None:
-    """Spectral norm to expect of the file's own rounding noise, in the weight's units.
+    """Spectral norm to expect of the file's own rounding noise, in units of 2**moments.exponent.
 
     s_q (sqrt(rows) + sqrt(cols)), the edge of the spectrum of independent noise of variance
-    s_q**2 = mean of ulp(x)**2 / 12. None for integers, which carry no rounding, and for
-    float64 values so large that the squares overflow.
+    s_q**2 = mean of ulp(x)**2 / 12. None for integers, which carry no rounding.
     """
     variance = moments.rounding_variance
-    if variance is None or not np.isfinite(variance):
+    if variance is None:
         return None
     return float(np.sqrt(variance) * (np.sqrt(rows) + np.sqrt(cols)))
 

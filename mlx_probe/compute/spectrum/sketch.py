@@ -88,7 +88,7 @@ def sketch_spectrum(
         SpectrumError: Squares leave float64's range, or LAPACK did not converge.
     """
     size, trace = min(rows, cols), moments.sum_of_squares
-    if not squares_are_safe(np.full((1, 1), trace)):
+    if moments.exponent or not squares_are_safe(np.full((1, 1), trace)):
         raise SpectrumError("the sum of squares leaves float64's range", "Use --spectrum exact")
     # A stream of its own: the block must be independent of a matrix drawn from the same seed.
     rng = np.random.default_rng([seed, *b"sketch"])

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import FLOATS, decoded, moments_of, store
 
+from mlx_probe.compute.backends.counts import FEW, CodeCounts
 from mlx_probe.compute.backends.distribution import BIN_BITS, moments_of_bins
 from mlx_probe.compute.backends.numpy import moments as numpy_moments
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
-from mlx_probe.compute.backends.numpy.moments import BLOCK, COUNTED
+from mlx_probe.compute.backends.numpy.moments import BLOCK
 from mlx_probe.compute.backends.powersums import PowerSums
-from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
+from mlx_probe.compute.backends.subnormals import SubnormalBins
+from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import QUANTILES
 
 NUMPY = NumpyBackend()
@@ -30,7 +32,7 @@ def patterns(dtype, count, rng):
 
 @pytest.mark.parametrize("dtype", CODED)
 def test_codes_are_counted_alike_in_long_and_short_chunks(dtype, rng):
-    words = patterns(dtype, COUNTED + 70_001, rng)
+    words = patterns(dtype, (1 << 18) + 70_001, rng)
     whole = moments_of(NUMPY, words, dtype, extent=words.size)
     parts = moments_of(NUMPY, words, dtype, extent=999)
     np.testing.assert_equal(whole, parts)
@@ -119,34 +121,45 @@ def test_value_dtype_heeds_the_exponent(dtype, held, value):
 
 
 def test_a_bin_holds_more_than_32_bits():
-    elements = NUMPY.element_pass("F32", 1e-8)
-    ones = NUMPY.load(np.ones(10, np.float32), "F32")
-    elements.add(ones)
+    counts = CodeCounts(BIN_BITS)
+    counts.add(np.full(FEW + 1, 7))
     # As if so many had come.
-    elements._counts[elements._counts > 0] = elements._seen = 2**31 - 5
-    elements.add(ones)
-    assert elements._counts.max() == 2**31 + 5
+    counts._table[7] = counts._seen = 2**31 - 5
+    counts.add(np.full(10, 7))
+    assert counts.occurrences()[1].tolist() == [2**31 + 5]
+
+
+@pytest.mark.parametrize("bits", [8, 16, 20])
+@pytest.mark.parametrize("sizes", [(5, 3), (FEW, 1), (FEW + 1,), (3, 1 << 17, 2), ()])
+def test_codes_are_counted_alike_in_a_list_and_in_a_table(bits, sizes, rng):
+    counts, table = CodeCounts(bits), np.zeros(1 << bits, np.int64)
+    for size in sizes:
+        codes = rng.integers(0, 1 << bits, size)
+        counts.add(codes)
+        table += np.bincount(codes, minlength=1 << bits)
+        codes[:] = 0  # They are the caller's.
+    counts.add_table(table)
+    codes, occurrences = counts.occurrences()
+    np.testing.assert_array_equal(codes, np.flatnonzero(table))
+    np.testing.assert_array_equal(occurrences, 2 * table[table > 0])
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.dictionaries(st.integers(0, (1 << BIN_BITS) - 1), st.integers(1, 2**40)))
+@given(st.dictionaries(st.integers(1 << 11, (1 << 19) - 1), st.integers(1, 2**40)))
 def test_no_bin_is_lost(occupied):
-    counts = np.zeros(1 << BIN_BITS, np.int64)
-    counts[list(occupied)] = list(occupied.values())
-    words = (np.array(list(occupied), np.uint32) << (32 - BIN_BITS)).view(np.float32)
+    codes = np.array(sorted(occupied), np.intp)
+    counts = np.array([occupied[code] for code in codes.tolist()], np.int64)
+    words = (codes.astype(np.uint32) << (32 - BIN_BITS)).view(np.float32)
     with np.errstate(invalid="ignore"):
         x = words.astype(np.float64)
     finite = np.isfinite(x)
-    occurrences = np.array(list(occupied.values()), np.float64)[finite]
-    tally = numpy_moments.Tally(0, 0, 0, 0, -np.inf, np.inf, PowerSums())
-    result = moments_of_bins(counts, tally, "F32", ())
+    tally = numpy_moments.Tally(0, 0, 0, 0, -np.inf, np.inf, PowerSums(), False)
+    result = moments_of_bins((codes, counts), tally, "F32", (), SubnormalBins("F32").bins())
     if not finite.any():
         assert result.rounding_variance is None
         return
-    form = FLOAT_FORMATS["F32"]
-    smallest = 2.0 ** (form.min_exponent - form.precision + 1)
-    ulp = np.maximum(np.spacing(np.abs(words[finite])).astype(np.float64), smallest)
-    expected = np.sum(occurrences * ulp**2) / (12 * occurrences.sum())
+    ulp = np.spacing(np.abs(words[finite])).astype(np.float64)
+    expected = np.sum(counts[finite] * ulp**2) / (12 * counts[finite].sum())
     assert result.rounding_variance == pytest.approx(expected, rel=1e-12)
 
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import mlx.core as mx
 import numpy as np
+from numpy.typing import NDArray
 
-from mlx_probe.compute.backends.distribution import BIN_BITS, Tally, moments_of_bins
+from mlx_probe.compute.backends.counts import FEW, CodeCounts
+from mlx_probe.compute.backends.distribution import (
+    BIN_BITS,
+    Tally,
+    moments_of_bins,
+    smallest_normal,
+)
 from mlx_probe.compute.backends.mlx.chunk import DeviceChunk
 from mlx_probe.compute.backends.mlx.digits import scaled
 from mlx_probe.compute.backends.mlx.sums import partial_sums, rough_sum, total
 from mlx_probe.compute.backends.numpy.moments import CodePass
 from mlx_probe.compute.backends.powersums import PowerSums
+from mlx_probe.compute.backends.subnormals import SubnormalBins
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import Moments
 
@@ -27,7 +38,10 @@ class DeviceCodePass:
     def add(self, chunk: DeviceChunk) -> None:
         """Count the bit patterns of one chunk; the host waits once."""
         codes = chunk.stored.reshape(-1).view(self._word)
-        self._pass.add_counts(np.array(_histogram(codes, 8 * self._word.size)))
+        if codes.size <= FEW:
+            self._pass.add_codes(np.array(codes))
+        else:
+            self._pass.add_counts(np.array(_histogram(codes, 8 * self._word.size)))
 
     def finish(self) -> Moments:
         """Exact moments, from the same counts that numpy would make."""
@@ -39,20 +53,22 @@ class DeviceSumPass:
 
     def __init__(self, zero_epsilon: float) -> None:
         self._zero_epsilon = _float32_below(zero_epsilon)
-        self._counts = np.zeros(1 << BIN_BITS, np.int64)
+        self._counts, self._subnormals = CodeCounts(BIN_BITS), SubnormalBins("F32")
         self._nan = self._inf = self._zero = self._small = 0
-        self._min, self._max = np.inf, -np.inf
+        self._min, self._max = math.inf, -math.inf
         self._sums = PowerSums()
         self._fits = {"BF16": True, "F16": True}
 
     def add(self, chunk: DeviceChunk) -> None:
         """Sum one chunk; the host waits twice: for its scale, and for its sums."""
         x = chunk.values.reshape(-1)
-        histogram = _histogram(x.view(mx.uint32) >> (32 - BIN_BITS), BIN_BITS)
+        codes = x.view(mx.uint32) >> (32 - BIN_BITS)
+        few = x.size <= FEW
+        counted_codes = codes if few else _histogram(codes, BIN_BITS)
         nonfinite = mx.stack([mx.isnan(x).sum(), mx.isinf(x).sum()])
         survey = self._survey(x)
-        mx.eval(histogram, nonfinite, survey)
-        self._counts += np.array(histogram)
+        mx.eval(counted_codes, nonfinite, survey)
+        (self._counts.add if few else self._counts.add_table)(np.array(counted_codes))
         nans, infs = (int(count) for count in np.array(nonfinite))
         if nans or infs:
             self._nan += nans
@@ -64,21 +80,36 @@ class DeviceSumPass:
                 return
             survey = self._survey(x)
         counted, extremes = (np.array(part) for part in survey)
-        zero, small, beyond_bf16, beyond_f16 = (int(count) for count in counted)
+        zero, below, small, beyond_bf16, beyond_f16 = (int(count) for count in counted)
         self._zero += zero
         self._small += small
         self._fits["BF16"] &= not beyond_bf16
         self._fits["F16"] &= not beyond_f16
+        if below > zero:
+            self._add_subnormals(np.array(x))
+            return
         least, most = (float(extreme) for extreme in extremes)
         self._min, self._max = min(self._min, least), max(self._max, most)
         self._sums = self._sums.merge(_power_sums(x, max(-least, most)))
 
+    def _add_subnormals(self, x: NDArray[np.float32]) -> None:
+        """Extremes and sums of a chunk with subnormals, which a GPU may take for zeros."""
+        values = x.astype(np.float64)
+        self._min, self._max = (
+            min(self._min, float(values.min())),
+            max(self._max, float(values.max())),
+        )
+        self._sums = self._sums.merge(PowerSums.of(values))
+        magnitudes = np.abs(values)
+        self._subnormals.add(x[(magnitudes > 0) & (magnitudes < smallest_normal("F32"))])
+
     def _survey(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        """Counts of zeros, small ones, not in bfloat16, not in float16; the extremes."""
+        """Counts of zeros, subnormals too, small ones, not in BF16, not in F16; the extremes."""
         words = x.view(mx.uint32)
         counted = [
             # Zeros by their bits: a GPU may flush subnormals to zero in comparisons.
             (words & 0x7FFFFFFF) == 0,
+            (words & 0x7FFFFFFF) < 0x00800000,
             mx.abs(x) <= self._zero_epsilon,
             (words & 0xFFFF) != 0,
             x.astype(mx.float16).astype(mx.float32) != x,
@@ -87,11 +118,12 @@ class DeviceSumPass:
 
     def finish(self) -> Moments:
         """Moments of everything added."""
-        tally = Tally(
-            self._nan, self._inf, self._zero, self._small, self._min, self._max, self._sums
-        )
+        counts = self._nan, self._inf, self._zero, self._small
+        low, high = self._min, self._max
+        tally = Tally(*counts, low, high, self._sums, is_constant=low == high)
         fits = [name for name, held in self._fits.items() if held]
-        return moments_of_bins(self._counts, tally, "F32", fits)
+        bins = self._subnormals.bins()
+        return moments_of_bins(self._counts.occurrences(), tally, "F32", fits, bins)
 
 
 def _histogram(codes: mx.array, bits: int) -> mx.array:
@@ -132,8 +164,5 @@ def _power_sums(x: mx.array, largest: float) -> PowerSums:
     about, mean = float(np.array(shift)), (sum_coarse + sum_rest) / x.size
     raw = [(mean - about) * x.size, *raw]
     sums = PowerSums.of_shifted(x.size, about, np.array(raw))
-    return PowerSums(
-        sums.count,
-        float(np.ldexp(sums.mean, exponent)),
-        *(float(np.ldexp(s, k * exponent)) for k, s in ((2, sums.s2), (3, sums.s3), (4, sums.s4))),
-    )
+    # The host computes in float64, which holds the powers of any float32.
+    return replace(sums, exponent=exponent).in_units(0)

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute.backends.chunk import Chunk
+from mlx_probe.compute.backends.counts import CodeCounts
 from mlx_probe.compute.backends.distribution import (
     BIN_BITS,
     Tally,
     moments_of_bins,
     moments_of_values,
+    smallest_normal,
 )
 from mlx_probe.compute.backends.powersums import PowerSums
+from mlx_probe.compute.backends.subnormals import SubnormalBins
 from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
 from mlx_probe.core.records import Moments
+from mlx_probe.core.scaling import unit_exponent
 
 __all__ = ["BinPass", "CodePass"]
-
-# Codes that are counted at a time: bincount makes a 64-bit copy of them, and a new table.
-COUNTED = 1 << 18
 
 # Elements of wide types at a time: few enough to keep all temporary arrays in the cache, enough to
 # make numpy's calls few, because threads wait for each other between them.
 BLOCK = 1 << 17
 
-# Elements up to which no bin of 32 bits overflows.
-NARROW = (1 << 31) - 1
+# Up to here float64 holds every integer.
+_EXACT = 1 << 53
 
 
 class CodePass:
@@ -39,30 +42,27 @@ class CodePass:
         self._dtype = DTYPES[dtype]
         self._word = np.dtype(f"<u{self._dtype.itemsize}")
         self._zero_epsilon = zero_epsilon
-        self._counts = np.zeros(1 << (8 * self._word.itemsize), np.int64)
+        self._counts = CodeCounts(8 * self._word.itemsize)
 
     def add(self, chunk: Chunk) -> None:
         """Count the bit patterns of one chunk."""
-        codes = chunk.stored.reshape(-1).view(self._word)
-        for start in range(0, codes.size, COUNTED):
-            block = codes[start : start + COUNTED]
-            if block.size < self._counts.size:
-                # Bincount is faster for each code, but makes a table that must be added.
-                np.add.at(self._counts, block.astype(np.intp), 1)
-            else:
-                self.add_counts(np.bincount(block, minlength=self._counts.size))
+        self.add_codes(chunk.stored.reshape(-1).view(self._word))
+
+    def add_codes(self, codes: NDArray[np.integer[Any]]) -> None:
+        """Add bit patterns, shape (n,)."""
+        self._counts.add(codes)
 
     def add_counts(self, counts: NDArray[np.integer[Any]]) -> None:
         """Add bit patterns that a device has counted."""
-        self._counts += counts
+        self._counts.add_table(counts)
 
     def finish(self) -> Moments:
         """Exact moments of everything added."""
-        present = np.flatnonzero(self._counts > 0)
-        patterns = present.astype(self._word).view(self._dtype.storage)
+        codes, counts = self._counts.occurrences()
+        patterns = codes.astype(self._word).view(self._dtype.storage)
         values = Chunk(patterns, self._dtype.name).values
         stored_format = self._dtype.name if self._dtype.kind == "float" else None
-        return moments_of_values(values, self._counts[present], self._zero_epsilon, stored_format)
+        return moments_of_values(values, counts, self._zero_epsilon, stored_format)
 
 
 class BinPass:
@@ -71,28 +71,38 @@ class BinPass:
     def __init__(self, dtype: str, zero_epsilon: float) -> None:
         self._dtype = DTYPES[dtype]
         self._zero_epsilon = zero_epsilon
-        self._counts: NDArray[np.integer[Any]] = np.zeros(1 << BIN_BITS, np.int32)
-        self._seen = 0
+        self._format = dtype if self._dtype.kind == "float" else "F64"
+        self._normal = smallest_normal(self._format)
+        self._counts, self._subnormals = CodeCounts(BIN_BITS), SubnormalBins(self._format)
         self._nan = self._inf = self._zero = self._small = 0
-        self._min, self._max = math.inf, -math.inf
+        self._min: float | int = math.inf
+        self._max: float | int = -math.inf
         self._sums = PowerSums()
+        self._origin: int | None = None
         self._fits = {"F32": ("BF16", "F16"), "F64": ("BF16", "F16", "F32")}.get(dtype, ())
         # Made once: the first use of new memory costs more than the work on it.
-        self._bins = np.empty(BLOCK, np.intp)
-        self._values, self._other = np.empty((2, BLOCK))
+        self._room = 0
 
     def add(self, chunk: Chunk) -> None:
         """Sum one chunk, a cache-sized block at a time."""
         elements = chunk.stored.reshape(-1)
-        # Signalling NaNs become quiet ones; float64 files may lie near the end of the range.
+        self._make_room(min(elements.size, BLOCK))
+        # Signalling NaNs become quiet ones.
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, elements.size, BLOCK):
                 block = elements[start : start + BLOCK]
-                # Integers are binned as the float64 they become.
-                exact = self._dtype.kind == "float"
-                self._add_block(block if exact else block.astype(np.float64))
+                if self._dtype.kind == "float":
+                    self._add_floats(block)
+                else:
+                    self._add_integers(block)
 
-    def _add_block(self, x: NDArray[np.floating[Any]]) -> None:
+    def _make_room(self, size: int) -> None:
+        if size > self._room:
+            self._room = size
+            self._bins = np.empty(size, np.intp)
+            self._values, self._other = np.empty((2, size))
+
+    def _add_floats(self, x: NDArray[np.floating[Any]]) -> None:
         self._count_bins(x)
         low, high = float(x.min()), float(x.max())
         if not (math.isfinite(low) and math.isfinite(high)):
@@ -105,36 +115,74 @@ class BinPass:
             low, high = float(x.min()), float(x.max())
         self._min, self._max = min(self._min, low), max(self._max, high)
         self._fits = tuple(name for name in self._fits if _fits(x, name))
-        values, other = self._values[: x.size], self._other[: x.size]
+        values = self._values[: x.size]
         np.copyto(values, x)
-        if float(np.abs(x, out=other.view(x.dtype)[: x.size]).min()) <= self._zero_epsilon:
-            # In float64, where epsilon is not rounded.
-            np.abs(values, out=other)
-            self._small += int(np.count_nonzero(other <= self._zero_epsilon))
-            self._zero += int(np.count_nonzero(other == 0))
-        self._sums = self._sums.merge(PowerSums.of(values, values, other))
+        self._count_small(x)
+        exponent = unit_exponent(max(-low, high))
+        if exponent:
+            np.ldexp(values, -exponent, out=values)
+        self._merge(values, exponent)
+
+    def _add_integers(self, x: NDArray[np.integer[Any]]) -> None:
+        """Integers are binned as the float64 they become; their sums know every unit."""
+        low, high = int(x.min()), int(x.max())
+        self._min, self._max = min(self._min, low), max(self._max, high)
+        values = self._values[: x.size]
+        np.copyto(values, x)
+        self._count_bins(values)
+        self._count_small(values)
+        if self._origin is None:
+            # Beyond 2**53 float64 skips integers: their distances from one of them are smaller.
+            self._origin = low if max(-low, high) > _EXACT else 0
+        if self._origin:
+            if max(high - self._origin, self._origin - low) <= _EXACT:
+                # Differences of 64-bit words wrap around and are right.
+                origin = np.array(self._origin, x.dtype)
+                np.copyto(values, (x - origin).view(f"<i{x.itemsize}"))
+            else:
+                values -= float(self._origin)
+        self._merge(values, 0)
+
+    def _merge(self, values: NDArray[np.float64], exponent: int) -> None:
+        sums = PowerSums.of(values, values, self._other[: values.size], exponent)
+        self._sums = self._sums.merge(sums)
+
+    def _count_small(self, x: NDArray[np.floating[Any]]) -> None:
+        """Count zeros, small elements and subnormals; ``_values`` holds the elements, too."""
+        other = self._other[: x.size]
+        least = float(np.abs(x, out=other.view(x.dtype)[: x.size]).min())
+        if least > max(self._zero_epsilon, self._normal):
+            return
+        # In float64, where epsilon is not rounded.
+        np.abs(self._values[: x.size], out=other)
+        self._small += int(np.count_nonzero(other <= self._zero_epsilon))
+        zeros = int(np.count_nonzero(other == 0))
+        self._zero += zeros
+        below = other < self._normal
+        if int(np.count_nonzero(below)) > zeros:
+            self._subnormals.add(x[below & (other > 0)])
 
     def _count_bins(self, x: NDArray[np.floating[Any]]) -> None:
-        self._seen += x.size
-        if self._seen > NARROW:
-            self._counts = self._counts.astype(np.int64, copy=False)
         bits = 8 * x.itemsize
-        # The words use the buffer of the values, which are computed later.
-        words = self._values.view(f"<u{x.itemsize}")[: x.size]
+        # The words use a buffer whose content is computed later.
+        words = self._other.view(f"<u{x.itemsize}")[: x.size]
         np.right_shift(x.view(words.dtype), bits - BIN_BITS, out=words)
         bins = self._bins[: x.size]
         np.copyto(bins, words)
-        # Not bincount, which would make and clear a table of a million bins for each block. The
-        # one has the table's own type: with another type this takes forty times as long.
-        np.add.at(self._counts, bins, self._counts.dtype.type(1))
+        self._counts.add(bins)
 
     def finish(self) -> Moments:
         """Moments of everything added; see `moments_of_bins` for the quantiles."""
-        tally = Tally(
-            self._nan, self._inf, self._zero, self._small, self._min, self._max, self._sums
-        )
+        sums = self._sums
+        if self._origin:
+            mean = float(Fraction(self._origin) + Fraction(sums.mean))
+            sums = replace(sums, mean=mean)
+        counts = self._nan, self._inf, self._zero, self._small
+        low, high = self._min, self._max
+        tally = Tally(*counts, float(low), float(high), sums, is_constant=low == high)
         stored_format = self._dtype.name if self._dtype.kind == "float" else None
-        return moments_of_bins(self._counts, tally, stored_format, self._fits)
+        bins = self._subnormals.bins()
+        return moments_of_bins(self._counts.occurrences(), tally, stored_format, self._fits, bins)
 
 
 def _fits(x: NDArray[np.floating[Any]], name: str) -> bool:

@@ -1,0 +1,106 @@
+"""How often each code occurs: of bit patterns, or of their leading bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FEW", "CodeCounts", "Occurrences"]
+
+# Codes that occur, ascending, and how often; of shape (distinct,).
+Occurrences = tuple[NDArray[np.intp], NDArray[np.int64]]
+
+# Codes that are kept as they are: to make, clear and search a table of all possible ones takes
+# longer than to sort so few.
+FEW = 1 << 13
+
+# Codes that are counted at a time: bincount makes a 64-bit copy of them, and a new table.
+_BLOCK = 1 << 18
+
+# Size of a small table: that of all 16-bit patterns.
+_SMALL = 1 << 16
+
+# Codes up to which no count of 32 bits overflows.
+_NARROW = (1 << 31) - 1
+
+# Counts that are searched together, a power of two: a binade of one sign in float32.
+_ROW_BITS = 11
+
+
+class CodeCounts:
+    """Counts of codes: a list of the codes while they are few, then a table of all possible ones.
+
+    Args:
+        bits: Width of a code.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self._size, self._seen = 1 << bits, 0
+        self._few: list[NDArray[np.integer[Any]]] = []
+        self._table: NDArray[np.integer[Any]] | None = None
+
+    def add(self, codes: NDArray[np.integer[Any]]) -> None:
+        """Count codes, shape (n,); copied if they are kept."""
+        self._seen += codes.size
+        if self._seen <= FEW:
+            self._few.append(codes.copy())
+            return
+        for start in range(0, codes.size, _BLOCK):
+            self._count(codes[start : start + _BLOCK])
+
+    def add_table(self, counts: NDArray[np.integer[Any]]) -> None:
+        """Add what a device has counted, shape (2**bits,)."""
+        self._seen += int(counts.sum(dtype=np.int64))
+        self._wide_table()[...] += counts
+
+    def occurrences(self) -> Occurrences:
+        """The codes that occur."""
+        if self._table is None:
+            few = np.concatenate(self._few) if self._few else np.empty(0, np.intp)
+            codes, counts = np.unique(few, return_counts=True)
+            return codes.astype(np.intp), counts.astype(np.int64)
+        table = self._full_table()
+        codes = _occupied(table)
+        return codes, table[codes].astype(np.int64)
+
+    def _count(self, codes: NDArray[np.integer[Any]]) -> None:
+        table = self._full_table()
+        if codes.size < table.size:
+            # Not bincount, which would make and clear a table for each block. The one has the
+            # table's own type: with another type this takes forty times as long.
+            np.add.at(table, codes.astype(np.intp, copy=False), table.dtype.type(1))
+        else:
+            table += np.bincount(codes, minlength=table.size).astype(table.dtype, copy=False)
+
+    def _full_table(self) -> NDArray[np.integer[Any]]:
+        """The table of everything added; a large one is in 32 bits as long as they suffice."""
+        if self._table is None:
+            narrow = self._size > _SMALL
+            self._table = np.zeros(self._size, np.int32 if narrow else np.int64)
+        if self._seen > _NARROW:
+            self._table = self._table.astype(np.int64, copy=False)
+        few, self._few = self._few, []
+        for codes in few:
+            self._count(codes)
+        return self._table
+
+    def _wide_table(self) -> NDArray[np.integer[Any]]:
+        self._table = self._full_table().astype(np.int64, copy=False)
+        return self._table
+
+
+def _occupied(counts: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """Indices of the nonzero counts in a large and mostly empty table, ascending.
+
+    Row by row: most rows are empty, and the maximum of a row takes less time than a search in it.
+    """
+    if counts.size <= _SMALL:
+        return np.flatnonzero(counts > 0)
+    rows = counts.reshape(-1, 1 << _ROW_BITS)
+    busy = np.flatnonzero(rows.max(axis=1) > 0)
+    inside = np.flatnonzero(rows[busy] > 0)
+    row, column = inside >> _ROW_BITS, inside & ((1 << _ROW_BITS) - 1)
+    codes: NDArray[np.intp] = (busy[row] << _ROW_BITS) + column
+    return codes
