@@ -42,6 +42,11 @@ PACKINGS: dict[str, Packing] = {
         "NVFP4 v2",
         ("compressed-tensors", *_AUTO_ROUND),
     ),
+    "bitmask": Packing(
+        "mlx_probe.checkpoint.packings.bitmask",
+        "compressed-tensors' sparse-24-bitmask and sparse-bitmask",
+        ("compressed-tensors",),
+    ),
     "modelopt": Packing(
         "mlx_probe.checkpoint.packings.modelopt",
         "NVFP4 with `weight_scale_2`, MXFP4",

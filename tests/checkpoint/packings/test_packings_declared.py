@@ -6,6 +6,8 @@ import pytest
 from hf_packings import GOLDEN, opened
 from weightfiles import whole
 
+from mlx_probe.core.errors import PackingError
+
 MXFP4 = "compressed: compressed_tensors mxfp4-pack-quantized"
 NVFP4 = "compressed: compressed_tensors nvfp4-pack-quantized"
 MXINT4 = "auto_round_mx: compressed_tensors AutoRound mx_int4"
@@ -15,6 +17,7 @@ AUTO_2 = "auto_round_int: gptq auto_round 2 bit asymmetric"
 AUTO_5 = "auto_round_int: awq auto_round:auto_awq 5 bit"
 NVFP4_2, MXFP4_2 = "modelopt: modelopt NVFP4", "modelopt: modelopt MXFP4"
 HQQ = "hqq: hqq 4 bit axis 1"
+SPARSE = "bitmask: bitmask sparse-24-bitmask float8_e4m3fn"
 BITNET = "bitnet: bitnet bitlinear"
 GPTQ, AWQ = "gptq gptq 4 bit", "awq gemm 64"
 FORMATS = ("marlin", "bitblas", "gemm", "exllama", "x")
@@ -114,6 +117,16 @@ REFUSED = [
     (HQQ, replaced("m.shape", np.int64([32, 41]), "I64"), "do not hold 4 bits of 32 x 41"),
     (HQQ, replaced("m.shape", np.int64([31, 41]), "I64"), "31 x 41 elements are not groups of 16"),
     (HQQ, replaced("m.axis", np.int32([2]), "I32"), "axis 2 are no matrix"),
+    (SPARSE, given(sparsity_config={"format": "sparse-bitmask"}), "config.json: 'sparse-bitmask'"),
+    (SPARSE, given(sparsity_config={}), "its pieces are sparse-24-bitmask, config.json: 'float-"),
+    (SPARSE, alone(), "belongs to m.bitmask, which is packed and not understood"),
+    (SPARSE, without("m.shape"), "shape missing beside its values"),
+    (SPARSE, without("m.weight_scale"), "F8_E4M3 without a scale"),
+    (
+        SPARSE,
+        replaced("m.shape", np.int64([12, 60]), "I64"),
+        r"m.compressed has the shape \[12, 32\] instead of \[12, 30\]",
+    ),
     (GROUP, given(format=["a"]), "format .*'a'.* is not supported"),
 ]
 
@@ -148,6 +161,18 @@ READ = [
 ]
 TWO = {"a": {"format": "nvfp4-pack-quantized"}, "b": {"format": "mxfp4-pack-quantized"}}
 MXINT4_LAYER = {"m": {"data_type": "mx_int4"}, "n": 3}
+
+
+def test_a_bitmask_of_too_many_values_is_an_error_on_reading(tmp_path):
+    for name, message in (("24-bitmask", "than a row"), ("bitmask", "than are stored")):
+        tensors, config, _ = ALL[f"bitmask: bitmask sparse-{name} bfloat16"]
+        (mask,) = (key for key in tensors if key.endswith("bitmask"))
+        full = np.full_like(tensors[mask][0], 255), "U8"
+        (weight,) = opened(tmp_path, tensors | {mask: full}, config)
+        with pytest.raises(
+            PackingError, match=rf"m\.weight: its bitmask has more values {message}"
+        ):
+            whole(weight)
 
 
 @pytest.mark.parametrize(("case", "change"), READ)

@@ -51,6 +51,13 @@ PIECES = {
         ".axis": "I32",
         ".packing": "U8",
     },
+    "bitmask": {
+        ".compressed": "BF16",
+        ".bitmask": "U8",
+        ".row_offsets": "I64",
+        ".shape": "I64",
+        ".weight_scale": None,
+    },
     "bitnet": {".weight": "U8", ".weight_scale": None},
     "quanto": {".weight._data._data": "U8", ".weight._scale": None, ".weight._shift": None},
     "mxfp4": {"_blocks": "U8", "_scales": "U8"},
@@ -61,6 +68,7 @@ SHAPES = st.lists(SIZES, max_size=4).map(tuple)
 DTYPE = st.sampled_from(["F32", "F16", "BF16", "U8", "I8", "I32", "U32", "I64", "F8_E4M3"])
 NUMBER = st.sampled_from([-1, 0, 1, 2, 3, 4, 8, 32, 64, 10**12, 1.5, "4", None, True])
 MAIN = (
+    ".compressed",
     ".q_weight",
     ".W_q",
     ".weight",
