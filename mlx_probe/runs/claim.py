@@ -128,9 +128,7 @@ def _replaced(
         ResultError: There is something that may not be replaced.
     """
     own = paths.journal(identity.fingerprint)
-    finished = finished_runs(paths.folder)
-    if paths.shares:
-        finished = {path: meta for path, meta in finished.items() if path == paths.meta}
+    finished = finished_runs(paths.folder, only=paths.meta if paths.shares else None)
     unfinished = [
         path for path in journals(paths.folder, paths.stem if paths.shares else None) if path != own
     ]
@@ -161,7 +159,7 @@ def _refuse_runs(
                 f"{_ELSEWHERE}, or replace that run with --overwrite",
             )
         tables = {f"{paths.stem}.{suffix}": suffix for suffix in WRITERS}
-        lost = [tables[name] for name in meta.get("outputs", {}) if name in tables]
+        lost = [tables[name] for name in sorted(files_of(meta_path, meta)) if name in tables]
         lost = [suffix for suffix in lost if suffix not in paths.formats]
         if lost:
             raise ResultError(
@@ -185,7 +183,7 @@ def _refuse_strangers(paths: RunPaths, strangers: Sequence[Path]) -> None:
         return
     if paths.shares:
         raise ResultError(
-            f"{strangers[0]} exists, and no finished run of mlx-probe wrote it",
+            f"{strangers[0]} exists, and no run of this name wrote it",
             f"{_ELSEWHERE}, or replace it with --overwrite",
         )
     names = ", ".join(path.name for path in strangers[:3])

@@ -31,26 +31,38 @@ __all__ = [
 RUN = "run"
 
 _JOURNAL = re.compile(r"(?P<stem>.+)\.(?P<fingerprint>[0-9a-f]+)\.partial\.jsonl")
+_TABLES = {f".{name}" for name in (*WRITERS, "parquet")}
 # What unfinished and failed runs leave: logs, journals, samples.
 _LEFT = re.compile(
     r"\w+_\d{8}T\d{6}Z(-\d+)?\.log|.+\.partial\.jsonl(\.old)?|(.+\.)?monitor\.[0-9a-f]+\.samples\.jsonl"
 )
 
 
-def finished_runs(folder: Path) -> dict[Path, dict[str, Any]]:
-    """The metadata of every finished run in a folder; what is not readable is no run's."""
-    read = {path: _read(path) for path in sorted(folder.glob(f"*{meta_name(DEFAULT_STEM)}"))}
+def finished_runs(folder: Path, only: Path | None = None) -> dict[Path, dict[str, Any]]:
+    """The metadata of every finished run in a folder; what is not readable is no run's.
+
+    Args:
+        folder: The folder.
+        only: The one file to look at; None for all.
+    """
+    paths = sorted(folder.glob(f"*{meta_name(DEFAULT_STEM)}")) if only is None else [only]
+    read = {path: _read(path) for path in paths}
     return {path: meta for path, meta in read.items() if "outputs" in meta}
 
 
 def files_of(meta_path: Path, meta: Mapping[str, Any]) -> set[str]:
-    """Names of the files of a finished run, its page of a report included, without logs."""
+    """Names of the files of a finished run, its page of a report included, without logs.
+
+    Only names that a run's files can have: metadata are a file that anybody can have written.
+    """
     stem = stem_of(meta_path)
     outputs = meta.get("outputs")
+    listed = outputs if isinstance(outputs, dict) else ()
+    tables = [name for name in listed if Path(name).name == name and Path(name).suffix in _TABLES]
     sides = [("plan", "json"), (MONITOR, "parquet"), ("report", "html")]
     return {
         meta_path.name,
-        *(outputs if isinstance(outputs, dict) else ()),
+        *tables,
         *(side_name(stem, name, suffix) for name, suffix in sides),
     }
 
@@ -98,10 +110,11 @@ def planned_files(
 def strange_files(paths: RunPaths, sides: Collection[str]) -> list[Path]:
     """Files and folders in the way of a run that no run of mlx-probe wrote.
 
-    Where the user named a file, these are files with the names of the run's own; where the user
-    named a folder, everything that is neither hidden nor a run's.
+    Where the user named a file, these are files with the names of the run's own that an earlier
+    run of that name did not write; where the user named a folder, everything that is neither
+    hidden nor a run's.
     """
-    finished = finished_runs(paths.folder)
+    finished = finished_runs(paths.folder, only=paths.meta if paths.shares else None)
     known = {name for path, meta in finished.items() for name in files_of(path, meta)}
     ours = [*planned_files(paths.folder, paths.stem, paths.formats, sides), paths.plan]
     among = ours

@@ -63,7 +63,8 @@ class RunIdentity:
             return f"of `mlx-probe {kind}`"
         models = _models(earlier)
         if [_which(model) for model in models] != [_which(m) for m in _models(self.described)]:
-            return "of " + " and ".join(f"{m.get('id')} ({m.get('path')})" for m in models)
+            names = " and ".join(f"{m.get('id')} ({m.get('path')})" for m in models)
+            return f"of {names or 'an unknown model'}"
         before, now = _settings(earlier), _settings(self.described)
         changed = [name for name in before if name in now and before[name] != now[name]]
         if changed:
@@ -83,7 +84,8 @@ def _which(model: Mapping[str, Any]) -> tuple[object, object]:
 
 
 def _settings(described: Mapping[str, Any]) -> dict[str, Any]:
-    settings = _plain(described.get("configuration") or {})
+    settings = described.get("configuration")
+    settings = _plain(settings) if isinstance(settings, Mapping) else {}
     return {name: value for name, value in settings.items() if name not in _PACE}
 
 

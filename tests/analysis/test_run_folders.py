@@ -203,12 +203,41 @@ def test_an_interrupted_replacement_goes_on_and_leaves_the_older_run_until_it_en
 def test_a_file_that_no_run_wrote_is_refused(tiny, here, name):
     mine = here / name
     mine.write_text("mine")
-    with pytest.raises(ResultError, match="no finished run of mlx-probe wrote it") as refusal:
+    with pytest.raises(ResultError, match="no run of this name wrote it") as refusal:
         mlx_probe.analyze(tiny, out="own.csv", config=BASIC)
     assert name in refusal.value.fact
     assert [path.name for path in here.iterdir() if path.is_file()] == [name]
     assert mine.read_text() == "mine"
     assert mlx_probe.analyze(tiny, out="own.csv", config=BASIC, overwrite=True).passed
+
+
+def test_a_table_of_another_name_s_run_is_refused(tiny, here):
+    """A side table of own.csv would have the name of the other run's table."""
+    mlx_probe.analyze(tiny, out="own.heads.csv", config=BASIC)
+    before = content(here)
+    with pytest.raises(ResultError, match=r"own\.heads\.csv exists"):
+        mlx_probe.analyze(tiny, out="own.csv", config=BASIC)
+    assert content(here) == before
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"outputs": {"../precious.csv": {}, "precious.docx": {}, "/etc/passwd": {}}},
+        {"outputs": [{}], "configuration": [1], "models": {"a": 3}, "model": "x"},
+        {"outputs": {}, "configuration": {"rank_tol": []}, "model": {"path": {}}},
+    ],
+)
+def test_metadata_of_a_stranger_delete_nothing(tiny, here, listed):
+    out = here / "out"
+    out.mkdir()
+    (out / "run_meta.json").write_text(json.dumps(listed))
+    for name in ("precious.docx", "../precious.csv"):
+        (out / name).write_text("mine")
+    with pytest.raises(ResultError, match="holds"):
+        mlx_probe.analyze(tiny, out=out, config=BASIC)
+    assert mlx_probe.analyze(tiny, out=out, config=BASIC, overwrite=True).passed
+    assert (out / "precious.docx").read_text() == (here / "precious.csv").read_text() == "mine"
 
 
 def test_files_beside_a_named_table_are_left_alone(tiny, here):
