@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,8 +90,12 @@ def _list_below(folder: Path, is_pipeline: bool) -> dict[str, int]:
     Raises:
         SourceError: It is none, and some of its folders have weights.
     """
-    below = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    listings = {inner.name: _list_folder(inner) for inner in below}
+    listings = {}
+    for inner in sorted(folder.iterdir()):
+        # Folders that may not be read have no weights for us either.
+        with suppress(PermissionError):
+            if inner.is_dir() and not inner.name.startswith("."):
+                listings[inner.name] = _list_folder(inner)
     if is_pipeline:
         return {f"{name}/{n}": size for name, ls in listings.items() for n, size in ls.items()}
     filled = [name for name, listing in listings.items() if find_weights(listing)]
