@@ -15,11 +15,19 @@ class Command(click.Command):
 
     Attributes:
         examples: One to three command lines, for the end of the help and the documentation.
+        settings_of: The command that this one is about: what the environment and a file set for
+            that one holds here as well. None for the command itself.
     """
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[str] = (),
+        settings_of: str | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(*args, **settings)
-        self.examples = tuple(examples)
+        self.examples, self.settings_of = tuple(examples), settings_of
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line, after each option has learned its variables."""
@@ -28,6 +36,9 @@ class Command(click.Command):
             # name of the Python argument (`formats` for --format), is accepted beside these.
             if isinstance(option, click.Option) and option.envvar is None:
                 option.envvar = option_variables(option, ctx)
+                if self.settings_of is not None and ctx.parent is not None:
+                    other = click.Context(self, ctx.parent, self.settings_of)
+                    option.envvar += option_variables(option, other)
         return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -87,16 +87,19 @@ def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         ) from error
     if not isinstance(entries, dict):
         raise ConfigError(f"{path} is not a mapping", "Write one `option: value` per line")
-    options = {
-        name.lstrip("-").replace("-", "_"): option
-        for option in ctx.command.params
-        if isinstance(option, click.Option) and option is not param
-        for name in option.opts
-    }
+    options = _by_key(ctx.command, param)
+    other = getattr(ctx.command, "settings_of", None)
+    group = ctx.parent.command if ctx.parent is not None else None
+    # What the file sets for the other command alone.
+    elsewhere: Mapping[str, click.Option] = {}
+    if other is not None and isinstance(group, click.Group):
+        elsewhere = _by_key(group.commands[other], param)
     defaults = dict(ctx.default_map or {})
     for key, value in entries.items():
         option = options.get(str(key).replace("-", "_"))
         if option is None or option.name is None:
+            if str(key).replace("-", "_") in elsewhere:
+                continue
             near = difflib.get_close_matches(str(key), options, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(options)}"
             raise ConfigError(f"{path}: unknown key {key!r}", hint)
@@ -108,6 +111,16 @@ def _load_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
             raise ConfigError(f"{path}: {key!r} cannot be {value!r}", f"Give it {what}")
         defaults[option.name] = values if option.multiple else value
     ctx.default_map = defaults
+
+
+def _by_key(command: click.Command, without: click.Parameter) -> dict[str, click.Option]:
+    """A command's options by their keys in a YAML file, without the one that names the file."""
+    return {
+        name.lstrip("-").replace("-", "_"): option
+        for option in command.params
+        if isinstance(option, click.Option) and option.name != without.name
+        for name in option.opts
+    }
 
 
 def complete_files(

@@ -37,6 +37,7 @@ class _Width(click.ParamType[int]):
 
 @click.command(
     cls=Command,
+    settings_of="analyze",
     context_settings={"show_default": True},
     examples=(
         "mlx-probe plan Qwen/Qwen3-0.6B",
@@ -83,6 +84,8 @@ def plan(
     **settings: Any,
 ) -> None:
     """Show what `mlx-probe analyze MODEL` with the same options would do and need.
+
+    The environment variables and the YAML files of `mlx-probe analyze` hold here as well.
 
     For a model on the Hub or at an address only the headers are read, by byte ranges; nothing
     else is downloaded. A package (pypi:) is fetched first.

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.progress import Progress, Silent
@@ -25,6 +26,9 @@ from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
 __all__ = ["Hashing", "alert_line", "hashing", "watch"]
+
+# Columns of a terminal in which the bar is drawn at length.
+WIDE = 100
 
 # Seconds between two lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 5.0
@@ -52,14 +56,15 @@ def _took(usage: Usage) -> str:
 class _Bar:
     def __init__(self, console: Console) -> None:
         self._progress = Bars(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            TextColumn("left  {task.fields[took]} "),
-            TextColumn("{task.fields[weight]}", style="dim"),
+            BarColumn(bar_width=24 if console.width >= WIDE else 8),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            TextColumn("left  {task.fields[took]} ", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[weight]}", style="dim", table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
         )
+        self._took = ""
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
         total = sum(weight.nbytes for weight in plan.weights)
@@ -71,10 +76,15 @@ class _Bar:
         self._progress.start()
 
     def start(self, weight: Weight) -> None:
-        self._progress.update(self._task, weight=printable(weight.label))
+        # The end of a name says most: its beginning is the same for all.
+        used = len(self._took) + (46 if self._progress.console.width >= WIDE else 30)
+        name, room = weight.label, max(8, self._progress.console.width - used)
+        shown = name if len(name) <= room else "..." + name[3 - room :]
+        self._progress.update(self._task, weight=printable(shown))
 
     def finish(self, weight: Weight, usage: Usage) -> None:
-        self._progress.update(self._task, advance=weight.nbytes, took=_took(usage))
+        self._took = _took(usage)
+        self._progress.update(self._task, advance=weight.nbytes, took=self._took)
 
     def alert(self, text: str, is_warning: bool) -> None:
         # Printed above the bar.

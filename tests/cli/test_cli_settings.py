@@ -170,3 +170,25 @@ def test_the_real_command_reads_all_layers(tiny, tmp_path):
     used = json.loads((out / "run_meta.json").read_text("utf-8"))["configuration"]
     assert (used["seed"], used["rank_tol"], used["zero_epsilon"]) == (3, 1e-3, 1e-4)
     assert used["metrics"] == DEFAULT.metrics
+
+
+def plan_of(tiny, *arguments, **environment):
+    result = invoke("plan", tiny, "--json", *arguments, **environment)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["configuration"]
+
+
+def test_plan_takes_what_is_set_for_analyze(tiny):
+    assert plan_of(tiny, MLX_PROBE_ANALYZE_METRICS="full")["metrics"] == "full"
+    both = {"MLX_PROBE_ANALYZE_METRICS": "full", "MLX_PROBE_PLAN_METRICS": "basic"}
+    assert plan_of(tiny, **both)["metrics"] == "basic"
+    assert plan_of(tiny, "--metrics", "standard", **both)["metrics"] == "standard"
+
+
+def test_plan_reads_the_files_of_analyze(tiny, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("metrics: basic\nalert: ['memory above 90% pause']\nresume: false\n")
+    assert plan_of(tiny, "--config", config)["metrics"] == "basic"
+    assert plan_of(tiny, MLX_PROBE_ANALYZE_CONFIG=str(config))["metrics"] == "basic"
+    config.write_text("metric: basic\n")
+    refuses(invoke("plan", tiny, "--config", config), "unknown key 'metric'", code=2)

@@ -53,6 +53,7 @@ def forecast(
     duration = duration_of(plan, rates) if rates else None
     times = duration.stages if duration else dict.fromkeys(flops, None)
     spectra = sum(weight.has_spectrum for weight in plan.weights)
+    cache = cache_of(checkpoint)
     return Forecast(
         goal=f"{config.metrics} metrics of {len(plan.weights)} weights, {spectra} spectra",
         model={
@@ -88,7 +89,8 @@ def forecast(
         },
         seconds=duration.seconds if duration else None,
         inference=inference_of(checkpoint, contexts, widths),
-        cache_unknown=cache_of(checkpoint).unknown,
+        cache_unknown=cache.unknown,
+        cache_none=cache.none,
         advice=advice_for(plan, memory, fetch.nbytes, fetch.free, device_limit),
         machine=load_calibration().machine,
     )

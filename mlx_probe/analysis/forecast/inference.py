@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -24,6 +24,24 @@ STORED = 0
 # (MLX's affine mode).
 _GROUP_BITS = 32 / 64
 
+# Model types of transformers (and architectures of GGUF) that generate nothing unless their
+# configuration says so.
+_ENCODERS = frozenset(
+    (
+        *("albert", "bert", "beit", "camembert", "canine", "clip", "clip_vision_model"),
+        *("convbert", "data2vec-text", "deberta", "deberta-v2", "deit", "distilbert", "dinov2"),
+        *("electra", "ernie", "esm", "eurobert", "flaubert", "fnet", "funnel", "hubert"),
+        *("ibert", "jina-bert-v2", "layoutlm", "layoutlmv3", "longformer", "luke"),
+        *("megatron-bert", "mobilebert", "modernbert", "modern-bert", "mpnet", "mra"),
+        *("neobert", "neo-bert", "new", "nezha", "nomic-bert", "nomic_bert", "nomic-bert-moe"),
+        *("nystromformer", "rembert", "roberta", "roformer", "siglip", "siglip_vision_model"),
+        *("splinter", "squeezebert", "vit", "wav2vec2", "wavlm", "xlm-roberta"),
+        *("xlm-roberta-xl", "xmod", "yoso"),
+    )
+)
+# Ends of the names of classes that generate text.
+_GENERATING = ("ForCausalLM", "ForConditionalGeneration", "ForImageTextToText", "ForVision2Seq")
+
 # Bytes of an element of the cache, which engines keep in 16 bits.
 _CACHE_BYTES = 2
 
@@ -37,12 +55,14 @@ class Cache:
         windowed: Of layers that attend to a window only.
         window: Tokens of that window; None without one.
         unknown: Why the cache is not known; "" if it is.
+        none: Why the model has no cache; "" if it has one.
     """
 
     full: int = 0
     windowed: int = 0
     window: int | None = None
     unknown: str = ""
+    none: str = ""
 
     def nbytes(self, context: int) -> int | None:
         """Bytes at a context of so many tokens; None if unknown."""
@@ -112,6 +132,13 @@ def cache_of(checkpoint: Checkpoint) -> Cache:
     """
     config, known = text_config(checkpoint.config), checkpoint.architecture
     metadata, family = checkpoint.metadata, known.model_type
+    if _is_encoder(config, metadata, family):
+        return Cache(none=f"an encoder ({family}) keeps no keys and values")
+    if config.get("is_encoder_decoder") is True:
+        return Cache(
+            unknown="an encoder-decoder model keeps keys and values of its input, too, whose "
+            "length is another one"
+        )
     layers = known.layers
     if not layers:
         return Cache(unknown="its configuration has no number of layers")
@@ -138,6 +165,21 @@ def cache_of(checkpoint: Checkpoint) -> Cache:
     if sliding and window is None:
         sliding, full = 0, full + sliding
     return Cache(full=each * full, windowed=each * sliding, window=window if sliding else None)
+
+
+def _is_encoder(config: Mapping[str, Any], metadata: Mapping[str, Any], family: str | None) -> bool:
+    """Whether a model reads its whole input at once and generates nothing."""
+    causal = metadata.get(f"{family}.attention.causal")
+    if isinstance(causal, bool):
+        return not causal
+    if config.get("is_decoder") is True:
+        return False
+    classes = config.get("architectures")
+    if isinstance(classes, list) and any(
+        str(name).endswith(_GENERATING) or "LMHead" in str(name) for name in classes
+    ):
+        return False
+    return family in _ENCODERS
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

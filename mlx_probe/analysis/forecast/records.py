@@ -105,6 +105,7 @@ class Forecast:
         seconds: Wall time of the run without opening the model; None without a calibration.
         inference: Memory that running the model would take.
         cache_unknown: Why the cache of inference is not known; "" if it is.
+        cache_none: Why the model has no such cache; "" if it has one.
         advice: What to change so that it fits.
         machine: The machine of the calibration.
     """
@@ -130,6 +131,7 @@ class Forecast:
     seconds: float | None
     inference: tuple[Inference, ...]
     cache_unknown: str
+    cache_none: str
     advice: tuple[str, ...]
     machine: Mapping[str, str | int]
 

@@ -6,6 +6,7 @@ backend is a package beside `numpy` and `mlx`, and a line in the table.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -104,7 +105,10 @@ def choose_backend(name: str, device: str) -> tuple[Backend, str]:
     """
     if name != "auto":
         backend = BACKENDS[name](device)
-        return backend, f"{backend.name} on {backend.device}: as asked"
+        slow = "; its own BLAS is many times slower than numpy: see `mlx-probe doctor`"
+        return backend, f"{backend.name} on {backend.device}: as asked" + (
+            slow if _has_slow_products(backend) else ""
+        )
     if device == "cpu":
         return BACKENDS["numpy"](device), "numpy on cpu: faster there than MLX"
     try:
@@ -114,3 +118,12 @@ def choose_backend(name: str, device: str) -> tuple[Backend, str]:
             raise
         return BACKENDS["numpy"]("cpu"), f"numpy on cpu: {error.fact}"
     return backend, f"mlx on {backend.device}: MLX has a GPU here"
+
+
+def _has_slow_products(backend: Backend) -> bool:
+    """Whether products are those of the reference BLAS that MLX's Linux wheel brings."""
+    if backend.name != "mlx" or backend.device != "cpu" or sys.platform != "linux":
+        return False
+    from mlx_probe.compute.backends.mlx.blas import mlx_blas
+
+    return mlx_blas() is None

@@ -89,9 +89,10 @@ def _facts(forecast: Forecast) -> dict[str, str]:
 
 
 def _verdict(forecast: Forecast) -> dict[str, str]:
-    unknown = forecast.cache_unknown if forecast.inference else ""
+    unknown = f"unknown: {forecast.cache_unknown}" if forecast.cache_unknown else ""
+    none = f"none: {forecast.cache_none}" if forecast.cache_none else ""
     lines = {
-        "cache": f"unknown: {unknown}" if unknown else "",
+        "cache": unknown or none if forecast.inference else "",
         "verdict": "fits" if forecast.fits else "does not fit",
         "remedy": "\n".join(forecast.advice),
     }

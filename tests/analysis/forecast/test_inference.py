@@ -2,6 +2,7 @@
 
 import json
 
+import gguf
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
@@ -10,7 +11,7 @@ from lab import mlx_lm
 from mlx.utils import tree_flatten
 
 import mlx_probe
-from mlx_probe.analysis.forecast.inference import STORED, inference_of
+from mlx_probe.analysis.forecast.inference import STORED, cache_of, inference_of
 
 LLAMA = {
     "model_type": "llama",
@@ -136,3 +137,45 @@ def test_layers_without_attention_keep_nothing_that_grows(model):
     # A window that is switched off is none.
     assert (cache(sliding_window=10, use_sliding_window=False) == whole).all()
     assert (cache(sliding_window=50) * 2 == whole[:1]).all()
+
+
+@pytest.mark.parametrize(
+    ("config", "none", "unknown"),
+    [
+        ({"model_type": "bert"}, True, False),
+        ({"model_type": "bert", "architectures": ["BertModel"]}, True, False),
+        ({"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"]}, True, False),
+        ({"model_type": "bert", "is_decoder": True}, False, False),
+        ({"model_type": "bert", "architectures": ["BertLMHeadModel"]}, False, False),
+        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, False, False),
+        ({"model_type": "llama"}, False, False),
+        ({"model_type": "t5", "is_encoder_decoder": True}, False, True),
+    ],
+)
+def test_an_encoder_has_no_cache(config, none, unknown, model):
+    sizes = {"num_hidden_layers": 4, "num_attention_heads": 4, "hidden_size": 64}
+    (model / "config.json").write_text(json.dumps({**sizes, **config}))
+    with mlx_probe.open_checkpoint(model) as checkpoint:
+        cache = cache_of(checkpoint)
+        (memory,) = inference_of(checkpoint, [4096], [16])
+    assert (bool(cache.none), bool(cache.unknown)) == (none, unknown)
+    assert memory.cache == (None if unknown else 0 if none else 2 * 2 * 4 * 64 * 4096)
+
+
+def test_a_gguf_says_whether_it_generates(tmp_path):
+    def cache(causal):
+        writer = gguf.GGUFWriter(tmp_path / "model.gguf", "bert")
+        writer.add_block_count(2)
+        writer.add_embedding_length(64)
+        writer.add_head_count(4)
+        writer.add_causal_attention(causal)
+        writer.add_tensor("token_embd.weight", np.ones((4, 64), np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        with mlx_probe.open_checkpoint(tmp_path / "model.gguf") as checkpoint:
+            return cache_of(checkpoint)
+
+    assert "encoder (bert)" in cache(causal=False).none
+    assert cache(causal=True).full == 2 * 2 * 64
