@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
-from mlx_probe.checkpoint.packings.checks import require_shape
+from mlx_probe.checkpoint.packings.checks import require_piece, require_shape
+from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import SCALE_DTYPE, decode
 from mlx_probe.core.errors import PackingError
@@ -54,12 +55,13 @@ def layout(claim: Claim, context: Context) -> Layout:
         )
     cols = words * 32 // bits
     require_shape(weight, weight.shape)
-    require_shape(scales, (*stack, rows, cols // group))
+    scale_dtypes = SCALE_DTYPES if mode == "affine" else ("U8", FLOAT_MODES[mode])
+    require_piece(scales, scale_dtypes, (*stack, rows, cols // group))
     for piece in others:
         if piece.name.endswith("biases"):
-            require_shape(piece, scales.shape)
+            require_piece(piece, SCALE_DTYPES, scales.shape)
         else:
-            require_shape(piece, tuple(stack), (*stack, 1))
+            require_piece(piece, SCALE_DTYPES, tuple(stack), (*stack, 1))
     affine = any(piece.name.endswith("biases") for piece in others)
     if affine != (mode == "affine"):
         raise PackingError(
@@ -89,8 +91,10 @@ def _settings(claim: Claim, settings: Mapping[str, Any]) -> tuple[str, int, int]
         chosen.get(key, value)
         for key, value in zip(("group_size", "bits"), DEFAULTS[mode], strict=True)
     )
-    widths = range(1, 9) if mode == "affine" else (DEFAULTS[mode][1],)
-    if type(group) is not int or group < 1 or type(bits) is not int or bits not in widths:
+    known = DEFAULTS[mode]
+    # The float modes have one group size each, and their shapes do not show another one.
+    fits = bits in range(1, 9) if mode == "affine" else (group, bits) == known
+    if type(group) is not int or group < 1 or type(bits) is not int or not fits:
         raise PackingError(f"{claim.name}: {bits!r} bits in groups of {group!r} in mode {mode}")
     return mode, group, bits
 

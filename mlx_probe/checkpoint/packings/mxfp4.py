@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
-from mlx_probe.checkpoint.packings.checks import require_shape
+from mlx_probe.checkpoint.packings.checks import require_piece
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece
 from mlx_probe.core.dtypes import SCALE_DTYPE, decode
 from mlx_probe.core.errors import PackingError
@@ -40,8 +40,8 @@ def layout(claim: Claim, context: Context) -> Layout:
             f"{blocks.name} has the shape {list(blocks.shape)}; blocks are {GROUP // 2} bytes "
             "on the last of 3 or 4 axes"
         )
-    require_shape(blocks, blocks.shape)
-    require_shape(scales, blocks.shape[:-1])
+    require_piece(blocks, ("U8",), blocks.shape)
+    require_piece(scales, ("U8", SCALE_DTYPE), blocks.shape[:-1])
     *stack, groups, _ = blocks.shape
     return Layout((*stack, groups * GROUP), f"4 bit, group {GROUP}", _decode)
 
