@@ -44,7 +44,8 @@ def named(pieces, module="m"):
 
 def gptq_case(rng, rows, cols, bits=4, group=64):
     codes, zeros, scales, values = affine(rng, rows, cols, bits, group)
-    return named(packers.gptq(codes, zeros, scales, bits)), {"quant_method": "gptq"}, values
+    config = {"quant_method": "gptq", "desc_act": False}
+    return named(packers.gptq(codes, zeros, scales, bits)), config, values
 
 
 def awq_case(rng, rows, cols):

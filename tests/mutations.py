@@ -10,6 +10,7 @@ from make_packings import fixtures
 
 from mlx_probe.core.dtypes import DTYPES, decode
 
+INTACT = "intact"
 # Names of pieces in any packing, for renamed and added ones.
 ENDS = (
     *("weight", "qweight", "weight_packed", "weight.absmax", "weight._data", "W_q", "codes"),
@@ -33,7 +34,15 @@ FORMAT_KEYS = (
     *("format", "checkpoint_format", "version", "packing_format", "mode", "quant_algo", "fmt"),
     *("quant_type", "data_type", "quantization_mode", "linear_class", "backend", "weights"),
 )
-NUMBER_KEYS = ("bits", "group_size", "w_bit", "q_group_size", "weight_block_size", "sym", "desc_act")
+NUMBER_KEYS = (
+    "bits",
+    "group_size",
+    "w_bit",
+    "q_group_size",
+    "weight_block_size",
+    "sym",
+    "desc_act",
+)
 
 
 def mlx_cases(rng):
@@ -91,7 +100,28 @@ def cases():
         made[name] = named, settings
     for name, (tensors, settings, _) in {**packers.golden(), **fixtures()}.items():
         made[name] = tensors, settings
+    for name, (tensors, settings) in made.items():
+        if not settings.get("quant_method") and "__metadata__" not in settings:
+            # A model has more than one weight: this one keeps its pieces.
+            made[name] = {**tensors, **intact(tensors)}, settings
     return made
+
+
+def intact(tensors):
+    """The same weight once more, in a module that no mutation changes."""
+    return {f"{INTACT}.{name}": piece for name, piece in tensors.items()}
+
+
+def pieces(tensors):
+    """Names of the pieces that mutations change."""
+    return [name for name in tensors if not name.startswith(f"{INTACT}.")]
+
+
+def module(tensors):
+    """The module of the weight, from its pieces' names."""
+    first, last = min(pieces(tensors)), max(pieces(tensors))
+    differ = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
+    return first[:differ].rpartition(".")[0].removesuffix(".weight") or "m"
 
 
 def stored(values, dtype):
@@ -109,26 +139,25 @@ def stored(values, dtype):
 
 
 def rename(rng, tensors, settings):
-    name = str(rng.choice(list(tensors)))
-    module, _, end = name.partition(".")
-    new = rng.choice(
-        [f"{module}.{rng.choice(ENDS)}", f"{name}_x", f"other.{end}", f"{name}.x", f"m.{end}s"]
-    )
-    if str(new) in tensors or not end:
+    name, owner = str(rng.choice(pieces(tensors))), module(tensors)
+    end = name[len(owner) :]
+    new = [f"{owner}.{rng.choice(ENDS)}", f"{name}_x", f"other{end}", f"{name}.x", f"{name}s"]
+    new = new[rng.integers(len(new))]
+    if new in tensors:
         return None
-    return {str(new) if key == name else key: piece for key, piece in tensors.items()}, settings
+    return {new if key == name else key: piece for key, piece in tensors.items()}, settings
 
 
 def drop(rng, tensors, settings):
-    name = str(rng.choice(list(tensors)))
+    name = str(rng.choice(pieces(tensors)))
     return {key: piece for key, piece in tensors.items() if key != name}, settings
 
 
 def add(rng, tensors, settings):
-    name = f"{next(iter(tensors)).partition('.')[0]}.{rng.choice(ENDS)}"
+    name = f"{module(tensors)}.{rng.choice(ENDS)}"
     if name in tensors:
         return None
-    like = tensors[str(rng.choice(list(tensors)))][0].shape
+    like = tensors[str(rng.choice(pieces(tensors)))][0].shape
     shape = [(1,), (32,), like, like[:1]][rng.integers(4)]
     dtype = str(rng.choice(["F32", "F16", "U8", "I32", "I8", "F8_E4M3"]))
     words = np.ones(shape, DTYPES[dtype].storage)
@@ -136,7 +165,7 @@ def add(rng, tensors, settings):
 
 
 def resize(rng, tensors, settings):
-    name = str(rng.choice([key for key, (array, _) in tensors.items() if array.ndim]))
+    name = str(rng.choice([key for key in pieces(tensors) if tensors[key][0].ndim]))
     array, dtype = tensors[name]
     axis = int(rng.integers(array.ndim))
     extent = array.shape[axis]
@@ -146,7 +175,7 @@ def resize(rng, tensors, settings):
 
 def retype(rng, tensors, settings):
     """The same numbers, or the same bytes with or without a sign, as another type."""
-    name = str(rng.choice(list(tensors)))
+    name = str(rng.choice(pieces(tensors)))
     array, dtype = tensors[name]
     new = str(rng.choice([key for key in DTYPES if key != dtype]))
     if dtype not in DTYPES:
@@ -156,15 +185,17 @@ def retype(rng, tensors, settings):
         words = stored(decode(array, dtype).astype(np.float64), new)
     elif kinds == ("int", "int") and DTYPES[dtype].itemsize == DTYPES[new].itemsize:
         words = array.view(DTYPES[new].storage)
-    elif kinds == ("int", "int") or kinds == ("int", "float"):
-        words = array.astype(DTYPES[new].storage) if new not in ("BF16", "F8_E4M3") else None
+    elif kinds == ("int", "int"):
+        words = array.astype(DTYPES[new].storage)
+    elif kinds == ("int", "float"):
+        words = stored(array.astype(np.float64), new)
     else:
         words = None
     return None if words is None else ({**tensors, name: (words, new)}, settings)
 
 
 def declare(rng, tensors, settings):
-    changed = {key: value for key, value in settings.items()}
+    changed = dict(settings)
     kind = rng.integers(4)
     own = [key for key in settings if not key.startswith("__")]
     if kind == 0:

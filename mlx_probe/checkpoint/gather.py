@@ -62,6 +62,10 @@ def gather_parameters(
         taken_name = claim.name != main and claim.name in context.tensors
         unique = names[claim.name] == 1 and not taken_name and main not in robbed
         packed[main] = _packed(name, schemes[name], claim, context, beside, unique)
+        if packed[main].problem is not None:
+            # What lies below an unread weight is none of its own, under whatever name.
+            strangers.update(neighbours.within(stem_of(claim.name)))
+            strangers.update({claim.name} - {main} if taken_name else ())
     mains = [claim.pieces[0] for _, claim in claims.values()]
     problems = plain_problems(left, mains, context.settings, metadata, strangers)
     plain = {tensor.name: _plain(tensor, problems.get(tensor.name)) for tensor in left}

@@ -59,8 +59,14 @@ class Neighbours:
         for name in self._starting_with(f"{stem}_") if stem else ():
             end = name[len(stem) + 1 :]
             # ``q`` and ``q_norm``: a name with a meaning of its own is another parameter's.
-            other = classify(name).block_type not in ("other", "quantization")
-            if name not in seen and "." not in end and not HARMLESS.fullmatch(end) and not other:
+            mine = "." not in end and not HARMLESS.fullmatch(end) and _has_no_role(name)
+            if name not in seen and mine:
+                yield name
+
+    def within(self, stem: str) -> Iterator[str]:
+        """Tensors of the module ``stem``, at any depth, without a meaning of their own."""
+        for name in self.below(stem) if stem else ():
+            if not HARMLESS.fullmatch(name.rpartition(".")[2]) and _has_no_role(name):
                 yield name
 
     def below(self, name: str) -> Iterator[str]:
@@ -72,6 +78,10 @@ class Neighbours:
             if not self._names[place].startswith(prefix):
                 return
             yield self._names[place]
+
+
+def _has_no_role(name: str) -> bool:
+    return classify(name).block_type in ("other", "quantization")
 
 
 def stem_of(name: str) -> str:

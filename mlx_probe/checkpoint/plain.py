@@ -27,7 +27,7 @@ _SMALL_SHARE = 0.01
 
 # Integer buffers of models, and files that are packed into a checkpoint (ComfyUI's tokenizers).
 _TABLES = re.compile(
-    r"(?:\w+_)?(?:ids?|idx|idxs|masks?|positions?|offsets?|ordering|boundaries|bbox|buckets?)"
+    r"(?!\w*g_idx)(?:\w+_)?(?:ids?|idx|idxs|masks?|positions?|offsets?|ordering|boundaries|bbox|buckets?)"
     r"|(?:\w+_)?position_index|special_tokens|\w+_(?:sizes|lengths|multipliers|frames)|af2_to_esm"
     r"|spiece_model|tekken_model|tokenizer(?:_\w+)?"
 )
@@ -43,6 +43,8 @@ _CODEBOOK = re.compile(r"(?:\w+_)?(?:centroids|codebooks?)\.weight")
 _INTEGER_ONLY = re.compile(
     r"(?:\w*_)?(?:act|fc|norm)_scaling_factor|x_m(?:in|ax)|(?:weight|bias)_integer|shift"
 )
+# A piece below the name of its weight: tensor subclasses are stored so.
+_BELOW_WEIGHT = re.compile(r"(?:^|\.)(?<!parametrizations\.)weight[.:]")
 # Says, in the name of an empty tensor or in the metadata, that 8-bit floats have scales.
 _MARKER = "scaled_fp8"
 _MARKING_METADATA = "_quantization_metadata"
@@ -118,7 +120,7 @@ class _Judge:
         end = _end(tensor.name)
         if end == _MARKER:
             return Problem("a marker of scaled 8-bit floats, no weight", incidental=True)
-        if block_type == "quantization":
+        if block_type == "quantization" or _BELOW_WEIGHT.search(tensor.name):
             return Problem(_ORPHAN, incidental=self._is_incidental_piece(tensor.name))
         kind = DTYPES[tensor.dtype].kind
         if tensor.dtype.startswith("F8_"):
@@ -139,6 +141,9 @@ class _Judge:
             beside = self._neighbours.beside(module, name)
             for piece in (n for n in beside if classify(n).block_type in kinds):
                 pieces[piece] = Problem(f"belongs to {name}, which is packed and not understood")
+            if name == f"{module}.weight":
+                for piece in self._neighbours.within(module):
+                    pieces[piece] = Problem(f"belongs to {name}, which is not understood")
             for piece in self._neighbours.below(module):
                 if _CODEBOOK.fullmatch(piece[len(module) + 1 :]):
                     pieces[piece] = Problem(f"belongs to {name}, which is not understood")

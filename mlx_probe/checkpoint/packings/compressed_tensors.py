@@ -25,7 +25,7 @@ from mlx_probe.checkpoint.packings import auto_round, microscaled
 from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
 from mlx_probe.checkpoint.packings.compressed_formats import METHOD, kind_of, schemes
-from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES, column_groups
+from mlx_probe.checkpoint.packings.groups import OVERRIDES, SCALE_DTYPES, column_groups
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
 from mlx_probe.core.errors import PackingError
@@ -35,6 +35,8 @@ __all__ = ["claim", "layout"]
 
 # The scales of MX formats are bytes that hold an exponent only, whatever type the file names.
 _EXPONENTS = ("U8", SCALE_DTYPE)
+# Columns that share an exponent in every MX format.
+_MX_GROUP = 32
 _PIECES = ("weight_scale", "weight_zero_point", "weight_g_idx", "weight_global_scale")
 # The shape before packing, and what was measured of activations.
 _EXTRA = (
@@ -90,7 +92,7 @@ class _Form:
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """``weight_packed``, or an 8-bit ``weight``, beside ``weight_scale``.
 
-    8-bit floats only if config.json names the method: others store them the same way.
+    Those only if config.json names the method: others store them the same way, and rotated.
     """
     name = tensor.name
     packed = name.endswith("weight_packed") and tensor.dtype in ("I32", "U8")
@@ -109,7 +111,7 @@ def _owns(main: TensorInfo, scale: TensorInfo, settings: Mapping[str, Any]) -> b
     method = settings.get("quant_method")
     if main.dtype == "F8_E4M3":
         return method == METHOD or (method in auto_round.METHODS and scale.dtype in _EXPONENTS)
-    return main.dtype == "I8"
+    return main.dtype == "I8" and method == METHOD
 
 
 def layout(claim: Claim, context: Context) -> Layout:
@@ -122,10 +124,12 @@ def layout(claim: Claim, context: Context) -> Layout:
     named = {piece.name.rpartition(".")[2]: piece for piece in others}
     kind = kind_of(claim.name, main, scale, context.settings)
     if kind in microscaled.FORMATS:
-        return _microscaled(claim, kind, named)
+        return _microscaled(claim, kind, named, context.settings)
     *stack, rows, _ = main.shape
     cols, bits = _width(claim, context, kind)
     block = _block(scale, tuple(stack), (rows, cols), context.settings)
+    if kind == "mxfp8" and block != (1, _MX_GROUP):
+        raise PackingError(f"{scale.name}: not a scale for each {_MX_GROUP} columns of {main.name}")
     form = _Form(
         name=claim.name,
         shape=(rows, cols),
@@ -142,12 +146,19 @@ def layout(claim: Claim, context: Context) -> Layout:
     return Layout((*stack, rows, cols), f"{number}, {_describe(form)}", partial(_decode, form=form))
 
 
-def _microscaled(claim: Claim, kind: str, named: Mapping[str, TensorInfo]) -> Layout:
+def _microscaled(
+    claim: Claim, kind: str, named: Mapping[str, TensorInfo], settings: Mapping[str, Any]
+) -> Layout:
     for end, piece in named.items():
         if end != "weight_global_scale" or kind != "nvfp4":
             raise PackingError(f"{piece.name}: {kind} has no such piece")
     if kind == "nvfp4":
         missing(claim, "weight_global_scale")
+    main, scale, *_ = claim.pieces
+    given = settings.get("group_size")
+    group = microscaled.group_of(microscaled.FORMATS[kind], main, scale)
+    if given not in (None, group) and not any(key in settings for key in OVERRIDES):
+        raise PackingError(f"{claim.name}: groups of {group}; config.json: group_size {given!r}")
     return microscaled.layout(claim, microscaled.FORMATS[kind], divides=True)
 
 

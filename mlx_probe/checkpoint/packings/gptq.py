@@ -53,8 +53,9 @@ def layout(claim: Claim, context: Context) -> Layout:
     zero_offset = _zero_offset(claim.name, settings)
     missing(claim, "qzeros", "scales")
     qweight, qzeros, scales, *order = claim.pieces
-    if settings.get("desc_act") is True and not order:
-        raise PackingError(f"{claim.name}: g_idx missing; config.json: desc_act true")
+    ordered = settings.get("desc_act", settings.get("quant_method") == "gptq")
+    if ordered is not False and not order:
+        raise PackingError(f"{claim.name}: g_idx missing; config.json: desc_act is not false")
     if len(qweight.shape) not in (2, 3):
         raise PackingError(f"{qweight.name} has the shape {list(qweight.shape)}, no matrix")
     *stack, words, rows = qweight.shape
@@ -89,7 +90,7 @@ def _zero_offset(name: str, settings: Mapping[str, Any]) -> int:
                 "(checkpoint_format gptq) or unchanged (gptq_v2)"
             )
         # Writers before GPTQModel name no format.
-        form = form or "gptq"
+        form = settings.get("packing_format", form or "gptq")
         shown = f"the GPTQ format {form!r}"
     if not isinstance(form, str) or form not in ZERO_OFFSETS:
         raise PackingError(f"{name}: {shown} is not supported")

@@ -25,7 +25,7 @@ from mlx_probe.core.dtypes import SCALE_DTYPE, decode
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
-__all__ = ["FORMATS", "Microscaled", "fitting", "layout"]
+__all__ = ["FORMATS", "Microscaled", "fitting", "group_of", "layout"]
 
 # Unsigned scales with 5 bits of exponent and 3 of mantissa.
 _UE5M3 = "UE5M3"
@@ -105,11 +105,13 @@ def fitting(codes: TensorInfo, scale: TensorInfo) -> list[str]:
     return [
         name
         for name, form in FORMATS.items()
-        if codes.dtype == "U8" and scale.dtype in form.stored_scales and _group(form, codes, scale)
+        if codes.dtype == "U8"
+        and scale.dtype in form.stored_scales
+        and group_of(form, codes, scale)
     ]
 
 
-def _group(form: Microscaled, codes: TensorInfo, scale: TensorInfo) -> int:
+def group_of(form: Microscaled, codes: TensorInfo, scale: TensorInfo) -> int:
     """Columns that share a scale; 0 if the shapes do not fit."""
     if not codes.shape or len(codes.shape) != len(scale.shape) or codes.shape[-1] * 8 % form.bits:
         return 0
@@ -135,7 +137,7 @@ def layout(claim: Claim, form: Microscaled, divides: bool = False) -> Layout:
         raise PackingError(f"{codes.name} has the shape {list(codes.shape)}, no matrix")
     *stack, rows, _ = codes.shape
     require_piece(codes, ("U8",), codes.shape)
-    group = _group(form, codes, scale)
+    group = group_of(form, codes, scale)
     if not group:
         widths = " or ".join(map(str, form.groups))
         raise PackingError(

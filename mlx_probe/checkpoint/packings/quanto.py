@@ -76,11 +76,19 @@ def _packed(claim: Claim, context: Context) -> Layout:
     require_piece(main, ("U8",), main.shape)
     require_piece(scale, _FLOATS, (groups, 1))
     require_piece(shift, ("I8", *_FLOATS), (groups, 1))
-    fitting = [bits for bits in (2, 4) if -(-groups // (8 // bits)) == lines]
+    declared = context.settings.get("weights")
+    fitting = [
+        bits
+        for bits in (2, 4)
+        if -(-groups // (8 // bits)) == lines and declared in (None, f"int{bits}", f"qint{bits}")
+    ]
     if len(fitting) != 1 or not group:
         raise PackingError(f"{claim.name}: {lines} rows of bytes for {groups} groups")
     _require_declared(claim, context, f"qint{fitting[0]}")
     rows, cols = _shape(claim, context, groups, group)
+    stream = _in_stream(claim, rows, cols)
+    if None not in (context.width, stream) and context.width != stream:
+        raise PackingError(f"{claim.name}: {rows} x {cols} in a stream of {context.width}")
     decode = partial(_decode_packed, bits=fitting[0], across=cols // group)
     each = f"group {group}" if cols != group else "a scale for each row"
     # Rows of the weight are spread over the bytes' rows.
@@ -131,6 +139,16 @@ def _rows(claim: Claim, context: Context, numel: int) -> int | None:
         # 0 rows fit nothing.
         return numel // width if numel % width == 0 else 0
     return None
+
+
+def _in_stream(claim: Claim, rows: int, cols: int) -> int | None:
+    """Which of the two is as many as the residual stream is wide; None where that is unknown."""
+    role = classify(claim.name)
+    if role.component not in ("attention", "mlp"):
+        return None
+    if role.block_type in _INTO_STREAM:
+        return rows
+    return cols if role.block_type in _OUT_OF_STREAM else None
 
 
 def _group_of(cols: int) -> int:
