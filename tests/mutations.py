@@ -4,6 +4,8 @@ A mutation renames, drops, adds or resizes a piece, stores it as another type, o
 config.json declares. A reader may give the numbers of the unchanged checkpoint, or a reason.
 """
 
+import re
+
 import numpy as np
 import packers
 from make_packings import fixtures
@@ -34,6 +36,8 @@ FORMAT_KEYS = (
     *("format", "checkpoint_format", "version", "packing_format", "mode", "quant_algo", "fmt"),
     *("quant_type", "data_type", "quantization_mode", "linear_class", "backend", "weights"),
 )
+NUMBERS = (2, 3, 8, 16, 64, True, False, [8, 8])
+ABSENT = "absent"
 NUMBER_KEYS = (
     "bits",
     "group_size",
@@ -138,77 +142,116 @@ def stored(values, dtype):
     return words if np.array_equal(back, values.astype(np.float64)) else None
 
 
-def rename(rng, tensors, settings):
-    name, owner = str(rng.choice(pieces(tensors))), module(tensors)
-    end = name[len(owner) :]
-    new = [f"{owner}.{rng.choice(ENDS)}", f"{name}_x", f"other{end}", f"{name}.x", f"{name}s"]
-    new = new[rng.integers(len(new))]
-    if new in tensors:
-        return None
+def renames(tensors, settings):
+    owner = module(tensors)
+    for name in pieces(tensors):
+        end = name[len(owner) :]
+        for new in (*(f"{owner}.{e}" for e in ENDS), f"{name}_x", f"other{end}", f"{name}.x"):
+            if new not in tensors:
+                yield name, new
+
+
+def rename(tensors, settings, name, new):
     return {new if key == name else key: piece for key, piece in tensors.items()}, settings
 
 
-def drop(rng, tensors, settings):
-    name = str(rng.choice(pieces(tensors)))
+def drops(tensors, settings):
+    return ((name,) for name in pieces(tensors))
+
+
+def drop(tensors, settings, name):
     return {key: piece for key, piece in tensors.items() if key != name}, settings
 
 
-def add(rng, tensors, settings):
-    name = f"{module(tensors)}.{rng.choice(ENDS)}"
-    if name in tensors:
-        return None
-    like = tensors[str(rng.choice(pieces(tensors)))][0].shape
-    shape = [(1,), (32,), like, like[:1]][rng.integers(4)]
-    dtype = str(rng.choice(["F32", "F16", "U8", "I32", "I8", "F8_E4M3"]))
-    words = np.ones(shape, DTYPES[dtype].storage)
-    return {**tensors, name: (words, dtype)}, settings
+def adds(tensors, settings):
+    shapes = dict.fromkeys([(1,), *(tensors[name][0].shape for name in pieces(tensors)[:2])])
+    for name in (f"{module(tensors)}.{end}" for end in ENDS):
+        if name not in tensors:
+            yield from ((name, s, dtype) for s in shapes for dtype in ("F32", "U8"))
 
 
-def resize(rng, tensors, settings):
-    name = str(rng.choice([key for key in pieces(tensors) if tensors[key][0].ndim]))
+def add(tensors, settings, name, shape, dtype):
+    return {**tensors, name: (np.ones(shape, DTYPES[dtype].storage), dtype)}, settings
+
+
+def resizes(tensors, settings):
+    for name in pieces(tensors):
+        for axis, extent in enumerate(tensors[name][0].shape):
+            yield from (
+                (name, axis, new)
+                for new in (extent - 1, extent + 1, extent // 2, extent * 2)
+                if new != extent
+            )
+
+
+def resize(tensors, settings, name, axis, extent):
     array, dtype = tensors[name]
-    axis = int(rng.integers(array.ndim))
-    extent = array.shape[axis]
-    new = int(rng.choice([extent - 1, extent + 1, extent // 2, extent * 2]))
-    return {**tensors, name: (np.take(array, np.arange(new) % extent, axis), dtype)}, settings
+    where = np.arange(extent) % array.shape[axis]
+    return {**tensors, name: (np.take(array, where, axis), dtype)}, settings
 
 
-def retype(rng, tensors, settings):
-    """The same numbers, or the same bytes with or without a sign, as another type."""
-    name = str(rng.choice(pieces(tensors)))
+def retypes(tensors, settings):
+    for name in pieces(tensors):
+        if tensors[name][1] in DTYPES:
+            yield from ((name, dtype) for dtype in DTYPES if dtype != tensors[name][1])
+
+
+def retype(tensors, settings, name, new):
+    """The same numbers as another type; integers of one width are the same bytes."""
     array, dtype = tensors[name]
-    new = str(rng.choice([key for key in DTYPES if key != dtype]))
-    if dtype not in DTYPES:
-        return None
     kinds = DTYPES[dtype].kind, DTYPES[new].kind
-    if kinds == ("float", "float"):
-        words = stored(decode(array, dtype).astype(np.float64), new)
-    elif kinds == ("int", "int") and DTYPES[dtype].itemsize == DTYPES[new].itemsize:
-        words = array.view(DTYPES[new].storage)
-    elif kinds == ("int", "int"):
-        words = array.astype(DTYPES[new].storage)
-    elif kinds == ("int", "float"):
-        words = stored(array.astype(np.float64), new)
+    if kinds == ("int", "int"):
+        same = DTYPES[dtype].itemsize == DTYPES[new].itemsize
+        words = array.view(DTYPES[new].storage) if same else array.astype(DTYPES[new].storage)
     else:
-        words = None
+        words = (
+            stored(decode(array, dtype).astype(np.float64), new) if "bool" not in kinds else None
+        )
     return None if words is None else ({**tensors, name: (words, new)}, settings)
 
 
-def declare(rng, tensors, settings):
-    changed = dict(settings)
-    kind = rng.integers(4)
+def declarations(tensors, settings):
     own = [key for key in settings if not key.startswith("__")]
-    if kind == 0:
-        changed["quant_method"] = METHODS[rng.integers(len(METHODS))]
-    elif kind == 1:
-        key = str(rng.choice([key for key in FORMAT_KEYS if key in own] or FORMAT_KEYS))
-        changed[key] = str(rng.choice(FORMATS))
-    elif kind == 2:
-        key = str(rng.choice([key for key in NUMBER_KEYS if key in own] or NUMBER_KEYS))
-        changed[key] = [2, 3, 8, 16, 64, True, False, [8, 8]][rng.integers(8)]
-    elif own:
-        del changed[str(rng.choice(own))]
-    return tensors, changed
+    yield from (("quant_method", method) for method in METHODS)
+    for keys, values in ((FORMAT_KEYS, FORMATS), (NUMBER_KEYS, NUMBERS)):
+        for key in [key for key in keys if key in own] or keys:
+            yield from ((key, value) for value in values)
+    yield from ((key, ABSENT) for key in own)
 
 
-MUTATIONS = (rename, drop, add, resize, retype, declare)
+def declare(tensors, settings, key, value):
+    others = {name: given for name, given in settings.items() if name != key}
+    return tensors, others if value is ABSENT else {**others, key: value}
+
+
+# Name to what it can do to a checkpoint, and the function that does it.
+MUTATIONS = {
+    "rename": (renames, rename),
+    "drop": (drops, drop),
+    "add": (adds, add),
+    "resize": (resizes, resize),
+    "retype": (retypes, retype),
+    "declare": (declarations, declare),
+}
+# Another valid checkpoint is made by: case, mutation and its arguments, as a pattern. Nothing in
+# the pieces contradicts, and the original packages read the changed checkpoint in the same way.
+VALID = {
+    "both versions of zero points are declared in the same way, and the first is the default": (
+        r".*gptq.* declare (checkpoint|packing)_format (absent|gptq(_v2)?|auto_round\S*)"
+    ),
+    "bitlinear is transformers' default": r"bitnet.* declare linear_class absent",
+    "nothing but the shape of BitNet's bytes shows the number of rows": (
+        r"bitnet.* resize m\.weight 0 .*"
+    ),
+}
+
+
+def changed(kind, case, arguments):
+    """A mutated checkpoint; None if that is not possible."""
+    return MUTATIONS[kind][1](*case, *arguments)
+
+
+def is_valid(name, kind, arguments):
+    """Whether a mutation makes another valid checkpoint."""
+    text = " ".join(map(str, (name, kind, *arguments)))
+    return any(re.fullmatch(pattern, text) for pattern in VALID.values())

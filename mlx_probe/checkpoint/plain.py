@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -89,9 +89,20 @@ def plain_problems(
     judge = _Judge(left, packed, settings, metadata)
     problems = {tensor.name: judge.problem(tensor) for tensor in left}
     known = {name: problem for name, problem in problems.items() if problem is not None}
+    if not packed and not settings and not any(_is_loss(t, known.get(t.name)) for t in left):
+        # Nothing is quantized: what is called a scale here is a parameter of some other kind.
+        known = {name: replace(problem, incidental=True) for name, problem in known.items()}
     for name in strangers:
         known.setdefault(name, Problem("belongs to a packed weight that is not understood"))
     return {**judge.pieces_beside(known), **known}
+
+
+def _is_loss(tensor: TensorInfo, problem: Problem | None) -> bool:
+    """Whether a problem is more than a float that has the name of a scale."""
+    if problem is None or problem.incidental:
+        return False
+    scale = problem.reason == _ORPHAN and _kind(tensor) == "float"
+    return not scale or _BELOW_WEIGHT.search(tensor.name) is not None
 
 
 class _Judge:
@@ -120,9 +131,10 @@ class _Judge:
         end = _end(tensor.name)
         if end == _MARKER:
             return Problem("a marker of scaled 8-bit floats, no weight", incidental=True)
-        if block_type == "quantization" or _BELOW_WEIGHT.search(tensor.name):
+        named_so = block_type == "other" and _SCALE.fullmatch(end)
+        if block_type == "quantization" or named_so or _BELOW_WEIGHT.search(tensor.name):
             return Problem(_ORPHAN, incidental=self._is_incidental_piece(tensor.name))
-        kind = DTYPES[tensor.dtype].kind
+        kind = _kind(tensor)
         if tensor.dtype.startswith("F8_"):
             return self._of_small_float(tensor, block_type)
         if kind == "float":
@@ -134,7 +146,7 @@ class _Judge:
         pieces = {}
         for name, problem in problems.items():
             module = name.rpartition(".")[0]
-            if not problem.codes or problem.incidental or not module:
+            if not (problem.codes or problem.reason == _ORPHAN) or problem.incidental or not module:
                 continue
             # Beside a parameter of a known name (``experts.up_proj``) others have a known one too.
             kinds = ("other", "quantization", classify(name).block_type)
@@ -212,6 +224,10 @@ class _Judge:
         """Whether a piece changes no weight: it concerns activations, or the weight is whole."""
         end = _end(name)
         return bool(HARMLESS.fullmatch(end) or _INTEGER_ONLY.fullmatch(end))
+
+
+def _kind(tensor: TensorInfo) -> str | None:
+    return DTYPES[tensor.dtype].kind if tensor.dtype in DTYPES else None
 
 
 def _end(name: str) -> str:
