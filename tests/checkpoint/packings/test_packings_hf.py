@@ -57,14 +57,15 @@ def test_zero_points_wrap_within_their_code(tmp_path, rng, bits, version):
     codes, _, scales, _ = affine(rng, 32, 64, bits, 64)
     zeros = np.tile([[0], [(1 << bits) - 1]], (16, 1))
     tensors = named(packers.gptq(codes, zeros, scales, bits, version))
-    config = {"checkpoint_format": "gptq" if version == 1 else "gptq_v2", "quant_method": "gptq"}
+    form = "gptq" if version == 1 else "gptq_v2"
+    config = {"checkpoint_format": form, "quant_method": "gptq", "desc_act": False}
     weight = only(tmp_path, tensors, config)
     np.testing.assert_array_equal(whole(weight), (codes - zeros) * scales.astype(np.float32))
 
 
 def test_single_modules_may_have_bits_and_groups_of_their_own(tmp_path, rng):
     tensors, _, values = gptq_case(rng, 32, 128, bits=8, group=32)
-    config = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+    config = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}
     (refused,) = opened(tmp_path, tensors, config)
     assert refused.problem.startswith("m.weight: config.json has 4 bits, which do not fit")
     weight = only(tmp_path, tensors, config | {"dynamic": {"+:m": {"bits": 8, "group_size": 32}}})
