@@ -24,7 +24,7 @@ def made(maker, seed=0):
     cases = import_module(f"packing_makers.{maker}").cases(seed)
     return {
         name: (
-            {key: packers._stored(tensor) for key, tensor in tensors.items()},
+            {key: packers.stored(tensor) for key, tensor in tensors.items()},
             config,
             values.float().contiguous().numpy(),
         )

@@ -141,22 +141,22 @@ def main():
         arrays[f"{case}|config"] = np.array(json.dumps(config))
         arrays[f"{case}|values"] = values.float().contiguous().numpy()
         for name, tensor in tensors.items():
-            array, dtype = _stored(tensor)
+            array, dtype = stored(tensor)
             arrays[f"{case}|{name}:{dtype}"] = array
     GOLDEN.parent.mkdir(exist_ok=True)
     np.savez_compressed(GOLDEN, **arrays)
 
 
-def _stored(tensor):
-    """A tensor of torch as an array of words, and the name of its type in safetensors files."""
+def stored(tensor):
+    """A torch tensor as words, with the name of its type in safetensors."""
     import torch
 
-    names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3"}
-    names |= {"float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0"}
-    names |= {"int64": "I64", "int32": "I32", "int8": "I8", "uint8": "U8"}
+    names = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+    names |= {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0"}
+    names |= {"int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8"}
     name = names[str(tensor.dtype).removeprefix("torch.")]
-    width = {"BF16": torch.uint16} | {n: torch.uint8 for n in names.values() if n[:2] == "F8"}
-    return tensor.contiguous().view(width.get(name, tensor.dtype)).numpy(), name
+    view = {"BF16": torch.uint16}.get(name, torch.uint8 if name.startswith("F8") else tensor.dtype)
+    return tensor.detach().contiguous().view(view).numpy(), name
 
 
 def _linear(rows=ROWS, cols=COLS):

@@ -27,6 +27,7 @@ class Made:
             array of three axes.
         config: config.json.
         slack: Largest difference that rounding in the package explains, broadcast to the values.
+        metadata: The safetensors file's own metadata.
         gguf: Whether the tensors go into a GGUF file.
     """
 
@@ -34,6 +35,7 @@ class Made:
     values: Mapping[str, np.ndarray]
     config: Mapping[str, Any] = field(default_factory=dict)
     slack: Any = 0.0
+    metadata: Mapping[str, str] = field(default_factory=dict)
     gguf: bool = False
 
 
@@ -61,18 +63,20 @@ def judge(case, folder, record_property):
     weights = {}
     for weight in opened(folder, made):
         weights.setdefault(weight.name, []).append(weight)
+    parameters = [row.parameter for rows in weights.values() for row in rows]
+    pieces = {piece.name for p in parameters for piece in (*p.pieces, *p.extra)}
+    assert pieces == set(made.tensors)
     if case.refused:
         record_property(OUTCOME, REASON)
         problems = [weight.problem or "" for rows in weights.values() for weight in rows]
         assert any(re.search(case.refused, problem) for problem in problems), problems
         for rows in weights.values():
-            for weight in rows:
-                # Nothing that has a reason has numbers; what has none is right.
-                if weight.problem:
-                    assert list(weight.chunks()) == []
-                else:
-                    assert weight.name in made.values, f"{weight.label} is read as {weight.dtype}"
-                    _compare(rows, made)
+            # Nothing that has a reason has numbers; what has none is right.
+            if rows[0].problem:
+                assert [chunk for row in rows for chunk in row.chunks()] == []
+            else:
+                assert rows[0].name in made.values, f"{rows[0].label} is read as {rows[0].dtype}"
+                _compare(rows, made)
         return
     assert {name: rows[0].problem for name, rows in weights.items()} == dict.fromkeys(made.values)
     for rows in weights.values():
@@ -85,7 +89,8 @@ def opened(folder, made):
     config.write_text(json.dumps(dict(made.config)))
     if made.gguf:
         return open_checkpoint(model_files(_gguf_file(folder / "model.gguf", made))).weights()
-    file = write_safetensors(folder / "model.safetensors", made.tensors)
+    path = folder / "model.safetensors"
+    file = write_safetensors(path, made.tensors, metadata=dict(made.metadata))
     return open_checkpoint(model_files(file, config=config)).weights()
 
 
@@ -113,15 +118,3 @@ def _compare(rows, made):
     off &= values != expected
     worst = np.argwhere(off)[:1].tolist()
     assert not off.any(), f"{rows[0].name}: {int(off.sum())} of {off.size} differ, first at {worst}"
-
-
-def torch_stored(tensor):
-    """A torch tensor as words, with the name of its type in safetensors."""
-    import torch
-
-    names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
-    names |= {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0"}
-    names |= {"int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8"}
-    name = names[str(tensor.dtype).removeprefix("torch.")]
-    view = {"BF16": torch.uint16}.get(name, torch.uint8 if name.startswith("F8") else tensor.dtype)
-    return tensor.detach().contiguous().view(view).numpy(), name

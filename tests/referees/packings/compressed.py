@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from packers import stored
 
-from referees.packings.cases import Made, torch_stored
+from referees.packings.cases import Made
 
 ROWS, COLS = 32, 128
 
@@ -53,7 +54,7 @@ def compressed(**schemes):
         _calibrate(module)
         compress_module(module, scheme.form or None)
         state = dict(module.state_dict())
-        tensors |= {f"{name}.{end}": torch_stored(tensor) for end, tensor in state.items()}
+        tensors |= {f"{name}.{end}": stored(tensor) for end, tensor in state.items()}
         values[f"{name}.bias"] = state.pop("bias").float().numpy()
         values[f"{name}.weight"] = _values(state, module.quantization_scheme).numpy()
     config = QuantizationConfig.from_pretrained(model)

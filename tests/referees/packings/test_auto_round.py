@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from packers import stored
 
-from referees.packings.cases import Case, Made, judge, torch_stored
+from referees.packings.cases import Case, Made, judge
 
 ROWS, COLS = 64, 128
 GPTQ = {"quant_method": "gptq", "desc_act": False, "provider": "auto-round"}
@@ -43,7 +44,7 @@ def layer(**settings):
 
 
 def made(module, values, **settings):
-    tensors = {f"m.{name}": torch_stored(part) for name, part in module.state_dict().items()}
+    tensors = {f"m.{name}": stored(part) for name, part in module.state_dict().items()}
     config = {"quant_method": "auto-round", "autoround_version": "0.16.1", "sym": True, **settings}
     return Made(tensors, {"m.weight": values.numpy()}, {"quantization_config": config})
 

@@ -4,8 +4,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from packers import stored
 
-from referees.packings.cases import HALF_UNIT, Case, Made, judge, torch_stored
+from referees.packings.cases import HALF_UNIT, Case, Made, judge
 
 SETTINGS = {"quantization_config": {"quant_method": "bitsandbytes"}}
 # Its CPU kernel starts blocks anew in every row where a row is not whole blocks (0.50.2), while
@@ -34,8 +35,8 @@ def four_bits(kind, block, nested, shape=(32, 512), dtype="float32", storage="ui
     entries = state.as_dict(packed=True)
     state.dtype = torch.float32
     values = functional.dequantize_4bit(packed, state).reshape(shape).numpy()
-    tensors = {f"m.weight.{name}": torch_stored(part) for name, part in entries.items()}
-    tensors["m.weight"] = torch_stored(packed)
+    tensors = {f"m.weight.{name}": stored(part) for name, part in entries.items()}
+    tensors["m.weight"] = stored(packed)
     # The nested statistics and their offset are one operation there.
     slack = np.abs(values) * 4 * HALF_UNIT["F32"] if nested else 0.0
     return Made(tensors, {"m.weight": values}, SETTINGS, slack)
@@ -49,7 +50,7 @@ def linear(kind, nested):
     if module.weight.quant_state is None:
         module.weight = module.weight._quantize("cpu")
     state = module.weight.quant_state
-    tensors = {f"m.{name}": torch_stored(part) for name, part in module.state_dict().items()}
+    tensors = {f"m.{name}": stored(part) for name, part in module.state_dict().items()}
     values = bitsandbytes.functional.dequantize_4bit(module.weight.data, state)
     values = {"m.weight": values.float().numpy(), "m.bias": module.bias.detach().numpy()}
     # As above, and the largest weight is below one.
@@ -62,10 +63,10 @@ def int8(shape, dtype, form):
 
     codes, scales, _ = functional.int8_vectorwise_quant(matrix(shape, dtype))
     values = functional.int8_vectorwise_dequant(codes, scales).float().numpy()
-    tensors = {"m.weight": torch_stored(codes), "m.SCB": torch_stored(scales)}
+    tensors = {"m.weight": stored(codes), "m.SCB": stored(scales)}
     if form is not None:
         # What Linear8bitLt saves: the number of the layout, 0 for rows.
-        tensors["m.weight_format"] = torch_stored(torch.tensor(form, dtype=torch.uint8))
+        tensors["m.weight_format"] = stored(torch.tensor(form, dtype=torch.uint8))
     return Made(tensors, {"m.weight": values}, SETTINGS)
 
 
