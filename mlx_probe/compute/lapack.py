@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,10 +186,9 @@ def eigenvalues(matrix: Matrix, two_stage: bool = False) -> Matrix:
         except np.linalg.LinAlgError as error:
             raise _did_not_converge("syevd") from error
     routine = "dsyevd_2stage" if two_stage and n > 1 else "dsyevd"
-    values = np.empty(n)
-    best, best_integers, info = np.empty(1), np.zeros(1, np.int64), fortran.Info()
-    fortran.call(routine, "N", "L", n, matrix, n, values, best, -1, best_integers, -1, info)
-    work, integers = np.empty(int(best[0])), np.zeros(max(int(best_integers[0]), 1), np.int64)
+    values, info = np.empty(n), fortran.Info()
+    size, integer_size = _eigen_workspace(routine, n)
+    work, integers = np.empty(size), np.zeros(integer_size, np.int64)
     fortran.call(
         routine,
         *("N", "L", n, matrix, n, values, work, work.size, integers, integers.size, info),
@@ -196,6 +196,15 @@ def eigenvalues(matrix: Matrix, two_stage: bool = False) -> Matrix:
     if info.code:
         raise _did_not_converge(routine[1:])
     return values
+
+
+@lru_cache(maxsize=256)
+def _eigen_workspace(routine: str, n: int) -> tuple[int, int]:
+    """Numbers and integers that an eigen-solver needs for a matrix of an order."""
+    none, best, integers = np.empty(1), np.empty(1), np.zeros(1, np.int64)
+    info = fortran.Info()
+    fortran.call(routine, "N", "L", n, none, n, none, best, -1, integers, -1, info)
+    return int(best[0]), max(int(integers[0]), 1)
 
 
 def is_positive_definite(matrix: Matrix) -> bool:

@@ -6,6 +6,7 @@ metric is a function and a line in its family; a new family is a module and a li
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from mlx_probe.core.records import MetricLevel
@@ -32,6 +33,7 @@ FAMILIES: tuple[MetricFamily, ...] = (MOMENTS, SPECTRUM, HEAVY_TAIL, RANDOM_MATR
 METRICS: tuple[Metric, ...] = tuple(metric for family in FAMILIES for metric in family.metrics)
 
 
+@lru_cache
 def metrics_of_level(level: MetricLevel) -> tuple[Metric, ...]:
     """The metrics that a set includes, in the order of `METRICS`."""
     return tuple(metric for metric in METRICS if metric.is_in(level))

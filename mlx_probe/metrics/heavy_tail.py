@@ -59,12 +59,16 @@ def _fit(m: Measurement) -> PowerLaw | None:
 
 
 def _ww_fit(m: Measurement) -> PowerLaw | None:
+    return m.once("power law, WeightWatcher's cut", lambda: _fit_above_cut(m))
+
+
+def _fit_above_cut(m: Measurement) -> PowerLaw | None:
     values, exponent = _eigenvalues(m)
     kept = values[values > times_power_of_two(_WW_KEPT, -2 * exponent)]
     # Usually both cuts keep the same values, and the fit has been made.
     if len(kept) == len(_tail_values(m)):
         return _fit(m)
-    return m.once("power law, WeightWatcher's cut", lambda: fit_power_law(kept))
+    return fit_power_law(kept)
 
 
 def _bootstrap(m: Measurement) -> Bootstrap | None:

@@ -18,6 +18,9 @@ __all__ = ["PowerLaw", "fit_power_law"]
 # Entries of the model that are computed together: two arrays of this size stay in the cache.
 _BLOCK = 1 << 15
 
+# Up to so many values all distances are computed at once.
+_SHORT = 64
+
 # The first pass looks at one of this many values.
 _STRIDE = 16
 
@@ -59,7 +62,10 @@ def fit_power_law(values: NDArray[np.float64]) -> PowerLaw | None:
     Returns:
         None if there are not two different values.
     """
-    distinct, counts = np.unique(values, return_counts=True)
+    if np.all(values[1:] > values[:-1]):
+        distinct, counts = values, np.ones(len(values), np.int64)
+    else:
+        distinct, counts = np.unique(values, return_counts=True)
     fit = _best(np.log(distinct), counts.astype(np.float64))
     if fit is None:
         return None
@@ -104,6 +110,10 @@ def _nearest(
         rates: Exponent less one for each of the first values as xmin, shape (candidates,).
     """
     candidates = np.arange(len(rates))
+    if len(logs) <= _SHORT:
+        distances = _distances(logs, above, rates, candidates, np.arange(len(logs)))
+        nearest = int(np.argmin(distances))
+        return nearest, float(distances[nearest])
     some = np.arange(0, len(logs), _STRIDE)
     bounds = np.empty(len(rates))
     height = max(_BLOCK // len(some), 1)

@@ -34,12 +34,18 @@ def noise_level(sigma: NDArray[np.float64], rows: int, cols: int) -> float:
     4/sqrt(3)", IEEE Trans. Inf. Theory 60(8), section III.E.
 
     Args:
-        sigma: All singular values, shape (M,).
+        sigma: All singular values, descending, shape (M,).
         rows: Rows of the matrix.
         cols: Columns of the matrix.
     """
     short, long = sorted((rows, cols))
-    return float(np.median(sigma)) / math.sqrt(long * _median(short / long))
+    return _middle(sigma) / math.sqrt(long * _median(short / long))
+
+
+def _middle(sigma: NDArray[np.float64]) -> float:
+    """Median of sorted values."""
+    last = len(sigma) - 1
+    return float((sigma[last // 2] + sigma[(last + 1) // 2]) / 2)
 
 
 def null_singular_values(rows: int, cols: int, noise: float) -> NDArray[np.float64]:
@@ -100,7 +106,7 @@ def _spectrum(m: Measurement) -> Spectrum | None:
     spectrum = m.spectrum
     if not isinstance(spectrum, Spectrum) or len(spectrum.values) < 2:
         return None
-    median = float(np.median(spectrum.values))
+    median = _middle(spectrum.values)
     return spectrum if median > spectrum.error * spectrum.values[0] else None
 
 
@@ -165,7 +171,7 @@ def gd_rank(m: Measurement) -> int | None:
     short, long = sorted((spectrum.rows, spectrum.cols))
     beta = short / long
     factor = 0.56 * beta**3 - 0.95 * beta**2 + 1.82 * beta + 1.43
-    return count_above(spectrum.values, factor * float(np.median(spectrum.values)))
+    return count_above(spectrum.values, factor * _middle(spectrum.values))
 
 
 RANDOM_MATRIX = MetricFamily(

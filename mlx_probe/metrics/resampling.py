@@ -26,8 +26,9 @@ _OUTSIDE = 0.10
 # Order statistics of all resamples that no quantile of the interval passes, from either end.
 _BEYOND = int(_OUTSIDE / 2 * (RESAMPLES - 1)) + 1
 
-# Resamples that are searched together, and their values: all arrays stay in the cache.
-_TOGETHER, _VALUES = 25, 1 << 15
+# Resamples that are searched together, unless their values are fewer or more than these: numpy's
+# calls have enough work, and all arrays stay in the cache.
+_TOGETHER, _FEWEST, _VALUES = 25, 1 << 11, 1 << 15
 
 # Differences that are computed together: those of a candidate with its whole tail.
 _BLOCK = 1 << 14
@@ -110,7 +111,7 @@ def _batches(
 ) -> Iterator[Floats]:
     """Exponents of all resamples, some at a time; NaN for one without two different values."""
     rng, n = np.random.default_rng(seed), int(occurrences.sum())
-    together = max(min(_TOGETHER, _VALUES // len(logs)), 1)
+    together = max(min(max(_TOGETHER, _FEWEST // len(logs)), _VALUES // len(logs)), 1)
     for first in range(0, RESAMPLES, together):
         size = min(together, RESAMPLES - first)
         counts = rng.multinomial(n, occurrences / n, size=size).astype(np.float64)

@@ -40,8 +40,12 @@ def _shares(m: Measurement, power: int) -> NDArray[np.float64] | None:
     sigma = _sigma(m)
     if sigma is None or sigma[0] == 0:
         return None
-    shares = (sigma / sigma[0]) ** power
-    return np.asarray(shares / shares.sum())
+
+    def divide() -> NDArray[np.float64]:
+        shares = (sigma / sigma[0]) ** power
+        return np.asarray(shares / shares.sum())
+
+    return m.once(f"shares of sigma to the power {power}", divide)
 
 
 def _energy_shares(m: Measurement) -> NDArray[np.float64] | None:
@@ -168,7 +172,7 @@ def _energy_rank(m: Measurement, share: float) -> int | None:
     if shares is None:
         return None
     # A share of the last running sum: with any other sum, rounding could ask for more than all.
-    energy = np.cumsum(shares)
+    energy = m.once("running energy", lambda: np.cumsum(shares))
     return int(np.searchsorted(energy, share * energy[-1])) + 1
 
 

@@ -58,9 +58,7 @@ class CodeCounts:
     def occurrences(self) -> Occurrences:
         """The codes that occur."""
         if self._table is None:
-            few = np.concatenate(self._few) if self._few else np.empty(0, np.intp)
-            codes, counts = np.unique(few, return_counts=True)
-            return codes.astype(np.intp), counts.astype(np.int64)
+            return _sorted_occurrences(self._few)
         table = self._full_table()
         codes = _occupied(table)
         return codes, table[codes].astype(np.int64)
@@ -89,6 +87,18 @@ class CodeCounts:
     def _wide_table(self) -> NDArray[np.integer[Any]]:
         self._table = self._full_table().astype(np.int64, copy=False)
         return self._table
+
+
+def _sorted_occurrences(few: list[NDArray[np.integer[Any]]]) -> Occurrences:
+    """The codes that occur; numpy.unique takes three times as long for so few."""
+    codes = np.sort(np.concatenate(few)).astype(np.intp) if few else np.empty(0, np.intp)
+    ends = np.append(np.flatnonzero(codes[1:] != codes[:-1]), len(codes) - 1)
+    if not len(codes):
+        return codes, np.empty(0, np.int64)
+    counts = ends.astype(np.int64)
+    counts[1:] -= ends[:-1]
+    counts[0] += 1
+    return codes[ends], counts
 
 
 def _occupied(counts: NDArray[np.integer[Any]]) -> NDArray[np.intp]:

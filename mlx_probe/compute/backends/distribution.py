@@ -97,7 +97,7 @@ def moments_of_bins(
     tally: Tally,
     stored_format: str | None,
     fits: Collection[str],
-    subnormals: Bins,
+    subnormals: Bins | None,
 ) -> Moments:
     """Moments of 32- or 64-bit floats: sums from ``tally``, quantiles from the bins.
 
@@ -107,7 +107,7 @@ def moments_of_bins(
         tally: What was computed element by element.
         stored_format: "F32" or "F64"; None for integers binned as float64.
         fits: Formats among BF16, F16 and F32 that hold every finite element exactly.
-        subnormals: The ends of their bins and the counts.
+        subnormals: The ends of their bins and the counts; None without subnormals.
 
     Returns:
         Moments whose quantiles are within one bin (2**-11 of the value for float32, 2**-8
@@ -116,13 +116,15 @@ def moments_of_bins(
     codes, counts = occurrences
     near, far = _bin_edges(codes, stored_format or "F64")
     normal = np.isfinite(near) & (np.abs(near) >= smallest_normal(stored_format or "F64"))
-    zeros = [0.0] * bool(tally.zero_count)
-    near, far = (
-        np.concatenate((zeros, part, edges[normal]))
-        for part, edges in zip(subnormals, (near, far), strict=False)
-    )
-    zero_count = np.array([tally.zero_count] * len(zeros), np.int64)
-    counts = np.concatenate((zero_count, subnormals[2], counts[normal]))
+    near, far, counts = near[normal], far[normal], counts[normal]
+    if tally.zero_count:
+        zero = np.zeros(1)
+        near, far = np.append(zero, near), np.append(zero, far)
+        counts = np.append(np.int64(tally.zero_count), counts)
+    if subnormals is not None:
+        near = np.concatenate((subnormals[0], near))
+        far = np.concatenate((subnormals[1], far))
+        counts = np.concatenate((subnormals[2], counts))
     value_dtype = stored_format
     if stored_format is not None and "BF16" in fits:
         # Bins are finer than bfloat16, so the edges are the values themselves.
@@ -209,7 +211,8 @@ def _quantiles(
     last = int(ends[-1]) - 1
     position = np.array(QUANTILES) * last
     first = position.astype(np.int64)
-    below, above = order_statistics(first), order_statistics(np.minimum(first + 1, last))
+    both = order_statistics(np.concatenate((first, np.minimum(first + 1, last))))
+    below, above = both[: len(first)], both[len(first) :]
     with np.errstate(over="ignore", invalid="ignore"):  # float64 files near the range's end
         between = below + (above - below) * (position - first)
     if not np.isfinite(between).all():

@@ -41,13 +41,13 @@ class SubnormalBins:
         codes &= (1 << _VARYING) - 1
         np.add.at(self._counts, codes + (sign << _VARYING), 1)
 
-    def bins(self) -> Bins:
-        """Both ends of the bins that occur, the one nearer to zero first, and their counts.
+    def bins(self) -> Bins | None:
+        """Both ends of the bins that occur, and their counts; None if there are none.
 
         The ends are elements themselves: where subnormals are sparse, a bin holds only one.
         """
         if self._counts is None:
-            return np.empty(0), np.empty(0), np.empty(0, np.int64)
+            return None
         occupied = np.flatnonzero(self._counts)
         sign = np.where(occupied >> _VARYING, -1.0, 1.0)
         code = occupied & ((1 << _VARYING) - 1)

@@ -1,5 +1,6 @@
 """Blocks, tables and scratch memory of the numpy backend's moments."""
 
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -168,3 +169,15 @@ def test_power_sums_leave_their_elements_alone(rng):
     kept, scratch = x.copy(), np.empty((2, 1000))
     assert PowerSums.of(x) == PowerSums.of(x, *scratch)
     np.testing.assert_array_equal(x, kept)
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F64", "I32", "BF16", "U8"])
+def test_a_tiny_tensor_makes_no_large_table(dtype, rng):
+    words, _ = store(rng.integers(1, 100, 64).astype(float), dtype)
+    moments_of(NUMPY, words, dtype)
+    tracemalloc.start()
+    moments_of(NUMPY, words, dtype)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A table of all 16-bit patterns takes 524,288.
+    assert peak < 60_000
