@@ -1,11 +1,12 @@
 """Runs have folders of their own, and touch neither each other's files nor the user's."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
-from models import Watcher, interrupt_after, invoke, refuses
-from tinymodel import comparable
+from models import Watcher, interrupt_after, invoke
+from rich.console import Console
 
 import mlx_probe
 from mlx_probe import AnalyzeConfig
@@ -13,18 +14,16 @@ from mlx_probe.analysis.compare.checks import validate_comparison
 from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.errors import Interrupted, ResultError
+from mlx_probe.library.catalog.runs import find_runs
+from mlx_probe.report.facts import run_facts
+from mlx_probe.report.run_data import load_run_data
+from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.runs import claim, folder, latest
 from mlx_probe.runs.monitor.follow import attach
 
-pytestmark = pytest.mark.usefixtures("one_by_one")
+pytestmark = pytest.mark.usefixtures("one_by_one", "here")
 
 BASIC = AnalyzeConfig(backend="numpy", metrics="basic", workers=1, save_spectra=False)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def one_second(monkeypatch):
@@ -37,10 +36,6 @@ def one_second(monkeypatch):
             return real(2025, 1, 31, 8, 0, 0, tzinfo=zone)
 
     monkeypatch.setattr(folder, "datetime", Stopped)
-
-
-def content(where):
-    return {path: path.read_bytes() for path in where.rglob("*") if path.is_file()}
 
 
 def test_every_run_has_its_own_folder_and_latest_is_the_last(tiny, here):
@@ -139,148 +134,6 @@ def test_the_same_run_at_once_is_refused_and_another_is_not(tiny):
     assert len(list(run.folder.glob("*.log"))) == 1
 
 
-@pytest.mark.parametrize("out", ["out", "out/rows.csv"])
-@pytest.mark.parametrize("change", ["model", "options", "content", "format"])
-def test_out_with_another_finished_run_is_refused(tiny, model, here, out, change):
-    mlx_probe.analyze(model, out=out, config=BASIC)
-    before = content(here / "out")
-    config, which, formats = BASIC, model, ()
-    if change == "model":
-        which, says = tiny, f"of {model.name} ({model})"
-    elif change == "options":
-        config, says = replace(BASIC, rank_tol=1e-3), "rank_tol: 1e-06, now 0.001"
-    elif change == "content":
-        weights = model / "model.safetensors"
-        data = bytearray(weights.read_bytes())
-        data[-1] ^= 1
-        weights.write_bytes(data)
-        says = "before its weight files changed"
-    else:
-        formats, says = ["jsonl"], "as csv"
-        if out.endswith(".csv"):
-            # The file's own format is written in any case.
-            assert mlx_probe.analyze(model, out=out, config=BASIC, formats=formats).passed
-            return
-    with pytest.raises(ResultError) as refusal:
-        mlx_probe.analyze(which, out=out, config=config, formats=formats)
-    assert says in refusal.value.fact
-    assert "--overwrite" in refusal.value.remedy
-    assert content(here / "out") == before
-    run = mlx_probe.analyze(which, out=out, config=config, formats=formats, overwrite=True)
-    assert all(check.passed for check in validate_run(run.meta_path))
-    left = {path.name for path in run.folder.iterdir() if path.suffix != ".log"}
-    stem = "rows." if out.endswith(".csv") else ""
-    assert left == {
-        f"{stem or 'params.'}{formats[0] if formats else 'csv'}",
-        *(f"{stem}{name}" for name in ("run_meta.json", "plan.json", "monitor.parquet")),
-    }
-
-
-def test_the_same_run_again_replaces_itself(tiny):
-    first = mlx_probe.analyze(tiny, out="out", config=BASIC)
-    again = mlx_probe.analyze(tiny, out="out", config=replace(BASIC, workers=2))
-    assert first.meta["fingerprint"] == again.meta["fingerprint"]
-    assert comparable(again.load()).equals(comparable(first.load()))
-
-
-def test_an_interrupted_replacement_goes_on_and_leaves_the_older_run_until_it_ends(tiny):
-    mlx_probe.analyze(tiny, out="out", config=BASIC, formats=["parquet"])
-    other = replace(BASIC, seed=3, metrics="standard")
-    with pytest.raises(Interrupted):
-        mlx_probe.analyze(
-            tiny, out="out", config=other, overwrite=True, progress=interrupt_after(4)
-        )
-    assert mlx_probe.load_run("out").attrs["meta"]["configuration"]["metrics"] == "basic"
-    with pytest.raises(ResultError, match="holds an unfinished run"):
-        mlx_probe.analyze(tiny, out="out", config=BASIC, formats=["parquet"])
-    run = mlx_probe.analyze(tiny, out="out", config=other)
-    assert run.meta["resumed_rows"] == 4
-    assert not (run.folder / "params.parquet").exists()
-    assert all(check.passed for check in validate_run("out"))
-
-
-@pytest.mark.parametrize("name", ["own.csv", "own.spectra.parquet", "own.run_meta.json"])
-def test_a_file_that_no_run_wrote_is_refused(tiny, here, name):
-    mine = here / name
-    mine.write_text("mine")
-    with pytest.raises(ResultError, match="no run of this name wrote it") as refusal:
-        mlx_probe.analyze(tiny, out="own.csv", config=BASIC)
-    assert name in refusal.value.fact
-    assert [path.name for path in here.iterdir() if path.is_file()] == [name]
-    assert mine.read_text() == "mine"
-    assert mlx_probe.analyze(tiny, out="own.csv", config=BASIC, overwrite=True).passed
-
-
-def test_a_table_of_another_name_s_run_is_refused(tiny, here):
-    """A side table of own.csv would have the name of the other run's table."""
-    mlx_probe.analyze(tiny, out="own.heads.csv", config=BASIC)
-    before = content(here)
-    with pytest.raises(ResultError, match=r"own\.heads\.csv exists"):
-        mlx_probe.analyze(tiny, out="own.csv", config=BASIC)
-    assert content(here) == before
-
-
-@pytest.mark.parametrize(
-    "listed",
-    [
-        {"outputs": {"../precious.csv": {}, "precious.docx": {}, "/etc/passwd": {}}},
-        {"outputs": [{}], "configuration": [1], "models": {"a": 3}, "model": "x"},
-        {"outputs": {}, "configuration": {"rank_tol": []}, "model": {"path": {}}},
-    ],
-)
-def test_metadata_of_a_stranger_delete_nothing(tiny, here, listed):
-    out = here / "out"
-    out.mkdir()
-    (out / "run_meta.json").write_text(json.dumps(listed))
-    for name in ("precious.docx", "../precious.csv"):
-        (out / name).write_text("mine")
-    with pytest.raises(ResultError, match="holds"):
-        mlx_probe.analyze(tiny, out=out, config=BASIC)
-    assert mlx_probe.analyze(tiny, out=out, config=BASIC, overwrite=True).passed
-    assert (out / "precious.docx").read_text() == (here / "precious.csv").read_text() == "mine"
-
-
-def test_files_beside_a_named_table_are_left_alone(tiny, here):
-    (here / "other.csv").write_text("mine")
-    run = mlx_probe.analyze(tiny, out="own.csv", config=BASIC)
-    assert (here / "other.csv").read_text() == "mine"
-    assert all(check.passed for check in validate_run(run.meta_path))
-
-
-def test_a_folder_of_the_user_is_refused(tiny, here):
-    mine = here / "mine"
-    mine.mkdir()
-    (mine / "notes.txt").write_text("mine")
-    refuses(
-        invoke("analyze", tiny, "--out", mine, "--metrics", "basic"),
-        "holds files that are not of a run: notes.txt",
-        "--overwrite",
-    )
-    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
-    assert (
-        invoke("analyze", tiny, "--out", mine, "--metrics", "basic", "--overwrite").exit_code == 0
-    )
-    assert (mine / "notes.txt").read_text() == "mine"
-    (check,) = [check for check in validate_run(mine) if check.name == "files"]
-    assert (check.passed, check.detail) == (True, "also there: notes.txt")
-
-
-def test_a_folder_of_other_runs_is_refused(tiny):
-    mlx_probe.analyze(tiny, config=BASIC)
-    with pytest.raises(ResultError, match="not of a run: 20"):
-        mlx_probe.analyze(tiny, out="data/outputs/tiny", config=BASIC)
-
-
-@pytest.mark.parametrize("name", ["params.jsonl", "heads.csv", "spectra.parquet"])
-def test_validate_names_tables_of_another_run(tiny, name):
-    run = mlx_probe.analyze(tiny, out="out", config=BASIC)
-    (run.folder / name).write_text("old")
-    (failed,) = [check for check in validate_run(run.folder) if not check.passed]
-    assert failed.name == "files"
-    assert name in failed.detail
-    refuses(invoke("validate", run.folder), "1 of")
-
-
 def test_comparisons_follow_the_same_rule(tiny, model, here):
     runs = [compare(tiny, model) for _ in range(2)]
     group = here / f"data/outputs/tiny--vs--{model.name}"
@@ -295,6 +148,19 @@ def test_comparisons_follow_the_same_rule(tiny, model, here):
     assert not (again.folder / "params.csv").exists()
     (again.folder / "compare.parquet").write_text("old")
     assert [c.name for c in validate_comparison(again.folder) if not c.passed] == ["files"]
+
+
+def test_an_interrupted_comparison_is_found(tiny, model):
+    def stop(done, total, label):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        compare(tiny, model, on_row=stop)
+    (begun,) = (folder.DEFAULT_ROOT / f"tiny--vs--{model.name}").iterdir()
+    run = compare(tiny, model)
+    assert (run.folder.name, run.meta["resumed_rows"]) == (begun.name, 4)
+    assert run.meta["total"]["starts"] == 2
 
 
 def test_a_comparison_takes_runs_for_their_models(tiny, model):
@@ -350,7 +216,13 @@ def test_without_locks_new_folders_are_still_apart(tiny, monkeypatch):
     assert len({mlx_probe.analyze(tiny, config=BASIC).folder for _ in range(2)}) == 2
 
 
-def test_a_resumed_run_counts_all_its_starts(tiny):
+def said(text):
+    console = Console(width=100, file=io.StringIO())
+    console.print(text)
+    return console.file.getvalue()
+
+
+def test_a_resumed_run_counts_all_its_starts(tiny, here):
     for _ in range(2):
         with pytest.raises(Interrupted):
             mlx_probe.analyze(tiny, out="out", config=BASIC, progress=interrupt_after(4))
@@ -364,3 +236,11 @@ def test_a_resumed_run_counts_all_its_starts(tiny):
     read = meta["total"]["stages"]["read"]
     assert read["bytes"] == meta["total"]["bytes_read"]
     assert read["seconds"] > meta["stages"]["read"]["seconds"]
+    # Wherever costs are shown, both are.
+    text = said(cost_text(meta))
+    assert text.index("this start") < text.index("limit: ") < text.index("all 3 starts: ")
+    assert "starts" not in said(cost_text(whole))
+    assert run_facts(load_run_data("out"))["all starts"].startswith("3, ")
+    assert "all starts" not in run_facts(load_run_data("whole"))
+    (stored,) = find_runs(here / "out")
+    assert stored.analysis.facts["seconds"] == meta["total"]["seconds"]
