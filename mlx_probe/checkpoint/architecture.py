@@ -20,7 +20,7 @@ _CONFIG_KEYS = {
         "n_head_kv",
         "num_query_groups",
     ),
-    "head_dim": ("head_dim", "attention_head_dim", "kv_channels", "d_kv"),
+    "head_dim": ("head_dim", "attention_head_dim", "kv_channels", "d_kv", "dim_head"),
     "intermediate_size": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
     "moe_intermediate_size": ("moe_intermediate_size", "expert_intermediate_size"),
     "experts": ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
@@ -169,7 +169,7 @@ def _kv_heads(
     # Falcon-7B's config.json has another number, which its code does not use.
     if "multi_query" in flags or ("multi_query_attention" in flags and values["kv_heads"] is None):
         return 1
-    return values["heads"] if model_type in _ON_UNLESS_OFF else values["kv_heads"]
+    return values["heads"] if model_type in ("falcon", "gpt_bigcode") else values["kv_heads"]
 
 
 def _unrotated(

@@ -266,6 +266,8 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("conv", "ssm", r"conv_1d"),
     ("conv", "attention", r"key_conv_attn_layer\.\w+|conv_(kernel|out)_layer|key_conv_attn_layer"),
     ("ssm_in_proj", "ssm", r"(mamba|mixer|conv|shortconv)\.in_proj|ssm_in"),
+    # A mixer is attention in BERT's and Phi's first code, a recurrence elsewhere.
+    ("o_proj", "attention", r"(encoder\.layers|transformer\.h)\.#\.mixer\.out_proj"),
     ("ssm_out_proj", "ssm", r"(mlstm_layer|mamba|mixer|conv|shortconv|linear_attn)\.out_proj"),
     ("ssm_out_proj", "ssm", r"ssm_out"),
     ("conv", "ssm", r"(layers|blk)\.(\d+|#)\.(shortconv\.conv|conv\.conv)"),

@@ -52,8 +52,8 @@ _RECURRENT = re.compile(
     r"(?:^|\.)(?:A_log|dt_bias|forget_gate|f_(?:[ab]_)?proj|b_proj|slope_rate"
     r"|(?:query|key|diagonal)_decay|in_proj_[abz]|output_gate)(?:\.|\Z)"
 )
-# Doge computes a mask from the values.
-_MASK = re.compile(r"(?:^|\.)(?:A|dt_proj\.\w+)\Z")
+# Doge computes a mask from the values; DiffLlama weighs the second head of a pair.
+_AFTER_SCORES = re.compile(r"(?:^|\.)(?:A|dt_proj\.\w+|lambda_[qk][12])\Z")
 _CHOOSES_KEYS = re.compile(r"(?:^|\.)(?:indexer|compressor|index_\w+)(?:\.|\Z)")
 
 
@@ -137,7 +137,7 @@ def _tensor(circuit: str, weight: Weight) -> tuple[str | None, str | None]:
     if kind == "attention_gate":
         return (GATE if circuit == "ov" else None), None
     if kind == "attention_scale":
-        return (None if _MASK.search(name) else SCALE), None
+        return (None if _AFTER_SCORES.search(name) else SCALE), None
     if kind == "conv":
         return CONVOLUTION, None
     if kind == "other":

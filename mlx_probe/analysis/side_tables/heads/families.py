@@ -114,13 +114,13 @@ _PLAIN_TYPES = (
     *("albert", "bert", "bert-generation", "big_bird", "camembert", "data2vec-text"),
     *("distilbert", "electra", "ernie", "esm", "eurobert", "flaubert", "gte", "ibert"),
     *("jina_embeddings_v3", "layoutlm", "megatron-bert", "modernbert", "modernbert-decoder"),
-    *("modernvbert", "mpnet", "mra", "neobert", "new", "nomic_bert", "rembert", "roberta"),
+    *("modernvbert", "mpnet", "neobert", "new", "nomic_bert", "rembert", "roberta"),
     *("roberta-prelayernorm", "roc_bert", "roformer", "xlm", "xlm-roberta", "xlm-roberta-xl"),
     *("deberta", "deberta-v2", "tapas", "ultrabert", "xmod"),
     # Encoders with decoders.
     *("bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "fsmt", "led", "longt5"),
     *("m2m_100", "marian", "mbart", "mt5", "mvp", "nllb-moe", "pegasus", "pegasus_x"),
-    *("plbart", "prophetnet", "seamless_m4t", "seamless_m4t_v2", "speech_to_text"),
+    *("plbart", "seamless_m4t", "seamless_m4t_v2", "speech_to_text"),
     *("switch_transformers", "t5", "t5gemma", "umt5", "whisper"),
 )
 _VALUE_NORMED = Family(ov=(VALUE_NORM,))
@@ -134,9 +134,10 @@ FAMILIES: Mapping[str, Family] = {
     **dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_moe", "qwen4_exp"), _GATED),
     "nanochat": Family(qk=(KEY_NORM,)),
     "neomme": Family(qk=(KEY_NORM,)),
+    "muse_spark": Family(qk=(KEY_NORM,), ov=(HEAD_NORM,)),
+    "muse_glimmer": Family(qk=(KEY_NORM,)),
     "llama4": Family(qk=(KEY_NORM,), setting="use_qk_norm", rotated_only=True),
     "diffllama": Family(no_ov=_PAIRS),
-    "dory": Family(qk=(KEY_NORM,), ov=(GATE, HEAD_NORM)),
 }
 
 # Names of llama.cpp.
