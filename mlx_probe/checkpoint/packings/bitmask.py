@@ -32,13 +32,20 @@ _STRUCTURED, _FREE = "sparse-24-bitmask", "sparse-bitmask"
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """``compressed`` beside ``bitmask``, if config.json names the method."""
-    base = tensor.name.removesuffix(_VALUES)
-    if base == tensor.name or not base.endswith("."):
+    """``compressed`` or a ``bitmask`` alone, if config.json names the method.
+
+    Values without their bits would be a matrix like others.
+    """
+    base, point, end = tensor.name.rpartition(".")
+    base += point
+    alone = end == "bitmask" and f"{base}{_VALUES}" not in context.tensors
+    if not point or context.settings.get("quant_method") != METHOD:
         return None
-    if context.settings.get("quant_method") != METHOD or f"{base}bitmask" not in context.tensors:
+    if end != _VALUES and not alone:
         return None
     module = base.removesuffix("weight.")
+    if alone:
+        return Claim(f"{module}weight", (tensor,))
     pieces = context.find(f"{base}bitmask", f"{base}row_offsets", f"{module}weight_scale")
     extra = context.find(f"{base}shape", f"{module}input_scale")
     return Claim(f"{module}weight", (tensor, *pieces), extra)
@@ -46,6 +53,7 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
 
 def layout(claim: Claim, context: Context) -> Layout:
     """The matrix in ``shape``; see `Scheme.layout`."""
+    missing(claim, _VALUES, "bitmask")
     values, mask, *others = claim.pieces
     named = {piece.name.rpartition(".")[2]: piece for piece in others}
     structured = len(values.shape) == 2

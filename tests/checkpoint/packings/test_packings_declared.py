@@ -120,6 +120,7 @@ REFUSED = [
     (SPARSE, given(sparsity_config={"format": "sparse-bitmask"}), "config.json: 'sparse-bitmask'"),
     (SPARSE, given(sparsity_config={}), "its pieces are sparse-24-bitmask, config.json: 'float-"),
     (SPARSE, alone(), "belongs to m.bitmask, which is packed and not understood"),
+    (SPARSE, without("m.bitmask"), "bitmask missing beside its codes"),
     (SPARSE, without("m.shape"), "shape missing beside its values"),
     (SPARSE, without("m.weight_scale"), "F8_E4M3 without a scale"),
     (
