@@ -75,7 +75,7 @@ FORMATS: dict[str, Format] = {
         reader="mlx_probe.checkpoint.formats.gguf",
         names=("model.gguf",),
         content="versions 2 and 3, split files: F64, F32, F16, BF16, integers, and every block "
-        "type that the `gguf` package decodes (Q4_0 ... Q8_0, K-quants, IQ, TQ, MXFP4)",
+        "type that the `gguf` package decodes (Q4_0 ... Q8_0, K-quants, IQ, TQ, MXFP4, NVFP4)",
         # Ollama's files have no suffix.
         signature=b"GGUF",
         separate=True,

@@ -41,7 +41,7 @@ HUB = Source(
         Form(("Qwen/Qwen3-0.6B@REV",), "a branch, tag or commit of it", "the commit hash"),
         Form(
             ("owner/name:FILE",),
-            "one weight file of it; FILE is a name or a glob",
+            "one model of it; FILE is a name, a glob, or a folder",
             "the commit hash",
         ),
         Form(
