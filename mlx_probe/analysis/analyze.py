@@ -27,6 +27,7 @@ from mlx_probe.analysis.unread import (
     skip_reasons,
     warn_of_unread,
 )
+from mlx_probe.analysis.unsplit import warn_of_unsplit
 from mlx_probe.checkpoint import Weight
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.runs.check import Check
@@ -101,6 +102,7 @@ def analyze(
             # pyarrow imports pandas with its first array: let that happen beside the workers.
             threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
             warn_of_unread(find_unread(plan.weights, [checkpoint.config]), job.warn)
+            warn_of_unsplit(plan.weights, job.warn)
             _measure(plan, job, progress)
             job.refuse_changed(
                 CheckpointError(

@@ -170,4 +170,4 @@ def family_of(architecture: Architecture) -> Family | None:
     named = architecture.model_type or ""
     if "gguf" in architecture.flags:
         return GGUF_FAMILIES.get(named)
-    return FAMILIES.get(named.removesuffix("_text"))
+    return FAMILIES.get(named) or FAMILIES.get(named.removesuffix("_text"))
