@@ -97,6 +97,19 @@ def network(**base):
     return Made(tensors, values, {"quantization": base | own}, slack)
 
 
+def quantized_inputs(mode):
+    """A layer that quantizes its inputs too: evaluated, it holds packed weights only."""
+    group, bits = FLOATS[mode]
+    with mx.stream(mx.cpu):
+        model = nn.Sequential(nn.Linear(128, 64, bias=False))
+        nn.quantize(model, mode=mode, quantize_input=True)
+        parts = dict(tree_flatten(model.eval().parameters()))
+        settings = {"mode": mode, "group_size": group, "bits": bits}
+        values, slack = exact([parts["layers.0.weight"], parts["layers.0.scales"]], **settings)
+    tensors = {name: stored(part) for name, part in parts.items()}
+    return Made(tensors, {"layers.0.weight": values}, {"quantization": settings}, slack)
+
+
 CASES = [
     *(
         Case(
@@ -134,6 +147,10 @@ CASES = [
             partial(network, bits=bits, group_size=64, mode="affine"),
         )
         for bits in (3, 4)
+    ),
+    *(
+        Case(f"inputs quantized too, {mode}", partial(quantized_inputs, mode))
+        for mode in ("mxfp8", "nvfp4")
     ),
     Case(
         "settings under quantization_config",
