@@ -23,8 +23,6 @@ REFUSED = {
     **{f"compressed_tensors {bits} bit, channel": PADDED for bits in (3, 5, 6, 7)},
     "compressed_tensors 3 bit, group, act-order": PADDED,
     "compressed_tensors marlin-24": "its effect on the values is not known",
-    "compressed_tensors sparse-bitmask": "packed and not understood",
-    "compressed_tensors sparse-24-bitmask": "packed and not understood",
 }
 
 
