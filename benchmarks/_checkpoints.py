@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from mlx_probe.core.dtypes import decode
 
 __all__ = ["Shape", "matrices", "nbytes", "to_bfloat16", "write_bfloat16", "write_gaussian"]
 
-Shape = tuple[int, int]
+Shape = tuple[int, ...]
 
 
 def write_gaussian(path: Path, matrices: Mapping[str, tuple[str, Shape]]) -> None:
-    """A safetensors file of Gaussian matrices of type BF16 or F32, a few rows at a time.
+    """A safetensors file of Gaussian tensors of type BF16 or F32, a few rows at a time.
 
     Args:
         path: The file.
@@ -33,7 +34,8 @@ def write_gaussian(path: Path, matrices: Mapping[str, tuple[str, Shape]]) -> Non
     rng = np.random.default_rng(0)
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        for dtype, (rows, cols) in matrices.values():
+        for dtype, (rows, *others) in matrices.values():
+            cols = prod(others)
             for first in range(0, rows, 1024):
                 x = 0.02 * rng.standard_normal((min(1024, rows - first), cols), np.float32)
                 file.write(x if dtype == "F32" else to_bfloat16(x))
@@ -51,7 +53,7 @@ def to_bfloat16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def nbytes(dtype: str, shape: Shape) -> int:
     """Bytes of a stored matrix."""
-    return shape[0] * shape[1] * (4 if dtype == "F32" else 2)
+    return prod(shape) * (4 if dtype == "F32" else 2)
 
 
 def matrices(model: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
