@@ -89,14 +89,9 @@ def test_kinds_as_peft_saves_them(tmp_path, name, kind):
     assert adapter.refusal({}) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [each for each in KINDS.items() if each[1] != "ln_tuning"]
-)
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
 def test_kinds_without_a_configuration(tmp_path, name, kind):
-    """By the names of the tensors; AdaLoRA passes for a LoRA, whose rows then say why not.
-
-    LN tuning stores vectors alone, which any model has.
-    """
+    """By the names of the tensors; AdaLoRA passes for a LoRA, whose rows then say why not."""
     folder = written(name, tmp_path)[1]
     (folder / "adapter_config.json").write_text("{}")
     adapter = open_checkpoint(resolve(str(folder))).adapter

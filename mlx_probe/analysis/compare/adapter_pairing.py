@@ -24,6 +24,7 @@ from mlx_probe.checkpoint.adapters.protocol import (
     Update,
 )
 from mlx_probe.checkpoint.adapters.reading import sort_pieces
+from mlx_probe.checkpoint.adapters.targeting import is_targeted
 from mlx_probe.checkpoint.packings.protocol import Index
 from mlx_probe.core.errors import ConfigError, PackingError
 
@@ -145,14 +146,20 @@ class _Pairing:
                     del self._changes[place.index]
                 return
             changes.updates.append(update if place.rows is None else _cut(update, place.rows))
-        pieces = [self._shown[piece.name] for piece in place.module.pieces.values()]
-        changes.tensors.append(_main(pieces))
+        names = [piece.name for piece in place.module.pieces.values()] + place.module.unknown
+        changes.tensors.append(_main([self._shown[name] for name in names]))
 
     def _update(self, place: Place) -> Update | None:
         module, config = place.module, self._config
         if module.unknown:
             raise PackingError(f"the adapter stores {module.unknown[0]}, which is not known")
-        kind = ADAPTERS["trainable_tokens"] if TOKENS_PIECE in module.pieces else self._kind
+        tokens = TOKENS_PIECE in module.pieces
+        if not tokens and not place.is_parameter and not is_targeted(module.name, config):
+            raise PackingError(
+                f"adapter_config.json does not target {module.name}: PEFT does not load what is "
+                "stored for it"
+            )
+        kind = ADAPTERS["trainable_tokens"] if tokens else self._kind
         assert kind.scheme is not None
         scheme = cast(Scheme, import_module(kind.scheme))
         return scheme.update(place.key, module, place.target, config)

@@ -40,6 +40,7 @@ class Place:
         module: The module, with the name that patterns are matched with.
         target: What is known of the tensor, or of the larger one that it is a part of.
         rows: The rows of the target that it has; None for all.
+        is_parameter: Whether ``target_parameters`` names it.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Place:
     module: Module
     target: Target
     rows: slice | None = None
+    is_parameter: bool = False
 
 
 class Targets:
@@ -92,14 +94,10 @@ class Targets:
         """
         named = self._parameters(module)
         if named:
-            name = self._parameter(module, named)
-            wrapped = replace(module, name=name)
-            if name in self._stacks:
-                return self._in_stack(name, wrapped)
-            found = self._labels.get((name, None))
-            if found is not None:
-                return [self._place(found, "weight", wrapped)]
-            return self._split_experts(name, wrapped)
+            return [
+                replace(place, is_parameter=True)
+                for place in self._of_parameter(module, self._parameter(module, named))
+            ]
         places = []
         for end in _WEIGHTS:
             name = f"{module.name}.{end}"
@@ -158,10 +156,21 @@ class Targets:
             if role.layer_index is None:
                 same = same_layer and weight.role.block_type == role.block_type != "other"
             else:
-                same = same_layer and _component(weight.role) == _component(role)
+                components = _component(weight.role), _component(role)
+                same = same_layer and (components[0] == components[1] or role.component == "other")
             if below or (same and not weight.name.endswith("bias")):
                 found.append(i)
         return found
+
+    def _of_parameter(self, module: Module, name: str) -> list[Place]:
+        """What ``target_parameters`` names; patterns are matched with the parameter's name."""
+        wrapped = replace(module, name=name)
+        if name in self._stacks:
+            return self._in_stack(name, wrapped)
+        found = self._labels.get((name, None))
+        if found is not None:
+            return [self._place(found, "weight", wrapped)]
+        return self._split_experts(name, wrapped)
 
     def _in_stack(self, name: str, module: Module) -> list[Place]:
         """The matrices of a stack of experts."""
@@ -226,7 +235,9 @@ class Targets:
 
     def _parameters(self, module: Module) -> list[str]:
         """Full names of the module's parameters that ``target_parameters`` names."""
-        names = self._config.get("target_parameters")
+        # Only PEFT's LoRA knows the option.
+        lora = module.pieces.keys() & {"lora_A", "lora_B"}
+        names = self._config.get("target_parameters") if lora else None
         found = []
         for name in names if isinstance(names, list) else []:
             owner, _, parameter = str(name).rpartition(".")

@@ -82,7 +82,7 @@ class Adapter:
         ]
         if unknown and self.layout == "peft":
             return f"adapter_config.json sets {unknown[0]}, which is not known"
-        unmerged = (why for option, why in kind.unmerged if config.get(option))
+        unmerged = (why for option, why in kind.unmerged if _is_set(config.get(option)))
         return next(unmerged, kind.refusal)
 
 
@@ -129,6 +129,11 @@ def read_adapter(
     )
 
 
+def _is_set(value: Any) -> bool:
+    """Whether an option is set: an empty object is, and an empty list is not."""
+    return value is not None and value is not False and value != []
+
+
 def _kind(tensors: Sequence[TensorInfo], config: Mapping[str, Any]) -> str | None:
     declared = config.get("peft_type")
     if isinstance(declared, str):
@@ -140,7 +145,8 @@ def _kind(tensors: Sequence[TensorInfo], config: Mapping[str, Any]) -> str | Non
         for tensor in tensors:
             named = parse(tensor.name, kind) if kind.pieces else None
             # A vector alone is no factor.
-            if named is not None and named.piece in kind.pieces and len(tensor.shape) >= 2:
+            enough = len(tensor.shape) >= 2 or key != "lora"
+            if named is not None and named.piece in kind.pieces and enough:
                 return key
     return "full" if config.get("fine_tune_type") == "full" else None
 

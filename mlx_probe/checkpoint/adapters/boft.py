@@ -25,7 +25,7 @@ def update(key: str, module: Module, target: Target, config: Mapping[str, Any]) 
         return None
     shape = module.shape("boft_R")
     rows, cols = require_linear(target, "BOFT")
-    if len(shape) != 4 or shape[1] * shape[2] != cols or module.pieces["boft_s"].numel != rows:
+    if len(shape) != 4 or shape[1] * shape[2] != cols or module.numel("boft_s") != rows:
         raise MisfitError(f"{rows} x {cols} in A, boft_R of {shape_text(shape)} in B")
     if shape[0] != 1:
         raise PackingError(f"BOFT with {shape[0]} butterfly factors: only one is computed")

@@ -45,6 +45,8 @@ def update(key: str, module: Module, target: Target, config: Mapping[str, Any]) 
     flipped = orientation(module, target, inputs, outputs)
     magnitude = _magnitude(module, target, config, outputs, flipped)
     diagonal = "lora_diag" if "lora_diag" in module.pieces else None
+    if diagonal is not None and module.numel(diagonal) != rank:
+        raise MisfitError(f"lora_diag of {module.numel(diagonal)} with {rank} directions")
     wanted = (a_key, b_key, magnitude, diagonal)
 
     def build(pieces: Mapping[str, Floats]) -> Product:
@@ -175,6 +177,8 @@ def _magnitude(
 ) -> str | None:
     """The piece with DoRA's norms; None for a plain product."""
     key = "m" if "lora_a" in module.pieces else "lora_magnitude_vector"
+    if key in module.pieces and config.get("use_dora") is False:
+        raise PackingError("the adapter stores DoRA's norms, and use_dora is false")
     if key not in module.pieces:
         if config.get("use_dora") is True or config.get("fine_tune_type") == "dora":
             raise PackingError("use_dora, but the adapter does not store DoRA's norms")
@@ -195,9 +199,11 @@ def _removed(
     if "lora_a" in module.pieces:
         return None
     start = config.get("init_lora_weights", True)
-    if config.get("kasa_config"):
+    if config.get("kasa_config") is not None:
         if "lora_diag" not in module.pieces:
             raise PackingError("kasa_config, but the adapter does not store lora_diag")
+        if target.transposed or target.is_table or len(target.shape) != 2:
+            raise PackingError("PEFT has KaSA for linear layers only")
         return Directions("kasa", rank, 1.0)
     if not isinstance(start, str) or start.lower() in _BASE_KEPT:
         return None
@@ -218,6 +224,8 @@ def _bias(module: Module, target: Target, config: Mapping[str, Any], rank: int) 
     """``lora_bias``: a bias beside the factors, with their scale."""
     if "lora_B.bias" not in module.pieces:
         return None
+    if config.get("lora_bias") is False:
+        raise PackingError("the adapter stores a bias beside its factors, and lora_bias is false")
     return added(module, target, "lora_B.bias", _scale(module, config, rank))
 
 

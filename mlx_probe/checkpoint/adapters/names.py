@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,8 +56,17 @@ def parse(name: str, kind: AdapterKind) -> Named | None:
     if plain and plain[-1] == "weight":
         plain.pop()
     module = "" if shared else ".".join(plain).removeprefix(PEFT_PREFIX)
-    bias = ".bias" if segments[-1] == "bias" else ""
-    return Named(module, before.count(WRAPPED), segments[at] + bias)
+    return Named(module, before.count(WRAPPED), segments[at] + _ending(segments[at + 1 :]))
+
+
+def _ending(segments: Sequence[str]) -> str:
+    """What follows a piece, without the adapter's name and ".weight"."""
+    last = segments[-1] if segments else "weight"
+    if last in ("weight", "bias") and len(segments) <= 2:
+        return "" if last == "weight" else ".bias"
+    if len(segments) == 1 and not re.search("weight|bias", last):
+        return ""
+    return "." + ".".join(segments)
 
 
 def _begins_piece(segments: Sequence[str], at: int, kind: AdapterKind) -> bool:

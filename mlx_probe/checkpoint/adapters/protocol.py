@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,6 +53,14 @@ class Module:
     depth: int = 0
     pieces: dict[str, Weight] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+
+    def numel(self, piece: str) -> int:
+        """Elements of a piece.
+
+        Raises:
+            PackingError: The adapter does not store it.
+        """
+        return prod(self.shape(piece))
 
     def shape(self, piece: str) -> tuple[int, ...]:
         """Shape of a piece as stored.

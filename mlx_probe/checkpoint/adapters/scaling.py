@@ -55,11 +55,17 @@ def scale_of(config: Mapping[str, Any], name: str, rank: float | None, alpha_key
         alpha_key: Key of alpha in the configuration.
 
     Raises:
-        PackingError: The configuration gives no alpha, or no rank.
+        PackingError: The configuration gives no alpha, or no rank, or another rank.
     """
     alpha = pattern_value(config.get("alpha_pattern"), name, number(config.get(alpha_key)))
+    declared = pattern_value(config.get("rank_pattern"), name, number(config.get("r")))
     if rank is None:
-        rank = pattern_value(config.get("rank_pattern"), name, number(config.get("r")))
+        rank = declared
+    elif declared is not None and declared != rank:
+        raise PackingError(
+            f"factors of rank {rank:g}, and adapter_config.json says {declared:g}: PEFT does not "
+            "load that"
+        )
     if alpha is None or not rank:
         raise PackingError("adapter_config.json does not give the scale of the factors")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") is True else rank)

@@ -25,7 +25,7 @@ def update(key: str, module: Module, target: Target, config: Mapping[str, Any]) 
     if key == "bias":
         return None
     rows, cols = require_linear(target, "SHiRA")
-    count, shape = module.pieces["shira_weight"].numel, module.shape("shira_indices")
+    count, shape = module.numel("shira_weight"), module.shape("shira_indices")
     if shape != (2, count):
         raise PackingError(f"{count} values and shira_indices of {shape_text(shape)}")
 

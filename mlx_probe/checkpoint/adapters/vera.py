@@ -32,7 +32,7 @@ def update(key: str, module: Module, target: Target, config: Mapping[str, Any]) 
             "random generator makes them"
         )
     a, b = module.shape("vera_A"), module.shape("vera_B")
-    outputs, rank = module.pieces["vera_lambda_b"].numel, module.pieces["vera_lambda_d"].numel
+    outputs, rank = module.numel("vera_lambda_b"), module.numel("vera_lambda_d")
     rows, cols = target.matrix
     flipped = target.transposed or ((outputs == cols) and rows != cols)
     inputs = rows if flipped else cols

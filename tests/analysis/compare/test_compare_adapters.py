@@ -23,6 +23,7 @@ Q = "model.layers.0.self_attn.q_proj"
 UP = "model.layers.1.mlp.up_proj"
 DOWN = "model.layers.1.mlp.down_proj"
 EMBED = "model.embed_tokens"
+RANKS = {"r": 8, "rank_pattern": {UP: 3}}
 
 
 def factors(rng, arrays, module, rank):
@@ -36,9 +37,9 @@ def factors(rng, arrays, module, rank):
 @pytest.mark.parametrize(
     ("config", "scale"),
     [
-        ({"r": 8, "lora_alpha": 16}, lambda rank: 16 / rank),
-        ({"r": 8, "lora_alpha": 16, "use_rslora": True}, lambda rank: 16 / math.sqrt(rank)),
-        ({"lora_alpha": 16, "alpha_pattern": {"mlp.up_proj": 4}, "r": 8}, None),
+        ({"lora_alpha": 16}, lambda rank: 16 / rank),
+        ({"lora_alpha": 16, "use_rslora": True}, lambda rank: 16 / math.sqrt(rank)),
+        ({"lora_alpha": 16, "alpha_pattern": {"mlp.up_proj": 4}}, None),
     ],
 )
 def test_lora_of_peft(arrays, base, tmp_path, rng, config, scale):
@@ -48,7 +49,7 @@ def test_lora_of_peft(arrays, base, tmp_path, rng, config, scale):
         stored |= pieces
         alpha = 4 if module == UP else 16
         merged[f"{module}.weight"] = product * (scale(rank) if scale else alpha / rank)
-    rows = rows_of(base, adapter(tmp_path / "lora", stored, config), tmp_path / "out")
+    rows = rows_of(base, adapter(tmp_path / "lora", stored, config | RANKS), tmp_path / "out")
     assert set(rows.index) == set(arrays)
     assert set(rows.matched_by) == {"adapter"}
     assert set(rows[rows.status == "ok"].index) == set(merged)
