@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing
-from mlx_probe.runs.folder import is_time_name, meta_name
+from mlx_probe.runs.folder import DEFAULT_STEM, is_time_name, meta_name
 
 __all__ = ["LATEST", "point_latest", "run_folder"]
 
@@ -63,10 +63,13 @@ def run_folder(path: Path) -> Path:
         return path
     if (linked := _linked(path / LATEST)) is not None:
         return linked
-    runs = sorted((each for each in path.iterdir() if is_time_name(each.name)), reverse=True)
-    finished = [run for run in runs if any(run.glob(f"*{meta_name('params')}"))]
+    try:
+        runs = sorted((each for each in path.iterdir() if is_time_name(each.name)), reverse=True)
+    except OSError:
+        return path  # whoever reads it says why not
+    finished = [run for run in runs if any(run.glob(f"*{meta_name(DEFAULT_STEM)}"))]
     # The model's folder may itself hold a run of the time when runs had no folders of their own.
-    if finished or any(path.glob(f"*{meta_name('params')}")):
+    if finished or any(path.glob(f"*{meta_name(DEFAULT_STEM)}")):
         return finished[0] if finished else path
     return runs[0] if runs else path
 
