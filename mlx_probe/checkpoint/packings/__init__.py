@@ -24,11 +24,13 @@ PACKINGS: dict[str, Packing] = {
         (),
     ),
     "awq": Packing(
-        "mlx_probe.checkpoint.packings.awq", "AWQ, gemm and gemv", ("awq", *_AUTO_ROUND)
+        "mlx_probe.checkpoint.packings.awq",
+        "AWQ, gemm and gemv; AutoRound's of 4 to 7 bits",
+        ("awq", *_AUTO_ROUND),
     ),
     "gptq": Packing(
         "mlx_probe.checkpoint.packings.gptq",
-        "GPTQ v1 and v2: 2, 3, 4 and 8 bits, act-order",
+        "GPTQ v1 and v2: 2, 3, 4 and 8 bits, act-order; AutoRound's of 2 to 8 bits",
         ("gptq", *_AUTO_ROUND),
     ),
     "bitsandbytes": Packing(
