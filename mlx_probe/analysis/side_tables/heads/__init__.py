@@ -13,14 +13,15 @@ HEADS = Side(
     title="Attention heads",
     about=(
         "two rows for each query head, one for each of its circuits: W_q^T W_k (qk) and W_o W_v "
-        "(ov). Biases, norms, scales and rotary embeddings are not included; `qk_norm` marks "
-        "layers where queries or keys are normed."
+        "(ov). Biases, scales and rotary embeddings are not included. `left_out` names what else "
+        "the model does between the two matrices, `qk_norm` marks normed queries or keys."
     ),
     columns=HEAD_COLUMNS,
     rows=deferred("mlx_probe.analysis.side_tables.heads.rows", "plan_rows"),
     shown=(
         *("layer_index", "circuit", "head_index", "kv_head_index", "status", "rank"),
         *("spectral_norm", "stable_rank", "effective_rank", "top1_energy", "condition_number"),
+        "left_out",
     ),
     map_rows="head_index",
     group="circuit",

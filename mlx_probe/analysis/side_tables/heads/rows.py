@@ -16,17 +16,22 @@ transformers, llama.cpp and the layouts of fused matrices here.
 Not included:
 
 - Biases of queries, keys and values, the norm before attention and its gain, the scale
-  1 / sqrt(head_dim), soft capping, ALiBi; gates between the heads and W_o. Where queries and gate
-  are one matrix (Qwen3-Next), its shape contradicts the head counts and QK is skipped.
+  1 / sqrt(head_dim), ALiBi and other terms that are added to the scores, attention sinks.
 - Rotary embeddings: they rotate queries and keys by their position, so that the scores of two
   tokens at a distance t are x_i W_q^T P_t W_k x_j; the product here is that at distance 0.
   Files of llama.cpp store the rows of q and k in another order within each head (halves
   interleaved). This permutation P depends on head_dim alone and is the same for both, so that
   (P W_q)^T (P W_k) = W_q^T W_k and the singular values do not change. They would, if only one
   of the two were permuted.
-- Norms of queries and keys ("qk-norm" of Qwen 3, OLMo 2, Gemma 3): they divide by a number that
-  depends on the token, and multiply by a gain. Rows of such layers have ``qk_norm`` set: there
-  the QK product is not the model's bilinear form.
+- What `between` finds, and ``left_out`` names: norms of queries, keys and values, norms and
+  gates between the heads and W_o, convolutions over tokens, caps and temperatures of scores. They
+  depend on the token; where there is one, the product is not the model's own form. Rows of layers
+  that norm queries or keys ("qk-norm" of Qwen 3, OLMo 2, Gemma 3) also have ``qk_norm`` set.
+  A model type that `families` does not list is called unknown there.
+
+Skipped with the reason: latent attention, linear attention, keys and values of another layer,
+pairs of value heads (DiffLlama), fused matrices that are not split, queries and gate in one
+matrix (Qwen3-Next: its shape contradicts the head counts).
 
 Accuracy: Householder QR and the product are float64 and normwise backward stable. Every
 singular value is off by at most about (d_1 + d_2 + head_dim) eps |W_q|_F |W_k|_F, where d_1 and
