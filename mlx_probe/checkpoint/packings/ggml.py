@@ -26,6 +26,7 @@ from mlx_probe.checkpoint.packings.protocol import (
     Piece,
 )
 from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["BlockType", "block_type", "claim", "layout"]
@@ -112,37 +113,47 @@ def block_type(number: int) -> BlockType:
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """Every tensor of a type that only ggml has, and plain floats that have a scale."""
+    """Every tensor of a type that only ggml has, and plain floats that have scales."""
     if tensor.problem or not tensor.shape:
         return None
     scales, inputs = _scales(tensor, context)
     if tensor.dtype in DTYPES:
-        is_scaled = bool(scales) and DTYPES[tensor.dtype].kind == "float"
+        is_ours = bool(scales or inputs) and DTYPES[tensor.dtype].kind == "float"
     else:
-        is_scaled = _sizes(tensor.dtype) is not None
-    return Claim(tensor.name, (tensor, *scales), inputs) if is_scaled else None
+        is_ours = _sizes(tensor.dtype) is not None
+    return Claim(tensor.name, (tensor, *scales), inputs) if is_ours else None
 
 
 def _scales(
     tensor: TensorInfo, context: Context
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """``blk.0.attn_q.scale`` of ``blk.0.attn_q.weight``, and the scale of the inputs.
+    """``blk.0.attn_q.scale`` of ``blk.0.attn_q.weight``, and what does not change the values.
 
-    llama.cpp multiplies every product with the weight by the first, whatever the weight's type
-    is: NVFP4 and BitNet have one for each matrix. The second only serves its kernels.
+    llama.cpp multiplies every product with the weight by one number for each matrix, whatever the
+    weight's type is: NVFP4 and BitNet have it. ``input_scale`` only serves its kernels, and
+    Gemma 4's router has parameters of its own under such names: a gain of its input, and a factor
+    for the contribution of each expert.
     """
     base = tensor.name.removesuffix("weight")
-    if base == tensor.name or _ARCHITECTURE not in context.metadata:
+    architecture = context.metadata.get(_ARCHITECTURE)
+    if base == tensor.name or not isinstance(architecture, str):
         return (), ()
-    return context.find(f"{base}scale"), context.find(f"{base}input_scale")
+    scales, inputs = context.find(f"{base}scale"), context.find(f"{base}input_scale")
+    experts = architecture.startswith("gemma4") and base.endswith(".ffn_down_exps.")
+    if experts or base.endswith(".ffn_gate_inp."):
+        return (), (*scales, *inputs)
+    stack = tensor.shape[:-2]
+    fitting = [(math.prod(stack),), *([()] if not stack else [])]
+    return tuple(scale for scale in scales if scale.shape in fitting), inputs
 
 
 def layout(claim: Claim, context: Context) -> Layout:
     """Whole blocks along the rows; the format's reader has checked them."""
     tensor, *scales = claim.pieces
-    stack = tensor.shape[:-2]
     for scale in scales:
-        require_piece(scale, ("F32",), (math.prod(stack),), *([()] if not stack else []))
+        require_piece(scale, ("F32",), scale.shape)
+    if tensor.dtype == "NVFP4" and any(piece.name.endswith(".scale") for piece in claim.extra):
+        raise PackingError(f"{claim.extra[0].name}: NVFP4's scale, or one of the router")
     plain = tensor.dtype in DTYPES
     elements, _ = (1, 1) if plain else _sizes(tensor.dtype) or (1, 1)
     decode = _decode_plain if plain else partial(_decode, dtype=tensor.dtype, elements=elements)

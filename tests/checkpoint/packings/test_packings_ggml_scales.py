@@ -12,8 +12,9 @@ WEIGHT = "blk.0.attn_q.weight"
 NVFP4_BLOCK = 36
 
 
-def opened(path, tensors):
-    return open_checkpoint(model_files(write_gguf(path / "m.gguf", tensors))).weights()
+def opened(path, tensors, architecture="llama"):
+    file = write_gguf(path / "m.gguf", tensors, architecture=architecture)
+    return open_checkpoint(model_files(file)).weights()
 
 
 def stored(rng, kind, shape):
@@ -58,7 +59,7 @@ def test_other_scales_are_not_guessed(tmp_path, rng, scale, kind):
     words, _ = stored(rng, "Q8_0", (4, 64))
     array = np.ones(scale, {"F32": "f4", "F16": "f2"}[kind])
     tensors = {WEIGHT: (words, "Q8_0"), "blk.0.attn_q.scale": (array, kind)}
-    (weight,) = opened(tmp_path, tensors)
+    weight = next(weight for weight in opened(tmp_path, tensors) if weight.name == WEIGHT)
     assert "blk.0.attn_q.scale" in weight.problem
 
 
@@ -67,3 +68,26 @@ def test_a_norm_with_a_scale_is_no_weight(tmp_path, rng):
     ones = np.ones(8, "f4")
     names = [w.name for w in opened(tmp_path, {"blk.0.x.scale": (ones, "F32")})]
     assert names == ["blk.0.x.scale"]
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q8_0", "NVFP4"])
+def test_the_parameters_of_gemma_4s_router_are_no_scales_of_weights(tmp_path, rng, kind):
+    """A gain of the router's input, and a factor for each expert's contribution."""
+    experts, values = stored(rng, kind, (3, 4, 64))
+    router, rows = stored(rng, "F32", (3, 64))
+    tensors = {
+        "blk.0.ffn_down_exps.weight": (experts, kind),
+        "blk.0.ffn_down_exps.scale": (np.full(3, 2, "f4"), "F32"),
+        "blk.0.ffn_gate_inp.weight": (router, "F32"),
+        "blk.0.ffn_gate_inp.scale": (np.full(64, 2, "f4"), "F32"),
+    }
+    weights = opened(tmp_path, tensors, "gemma4")
+    gate = next(weight for weight in weights if weight.name == "blk.0.ffn_gate_inp.weight")
+    np.testing.assert_array_equal(whole(gate), rows)
+    down = [weight for weight in weights if weight.name == "blk.0.ffn_down_exps.weight"]
+    if kind == "NVFP4":
+        # Which of the two scales it is, the file does not say.
+        assert all("NVFP4's scale, or one of the router" in weight.problem for weight in down)
+    else:
+        for weight, matrix in zip(down, values, strict=True):
+            np.testing.assert_array_equal(whole(weight), matrix)
