@@ -53,19 +53,19 @@ def gather_parameters(
     left = [tensor for tensor in tensors if tensor.name not in taken]
     neighbours = Neighbours(tensor.name for tensor in left)
     names = Counter(claim.name for _, claim in claims.values())
-    strangers: set[str] = set()
+    strangers: dict[str, str] = {}
     packed = {}
     for main, (name, claim) in claims.items():
         own = (claim.name, *(piece.name for piece in (*claim.pieces, *claim.extra)))
         beside = list(neighbours.beside(stem_of(claim.name), *own))
-        strangers.update(beside)
+        strangers |= dict.fromkeys(beside, claim.name)
         taken_name = claim.name != main and claim.name in context.tensors
         unique = names[claim.name] == 1 and not taken_name and main not in robbed
         packed[main] = _packed(name, schemes[name], claim, context, beside, unique)
         if packed[main].problem is not None:
             # What lies below an unread weight is none of its own, under whatever name.
-            strangers.update(neighbours.within(stem_of(claim.name)))
-            strangers.update({claim.name} - {main} if taken_name else ())
+            strangers |= dict.fromkeys(neighbours.within(stem_of(claim.name)), claim.name)
+            strangers |= {claim.name: main} if taken_name else {}
     mains = [claim.pieces[0] for _, claim in claims.values()]
     problems = plain_problems(left, mains, context.settings, metadata, strangers)
     plain = {tensor.name: _plain(tensor, problems.get(tensor.name)) for tensor in left}

@@ -18,9 +18,12 @@ from mlx_probe.checkpoint.naming.classify import classify
 __all__ = ["HARMLESS", "Neighbours", "foreign_method", "stem_of"]
 
 # What may lie beside a weight without changing its values: the module's bias and the router's,
-# adapters (which have rows of their own), and scales of activations and of the KV cache.
+# what norms count, adapters (which have rows of their own), and scales of activations, of the
+# embedded tokens and of the KV cache.
 HARMLESS = re.compile(
     r"(?!weight_)(?:\w+_)?bias"
+    r"|num_batches_tracked|running_(?:mean|var)|gamma|beta|tid2eid|embed_scale|eoi_embedding"
+    r"|quant_(?:key|value)_(?:scale|zero)"
     r"|lora_(?:a|b|A|B|magnitude_vector)|m"
     r"|(?:in|input|act|activation|output|scale)_(?:in|input|scale|amax|zero_point)(?:_inv|_ub)?"
     r"|(?:input|output)_global_scale"

@@ -72,7 +72,7 @@ def plain_problems(
     packed: Collection[TensorInfo],
     settings: Mapping[str, Any],
     metadata: Mapping[str, Any],
-    strangers: Collection[str],
+    strangers: Mapping[str, str],
 ) -> dict[str, Problem]:
     """Find the tensors whose elements are not the model's numbers.
 
@@ -81,7 +81,7 @@ def plain_problems(
         packed: Main pieces of the packed weights.
         settings: The quantization that config.json declares; empty without one.
         metadata: The files' own metadata.
-        strangers: Names of those of ``left`` that a packed weight is refused for.
+        strangers: Names of those of ``left`` that lie beside an unread packed weight; and its name.
 
     Returns:
         Name to problem; tensors that are not in it are read as they are.
@@ -92,8 +92,8 @@ def plain_problems(
     if not packed and not settings and not any(_is_loss(t, known.get(t.name)) for t in left):
         # Nothing is quantized: what is called a scale here is a parameter of some other kind.
         known = {name: replace(problem, incidental=True) for name, problem in known.items()}
-    for name in strangers:
-        known.setdefault(name, Problem("belongs to a packed weight that is not understood"))
+    for name, owner in strangers.items():
+        known.setdefault(name, Problem(f"lies beside {owner}, which is packed and not understood"))
     return {**judge.pieces_beside(known), **known}
 
 

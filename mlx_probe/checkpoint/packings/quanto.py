@@ -76,12 +76,7 @@ def _packed(claim: Claim, context: Context) -> Layout:
     require_piece(main, ("U8",), main.shape)
     require_piece(scale, _FLOATS, (groups, 1))
     require_piece(shift, ("I8", *_FLOATS), (groups, 1))
-    declared = context.settings.get("weights")
-    fitting = [
-        bits
-        for bits in (2, 4)
-        if -(-groups // (8 // bits)) == lines and declared in (None, f"int{bits}", f"qint{bits}")
-    ]
+    fitting = [bits for bits in (2, 4) if -(-groups // (8 // bits)) == lines]
     if len(fitting) != 1 or not group:
         raise PackingError(f"{claim.name}: {lines} rows of bytes for {groups} groups")
     _require_declared(claim, context, f"qint{fitting[0]}")
