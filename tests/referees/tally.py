@@ -43,25 +43,33 @@ class Area:
         self.not_run += other.not_run
 
 
+def area_of(nodeid: str) -> tuple[str, bool]:
+    """The area of a test, and whether it is a case; an area of "" is not of the referees.
+
+    An area is a file of tests without "test_". A case is a parametrized test.
+    """
+    path, _, test = nodeid.partition("::")
+    if not path.startswith(FOLDER):
+        return "", False
+    return path.removeprefix(FOLDER).removesuffix(".py").replace("test_", ""), "[" in test
+
+
 def tally(reports: Iterable) -> dict[str, Area]:
     """Count pytest's reports by area, with the sum of all under "all".
 
-    An area is a file of tests without "test_". A case is a parametrized test: other tests are
-    counted only if they fail.
+    Tests that are no cases are counted only if they fail.
     """
     areas: dict[str, Area] = {}
     for report in reports:
-        path, _, test = getattr(report, "nodeid", "").partition("::")
-        if not path.startswith(FOLDER) or not hasattr(report, "when"):
+        name, is_case = area_of(getattr(report, "nodeid", ""))
+        if not name or not hasattr(report, "when"):
             continue
         # Set-up and tear-down count only if something happens there.
         if report.when != "call" and report.outcome == "passed":
             continue
-        if "[" not in test and report.outcome != "failed":
+        if not is_case and report.outcome != "failed":
             continue
-        area = areas.setdefault(
-            path.removeprefix(FOLDER).removesuffix(".py").replace("test_", ""), Area()
-        )
+        area = areas.setdefault(name, Area())
         if report.outcome == "failed":
             area.failed += 1
         elif report.outcome == "skipped":
