@@ -114,7 +114,7 @@ def compare(
     prometheus: int,
     **settings: Any,
 ) -> None:
-    """Compare models A and B matrix by matrix, or a base A and its LoRA or DoRA adapter B.
+    """Compare models A and B matrix by matrix, or a base A and its adapter B.
 
     A and B are base and tuned model, before and after quantization, or two training steps; each
     is any MODEL, or the folder of a run for the run's model. Tensors are matched by name, or by
