@@ -219,6 +219,7 @@ class Job:
         for row, label, outcome in records:
             _log.info("%s: %s", label, outcome)
             self.progress.finish([row.index])
+        self._note_when_due()
 
     def warn(self, text: str) -> None:
         """Tell the log and the caller what is wrong with the inputs, though the job goes on."""
@@ -322,9 +323,13 @@ class Job:
 
     def _state(self) -> JobState:
         """How far the job is, for the monitor, which asks once a second."""
+        # Records may take long: the time of one that is never finished counts, too.
+        self._note_when_due()
+        return self.progress.state()
+
+    def _note_when_due(self) -> None:
         if self._elapsed >= self._note_due:
             self._note_cost()
-        return self.progress.state()
 
     def _note_cost(self) -> None:
         """Put the cost so far on disk: a process that is killed has no later chance."""

@@ -29,10 +29,10 @@ def note_of(seconds: float, usage: Usage) -> dict[str, Any]:
 def due_after(seconds: float) -> float:
     """When the next note is due after one at so many seconds.
 
-    A killed process loses the time since its last note: at most a second, or a hundredth of its
-    time, so that the notes of a long job stay few.
+    A killed process loses the cost since its last note, with the interval of the monitor's samples
+    at most a second or a hundredth of its time: so the notes of a long job stay few.
     """
-    return seconds + max(1.0, seconds / 100)
+    return seconds + max(0.1, seconds / 100)
 
 
 def total_of(

@@ -81,7 +81,7 @@ def test_a_line_that_was_cut_is_measured_again(tiny, whole, tmp_path):
     (journal,) = tmp_path.glob("*.partial.jsonl")
     content = journal.read_bytes()
     # After the last row comes what the process has cost.
-    journal.write_bytes(content[: content.rindex(b'{"pid"') - 20])
+    journal.write_bytes(content[: content.rindex(b'{"index"') + 20])
     result, watcher = resumed(tiny, tmp_path)
     assert len(watcher.started) == ROWS - 5
     pd.testing.assert_frame_equal(comparable(result.load()), comparable(whole.load()))
