@@ -1,7 +1,9 @@
 """The tail's exponent: against the powerlaw package, brute force, and planted truth."""
 
+import json
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports
     import powerlaw
 
-# Its own upper end is 3, which cuts most fits off.
+DATA = Path(__file__).parents[1] / "data"
+# The fits of version 1.5, whose alpha has no upper end. That of 2.0 is 3.
+POWERLAW_1_5 = json.loads((DATA / "powerlaw_1_5.json").read_text())["fits"]
 ANY_ALPHA = {"alpha": [1.0, 1e4]}
 MOMENTS = Moments(9, 0, 0, 0, 0, 0.0, 1.0, 0.0, 3.0, -1.0, 1.0, (0.0,) * 5, "F32", 0.0)
 
@@ -70,6 +74,53 @@ def test_alpha_of_a_real_model_is_that_of_the_powerlaw_package(real):
     assert len(real) == 20
     for values in real:
         agrees(values)
+
+
+def powerlaw_fit(values, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return powerlaw.Fit(values, verbose=False, **options)
+
+
+def test_alpha_is_that_of_powerlaw_1_5():
+    for values, theirs in zip(spectra(), POWERLAW_1_5, strict=True):
+        ours = fit_power_law(np.sort(values))
+        assert ours.tail_count == theirs["tail_count"]
+        assert ours.alpha == pytest.approx(theirs["alpha"], rel=1e-6)
+        assert ours.xmin == pytest.approx(theirs["xmin"], rel=1e-9)
+        assert ours.distance == pytest.approx(theirs["D"], rel=1e-6)
+
+
+def test_powerlaw_2_never_says_more_than_3_and_is_wrong_where_alpha_is():
+    """The distances are the same; version 2.0 refuses every xmin with a steeper law."""
+    planted = 4.5
+    values = np.sort(np.random.default_rng(2).pareto(planted - 1, 150) + 1)
+    ours, theirs = fit_power_law(values), powerlaw_fit(values)
+    assert powerlaw.__version__.startswith("2.")
+    assert abs(ours.alpha - planted) < 3 * ours.stderr
+    assert theirs.alpha == pytest.approx(3, abs=1e-3)
+    assert 2 * ours.distance < theirs.D
+    free = powerlaw_fit(values, parameter_ranges=ANY_ALPHA)
+    assert free.alpha == pytest.approx(ours.alpha, rel=1e-6)
+    assert pytest.approx(ours.distance, rel=1e-6) == free.D
+
+
+def test_powerlaw_2_fits_noise_worse_than_its_own_distance_allows():
+    x = np.random.default_rng(3).standard_normal((80, 160))
+    values = np.linalg.eigvalsh(x @ x.T)
+    ours, theirs = fit_power_law(values), powerlaw_fit(values)
+    assert theirs.alpha <= 3 < ours.alpha
+    assert ours.distance < theirs.D
+    free = powerlaw_fit(values, parameter_ranges=ANY_ALPHA)
+    assert (free.alpha, free.D) == pytest.approx((ours.alpha, ours.distance), rel=1e-6)
+
+
+def test_powerlaw_2_does_not_try_the_second_largest_value():
+    values = np.array([1.0, 40.0, 48.0, 50.5])
+    ours, theirs = fit_power_law(values), powerlaw_fit(values, parameter_ranges=ANY_ALPHA)
+    assert (ours.xmin, ours.tail_count) == (48.0, 2)
+    assert theirs.xmin == 40.0
+    assert ours.distance < theirs.D
 
 
 def by_hand(values):
