@@ -56,6 +56,11 @@ def fit_power_law(values: NDArray[np.float64]) -> PowerLaw | None:
     greatest difference, of either sign, between the model's distribution function and the share
     of the tail below each value.
 
+    The result is that of powerlaw 1.5. Version 2.0 computes the same distances, but rejects every
+    xmin whose exponent is not between 1 and 3, unless ``parameter_ranges`` says otherwise, and
+    does not try the second largest value. Maximum likelihood knows no such limit: a planted
+    exponent of 4.5 would come out as 3.0 from a worse xmin.
+
     Args:
         values: Positive, ascending, shape (n,).
 

@@ -56,8 +56,9 @@ class Interval:
 class Bootstrap:
     """Percentile interval of alpha over resampled values, each with its own best xmin.
 
-    Resamples are drawn as they are needed. For 500 values from Pareto laws with alpha between 2
-    and 5 the interval contained the true alpha in 89.5 % of 200 trials (benchmarks/nulls.py).
+    Resamples are drawn as they are needed. For Pareto laws with alpha between 2 and 5 the interval
+    contained the true alpha in 89.5 % of 200 trials with 500 values, in 91 % with 100 values, and
+    in 91 % with 150 values above 450 others (benchmarks/nulls.py).
 
     Args:
         values: Positive, ascending, shape (n,), n at least 1.
