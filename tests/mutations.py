@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import packers
+from hf_packings import exl2_case
 from make_packings import fixtures
 
 from mlx_probe.core.dtypes import DTYPES, decode
@@ -104,6 +105,9 @@ def cases():
         made[name] = named, settings
     for name, (tensors, settings, _) in {**packers.golden(), **fixtures()}.items():
         made[name] = tensors, settings
+    # exllamav2 makes no fixture: it needs a GPU.
+    tensors, settings, _ = exl2_case(rng, 64, 96)
+    made["exl2"] = tensors, settings
     for name, (tensors, settings) in made.items():
         if not settings.get("quant_method") and "__metadata__" not in settings:
             # A model has more than one weight: this one keeps its pieces.

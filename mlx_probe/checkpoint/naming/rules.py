@@ -496,6 +496,7 @@ _PIECES: tuple[tuple[str, str, bool], ...] = (
     ("quantization", r"[._](\w+_)?(scales?|scaling_factor|integer|amax)(_inv|_\d)?", False),
     ("quantization", r"[._](weight_)?(zero_point|zeros|blocks|biases)", False),
     ("quantization", r"\.(weight_(format|shape|packed)|qzeros|qweight|g_idx|perm|SCB)", False),
+    ("quantization", r"\.q_(scale_max|invperm|groups|group_map)", False),  # EXL2
     ("quantization", r"\.(absmax|quant_map|nested_\w+|quant_state\.\w+)", False),
     ("quantization", r"\.(\w*act(ivation)?\w*\.)*(x_min|x_max|shift)", False),  # I-BERT
 )

@@ -136,7 +136,13 @@ OF_A_WEIGHT = {
             *("weight_scale", "weight_scale_2", "input_scale", "activation_scale", "output_scale"),
             *("weight_global_scale", "weight_zero_point", "weight_packed", "weight_shape", "SCB"),
             *("qweight", "qzeros", "scales", "biases", "g_idx", "weight.absmax", "input_amax"),
-            *("weight._data", "weight._data._data", "weight._scale", "weight._shift"),
+            *(
+                "weight._data",
+                "weight._data._data",
+                "weight._scale",
+                "weight._shift",
+                "q_scale_max",
+            ),
         )
     },
 }
