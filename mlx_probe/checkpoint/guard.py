@@ -21,10 +21,10 @@ __all__ = ["HARMLESS", "Neighbours", "foreign_method", "stem_of"]
 # what norms count, adapters (which have rows of their own), and scales of activations, of the
 # embedded tokens and of the KV cache.
 HARMLESS = re.compile(
-    r"(?!weight_)(?:\w+_)?bias"
-    r"|num_batches_tracked|running_(?:mean|var)|gamma|beta|tid2eid|embed_scale|eoi_embedding"
+    r"bias|(?:e_score_correction|expert|router|\w+_proj)_bias"
+    r"|num_batches_tracked|running_(?:mean|var)|tid2eid|embed_scale|eoi_embedding"
     r"|quant_(?:key|value)_(?:scale|zero)"
-    r"|lora_(?:a|b|A|B|magnitude_vector)|m"
+    r"|lora_(?:a|b|A|B|magnitude_vector)"
     r"|(?:in|input|act|activation|output|scale)_(?:in|input|scale|amax|zero_point)(?:_inv|_ub)?"
     r"|(?:input|output)_global_scale"
     r"|(?:[qkv]|kv|kv_cache|prob_output|softmax|bmm|attn)_(?:output_)?(?:scale|zero_point)"

@@ -144,7 +144,8 @@ class _Judge:
     def pieces_beside(self, problems: Mapping[str, Problem]) -> dict[str, Problem]:
         """Pieces of the weights that are not understood: they are no weights of their own."""
         pieces = {}
-        for name, problem in problems.items():
+        # Codes last: what is a scale beside them belongs to them.
+        for name, problem in sorted(problems.items(), key=lambda item: item[1].codes):
             module = name.rpartition(".")[0]
             if not (problem.codes or problem.reason == _ORPHAN) or problem.incidental or not module:
                 continue
