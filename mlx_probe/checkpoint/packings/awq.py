@@ -41,7 +41,8 @@ _POSITIONS = np.array([0, 4, 1, 5, 2, 6, 3, 7])
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """``qweight`` if the model's method is AWQ, or if the shapes show that outputs are packed."""
-    words = claim_qweight(tensor, context)
+    # The version gemv_fast, which is refused by its name, has words of 16 bits.
+    words = claim_qweight(tensor, context, ("I32", "I16"))
     if words is None or len(tensor.shape) < 2:
         return None
     scales = [piece for piece in words.pieces if piece.name.endswith(".scales")]

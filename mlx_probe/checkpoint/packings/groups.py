@@ -20,10 +20,12 @@ SCALE_DTYPES = ("F16", "BF16", "F32")
 OVERRIDES = ("dynamic", "extra_config")
 
 
-def claim_qweight(tensor: TensorInfo, context: Context) -> Claim | None:
+def claim_qweight(
+    tensor: TensorInfo, context: Context, dtypes: Sequence[str] = ("I32",)
+) -> Claim | None:
     """Words called ``qweight`` with their zero points, scales and order; None for anything else."""
     base = tensor.name.removesuffix("qweight")
-    if tensor.dtype != "I32" or base == tensor.name or base[-1:] not in ("", "."):
+    if tensor.dtype not in dtypes or base == tensor.name or base[-1:] not in ("", "."):
         return None
     others = context.find(f"{base}qzeros", f"{base}scales")
     order = context.find(f"{base}g_idx")

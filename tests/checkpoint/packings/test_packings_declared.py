@@ -46,6 +46,16 @@ def changed(change, **settings):
     return lambda tensors, config: change(tensors, config | settings)
 
 
+def halves(**settings):
+    """AWQ's words as twice as many of half the size, and other settings."""
+
+    def change(tensors, config):
+        words = tensors["m.qweight"][0].view("<i2"), "I16"
+        return tensors | {"m.qweight": words}, config | settings
+
+    return change
+
+
 def of_groups(**weights):
     """Other settings of the weights in every group of modules."""
 
@@ -92,6 +102,8 @@ REFUSED = [
     (GPTQ, changed(without("m.g_idx"), desc_act=True), "g_idx missing; config.json: desc_act"),
     *((AWQ, given(version=name), f"AWQ of 4 bits in the version '{name}'") for name in VERSIONS),
     (AWQ, given(bits=5), "AWQ of 5 bits"),
+    (AWQ, halves(version="gemv_fast"), "AWQ of 4 bits in the version 'gemv_fast'"),
+    (AWQ, halves(), "m.qweight is I16 instead of I32"),
     (AUTO_2, given(packing_format=None), "AutoRound's packing_format None is not supported"),
     (AUTO_2, given(packing_format="auto_round:marlin"), "packing_format 'auto_round:marlin' is"),
     (AUTO_2, given(packing_format="auto_round:llm_compressor"), "llm_compressor' is not support"),
