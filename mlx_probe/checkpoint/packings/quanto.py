@@ -77,6 +77,9 @@ def _packed(claim: Claim, context: Context) -> Layout:
     require_piece(scale, _FLOATS, (groups, 1))
     require_piece(shift, ("I8", *_FLOATS), (groups, 1))
     fitting = [bits for bits in (2, 4) if -(-groups // (8 // bits)) == lines]
+    if len(fitting) > 1:
+        # One or two groups fill one byte in either width.
+        fitting = [bits for bits in fitting if _declared(context) in (f"int{bits}", f"qint{bits}")]
     if len(fitting) != 1 or not group:
         raise PackingError(f"{claim.name}: {lines} rows of bytes for {groups} groups")
     _require_declared(claim, context, f"qint{fitting[0]}")
@@ -92,10 +95,14 @@ def _packed(claim: Claim, context: Context) -> Layout:
 
 def _require_declared(claim: Claim, context: Context, kind: str) -> None:
     """Refuse codes of another kind than config.json declares ("int4", "float8")."""
-    settings = context.settings
-    declared = settings.get("weights", settings.get("weights_dtype"))
+    declared = _declared(context)
     if isinstance(declared, str) and not kind.startswith(f"q{declared.removeprefix('q')}"):
         raise PackingError(f"{claim.name}: {kind}, though config.json declares {declared!r}")
+
+
+def _declared(context: Context) -> object:
+    """The kind of all weights by config.json: of transformers, or of diffusers."""
+    return context.settings.get("weights", context.settings.get("weights_dtype"))
 
 
 def _shape(claim: Claim, context: Context, groups: int, group: int) -> tuple[int, int]:
