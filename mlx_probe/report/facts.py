@@ -40,6 +40,7 @@ def model_facts(data: RunData) -> Facts:
         facts["architecture"] = _pairs(_mapping(model.get("architecture")))
         facts["adapter"] = _pairs(_mapping(model.get("adapter")))
     facts["tensors"] = _tensors(data)
+    facts["incomplete"] = _text(_mapping(meta.get("unread")).get("text"))
     if "numel" in frame:
         whole = frame["part"].isna() if "part" in frame else frame["numel"].notna()
         own = frame["alias_of"].isna() if "alias_of" in frame else whole

@@ -141,3 +141,13 @@ def test_a_comparison_is_incomplete_if_a_side_is(model, rng, tmp_path):
 def test_a_run_of_an_earlier_version_has_no_such_entry(tmp_path):
     run = mlx_probe.Run(tmp_path / "run_meta.json", {"validation": {"checks": []}, "outputs": {}})
     assert run.complete
+
+
+def test_reports_say_that_a_run_is_incomplete(model, rng, tmp_path):
+    run = mlx_probe.analyze(model(unknown(rng)), out=tmp_path / "out", config=QUIET)
+    shown = invoke("report", tmp_path / "out", "--terminal")
+    assert shown.exit_code == 0
+    assert "incomplete" in shown.stdout
+    page = tmp_path / "page.html"
+    assert invoke("report", tmp_path / "out", "--out", page).exit_code == 0
+    assert run.unread.partition(",")[0] in page.read_text()
