@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ _BEYOND = int(_OUTSIDE / 2 * (RESAMPLES - 1)) + 1
 # Resamples that are searched together, unless their values are fewer or more than these: numpy's
 # calls have enough work, and all arrays stay in the cache.
 _TOGETHER, _FEWEST, _VALUES = 25, 1 << 11, 1 << 15
+
+# Draws from up to so many values are kept for the next matrix: 1.6 MB.
+_CACHED = 1 << 12
 
 # Differences that are computed together: those of a candidate with its whole tail.
 _BLOCK = 1 << 14
@@ -112,12 +116,23 @@ def _batches(
 ) -> Iterator[Floats]:
     """Exponents of all resamples, some at a time; NaN for one without two different values."""
     rng, n = np.random.default_rng(seed), int(occurrences.sum())
+    drawn_before = n == len(logs) <= _CACHED
     together = max(min(max(_TOGETHER, _FEWEST // len(logs)), _VALUES // len(logs)), 1)
     for first in range(0, RESAMPLES, together):
         size = min(together, RESAMPLES - first)
-        counts = rng.multinomial(n, occurrences / n, size=size).astype(np.float64)
+        if drawn_before:
+            counts = _draws(n, seed)[first : first + size].astype(np.float64)
+        else:
+            counts = rng.multinomial(n, occurrences / n, size=size).astype(np.float64)
         with np.errstate(over="ignore"):  # below a candidate, where nothing is compared
             yield _exponents(logs, counts, guess)
+
+
+@lru_cache(maxsize=8)
+def _draws(n: int, seed: int) -> NDArray[np.int16]:
+    """How often each of n different values is drawn: the same for all matrices of an order."""
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES)
+    return counts.astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -165,6 +180,7 @@ class _Tails:
         self.size = counts.shape[1]
         largest = self.size - 1 - np.argmax(drawn[:, ::-1], axis=1)
         # Only differences count: taken from the largest, the sums do not cancel.
+        rows = np.arange(0, counts.size, self.size)
         logs = logs - logs[largest][:, None]
         above = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
         excess = np.cumsum((counts * logs)[:, ::-1], axis=1)[:, ::-1] - above * logs
@@ -181,11 +197,9 @@ class _Tails:
             np.zeros(len(index)),
         )
         # A value that was not drawn stands for the next one that was: it compares nothing new.
-        following = np.where(drawn, np.arange(self.size), self.size)
-        following = np.minimum.accumulate(following[:, ::-1], axis=1)[:, ::-1]
-        following = np.minimum(following, largest[:, None])
-        following += np.arange(0, drawn.size, self.size)[:, None]
-        self.logs, self.above = logs.take(following), above.take(following)
+        following = np.where(drawn, logs, 0.0)
+        self.logs = np.minimum.accumulate(following[:, ::-1], axis=1)[:, ::-1]
+        self.above = np.maximum(above, above.take(rows + largest)[:, None])
 
     def compare(self, some: _Candidates, at: Indices) -> None:
         """Raise the bounds of candidates by the gap at a value of each, unless it is below."""
@@ -244,19 +258,20 @@ def _exponents(logs: Floats, counts: Floats, guess: int) -> Floats:
     while len(picked):
         tried = left.only(picked)
         distances, places = tails.distances(tried)
+        last = len(picked) == len(left.index)
+        if last:
+            nearest = _least_of_each(tried.resample, distances)
+            tried, distances = tried.only(nearest), distances[nearest]
         # The smallest xmin, if several have the least distance.
-        nearest = _least_of_each(tried.resample, distances)
-        winner, distance = tried.only(nearest), distances[nearest]
-        at = winner.resample
-        better = (distance < best[at]) | ((distance == best[at]) & (winner.index < chosen[at]))
-        at, winner, distance = at[better], winner.only(better), distance[better]
-        best[at], chosen[at], exponents[at] = distance, winner.index, 1.0 + winner.rate
-        if len(picked) == len(left.index):
+        at = tried.resample
+        better = (distances < best[at]) | ((distances == best[at]) & (tried.index < chosen[at]))
+        won, at = tried.only(better), at[better]
+        best[at], chosen[at], exponents[at] = distances[better], won.index, 1.0 + won.rate
+        if last:
             break
         left.bound[picked] = np.inf
         peaks = np.zeros(resamples, np.intp)
         peaks[tried.resample] = places
-        left = promising(left)
         tails.compare(left, peaks[left.resample])
         left = promising(left)
         for share in probes:

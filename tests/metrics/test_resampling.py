@@ -56,7 +56,8 @@ def test_resamples_are_searched_like_any_values(values):
 def test_batches_blocks_and_probes_change_nothing(monkeypatch):
     values = noise(60)
     whole = Bootstrap(values, 1).interval()
-    for name, value in {"_TOGETHER": 7, "_BLOCK": 100, "_PROBES": (), "_FEW": 0}.items():
+    options = {"_FEWEST": 1, "_TOGETHER": 7, "_BLOCK": 100, "_PROBES": (), "_FEW": 0, "_CACHED": 0}
+    for name, value in options.items():
         monkeypatch.setattr(module, name, value)
         assert Bootstrap(values, 1).interval() == whole
 
