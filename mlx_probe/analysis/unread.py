@@ -52,9 +52,10 @@ class Unread:
     def __str__(self) -> str:
         """For people."""
         methods = " and ".join(map(repr, self.methods))
-        declared = f"config.json declares {methods}" if methods else "config.json declares none"
+        declared = f"the quantization {methods}" if methods else "no quantization"
         example = "" if self.example in self.reason else f"{self.example}: "
-        cause = self.cause or f"their quantization is not understood ({declared})"
+        stored = "the way they are stored is not understood (config.json declares "
+        cause = self.cause or f"{stored}{declared})"
         return (
             f"{self.tensors} of {self.total} tensors, {self.share:.1%} of the {self.unit}, have "
             f"no numbers: {cause}. The first: {example}{self.reason}"

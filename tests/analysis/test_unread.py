@@ -58,7 +58,7 @@ def test_an_unknown_quantization_is_an_incomplete_run(model, rng, tmp_path):
     # At the start and as an error at the end on standard error, in the summary on standard output.
     assert done.stderr.count("2 of 3 tensors, 92.9% of the stored bytes, have no numbers") == 2
     assert "INCOMPLETE 2 of 3 tensors" in done.stdout
-    assert "config.json declares 'surprise'" in done.stderr
+    assert "config.json declares the quantization 'surprise'" in done.stderr
     assert "--allow-unknown" in done.stderr
     assert "skipped  2 weights, 3.3 kB (92.9% of all)" in done.stdout
     meta = json.loads((tmp_path / "out" / "run_meta.json").read_text())
@@ -73,7 +73,7 @@ def test_an_incomplete_run_may_be_allowed(model, rng, tmp_path):
     done = invoke("analyze", folder, "--out", tmp_path / "out", "--allow-unknown")
     assert done.exit_code == 0
     assert "INCOMPLETE 2 of 3 tensors" in done.stdout
-    assert "config.json declares none" in done.stderr
+    assert "config.json declares no quantization" in done.stderr
 
 
 def test_a_run_object_says_that_it_is_incomplete(model, rng, tmp_path, caplog):

@@ -76,12 +76,12 @@ def test_a_damaged_config(tiny, tmp_path):
     refuses(invoke("analyze", tmp_path, "--out", tmp_path / "out"), "config.json")
 
 
-def test_an_unknown_dtype_is_a_row_and_no_failure(tmp_path):
+def test_an_unknown_dtype_is_a_row_and_the_run_incomplete(tmp_path):
     header = {"w": entry("F4", [2, 4], 0, 4), "v": entry("F32", [2], 4, 12)}
     path = tmp_path / "model.safetensors"
     path.write_bytes(safetensors_bytes(header, bytes(12)))
     result = invoke("analyze", path, "--out", tmp_path / "out")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     frame = mlx_probe.load_run(tmp_path / "out").set_index("param_name")
     assert frame.status.to_dict() == {"w": "skipped", "v": "ok"}
     assert "F4" in frame.loc["w", "status_reason"]
