@@ -36,7 +36,7 @@ OTHER = {
     "save_spectra": False,
 }
 # "device": asked for or chosen, the CPU computes the same.
-DECIDE_NO_VALUE = {"device", "workers", "memory_limit", "seed"}
+DECIDE_NO_VALUE = {"device", "workers", "memory_limit"}
 
 
 def plan_of(path, config=NUMPY):
@@ -58,9 +58,16 @@ def test_fingerprint_knows_which_way_the_backend_was_chosen_from_only_by_the_cho
 
 
 def test_fingerprint_knows_the_seed_where_values_come_from_it(tiny):
-    for change in ({"spectrum": "approx"}, {"metrics": "full"}):
+    # The basic set resamples nothing; the others judge alpha by resamples.
+    for change, different in (
+        ({"spectrum": "approx"}, 2),
+        ({"metrics": "full"}, 2),
+        ({"metrics": "standard"}, 2),
+        ({"metrics": "basic"}, 1),
+        ({"metrics": "basic", "spectrum": "approx"}, 2),
+    ):
         configs = [replace(NUMPY, seed=seed, **change) for seed in (0, 1)]
-        assert len({plan_of(tiny, config).fingerprint for config in configs}) == 2
+        assert len({plan_of(tiny, config).fingerprint for config in configs}) == different
 
 
 def test_the_calibration_is_asked_for_large_matrices_only_and_decides_values(tmp_path, monkeypatch):
