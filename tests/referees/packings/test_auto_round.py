@@ -127,6 +127,20 @@ def fp8(kind, group):
     return made(model.m, model.m.weight.detach().float() * factors, **settings)
 
 
+def with_activations():
+    """Four-bit weights of a model whose inputs are FP8: an inner scale lies beside them."""
+    settings = {"bits": 4, "group_size": 32, "data_type": "int", "act_bits": 8}
+    model = layer(**settings)
+    import torch
+
+    triton = pytest.importorskip("auto_round.export.export_to_autoround.qlinear_triton_act")
+    packed = triton.QuantLinear(4, 32, COLS, ROWS, False)
+    scale = (model.m.weight.reshape(ROWS, -1, 32).abs().amax(-1) / 8).detach()
+    inner = torch.tensor([1.0]), torch.tensor([0.5])
+    packed.pack(model.m.requires_grad_(False), scale, torch.full_like(scale, 8), *inner)
+    return made(packed, model.m.weight, packing_format="auto_round", **settings)
+
+
 CASES = [
     *(
         Case(
@@ -150,6 +164,7 @@ CASES = [
             ("nvfp4_v2", 4, 16, "auto_round:llm_compressor_nvfp4_e5m3", "NVFP4E5M3QuantLinear"),
         )
     ),
+    Case("inputs in FP8", with_activations, "its effect on the values is not known"),
     *(
         Case(f"{kind}, {what}", partial(fp8, kind, group), refused)
         for kind in ("fp", "fp8_e5m2")
