@@ -39,12 +39,16 @@ def outcomes(architecture, options, folder):
     """Builds, runs, saves and reads a model."""
     model = build(architecture, options)
     events = run(model)
-    file = save(model, folder)
-    with open_checkpoint(model_files(file, config=folder / "config.json")) as checkpoint:
+    return read(save(model, folder), calls(events), events)
+
+
+def read(file, attention, events=()):
+    """What is said of a saved model, beside what it did."""
+    with open_checkpoint(model_files(file, config=file.parent / "config.json")) as checkpoint:
         weights = checkpoint.weights()
         rows = list(head_rows(weights, checkpoint.architecture, RANK_TOL))
         return Outcomes(
-            _circuits(weights, rows, calls(events)),
+            _circuits(weights, rows, attention),
             set(_gates(weights, events)),
             {weight.unsplit for weight in weights if weight.unsplit},
         )

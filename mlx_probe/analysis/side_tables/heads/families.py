@@ -109,6 +109,7 @@ _PLAIN_TYPES = (
     *("qwen2_vl", "qwen3", "qwen3_moe", "qwen3_vl", "qwen3_vl_moe", "recurrent_gemma"),
     *("RefinedWeb", "RefinedWebModel", "seed_oss", "smollm3", "solar_open", "stablelm"),
     *("starcoder2", "step3p7", "trocr", "vaultgemma", "xglm", "xverse", "baichuan"),
+    *("bailing_moe", "hunyuan", "lille-130m", "spark2_5"),
     *("baichuan_m1", "emu3_text_model", "minimax_m3_vl", "zamba", "zamba2"),
     # Encoders.
     *("albert", "bert", "bert-generation", "big_bird", "camembert", "data2vec-text"),
