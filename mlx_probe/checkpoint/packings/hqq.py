@@ -86,9 +86,16 @@ class _Form:
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """``W_q`` with its scales, zero points and settings."""
-    base = tensor.name.removesuffix(_CODES)
-    if base == tensor.name or base[-1:] not in ("", "."):
+    """``W_q`` with its scales, zero points and settings; the settings alone if it is not there.
+
+    Its bytes may be called floats, which are no weights without it.
+    """
+    base, point, end = tensor.name.rpartition(".")
+    base += point
+    if end == "packing" and {f"{base}axis", f"{base}shape"} <= context.tensors.keys():
+        lacking = f"{base}{_CODES}" not in context.tensors
+        return Claim(f"{base}weight", (tensor,)) if lacking else None
+    if end != _CODES:
         return None
     # Before version 0.2 they were in a dictionary.
     inner = f"{base}{_NESTED}" if f"{base}{_NESTED}scale" in context.tensors else base
@@ -99,7 +106,7 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
 
 def layout(claim: Claim, context: Context) -> Layout:
     """The matrix in ``shape``; see `Scheme.layout`."""
-    missing(claim, "scale", "zero")
+    missing(claim, _CODES, "scale", "zero")
     settings = _settings(claim, context)
     shape, axis = settings["shape"], _number(claim, settings, "axis")
     if not isinstance(shape, list) or len(shape) != 2 or min(shape) < 1 or axis not in (0, 1):

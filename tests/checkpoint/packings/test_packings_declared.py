@@ -120,6 +120,7 @@ REFUSED = [
     (BITNET, without("m.weight_scale"), "weight_scale missing"),
     (HQQ, without("m.axis"), "HQQ's axis missing beside W_q"),
     (HQQ, without("m.zero"), "zero missing"),
+    (HQQ, without("m.W_q"), "W_q and scale and zero missing"),
     (HQQ, given(quant_method="gptq"), "config.json declares the quantization 'gptq'"),
     (HQQ, replaced("m.packing", np.frombuffer(b"4bit_x", np.uint8), "U8"), "packing '4bit_x' is"),
     (HQQ, replaced("m.packing", np.frombuffer(b"2bit_u8", np.uint8), "U8"), "do not hold 2 bits"),
@@ -150,7 +151,7 @@ def test_pieces_and_declarations_that_disagree_are_refused(tmp_path, case, chang
     weights = opened(tmp_path, *change(dict(tensors), dict(config)))
     assert all(weight.problem for weight in weights)
     with pytest.raises(AssertionError, match=message):
-        raise AssertionError(weights[0].problem)
+        raise AssertionError("\n".join(weight.problem for weight in weights))
 
 
 READ = [
