@@ -29,7 +29,7 @@ def cases(seed=0):
     from comfy_kitchen import tensor as layouts
 
     torch.manual_seed(seed)
-    made = {}
+    made = {"comfy awq_w4a16": _awq(layouts.TensorCoreAWQW4A16Layout)}
     for name, (layout, options, extra) in LAYOUTS.items():
         form = getattr(layouts, layout)
         arguments = options | {k: getattr(torch, v) for k, v in options.items() if k == "dtype"}
@@ -49,3 +49,20 @@ def cases(seed=0):
             metadata = {"__metadata__": {"_quantization_metadata": json.dumps(layers)}}
             made[f"comfy {name} metadata"] = stored, metadata, values
     return made
+
+
+def _awq(layout):
+    """Codes of another package's calibration: any will do."""
+    import json
+
+    import torch
+
+    codes = torch.randint(-128, 128, (16, 64), dtype=torch.int8)
+    scales, zeros = torch.rand(2, 4, 16)
+    params = layout.Params(
+        scale=scales, zeros=zeros, group_size=32, orig_dtype=torch.float32, orig_shape=(16, 128)
+    )
+    stored = {f"m.weight{end}": t for end, t in layout.state_dict_tensors(codes, params).items()}
+    note = json.dumps({"format": "awq_w4a16", "group_size": 32})
+    stored["m.comfy_quant"] = torch.tensor(list(note.encode()), dtype=torch.uint8)
+    return stored, {}, layout.dequantize(codes, params)

@@ -20,7 +20,7 @@ PACKINGS: dict[str, Packing] = {
     ),
     "comfy": Packing(
         "mlx_probe.checkpoint.packings.comfy",
-        "ComfyUI: fp8_scaled, and the formats float8, int8 (rotated too), nvfp4 and mxfp8",
+        "ComfyUI: fp8_scaled, and the formats float8, int8 (rotated too), awq_w4a16, nvfp4, mxfp8",
         (),
     ),
     "awq": Packing(

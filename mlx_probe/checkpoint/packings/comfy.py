@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mlx_probe.checkpoint.packings.blocked import blocked_shape, decode_small_floats
 from mlx_probe.checkpoint.packings.checks import require_piece
 from mlx_probe.checkpoint.packings.fp8 import decode_scaled
+from mlx_probe.checkpoint.packings.int4 import decode_int4
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import SCALE_DTYPE
 from mlx_probe.core.errors import PackingError
@@ -29,7 +30,7 @@ from mlx_probe.core.records import TensorInfo
 
 __all__ = ["claim", "layout"]
 
-_SCALES = ("weight_scale", "weight_scale_2")
+_SCALES = ("weight_scale", "weight_scale_2", "weight_zeros")
 _OLD_SCALE, _NOTE = "scale_weight", "comfy_quant"
 # Scales of the input, measured when the model was quantized.
 _EXTRA = (_NOTE, "input_scale", "scale_input")
@@ -43,6 +44,7 @@ _GROUPED = {
     "mxfp8": (32, "F8_E4M3", (SCALE_DTYPE, "U8"), SCALE_DTYPE),
 }
 _ROTATED = 256
+_INT4, _INT4_SCALES = "awq_w4a16", ["weight_scale", "weight_zeros"]
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
@@ -73,6 +75,8 @@ def layout(claim: Claim, context: Context) -> Layout:
         return _scaled(weight, scales[0], form, note)
     if isinstance(form, str) and form in _GROUPED:
         return _grouped(claim, context, form)
+    if form == _INT4 and [scale.name.rpartition(".")[2] for scale in scales] == _INT4_SCALES:
+        return _int4(claim, note.get("group_size", 64))
     raise PackingError(f"{claim.name}: ComfyUI's format {form!r} with these scales is not known")
 
 
@@ -114,6 +118,18 @@ def _hadamard(size: int) -> NDArray[np.float32]:
         matrix = np.kron(matrix, seed)
     matrix /= np.float32(np.sqrt(size))
     return matrix
+
+
+def _int4(claim: Claim, group: object) -> Layout:
+    weight, *scales = claim.pieces
+    rows, half = weight.shape
+    if type(group) is not int or group < 1 or half * 2 % group or group % 2:
+        raise PackingError(f"{weight.name}: groups of {group!r} for {half * 2} columns")
+    require_piece(weight, ("I8", "U8"), weight.shape)
+    for scale in scales:
+        require_piece(scale, _SCALE_DTYPES, (half * 2 // group, rows))
+    decode = partial(decode_int4, group=group, signed=False)
+    return Layout((rows, half * 2), f"{_INT4}, group {group}", decode)
 
 
 def _grouped(claim: Claim, context: Context, form: str) -> Layout:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packings.bits import unpack_bits
 from mlx_probe.checkpoint.packings.blocked import blocked_shape, decode_small_floats
 from mlx_probe.checkpoint.packings.checks import require_piece
+from mlx_probe.checkpoint.packings.int4 import decode_int4
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import SCALE_DTYPE
 from mlx_probe.core.errors import PackingError
@@ -181,22 +181,7 @@ def _int4(name: str, pieces: Mapping[str, TensorInfo], settings: Mapping[str, An
         raise PackingError(f"{name}: pieces {sorted(pieces)}")
     for end in ("scale", "zero_point"):
         require_piece(pieces[end], _FLOATS, (*stack, half * 2 // group, rows))
-    return Layout(shape, f"int4, group {group}", partial(_decode_int4, group=group))
-
-
-def _decode_int4(
-    pieces: Sequence[Piece], rows: Index, cols: slice, group: int
-) -> NDArray[np.float32]:
-    main, scale, zero = pieces
-    codes = unpack_bits(main.words[rows, cols.start // 2 : -(-cols.stop // 2)], 4)
-    # The bits are a two's complement.
-    values: NDArray[np.float32] = (codes ^ 8).astype(np.float32)
-    values -= np.float32(8)
-    groups = positions(cols) // group
-    with np.errstate(over="ignore", invalid="ignore"):
-        values *= scale.values(slice(None), rows).T[:, groups]
-        values += zero.values(slice(None), rows).T[:, groups]
-    return values
+    return Layout(shape, f"int4, group {group}", partial(decode_int4, group=group, signed=True))
 
 
 def _small_floats(

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import sys
 import tracemalloc
+from types import ModuleType
 
 import pytest
 import torch
@@ -42,6 +44,17 @@ def test_code_is_refused_and_not_run(tmp_path, layout, function, args):
     assert function.__name__ in e.value.fact
     assert "safetensors" in e.value.remedy
     assert not victim.exists()
+
+
+def test_tensors_of_other_packages_are_refused_by_name(tmp_path, monkeypatch):
+    """torchao and quanto pickle classes of their own, whose values only they know."""
+    module = ModuleType("torchao.quantization")
+    module.Float8Tensor = type("Float8Tensor", (), {"__module__": module.__name__})
+    monkeypatch.setitem(sys.modules, "torchao", ModuleType("torchao"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    path = save(tmp_path / "m.bin", {"w": torch.ones(2), "x": module.Float8Tensor()})
+    with pytest.raises(CheckpointError, match=r"names 'torchao\.quantization\.Float8Tensor'"):
+        read_header(path)
 
 
 def test_nothing_is_allowed_that_could_run_code():
