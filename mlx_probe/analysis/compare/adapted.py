@@ -67,8 +67,9 @@ class Adaption:
     def nbytes(self, weight: Weight) -> int:
         """Bytes that the change takes, beside the blocks of both sides."""
         own = sum(piece.numel for update in self.updates for piece in update.pieces.values())
-        # Factors with the copies that a QR makes; a Kronecker product of a small convolution.
-        total = 4 * 8 * own
+        # The stored tensors; factors with the copies that a QR makes; a Kronecker product of a
+        # small convolution.
+        total = 4 * 8 * (own + (self.rank or 0) * (weight.short + weight.long))
         for update in self.updates:
             if update.removed is not None:
                 total += removed_bytes(weight, update.removed)

@@ -9,9 +9,11 @@ import numpy as np
 
 from mlx_probe.checkpoint.adapters.dense import require_linear
 from mlx_probe.checkpoint.adapters.protocol import (
+    Edit,
     Floats,
     MisfitError,
     Module,
+    Product,
     Target,
     Transform,
     Update,
@@ -38,13 +40,23 @@ def update(key: str, module: Module, target: Target, config: Mapping[str, Any]) 
         raise MisfitError(f"{rows} x {cols} in A, factors for {outputs} x {inputs} in B")
     scale = scale_of({**config, "use_rslora": False}, module.name, rank, "alpha")
 
-    def build(pieces: Mapping[str, Floats]) -> Transform:
+    if module.shape("hada_w2_b") != shapes["hada_w1_b"]:
+        raise MisfitError(f"hada_w1_b and hada_w2_b of {module.name} have different shapes")
+    # An element-wise product of two products of rank r is a product of rank r^2.
+    as_product = 2 * rank**2 <= min(rows, cols)
+
+    def build(pieces: Mapping[str, Floats]) -> Edit:
         sides = [(pieces[f"hada_w{i}_a"], pieces[f"hada_w{i}_b"]) for i in (1, 2)]
         if conv:
             sides = [
                 cp_factors(pieces[f"hada_t{i}"], a, b) for i, (a, b) in enumerate(sides, start=1)
             ]
         (left, right), (other_left, other_right) = sides
+        if as_product:
+            return Product(
+                (scale * left[:, :, None] * other_left[:, None, :]).reshape(rows, -1),
+                (right[:, None, :] * other_right[None, :, :]).reshape(-1, cols),
+            )
 
         def apply(x: Floats, across: slice, along: slice) -> Floats:
             first = left[across] @ right[:, along]
@@ -54,7 +66,8 @@ def update(key: str, module: Module, target: Target, config: Mapping[str, Any]) 
 
         return Transform(apply)
 
-    return Update({name: module.pieces[name] for name in names}, build)
+    wanted = {name: module.pieces[name] for name in names}
+    return Update(wanted, build, rank=rank**2 if as_product else None)
 
 
 def cp_factors(core: Floats, a: Floats, b: Floats) -> tuple[Floats, Floats]:

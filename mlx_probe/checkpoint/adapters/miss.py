@@ -9,9 +9,11 @@ import numpy as np
 
 from mlx_probe.checkpoint.adapters.dense import require_linear, shape_text
 from mlx_probe.checkpoint.adapters.protocol import (
+    Edit,
     Floats,
     MisfitError,
     Module,
+    Product,
     Target,
     Transform,
     Update,
@@ -39,8 +41,14 @@ def update(key: str, module: Module, target: Target, config: Mapping[str, Any]) 
     if shape[1] != rows and config.get("init_weights") != "mini":
         raise MisfitError(f"{rows} rows in A, miss_block of {shape_text(shape)} in B")
 
-    def build(pieces: Mapping[str, Floats]) -> Transform:
+    # A block that repeats along the columns is a product with repeated rows of the unit matrix.
+    as_product = 2 * shape[0] <= min(rows, cols)
+
+    def build(pieces: Mapping[str, Floats]) -> Edit:
         block = pieces["miss_block"].T
+        if as_product:
+            left = np.tile(block, (rows // shape[1], 1))
+            return Product(left, np.eye(shape[0])[:, np.arange(cols) % shape[0]])
 
         def apply(x: Floats, across: slice, along: slice) -> Floats:
             i, j = np.arange(rows)[across] % shape[1], np.arange(cols)[along] % shape[0]
@@ -48,7 +56,7 @@ def update(key: str, module: Module, target: Target, config: Mapping[str, Any]) 
 
         return Transform(apply)
 
-    return Update(wanted, build)
+    return Update(wanted, build, rank=shape[0] if as_product else None)
 
 
 def _bat(block: Floats) -> Transform:

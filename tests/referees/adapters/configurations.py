@@ -183,6 +183,7 @@ CONFIGURATIONS = (
         alpha_pattern={"q_proj": 2},
         rank_pattern={"up_proj": 2},
     ),
+    other("loha of a small rank", "llama", "LoHaConfig", r=2, alpha=6, target_modules=ALL),
     other("loha conv2d", "resnet", "LoHaConfig", r=4, alpha=6, target_modules=["convolution"]),
     other(
         "loha conv2d in CP form",
