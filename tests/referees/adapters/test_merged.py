@@ -28,7 +28,7 @@ CONFIG = CompareConfig(rank_tol=RANK_TOL, directions=0, workers=1, memory_limit=
 
 @pytest.fixture(scope="session")
 def peft():
-    return pytest.importorskip("peft", reason="peft is in the dev extra")
+    return pytest.importorskip("peft", reason="peft is in the referees extra")
 
 
 @pytest.fixture(scope="session")

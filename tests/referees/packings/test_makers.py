@@ -34,7 +34,13 @@ def made(name):
     return Made(tensors, {weight: values}, whole, slack, config.get("__metadata__", {}))
 
 
-CASES = [Case(name, partial(made, name)) for name in make_packings.fixtures()]
+# Their package is a version of the past; `test_recorded` has such files.
+PAST = ("bitmask",)
+CASES = [
+    Case(name, partial(made, name))
+    for name in make_packings.fixtures()
+    if name.partition(": ")[0] not in PAST
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
