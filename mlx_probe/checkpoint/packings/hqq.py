@@ -92,15 +92,14 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """
     base, point, end = tensor.name.rpartition(".")
     base += point
-    if end == "packing" and {f"{base}axis", f"{base}shape"} <= context.tensors.keys():
-        lacking = f"{base}{_CODES}" not in context.tensors
-        return Claim(f"{base}weight", (tensor,)) if lacking else None
-    if end != _CODES:
+    alone = end == "packing" and {f"{base}axis", f"{base}shape"} <= context.tensors.keys()
+    if end != _CODES and (not alone or f"{base}{_CODES}" in context.tensors):
         return None
     # Before version 0.2 they were in a dictionary.
     inner = f"{base}{_NESTED}" if f"{base}{_NESTED}scale" in context.tensors else base
     pieces = context.find(f"{inner}scale", f"{inner}zero")
-    extra = context.find(*(f"{base}{name}" for name in _SETTINGS))
+    settings = (f"{base}{name}" for name in _SETTINGS)
+    extra = context.find(*(name for name in settings if name != tensor.name))
     return Claim(f"{base}weight", (tensor, *pieces), extra)
 
 

@@ -120,7 +120,7 @@ REFUSED = [
     (BITNET, without("m.weight_scale"), "weight_scale missing"),
     (HQQ, without("m.axis"), "HQQ's axis missing beside W_q"),
     (HQQ, without("m.zero"), "zero missing"),
-    (HQQ, without("m.W_q"), "W_q and scale and zero missing"),
+    (HQQ, without("m.W_q"), "m.weight: W_q missing beside its codes"),
     (HQQ, given(quant_method="gptq"), "config.json declares the quantization 'gptq'"),
     (HQQ, replaced("m.packing", np.frombuffer(b"4bit_x", np.uint8), "U8"), "packing '4bit_x' is"),
     (HQQ, replaced("m.packing", np.frombuffer(b"2bit_u8", np.uint8), "U8"), "do not hold 2 bits"),
