@@ -113,6 +113,7 @@ _SCOPES: tuple[tuple[str, str | None, str], ...] = (
 )
 
 
+_MASKS = r"(causal_mask|attention_mask|mask|tril|scale_attn|alibi(_mask)?|future_mask|logn_tensor)"
 _ATTN = (
     r"((self_?|cross_?|window_|channel_)?att(entio)?n|self_att|self_attention|multi_head_attention)"
 )
@@ -125,7 +126,8 @@ _EXPERT = r"(experts(\.(expert_)?(\d+|#)|\.mlp)?|shared_experts?|share_expert|sw
 # "gate" does not match "gate_proj", and layer 1 does not match layer 11.
 _TABLE: tuple[tuple[str, str, str], ...] = (
     # Stored beside the weights but not learned.
-    ("buffer", "attention", r"(attn|attention)\.(bias|masked_bias)"),  # GPT-2's causal mask
+    # GPT-2's causal mask, and what other code stored in its place.
+    ("buffer", "attention", rf"(attn|attention)\.(bias|masked_bias)|\w*att(n|ention)\.{_MASKS}"),
     ("buffer", "attention", r"^transformer\.bias"),
     ("buffer", "attention", r"(self_)?mask_value_float(16|32)|softcap|attention_dists"),
     ("projector_scale", "projector", r"high_res_vision_alpha"),
@@ -144,7 +146,11 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("rope", "attention", r"(\w+_)?inv_freq|rope\.freqs|freqs_ci|inv_timescales|position_angles"),
     ("rope", "attention", r"rope_freqs|rope_factors_(long|short)|attn_rot_embd"),  # GGUF
     ("rope", "attention", r"attn\.embed_positions"),  # GPT-J
-    ("rope", "attention", r"lerope\.alpha|rotary_emb\.alpha|sinusoid_freq"),
+    (
+        "rope",
+        "attention",
+        r"lerope\.alpha|rotary_emb\.(alpha|freqs|(cos|sin)(_cached?)?)|sinusoid_freq",
+    ),
     ("rope", "embedding", r"timestep_embedding\.freq"),
     # Multi-token prediction: DeepSeek's blocks are numbered on after the last layer.
     ("eh_proj", "mtp", r"eh_proj|fc|(e|h|input)_proj"),

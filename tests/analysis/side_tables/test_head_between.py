@@ -36,6 +36,7 @@ TENSORS = {
     "Baichuan M1": ({"conv_k": (1, 1, 2, 1, 2)}, "convolution over tokens", None),
     "sinks": ({"sinks": (4,)}, None, None),
     "biases": ({"q_proj.bias": (32,), "o_proj.bias": (32,)}, None, None),
+    "buffers": ({"rotary_emb.cos_cached": (4, 8), "causal_mask": (4, 4)}, None, None),
     "an indexer": ({"indexer.k_norm.weight": (8,)}, None, None),
 }
 
@@ -61,6 +62,7 @@ TYPES = {
     "Gemma 4": (config("gemma4_text"), None, "norm of values"),
     "OLMo": (config("olmo", clip_qkv=8), *["clipped queries, keys and values"] * 2),
     "OLMo without clipping": (config("olmo", clip_qkv=None), None, None),
+    "the first Qwen": (config("qwen", use_logn_attn=True), "temperature by position", None),
     "Ministral 3": (
         config("ministral3", rope_parameters={"llama_4_scaling_beta": 0.1}),
         "temperature by position",

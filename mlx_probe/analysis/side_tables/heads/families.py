@@ -82,6 +82,7 @@ _SETTINGS = (
     ("clip_qkv", CLIP, ("qk", "ov")),
     (_UNROTATED, TEMPERATURE, ("qk",)),
     ("llama_4_scaling_beta", TEMPERATURE, ("qk",)),
+    ("use_logn_attn", TEMPERATURE, ("qk",)),  # the first Qwen
 )
 
 _PLAIN = Family()
