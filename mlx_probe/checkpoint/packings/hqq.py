@@ -32,14 +32,15 @@ __all__ = ["claim", "layout"]
 
 _CODES, _NESTED = "W_q", "meta."
 # What the values depend on, and what only describes how they were made.
-_READ = ("shape", "axis", "group_size", "packing", "quant_scale", "quant_zero", "channel_wise")
+_READ = (
+    *("shape", "axis", "group_size", "packing", "quant_scale", "quant_zero", "channel_wise"),
+    "view_as_float",
+)
 _SETTINGS = (
     *_READ,
-    *("nbits", "unpack_view_dtype", "view_as_float", "compute_dtype", "offload_meta"),
+    *("nbits", "unpack_view_dtype", "compute_dtype", "offload_meta"),
     *("encoded_state_dict", "stores_quant_config", "optimize", "round_zero"),
 )
-# With ``view_as_float`` the bytes of the words are called floats.
-_STORAGE = ("U8", "I32", *SCALE_DTYPES)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,10 @@ def layout(claim: Claim, context: Context) -> Layout:
     height, across = (groups, group) if axis else (group, groups)
     folded = -(-height // packing.count)
     codes, scale, zero = claim.pieces
-    require_piece(codes, _STORAGE, codes.shape)
+    # With ``view_as_float`` the bytes of the words are called floats.
+    floats = settings.get("view_as_float", [codes.dtype in SCALE_DTYPES])
+    stored = SCALE_DTYPES if floats in ([1], True) else ("U8", "I32")
+    require_piece(codes, stored, codes.shape)
     nbytes = folded * across * np.dtype(packing.word).itemsize
     # Only three bits have rows to spare: ten do not divide most heights.
     if codes.nbytes != nbytes or (packing.bits != 3 and height % packing.count):
