@@ -6,6 +6,7 @@ metric is a function and a line in its family; a new family is a module and a li
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -41,4 +42,10 @@ def metrics_of_level(level: MetricLevel) -> tuple[Metric, ...]:
 
 def compute_metrics(measurement: Measurement, level: MetricLevel) -> dict[str, Any]:
     """Values of every metric of a set, by name; None where one is not defined."""
-    return {metric.name: metric.compute(measurement) for metric in metrics_of_level(level)}
+    return {name: compute(measurement) for name, compute in _functions(level)}
+
+
+@lru_cache
+def _functions(level: MetricLevel) -> tuple[tuple[str, Callable[[Measurement], Any]], ...]:
+    """Names and functions of a set: looking them up takes as long as a small tensor's metrics."""
+    return tuple((metric.name, metric.compute) for metric in metrics_of_level(level))

@@ -140,10 +140,11 @@ def alpha_reliable(m: Measurement) -> bool | None:
     The interval is that of alpha_low and alpha_high, which contains the uncertainty of xmin:
     one answer whatever the metric set.
     """
-    fit, bootstrap = _fit(m), _bootstrap(m)
-    if fit is None or bootstrap is None:
-        return None
-    return fit.tail_count >= _FEWEST and bootstrap.is_within(_WIDEST)
+    fit = _fit(m)
+    if fit is None or fit.tail_count < _FEWEST:
+        return None if fit is None else False
+    bootstrap = _bootstrap(m)
+    return bootstrap is not None and bootstrap.is_within(_WIDEST)
 
 
 def ww_alpha(m: Measurement) -> float | None:

@@ -135,16 +135,19 @@ def gram_spectrum(
     if noise is not None:
         thresholds.append(noise)
 
-    def decided(omitted: float) -> bool:
-        close_enough = gram_error(eigenvalues, omitted) <= rank_tol / 10
-        return close_enough and certified(eigenvalues, omitted, thresholds)
+    def decided(omitted: float) -> float | None:
+        """The error, if it leaves no count open."""
+        error = gram_error(eigenvalues, omitted)
+        close_enough = error <= rank_tol / 10
+        return error if close_enough and certified(eigenvalues, omitted, thresholds) else None
 
-    if not decided(gram.omitted):
-        return None, gram.omitted > 0 and decided(0.0)
+    error = decided(gram.omitted)
+    if error is None:
+        return None, gram.omitted > 0 and decided(0.0) is not None
     values = np.zeros(min(rows, cols))
     values[: len(eigenvalues)] = np.sqrt(np.maximum(eigenvalues, 0.0))
     method = "gram_2stage_f64" if two_stage else "gram_f64"
-    return Spectrum(values, rows, cols, method, gram_error(eigenvalues, gram.omitted)), False
+    return Spectrum(values, rows, cols, method, error), False
 
 
 def _without_zeros(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
