@@ -24,7 +24,7 @@ from mlx_probe.checkpoint.adapters.protocol import (
     Update,
 )
 from mlx_probe.checkpoint.adapters.reading import sort_pieces
-from mlx_probe.checkpoint.adapters.targeting import is_targeted
+from mlx_probe.checkpoint.adapters.targeting import is_targeted, starts_at_random
 from mlx_probe.checkpoint.packings.protocol import Index
 from mlx_probe.core.errors import ConfigError, PackingError
 
@@ -103,6 +103,7 @@ class _Pairing:
         for weight in self._tuned.weights():
             if weight.name in stored and weight.part is None:
                 self._add_whole(weight)
+        self._doubt_missing()
         self._follow_ties()
         return (*self._of_base(), *self._lost)
 
@@ -262,6 +263,20 @@ class _Pairing:
         """Whether a GGUF adapter's rows have another order than those of the base."""
         query_or_key = weight.role.block_type in ("q_proj", "k_proj", "qkv_proj")
         return self._tuned.framework == "gguf" != self._base.framework and query_or_key
+
+    def _doubt_missing(self) -> None:
+        """Targets for which the adapter stores nothing, where PEFT begins with random values."""
+        if not self._config.get("target_modules") or not starts_at_random(self._config):
+            return
+        for i, weight in enumerate(self._targets.weights):
+            module = weight.name.removesuffix(".weight")
+            named = module != weight.name and weight.rows is not None and weight.part is None
+            if named and i not in self._changes and is_targeted(module, self._config):
+                self._changes[i].status = (
+                    "skipped",
+                    "adapter_config.json targets it, and the adapter stores nothing for it: PEFT "
+                    "begins with random values",
+                )
 
     def _doubt(self, module: Module, reason: str) -> None:
         """Weights that a module may change: nothing is said of them."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["is_targeted"]
+__all__ = ["is_targeted", "starts_at_random"]
 
 # The number of the layer: the first number among the segments of a name.
 _LAYER = r".*?\.[^.]*\.(?P<idx>\d+)\."
@@ -35,6 +35,23 @@ def is_targeted(name: str, config: Mapping[str, Any]) -> bool:
     if isinstance(targets, str) or name in targets:
         return True
     return _in_layers(name, config.get("layers_to_transform"), config.get("layers_pattern"))
+
+
+def starts_at_random(config: Mapping[str, Any]) -> bool:
+    """Whether a module for which nothing is stored changes its weight all the same.
+
+    By default adapters begin with a change of 0.
+
+    Args:
+        config: adapter_config.json.
+    """
+    targets = config.get("target_modules")
+    if isinstance(targets, str) and targets.lower() == "all-linear":
+        return False
+    return any(
+        config.get(option, True) in (False, "orthogonal", "xavier_uniform", "kaiming_uniform")
+        for option in ("init_lora_weights", "init_weights", "init_ia3_weights")
+    )
 
 
 def _matches(name: str, wanted: Any) -> bool:

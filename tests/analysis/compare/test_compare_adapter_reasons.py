@@ -152,6 +152,20 @@ def test_nothing_is_said_of_tensors_that_a_lost_module_may_be_part_of(base, arra
     assert rows.loc[f"{UP}.weight"].status == "identical"
 
 
+def test_a_target_for_which_nothing_is_stored(arrays, base, tmp_path, rng):
+    """PEFT begins with a change of 0, unless the configuration says otherwise."""
+    config = CONFIG | {"target_modules": ["q_proj", "k_proj"]}
+    folder = adapter(tmp_path / "x", factors(rng, arrays, Q), config)
+    rows = rows_of(base, folder, tmp_path / "out")
+    assert rows[rows.status != "identical"].index.tolist() == [f"{Q}.weight"]
+    other = adapter(tmp_path / "y", factors(rng, arrays, Q), config | {"init_lora_weights": False})
+    rows = rows_of(base, other, tmp_path / "again")
+    missing = rows[rows.status == "skipped"]
+    assert len(missing) == 3
+    assert set(missing.block_type) == {"q_proj", "k_proj"}
+    assert missing.status_reason.str.contains("stores nothing for it").all()
+
+
 def test_a_head_that_ties_by_its_settings_only(arrays, tmp_path, rng):
     """The configuration ties head and embeddings, the files hold different ones."""
     embed, head = "model.embed_tokens", "lm_head"
