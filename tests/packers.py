@@ -48,8 +48,8 @@ def awq(codes, zeros, scales):
 
 
 def awq_gemv(codes, zeros, scales):
-    """AWQ's pieces (gemv); groups are padded to whole words, here of one more."""
-    padding = ((0, 0), (0, 8 + -zeros.shape[1] % 8))
+    """AWQ's pieces (gemv); groups of 64 are padded to two whole words."""
+    padding = ((0, 0), (0, -zeros.shape[1] % 16))
     return {
         "qweight": (pack_rows(codes, 4), "I32"),
         "qzeros": (pack_rows(np.pad(zeros, padding), 4), "I32"),

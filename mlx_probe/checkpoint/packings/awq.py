@@ -35,6 +35,8 @@ BITS = 4
 PER_WORD = 32 // BITS
 # Widths of AutoRound; AWQ itself has four bits only.
 _WIDTHS = (4, 5, 6, 7)
+# By the size of a group below 128, the words of zero points that a row is padded to a multiple of.
+_GEMV_WORDS = {64: 2, 32: 4}
 # Position in the word of each of eight neighbouring outputs.
 _POSITIONS = np.array([0, 4, 1, 5, 2, 6, 3, 7])
 
@@ -122,12 +124,13 @@ def _gemv(claim: Claim, context: Context) -> Layout:
     group = settings.get("group_size", settings.get("q_group_size"))
     group = max(cols, 1) if group == -1 else group
     if type(group) is not int or group < 1 or cols % group:
-        # The groups are padded, so their size cannot be computed from their number.
         raise PackingError(
             f"{claim.name}: {cols} columns are not groups of {group!r}, config.json's group_size"
         )
-    width = qzeros.shape[-1] if qzeros.shape else 0
-    if cols // group > width * PER_WORD:
+    # AWQ pads them to whole words, and small groups to several: so their size shows after all.
+    unit = _GEMV_WORDS.get(group, 1 if group >= 128 else 0)
+    width = unit * -(-cols // (group * PER_WORD * unit)) if unit else 0
+    if not width or qzeros.shape[-1:] != (width,):
         raise PackingError(
             f"{qzeros.name}: {list(qzeros.shape)} words do not hold {cols // group} groups"
         )

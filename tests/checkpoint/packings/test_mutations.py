@@ -60,7 +60,9 @@ def _right(got, expected, kind):
     common = tuple(map(slice, map(min, got[1].shape, expected[1].shape)))
     same_shape = got[1].shape == expected[1].shape or kind == "resize"
     a, b = got[1][common], expected[1][common]
-    return same_shape and np.allclose(a, b, rtol=1e-5 * (kind == "resize"), atol=0, equal_nan=True)
+    # Products of another width are rounded otherwise.
+    near = 1e-5 * (kind == "resize")
+    return same_shape and np.allclose(a, b, rtol=near, atol=near, equal_nan=True)
 
 
 def test_every_packing_is_changed(original):
