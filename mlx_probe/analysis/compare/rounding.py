@@ -9,6 +9,8 @@ import numpy as np
 from mlx_probe.analysis.compare.blocks import WeightReader
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import FLOAT_FORMATS
+from mlx_probe.core.records import Moments
+from mlx_probe.core.scaling import times_power_of_two
 
 __all__ = ["rounding_edge"]
 
@@ -26,23 +28,25 @@ def rounding_edge(reader: WeightReader) -> float:
     Args:
         reader: A finite matrix of floats; read twice.
     """
-    value_dtype = _value_dtype(reader)
-    if value_dtype is None:
+    moments = _moments(reader)
+    if moments.value_dtype is None:
         return 0.0
-    form = FLOAT_FORMATS[value_dtype]
+    form, unit = FLOAT_FORMATS[moments.value_dtype], moments.exponent
     across, largest = np.zeros(reader.weight.short), 0.0
     for x in reader.lines():
         exponent = np.maximum(np.frexp(x)[1] - 1, form.min_exponent) - (form.precision - 1)
-        with np.errstate(over="ignore", under="ignore"):
-            variance = np.where(x == 0, 0.0, np.ldexp(1 / 12, 2 * exponent))
+        # In the unit of extreme elements, where no square leaves the range.
+        with np.errstate(under="ignore"):
+            variance = np.where(x == 0, 0.0, np.ldexp(1 / 12, 2 * (exponent - unit)))
         across += variance.sum(axis=0)
         largest = max(largest, float(variance.sum(axis=1).max()))
-    return math.sqrt(largest) + math.sqrt(float(across.max()))
+    edge = math.sqrt(largest) + math.sqrt(float(across.max()))
+    return times_power_of_two(edge, unit)
 
 
-def _value_dtype(reader: WeightReader) -> str | None:
+def _moments(reader: WeightReader) -> Moments:
     backend, dtype = NumpyBackend(), reader.weight.chunk_dtype
     elements = backend.element_pass(dtype, 0.0)
     for stored in reader.chunks():
         elements.add(backend.load(stored, dtype))
-    return elements.finish().value_dtype
+    return elements.finish()

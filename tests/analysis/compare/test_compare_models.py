@@ -133,3 +133,22 @@ def test_rank_above_rounding_is_that_of_what_was_merged(tmp_path, rng, dtype, sh
     same = rows_of(first, saved(tmp_path / "c", {UP: (only_rounded, dtype)}), tmp_path / "same")
     assert same.loc[UP].status == "identical"
     assert same.loc[UP].delta_rank_above_rounding == 0
+
+
+@pytest.mark.parametrize("exponent", [-900, -300, 300, 900])
+def test_a_change_of_extreme_weights_is_counted_like_that_of_others(tmp_path, rng, exponent):
+    a = rng.standard_normal((40, 24))
+    b = a + 1e-3 * rng.standard_normal((40, 3)) @ rng.standard_normal((3, 24))
+    scale = 2.0**exponent
+    one, other = (
+        rows_of(
+            saved_float64(tmp_path / f"a{unit}", {UP: unit * a}),
+            saved_float64(tmp_path / f"b{unit}", {UP: unit * b}),
+            tmp_path / f"out{unit}",
+        ).loc[UP]
+        for unit in (1.0, scale)
+    )
+    for column in ("delta_rank", "delta_rank_above_rounding", "delta_energy_rank_99"):
+        assert other[column] == one[column] == 3, column
+    assert other.delta_spectral_norm == pytest.approx(scale * one.delta_spectral_norm, rel=1e-9)
+    assert other.delta_effective_rank == pytest.approx(one.delta_effective_rank, rel=1e-6)
