@@ -140,7 +140,7 @@ def stored(values, dtype):
         table = decode(np.arange(256, dtype=np.uint8), dtype).astype(np.float64)
         words = np.abs(np.nan_to_num(table, nan=1e9) - values[..., None]).argmin(-1).astype("u1")
     else:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             words = values.astype(DTYPES[dtype].storage)
     back = decode(words, dtype).astype(np.float64)
     return words if np.array_equal(back, values.astype(np.float64)) else None
