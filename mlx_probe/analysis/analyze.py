@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -93,14 +92,11 @@ def analyze(
         job.begin("measure")
         paths = resolve_output(out, formats, checkpoint.files.model_id)
         # Imported before the plan is made, which counts the memory of the process.
-        import pyarrow
 
         plan = make_plan(checkpoint, config)
         with job.running(_spec(plan, paths)):
             # From known rates only: a calibration would take time and memory of the run.
             job.write_plan(forecast(plan, job.paths, known_rates(plan)).describe())
-            # pyarrow imports pandas with its first array: let that happen beside the workers.
-            threading.Thread(target=pyarrow.array, args=([0.0],), daemon=True).start()
             warn_of_unread(find_unread(plan.weights, [checkpoint.config]), job.warn)
             warn_of_unsplit(plan.weights, job.warn)
             _measure(plan, job, progress)

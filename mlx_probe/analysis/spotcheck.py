@@ -55,7 +55,8 @@ def spot_check(weights: Sequence[Weight], table: pa.Table, config: AnalyzeConfig
     """
     candidates = [i for i, status in enumerate(table["status"].to_pylist()) if status == "ok"]
     chosen = random.Random(config.seed).sample(candidates, min(SPOT_CHECKS, len(candidates)))
-    written = dict(zip(chosen, table.take(chosen).to_pylist(), strict=True)) if chosen else {}
+    numbers = [field.name for field in table.schema if str(field.type) in ("int64", "double")]
+    written = {i: {name: table[name][i].as_py() for name in numbers} for i in chosen}
     sizes = {i: _memory(weights[i]) for i in chosen}
     # In parallel only within the memory of the largest one, or very little.
     budget = max([SMALL, *sizes.values()])

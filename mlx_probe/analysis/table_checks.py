@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.core.records import Column, Status
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.table.arrays import null_mask, to_floats
 from mlx_probe.runs.table.schema import arrow_schema
 
 if TYPE_CHECKING:
@@ -82,12 +83,10 @@ class _View:
         return values
 
     def nulls(self, name: str) -> Mask:
-        return np.asarray(self._table[name].is_null().to_numpy(), dtype=np.bool_)
+        return null_mask(self._table[name])
 
     def floats(self, name: str) -> Floats:
-        """The column with NaN for null, so that a null fails no comparison."""
-        column = self._table[name].cast("float64", safe=False)
-        return np.asarray(column.to_numpy(), dtype=np.float64)
+        return to_floats(self._table[name])
 
 
 # What is wrong, and in which rows.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.runs.table.arrays import to_array
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -19,8 +21,8 @@ SPECTRA = "spectra"
 
 _VALUES = "singular_values"
 
-# Values in memory at a time.
-_GROUP = 1 << 22
+# Values, and matrices, in memory at a time.
+_GROUP, _MATRICES = 1 << 22, 1 << 13
 
 
 def write_spectra(
@@ -47,14 +49,20 @@ def write_spectra(
 
         def flush() -> None:
             ends = np.cumsum([0, *map(len, values)]).astype(np.int32)
-            lists = pa.ListArray.from_arrays(ends, np.concatenate(values))
-            arrays = [*identity.take(rows).columns, lists]
+            numbers = pa.py_buffer(np.concatenate(values))
+            lists = pa.Array.from_buffers(
+                schema.field(_VALUES).type,
+                len(rows),
+                [None, pa.py_buffer(ends)],
+                children=[pa.Array.from_buffers(pa.float64(), int(ends[-1]), [None, numbers])],
+            )
+            arrays = [*identity.take(to_array(rows, pa.int64())).columns, lists]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             rows.clear()
             values.clear()
 
         for row, sigma in spectra:
-            if values and count + len(sigma) > _GROUP:
+            if values and (count + len(sigma) > _GROUP or len(values) == _MATRICES):
                 flush()
                 count = 0
             count += len(sigma)

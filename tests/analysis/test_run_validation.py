@@ -15,6 +15,7 @@ from mlx_probe.core.errors import ResultError
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.table import WRITERS
+from mlx_probe.runs.table.arrays import to_array
 
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
 GATE = "model.layers.0.mlp.gate_proj.weight"
@@ -146,8 +147,10 @@ def checks_of(measured, name, config=None, **values):
     weights, table = measured
     config = config or AnalyzeConfig(metrics="full")
     i = table["param_name"].to_pylist().index(name)
-    row = pa.Table.from_pylist([{**table.take([i]).to_pylist()[0], **values}], table.schema)
-    (check,) = spot_check([weights[i]], row, config)
+    row = {**table.take([i]).to_pylist()[0], **values}
+    columns = [to_array([row[field.name]], field.type) for field in table.schema]
+    changed = pa.Table.from_arrays(columns, schema=table.schema)
+    (check,) = spot_check([weights[i]], changed, config)
     return check
 
 

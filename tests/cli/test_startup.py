@@ -39,6 +39,13 @@ def test_an_analysis_imports_nothing_that_trains_or_runs_models(tiny, tmp_path):
     assert not lab & set(imported(code))
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_an_analysis_does_without_pandas(tiny, tmp_path, form):
+    arguments = ["analyze", str(tiny), "--out", str(tmp_path), "--format", form]
+    code = f"from mlx_probe.cli import cli\ncli({arguments}, standalone_mode=False)"
+    assert "pandas" not in imported(code)
+
+
 def test_completing_a_command_imports_none():
     code = (
         "from mlx_probe.cli import cli\n"

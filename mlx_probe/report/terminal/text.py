@@ -21,6 +21,7 @@ from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.core.units import format_size
 from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.table.arrays import to_floats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -207,7 +208,7 @@ def _numbers(rows: pa.Table, name: str) -> NDArray[np.float64]:
     """A column with NaN for null; all NaN if the table does not have it."""
     if name not in rows.column_names:
         return np.full(rows.num_rows, np.nan)
-    return np.asarray(rows[name].cast("float64", safe=False).to_numpy(), np.float64)
+    return to_floats(rows[name])
 
 
 def _median(values: NDArray[np.float64], form: str) -> str:

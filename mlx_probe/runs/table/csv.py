@@ -10,12 +10,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlx_probe.runs.table.arrays import to_array
 from mlx_probe.runs.table.timestamps import iso_utc
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read", "write"]
+__all__ = ["ROWS", "read", "write"]
+
+# Rows that are in memory as text.
+ROWS = 4096
 
 
 def write(table: pa.Table, path: Path) -> None:
@@ -23,14 +27,25 @@ def write(table: pa.Table, path: Path) -> None:
     import pyarrow as pa
     from pyarrow import csv
 
-    def as_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    def as_cells(column: pa.Array) -> pa.Array:
         if pa.types.is_list(column.type):
-            texts = [None if item is None else json.dumps(item) for item in column.to_pylist()]
-            return pa.chunked_array([texts], pa.string())
+            texts = (None if item is None else json.dumps(item) for item in column.to_pylist())
+            return to_array(texts, pa.string())
         return iso_utc(column) if pa.types.is_timestamp(column.type) else column
 
-    cells = [as_cells(column) for column in table.columns]
-    csv.write_csv(pa.Table.from_arrays(cells, names=table.column_names), path)
+    def cells_of(batch: pa.RecordBatch) -> pa.RecordBatch:
+        cells = [as_cells(column) for column in batch.columns]
+        return pa.RecordBatch.from_arrays(cells, names=table.column_names)
+
+    def kind_of(field: pa.Field) -> pa.DataType:
+        as_text = pa.types.is_list(field.type) or pa.types.is_timestamp(field.type)
+        return pa.string() if as_text else field.type
+
+    schema = pa.schema([(field.name, kind_of(field)) for field in table.schema])
+    # A few rows at a time: the text of a large table is larger than the table.
+    with csv.CSVWriter(path, schema) as writer:
+        for batch in table.to_batches(max_chunksize=ROWS):
+            writer.write_batch(cells_of(batch))
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
@@ -48,7 +63,7 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
     def from_cells(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         if pa.types.is_list(field.type):
             items = [None if text is None else json.loads(text) for text in column.to_pylist()]
-            return pa.chunked_array([items], field.type)
+            return pa.chunked_array([to_array(items, field.type)])
         return column.cast(field.type)
 
     cell_types = {field.name: pa.string() if is_text(field) else field.type for field in schema}

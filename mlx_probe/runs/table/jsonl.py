@@ -12,6 +12,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.runs.table.arrays import to_array
 from mlx_probe.runs.table.strict_json import encode
 from mlx_probe.runs.table.timestamps import iso_utc
 
@@ -60,8 +61,8 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
 
     def from_json(field: pa.Field) -> pa.Array:
         if pa.types.is_timestamp(field.type):
-            return pa.array(values[field.name], pa.string()).cast(field.type)
-        return pa.array(values[field.name], field.type)
+            return to_array(values[field.name], pa.string()).cast(field.type)
+        return to_array(values[field.name], field.type)
 
     return pa.Table.from_arrays([from_json(field) for field in schema], schema=schema)
 

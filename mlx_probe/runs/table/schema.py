@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from mlx_probe.core.records import Column, Row
+from mlx_probe.runs.table.arrays import ArrayBuilder, to_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["arrow_schema", "rows_to_table"]
-
-# Rows that are in memory at a time: as Python's objects they take ten times what Arrow takes.
-_TOGETHER = 256
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -50,7 +47,7 @@ def rows_to_table(rows: Iterable[Row], columns: Sequence[Column]) -> pa.Table:
     """Rows in whatever order they finished, as one typed table in file order.
 
     Args:
-        rows: Finished rows, taken a few thousand at a time. Absent values become null, and
+        rows: Finished rows, taken one at a time. Absent values become null, and
             so does NaN: the table says "no number" in one way only.
         columns: Columns in table order.
 
@@ -62,25 +59,18 @@ def rows_to_table(rows: Iterable[Row], columns: Sequence[Column]) -> pa.Table:
     """
     import pyarrow as pa
 
-    names = {column.name for column in columns}
     schema = arrow_schema(columns)
-    parts: dict[str, list[pa.Array]] = {field.name: [] for field in schema}
+    builders = {field.name: ArrayBuilder(field.type) for field in schema}
     order: list[int] = []
-    unread = iter(rows)
-    while part := list(islice(unread, _TOGETHER)):
-        for row in part:
-            if undeclared := row.values.keys() - names:
-                raise ValueError(f"row {row.index} has undeclared columns: {sorted(undeclared)}")
-        order += [row.index for row in part]
-        for field in schema:
-            values = [row.values.get(field.name) for row in part]
-            # from_pandas is pyarrow's name for "NaN is null".
-            parts[field.name].append(pa.array(values, field.type, from_pandas=True))
-    # One column after the other: together they would be in memory twice.
-    arrays = [
-        pa.concat_arrays(parts.pop(field.name)) if order else pa.array([], field.type)
-        for field in schema
-    ]
+    for row in rows:
+        if undeclared := row.values.keys() - builders.keys():
+            raise ValueError(f"row {row.index} has undeclared columns: {sorted(undeclared)}")
+        for name, builder in builders.items():
+            builder.append(row.values.get(name))
+        order.append(row.index)
+    arrays = [builder.finish() for builder in builders.values()]
     table = pa.Table.from_arrays(arrays, schema=schema)
     positions = sorted(range(len(order)), key=order.__getitem__)
-    return table if positions == list(range(len(order))) else table.take(positions)
+    if positions == list(range(len(order))):
+        return table
+    return table.take(to_array(positions, pa.int64()))
