@@ -108,9 +108,9 @@ def analyze(
     )
     from mlx_probe.report.terminal.cost import cost_text
     from mlx_probe.report.terminal.text import plain, skipped_text, summary_table, warning_text
-    from mlx_probe.runs.load import read_table
 
-    table, _, meta = read_table(run.meta_path)
+    table, meta = run.table, run.meta
+    assert table is not None  # of a run that was just made
     title = f"{meta['model']['id']} at {meta['model']['revision']}"
     console.print(summary_table(table, title))
     statuses = ", ".join(f"{n} {status}" for status, n in meta["rows_by_status"].items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,8 @@ def analyze(
             spectra = job.journal.spectra()
             outputs = finalize(job.paths, table, sides, spectra, SPECTRUM_IDENTITY)
             described = {**_describe(plan, table, sides), **describe_unread(unread)}
-            return job.finish(described, checks, outputs, _seconds(table))
+            run = job.finish(described, checks, outputs, _seconds(table))
+            return replace(run, table=table)
 
 
 def _spec(plan: Plan, paths: RunPaths) -> JobSpec:

@@ -14,8 +14,8 @@ __all__ = ["RESERVE", "Budget", "memory_budget", "sufficient"]
 # Share of the free memory that a job may take if the user sets no limit.
 DEFAULT_MEMORY_SHARE = 0.8
 
-# Bytes of rows, tables and their writers, beside the tasks; most of them are pandas.
-RESERVE = 80_000_000
+# Bytes of tables and their writers, beside the tasks.
+RESERVE = 65_000_000
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from mlx_probe.runs.load import load_run
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 __all__ = ["Run"]
 
@@ -22,10 +23,12 @@ class Run:
     Attributes:
         meta_path: Its run_meta.json.
         meta: Its content.
+        table: Its rows, still in memory; None if they have to be read. `load` reads them.
     """
 
     meta_path: Path
     meta: Mapping[str, Any]
+    table: pa.Table | None = field(default=None, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:

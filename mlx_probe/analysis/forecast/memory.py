@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Memory", "memory_of", "most_at_once", "peak_of"]
 
-# Bytes that a process adds while it measures (pandas, with pyarrow's first array) and until its
-# tables are written; bytes of a row; and the share of a worker's memory that the allocator keeps.
-# Measured with numpy on Linux, on models of 16 to 20,000 tensors.
-LOADED, LOADED_AT_END = 54_000_000, 97_000_000
-ROW = 6_500
-KEPT_SHARE, KEPT_AT_MOST = 0.6, 32_000_000
+# Bytes that a process adds while it measures and until its tables are written; bytes of a row; and
+# the share of a worker's memory that the allocator keeps. Measured with numpy on Linux, on models
+# of 12 to 20,000 tensors.
+LOADED, LOADED_AT_END = 20_000_000, 65_000_000
+ROW = 1_600
+KEPT_SHARE, KEPT_AT_MOST = 0.7, 32_000_000
 
 
 @dataclass(frozen=True)
