@@ -142,4 +142,5 @@ def _null_mask(chunk: pa.Array) -> NDArray[np.bool_]:
     if validity is None:
         return np.zeros(len(chunk), np.bool_)
     bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
-    return bits[chunk.offset : chunk.offset + len(chunk)] == 0
+    missing: NDArray[np.bool_] = bits[chunk.offset : chunk.offset + len(chunk)] == 0
+    return missing
