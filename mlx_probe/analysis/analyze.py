@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +93,6 @@ def analyze(
     with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
         job.begin("measure")
         paths = resolve_output(out, formats, checkpoint.files.model_id)
-        # Imported before the plan is made, which counts the memory of the process.
 
         plan = make_plan(checkpoint, config)
         with job.running(_spec(plan, paths)):
@@ -99,6 +100,8 @@ def analyze(
             job.write_plan(forecast(plan, job.paths, known_rates(plan)).describe())
             warn_of_unread(find_unread(plan.weights, [checkpoint.config]), job.warn)
             warn_of_unsplit(plan.weights, job.warn)
+            # The tables need it: imported beside the workers, it makes nobody wait.
+            threading.Thread(target=import_module, args=("pyarrow.csv",), daemon=True).start()
             _measure(plan, job, progress)
             job.refuse_changed(
                 CheckpointError(

@@ -137,11 +137,17 @@ def _missing(view: _View, columns: Sequence[Column]) -> Violations:
 def _duplicates(view: _View) -> Violations:
     # Tables from before fused matrices were taken apart have no parts.
     parts = view.values("part") if "part" in view.names else [None] * len(view.values("status"))
-    keys = list(zip(view.values("param_name"), view.values("expert_index"), parts, strict=True))
-    counts = Counter(keys)
-    return [
-        ("the same tensor, expert and part", np.array([counts[key] > 1 for key in keys], np.bool_))
+    keys = [
+        name if expert is None and part is None else (name, expert, part)
+        for name, expert, part in zip(
+            view.values("param_name"), view.values("expert_index"), parts, strict=True
+        )
     ]
+    twice = np.zeros(len(keys), np.bool_)
+    if len(set(keys)) < len(keys):
+        counts = Counter(keys)
+        twice = np.array([counts[key] > 1 for key in keys], np.bool_)
+    return [("the same tensor, expert and part", twice)]
 
 
 def _out_of_range(view: _View, columns: Sequence[Column]) -> Violations:

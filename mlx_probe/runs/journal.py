@@ -118,8 +118,8 @@ class Journal:
         self.rows = JournalRows(path, {column.name: column.type for column in columns})
         self.starts: list[Mapping[str, Any]] = []
         self._lock = threading.Lock()
-        # Where in the file the line of a row with singular values begins.
-        self._spectra: dict[int, int] = {}
+        # The rows with singular values.
+        self._spectra: set[int] = set()
         header = {
             "journal": _FORMAT_VERSION,
             "fingerprint": fingerprint,
@@ -179,8 +179,7 @@ class Journal:
             ) from error
         for row, begin in zip(rows, begins, strict=True):
             self.rows.begins[row.index] = begin
-            if row.sigma is not None:
-                self._spectra[row.index] = begin
+            self._note_spectrum(row.index, row.sigma is not None)
 
     def note(self, cost: Mapping[str, Any]) -> None:
         """Put what this process has cost so far on disk; a disk that refuses is no failure."""
@@ -197,7 +196,7 @@ class Journal:
             ResultError: The file can no longer be read.
         """
         indices = sorted(self._spectra)
-        records = _records(self.path, (self._spectra[index] for index in indices))
+        records = _records(self.path, (self.rows.begins[index] for index in indices))
         try:
             for index, record in zip(indices, records, strict=True):
                 yield index, np.frombuffer(b64decode(record["sigma"]), "<f8")
@@ -218,6 +217,10 @@ class Journal:
         """Let other processes open the journal; the rows stay on disk."""
         self._lines.close()
 
+    def _note_spectrum(self, index: int, there: bool) -> None:
+        # A row replaces an earlier one, which may have had singular values.
+        (self._spectra.add if there else self._spectra.discard)(index)
+
     def _recover(self) -> int:
         """Find the finished rows in the file; return how many of its bytes are intact."""
         end = 0
@@ -233,8 +236,7 @@ class Journal:
                         _log.warning(message, self.path, number)
                         break
                     self.rows.begins[row.index] = end
-                    if "sigma" in record:
-                        self._spectra[row.index] = end
+                    self._note_spectrum(row.index, "sigma" in record)
                 end += len(line)
         return end
 

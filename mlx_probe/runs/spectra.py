@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,15 +48,7 @@ def write_spectra(
         count = 0
 
         def flush() -> None:
-            ends = np.cumsum([0, *map(len, values)]).astype(np.int32)
-            numbers = pa.py_buffer(np.concatenate(values))
-            lists = pa.Array.from_buffers(
-                schema.field(_VALUES).type,
-                len(rows),
-                [None, pa.py_buffer(ends)],
-                children=[pa.Array.from_buffers(pa.float64(), int(ends[-1]), [None, numbers])],
-            )
-            arrays = [*identity.take(to_array(rows, pa.int64())).columns, lists]
+            arrays = [*_identity(identity, rows), _lists(values, schema.field(_VALUES).type)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             rows.clear()
             values.clear()
@@ -70,3 +62,20 @@ def write_spectra(
             values.append(sigma)
         if rows:
             flush()
+
+
+def _identity(identity: pa.Table, rows: Sequence[int]) -> list[pa.Array]:
+    """Some rows of a table, in ascending order. `Table.take` would import pyarrow.compute."""
+    first, near = rows[0], identity.slice(rows[0], rows[-1] - rows[0] + 1)
+    columns = ((field, near[field.name].to_pylist()) for field in identity.schema)
+    return [to_array((known[row - first] for row in rows), field.type) for field, known in columns]
+
+
+def _lists(values: Sequence[NDArray[np.float64]], kind: pa.DataType) -> pa.Array:
+    """A list of numbers for each row."""
+    import pyarrow as pa
+
+    ends = np.cumsum([0, *map(len, values)]).astype(np.int32)
+    numbers = [None, pa.py_buffer(np.concatenate(values))]
+    items = pa.Array.from_buffers(pa.float64(), int(ends[-1]), numbers)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(ends)], children=[items])

@@ -10,8 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_probe.runs.table.arrays import to_array
-from mlx_probe.runs.table.timestamps import iso_utc
+from mlx_probe.runs.table.arrays import iso_utc, to_array
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,9 +12,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.runs.table.arrays import to_array
+from mlx_probe.runs.table.arrays import iso_utc, to_array
 from mlx_probe.runs.table.strict_json import encode
-from mlx_probe.runs.table.timestamps import iso_utc
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,14 +27,14 @@ def write(table: pa.Table, path: Path) -> None:
     """Writes ``table`` to ``path``."""
     import pyarrow as pa
 
-    cells = [
-        iso_utc(column) if pa.types.is_timestamp(column.type) else column
-        for column in table.columns
-    ]
-    texts = pa.Table.from_arrays(cells, names=table.column_names)
     with path.open("w", encoding="ascii", newline="\n") as file:
-        for batch in texts.to_batches(max_chunksize=4096):
-            file.writelines(encode(_without_infinities(row)) + "\n" for row in batch.to_pylist())
+        for batch in table.to_batches(max_chunksize=4096):
+            cells = [
+                iso_utc(column) if pa.types.is_timestamp(column.type) else column
+                for column in batch.columns
+            ]
+            rows = pa.RecordBatch.from_arrays(cells, names=table.column_names).to_pylist()
+            file.writelines(encode(_without_infinities(row)) + "\n" for row in rows)
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:

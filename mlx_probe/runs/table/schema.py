@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from mlx_probe.core.records import Column, Row
@@ -11,7 +12,10 @@ from mlx_probe.runs.table.arrays import ArrayBuilder, to_array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["arrow_schema", "rows_to_table"]
+__all__ = ["CHUNK", "arrow_schema", "rows_to_table"]
+
+# Rows of a table's chunk: arrays that grow further are moved about and leave holes in memory.
+CHUNK = 8192
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -60,17 +64,21 @@ def rows_to_table(rows: Iterable[Row], columns: Sequence[Column]) -> pa.Table:
     import pyarrow as pa
 
     schema = arrow_schema(columns)
-    builders = {field.name: ArrayBuilder(field.type) for field in schema}
+    batches: list[pa.RecordBatch] = []
     order: list[int] = []
-    for row in rows:
-        if undeclared := row.values.keys() - builders.keys():
-            raise ValueError(f"row {row.index} has undeclared columns: {sorted(undeclared)}")
-        for name, builder in builders.items():
-            builder.append(row.values.get(name))
-        order.append(row.index)
-    arrays = [builder.finish() for builder in builders.values()]
-    table = pa.Table.from_arrays(arrays, schema=schema)
-    positions = sorted(range(len(order)), key=order.__getitem__)
-    if positions == list(range(len(order))):
+    unread = iter(rows)
+    while part := list(islice(unread, 1)):
+        builders = {field.name: ArrayBuilder(field.type) for field in schema}
+        for row in chain(part, islice(unread, CHUNK - 1)):
+            if undeclared := row.values.keys() - builders.keys():
+                raise ValueError(f"row {row.index} has undeclared columns: {sorted(undeclared)}")
+            for name, builder in builders.items():
+                builder.append(row.values.get(name))
+            order.append(row.index)
+        arrays = [builder.finish() for builder in builders.values()]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    table = pa.Table.from_batches(batches, schema)
+    if order == sorted(order):
         return table
+    positions = sorted(range(len(order)), key=order.__getitem__)
     return table.take(to_array(positions, pa.int64()))
