@@ -82,6 +82,8 @@ class ArrayBuilder:
             else:
                 self._data.append(value)
         elif self._items is not None:
+            if not null and not isinstance(value, (list, tuple)):
+                raise TypeError(f"{value!r} is no list")
             for item in () if null else value:
                 self._items.append(item)
             self._ends.append(len(self._items))

@@ -13,6 +13,9 @@ from mlx_probe.library.download import DownloadConfig, verify
 from mlx_probe.source import resolve
 from mlx_probe.source.manifest import read_manifest
 
+# An address is one file: a part of a model is refused there.
+WHOLE = "whole.safetensors"
+
 
 @pytest.mark.parametrize("fault", ["missing", "gated", "failing", "gone", "damaged"])
 @pytest.mark.parametrize("local", [True, False])
@@ -134,11 +137,11 @@ def test_a_folder_needs_somewhere_to_go(model):
 
 @pytest.mark.parametrize("hashed", [True, False])
 def test_an_address(hub, files, tmp_path, hashed):
-    data = files[SHARDS[0]]
-    url = f"{hub.url}/cdn/{REPO}/main/{SHARDS[0]}"
+    data = hub.repos[REPO]["main"][WHOLE] = files[SHARDS[0]]
+    url = f"{hub.url}/cdn/{REPO}/main/{WHOLE}"
     text = f"{url}#sha256={digest(data)}" if hashed else url
     done = fetch(text, local_dir=tmp_path / "here")
-    assert (tmp_path / "here" / SHARDS[0]).read_bytes() == data
+    assert (tmp_path / "here" / WHOLE).read_bytes() == data
     manifest = read_manifest(done.folder)
     assert (manifest.source, manifest.model) == ("url", url)
     assert manifest.files[0].sha256 == digest(data)
@@ -147,10 +150,11 @@ def test_an_address(hub, files, tmp_path, hashed):
 
 
 def test_an_address_whose_hash_is_another(hub, files, tmp_path):
-    text = f"{hub.url}/cdn/{REPO}/main/{SHARDS[0]}#sha256={'0' * 64}"
+    hub.repos[REPO]["main"][WHOLE] = files[SHARDS[0]]
+    text = f"{hub.url}/cdn/{REPO}/main/{WHOLE}#sha256={'0' * 64}"
     with pytest.raises(SourceError, match="arrives damaged"):
         fetch(text, local_dir=tmp_path / "here")
-    assert not (tmp_path / "here" / SHARDS[0]).exists()
+    assert not (tmp_path / "here" / WHOLE).exists()
 
 
 def test_deeper_files_are_found_by_their_manifest(hub, tmp_path):

@@ -142,14 +142,16 @@ def test_linked_and_addressed_models(hub, files, tmp_path):
     model.mkdir()
     for name in NEEDED:
         (model / name).write_bytes(files[name])
-    for text in (str(model), f"{hub.url}/cdn/{REPO}/main/{SHARDS[0]}"):
+    hub.repos[REPO]["main"]["whole.safetensors"] = files[SHARDS[0]]
+    address = f"{hub.url}/cdn/{REPO}/main/whole.safetensors"
+    for text, name in ((str(model), SHARDS[0]), (address, "whole.safetensors")):
         folder = tmp_path / f"copy of {len(text)}"
         download(parse_reference(text), DownloadConfig(folder, retry=hasty()))
-        (folder / SHARDS[0]).unlink()
-        (folder / SHARDS[0]).write_bytes(b"x")
+        (folder / name).unlink()
+        (folder / name).write_bytes(b"x")
         mended = repair(verify(str(folder)), CONFIG)
         assert mended.damaged == ()
-        assert (folder / SHARDS[0]).read_bytes() == files[SHARDS[0]]
+        assert (folder / name).read_bytes() == files[SHARDS[0]]
     assert (model / SHARDS[0]).read_bytes() == files[SHARDS[0]]
 
 

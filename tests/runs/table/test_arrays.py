@@ -45,6 +45,7 @@ def test_as_pyarrow_converts_them(name, data):
         ("timestamp", datetime(2025, 1, 1), TypeError),
         ("string", "\ud800", UnicodeEncodeError),
         ("string", 1, AttributeError),
+        ("list<int64>", {}, TypeError),
     ],
 )
 def test_a_value_of_another_type_is_an_error(name, value, error):
