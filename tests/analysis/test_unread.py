@@ -151,3 +151,12 @@ def test_reports_say_that_a_run_is_incomplete(model, rng, tmp_path):
     page = tmp_path / "page.html"
     assert invoke("report", tmp_path / "out", "--out", page).exit_code == 0
     assert run.unread.partition(",")[0] in page.read_text()
+
+
+def test_a_plan_says_it_before_anything_runs(model, rng):
+    folder = model(unknown(rng), "surprise")
+    said = "2 of 3 tensors, 92.9% of the stored bytes, have no numbers"
+    assert said in json.loads(invoke("plan", folder, "--json").stdout)["unread"]
+    shown = " ".join(invoke("plan", folder).stdout.split())
+    assert f"incomplete {said}" in shown
+    assert json.loads(invoke("plan", model(read(rng)), "--json").stdout)["unread"] == ""

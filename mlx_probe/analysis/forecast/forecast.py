@@ -13,6 +13,7 @@ from mlx_probe.analysis.forecast.memory import memory_of
 from mlx_probe.analysis.forecast.records import Fetch, Forecast, StageEstimate, Step
 from mlx_probe.analysis.side_tables import side_names
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS
+from mlx_probe.analysis.unread import find_unread
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.runs.spectra import SPECTRA
 
@@ -53,7 +54,7 @@ def forecast(
     duration = duration_of(plan, rates) if rates else None
     times = duration.stages if duration else dict.fromkeys(flops, None)
     spectra = sum(weight.has_spectrum for weight in plan.weights)
-    cache = cache_of(checkpoint)
+    cache, unread = cache_of(checkpoint), find_unread(plan.weights, [checkpoint.config])
     return Forecast(
         goal=f"{config.metrics} metrics of {len(plan.weights)} weights, {spectra} spectra",
         model={
@@ -91,6 +92,7 @@ def forecast(
         inference=inference_of(checkpoint, contexts, widths),
         cache_unknown=cache.unknown,
         cache_none=cache.none,
+        unread=str(unread) if unread else "",
         advice=advice_for(plan, memory, fetch.nbytes, fetch.free, device_limit),
         machine=load_calibration().machine,
     )

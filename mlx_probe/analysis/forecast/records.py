@@ -106,6 +106,7 @@ class Forecast:
         inference: Memory that running the model would take.
         cache_unknown: Why the cache of inference is not known; "" if it is.
         cache_none: Why the model has no such cache; "" if it has one.
+        unread: What will have no numbers, as the run will say; "" if nothing.
         advice: What to change so that it fits.
         machine: The machine of the calibration.
     """
@@ -132,6 +133,7 @@ class Forecast:
     inference: tuple[Inference, ...]
     cache_unknown: str
     cache_none: str
+    unread: str
     advice: tuple[str, ...]
     machine: Mapping[str, str | int]
 

@@ -93,6 +93,7 @@ def _verdict(forecast: Forecast) -> dict[str, str]:
     none = f"none: {forecast.cache_none}" if forecast.cache_none else ""
     lines = {
         "cache": unknown or none if forecast.inference else "",
+        "incomplete": forecast.unread,
         "verdict": "fits" if forecast.fits else "does not fit",
         "remedy": "\n".join(forecast.advice),
     }
