@@ -49,8 +49,6 @@ _BELOW_WEIGHT = re.compile(r"(?:^|\.)(?<!parametrizations\.)weight[.:]")
 _MARKER = "scaled_fp8"
 _MARKING_METADATA = "_quantization_metadata"
 
-_ORPHAN = "belongs to a packed weight that is not there or not understood"
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -60,11 +58,13 @@ class Problem:
         reason: For the row.
         incidental: Whether nothing of the model is lost with it: it is no weight.
         codes: Whether its elements are codes, so that what lies beside it belongs to it.
+        orphan: Whether its name is that of a piece, and no weight that it belongs to is read.
     """
 
     reason: str
     incidental: bool = False
     codes: bool = False
+    orphan: bool = False
 
 
 def plain_problems(
@@ -101,7 +101,7 @@ def _is_loss(tensor: TensorInfo, problem: Problem | None) -> bool:
     """Whether a problem is more than a float that has the name of a scale."""
     if problem is None or problem.incidental:
         return False
-    scale = problem.reason == _ORPHAN and _kind(tensor) == "float"
+    scale = problem.orphan and _kind(tensor) == "float"
     return not scale or _BELOW_WEIGHT.search(tensor.name) is not None
 
 
@@ -133,7 +133,12 @@ class _Judge:
             return Problem("a marker of scaled 8-bit floats, no weight", incidental=True)
         named_so = block_type == "other" and _SCALE.fullmatch(end)
         if block_type == "quantization" or named_so or _BELOW_WEIGHT.search(tensor.name):
-            return Problem(_ORPHAN, incidental=self._is_incidental_piece(tensor.name))
+            declared = f" ({self._method})" if self._method is not None else ""
+            return Problem(
+                f"belongs to a packed weight{declared} that is not there or not understood",
+                incidental=self._is_incidental_piece(tensor.name),
+                orphan=True,
+            )
         kind = _kind(tensor)
         if tensor.dtype.startswith("F8_"):
             return self._of_small_float(tensor, block_type)
@@ -147,7 +152,7 @@ class _Judge:
         # Codes last: what is a scale beside them belongs to them.
         for name, problem in sorted(problems.items(), key=lambda item: item[1].codes):
             module = name.rpartition(".")[0]
-            if not (problem.codes or problem.reason == _ORPHAN) or problem.incidental or not module:
+            if not (problem.codes or problem.orphan) or problem.incidental or not module:
                 continue
             # Beside a parameter of a known name (``experts.up_proj``) others have a known one too.
             kinds = ("other", "quantization", classify(name).block_type)

@@ -67,6 +67,15 @@ METHODS = {
         "weight_scale": ("F32", (64, 1)),
         "weight_zero_point": ("I32", (64, 1)),
     },
+    "fp_quant": {
+        "qweight": ("U8", (64, 32)),
+        "scales": ("U8", (64, 2)),
+        "forward_hadamard_matrix": ("BF16", (32, 32)),
+        "backward_hadamard_matrix": ("BF16", (32, 32)),
+        "act_global_scale": ("F32", ()),
+        "weight_global_scale": ("F32", ()),
+    },
+    "group-quantization": {"q_weight": ("U32", (64, 8)), "q_scale": ("F16", (64, 2))},  # MLC
     "w8a8_int8": {"weight": ("I8", (64, 64)), "weight_scale": ("F32", (64, 1))},
 }
 
