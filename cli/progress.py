@@ -64,7 +64,7 @@ class _Bar:
             console=console,
             transient=True,
         )
-        self._took = ""
+        self._took = self._label = ""
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
         total = sum(weight.nbytes for weight in plan.weights)
@@ -76,15 +76,20 @@ class _Bar:
         self._progress.start()
 
     def start(self, weight: Weight) -> None:
-        # The end of a name says most: its beginning is the same for all.
-        used = len(self._took) + (46 if self._progress.console.width >= WIDE else 30)
-        name, room = weight.label, max(8, self._progress.console.width - used)
-        shown = name if len(name) <= room else "..." + name[3 - room :]
-        self._progress.update(self._task, weight=printable(shown))
+        self._label = weight.label
+        self._show(0)
 
     def finish(self, weight: Weight, usage: Usage) -> None:
         self._took = _took(usage)
-        self._progress.update(self._task, advance=weight.nbytes, took=self._took)
+        self._show(weight.nbytes)
+
+    def _show(self, advance: int) -> None:
+        # The end of a name says most: its beginning is the same for all.
+        width = self._progress.console.width
+        used, name = len(self._took) + (46 if width >= WIDE else 30), self._label
+        room = max(8, width - used)
+        shown = name if len(name) <= room else "..." + name[3 - room :]
+        self._progress.update(self._task, advance=advance, took=self._took, weight=printable(shown))
 
     def alert(self, text: str, is_warning: bool) -> None:
         # Printed above the bar.

@@ -220,3 +220,13 @@ def test_without_effect_after_the_import(monkeypatch):
     before = blas.mlx_blas()
     blas.load_blas()
     assert blas.mlx_blas() == before
+
+
+def test_without_one_a_run_says_that_mlx_is_slow_here(tuned):
+    script = (
+        "from mlx_probe.compute.backends import choose_backend\n"
+        "print(choose_backend('mlx', 'cpu')[1])"
+    )
+    assert run(script) == ["mlx on cpu: as asked"]
+    (slow,) = run(script, **{blas.VARIABLE: "0"})
+    assert slow.startswith("mlx on cpu: as asked; its own BLAS is many times slower")
