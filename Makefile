@@ -62,8 +62,10 @@ clean:
 	$(call install,-e ".[dev]")
 	touch .venv/installed $@
 
+# In a variable: a comma would end the argument of `call`.
+.venv/installed-referees: WANTED := -e ".[dev,referees]"
 .venv/installed-referees: pyproject.toml | .venv/bin/python
-	$(call install,-e ".[dev,referees]")
+	$(call install,$(WANTED))
 	touch .venv/installed .venv/installed-dev $@
 
 .venv/bin/python:
