@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from functools import partial
 from itertools import chain
@@ -54,11 +56,16 @@ def analyze_rows(
     in_turn = [task for task, _ in tasks]
     following = dict(zip(in_turn, in_turn[plan.config.workers :], strict=False))
 
+    tiny = threading.Lock()
+
     def work(task: Task, threads: int = 1) -> list[Row]:
         meter.gate.wait()
         for index in chain(*following.get(task, ())):
             plan.weights[index].prefetch()
-        return [row for batch in task for row in measured(batch, threads)]
+        # Tiny weights keep the interpreter busy and not the cores: two workers with such tasks
+        # would wait for each other at every call, and take longer than one.
+        with tiny if len(task) > 1 else nullcontext():
+            return [row for batch in task for row in measured(batch, threads)]
 
     def measured(batch: tuple[int, ...], threads: int) -> list[Row]:
         weights = [plan.weights[index] for index in batch]

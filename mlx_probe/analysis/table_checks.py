@@ -137,6 +137,7 @@ def _missing(view: _View, columns: Sequence[Column]) -> Violations:
 def _duplicates(view: _View) -> Violations:
     # Tables from before fused matrices were taken apart have no parts.
     parts = view.values("part") if "part" in view.names else [None] * len(view.values("status"))
+    # A name alone where that is all: tuples of hundreds of thousands of rows take memory.
     keys = [
         name if expert is None and part is None else (name, expert, part)
         for name, expert, part in zip(

@@ -26,13 +26,16 @@ class JobProgress:
     def __init__(self, sizes: Sequence[int], meter: UsageMeter) -> None:
         self._sizes, self._meter = sizes, meter
         self._total, self._done = sum(sizes), 0
-        self._finished: set[int] = set()
+        # A mark for each record where their number is known; it may be hundreds of thousands.
+        self._marks = bytearray(len(sizes))
+        self._beyond: set[int] = set()
+        self._count = 0
         self.what = ""
 
     @property
     def count(self) -> int:
         """Number of finished records, those of an earlier process included."""
-        return len(self._finished)
+        return self._count
 
     @property
     def text(self) -> str:
@@ -47,6 +50,11 @@ class JobProgress:
     def finish(self, indices: Iterable[int]) -> None:
         """Count records as finished; one that is finished again does not count again."""
         for index in indices:
-            if self._sizes and index not in self._finished:
+            if index in self._beyond or (self._sizes and self._marks[index]):
+                continue
+            self._count += 1
+            if self._sizes:
+                self._marks[index] = True
                 self._done += self._sizes[index]
-            self._finished.add(index)
+            else:
+                self._beyond.add(index)

@@ -22,7 +22,7 @@ SPECTRA = "spectra"
 _VALUES = "singular_values"
 
 # Values, and matrices, in memory at a time.
-_GROUP, _MATRICES = 1 << 22, 1 << 13
+_GROUP, _MATRICES = 1 << 22, 1 << 12
 
 
 def write_spectra(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ROWS", "read", "write"]
 
 # Rows that are in memory as text.
-ROWS = 4096
+ROWS = 2048
 
 
 def write(table: pa.Table, path: Path) -> None:
