@@ -94,6 +94,8 @@ def analyze(
         job.begin("measure")
         paths = resolve_output(out, formats, checkpoint.files.model_id)
 
+        # Imported before the plan is made, which counts the memory of the process.
+        import_module("pyarrow")
         plan = make_plan(checkpoint, config)
         with job.running(_spec(plan, paths)):
             # From known rates only: a calibration would take time and memory of the run.

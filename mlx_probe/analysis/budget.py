@@ -15,7 +15,7 @@ __all__ = ["RESERVE", "Budget", "memory_budget", "sufficient"]
 DEFAULT_MEMORY_SHARE = 0.8
 
 # Bytes of tables and their writers, beside the tasks.
-RESERVE = 65_000_000
+RESERVE = 33_000_000
 
 
 @dataclass(frozen=True)

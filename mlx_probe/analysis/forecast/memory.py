@@ -20,7 +20,7 @@ __all__ = ["Memory", "memory_of", "most_at_once", "peak_of"]
 # Bytes that a process adds while it measures and until its tables are written; bytes of a row; and
 # the share of a worker's memory that the allocator keeps. Measured with numpy on Linux, on models
 # of 12 to 20,000 tensors.
-LOADED, LOADED_AT_END = 20_000_000, 65_000_000
+LOADED, LOADED_AT_END = 20_000_000, 33_000_000
 ROW = 1_600
 KEPT_SHARE, KEPT_AT_MOST = 0.7, 32_000_000
 
