@@ -299,8 +299,7 @@ _SCHEMES = {
 
 def _compressed_tensors():
     import torch
-    from compressed_tensors.compressors import BaseCompressor
-    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from compressed_tensors.quantization import QuantizationArgs
 
     cases = {}
     for name, (form, settings, cols, dtype) in _SCHEMES.items():
@@ -329,16 +328,24 @@ def _compressed_tensors():
             state["weight_scale"] = (
                 (scale * state["weight_global_scale"]).to(torch.float8_e4m3fn).float()
             )
-        compressor = BaseCompressor.get_value_from_registry(form)
-        scheme = QuantizationScheme(targets=["Linear"], weights=args)
-        packed = compressor.compress(state, scheme)
-        values = compressor.decompress(dict(packed), scheme)["weight"]
-        group = {"targets": ["Linear"], "weights": args.model_dump(mode="json")}
-        config = {"quant_method": "compressed-tensors", "format": form}
-        config |= {"config_groups": {"group_0": group}}
-        tensors = {f"m.{key}": tensor for key, tensor in packed.items() if tensor is not None}
-        cases[f"compressed_tensors {name}"] = tensors, config, values
+        cases[f"compressed_tensors {name}"] = by_compressed_tensors(form, args, state)
     return cases
+
+
+def by_compressed_tensors(form, args, state):
+    """Tensors, config.json's settings and values of a layer, by compressed-tensors itself."""
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationScheme
+
+    compressor = BaseCompressor.get_value_from_registry(form)
+    scheme = QuantizationScheme(targets=["Linear"], weights=args)
+    packed = compressor.compress(state, scheme)
+    values = compressor.decompress(dict(packed), scheme)["weight"]
+    group = {"targets": ["Linear"], "weights": args.model_dump(mode="json")}
+    config = {"quant_method": "compressed-tensors", "format": form}
+    config |= {"config_groups": {"group_0": group}}
+    tensors = {f"m.{key}": tensor for key, tensor in packed.items() if tensor is not None}
+    return tensors, config, values
 
 
 def _bitsandbytes():

@@ -93,7 +93,6 @@ def analyze(
     with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
         job.begin("measure")
         paths = resolve_output(out, formats, checkpoint.files.model_id)
-
         # Imported before the plan is made, which counts the memory of the process.
         import_module("pyarrow")
         plan = make_plan(checkpoint, config)

@@ -1,5 +1,7 @@
 """compressed-tensors 0.20: the formats of small floats."""
 
+from packers import by_compressed_tensors
+
 PACKAGE = "compressed_tensors"
 ROWS, COLS = 8, 192
 # Format: arguments of QuantizationArgs.
@@ -14,8 +16,7 @@ LARGEST = {4: 6, 6: 7.5, 8: 448}
 
 def cases(seed=0):
     import torch
-    from compressed_tensors.compressors import BaseCompressor
-    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from compressed_tensors.quantization import QuantizationArgs
 
     torch.manual_seed(seed)
     made = {}
@@ -31,13 +32,5 @@ def cases(seed=0):
         else:
             scale = torch.exp2(torch.ceil(torch.log2(scale)))
         state["weight_scale"] = scale
-        compressor = BaseCompressor.get_value_from_registry(form)
-        scheme = QuantizationScheme(targets=["Linear"], weights=args)
-        packed = compressor.compress(state, scheme)
-        values = compressor.decompress(dict(packed), scheme)["weight"]
-        group = {"targets": ["Linear"], "weights": args.model_dump(mode="json")}
-        config = {"quant_method": "compressed-tensors", "format": form}
-        config |= {"config_groups": {"group_0": group}}
-        tensors = {f"m.{key}": tensor for key, tensor in packed.items() if tensor is not None}
-        made[f"compressed_tensors {form}"] = tensors, config, values
+        made[f"compressed_tensors {form}"] = by_compressed_tensors(form, args, state)
     return made
