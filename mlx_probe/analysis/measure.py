@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Protocol
@@ -205,12 +205,17 @@ class Measurer:
     def _stream(self, weight: Weight, passes: Sequence[tuple[str, _Pass]]) -> float:
         """Send all chunks through all passes; return the seconds of reading."""
         seconds, left = 0.0, weight.numel
-        chunks = weight.chunks()
+        encoding, backend = weight.encoding, self._backend
+        packed = encoding is not None and backend.decodes(encoding)
+        chunks: Iterator[Any] = weight.encoded_chunks() if packed else weight.chunks()
         while left:
             self._meter.gate.wait()
             with self._meter.stage("read") as reading:
                 stored = next(chunks)
-                chunk = self._backend.load(stored, weight.chunk_dtype)
+                if packed:
+                    chunk = backend.load_encoded(stored)
+                else:
+                    chunk = backend.load(stored, weight.chunk_dtype)
                 reading.nbytes = weight.nbytes * stored.size // weight.numel
             seconds += reading.seconds
             for stage, each in passes:

@@ -131,6 +131,7 @@ def _packed(
         *(claim.name, main.dtype, layout.shape, packing, layout.detail, claim.pieces, claim.extra),
         decode=layout.decode,
         row_major=layout.row_major,
+        encoding=layout.encoding,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mlx_probe.checkpoint.packings.protocol import Decode
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["PLAIN", "Parameter"]
@@ -28,6 +29,7 @@ class Parameter:
         extra: Stored tensors that belong to it but do not change its values.
         decode: Turns blocks of pieces into values; None if plain.
         row_major: See `Layout`.
+        encoding: See `Layout`.
         problem: Why it cannot be read; None if it can.
         incidental: Whether the model's numbers are complete without it, though it has a problem:
             it is no weight and no piece of one.
@@ -42,6 +44,7 @@ class Parameter:
     extra: tuple[TensorInfo, ...] = ()
     decode: Decode | None = None
     row_major: bool = True
+    encoding: Encoding | None = None
     problem: str | None = None
     incidental: bool = False
 

@@ -19,6 +19,7 @@ from mlx_probe.checkpoint.packings.protocol import Index, Piece, positions
 from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.checkpoint.stored import byte_range, words_of
 from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.records import Role
 
 __all__ = ["MAX_STACK", "Weight", "chunk_extent", "weights_of"]
@@ -182,6 +183,35 @@ class Weight:
             CheckpointError: The file is closed, gone or changed.
             PackingError: Pieces of a packed weight contradict each other.
         """
+        for pieces, lines, across, shape in self._slabs():
+            # Without a variable: it would keep one slab while the next one is unpacked.
+            yield self._elements(pieces, lines, across).reshape(shape)
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """What a backend needs to unpack it by itself; None if only `chunks` can."""
+        whole = self.rows is not None and (self.part is None or self.part.contiguous)
+        return self.parameter.encoding if whole else None
+
+    def encoded_chunks(self) -> Iterator[Encoded]:
+        """Stream the words of the same chunks as `chunks`, still packed.
+
+        Yields:
+            Blocks of a weight that has an `encoding`.
+
+        Raises:
+            CheckpointError: The file is closed, gone or changed.
+        """
+        encoding = self.encoding
+        assert encoding is not None
+        for pieces, lines, across, _ in self._slabs():
+            assert isinstance(lines, slice)
+            assert isinstance(across, slice)
+            words, dtypes = zip(*((piece.words, piece.dtype) for piece in pieces), strict=True)
+            yield Encoded(encoding, words, dtypes, lines, across)
+
+    def _slabs(self) -> Iterator[tuple[list[Piece], Index, Index, tuple[int, ...]]]:
+        """The pieces, with rows, columns and shape of each chunk; pages are released after it."""
         if self.problem or not self.shape or not self.numel:
             return
         pieces, maps = self._open()
@@ -193,10 +223,8 @@ class Weight:
             across: Index = slice(0, cols) if tall else slice(first, last)
             if self.part is not None:
                 lines, across = self.part.source(lines, across)
-            # Without a variable: it would keep one slab while the next one is unpacked.
-            yield self._elements(pieces, lines, across).reshape(
-                (-1,) if self.rows is None else (last - first, cols) if tall else (rows, -1)
-            )
+            shape = (last - first, cols) if tall else (rows, last - first)
+            yield pieces, lines, across, (-1,) if self.rows is None else shape
             # Pages with columns also hold the next columns: they are released with the map.
             if self._by_rows:
                 for piece, mapped in zip(pieces, maps, strict=True):

@@ -10,12 +10,12 @@ import ctypes
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
-__all__ = ["Info", "call", "integer_bits", "is_available"]
+__all__ = ["Info", "address", "call", "integer_bits", "is_available"]
 
 ROUTINES = (
     *("dsyrk", "dgemm", "dsymv", "dsyevd", "dsyevd_2stage"),
@@ -66,6 +66,17 @@ def call(routine: str, *arguments: Any) -> None:
         else:
             references.append(ctypes.byref(argument))
     routines[routine](*references, *lengths)
+
+
+def address(routine: str) -> ctypes.c_void_p:
+    """Address of a routine, for compiled code that calls it.
+
+    Args:
+        routine: One of `ROUTINES`.
+    """
+    routines = _routines()
+    assert routines is not None
+    return ctypes.cast(cast(Any, routines[routine]), ctypes.c_void_p)
 
 
 @cache

@@ -26,6 +26,7 @@ from mlx_probe.checkpoint.packings.protocol import (
     Piece,
 )
 from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -160,7 +161,8 @@ def layout(claim: Claim, context: Context) -> Layout:
     detail = tensor.dtype if plain else f"{tensor.dtype}, blocks of {elements}"
     if scales:
         return Layout(tensor.shape, f"{detail}, scaled", partial(_decode_scaled, decode=decode))
-    return Layout(tensor.shape, detail, decode)
+    encoding = None if plain else Encoding("ggml", tensor.dtype)
+    return Layout(tensor.shape, detail, decode, encoding=encoding)
 
 
 def _decode_scaled(

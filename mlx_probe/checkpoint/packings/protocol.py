@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.dtypes import decode
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.records import TensorInfo
 
 __all__ = [
@@ -93,12 +94,15 @@ class Layout:
         decode: Turns blocks into values.
         row_major: Whether the main piece's first axis is the logical rows, so that its pages
             can be released row by row.
+        encoding: What ``decode`` does, for backends that can do it by themselves; None if it has
+            no name.
     """
 
     shape: tuple[int, ...]
     detail: str
     decode: Decode
     row_major: bool = True
+    encoding: Encoding | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.records import Moments, QuantizationError
 
 __all__ = ["Backend", "ElementPass", "Gram", "GramPass", "OperatorPass", "QuantizationPass"]
@@ -110,6 +111,23 @@ class Backend(Protocol):
 
         Returns:
             A chunk for the passes below, independent of the file.
+        """
+
+    def decodes(self, encoding: Encoding) -> bool:
+        """Whether `load_encoded` takes packed words of this encoding."""
+
+    def load_encoded(self, block: Encoded) -> Any:
+        """Bring packed words into this backend's memory; it decodes them itself.
+
+        Args:
+            block: Of an encoding that `decodes` accepts.
+
+        Returns:
+            A chunk of float32 elements for the passes below, of the block's shape, with the bits
+            that the packing's own decoder gives. It is valid until the next block is requested.
+
+        Raises:
+            PackingError: The pieces contradict each other in their values.
         """
 
     def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:

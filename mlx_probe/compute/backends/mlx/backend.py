@@ -32,6 +32,7 @@ from mlx_probe.compute.backends.numpy.moments import BinPass, CodePass
 from mlx_probe.compute.backends.protocol import Gram
 from mlx_probe.compute.backends.quantization import QuantizationSums
 from mlx_probe.core.dtypes import DTYPES, float8_e4m3_values
+from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.errors import BackendError
 
 __all__ = ["MlxBackend", "has_gpu"]
@@ -107,6 +108,14 @@ class MlxBackend:
         values = _decode(words, dtype)
         mx.async_eval(values)  # type: ignore[no-untyped-call]
         return DeviceChunk(words, values)
+
+    def decodes(self, encoding: Encoding) -> bool:
+        """Nothing: the packings unpack."""
+        return False
+
+    def load_encoded(self, block: Encoded) -> DeviceChunk:
+        """Never called: see `decodes`."""
+        raise NotImplementedError(block.encoding.kind)
 
     def element_pass(
         self, dtype: str, zero_epsilon: float

@@ -15,6 +15,7 @@ from mlx_probe.compute.backends.numpy.moments import BinPass, CodePass
 from mlx_probe.compute.backends.protocol import Gram
 from mlx_probe.compute.backends.quantization import QuantizationSums
 from mlx_probe.core.dtypes import DTYPES, decode
+from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.machine import usable_cores
 
 __all__ = ["NumpyBackend", "SlabGram", "SlabOperator"]
@@ -86,6 +87,14 @@ class NumpyBackend:
         """Stored words, contiguous and copied out of the map; other words are not copied."""
         ours = stored.flags.writeable and stored.flags.c_contiguous
         return Chunk(stored if ours else np.array(stored, order="C"), dtype)
+
+    def decodes(self, encoding: Encoding) -> bool:
+        """Nothing: the packings unpack."""
+        return False
+
+    def load_encoded(self, block: Encoded) -> Chunk:
+        """Never called: see `decodes`."""
+        raise NotImplementedError(block.encoding.kind)
 
     def element_pass(self, dtype: str, zero_epsilon: float) -> CodePass | BinPass:
         """Moments: by bit patterns up to 16 bits, by float64 sums above."""

@@ -1,0 +1,2 @@
+/* Eigenvalues of symmetric matrices. */
+const int probe_eigen_abi = 1;

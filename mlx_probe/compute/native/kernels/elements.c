@@ -1,0 +1,2 @@
+/* Elements of weights. */
+const int probe_elements_abi = 1;
