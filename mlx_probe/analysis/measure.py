@@ -129,12 +129,11 @@ class Measurer:
         self._backend, self._config = plan.backend, plan.config
         self._lane = BoundedSemaphore(plan.backend.lanes or plan.config.workers)
 
-    def measure(self, weights: Sequence[Weight], threads: int = 1) -> list[Outcome]:
+    def measure(self, weights: Sequence[Weight]) -> list[Outcome]:
         """Measure one weight, or a batch of equal ones (`work_order`).
 
         Args:
             weights: The weights.
-            threads: Cores that nothing else uses at the same time; results do not depend on it.
 
         Raises:
             CheckpointError: A file changed or vanished while it was read.
@@ -145,8 +144,7 @@ class Measurer:
                 return self._measure_batch(weights)
             except PackingError:
                 pass  # measure one by one to find the bad tensor
-        with lapack.threads(threads):
-            return [self._measure_alone(weight) for weight in weights]
+        return [self._measure_alone(weight) for weight in weights]
 
     def _measure_alone(self, weight: Weight) -> Outcome:
         if weight.problem is not None:

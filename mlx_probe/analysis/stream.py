@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from datetime import datetime, timezone
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from mlx_probe.analysis.measure import Measurer, Outcome
 from mlx_probe.analysis.order import Task, work_order
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute.schedule import run_within_budget
-from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Row
 from mlx_probe.core.version import __version__
 from mlx_probe.metrics import BEYOND_RANGE, compute_metrics
@@ -58,20 +56,20 @@ def analyze_rows(
 
     tiny = threading.Lock()
 
-    def work(task: Task, threads: int = 1) -> list[Row]:
+    def work(task: Task) -> list[Row]:
         meter.gate.wait()
         for index in chain(*following.get(task, ())):
             plan.weights[index].prefetch()
         # Tiny weights keep the interpreter busy and not the cores: two workers with such tasks
         # would wait for each other at every call, and take longer than one.
         with tiny if len(task) > 1 else nullcontext():
-            return [row for batch in task for row in measured(batch, threads)]
+            return [row for batch in task for row in measured(batch)]
 
-    def measured(batch: tuple[int, ...], threads: int) -> list[Row]:
+    def measured(batch: tuple[int, ...]) -> list[Row]:
         weights = [plan.weights[index] for index in batch]
         for weight in weights:
             on_start(weight)
-        outcomes = measurer.measure(weights, threads)
+        outcomes = measurer.measure(weights)
         with meter.stage("metrics"):
             return [
                 Row(
@@ -85,13 +83,11 @@ def analyze_rows(
     copies = {i: of for i, of in plan.aliases.items() if i not in finished}
     wanted = set(copies.values())
     originals = {of: finished[of] for of in wanted if of in finished}
-    workers = plan.config.workers
-    alone = partial(work, threads=min(workers, usable_cores()))
     # One BLAS thread for each worker: several matrices at once are faster than several threads
-    # for one, and sums do not depend on the number of workers. A matrix that is alone is
-    # multiplied by all cores, in the same tiles.
+    # for one, and sums do not depend on the number of workers. Cores that would be idle join in
+    # the work on the matrices that are left, in the same tiles.
     with threadpool_limits(1, user_api="blas"):
-        for rows in run_within_budget(work, tasks, workers, plan.budget, alone):
+        for rows in run_within_budget(work, tasks, plan.config.workers, plan.budget):
             originals.update((row.index, row) for row in rows if row.index in wanted)
             yield rows
     for index, of in copies.items():

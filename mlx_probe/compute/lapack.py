@@ -12,16 +12,14 @@ LAPACK sees the transpose and calls it the lower one, for which its reductions a
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute import fortran
+from mlx_probe.compute.cores import threads, width, width_address
 from mlx_probe.core.errors import SpectrumError
 
 __all__ = [
@@ -35,6 +33,7 @@ __all__ = [
     "symmetric_product",
     "threads",
     "width",
+    "width_address",
     "works_in_place",
     "workspace",
 ]
@@ -51,35 +50,13 @@ _TILED, _TILES = 2048, 4
 _STRIPE = 1024
 
 
-# Tiles of a product that run side by side when this thread of Python calls `add_gram`.
-_width: ContextVar[int] = ContextVar("width", default=1)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let `add_gram` work on several tiles of large matrices at once.
-
-    The tiles are the same for any number of threads, and each is one call in one BLAS thread:
-    no bit of the result depends on the number. BLAS's own threads would divide the work
-    differently for each number.
-
-    Args:
-        count: Cores that nothing else uses during this time.
-    """
-    token = _width.set(count)
-    try:
-        yield
-    finally:
-        _width.reset(token)
-
-
-def width() -> int:
-    """Cores that `add_gram` uses if it is called here; see `threads`."""
-    return _width.get()
-
-
 def add_gram(matrix: Matrix, x: Matrix) -> None:
     """Add ``x.T @ x`` to the upper triangle of a matrix (BLAS syrk: half a product's work).
+
+    Tiles of a large matrix are computed side by side on as many cores as the caller has
+    (`width`). The tiles are the same for any number, and each is one call in one BLAS thread: no
+    bit of the result depends on the number. BLAS's own threads would divide the work differently
+    for each number.
 
     Args:
         matrix: Shape (M, M); changed in place.
@@ -102,11 +79,12 @@ def add_gram(matrix: Matrix, x: Matrix) -> None:
     def add(tile: tuple[slice, slice]) -> None:
         _add_tile(matrix, x, *tile)
 
-    if width() == 1 or len(tiles) == 1:
+    cores = width()
+    if cores == 1 or len(tiles) == 1:
         for tile in tiles:
             add(tile)
         return
-    with ThreadPoolExecutor(width()) as pool:
+    with ThreadPoolExecutor(min(cores, len(tiles))) as pool:
         for _ in pool.map(add, tiles):
             pass
 

@@ -21,10 +21,10 @@ def pondering(monkeypatch):
     monkeypatch.setitem(STAGES, "pondering", stage)
     measure = Measurer.measure
 
-    def ponder(self, weights, threads=1):
+    def ponder(self, weights):
         with self._meter.stage("pondering", nbytes=10, flops=20.0) as thinking:
             thinking.cores = 1000
-        return measure(self, weights, threads)
+        return measure(self, weights)
 
     monkeypatch.setattr(Measurer, "measure", ponder)
 

@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from mlx_probe.compute.cores import width
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.errors import Stopped
 
@@ -67,24 +68,83 @@ def test_a_failure_passes_on_after_the_results_before_it():
         next(results)
 
 
-def test_a_task_that_runs_alone_is_called_so():
-    def run(tasks, workers, budget):
-        def work(task):
-            return task, "beside"
+def widths(tasks, workers, budget, cores):
+    """The cores that each task sees at its end, when the tasks beside it began long ago."""
+    seen = {}
 
-        def alone(task):
-            return task, "alone"
+    def work(name):
+        end = time.monotonic() + 30
+        while not ends[name]() and time.monotonic() < end:
+            time.sleep(0.001)
+        seen[name] = width()
 
-        return dict(run_within_budget(work, tasks, workers, budget, alone))
+    ends = {name: ready for name, ready, _ in tasks}
+    sized = [(name, size) for name, _, size in tasks]
+    for _ in run_within_budget(work, sized, workers, budget, cores):
+        pass
+    return seen
 
-    assert run([("a", 1)], 2, 10) == {"a": "alone"}
-    assert run([("a", 1)], 1, 10) == {"a": "beside"}
-    assert set(run([("a", 1), ("b", 1)], 2, 10).values()) == {"beside"}
-    # Memory for one at a time.
-    assert run([("a", 8), ("b", 8)], 2, 10) == {"a": "alone", "b": "alone"}
-    # The third starts while the first or second may still be under way, or when both are done.
-    row = run([("a", 5), ("b", 5), ("c", 10)], 2, 10)
-    assert (row["a"], row["b"], row["c"]) == ("beside", "beside", "alone")
+
+def seeing(cores):
+    """Whether the task that asks has so many cores: the others have ended."""
+    return lambda: width() == cores
+
+
+def always():
+    return True
+
+
+@pytest.mark.parametrize(
+    ("workers", "budget", "cores", "tasks", "expected"),
+    [
+        pytest.param(2, 9, 2, [("a", seeing(2), 1)], {"a": 2}, id="alone"),
+        pytest.param(1, 9, 1, [("a", always, 1)], {"a": 1}, id="one worker"),
+        pytest.param(4, 9, 2, [("a", seeing(2), 1)], {"a": 2}, id="more workers than cores"),
+        pytest.param(
+            *(2, 9, 2, [("a", seeing(2), 5), ("b", seeing(1), 1)], {"a": 2, "b": 1}),
+            id="the last one takes over",
+        ),
+        pytest.param(
+            *(2, 9, 2, [("a", seeing(2), 8), ("b", seeing(2), 8)], {"a": 2, "b": 2}),
+            id="memory for one at a time",
+        ),
+        pytest.param(
+            *(3, 9, 8, [("a", seeing(8), 1), ("b", seeing(4), 3), ("c", seeing(3), 2)]),
+            {"a": 8, "b": 4, "c": 3},
+            id="what is left over goes to the largest",
+        ),
+    ],
+)
+def test_idle_cores_are_lent(workers, budget, cores, tasks, expected):
+    assert widths(tasks, workers, budget, cores) == expected
+
+
+def test_lent_cores_go_back_when_a_task_starts():
+    seen, small, again = [], threading.Event(), threading.Event()
+
+    def work(name):
+        if name == "large":
+            # The third task does not fit yet: this one and the first share four cores.
+            assert small.wait(30)
+            return name
+        if name == "first":
+            seen.append(wait_for(2))
+            small.set()
+            seen.append(wait_for(1))
+            again.set()
+            return name
+        assert again.wait(30)
+        return name
+
+    def wait_for(cores):
+        end = time.monotonic() + 30
+        while width() != cores and time.monotonic() < end:
+            time.sleep(0.001)
+        return width()
+
+    tasks = [("first", 1), ("large", 8), *((str(i), 3) for i in range(3))]
+    assert len(list(run_within_budget(work, tasks, 4, 10, 4))) == 5
+    assert seen == [2, 1]
 
 
 def test_a_refused_task_ends_the_schedule_when_the_others_are_done():
