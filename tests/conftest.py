@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from tinymodel import COMMAND, weights
 from weightfiles import write_safetensors
 
+from mlx_probe.compute import native
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.backends.mlx import prepare_mlx
 
@@ -56,6 +57,21 @@ def one_blas_thread():
 def backend(request):
     """Every backend on its CPU: a new one inherits all tests that ask for this."""
     return BACKENDS[request.param]("cpu")
+
+
+@pytest.fixture(params=["native", "without"])
+def kernels(request, monkeypatch):
+    """Every test that asks for this runs twice: with compiled kernels, and without them.
+
+    Holds for all threads, and for commands that the test starts. It keeps nothing for an example
+    of Hypothesis: such a test suppresses `HealthCheck.function_scoped_fixture`.
+    """
+    unusable = [f"{each.name}: {each.reason}" for each in native.statuses() if each.reason]
+    if request.param == "without":
+        monkeypatch.setenv(native.VARIABLE, "0")
+    elif unusable:
+        pytest.skip("; ".join(unusable))
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -69,18 +69,23 @@ def library(name: str) -> ctypes.CDLL | None:
     Args:
         name: Key in `LIBRARIES`.
     """
-    return None if _off.get() else _load(name).handle
+    return None if _off.get() else _status(name).handle
 
 
 def statuses() -> tuple[Library, ...]:
     """Every library, with the reason for each that cannot be used."""
-    return tuple(_load(name) for name in LIBRARIES)
+    return tuple(_status(name) for name in LIBRARIES)
+
+
+def _status(name: str) -> Library:
+    # Not in `_load`, which is called once: tests set and unset it in one process.
+    if os.environ.get(VARIABLE) == "0":
+        return Library(name, None, f"{VARIABLE} is 0", f"Unset {VARIABLE}")
+    return _load(name)
 
 
 @cache
 def _load(name: str) -> Library:
-    if os.environ.get(VARIABLE) == "0":
-        return Library(name, None, f"{VARIABLE} is 0", f"Unset {VARIABLE}")
     folder = Path(__file__).with_name("kernels")
     built = [folder / f"{name}{suffix}" for suffix in EXTENSION_SUFFIXES]
     path = next((path for path in built if path.exists()), None)
