@@ -9,15 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute.backends.chunk import Chunk
+from mlx_probe.core.dtypes import decode
 from mlx_probe.core.records import QuantizationError
 
-__all__ = ["GROUP_SIZE", "QUANTIZED_BITS", "ErrorSums", "QuantizationSums", "affine_round"]
+__all__ = [
+    "GROUP_SIZE",
+    "QUANTIZED_BITS",
+    "ErrorSums",
+    "QuantizationSums",
+    "affine_grid",
+    "affine_round",
+]
 
 GROUP_SIZE = 64
 QUANTIZED_BITS = (4, 8)
 
-# Elements that are rounded at a time: all temporary arrays stay in the cache.
-BLOCK_ELEMENTS = 1 << 18
+# Elements whose squared errors are summed at a time, and of these as many as are rounded at a time:
+# their temporary arrays stay in the cache.
+BLOCK_ELEMENTS, _STRIP_ELEMENTS = 1 << 18, 1 << 17
 
 
 class ErrorSums:
@@ -62,27 +71,56 @@ class QuantizationSums:
     def __init__(self, rows: int, cols: int, dtype: str, bits: Sequence[int]) -> None:
         self._sums = ErrorSums(rows, cols, bits)
         self._keep = {"BF16": _round_to_bfloat16, "F16": _round_to_float16}.get(dtype)
+        # Made by the first slab: the first use of new memory costs more than the work on it.
+        self._errors = np.empty(0)
 
     def add(self, chunk: Chunk) -> None:
         """Round one slab, some rows at a time, and add up the errors."""
         rows, cols = chunk.stored.shape
         row_max, col_max = np.zeros(rows), np.zeros(cols)
         squared = dict.fromkeys(self._sums.bits, 0.0)
-        height, wide = max(1, BLOCK_ELEMENTS // cols), chunk.dtype == "F64"
+        height, strip = max(1, BLOCK_ELEMENTS // cols), max(1, _STRIP_ELEMENTS // cols)
         for start in range(0, rows, height):
-            values = Chunk(chunk.stored[start : start + height], chunk.dtype).values
-            magnitude = np.abs(values)
-            row_max[start : start + height] = magnitude.max(axis=1)
-            np.maximum(col_max, magnitude.max(axis=0), out=col_max)
-            # Float64 files beyond float32's range give NaN: no such weight can be quantized.
-            with np.errstate(over="ignore", invalid="ignore"):
-                x = values.astype(np.float32)
-                for bits in self._sums.bits:
-                    rounded = affine_round(np, x, bits, self._keep)
-                    # What float32 lost of a float64 element is a part of the error, too.
-                    error = ((values if wide else x) - rounded).ravel().astype(np.float64)
-                    squared[bits] += float(np.dot(error, error))
+            block = chunk.stored[start : start + height]
+            if len(self._errors) < len(squared) * block.size:
+                self._errors = np.empty(len(squared) * block.size)
+            # The squares of a bit width lie side by side: their sum is one call of BLAS.
+            errors = self._errors[: len(squared) * block.size].reshape(len(squared), *block.shape)
+            for top in range(0, len(block), strip):
+                lines = slice(top, min(top + strip, len(block)))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    values = decode(block[lines], chunk.dtype)
+                    # Float64 files beyond float32's range give NaN: none such can be quantized.
+                    x = values.astype(np.float32, copy=False)
+                    magnitude = np.abs(values if values.dtype == np.float64 else x)
+                    row_max[start + top : start + lines.stop] = magnitude.max(axis=1)
+                    np.maximum(col_max, magnitude.max(axis=0), out=col_max)
+                    self._round(values, x, errors[:, lines])
+            for bits, error in zip(squared, errors.reshape(len(squared), block.size), strict=True):
+                squared[bits] += float(np.dot(error, error))
         self._sums.add_slab(row_max, col_max, squared)
+
+    def _round(
+        self, values: NDArray[Any], x: NDArray[np.float32], errors: NDArray[np.float64]
+    ) -> None:
+        """Fill in the errors of some rows, shape (bit widths, rows, cols)."""
+        if not len(errors):
+            return
+        groups = x.reshape(-1, GROUP_SIZE)
+        starts = np.arange(0, x.size, GROUP_SIZE)
+        # Three times as fast as a minimum along an axis of 64.
+        low, high = (
+            extreme.reduceat(x.reshape(-1), starts)[:, None] for extreme in (np.minimum, np.maximum)
+        )
+        rounded = np.empty_like(groups)
+        for bits, out in zip(self._sums.bits, errors, strict=True):
+            scale, bias = affine_grid(np, low, high, bits, self._keep)
+            _to_grid(groups, scale, bias, bits, rounded)
+            if values.dtype == np.float64:
+                # What float32 lost of a float64 element is a part of the error, too.
+                np.subtract(values, rounded.reshape(x.shape), out=out)
+            else:
+                np.copyto(out, np.subtract(groups, rounded, out=rounded).reshape(x.shape))
 
     def finish(self) -> QuantizationError:
         """The errors over everything added."""
@@ -91,10 +129,6 @@ class QuantizationSums:
 
 def affine_round(xp: Any, x: Any, bits: int, keep: Callable[[Any], Any] | None) -> Any:
     """Round to the grid of MLX's affine quantization, groups of `GROUP_SIZE`.
-
-    Every group gets ``2**bits`` evenly spaced levels from its end of larger magnitude; the
-    scale is then adjusted so that zero is a level. Source: the definition of
-    ``mlx.core.quantize`` (mode "affine").
 
     Args:
         xp: Array namespace, ``numpy`` or ``mlx.core``.
@@ -106,22 +140,66 @@ def affine_round(xp: Any, x: Any, bits: int, keep: Callable[[Any], Any] | None) 
         The rounded values, float32, same shape.
     """
     groups = x.reshape(x.shape[0], -1, GROUP_SIZE)
-    levels = float(2**bits - 1)
     low, high = groups.min(axis=-1, keepdims=True), groups.max(axis=-1, keepdims=True)
+    scale, bias = affine_grid(xp, low, high, bits, keep)
+    codes = xp.round((groups - bias) / _divisor(xp, scale))
+    return (xp.clip(codes, 0.0, _levels(bits)) * scale + bias).reshape(x.shape)
+
+
+def affine_grid(
+    xp: Any, low: Any, high: Any, bits: int, keep: Callable[[Any], Any] | None
+) -> tuple[Any, Any]:
+    """Scale and bias of groups: element = code * scale + bias, codes from 0 to ``2**bits - 1``.
+
+    Every group gets ``2**bits`` evenly spaced levels from its end of larger magnitude; the
+    scale is then adjusted so that zero is a level. Source: the definition of
+    ``mlx.core.quantize`` (mode "affine").
+
+    Args:
+        xp: Array namespace, ``numpy`` or ``mlx.core``.
+        low: The least element of each group, float32, any shape.
+        high: The largest, same shape.
+        bits: 4 or 8.
+        keep: Rounds scale and bias to the type they are stored in; None for float32.
+
+    Returns:
+        Scales and biases, float32, same shape.
+    """
     low_is_edge = xp.abs(low) > xp.abs(high)
     edge = xp.where(low_is_edge, low, high)
     # 1e-7 is MLX's floor; a group of zeros keeps it and rounds to zeros.
-    scale = xp.maximum((high - low) / levels, 1e-7)
+    scale = xp.maximum((high - low) / _levels(bits), 1e-7)
     scale = xp.where(low_is_edge, scale, -scale)
     steps = xp.round(edge / scale)
     at_zero = steps == 0
     bias = xp.where(at_zero, xp.zeros_like(edge), edge)
     scale = xp.where(at_zero, scale, edge / xp.where(at_zero, xp.ones_like(steps), steps))
-    if keep is not None:
-        scale, bias = keep(scale), keep(bias)
-    # A scale that underflowed in its storage type leaves only the bias.
-    codes = xp.round((groups - bias) / xp.where(scale == 0, xp.ones_like(scale), scale))
-    return (xp.clip(codes, 0.0, levels) * scale + bias).reshape(x.shape)
+    return (scale, bias) if keep is None else (keep(scale), keep(bias))
+
+
+def _levels(bits: int) -> float:
+    return float(2**bits - 1)
+
+
+def _divisor(xp: Any, scale: Any) -> Any:
+    """The scale; 1 where it underflowed in its storage type, which leaves only the bias."""
+    return xp.where(scale == 0, xp.ones_like(scale), scale)
+
+
+def _to_grid(
+    groups: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    bits: int,
+    out: NDArray[np.float32],
+) -> None:
+    """The steps of `affine_round` in one buffer, which stays in the cache."""
+    np.subtract(groups, bias, out=out)
+    np.divide(out, _divisor(np, scale), out=out)
+    np.rint(out, out=out)
+    np.clip(out, 0.0, _levels(bits), out=out)
+    np.multiply(out, scale, out=out)
+    np.add(out, bias, out=out)
 
 
 def _round_to_float16(x: NDArray[np.float32]) -> NDArray[np.float32]:
