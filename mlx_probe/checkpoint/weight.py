@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,8 @@ class Weight:
             assert isinstance(lines, slice)
             assert isinstance(across, slice)
             words, dtypes = zip(*((piece.words, piece.dtype) for piece in pieces), strict=True)
-            yield Encoded(encoding, words, dtypes, lines, across)
+            unpack = partial(self._elements, pieces, lines, across)
+            yield Encoded(encoding, words, dtypes, lines, across, unpack)
 
     def _slabs(self) -> Iterator[tuple[list[Piece], Index, Index, tuple[int, ...]]]:
         """The pieces, with rows, columns and shape of each chunk; pages are released after it."""

@@ -26,6 +26,7 @@ from mlx_probe.checkpoint.packings.bits import codes_at, unpack_bits
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
 from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES, claim_qweight, group_size
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -97,6 +98,7 @@ def _gemm(claim: Claim, context: Context) -> Layout:
         f"{bits} bit, group {group}",
         partial(_decode_gemm, group=group, bits=bits),
         row_major=False,
+        encoding=Encoding("awq_gemm", bits=bits, group=group),
     )
 
 
@@ -137,7 +139,12 @@ def _gemv(claim: Claim, context: Context) -> Layout:
     require_piece(qzeros, ("I32",), (*stack, rows, width))
     require_piece(scales, SCALE_DTYPES, (*stack, rows, width * PER_WORD))
     decode = partial(_decode_gemv, group=group)
-    return Layout((*stack, rows, cols), f"{BITS} bit, group {group}, gemv", decode)
+    return Layout(
+        (*stack, rows, cols),
+        f"{BITS} bit, group {group}, gemv",
+        decode,
+        encoding=Encoding("awq_gemv", bits=BITS, group=group),
+    )
 
 
 def _decode_gemm(

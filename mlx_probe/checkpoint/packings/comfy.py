@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packings.blocked import blocked_shape, decode_small_floats
 from mlx_probe.checkpoint.packings.checks import require_piece
-from mlx_probe.checkpoint.packings.fp8 import decode_scaled
+from mlx_probe.checkpoint.packings.fp8 import decode_scaled, encoding_of
 from mlx_probe.checkpoint.packings.int4 import decode_int4
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import SCALE_DTYPE
@@ -90,7 +90,8 @@ def _scaled(weight: TensorInfo, scale: TensorInfo, form: str, note: Mapping[str,
     params = note.get("params")
     settings = {**note, **params} if isinstance(params, dict) else note
     if not settings.get("convrot"):
-        return Layout(weight.shape, detail, partial(decode_scaled, block=block))
+        encoding = encoding_of(weight, scale, block)
+        return Layout(weight.shape, detail, partial(decode_scaled, block=block), encoding=encoding)
     size = settings.get("convrot_groupsize", _ROTATED)
     # Columns are decoded from multiples of 1024 on.
     if type(size) is not int or size not in (4, 16, 64, 256, 1024) or cols % size:

@@ -28,6 +28,7 @@ from mlx_probe.checkpoint.packings.compressed_formats import METHOD, kind_of, sc
 from mlx_probe.checkpoint.packings.groups import OVERRIDES, SCALE_DTYPES, column_groups
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -143,7 +144,19 @@ def layout(claim: Claim, context: Context) -> Layout:
     _check_others(named, scale, tuple(stack), form)
     _check_settings(named, form, context.settings)
     number = f"{'fp' if main.dtype == 'F8_E4M3' else 'int'}{bits}"
-    return Layout((*stack, rows, cols), f"{number}, {_describe(form)}", partial(_decode, form=form))
+    return Layout(
+        (*stack, rows, cols),
+        f"{number}, {_describe(form)}",
+        partial(_decode, form=form),
+        encoding=None if named else _encoding(main, form),
+    )
+
+
+def _encoding(main: TensorInfo, form: _Form) -> Encoding:
+    lines, group = form.block
+    if not form.packed:
+        return Encoding("scaled", main.dtype, 8, group, lines=lines, scale=form.scale_dtype)
+    return Encoding("signed", "", form.bits, group, lines=lines, scale=form.scale_dtype)
 
 
 def _microscaled(

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from mlx_probe.checkpoint.packings.checks import require_shape
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import SCALE_DTYPE
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
-__all__ = ["claim", "decode_scaled", "layout", "scale_block"]
+__all__ = ["claim", "decode_scaled", "encoding_of", "layout", "scale_block"]
 
 _DTYPES = ("F8_E4M3", "F8_E5M2")
 _SCALE_DTYPES = ("F32", "BF16", "F16", SCALE_DTYPE)
@@ -57,7 +58,14 @@ def layout(claim: Claim, context: Context) -> Layout:
         if block == (1, cols)
         else f"blocks of {block[0]} x {block[1]}"
     )
-    return Layout(weight.shape, detail, partial(decode_scaled, block=block))
+    encoding = encoding_of(weight, scale, block)
+    return Layout(weight.shape, detail, partial(decode_scaled, block=block), encoding=encoding)
+
+
+def encoding_of(weight: TensorInfo, scale: TensorInfo, block: tuple[int, int]) -> Encoding:
+    """What `decode_scaled` does with elements of 8 bits."""
+    lines, group = block
+    return Encoding("scaled", weight.dtype, 8, group, lines=lines, scale=scale.dtype)
 
 
 def scale_block(weight: TensorInfo, scale: TensorInfo, given: object = None) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from mlx_probe.checkpoint.packings.groups import (
     group_size,
 )
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -72,7 +73,13 @@ def layout(claim: Claim, context: Context) -> Layout:
         require_piece(piece, ("I32", "I64"), (*stack, cols))
     group = group_size(claim.name, cols, groups, settings)
     decode = partial(_decode, name=claim.name, bits=bits, group=group, zero_offset=zero_offset)
-    return Layout((*stack, rows, cols), f"{bits} bit, group {group}", decode, row_major=False)
+    return Layout(
+        (*stack, rows, cols),
+        f"{bits} bit, group {group}",
+        decode,
+        row_major=False,
+        encoding=Encoding("gptq", bits=bits, group=group, zero_offset=zero_offset),
+    )
 
 
 def _zero_offset(name: str, settings: Mapping[str, Any]) -> int:

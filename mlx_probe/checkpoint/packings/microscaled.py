@@ -22,6 +22,7 @@ from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
 from mlx_probe.checkpoint.packings.checks import require_piece
 from mlx_probe.checkpoint.packings.protocol import Claim, Index, Layout, Piece
 from mlx_probe.core.dtypes import SCALE_DTYPE, decode
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -149,7 +150,11 @@ def layout(claim: Claim, form: Microscaled, divides: bool = False) -> Layout:
         require_piece(piece, ("F32",), tuple(stack), (*stack, 1))
     decoding = partial(_decode, form=form, group=group, divides=divides)
     shape = (*stack, rows, codes.shape[-1] * 8 // form.bits)
-    return Layout(shape, f"{form.element}, group {group}", decoding)
+    encoding = None
+    if form.values is E2M1 and form.scale != _UE5M3:
+        factor = ("divides" if divides else "multiplies") if whole else ""
+        encoding = Encoding("scaled", "E2M1", 4, group, scale=form.scale, factor=factor)
+    return Layout(shape, f"{form.element}, group {group}", decoding, encoding=encoding)
 
 
 def _decode(

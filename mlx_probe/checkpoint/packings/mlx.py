@@ -21,6 +21,7 @@ from mlx_probe.checkpoint.packings.checks import require_piece, require_shape
 from mlx_probe.checkpoint.packings.groups import SCALE_DTYPES
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import SCALE_DTYPE, decode
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -72,7 +73,16 @@ def layout(claim: Claim, context: Context) -> Layout:
         (*stack, rows, cols),
         f"{mode}, {bits} bit, group {group}",
         partial(unpack, group=group, bits=bits),
+        # A scale of the whole tensor has no place in an encoding.
+        encoding=_encoding(mode, group, bits) if len(others) == affine else None,
     )
+
+
+def _encoding(mode: str, group: int, bits: int) -> Encoding:
+    if mode == "affine":
+        return Encoding("mlx_affine", bits=bits, group=group)
+    element = "E2M1" if bits == 4 else "F8_E4M3"
+    return Encoding("scaled", element, bits=bits, group=group, scale=FLOAT_MODES[mode])
 
 
 def _settings(claim: Claim, settings: Mapping[str, Any]) -> tuple[str, int, int]:

@@ -15,6 +15,7 @@ from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
 from mlx_probe.checkpoint.packings.checks import require_piece
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece
 from mlx_probe.core.dtypes import SCALE_DTYPE, decode
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -43,7 +44,9 @@ def layout(claim: Claim, context: Context) -> Layout:
     require_piece(blocks, ("U8",), blocks.shape)
     require_piece(scales, ("U8", SCALE_DTYPE), blocks.shape[:-1])
     *stack, groups, _ = blocks.shape
-    return Layout((*stack, groups * GROUP), f"4 bit, group {GROUP}", _decode)
+    encoding = Encoding("scaled", "E2M1", bits=4, group=GROUP, scale=SCALE_DTYPE)
+    detail = f"4 bit, group {GROUP}"
+    return Layout((*stack, groups * GROUP), detail, _decode, encoding=encoding)
 
 
 def _decode(pieces: Sequence[Piece], rows: Index, cols: slice) -> NDArray[np.float32]:

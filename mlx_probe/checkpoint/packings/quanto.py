@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
-from mlx_probe.checkpoint.packings.fp8 import decode_scaled
+from mlx_probe.checkpoint.packings.fp8 import decode_scaled, encoding_of
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
@@ -66,7 +66,8 @@ def layout(claim: Claim, context: Context) -> Layout:
     block = (1, cols) if others[0].shape == (rows, 1) else (max(rows, 1), max(cols, 1))
     shared = "a scale for each row" if block[0] == 1 else "one scale"
     detail = f"{_BYTES[main.dtype]}, {shared}"
-    return Layout(main.shape, detail, partial(decode_scaled, block=block))
+    encoding = encoding_of(main, others[0], block)
+    return Layout(main.shape, detail, partial(decode_scaled, block=block), encoding=encoding)
 
 
 def _packed(claim: Claim, context: Context) -> Layout:
