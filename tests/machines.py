@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mlx_probe.compute.backends.mlx.status import MlxStatus
 from mlx_probe.doctor import Facts
-from mlx_probe.doctor.facts import Blas, Disk, Requirement, System, Tool
+from mlx_probe.doctor.facts import Blas, Disk, Kernel, Requirement, System, Tool
 from mlx_probe.source.hub.status import HubStatus
 
 MAC = Facts(
@@ -28,6 +28,7 @@ MAC = Facts(
     mlx=MlxStatus("0.32.4", True, "Apple M3 Ultra", 400 << 30, 300 << 30),
     mlx_problem="",
     blas=Blas("accelerate", None, 45e9, 90e9, 300e9),
+    kernels=(Kernel("eigen"), Kernel("elements")),
     disks=(
         Disk("models of the Hub", "/hub", "HF_HOME", 10**12, 3e9, 5e9),
         Disk("wheels and calibrations", "/cache", "MLX_PROBE_CACHE", 10**12, 3e9, 5e9),

@@ -11,6 +11,7 @@ from mlx_probe.analysis.config import AnalyzeConfig, refuse_nonsense
 from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.working_set import two_stage_from, working_set
 from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
+from mlx_probe.compute import native
 from mlx_probe.compute.backends import Backend, choose_backend
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import Column
@@ -78,6 +79,8 @@ class Plan:
             "backend": self.backend.name,
             "device": self.backend.device,
             "two_stage_from": self.two_stage_from,
+            # A run that resumes never mixes numbers of both ways.
+            "kernels": native.used(),
             "model": [str(files.path), files.model_id, files.revision],
             # Decides how packed and fused weights are read.
             "model_config": dict(self.checkpoint.config),

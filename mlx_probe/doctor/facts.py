@@ -10,7 +10,7 @@ from mlx_probe.compute.backends.mlx.status import MlxStatus
 from mlx_probe.core.units import format_size
 from mlx_probe.source.hub.status import HubStatus
 
-__all__ = ["Blas", "Disk", "Facts", "Requirement", "System", "Tool"]
+__all__ = ["Blas", "Disk", "Facts", "Kernel", "Requirement", "System", "Tool"]
 
 # A reference BLAS is 15 to 80 times slower than a tuned one; threads and noise make less.
 REFERENCE_RATIO = 5
@@ -95,6 +95,21 @@ class Blas:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """A library of compiled kernels.
+
+    Attributes:
+        name: What it computes.
+        reason: Why it cannot be used; "" if it is used.
+        remedy: What to do about it; "" if it is used.
+    """
+
+    name: str
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
 class Disk:
     """The disk of a folder.
 
@@ -151,6 +166,7 @@ class Facts:
         hub: The Hub; None without network.
         tools: Optional programs and packages, installed or not.
         mlx_remedy: How to correct a setting that keeps MLX from starting; "" if none does.
+        kernels: Compiled kernels, used or not.
     """
 
     version: str
@@ -164,6 +180,7 @@ class Facts:
     hub: HubStatus | None
     tools: tuple[Tool, ...]
     mlx_remedy: str = ""
+    kernels: tuple[Kernel, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """All facts, for JSON."""
@@ -190,6 +207,7 @@ class Facts:
         }
         if mlx:
             lasting["BLAS of MLX"] = "slow reference" if blas.mlx_is_slow else "tuned"
+        lasting |= {f"kernels {each.name}": each.reason or "used" for each in self.kernels}
         return lasting | {
             tool.name: ", ".join(filter(None, (tool.found, tool.detail, tool.problem)))
             or "not found"

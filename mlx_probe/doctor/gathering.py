@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from mlx_probe.compute import native
 from mlx_probe.compute.backends.mlx.blas import mlx_blas
 from mlx_probe.compute.backends.mlx.status import MlxStatus, cpu_product_rate, mlx_status
 from mlx_probe.compute.calibration import load_calibration
@@ -22,7 +23,7 @@ from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.version import __version__
 from mlx_probe.doctor.disk import measure_disk
-from mlx_probe.doctor.facts import Blas, Disk, Facts, System
+from mlx_probe.doctor.facts import Blas, Disk, Facts, Kernel, System
 from mlx_probe.doctor.packages import DISTRIBUTION, installed_packages, requirements
 from mlx_probe.doctor.tools import find_tools
 from mlx_probe.source.hub.status import HubStatus, hub_cache, hub_settings, hub_status
@@ -58,6 +59,10 @@ def gather(offline: bool = False) -> Facts:
             mlx_problem=problem,
             mlx_remedy=remedy,
             blas=blas,
+            kernels=tuple(
+                Kernel(each.name, each.reason or "", each.remedy or "")
+                for each in native.statuses()
+            ),
             disks=tuple(measure_disk(disk) for disk in _folders()),
             hub=request.answer() if request else None,
             tools=tools.result(),

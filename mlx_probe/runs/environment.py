@@ -8,6 +8,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
+from mlx_probe.compute import native
 from mlx_probe.compute.backends.mlx.blas import mlx_blas
 from mlx_probe.core.machine import cpu_model
 
@@ -39,8 +40,9 @@ def package_versions() -> dict[str, Any]:
     Returns:
         "python", "packages" (installed ones of `PACKAGES`), "platform", "machine", "cpu",
         "cpu_count", "blas": what numpy was built against and the thread pools loaded in this
-        process, and "mlx_blas": path of the library that MLX's products on the CPU call, None
-        for the one that came with MLX.
+        process, "mlx_blas": path of the library that MLX's products on the CPU call, None for
+        the one that came with MLX, and "kernels": each library of compiled kernels, "used" or
+        why not.
     """
     return {
         "python": platform.python_version(),
@@ -51,6 +53,7 @@ def package_versions() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "blas": _blas(),
         "mlx_blas": mlx_blas(),
+        "kernels": {each.name: each.reason or "used" for each in native.statuses()},
     }
 
 

@@ -11,8 +11,10 @@ from weightfiles import write_safetensors
 import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis import plan
+from mlx_probe.analysis.compare.config import CompareConfig
+from mlx_probe.analysis.compare.plan import make_plan as make_compare_plan
 from mlx_probe.analysis.plan import make_plan
-from mlx_probe.compute import calibration
+from mlx_probe.compute import calibration, native
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.metrics import metrics_of_level
@@ -79,6 +81,16 @@ def test_the_calibration_is_asked_for_large_matrices_only_and_decides_values(tmp
     assert before.two_stage_from == 1500
     monkeypatch.setattr(calibration, "two_stage_from", lambda: None)
     assert plan_of(large).fingerprint != before.fingerprint
+
+
+def test_fingerprint_knows_the_kernels(tiny, monkeypatch):
+    with mlx_probe.open_checkpoint(tiny) as a:
+        plans = make_plan(a, NUMPY), make_compare_plan(a, a, CompareConfig())
+        seen = set()
+        for used in ({}, {"eigen": 1}, {"eigen": 2}):
+            monkeypatch.setattr(native, "used", lambda used=used: used)
+            seen |= {plan.fingerprint for plan in plans}
+    assert len(seen) == 6
 
 
 def test_fingerprint_knows_the_code(tiny, monkeypatch):

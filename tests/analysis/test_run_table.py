@@ -14,6 +14,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.validate import validate_run
+from mlx_probe.compute import native
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.records import METRIC_LEVELS
@@ -225,6 +226,8 @@ def test_metadata_has_every_item(whole, tiny, arrays):
     versions = meta["environment"]
     assert versions["python"].count(".") == 2
     assert {"numpy", "pyarrow", "pandas", "mlx", "gguf"} <= set(versions["packages"])
+    assert versions["kernels"].keys() == native.LIBRARIES.keys()
+    assert {"used"} >= {versions["kernels"][name] for name in native.used()}
     assert meta["command"]
     stages = ("open", "measure", "validate", "write", "read_in_workers", "compute_in_workers")
     assert set(meta["seconds"]) == set(stages)

@@ -7,7 +7,7 @@ from machines import LINUX, MAC, but
 
 from mlx_probe.compute.backends.mlx.status import MlxStatus
 from mlx_probe.doctor import CHECKS, examine
-from mlx_probe.doctor.facts import Requirement, Tool
+from mlx_probe.doctor.facts import Kernel, Requirement, Tool
 
 
 def verdicts(check, facts):
@@ -32,6 +32,8 @@ def test_all_is_well_on_a_good_machine(check):
     assert results
     assert all((status, remedy) == ("ok", "") for status, _, remedy in results), results
 
+
+NOT_COMPILED = but(kernels=(Kernel("elements", "not compiled", "Get a C compiler"),))
 
 FAULTS = [
     ("python", but("system", python="3.9.7"), "error", "needs >=3.10", "Python >=3.10"),
@@ -74,6 +76,7 @@ FAULTS = [
         "MLX_PROBE_MLX_BLAS",
     ),
     ("mlx blas", but("blas", mlx_rate=6e9), "warning", "are slow: 6.0 GFLOP/s", "update MLX"),
+    ("kernels", NOT_COMPILED, "warning", "elements: not compiled; numpy", "a C compiler"),
     ("disk", disk(free=None, problem="cannot be written"), "error", "/hub", "HF_HOME"),
     ("disk", disk(write_rate=None, problem="cannot be written"), "error", "cannot be", "HF_HOME"),
     ("disk", disk(free=10**8), "error", "100.0 MB free", "Free space"),
@@ -105,6 +108,13 @@ def test_a_fault_has_a_fact_and_a_remedy(check, facts, status, fact, remedy):
 
 def test_every_check_has_a_fault():
     assert {check for check, *_ in FAULTS} == set(CHECKS)
+
+
+def test_kernels_that_are_used_and_one_that_is_not():
+    both = (Kernel("eigen"), *NOT_COMPILED.kernels)
+    used, unused = verdicts("kernels", but(kernels=both))
+    assert used == ("ok", "compiled kernels are used: eigen", "")
+    assert unused[0] == "warning"
 
 
 def test_unknown_facts_have_no_findings():

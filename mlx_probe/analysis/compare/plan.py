@@ -14,6 +14,7 @@ from mlx_probe.analysis.opening import describe_model
 from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.working_set import two_stage_from
 from mlx_probe.checkpoint import Checkpoint
+from mlx_probe.compute import native
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.units import format_size
@@ -71,6 +72,7 @@ class ComparePlan:
                 "config": config,
                 "scopes": [asdict(scope) for scope in self.scopes],
                 "two_stage_from": self.two_stage_from,
+                "kernels": native.used(),
                 "models": [describe_model(model) for model in models],
                 "files": [file_stamps(model.files.weights) for model in models],
             }

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from mlx_probe.compute import fortran
 
-__all__ = ["LIBRARIES", "VARIABLE", "Library", "library", "statuses", "without"]
+__all__ = ["LIBRARIES", "VARIABLE", "Library", "library", "statuses", "used", "without"]
 
 # Set to 0, it switches all kernels off.
 VARIABLE = "MLX_PROBE_NATIVE"
@@ -32,6 +32,8 @@ LIBRARIES = {"eigen": 1, "elements": 1}
 
 _REINSTALL = "Install mlx-probe again on a machine with a C compiler (gcc or clang)"
 
+_NUMPY = "Install numpy's own wheel: pip install --force-reinstall numpy"
+
 
 @dataclass(frozen=True)
 class Library:
@@ -41,7 +43,7 @@ class Library:
         name: Key in `LIBRARIES`.
         handle: The library; None if it cannot be used.
         reason: Why it cannot be used; None if it can.
-        remedy: What to do about it; None if there is nothing to do.
+        remedy: What to do about it; None if it can.
     """
 
     name: str
@@ -77,6 +79,11 @@ def statuses() -> tuple[Library, ...]:
     return tuple(_status(name) for name in LIBRARIES)
 
 
+def used() -> dict[str, int]:
+    """The libraries that compute, with the number of their interface; results depend on them."""
+    return {status.name: LIBRARIES[status.name] for status in statuses() if status.handle}
+
+
 def _status(name: str) -> Library:
     # Not in `_load`, which is called once: tests set and unset it in one process.
     if os.environ.get(VARIABLE) == "0":
@@ -99,5 +106,5 @@ def _load(name: str) -> Library:
     if abi != LIBRARIES[name]:
         return Library(name, None, f"{path.name} is of another version", _REINSTALL)
     if not fortran.is_available():
-        return Library(name, None, "numpy's BLAS lacks routines that the kernels call")
+        return Library(name, None, "numpy's BLAS lacks routines that the kernels call", _NUMPY)
     return Library(name, handle)

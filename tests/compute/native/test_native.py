@@ -10,6 +10,7 @@ from mlx_probe.compute import fortran, native
 def test_the_fixture_switches_the_kernels(kernels):
     libraries = [native.library(name) for name in native.LIBRARIES]
     assert [library is None for library in libraries] == 2 * [kernels == "without"]
+    assert native.used() == ({} if kernels == "without" else native.LIBRARIES)
 
 
 def test_all_threads_are_switched_off_by_the_variable(monkeypatch):
