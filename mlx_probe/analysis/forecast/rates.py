@@ -23,6 +23,7 @@ from mlx_probe.analysis.forecast.timing import (
     svd_seconds,
     unpack_seconds,
 )
+from mlx_probe.compute import native
 from mlx_probe.compute.backends.mlx.blas import mlx_blas
 from mlx_probe.compute.calibration import calibration_file, load_calibration, this_machine
 from mlx_probe.core.errors import ProbeError
@@ -145,6 +146,7 @@ def _machine(backend: Backend) -> dict[str, str | int]:
         "backend": backend.name,
         "device": backend.device,
         "code_version": __version__,
+        "kernels": " ".join(native.used()),
         # MLX's products on the CPU are twenty times faster with a tuned one.
         **({"mlx_blas": mlx_blas() or ""} if backend.name == "mlx" else {}),
     }

@@ -9,6 +9,7 @@ from mlx_probe.analysis.forecast import timing
 from mlx_probe.analysis.forecast.rates import known_rates, rates_for, unpacking_of
 from mlx_probe.analysis.plan import make_plan
 from mlx_probe.checkpoint import blank_weight
+from mlx_probe.compute import native
 from mlx_probe.compute.backends import BACKENDS
 
 CONFIG = AnalyzeConfig(backend="numpy", device="cpu")
@@ -70,6 +71,14 @@ def test_times_of_mlx_are_those_of_the_blas_that_it_calls(folder, model, monkeyp
         assert known_rates(plan)
         monkeypatch.setattr("mlx_probe.analysis.forecast.rates.mlx_blas", lambda: "/lib/other.so")
         assert known_rates(plan) is None
+
+
+def test_times_with_compiled_kernels_are_not_those_without(folder, plan, monkeypatch):
+    monkeypatch.setattr(native, "used", lambda: {"elements": 1})
+    rates_for(plan)
+    assert known_rates(plan)
+    monkeypatch.setattr(native, "used", dict)
+    assert known_rates(plan) is None
 
 
 def test_only_what_is_unknown_is_timed(folder, plan, monkeypatch):
