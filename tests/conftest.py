@@ -52,6 +52,12 @@ def one_blas_thread():
         yield
 
 
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of 1024 along the long side, whatever the shape."""
+    monkeypatch.setattr("mlx_probe.checkpoint.weight._CHUNK_ELEMENTS", 1)
+
+
 # For the session: backends keep no state, and Hypothesis wants no fixture per example.
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request):

@@ -120,8 +120,9 @@ def _affine(
     _, scales, biases = pieces
     values = _codes(pieces, rows, cols, bits).astype(np.float32)
     groups = positions(cols) // group
-    values *= scales.values(rows)[:, groups]
-    values += biases.values(rows)[:, groups]
+    with np.errstate(over="ignore", invalid="ignore"):
+        values *= scales.values(rows)[:, groups]
+        values += biases.values(rows)[:, groups]
     return values
 
 

@@ -54,5 +54,6 @@ def _decode(pieces: Sequence[Piece], rows: Index, cols: slice) -> NDArray[np.flo
     groups = slice(cols.start // GROUP, -(-cols.stop // GROUP))
     # The lower half of a byte is the first number.
     values = np.take(E2M1, unpack_bits(blocks.words[rows, groups], 4))
-    values *= decode(scales.words[rows, groups], SCALE_DTYPE)[..., None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        values *= decode(scales.words[rows, groups], SCALE_DTYPE)[..., None]
     return values.reshape(len(values), -1)

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.compute.backends.distribution import BIN_BITS
-from mlx_probe.compute.backends.mlx import NO_GPU
+from mlx_probe.compute.backends.mlx import NO_GPU, decoding
 from mlx_probe.compute.backends.mlx.chunk import DeviceChunk
+from mlx_probe.compute.backends.mlx.decoding.floats import float8
 from mlx_probe.compute.backends.mlx.digits import group_count
 from mlx_probe.compute.backends.mlx.gram import DigitGram
 from mlx_probe.compute.backends.mlx.moments import DeviceCodePass, DeviceSumPass
@@ -31,7 +32,7 @@ from mlx_probe.compute.backends.numpy.backend import NumpyBackend, SlabGram, Sla
 from mlx_probe.compute.backends.numpy.moments import BinPass, CodePass
 from mlx_probe.compute.backends.protocol import Gram
 from mlx_probe.compute.backends.quantization import QuantizationSums
-from mlx_probe.core.dtypes import DTYPES, float8_e4m3_values
+from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.errors import BackendError
 
@@ -110,12 +111,20 @@ class MlxBackend:
         return DeviceChunk(words, values)
 
     def decodes(self, encoding: Encoding) -> bool:
-        """Nothing: the packings unpack."""
-        return False
+        """Most; see `decoding`."""
+        return decoding.decodes(encoding)
 
-    def load_encoded(self, block: Encoded) -> DeviceChunk:
-        """Never called: see `decodes`."""
-        raise NotImplementedError(block.encoding.kind)
+    def load_encoded(self, block: Encoded) -> DeviceChunk | Chunk:
+        """Copy packed words into MLX memory and decode them there.
+
+        Blocks that the device would decode to other numbers, or not at all, are unpacked first.
+        """
+        mx.set_default_device(self._stream)
+        values = decoding.decode_block(block, flushes=self._flushed_below > 0)
+        if values is None:
+            return self.load(block.unpack(), "F32")
+        mx.async_eval(values)  # type: ignore[no-untyped-call]
+        return DeviceChunk(values, values)
 
     def element_pass(
         self, dtype: str, zero_epsilon: float
@@ -194,10 +203,8 @@ def _decode(words: mx.array, dtype: str) -> mx.array:
     """Float32 values of stored words; exact for every type of at most 32 bits."""
     if dtype == "BF16":
         return words.view(mx.bfloat16).astype(mx.float32)
-    if dtype == "F8_E4M3":
-        return mx.array(float8_e4m3_values())[words]
-    if dtype == "F8_E5M2":
-        return (words.astype(mx.uint16) << 8).view(mx.float16).astype(mx.float32)
+    if dtype in ("F8_E4M3", "F8_E5M2"):
+        return float8(words, dtype)
     if dtype == "BOOL":
         return (words != 0).astype(mx.float32)
     return words.astype(mx.float32)
