@@ -1,4 +1,4 @@
-"""Packed weights of random words, for decoders on devices: every scale occurs, NaN and infinity too.
+"""Packed weights of random words, for decoders on devices: scales are NaN and infinite too.
 
 Each case makes the tensors and the settings of one rows x cols weight. Rows must be a multiple of
 32, columns of 256.

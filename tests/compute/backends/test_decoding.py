@@ -1,6 +1,5 @@
 """Packed weights that a device decodes have the bits that the packings give."""
 
-import mlx.core as mx
 import numpy as np
 import pytest
 from encoded_cases import CASES, GGML, encoded
@@ -29,10 +28,12 @@ def decoded_alike(device, weight):
     """All slabs of a weight, by the device and by the packing."""
     assert device.decodes(weight.encoding)
     slabs = zip(weight.encoded_chunks(), weight.chunks(), strict=True)
-    for count, (block, expected) in enumerate(slabs, start=1):
+    shapes = []
+    for block, expected in slabs:
         assert block.shape == expected.shape
         same_bits(np.array(device.load_encoded(block).values), expected)
-    return count
+        shapes.append(block.shape)
+    return shapes
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -42,4 +43,4 @@ def test_slabs_have_the_bits_of_the_packing(tmp_path, rng, device, case, shape, 
     weight = encoded(tmp_path, rng, case, *shape)
     # A block that is left to the packing is loaded.
     monkeypatch.setattr(device, "load", None)
-    assert decoded_alike(device, weight) == -(-max(shape) // 1024)
+    assert len(decoded_alike(device, weight)) == -(-max(shape) // 1024)
