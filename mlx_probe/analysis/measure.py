@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.loading import loaded_chunks
 from mlx_probe.analysis.working_set import is_sketched
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute import lapack
@@ -203,29 +204,23 @@ class Measurer:
     def _stream(self, weight: Weight, passes: Sequence[tuple[str, _Pass]]) -> float:
         """Send all chunks through all passes; return the seconds of reading."""
         seconds, left = 0.0, weight.numel
-        encoding, backend = weight.encoding, self._backend
-        packed = encoding is not None and backend.decodes(encoding)
-        chunks: Iterator[Any] = weight.encoded_chunks() if packed else weight.chunks()
+        chunks = loaded_chunks(weight, self._backend)
         while left:
             self._meter.gate.wait()
             with self._meter.stage("read") as reading:
-                stored = next(chunks)
-                if packed:
-                    chunk = backend.load_encoded(stored)
-                else:
-                    chunk = backend.load(stored, weight.chunk_dtype)
-                reading.nbytes = weight.nbytes * stored.size // weight.numel
+                loaded = next(chunks)
+                reading.nbytes = weight.nbytes * loaded.size // weight.numel
             seconds += reading.seconds
             for stage, each in passes:
-                with self._meter.stage(stage, stored.nbytes) as passing:
-                    each.add(chunk)
+                with self._meter.stage(stage, loaded.nbytes) as passing:
+                    each.add(loaded.chunk)
                     if stage == "gram":
-                        passing.flops = gram_flops(stored.size, weight.short)
+                        passing.flops = gram_flops(loaded.size, weight.short)
                         # On the CPU no other worker can use these cores.
                         passing.cores = 1 if self._backend.lanes else lapack.width()
-            left -= stored.size
+            left -= loaded.size
             # Otherwise this chunk would stay in memory while the next one is unpacked.
-            del stored, chunk
+            del loaded
         # The end of the iteration gives back the pages of the last chunk.
         next(chunks, None)
         return seconds

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.loading import loaded_chunks
 from mlx_probe.checkpoint import Weight, blank_weight
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.quantization import QUANTIZED_BITS
@@ -109,9 +110,7 @@ def unpack_seconds(backend: Backend, weight: Weight, at_once: int) -> tuple[floa
         sizes: list[int] = []
 
         def work() -> None:
-            stored = next(blank.chunks())
-            backend.load(stored, weight.chunk_dtype)
-            sizes.append(stored.size)
+            sizes.append(next(loaded_chunks(blank, backend)).size)
 
         blank = blank_weight(weight, Path(folder))
         return _seconds(work, at_once), sizes[0]
