@@ -4,10 +4,12 @@ Each case makes the tensors and the settings of one rows x cols weight. Rows mus
 32, columns of 256.
 """
 
+import json
+
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-from hf_packings import named, opened
-from weightfiles import model_files, write_gguf
+from hf_packings import named
+from weightfiles import model_files, write_gguf, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
 
@@ -67,8 +69,10 @@ def mlx(rng, rows, cols, mode="affine", bits=4, group=64, scale="F16"):
 
 def gpt_oss(rng, rows, cols):
     groups = cols // 32
-    pieces = {"w_blocks": words(rng, "U8", rows, groups, 16)}
-    return named(pieces | {"w_scales": words(rng, "U8", rows, groups)}), {"quant_method": "mxfp4"}
+    pieces = {"weight_blocks": words(rng, "U8", rows, groups, 16)}
+    return named(pieces | {"weight_scales": words(rng, "U8", rows, groups)}), {
+        "quant_method": "mxfp4"
+    }
 
 
 def fp8(rng, rows, cols, dtype="F8_E4M3", block=None, scale="F32", shape=None):
@@ -147,21 +151,76 @@ GGML = (
 )
 
 
-def blocks(rng, kind, *shape):
+# Where a block has numbers in float16, by type.
+HALVES = {
+    **dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "IQ4_XS"), (0,)),
+    **dict.fromkeys(("Q4_1", "Q5_1", "Q4_K", "Q5_K"), (0, 2)),
+    **{"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,), "TQ1_0": (52,), "TQ2_0": (64,)},
+}
+# Bits to keep and bits to set in the words of scales, so that they differ by less than 32 times.
+TAME = {"F16": (0x07FF, 0x3000), "BF16": (0x007F, 0x3D00), "F32": (0x007FFFFF, 0x3D000000)}
+
+
+def blocks(rng, kind, *shape, tame=False):
     """Random blocks of a type of ggml, with what `write_gguf` needs to know."""
     *lines, cols = shape
     elements, nbytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
-    return rng.integers(0, 256, (*lines, cols // elements * nbytes), np.uint8), kind
+    stored = rng.integers(0, 256, (*lines, cols // elements, nbytes), np.uint8)
+    if tame:
+        for first in HALVES.get(kind, ()):
+            stored[..., first + 1] = stored[..., first + 1] & 0x07 | 0x30
+        if kind == "MXFP4":
+            stored[..., 0] = stored[..., 0] & 0x07 | 0x78
+    return stored.reshape(*lines, -1), kind
 
 
-def encoded(path, rng, case, rows, cols):
-    """One weight of a case of `CASES` or a type of `GGML`."""
+def tamed(name, stored, dtype):
+    """Scales of about one size; no element of 8 bits that is NaN or infinite."""
+    if "scale" in name.rpartition(".")[2] or name.endswith("biases"):
+        keep, fixed = TAME.get(dtype, (0x07, 0x70))
+        bits = stored.view(f"<u{stored.itemsize}")
+        return (bits & bits.dtype.type(keep) | bits.dtype.type(fixed)).view(stored.dtype), dtype
+    if dtype in ("F8_E4M3", "F8_E5M2") or name.endswith("m.weight") and dtype == "U32":
+        return (stored.view(np.uint8) & np.uint8(0xBF)).view(stored.dtype), dtype
+    return stored, dtype
+
+
+def encoded(path, rng, case, rows, cols, tame=False, count=1, config=None, module="m", stack=0):
+    """Weights of a case of `CASES` or a type of `GGML`.
+
+    ``tame`` numbers have spectra. ``count`` weights are in one checkpoint, or ``stack`` in one.
+    ``config`` is the rest of config.json, and ``module`` the name of the only weight.
+    """
+    path.mkdir(exist_ok=True)
     if case in GGML:
-        file = write_gguf(path / "m.gguf", {"blk.0.attn_q.weight": blocks(rng, case, rows, cols)})
-        (weight,) = open_checkpoint(model_files(file)).weights()
+        shape = (stack, rows, cols) if stack else (rows, cols)
+        name = "blk.{}.ffn_up_exps.weight" if stack else "blk.{}.ffn_up.weight"
+        tensors = {name.format(i): blocks(rng, case, *shape, tame=tame) for i in range(count)}
+        checkpoint = open_checkpoint(model_files(write_gguf(path / "m.gguf", tensors)))
     else:
         make, options = CASES[case]
-        (weight,) = opened(path, *make(rng, rows, cols, **options))
-    assert weight.problem is None
-    assert weight.shape == (rows, cols)
-    return weight
+        tensors = {}
+        for i in range(count):
+            made, settings = make(rng, rows, cols, **options)
+            if stack:
+                others = [make(rng, rows, cols, **options)[0] for _ in range(stack - 1)]
+                made = {name: _stacked(name, [made, *others]) for name in made}
+            for name, piece in made.items():
+                renamed = name.replace(
+                    "m.", f"{module}." if count == 1 else f"layers.{i}.{module}."
+                )
+                tensors[renamed] = tamed(name, *piece) if tame else piece
+        config = {"quantization_config": settings, **(config or {})}
+        (path / "config.json").write_text(json.dumps(config))
+        file = write_safetensors(path / "model.safetensors", tensors)
+        checkpoint = open_checkpoint(model_files(file, config=path / "config.json"))
+    weights = checkpoint.weights()
+    assert [weight.problem for weight in weights] == [None] * len(weights)
+    return checkpoint
+
+
+def _stacked(name, pieces):
+    stored = np.stack([each[name][0] for each in pieces])
+    if name.endswith("weight_shape"):
+        stored = np.array([len(stored), *stored[0]], stored.dtype)
+    return stored, pieces[0][name][1]
