@@ -180,7 +180,7 @@ def tamed(name, stored, dtype):
         keep, fixed = TAME.get(dtype, (0x07, 0x70))
         bits = stored.view(f"<u{stored.itemsize}")
         return (bits & bits.dtype.type(keep) | bits.dtype.type(fixed)).view(stored.dtype), dtype
-    if dtype in ("F8_E4M3", "F8_E5M2") or name.endswith("m.weight") and dtype == "U32":
+    if dtype in ("F8_E4M3", "F8_E5M2") or (name.endswith("m.weight") and dtype == "U32"):
         return (stored.view(np.uint8) & np.uint8(0xBF)).view(stored.dtype), dtype
     return stored, dtype
 
