@@ -52,7 +52,7 @@ RANK_TOL = 1e-6
 # Of the band's singular values, relative to sigma_1: eight times the worst seen, and more.
 FLOAT32_ERROR = 1e-5
 
-EIGENSOLVERS = {"syevd": False, "syevd_2stage": True}
+EIGENSOLVERS = {"syevd": "one_stage", "syevd_2stage": "two_stage"}
 # Products of digit matrices, and transfers of their sums to the host.
 DIGITS = {"BF16": (6, 1), "F32": (10, 2)}
 
@@ -166,8 +166,8 @@ def compare(dtype: str, words: NDArray[Any], exact: Single, band: int, runs: int
         return result
 
     for _ in range(runs):
-        for name, two_stage in EIGENSOLVERS.items():
-            lambdas = timed(name, lapack.eigenvalues, gram.matrix.copy(), two_stage)
+        for name, solver in EIGENSOLVERS.items():
+            lambdas = timed(name, lapack.eigenvalues, gram.matrix.copy(), solver)
         account = Account()
         rows = timed("reduction", to_band, elements, band, account)
         took.setdefault("panels", []).append(account.panels)

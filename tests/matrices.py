@@ -108,7 +108,7 @@ def measure(
     level="full",
     zero_epsilon=1e-8,
     extent=1024,
-    two_stage_from=None,
+    solvers=None,
 ):
     """Drive the passes and the choice of the spectrum as `analyze` does."""
     rows, cols = words.shape if words.ndim == 2 else (0, 0)
@@ -136,7 +136,7 @@ def measure(
     gram = passes[1].finish()
     reader = MatrixReader(rows, cols, dtype, moments, again, precise)
     spectrum = count_rank(gram, rows, cols, rank_tol) if level == "basic" else None
-    spectrum = spectrum or singular_values(gram, reader, rank_tol, two_stage_from)
+    spectrum = spectrum or singular_values(gram, reader, rank_tol, solvers)
     return Measurement(moments, rank_tol, spectrum, passes[2].finish() if passes[2:] else None)
 
 

@@ -269,7 +269,7 @@ class Measurer:
             if self._config.metrics == "basic":
                 spectrum = count_rank(gram, rows, cols, rank_tol)
             if spectrum is None:
-                spectrum = singular_values(gram, reader, rank_tol, self._plan.two_stage_from)
+                spectrum = singular_values(gram, reader, rank_tol, self._plan.solvers)
             solving.flops = flops_of(spectrum)
             solving.stage = METHODS[spectrum.method].stage
         return spectrum

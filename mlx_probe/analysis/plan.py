@@ -9,10 +9,11 @@ from mlx_probe.analysis.budget import memory_budget, sufficient
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.config import AnalyzeConfig, refuse_nonsense
 from mlx_probe.analysis.selection import select_weights
-from mlx_probe.analysis.working_set import two_stage_from, working_set
+from mlx_probe.analysis.working_set import eigen_solvers, working_set
 from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
 from mlx_probe.compute import native
 from mlx_probe.compute.backends import Backend, choose_backend
+from mlx_probe.compute.solver_crossover import EigenSolvers
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import Column
 from mlx_probe.core.units import format_size
@@ -37,8 +38,7 @@ class Plan:
         aliases: Position of each copy to the position of its original.
         sizes: Bytes of memory that each weight takes while it is measured.
         budget: Bytes that all weights in flight may take together.
-        two_stage_from: Short side from which this machine solves by way of a band; None if
-            never.
+        solvers: Which eigen-solver a matrix is given.
     """
 
     checkpoint: Checkpoint
@@ -50,7 +50,7 @@ class Plan:
     aliases: Mapping[int, int]
     sizes: tuple[int, ...]
     budget: int
-    two_stage_from: int | None
+    solvers: EigenSolvers
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +78,7 @@ class Plan:
             "config": config,
             "backend": self.backend.name,
             "device": self.backend.device,
-            "two_stage_from": self.two_stage_from,
+            "solvers": self.solvers.settings,
             # A run that resumes never mixes numbers of both ways.
             "kernels": native.used(),
             "model": [str(files.path), files.model_id, files.revision],
@@ -134,5 +134,5 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True
         columns=table_columns([metric.column for metric in metrics_of_level(config.metrics)]),
         sizes=sizes,
         budget=limit - memory.taken,
-        two_stage_from=two_stage_from(w.short for w in weights if w.has_spectrum),
+        solvers=eigen_solvers(w.short for w in weights if w.has_spectrum),
     )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from mlx_probe.checkpoint import Weight, chunk_extent
 from mlx_probe.compute import calibration
 from mlx_probe.compute.backends import Backend
+from mlx_probe.compute.solver_crossover import EigenSolvers
 from mlx_probe.compute.spectrum import sketch_bytes
 from mlx_probe.core.dtypes import DTYPES
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.config import AnalyzeConfig
 
-__all__ = ["KEPT", "is_sketched", "two_stage_from", "working_set"]
+__all__ = ["KEPT", "eigen_solvers", "is_sketched", "working_set"]
 
 # Short side from which `--spectrum approx` approximates: below, the exact way is about as fast
 # (on one core 0.7 s against 0.4 s at 2,048, 0.1 s against 0.2 s at 1,024).
@@ -31,16 +32,16 @@ def is_sketched(weight: Weight, config: AnalyzeConfig) -> bool:
     return weight.short >= SKETCHED_FROM
 
 
-def two_stage_from(shorts: Iterable[int]) -> int | None:
-    """Short side from which this machine solves by way of a band; None if never.
+def eigen_solvers(shorts: Iterable[int]) -> EigenSolvers:
+    """Which eigen-solver this machine gives to a matrix.
 
     Args:
         shorts: Short sides of the matrices. If all are small, no calibration is made, which
             takes seconds.
     """
     if max(shorts, default=0) < calibration.SMALLEST_TWO_STAGE:
-        return None
-    return calibration.two_stage_from()
+        return EigenSolvers()
+    return calibration.eigen_solvers()
 
 
 def working_set(weight: Weight, backend: Backend, config: AnalyzeConfig) -> int:

@@ -1,7 +1,7 @@
-"""The speed of this machine, measured once and kept: its rates, and the faster eigen-solver.
+"""The speed of this machine, measured once and kept: its rates, and the fastest eigen-solver.
 
 Figures of another machine would mislead. Caches, cores and libraries decide whether memory or
-arithmetic limits a run, and from which size on the two-stage solver is the faster one.
+arithmetic limits a run, and which eigen-solver is the fastest for which size.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.compute import lapack
-from mlx_probe.compute.solver_crossover import SMALLEST_TWO_STAGE, SolverTimes, crossover, race
+from mlx_probe.compute.native import eigen
+from mlx_probe.compute.solver_crossover import (
+    SMALLEST_TWO_STAGE,
+    EigenSolvers,
+    SolverTimes,
+    crossover,
+    lapack_from,
+    race,
+)
 from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
 from mlx_probe.core.paths import cache_dir, keep_json
 
@@ -29,13 +37,13 @@ __all__ = [
     "SMALLEST_TWO_STAGE",
     "Calibration",
     "calibration_file",
+    "eigen_solvers",
     "load_calibration",
     "this_machine",
-    "two_stage_from",
 ]
 
 # Version of the kept file; one of another version is ignored.
-FORMAT = 1
+FORMAT = 2
 
 # Bytes to copy, more than the caches hold, and the side of the matrices to multiply. Each takes a
 # twentieth of a second.
@@ -52,7 +60,7 @@ class Calibration:
             measured.
         product_rate: Flops in a second of a float64 matrix product on one core; None if not
             measured.
-        solver_times: Times of both eigen-solvers, by side; empty if not measured.
+        solver_times: Times of the eigen-solvers, by side; empty if not measured.
     """
 
     machine: Mapping[str, str | int]
@@ -65,21 +73,25 @@ class Calibration:
         """Smallest short side at which the two-stage solver wins; None for never."""
         return crossover(self.solver_times)
 
+    @property
+    def lapack_from(self) -> int | None:
+        """Smallest short side at which LAPACK beats the compiled solver; None for never."""
+        return lapack_from(self.solver_times)
+
     def describe(self) -> dict[str, Any]:
         """All figures, for JSON."""
-        return {**asdict(self), "two_stage_from": self.two_stage_from}
+        limits = {"two_stage_from": self.two_stage_from, "lapack_from": self.lapack_from}
+        return {**asdict(self), **limits}
 
 
 # Of this process. Without it, a cache that cannot be written would cost a measurement each time.
 _known: dict[str, Calibration] = {}
 
 
-def two_stage_from() -> int | None:
-    """Smallest short side at which the two-stage eigen-solver wins here.
-
-    It takes about three seconds, once for a machine. None if it never wins, or does not exist.
-    """
-    return load_calibration(solvers=True).two_stage_from
+def eigen_solvers() -> EigenSolvers:
+    """Which eigen-solver wins here. It takes about three seconds, once for a machine."""
+    known = load_calibration(solvers=True)
+    return EigenSolvers(known.two_stage_from, known.lapack_from)
 
 
 def load_calibration(rates: bool = False, solvers: bool = False) -> Calibration:
@@ -87,7 +99,7 @@ def load_calibration(rates: bool = False, solvers: bool = False) -> Calibration:
 
     Args:
         rates: Whether the copy bandwidth and the product rate are needed: 0.2 s.
-        solvers: Whether the times of both eigen-solvers are needed: about 3 s.
+        solvers: Whether the times of the eigen-solvers are needed: about 3 s.
     """
     machine = this_machine()
     path = calibration_file(machine)
@@ -154,6 +166,7 @@ def this_machine() -> dict[str, str | int]:
         "cores": usable_cores(),
         "numpy": np.__version__,
         "blas": blas_library(),
+        "native": eigen.is_available(),
     }
 
 
@@ -196,7 +209,7 @@ def _calibration(entry: Any, machine: Mapping[str, str | int]) -> Calibration | 
     times = tuple(SolverTimes(**race) for race in entry["solver_times"])
     rates = (entry["copy_bandwidth"], entry["product_rate"])
     figures = [rate for rate in rates if rate is not None]
-    figures += [x for t in times for x in (t.side, t.one_stage, t.two_stage)]
+    figures += [x for t in times for x in (t.side, t.one_stage, t.two_stage, t.best)]
     if entry["machine"] != machine or not all(0 < x < math.inf for x in figures):
         return None
     return Calibration(machine, *rates, times)

@@ -15,12 +15,15 @@ from typing import Any, cast
 import numpy as np
 from threadpoolctl import threadpool_info
 
-__all__ = ["Info", "address", "call", "integer_bits", "is_available"]
+__all__ = ["Info", "address", "call", "has", "integer_bits", "is_available"]
 
 ROUTINES = (
     *("dsyrk", "dgemm", "dsymv", "dsyevd", "dsyevd_2stage"),
     *("dpotrf", "dsytrf", "dtpqrt", "dgesdd"),
 )
+
+# Routines that a library may lack: `has` says which ones it has.
+OPTIONAL = ("dgeqrt3", "dsytrd", "dsytrd_2stage", "dsterf")
 
 # How builds decorate the routines' names: numpy's wheels, other OpenBLAS and MKL, Accelerate.
 SPELLINGS = ("scipy_{}_64_", "scipy_{}_", "{}_64_", "{}_", "{}$NEWLAPACK$ILP64")
@@ -46,7 +49,7 @@ def call(routine: str, *arguments: Any) -> None:
     little-endian machines that numpy's wheels are for is the number itself.
 
     Args:
-        routine: One of `ROUTINES`.
+        routine: One of `ROUTINES`, or of `OPTIONAL` if the library has it.
         arguments: Arrays, strings, integers, an `Info`, or values of ctypes.
     """
     routines = _routines()
@@ -72,11 +75,20 @@ def address(routine: str) -> ctypes.c_void_p:
     """Address of a routine, for compiled code that calls it.
 
     Args:
-        routine: One of `ROUTINES`.
+        routine: One of `ROUTINES`, or of `OPTIONAL` if the library has it.
     """
     routines = _routines()
     assert routines is not None
     return ctypes.cast(cast(Any, routines[routine]), ctypes.c_void_p)
+
+
+def has(routine: str) -> bool:
+    """Whether all of `ROUTINES` and this one are in numpy's library.
+
+    Args:
+        routine: One of `OPTIONAL`.
+    """
+    return is_available() and routine in (_routines() or ())
 
 
 @cache
@@ -101,7 +113,7 @@ def integer_bits() -> int:
 
 @cache
 def _routines() -> dict[str, Callable[..., None]] | None:
-    """The functions of `ROUTINES`; None if no library has all of them."""
+    """Functions of `ROUTINES` and those of `OPTIONAL` that are there; None without `ROUTINES`."""
     if sys.byteorder != "little":
         return None
     paths = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
@@ -119,6 +131,9 @@ def _routines() -> dict[str, Callable[..., None]] | None:
                 routines = {name: getattr(library, spelling.format(name)) for name in ROUTINES}
             except AttributeError:
                 continue
+            for name in OPTIONAL:
+                if hasattr(library, spelling.format(name)):
+                    routines[name] = getattr(library, spelling.format(name))
             for routine in routines.values():
                 routine.restype = None
             return routines

@@ -14,15 +14,19 @@ from __future__ import annotations
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.compute import fortran
+from mlx_probe.compute import fortran, tridiagonal
 from mlx_probe.compute.cores import threads, width, width_address
+from mlx_probe.compute.native import eigen
 from mlx_probe.core.errors import SpectrumError
 
 __all__ = [
+    "SOLVERS",
+    "Solver",
     "add_gram",
     "eigenvalues",
     "fold",
@@ -39,6 +43,14 @@ __all__ = [
 ]
 
 Matrix = NDArray[np.float64]
+
+# Ways to eigenvalues: the compiled solver; LAPACK, to a tridiagonal matrix at once; LAPACK, to a
+# band first.
+Solver = Literal["native", "one_stage", "two_stage"]
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
+
+# Order from which the eigenvalues that LAPACK computes are certified.
+_CERTIFIED_FROM = 1024
 
 # Columns of a panel in the QR update: LAPACK's usual block.
 _PANEL = 64
@@ -137,33 +149,42 @@ def works_in_place() -> bool:
 def workspace(size: int) -> int:
     """Bytes that a matrix of an order and its factorization take at most.
 
-    In place these are the matrix and at most 104 columns of work (those of syevd_2stage).
-    numpy.linalg makes up to eight copies while it stacks, factorizes and decomposes.
+    In place these are the matrix and at most 104 columns of work (those of syevd_2stage), or
+    those of the compiled solver. numpy.linalg makes up to eight copies while it stacks,
+    factorizes and decomposes.
     """
-    return 8 * size * (size + 128) if works_in_place() else 64 * size**2
+    if not works_in_place():
+        return 64 * size**2
+    return 8 * size**2 + max(8 * 128 * size, eigen.workspace(size))
 
 
-def eigenvalues(matrix: Matrix, two_stage: bool = False) -> Matrix:
+def eigenvalues(matrix: Matrix, solver: Solver | None = None) -> Matrix:
     """Eigenvalues of a symmetric matrix, ascending.
 
     Args:
         matrix: Shape (M, M), upper triangle; destroyed.
-        two_stage: Whether to reduce to a band first (LAPACK syevd_2stage, faster for large
-            matrices) instead of to a tridiagonal at once (syevd).
+        solver: Which solver; None for the compiled one where it can be called, else LAPACK's
+            one-stage reduction. A solver that cannot be called is replaced likewise.
 
     Returns:
         Shape (M,).
 
     Raises:
-        SpectrumError: The iteration did not converge.
+        SpectrumError: The iteration did not converge, or an element is not finite.
     """
     n = len(matrix)
+    if solver in (None, "native") and eigen.is_available(n):
+        return eigen.eigenvalues(matrix)
     if not fortran.is_available():
         try:
             return np.asarray(np.linalg.eigvalsh(matrix, UPLO="U"), np.float64)
         except np.linalg.LinAlgError as error:
             raise _did_not_converge("syevd") from error
-    routine = "dsyevd_2stage" if two_stage and n > 1 else "dsyevd"
+    two_stage = solver == "two_stage" and n > 1
+    reduction = "dsytrd_2stage" if two_stage else "dsytrd"
+    if n >= _CERTIFIED_FROM and fortran.has(reduction) and fortran.has("dsterf"):
+        return _certified_eigenvalues(matrix, reduction)
+    routine = "dsyevd_2stage" if two_stage else "dsyevd"
     values, info = np.empty(n), fortran.Info()
     size, integer_size = _eigen_workspace(routine, n)
     work, integers = np.empty(size), np.zeros(integer_size, np.int64)
@@ -174,6 +195,33 @@ def eigenvalues(matrix: Matrix, two_stage: bool = False) -> Matrix:
     if info.code:
         raise _did_not_converge(routine[1:])
     return values
+
+
+def _certified_eigenvalues(matrix: Matrix, reduction: str) -> Matrix:
+    """The same by the parts of LAPACK's driver, the last one checked; see `tridiagonal`.
+
+    Args:
+        matrix: Shape (M, M), upper triangle; destroyed.
+        reduction: The routine that makes it tridiagonal.
+    """
+    n, info = len(matrix), fortran.Info()
+    diagonal, couplings, factors = np.empty(n), np.empty(n - 1), np.empty(n)
+    if reduction == "dsytrd":
+        head, middle = ("L", n, matrix, n, diagonal, couplings, factors), ()
+    else:
+        best = np.empty(1)
+        head = ("N", "L", n, matrix, n, diagonal, couplings, factors)
+        fortran.call(reduction, *head, best, -1, np.empty(1), -1, info)
+        middle = (np.empty(int(best[0])), int(best[0]))
+    best = np.empty(1)
+    fortran.call(reduction, *head, *middle, best, -1, info)
+    work = np.empty(int(best[0]))
+    fortran.call(reduction, *head, *middle, work, work.size, info)
+    values, rest = diagonal.copy(), couplings.copy()
+    fortran.call("dsterf", n, values, rest, info)
+    if info.code:
+        raise _did_not_converge("sterf")
+    return tridiagonal.certify(values, diagonal, couplings)
 
 
 @lru_cache(maxsize=256)

@@ -1,8 +1,9 @@
-"""The size from which the two-stage eigen-solver is the faster one on this machine.
+"""Which eigen-solver is the fastest on this machine, by the size of the matrix.
 
 LAPACK's syevd reduces a symmetric matrix to a tridiagonal one at once; half of that work is
 products with a vector, which read the whole matrix each time. syevd_2stage reduces it to a band
-first, by matrix products, with more arithmetic in all. Which one is faster depends on the caches.
+first, by matrix products, with more arithmetic in all. The compiled solver does so too, in tiles.
+Which one is faster depends on the caches, and on the library: it is measured.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import numpy as np
 
 from mlx_probe.compute import lapack
+from mlx_probe.compute.native import eigen
 
-__all__ = ["SMALLEST_TWO_STAGE", "SolverTimes", "crossover", "race"]
+__all__ = ["SMALLEST_TWO_STAGE", "EigenSolvers", "SolverTimes", "crossover", "lapack_from", "race"]
 
 # Short sides at which both solvers are timed. The ratio of their times bends down where matrices
 # outgrow the caches, so that small matrices do not predict it.
@@ -37,6 +40,39 @@ REACH = 4.0
 
 
 @dataclass(frozen=True)
+class EigenSolvers:
+    """Which eigen-solver a matrix is given, by its order.
+
+    Attributes:
+        two_stage_from: Order from which LAPACK's two-stage solver is faster than its one-stage
+            solver; None for never.
+        lapack_from: Order from which LAPACK is faster than the compiled solver; None for never.
+    """
+
+    two_stage_from: int | None = None
+    lapack_from: int | None = None
+
+    def of_order(self, size: int) -> lapack.Solver:
+        """The solver for a matrix of an order."""
+        if eigen.is_available(size) and not _reaches(size, self.lapack_from):
+            return "native"
+        return "two_stage" if _reaches(size, self.two_stage_from) else "one_stage"
+
+    @property
+    def settings(self) -> dict[str, int | bool | None]:
+        """What decides which solver a matrix is given, for fingerprints."""
+        return {
+            "two_stage_from": self.two_stage_from,
+            "lapack_from": self.lapack_from,
+            "native": eigen.is_available(),
+        }
+
+
+def _reaches(size: int, limit: int | None) -> bool:
+    return limit is not None and size >= limit
+
+
+@dataclass(frozen=True)
 class SolverTimes:
     """Median times of a matrix, with all cores at work on one matrix each.
 
@@ -44,15 +80,23 @@ class SolverTimes:
         side: Rows of the matrices.
         one_stage: Seconds of LAPACK syevd.
         two_stage: Seconds of LAPACK syevd_2stage.
+        native: Seconds of the compiled solver; None where it cannot be called.
     """
 
     side: int
     one_stage: float
     two_stage: float
+    native: float | None = None
+
+    @property
+    def best(self) -> float:
+        """Seconds of the fastest one."""
+        lapack_best = min(self.one_stage, self.two_stage)
+        return lapack_best if self.native is None else min(lapack_best, self.native)
 
 
 def race(cores: int) -> list[SolverTimes]:
-    """Time both solvers on growing matrices, until the two-stage one wins or the time is used up.
+    """Time all solvers on growing matrices, until the two-stage one wins or the time is used up.
 
     A disturbance of one solver can look like a victory of the other: it must hold for the
     fastest times of `ROUNDS` rounds, as far as there is time for them.
@@ -69,13 +113,13 @@ def race(cores: int) -> list[SolverTimes]:
             matrix = np.random.default_rng(0).standard_normal((side, side))
             # One matrix on each core, as in a run: they share the caches and the memory.
             matrices = [matrix] * max(1, min(cores, MEMORY // matrix.nbytes))
-            best = SolverTimes(side, math.inf, math.inf)
+            solvers = [s for s in lapack.SOLVERS if s != "native" or eigen.is_available(side)]
+            fastest: dict[str, float] = dict.fromkeys(solvers, math.inf)
             for _ in range(ROUNDS):
-                best = SolverTimes(
-                    side,
-                    min(best.one_stage, median(executor.map(_one_stage, matrices))),
-                    min(best.two_stage, median(executor.map(_two_stage, matrices))),
-                )
+                for solver in solvers:
+                    seconds = median(executor.map(partial(_seconds, solver=solver), matrices))
+                    fastest[solver] = min(fastest[solver], seconds)
+                best = SolverTimes(side, **fastest)
                 won = best.two_stage < best.one_stage
                 if not won or not _in_time(side, best, began):
                     break
@@ -85,25 +129,34 @@ def race(cores: int) -> list[SolverTimes]:
     return times
 
 
-def _one_stage(matrix: lapack.Matrix) -> float:
-    return _seconds(matrix, two_stage=False)
-
-
-def _two_stage(matrix: lapack.Matrix) -> float:
-    return _seconds(matrix, two_stage=True)
-
-
-def _seconds(matrix: lapack.Matrix, two_stage: bool) -> float:
+def _seconds(matrix: lapack.Matrix, solver: lapack.Solver) -> float:
     copy, clock = matrix.copy(), time.perf_counter()
-    lapack.eigenvalues(copy, two_stage)
+    lapack.eigenvalues(copy, solver)
     return time.perf_counter() - clock
 
 
 def _in_time(side: int, last: SolverTimes, began: float) -> bool:
     """Whether a side can be expected to be timed in time, from the side before."""
     growth: float = (side / last.side) ** GROWTH
-    expected = (last.one_stage + last.two_stage) * growth
+    expected = (last.one_stage + last.two_stage + (last.native or 0.0)) * growth
     return time.perf_counter() - began + expected <= SECONDS
+
+
+def lapack_from(times: Sequence[SolverTimes]) -> int | None:
+    """Smallest timed side from which LAPACK is faster than the compiled solver at all sides.
+
+    Args:
+        times: By ascending side.
+
+    Returns:
+        None if the compiled solver wins at the largest side, and where it was not timed.
+    """
+    first = None
+    for each in reversed(times):
+        if each.native is None or each.native <= min(each.one_stage, each.two_stage):
+            break
+        first = each.side
+    return first
 
 
 def crossover(times: Sequence[SolverTimes]) -> int | None:

@@ -15,6 +15,8 @@ from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.plan import make_plan as make_compare_plan
 from mlx_probe.analysis.plan import make_plan
 from mlx_probe.compute import calibration, native
+from mlx_probe.compute.native import eigen
+from mlx_probe.compute.solver_crossover import EigenSolvers
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS
 from mlx_probe.metrics import metrics_of_level
@@ -73,14 +75,21 @@ def test_fingerprint_knows_the_seed_where_values_come_from_it(tiny):
 
 
 def test_the_calibration_is_asked_for_large_matrices_only_and_decides_values(tmp_path, monkeypatch):
-    monkeypatch.setattr(calibration, "two_stage_from", lambda: 1500)
+    monkeypatch.setattr(calibration, "eigen_solvers", lambda: EigenSolvers(1500))
     small = write_safetensors(tmp_path / "a.safetensors", {"w": np.zeros((3000, 64), "f4")})
     large = write_safetensors(tmp_path / "b.safetensors", {"w": np.zeros((1024, 1024), "f4")})
-    assert plan_of(small).two_stage_from is None
+    assert plan_of(small).solvers == EigenSolvers()
     before = plan_of(large)
-    assert before.two_stage_from == 1500
-    monkeypatch.setattr(calibration, "two_stage_from", lambda: None)
+    assert before.solvers == EigenSolvers(1500)
+    monkeypatch.setattr(calibration, "eigen_solvers", EigenSolvers)
     assert plan_of(large).fingerprint != before.fingerprint
+
+
+@pytest.mark.skipif(not eigen.is_available(), reason="no compiled solver")
+def test_fingerprint_knows_whether_the_compiled_solver_ran(tiny):
+    before = plan_of(tiny).fingerprint
+    with native.without():
+        assert plan_of(tiny).fingerprint != before
 
 
 def test_fingerprint_knows_the_kernels(tiny, monkeypatch):

@@ -5,11 +5,15 @@ import pytest
 
 from mlx_probe.compute import calibration as module
 from mlx_probe.compute.calibration import Calibration, load_calibration
-from mlx_probe.compute.solver_crossover import SolverTimes, crossover
+from mlx_probe.compute.solver_crossover import EigenSolvers, SolverTimes, crossover
 
 APART = module._measure_apart
 RACE = {"side": 1024, "one_stage": 1.0, "two_stage": 1.0}
-RACES = (SolverTimes(1024, 1.0, 1.2), SolverTimes(2048, 8.0, 8.4), SolverTimes(4096, 64.0, 48.6))
+RACES = (
+    SolverTimes(1024, 1.0, 1.2, 0.5),
+    SolverTimes(2048, 8.0, 8.4, 5.0),
+    SolverTimes(4096, 64.0, 48.6, 49.0),
+)
 
 
 class Machine:
@@ -65,7 +69,7 @@ def test_parts_are_measured_apart_and_once(machine, folder):
     rates = load_calibration(rates=True)
     assert (rates.copy_bandwidth, rates.product_rate, rates.solver_times) == (1e10 + 1, 5e10, ())
     machine.forget()
-    assert module.two_stage_from() == crossover(RACES)
+    assert module.eigen_solvers().two_stage_from == crossover(RACES)
     machine.forget()
     whole = load_calibration(rates=True, solvers=True)
     assert whole == Calibration(module.this_machine(), 1e10 + 1, 5e10, RACES)
@@ -75,7 +79,13 @@ def test_parts_are_measured_apart_and_once(machine, folder):
         "copy_bandwidth": 1e10 + 1,
         "product_rate": 5e10,
         "solver_times": [
-            {"side": t.side, "one_stage": t.one_stage, "two_stage": t.two_stage} for t in RACES
+            {
+                "side": t.side,
+                "one_stage": t.one_stage,
+                "two_stage": t.two_stage,
+                "native": t.native,
+            }
+            for t in RACES
         ],
     }
 
@@ -84,6 +94,7 @@ def test_the_description_is_json_and_has_the_crossover(machine):
     described = load_calibration(rates=True, solvers=True).describe()
     assert json.loads(json.dumps(described)) == json.loads(json.dumps(described, allow_nan=False))
     assert described["two_stage_from"] == crossover(RACES)
+    assert described["lapack_from"] == 4096
     assert described["machine"]["cores"] >= 1
 
 
@@ -102,6 +113,7 @@ def test_the_description_is_json_and_has_the_crossover(machine):
         lambda entry: json.dumps({**entry, "solver_times": None}),
         lambda entry: json.dumps({**entry, "solver_times": [{"side": 1024}]}),
         lambda entry: json.dumps({**entry, "solver_times": [{**RACE, "one_stage": 0}]}),
+        lambda entry: json.dumps({**entry, "solver_times": [{**RACE, "native": 0}]}),
     ],
 )
 def test_a_damaged_file_is_measured_again(machine, folder, damage):
@@ -121,11 +133,13 @@ def test_a_binary_file_is_measured_again(machine, folder):
     assert load_calibration(rates=True).copy_bandwidth == 1e10 + 2
 
 
-@pytest.mark.parametrize("what", ["cpu_model", "blas_library", "usable_cores"])
+@pytest.mark.parametrize(
+    "what", ["cpu_model", "blas_library", "usable_cores", "eigen.is_available"]
+)
 def test_another_machine_has_its_own_figures(machine, folder, monkeypatch, what):
     load_calibration(rates=True)
     with monkeypatch.context() as patch:
-        patch.setattr(module, what, lambda: 77)
+        patch.setattr(f"{module.__name__}.{what}", lambda: 77)
         assert load_calibration(rates=True).copy_bandwidth == 1e10 + 2
     machine.forget()
     assert load_calibration(rates=True).copy_bandwidth == 1e10 + 1
@@ -134,7 +148,7 @@ def test_another_machine_has_its_own_figures(machine, folder, monkeypatch, what)
 
 def test_a_folder_that_cannot_be_written(machine, folder):
     (folder / "calibration").write_text("a file in the way")
-    assert module.two_stage_from() == crossover(RACES)
+    assert module.eigen_solvers().two_stage_from == crossover(RACES)
     # Once for a process.
     assert load_calibration(solvers=True).solver_times == RACES
     assert machine.races == 1
@@ -151,13 +165,13 @@ def test_a_full_disk_leaves_the_file_as_it_was(machine, folder, monkeypatch):
     machine.forget()
     with monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.replace", refuse)
-        assert module.two_stage_from() == crossover(RACES)
+        assert module.eigen_solvers().two_stage_from == crossover(RACES)
     assert only_file(folder).read_text() == before
 
 
 def test_no_race_where_there_is_one_solver(machine, monkeypatch):
     monkeypatch.setattr(module.lapack, "has_two_stage", lambda: False)
-    assert module.two_stage_from() is None
+    assert module.eigen_solvers() == EigenSolvers()
     assert machine.races == 0
 
 

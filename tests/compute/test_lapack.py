@@ -42,12 +42,12 @@ def test_gram_matrices_add_up(rng, size, rows, order):
     np.testing.assert_allclose(np.triu(matrix), np.triu(5 * x.T @ x), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("two_stage", [False, True])
-def test_eigenvalues(rng, size, two_stage):
+@pytest.mark.parametrize("solver", [None, *lapack.SOLVERS])
+def test_eigenvalues(rng, size, solver):
     matrix = symmetric(rng, size)
     expected = np.linalg.eigvalsh(matrix)
     # numpy reads only the triangle that it was given.
-    result = lapack.eigenvalues(upper(matrix), two_stage)
+    result = lapack.eigenvalues(upper(matrix), solver)
     np.testing.assert_allclose(result, expected, atol=1e-13 * np.abs(expected).max())
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_probe.compute import solver_crossover as module
-from mlx_probe.compute.solver_crossover import SolverTimes, crossover
+from mlx_probe.compute.solver_crossover import EigenSolvers, SolverTimes, crossover
 
 
 def races(ratios):
@@ -62,12 +62,13 @@ class Clock:
         self.now, self.solved = 0.0, []
         monkeypatch.setattr(module.time, "perf_counter", lambda: self.now)
 
-        def solve(matrix, two_stage):
+        def solve(matrix, solver):
             self.solved.append(len(matrix))
-            self.now += seconds(len(matrix), two_stage)
+            self.now += seconds(len(matrix), solver == "two_stage")
 
         monkeypatch.setattr(module.lapack, "eigenvalues", solve)
         monkeypatch.setattr(module, "SIDES", (10, 20, 30, 40))
+        monkeypatch.setattr(module.eigen, "is_available", lambda size: False)
 
 
 def test_the_race_ends_when_the_two_stage_solver_wins(monkeypatch):
@@ -111,9 +112,50 @@ def test_as_many_matrices_at_once_as_memory_holds(monkeypatch):
     assert {side: clock.solved.count(side) for side in clock.solved} == {10: 6, 20: 2, 30: 2, 40: 2}
 
 
+def times_with(natives):
+    return [SolverTimes(n, 2.0, 3.0, native) for n, native in natives.items()]
+
+
+@pytest.mark.parametrize(
+    ("natives", "expected"),
+    [
+        ({}, None),
+        ({1024: None}, None),
+        ({1024: 1.0, 2048: 1.9}, None),
+        ({1024: 2.0}, None),
+        ({1024: 1.0, 2048: 2.1}, 2048),
+        ({1024: 2.5, 2048: 2.1}, 1024),
+        ({1024: 2.5, 2048: 1.9}, None),
+        ({1024: 2.5, 2048: 1.9, 4096: 2.2}, 4096),
+    ],
+    ids=str,
+)
+def test_lapack_is_taken_where_it_beats_the_compiled_solver(natives, expected):
+    assert module.lapack_from(times_with(natives)) == expected
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_every_order_has_one_solver(monkeypatch, native):
+    monkeypatch.setattr(module.eigen, "is_available", lambda size: native and size >= 32)
+    choice = EigenSolvers(two_stage_from=1500, lapack_from=2000)
+    small = "native" if native else "one_stage"
+    assert [choice.of_order(n) for n in (5, 32, 1499)] == ["one_stage", small, small]
+    assert choice.of_order(1999) == ("native" if native else "two_stage")
+    assert choice.of_order(2000) == "two_stage"
+    assert EigenSolvers().of_order(10**5) == small
+    assert EigenSolvers(lapack_from=64).of_order(64) == "one_stage"
+
+
 @pytest.mark.skipif(not module.lapack.has_two_stage(), reason="one solver only")
 def test_a_real_race(monkeypatch):
     monkeypatch.setattr(module, "SIDES", (8, 12))
     times = module.race(cores=2)
     assert [each.side for each in times] in ([8], [8, 12])
     assert all(min(each.one_stage, each.two_stage) > 0 for each in times)
+
+
+@pytest.mark.skipif(not module.eigen.is_available(), reason="no compiled solver")
+def test_a_real_race_with_the_compiled_solver(monkeypatch):
+    monkeypatch.setattr(module, "SIDES", (40,))
+    (times,) = module.race(cores=2)
+    assert times.best == min(times.one_stage, times.two_stage, times.native) > 0

@@ -11,7 +11,7 @@ from statistics import median
 
 from mlx_probe.analysis.bench.methods import CONTENDERS, Prepared, Summary
 from mlx_probe.analysis.bench.workload import Shape, Workload, synthetic_model, workload_of
-from mlx_probe.compute.calibration import SMALLEST_TWO_STAGE, two_stage_from
+from mlx_probe.compute.calibration import SMALLEST_TWO_STAGE, eigen_solvers
 from mlx_probe.core.errors import BackendError
 
 __all__ = ["Comparison", "Result", "compare"]
@@ -96,7 +96,7 @@ def compare(
                 prepared[name], seconds[name] = contender, []
     # Measured once for a machine: runs find it in the cache.
     if any(weight.short >= SMALLEST_TWO_STAGE for weight in workload.weights):
-        two_stage_from()
+        eigen_solvers()
     for _ in range(repeat):
         for name in [name for name in prepared if name not in left_out]:
             on_turn(name)

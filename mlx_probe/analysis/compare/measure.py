@@ -22,6 +22,7 @@ from mlx_probe.checkpoint import Weight
 from mlx_probe.checkpoint.adapters.protocol import Product
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.solver_crossover import EigenSolvers
 from mlx_probe.compute.spectrum import (
     METHODS,
     MatrixReader,
@@ -46,13 +47,13 @@ class PairMeasurer:
     Args:
         config: What to compute.
         meter: Counts what each stage takes; its gate is passed before every slab.
-        two_stage_from: As for `singular_values`.
+        solvers: As for `singular_values`.
     """
 
     def __init__(
-        self, config: CompareConfig, meter: UsageMeter, two_stage_from: int | None = None
+        self, config: CompareConfig, meter: UsageMeter, solvers: EigenSolvers | None = None
     ) -> None:
-        self._config, self._meter, self._two_stage_from = config, meter, two_stage_from
+        self._config, self._meter, self._solvers = config, meter, solvers
 
     def measure(self, pair: Pair, scope: Scope) -> dict[str, Any]:
         """The measured columns of a pair; of one whose status is known, that status.
@@ -165,7 +166,7 @@ class PairMeasurer:
         # Nothing was left out: there is no Gram matrix more precise than this.
         reader = MatrixReader(rows, cols, "F64", moments, slabs, lambda: gram)
         with self._meter.stage("solve") as solving:
-            spectrum = singular_values(gram, reader, self._config.rank_tol, self._two_stage_from)
+            spectrum = singular_values(gram, reader, self._config.rank_tol, self._solvers)
             solving.flops = flops_of(spectrum)
             solving.stage = METHODS[spectrum.method].stage
         return spectrum

@@ -12,9 +12,10 @@ from mlx_probe.analysis.compare.pairing import pair_checkpoints
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.opening import describe_model
 from mlx_probe.analysis.selection import select_weights
-from mlx_probe.analysis.working_set import two_stage_from
+from mlx_probe.analysis.working_set import eigen_solvers
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute import native
+from mlx_probe.compute.solver_crossover import EigenSolvers
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.units import format_size
@@ -35,7 +36,7 @@ class ComparePlan:
         scopes: How much of each is computed.
         config: The configuration with every automatic choice made.
         budget: Bytes that all pairs in flight may take together.
-        two_stage_from: As for `singular_values`.
+        solvers: As for `singular_values`.
     """
 
     a: Checkpoint
@@ -44,7 +45,7 @@ class ComparePlan:
     scopes: tuple[Scope, ...]
     config: CompareConfig
     budget: int
-    two_stage_from: int | None
+    solvers: EigenSolvers
 
     @property
     def title(self) -> str:
@@ -71,7 +72,7 @@ class ComparePlan:
                 "code_version": __version__,
                 "config": config,
                 "scopes": [asdict(scope) for scope in self.scopes],
-                "two_stage_from": self.two_stage_from,
+                "solvers": self.solvers.settings,
                 "kernels": native.used(),
                 "models": [describe_model(model) for model in models],
                 "files": [file_stamps(model.files.weights) for model in models],
@@ -120,7 +121,7 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
         scopes=scopes,
         config=replace(config, workers=workers, memory_limit=memory.limit),
         budget=memory.tasks,
-        two_stage_from=two_stage_from(
+        solvers=eigen_solvers(
             pair.weight.short for pair, scope in zip(pairs, scopes, strict=True) if scope.spectrum
         ),
     )

@@ -41,7 +41,7 @@ def compare_rows(
         CheckpointError: A file changed or vanished while it was read.
         Stopped: The monitor's gate is closed for good.
     """
-    measurer = PairMeasurer(plan.config, meter, plan.two_stage_from)
+    measurer = PairMeasurer(plan.config, meter, plan.solvers)
 
     def work(index: int) -> Row:
         meter.gate.wait()

@@ -197,7 +197,7 @@ def _completed(rates: Rates, plan: Plan) -> Rates:
 def _with_races(solve: Curve) -> Curve:
     """The curve with the times of the eigen-solvers' comparison, if there are any."""
     races = load_calibration().solver_times
-    more = {float(t.side): min(t.one_stage, t.two_stage) for t in races if t.side > solve[-1][0]}
+    more = {float(t.side): t.best for t in races if t.side > solve[-1][0]}
     return (*solve, *sorted(more.items()))
 
 

@@ -11,17 +11,25 @@ from numpy.typing import NDArray
 
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.protocol import Gram
+from mlx_probe.compute.solver_crossover import EigenSolvers
 from mlx_probe.compute.spectrum.bounds import SMALLEST_GRAM_TOL, gram_error, squares_are_safe
 from mlx_probe.compute.spectrum.counting import count_rank
 from mlx_probe.compute.spectrum.direct import direct_spectrum
 from mlx_probe.compute.spectrum.lanczos import BASIS
-from mlx_probe.compute.spectrum.methods import METHODS, SpectrumMethod, flops_of, gram_flops
+from mlx_probe.compute.spectrum.methods import (
+    GRAM_METHODS,
+    METHODS,
+    SpectrumMethod,
+    flops_of,
+    gram_flops,
+)
 from mlx_probe.compute.spectrum.rank import certified, count_above, noise_threshold, numpy_tolerance
 from mlx_probe.compute.spectrum.sketch import sketch_bytes, sketch_spectrum
 from mlx_probe.core.records import Moments, Spectrum
 
 __all__ = [
     "BASIS",
+    "GRAM_METHODS",
     "METHODS",
     "MatrixReader",
     "SpectrumMethod",
@@ -63,7 +71,7 @@ class MatrixReader:
 
 
 def singular_values(
-    gram: Gram, reader: MatrixReader, rank_tol: float, two_stage_from: int | None = None
+    gram: Gram, reader: MatrixReader, rank_tol: float, solvers: EigenSolvers | None = None
 ) -> Spectrum:
     """Spectrum of a matrix, exact enough for every count that is taken of it.
 
@@ -78,8 +86,8 @@ def singular_values(
         gram: Gram matrix of the short side; destroyed.
         reader: The matrix itself.
         rank_tol: Tolerance of the numerical rank, relative to sigma_1.
-        two_stage_from: Short side from which eigenvalues are computed by way of a band; None
-            for never.
+        solvers: Which eigen-solver a matrix is given; None for the compiled one where it can be
+            called.
 
     Returns:
         All min(rows, cols) singular values with method and error bound.
@@ -91,10 +99,10 @@ def singular_values(
         return zero_spectrum(reader.rows, reader.cols)
     exponent = reader.moments.exponent
     if not exponent and rank_tol >= SMALLEST_GRAM_TOL and squares_are_safe(gram.matrix):
-        spectrum, precise_helps = gram_spectrum(gram, reader, rank_tol, two_stage_from)
+        spectrum, precise_helps = gram_spectrum(gram, reader, rank_tol, solvers)
         if spectrum is None and precise_helps:
             gram = reader.precise_gram()
-            spectrum, _ = gram_spectrum(gram, reader, rank_tol, two_stage_from)
+            spectrum, _ = gram_spectrum(gram, reader, rank_tol, solvers)
         if spectrum is not None:
             return spectrum
     return direct_spectrum(
@@ -108,7 +116,7 @@ def zero_spectrum(rows: int, cols: int) -> Spectrum:
 
 
 def gram_spectrum(
-    gram: Gram, reader: MatrixReader, rank_tol: float, two_stage_from: int | None
+    gram: Gram, reader: MatrixReader, rank_tol: float, solvers: EigenSolvers | None
 ) -> tuple[Spectrum | None, bool]:
     """Square roots of a Gram matrix's eigenvalues.
 
@@ -116,7 +124,7 @@ def gram_spectrum(
         gram: Gram matrix of the short side; destroyed.
         reader: The matrix itself.
         rank_tol: Tolerance of the numerical rank, relative to sigma_1.
-        two_stage_from: As for `singular_values`.
+        solvers: As for `singular_values`.
 
     Returns:
         The spectrum, or None if it leaves a count undecided; and whether a Gram matrix that
@@ -127,8 +135,8 @@ def gram_spectrum(
     """
     rows, cols = reader.rows, reader.cols
     matrix = _without_zeros(gram.matrix)
-    two_stage = two_stage_from is not None and len(matrix) >= two_stage_from
-    eigenvalues = lapack.eigenvalues(matrix, two_stage)[::-1]
+    solver = (solvers or EigenSolvers()).of_order(len(matrix))
+    eigenvalues = lapack.eigenvalues(matrix, solver)[::-1]
     largest = float(np.sqrt(eigenvalues[0]))
     thresholds = [rank_tol * largest, numpy_tolerance(rows, cols) * largest]
     noise = noise_threshold(reader.moments, rows, cols)
@@ -146,8 +154,7 @@ def gram_spectrum(
         return None, gram.omitted > 0 and decided(0.0) is not None
     values = np.zeros(min(rows, cols))
     values[: len(eigenvalues)] = np.sqrt(np.maximum(eigenvalues, 0.0))
-    method = "gram_2stage_f64" if two_stage else "gram_f64"
-    return Spectrum(values, rows, cols, method, error), False
+    return Spectrum(values, rows, cols, GRAM_METHODS[solver], error), False
 
 
 def _without_zeros(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mlx_probe.compute.lapack import Solver
 from mlx_probe.compute.spectrum.lanczos import BASIS
 from mlx_probe.core.records import RankCount, Sketch, Spectrum
 
-__all__ = ["METHODS", "SpectrumMethod", "flops_of", "gram_flops"]
+__all__ = ["GRAM_METHODS", "METHODS", "SpectrumMethod", "flops_of", "gram_flops"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ METHODS: dict[str, SpectrumMethod] = {
         SpectrumMethod(
             "gram_2stage_f64", _ALL, "the same by way of a band matrix", "solve", _tridiagonal
         ),
+        SpectrumMethod(
+            "gram_native_f64", _ALL, "the same by the compiled solver", "solve", _tridiagonal
+        ),
         SpectrumMethod("qr_svd_f64", _ALL, "float64 QR and SVD of the elements", "direct", _qr_svd),
         SpectrumMethod(
             "cholesky_f64", _RANK, "one factorization that proves full rank", "solve", _cholesky
@@ -90,6 +94,14 @@ METHODS: dict[str, SpectrumMethod] = {
             "zero_matrix", _ALL, "nothing to compute: all elements are 0", "solve", _nothing
         ),
     )
+}
+
+
+# The method's name by the eigen-solver of a Gram matrix.
+GRAM_METHODS: dict[Solver, str] = {
+    "one_stage": "gram_f64",
+    "two_stage": "gram_2stage_f64",
+    "native": "gram_native_f64",
 }
 
 

@@ -53,7 +53,7 @@ def workload():
 @pytest.mark.parametrize(("shape", "asked"), [((1023, 2000), 0), ((1024, 1024), 1)])
 def test_the_calibration_is_made_before_the_clock_runs(race, monkeypatch, shape, asked):
     calls = []
-    monkeypatch.setattr(bench, "two_stage_from", lambda: calls.append(len(race.turns)))
+    monkeypatch.setattr(bench, "eigen_solvers", lambda: calls.append(len(race.turns)))
     race.enter("only", [1.0], REFERENCE)
     with synthetic_model([shape], "BF16") as checkpoint:
         compare(workload_of(checkpoint), (), 1)

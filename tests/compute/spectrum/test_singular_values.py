@@ -5,8 +5,15 @@ from hypothesis import strategies as st
 from matrices import FAMILIES, orthonormal, spectrum_of, store, with_spectrum
 
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
-from mlx_probe.compute.spectrum import count_above
+from mlx_probe.compute.native import eigen
+from mlx_probe.compute.solver_crossover import EigenSolvers
+from mlx_probe.compute.spectrum import GRAM_METHODS, count_above
 
+SOLVERS = {
+    "default": EigenSolvers(),
+    "syevd": EigenSolvers(lapack_from=2),
+    "syevd_2stage": EigenSolvers(two_stage_from=2, lapack_from=2),
+}
 SHAPES = {"tall": (220, 96), "square": (128, 128), "wide": (96, 1500)}
 STORED = ("BF16", "F16", "F32")
 
@@ -29,21 +36,27 @@ def check(spectrum, values, rank_tol=1e-6):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("two_stage_from", [None, 2], ids=["syevd", "syevd_2stage"])
+@pytest.mark.parametrize("solvers", SOLVERS.values(), ids=SOLVERS)
 @pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_hard_matrices(backend, family, shape, dtype, two_stage_from):
+def test_hard_matrices(backend, family, shape, dtype, solvers):
     words, values = store(FAMILIES[family](np.random.default_rng(11), *shape), dtype)
-    spectrum = spectrum_of(backend, words, dtype, two_stage_from=two_stage_from)
-    assert (two_stage_from is not None) >= (spectrum.method == "gram_2stage_f64")
+    spectrum = spectrum_of(backend, words, dtype, solvers=solvers)
+    assert spectrum.method in ("qr_svd_f64", GRAM_METHODS[solvers.of_order(96)])
     check(spectrum, values)
 
 
-def test_the_two_stage_solver_is_named_where_it_is_used(backend):
+def test_the_solver_is_named_where_it_is_used(backend):
     words, _ = store(FAMILIES["gaussian"](np.random.default_rng(19), 90, 40), "BF16")
-    for limit, method in ((None, "gram_f64"), (41, "gram_f64"), (40, "gram_2stage_f64")):
-        assert spectrum_of(backend, words, "BF16", two_stage_from=limit).method == method
+    compiled = "gram_native_f64" if eigen.is_available() else "gram_f64"
+    for solvers, method in (
+        (None, compiled),
+        (EigenSolvers(two_stage_from=2, lapack_from=2), "gram_2stage_f64"),
+        (EigenSolvers(two_stage_from=41, lapack_from=2), "gram_f64"),
+        (EigenSolvers(two_stage_from=41, lapack_from=41), compiled),
+    ):
+        assert spectrum_of(backend, words, "BF16", solvers=solvers).method == method
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F64"])
