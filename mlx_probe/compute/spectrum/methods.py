@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlx_probe.compute.lapack import Solver
 from mlx_probe.compute.spectrum.lanczos import BASIS
 from mlx_probe.core.records import RankCount, Sketch, Spectrum
 
@@ -97,8 +96,8 @@ METHODS: dict[str, SpectrumMethod] = {
 }
 
 
-# The method's name by the eigen-solver of a Gram matrix.
-GRAM_METHODS: dict[Solver, str] = {
+# The method's name by the eigen-solver of a Gram matrix (`lapack.Solver`).
+GRAM_METHODS: dict[str, str] = {
     "one_stage": "gram_f64",
     "two_stage": "gram_2stage_f64",
     "native": "gram_native_f64",

@@ -55,7 +55,7 @@ def test_near_deficiency(backend, dtype, smallest, rng):
 @pytest.mark.parametrize("dtype", ["F32", "F64"])
 @pytest.mark.parametrize(
     ("off", "method"),
-    [(1e-2, "gram_f64"), (-1e-2, "gram_f64"), (1e-5, "qr_svd_f64"), (-1e-5, "qr_svd_f64")],
+    [(1e-2, "gram"), (-1e-2, "gram"), (1e-5, "qr_svd_f64"), (-1e-5, "qr_svd_f64")],
 )
 def test_how_near_the_tolerance_decides_the_method(backend, dtype, off, method, rng):
     # A diagonal holds its singular values exactly, in the digits as well.
@@ -63,7 +63,7 @@ def test_how_near_the_tolerance_decides_the_method(backend, dtype, off, method, 
     diagonal[7] = 1e-6 * (1 + off)
     words, _ = store(np.diag(diagonal)[rng.permutation(40)], dtype)
     spectrum = spectrum_of(backend, words, dtype)
-    assert spectrum.method == method
+    assert spectrum.method.startswith(method)
     assert np.count_nonzero(spectrum.values > 1e-6 * spectrum.values[0]) == 39 + (off > 0)
 
 

@@ -43,7 +43,8 @@ def check(spectrum, values, rank_tol=1e-6):
 def test_hard_matrices(backend, family, shape, dtype, solvers):
     words, values = store(FAMILIES[family](np.random.default_rng(11), *shape), dtype)
     spectrum = spectrum_of(backend, words, dtype, solvers=solvers)
-    assert spectrum.method in ("qr_svd_f64", GRAM_METHODS[solvers.of_order(96)])
+    gram_method = GRAM_METHODS[solvers.of_order(96)]
+    assert spectrum.method in ("zero_matrix", "qr_svd_f64", gram_method)
     check(spectrum, values)
 
 
@@ -112,7 +113,7 @@ def planted(off):
 def test_a_value_near_the_tolerance_is_decided_by_the_gram_matrix(off):
     words, values = store(planted(off), "F64")
     spectrum = spectrum_of(NumpyBackend(), words, "F64")
-    assert spectrum.method == "gram_f64"
+    assert spectrum.method in GRAM_METHODS.values()
     check(spectrum, values)
 
 
@@ -142,7 +143,7 @@ def test_every_count_is_certified_not_only_the_rank():
 def test_deficiency_at_a_coarse_tolerance_needs_no_svd():
     words, values = store(FAMILIES["log to 1e-5"](np.random.default_rng(18), 80, 40), "F32")
     spectrum = spectrum_of(NumpyBackend(), words, "F32", rank_tol=1e-3)
-    assert spectrum.method == "gram_f64"
+    assert spectrum.method in GRAM_METHODS.values()
     assert count_above(spectrum.values, 1e-3 * spectrum.values[0]) < 40
     check(spectrum, values, 1e-3)
 
