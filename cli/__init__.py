@@ -141,7 +141,7 @@ def _by_signal(error: Interrupted) -> ProbeError:
 
 
 def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
-    from mlx_probe.report.terminal.text import plain
+    from mlx_probe.report.terminal.plain import plain
 
     click.echo(f"Error: {plain(str(error))}", err=True)
     ctx.exit(error.exit_code)
@@ -202,9 +202,23 @@ def main() -> None:
     try:
         cli()
     except SystemExit as leaving:
-        if leaving.code in (Interrupted.exit_code, _Termination.exit_code):
-            # Workers may sit in a factorization for minutes; what is done is on disk.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(leaving.code)
+        _leave(leaving)
         raise
+
+
+def _leave(leaving: SystemExit) -> None:
+    """End the process at once: nothing is left to do but to take the interpreter apart.
+
+    That takes a tenth of a second after an analysis, and after Ctrl-C it waits for workers, who
+    may sit in a factorization for minutes. What is done is on disk. No command leaves work to
+    the interpreter's end.
+    """
+    code = leaving.code or 0
+    if not isinstance(code, int):
+        return  # the interpreter prints it
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return  # the interpreter says so
+    os._exit(code)

@@ -9,12 +9,10 @@ import click
 
 from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .analysis_options import analysis_options
 from .command import Command
-from .console import output
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     config_option,
@@ -26,7 +24,7 @@ from .options import (
     resume_option,
     watch_options,
 )
-from .progress import watch
+from .progress import fetching, watch
 
 __all__ = ["analyze"]
 
@@ -81,11 +79,12 @@ def analyze(
     --workers, or in a YAML file named by --config.
     """
     config = AnalyzeConfig(**settings)
-    console = output(quiet)
     # What prints is imported when there is something to print: the computing starts sooner.
     if dry_run:
         from mlx_probe.analysis.forecast.model import forecast_model
         from mlx_probe.report.terminal.forecast import forecast_text
+
+        from .console import output
 
         forecast = forecast_model(
             model, out=out, formats=formats, revision=revision, config=config, contexts=()
@@ -104,11 +103,15 @@ def analyze(
         resume=resume,
         overwrite=overwrite,
         progress=watch(quiet),
-        fetching=download_progress(quiet),
+        fetching=fetching(quiet),
     )
     from mlx_probe.report.terminal.cost import cost_text
-    from mlx_probe.report.terminal.text import plain, skipped_text, summary_table, warning_text
+    from mlx_probe.report.terminal.plain import plain
+    from mlx_probe.report.terminal.text import skipped_text, summary_table, warning_text
 
+    from .console import output
+
+    console = output(quiet)
     table, meta = run.table, run.meta
     assert table is not None  # of a run that was just made
     title = f"{meta['model']['id']} at {meta['model']['revision']}"

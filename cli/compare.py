@@ -14,12 +14,13 @@ from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.report.terminal.compare import comparison_summary
 from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.report.terminal.download_progress import download_progress
-from mlx_probe.report.terminal.text import plain, printable, warning_text
+from mlx_probe.report.terminal.plain import plain
+from mlx_probe.report.terminal.text import printable, warning_text
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .command import Command
-from .console import output
+from .console import alert_line, output
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     SIZE,
@@ -33,7 +34,6 @@ from .options import (
     watch_options,
     workers_option,
 )
-from .progress import alert_line
 
 __all__ = ["compare"]
 

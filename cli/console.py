@@ -7,7 +7,9 @@ import sys
 
 from rich.console import Console
 
-__all__ = ["output"]
+from mlx_probe.report.terminal.text import printable
+
+__all__ = ["alert_line", "output"]
 
 # Columns of a line that goes to a file or another program: names are neither cut nor wrapped.
 _UNLIMITED = 1 << 16
@@ -32,3 +34,9 @@ def output(quiet: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNLIMITED
     return console
+
+
+def alert_line(text: str, is_warning: bool) -> str:
+    """A message about a rule, as markup."""
+    style = "bold yellow" if is_warning else "green"
+    return f"[{style}]{printable(text)}[/]"

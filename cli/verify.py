@@ -14,8 +14,8 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 from .command import Command
 from .console import output
 from .download import endpoint_option
+from .hashing import hashing
 from .options import complete_files, quiet_option, revision_option, watch_options
-from .progress import hashing
 
 __all__ = ["verify"]
 

@@ -24,6 +24,7 @@ SMALLEST = {
     "sampler": ["--seconds", "1"],
     "scaling": ["--runs", "1", "--largest", "512"],
     "side_by_side": [MODEL, "--runs", "1", "--include", "*"],
+    "startup": [MODEL, "--runs", "1"],
     "tiny_tensors": ["--tensors", "40"],
     "unpacking": ["--rows", "2048", "--cols", "512"],
     "whole_run": [MODEL, "--runs", "1"],

@@ -6,8 +6,8 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.hashing import hashing
 from mlx_probe.cli.options import SIZE, quiet_option
-from mlx_probe.cli.progress import hashing
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.library.catalog import (
     Database,

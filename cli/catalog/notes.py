@@ -18,7 +18,7 @@ from mlx_probe.library.catalog import (
     remove_tags,
     set_note,
 )
-from mlx_probe.report.terminal.text import plain
+from mlx_probe.report.terminal.plain import plain
 
 from .common import confirm, id_argument, with_database, yes_option
 

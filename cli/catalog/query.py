@@ -23,7 +23,8 @@ from mlx_probe.library.catalog import (
     select_models,
 )
 from mlx_probe.report.terminal.catalog import model_text, models_json, models_table
-from mlx_probe.report.terminal.text import plain, printable
+from mlx_probe.report.terminal.plain import plain
+from mlx_probe.report.terminal.text import printable
 from mlx_probe.source.stores import STORES
 
 from .common import id_argument, json_option, with_database

@@ -8,8 +8,8 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.hashing import hashing
 from mlx_probe.cli.options import quiet_option
-from mlx_probe.cli.progress import hashing
 from mlx_probe.library.catalog import Database, hash_models, load_models, scan
 from mlx_probe.report.terminal.catalog import scan_json, scan_text
 from mlx_probe.runs.folder import DEFAULT_ROOT

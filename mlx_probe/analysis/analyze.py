@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.columns import SPECTRUM_IDENTITY
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.forecast.forecast import forecast
-from mlx_probe.analysis.forecast.rates import known_rates
 from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.progress import Progress, Silent
@@ -32,6 +31,7 @@ from mlx_probe.analysis.unsplit import warn_of_unsplit
 from mlx_probe.checkpoint import Weight
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.fingerprint import file_stamps
 from mlx_probe.runs.folder import RunPaths, resolve_output
 from mlx_probe.runs.job import Job, JobSpec
@@ -93,16 +93,10 @@ def analyze(
     with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
         job.begin("measure")
         paths = resolve_output(out, formats, checkpoint.files.model_id)
-        # Imported before the plan is made, which counts the memory of the process.
-        import_module("pyarrow")
         plan = make_plan(checkpoint, config)
         with job.running(_spec(plan, paths)):
-            # From known rates only: a calibration would take time and memory of the run.
-            job.write_plan(forecast(plan, job.paths, known_rates(plan)).describe())
             warn_of_unread(find_unread(plan.weights, [checkpoint.config]), job.warn)
             warn_of_unsplit(plan.weights, job.warn)
-            # The tables need it: imported beside the workers, it makes nobody wait.
-            threading.Thread(target=import_module, args=("pyarrow.csv",), daemon=True).start()
             _measure(plan, job, progress)
             job.refuse_changed(
                 CheckpointError(
@@ -146,27 +140,45 @@ def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
     )
 
 
+def _prepare(plan: Plan, job: Job, begun: threading.Event) -> None:
+    """Write the plan, and import what the tables need, when the workers have begun."""
+    begun.wait()
+    from mlx_probe.analysis.forecast.forecast import forecast
+    from mlx_probe.analysis.forecast.rates import known_rates
+
+    # From known rates only: a calibration would take time and memory of the run.
+    job.write_plan(forecast(plan, job.paths, known_rates(plan)).describe())
+    import_module("pyarrow.csv")
+    import_module("pyarrow.parquet")
+    package_versions()
+
+
 def _measure(plan: Plan, job: Job, progress: Progress) -> None:
     """Put the rows on disk that the journal does not have yet."""
-    finished = job.journal.rows
+    finished, begun = job.journal.rows, threading.Event()
 
     def start(weight: Weight) -> None:
         job.progress.what = weight.label
         progress.start(weight)
+        begun.set()
 
     progress.begin(plan, sorted(finished))
-    try:
-        for rows in analyze_rows(plan, finished, job.meter, start):
-            weights = [plan.weights[row.index] for row in rows]
-            outcomes = [row.values["status_reason"] or row.values["status"] for row in rows]
-            labels = [weight.label for weight in weights]
-            job.append_all(list(zip(rows, labels, outcomes, strict=True)))
-            usage = job.meter.usage()
-            for weight in weights:
-                progress.finish(weight, usage)
-    finally:
-        job.progress.what = side_names(plan.config.metrics)
-        progress.end()
+    with ThreadPoolExecutor(1) as beside:
+        prepared = beside.submit(_prepare, plan, job, begun)
+        try:
+            for rows in analyze_rows(plan, finished, job.meter, start):
+                weights = [plan.weights[row.index] for row in rows]
+                outcomes = [row.values["status_reason"] or row.values["status"] for row in rows]
+                labels = [weight.label for weight in weights]
+                job.append_all(list(zip(rows, labels, outcomes, strict=True)))
+                usage = job.meter.usage()
+                for weight in weights:
+                    progress.finish(weight, usage)
+        finally:
+            begun.set()
+            job.progress.what = side_names(plan.config.metrics)
+            progress.end()
+        prepared.result()
 
 
 def _checks(plan: Plan, table: pa.Table) -> list[Check]:

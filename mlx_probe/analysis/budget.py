@@ -9,13 +9,17 @@ import psutil
 
 from mlx_probe.runs.monitor import process_memory
 
-__all__ = ["RESERVE", "Budget", "memory_budget", "sufficient"]
+__all__ = ["BESIDE", "RESERVE", "Budget", "memory_budget", "sufficient"]
 
 # Share of the free memory that a job may take if the user sets no limit.
 DEFAULT_MEMORY_SHARE = 0.8
 
 # Bytes of tables and their writers, beside the tasks.
 RESERVE = 33_000_000
+
+# Bytes of what an analysis imports beside its tasks: pyarrow with its writers, the forecast.
+# Measured on Linux.
+BESIDE = 36_000_000
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,14 @@ class Budget:
         return self.limit - self.taken
 
 
-def memory_budget(limit: int) -> Budget:
+def memory_budget(limit: int, later: int = 0) -> Budget:
     """The memory of this process.
 
     Args:
         limit: Bytes that the user allows; 0 for four fifths of the free memory.
+        later: Bytes of libraries that the process loads beside the tasks.
     """
-    taken = process_memory() + RESERVE
+    taken = process_memory() + RESERVE + later
     free = int(DEFAULT_MEMORY_SHARE * psutil.virtual_memory().available)
     return Budget(limit or taken + free, taken)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from mlx_probe.analysis.budget import memory_budget, sufficient
+from mlx_probe.analysis.budget import BESIDE, memory_budget, sufficient
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.config import AnalyzeConfig, refuse_nonsense
 from mlx_probe.analysis.selection import select_weights
@@ -107,7 +108,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True
     backend, reason = choose_backend(config.backend, config.device)
     weights = select_weights(checkpoint.weights(), config.include, config.exclude)
     sizes = tuple(working_set(weight, backend, config) for weight in weights)
-    memory = memory_budget(config.memory_limit)
+    memory = memory_budget(config.memory_limit, 0 if "pyarrow.parquet" in sys.modules else BESIDE)
     largest = max(range(len(weights)), key=lambda i: sizes[i])
     least = memory.taken + sizes[largest]
     if least > memory.limit and strict:

@@ -123,14 +123,16 @@ def test_the_same_run_at_once_runs_once(models, tmp_path, out):
         stderr=subprocess.PIPE,
         text=True,
     )
+    folder = tmp_path / (out[1] if out else "data")
     until = time.monotonic() + 60
-    while not held.exists() and time.monotonic() < until:
+    # The plan is written beside the first weights.
+    while not (held.exists() and list(folder.rglob("plan.json"))) and time.monotonic() < until:
         time.sleep(0.02)
-    before = digests(tmp_path / (out[1] if out else "data"))
+    before = digests(folder)
     second = run(*command)
     assert second.returncode == 1
     refused(second, f"another run is writing here (pid {first.pid})", "mlx-probe monitor")
-    after = digests(tmp_path / (out[1] if out else "data"))
+    after = digests(folder)
     # The first one goes on writing its journal and samples.
     assert after.keys() == before.keys()
     go.touch()

@@ -20,12 +20,13 @@ import mlx_probe
 import mlx_probe.cli as cli_package
 from mlx_probe.analysis.progress import Silent
 from mlx_probe.cli import GROUPS, cli, progress
+from mlx_probe.cli.bar import Bar
 from mlx_probe.compute.backends import choose_backend
 from mlx_probe.core.errors import ConfigError, Interrupted
+from mlx_probe.report.terminal.plain import plain
 from mlx_probe.report.terminal.text import (
     checkpoint_text,
     checks_text,
-    plain,
     printable,
     summary_table,
 )
@@ -257,7 +258,7 @@ def test_names_from_files_print_harmlessly(evil, tmp_path, monkeypatch):
 def test_the_bar_takes_names_from_files(evil, tmp_path):
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=300)
-    mlx_probe.analyze(evil, out=tmp_path / "out", progress=progress._Bar(console))
+    mlx_probe.analyze(evil, out=tmp_path / "out", progress=Bar(console))
     shown = file.getvalue()
     assert "\x1b[2J" not in shown
     assert "\u202e" not in shown
@@ -266,7 +267,7 @@ def test_the_bar_takes_names_from_files(evil, tmp_path):
 def test_watchers_suit_the_place(monkeypatch):
     assert isinstance(progress.watch(quiet=True), Silent)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert isinstance(progress.watch(quiet=False), progress._Bar)
+    assert isinstance(progress.watch(quiet=False), Bar)
     monkeypatch.delenv("FORCE_COLOR")
     monkeypatch.setenv("TTY_COMPATIBLE", "0")
     assert isinstance(progress.watch(quiet=False), progress._Lines)

@@ -9,7 +9,7 @@ from rich.console import Console
 from weightfiles import write_safetensors
 
 import mlx_probe
-from mlx_probe.cli import progress
+from mlx_probe.cli.bar import Bar
 
 NAMES = [f"model.language_model.layers.{i}.self_attn.q_proj.weight" for i in range(4)]
 
@@ -20,7 +20,7 @@ def test_the_bar_fits_one_line_and_shows_which_tensor(tmp_path, width):
     arrays = {name: rng.standard_normal((200, 200)).astype(np.float32) for name in NAMES}
     model = write_safetensors(tmp_path / "model.safetensors", arrays)
     file = io.StringIO()
-    bar = progress._Bar(Console(file=file, force_terminal=True, width=width, color_system=None))
+    bar = Bar(Console(file=file, force_terminal=True, width=width, color_system=None))
     # Drawn at every change, not a few times a second.
     update = bar._progress.update
     bar._progress.update = lambda *ids, **fields: update(*ids, refresh=True, **fields)

@@ -58,9 +58,6 @@ def forecast_model(
     """
     config = config or AnalyzeConfig()
     with _opened(str(model), revision) as (checkpoint, fetch):
-        # As a run does before it looks at its memory.
-        import pyarrow  # noqa: F401
-
         plan = make_plan(checkpoint, config, strict=False)
         paths = resolve_output(
             None if out is None else Path(out), formats, checkpoint.files.model_id

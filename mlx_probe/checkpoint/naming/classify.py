@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
+from mlx_probe.checkpoint.naming.familiar import FAMILIAR
 from mlx_probe.checkpoint.naming.rules import (
     MODULES,
     PIECES,
@@ -84,6 +85,8 @@ def _search(pattern: str, name: str) -> re.Match[str] | None:
 @lru_cache(maxsize=4096)
 def _type_and_component(name: str) -> tuple[str, str]:
     """Block type and component of a name whose layer and expert are written ``#``."""
+    if name in FAMILIAR:
+        return FAMILIAR[name]
     row, scope = deciding(name)
     if row is None:
         return "other", scope.component if scope else "other"

@@ -19,7 +19,7 @@ from mlx_probe.report.html.encoding import script_json
 from mlx_probe.report.html.payload import page_payload
 from mlx_probe.report.outliers import RULE, unreliable_fits
 from mlx_probe.report.run_data import RunData
-from mlx_probe.report.terminal.text import plain
+from mlx_probe.report.terminal.plain import plain
 
 __all__ = ["report_html"]
 

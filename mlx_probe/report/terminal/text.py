@@ -20,6 +20,7 @@ from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.core.units import format_size
 from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
+from mlx_probe.report.terminal.plain import one_line
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.table.arrays import to_floats
 
@@ -30,7 +31,6 @@ __all__ = [
     "checkpoint_text",
     "checks_text",
     "grid",
-    "plain",
     "printable",
     "short_count",
     "skipped_lines",
@@ -44,16 +44,9 @@ _ELEMENTS = ("std", "sparsity")
 _REASONS = 5
 
 
-def plain(text: str) -> str:
-    """Text from a file, harmless on a terminal: without control characters but line ends."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
-
-
 def printable(text: str) -> str:
-    """`plain` text of one line that rich takes for no markup."""
-    return escape(plain(text).replace("\n", "\\n"))
+    """Text of one line, harmless on a terminal, that rich takes for no markup."""
+    return escape(one_line(text))
 
 
 def summary_table(rows: pa.Table, title: str) -> Table:

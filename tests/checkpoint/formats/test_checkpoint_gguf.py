@@ -20,6 +20,7 @@ from weightfiles import (
 
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.checkpoint.formats import read_header
+from mlx_probe.checkpoint.packings import ggml
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import CheckpointError
 
@@ -69,6 +70,14 @@ def test_every_type_that_the_package_dequantizes(path, kind, rng):
     numbers = ~np.isnan(expected)
     # As words: -0 and 0 differ.
     np.testing.assert_array_equal(values.view("<u4")[numbers], expected.view("<u4")[numbers])
+
+
+def test_the_usual_types_are_those_of_the_package():
+    for number, kind in ggml._USUAL.items():
+        official = GGMLQuantizationType(number)
+        assert kind.name == official.name
+        assert (kind.elements, kind.nbytes) == GGML_QUANT_SIZES[official]
+        assert kind.name in DTYPES or official in _type_traits
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -11,6 +11,7 @@ from project import DATA
 
 from mlx_probe.checkpoint.naming import classify as naming
 from mlx_probe.checkpoint.naming.classify import classify
+from mlx_probe.checkpoint.naming.familiar import FAMILIAR
 from mlx_probe.checkpoint.naming.rules import COMPONENTS, PIECES, RULES, SCOPES
 from mlx_probe.core.records import Role
 
@@ -245,6 +246,14 @@ def test_gguf_lists_every_name_of_its_library() -> None:
             assert role == classify(f"{pattern.format(bid=11, xid=3)}.weight")
             numbers = "{bid}" in pattern and not re.match(NO_LAYER_IN_GGUF, pattern)
             assert role.layer_index == (11 if numbers else None), name
+
+
+def test_familiar_names_have_the_roles_that_the_rules_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "FAMILIAR", {})
+    naming._type_and_component.cache_clear()
+    by_rules = {name: naming._type_and_component(name) for name in FAMILIAR}
+    naming._type_and_component.cache_clear()
+    assert by_rules == FAMILIAR
 
 
 @settings(deadline=None)

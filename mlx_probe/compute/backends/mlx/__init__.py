@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
-from importlib import metadata
+import sys
+from pathlib import Path
 
 from mlx_probe.compute.backends.mlx.blas import load_blas
 
@@ -19,6 +19,9 @@ NO_GPU = (
     "MLX sees no GPU on this machine",
     "Use --device cpu, or --backend numpy, which is faster on a CPU",
 )
+
+# What pip calls the folder with the metadata of a package that holds MLX's library.
+_BUILD = re.compile(r"mlx_(cpu|metal|cuda\w*)-.+\.dist-info")
 
 
 def prepare_mlx() -> None:
@@ -35,17 +38,14 @@ def prepare_mlx() -> None:
 def runs_on_cpu_only() -> bool:
     """Whether the installed MLX was built without a GPU: nothing needs to be imported to know.
 
-    MLX's wheels bring their library in a second package: mlx-metal, mlx-cuda-12, mlx-cpu ...
+    MLX's wheels bring their library in a second package: mlx-metal, mlx-cuda-12, mlx-cpu ... The
+    names of the folders that pip leaves say which. `importlib.metadata` reads them with an
+    e-mail parser, whose import takes longer than all the rest.
     """
-    builds = set()
-    with suppress(metadata.PackageNotFoundError):
-        asked = metadata.requires("mlx") or []
-        builds = {name for line in asked for name in re.findall(r"^mlx-[\w-]+", line)}
-    return [name for name in builds if _is_installed(name)] == ["mlx-cpu"]
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        return bool(metadata.version(package))
-    except metadata.PackageNotFoundError:
-        return False
+    builds = {
+        build[1]
+        for folder in sys.path
+        for path in Path(folder).glob("mlx_*.dist-info")
+        if (build := _BUILD.fullmatch(path.name))
+    }
+    return builds == {"cpu"}
