@@ -1,14 +1,16 @@
-"""Work in processes of its own: wall seconds, and peak memory by the system's account."""
+"""Work in processes of its own: time, and peak memory by the system's account."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["PROBE", "run", "seconds_of"]
+__all__ = ["PROBE", "Used", "run", "seconds_of"]
 
 PROBE = str(Path(sys.executable).with_name("mlx-probe"))
 
@@ -20,23 +22,43 @@ began = time.perf_counter()
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 _, status, usage = os.wait4(process.pid, 0)
 seconds = time.perf_counter() - began
-print(status, seconds, usage.ru_maxrss / (1e3 if sys.platform == "linux" else 1e6))
+peak = usage.ru_maxrss / (1e3 if sys.platform == "linux" else 1e6)
+print(status, seconds, peak, usage.ru_utime + usage.ru_stime)
 """
 
 
-def run(command: Sequence[object]) -> tuple[float, float]:
-    """Wall seconds and peak resident megabytes of one process.
+class Used(NamedTuple):
+    """What one process took.
+
+    Attributes:
+        seconds: From its start to its end.
+        peak: Resident megabytes, at most.
+        cpu: Processor seconds of it and of the processes that it started.
+    """
+
+    seconds: float
+    peak: float
+    cpu: float
+
+
+def run(command: Sequence[object], variables: Mapping[str, str] | None = None) -> Used:
+    """Time, memory and processor time of one process.
+
+    Args:
+        command: Its words.
+        variables: Of its environment, besides those of this process.
 
     Raises:
         SystemExit: The process failed.
     """
     words = [str(word) for word in command]
     launched = [sys.executable, "-c", LAUNCHER, *words]
-    output = subprocess.run(launched, capture_output=True, text=True, check=True).stdout
-    status, seconds, peak = map(float, output.split())
+    environment = {**os.environ, **(variables or {})}
+    output = subprocess.run(launched, env=environment, capture_output=True, text=True, check=True)
+    status, *used = map(float, output.stdout.split())
     if status:
         raise SystemExit(f"failed: {' '.join(words)}")
-    return seconds, peak
+    return Used(*used)
 
 
 def seconds_of(work: Callable[[], object]) -> float:

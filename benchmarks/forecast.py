@@ -43,9 +43,9 @@ def main(models: tuple[str, ...], runs: int, out: Path) -> None:
         peaks, seconds = [], []
         for _ in range(runs):
             with tempfile.TemporaryDirectory() as folder:
-                _, peak = run([PROBE, "analyze", model, "--quiet", "--out", folder])
+                used = run([PROBE, "analyze", model, "--quiet", "--out", folder])
                 meta = json.loads((Path(folder) / "run_meta.json").read_text("utf-8"))
-            peaks.append(peak)
+            peaks.append(used.peak)
             seconds.append(sum(meta["seconds"][stage] for stage in STAGES))
         memory = planned["memory"]["peak"] / 1e6, median(peaks)
         time = planned["seconds"], median(seconds)

@@ -58,7 +58,7 @@ def main(size: int, limit: int, workers: int, backend: str, scale: int, out: Pat
         path = Path(folder) / "model.safetensors"
         write_gaussian(path, checkpoint_of(size, scale))
         options = ["--memory-limit", limit, "--workers", workers, "--backend", backend]
-        seconds, peak = run([PROBE, "analyze", path, *options, "--out", f"{folder}/run"])
+        seconds, peak, _ = run([PROBE, "analyze", path, *options, "--out", f"{folder}/run"])
         frame = mlx_probe.load_run(Path(folder) / "run")
         gigabytes = path.stat().st_size / 1e9
     assert (frame["status"] == "ok").all()

@@ -146,8 +146,8 @@ def _one_run(
     target = folder / f"{stage}-{way}.json"
     interpreter = python if way == "weightwatcher" and python else sys.executable
     command = [interpreter, __file__, model, "--stage", stage, "--way", way, "--target", target]
-    _, peak = run([*command, *(word for glob in include for word in ("--include", glob))])
-    return json.loads(target.read_text()), peak
+    used = run([*command, *(word for glob in include for word in ("--include", glob))])
+    return json.loads(target.read_text()), used.peak
 
 
 def _compare(

@@ -39,7 +39,7 @@ def main(tensors: int, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         write_gaussian(path, matrices)
-        seconds, peak = run([PROBE, "analyze", path, "--quiet", "--out", f"{folder}/run"])
+        seconds, peak, _ = run([PROBE, "analyze", path, "--quiet", "--out", f"{folder}/run"])
         statuses = set(mlx_probe.load_run(Path(folder) / "run")["status"])
     assert statuses == {"ok"}
     each = 1000 * seconds / tensors
