@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.analysis.loading import loaded_chunks
+from mlx_probe.analysis.loading import Loaded, loaded_chunks
 from mlx_probe.analysis.working_set import is_sketched
 from mlx_probe.checkpoint import PLAIN, Weight
 from mlx_probe.compute import lapack
@@ -211,19 +211,27 @@ class Measurer:
                 loaded = next(chunks)
                 reading.nbytes = weight.nbytes * loaded.size // weight.numel
             seconds += reading.seconds
-            for stage, each in passes:
-                with self._meter.stage(stage, loaded.nbytes) as passing:
-                    each.add(loaded.chunk)
-                    if stage == "gram":
-                        passing.flops = gram_flops(loaded.size, weight.short)
-                        # On the CPU no other worker can use these cores.
-                        passing.cores = 1 if self._backend.lanes else lapack.width()
+            self._pass_on(weight, loaded, passes)
             left -= loaded.size
             # Otherwise this chunk would stay in memory while the next one is unpacked.
             del loaded
         # The end of the iteration gives back the pages of the last chunk.
         next(chunks, None)
         return seconds
+
+    def _pass_on(self, weight: Weight, loaded: Loaded, passes: Sequence[tuple[str, _Pass]]) -> None:
+        """Send a chunk through all passes: part by part if it becomes a Gram matrix."""
+        parts: Iterable[Any] = (loaded.chunk,)
+        if any(stage == "gram" and not isinstance(each, _Kept) for stage, each in passes):
+            parts = self._backend.parts(loaded.chunk, *weight.extents)
+        for part in parts:
+            for stage, each in passes:
+                with self._meter.stage(stage, loaded.nbytes * part.size // loaded.size) as passing:
+                    each.add(part)
+                    if stage == "gram":
+                        passing.flops = gram_flops(part.size, weight.short)
+                        # On the CPU no other worker can use these cores.
+                        passing.cores = 1 if self._backend.lanes else lapack.width()
 
     def _finished(self, gram: GramPass) -> Gram:
         with self._meter.stage("gram"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,8 +27,19 @@ class Chunk:
     stored: NDArray[Any]
     dtype: str
 
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.stored.size
+
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """The elements, float64, same shape as ``stored``."""
         with np.errstate(invalid="ignore"):  # signalling NaNs become quiet ones
             return decode(self.stored, self.dtype).astype(np.float64)
+
+    def parts(self, axis: int, extent: int) -> Iterator[Chunk]:
+        """Parts of a 2-D chunk, each ``extent`` long on an axis, in order."""
+        for start in range(0, self.stored.shape[axis], extent):
+            part = slice(start, start + extent)
+            yield Chunk(self.stored[part] if axis == 0 else self.stored[:, part], self.dtype)

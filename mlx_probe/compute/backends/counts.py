@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEW", "CodeCounts", "Occurrences"]
+__all__ = ["FEW", "CodeCounts", "Occurrences", "TableCounts"]
 
 # Codes that occur, ascending, and how often; of shape (distinct,).
 Occurrences = tuple[NDArray[np.intp], NDArray[np.int64]]
@@ -87,6 +87,58 @@ class CodeCounts:
     def _wide_table(self) -> NDArray[np.integer[Any]]:
         self._table = self._full_table().astype(np.int64, copy=False)
         return self._table
+
+
+class TableCounts:
+    """Counts of codes that compiled code adds to tables; of few codes as a list, too.
+
+    Args:
+        bits: Width of a code.
+        tables: Tables whose sum counts.
+    """
+
+    def __init__(self, bits: int, tables: int) -> None:
+        self._shape, self._seen, self._since = (tables, 1 << bits), 0, 0
+        self._few: list[NDArray[np.integer[Any]]] = []
+        self._tables: NDArray[np.uint32] | None = None
+        self._wide: NDArray[np.int64] | None = None
+
+    def room(self, size: int) -> NDArray[np.uint32] | None:
+        """The tables, for ``size`` more codes; None if these are so few that `add` takes them."""
+        if self._seen + size <= FEW:
+            return None
+        self._seen += size
+        if self._tables is None:
+            self._tables = np.zeros(self._shape, np.uint32)
+            for codes in self._few:
+                np.add.at(self._tables[0], codes.astype(np.intp), np.uint32(1))
+            self._since = sum(codes.size for codes in self._few)
+        self._since += size
+        if self._since > _NARROW:
+            self._wide = self._sum()
+            self._tables[...] = 0
+            self._since = size
+        return self._tables
+
+    def add(self, codes: NDArray[np.integer[Any]]) -> None:
+        """Count few codes, shape (n,), which are kept."""
+        self._seen += codes.size
+        self._few.append(codes)
+
+    def occurrences(self) -> Occurrences:
+        """The codes that occur."""
+        if self._tables is None:
+            return _sorted_occurrences(self._few)
+        table = self._tables[0] if self._wide is None and len(self._tables) == 1 else self._sum()
+        codes = _occupied(table)
+        return codes, table[codes].astype(np.int64)
+
+    def _sum(self) -> NDArray[np.int64]:
+        assert self._tables is not None
+        total: NDArray[np.int64] = self._tables.sum(axis=0, dtype=np.int64)
+        if self._wide is not None:
+            total += self._wide
+        return total
 
 
 def _sorted_occurrences(few: list[NDArray[np.integer[Any]]]) -> Occurrences:

@@ -6,7 +6,7 @@ them to LAPACK on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -110,7 +110,8 @@ class Backend(Protocol):
             dtype: Key of `DTYPES`.
 
         Returns:
-            A chunk for the passes below, independent of the file.
+            A chunk for the passes below. It may be a view of ``stored``: a pass takes it before
+            those words are given back.
         """
 
     def decodes(self, encoding: Encoding) -> bool:
@@ -128,6 +129,16 @@ class Backend(Protocol):
 
         Raises:
             PackingError: The pieces contradict each other in their values.
+        """
+
+    def parts(self, chunk: Any, rows: int, cols: int) -> Iterable[Any]:
+        """Divide a chunk of a rows x cols matrix for passes that take it together.
+
+        Each part goes through all of them before the next one is requested: what the first pass
+        makes of it serves the others. The element pass comes first.
+
+        Returns:
+            Parts along the long side, or the chunk alone if dividing gains nothing.
         """
 
     def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:

@@ -10,7 +10,7 @@ loaded chunk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import mlx.core as mx
@@ -29,8 +29,8 @@ from mlx_probe.compute.backends.mlx.moments import DeviceCodePass, DeviceSumPass
 from mlx_probe.compute.backends.mlx.operator import DeviceOperator
 from mlx_probe.compute.backends.mlx.quantization import DeviceQuantizationPass
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend, SlabGram, SlabOperator
-from mlx_probe.compute.backends.numpy.moments import BinPass, CodePass
-from mlx_probe.compute.backends.protocol import Gram
+from mlx_probe.compute.backends.numpy.native import NativeChunk
+from mlx_probe.compute.backends.protocol import ElementPass, Gram
 from mlx_probe.compute.backends.quantization import QuantizationSums
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.encoding import Encoded, Encoding
@@ -98,7 +98,7 @@ class MlxBackend:
         """One for each core: while one uses the lane, the others solve."""
         return self._host.default_workers
 
-    def load(self, stored: NDArray[Any], dtype: str) -> DeviceChunk | Chunk:
+    def load(self, stored: NDArray[Any], dtype: str) -> DeviceChunk | Chunk | NativeChunk:
         """Copy stored words into MLX memory and decode them to float32."""
         if dtype in _NEEDS_FLOAT64:
             return self._host.load(stored, dtype)
@@ -114,7 +114,7 @@ class MlxBackend:
         """Most; see `decoding`."""
         return decoding.decodes(encoding)
 
-    def load_encoded(self, block: Encoded) -> DeviceChunk | Chunk:
+    def load_encoded(self, block: Encoded) -> DeviceChunk | Chunk | NativeChunk:
         """Copy packed words into MLX memory and decode them there.
 
         Blocks that the device would decode to other numbers, or not at all, are unpacked first.
@@ -126,9 +126,11 @@ class MlxBackend:
         mx.async_eval(values)  # type: ignore[no-untyped-call]
         return DeviceChunk(values, values)
 
-    def element_pass(
-        self, dtype: str, zero_epsilon: float
-    ) -> DeviceCodePass | DeviceSumPass | CodePass | BinPass:
+    def parts(self, chunk: Any, rows: int, cols: int) -> Iterable[Any]:
+        """The chunk: a device works on as much as it can at once."""
+        return (chunk,)
+
+    def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:
         """Moments: by bit patterns up to 16 bits, by partial sums for float32."""
         if dtype in _NEEDS_FLOAT64:
             return self._host.element_pass(dtype, zero_epsilon)

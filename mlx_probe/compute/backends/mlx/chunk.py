@@ -20,3 +20,8 @@ class DeviceChunk:
 
     stored: mx.array
     values: mx.array
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.values.size

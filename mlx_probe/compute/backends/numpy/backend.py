@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,15 @@ from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.compute.backends.distribution import BIN_BITS
 from mlx_probe.compute.backends.numpy.moments import BinPass, CodePass
-from mlx_probe.compute.backends.protocol import Gram
+from mlx_probe.compute.backends.numpy.native import (
+    NativeBinPass,
+    NativeChunk,
+    NativeCodePass,
+    plain_chunk,
+)
+from mlx_probe.compute.backends.protocol import ElementPass, Gram
 from mlx_probe.compute.backends.quantization import QuantizationSums
+from mlx_probe.compute.native import elements
 from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.machine import usable_cores
@@ -25,6 +32,11 @@ __all__ = ["NumpyBackend", "SlabGram", "SlabOperator"]
 BLOCK_ELEMENTS, BLOCK_LINES = 1 << 18, 256
 
 
+def _block_lines(short: int) -> int:
+    """Lines of a block: a multiple of 256, because blocks of packed columns are up to so long."""
+    return max(BLOCK_LINES, BLOCK_ELEMENTS // short // 256 * 256)
+
+
 class SlabGram:
     """Float64 Gram matrix of the short side, slab by slab."""
 
@@ -32,14 +44,13 @@ class SlabGram:
         self._tall = rows >= cols
         self._matrix = np.zeros((min(rows, cols),) * 2)
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: Chunk | NativeChunk) -> None:
         """Add one slab's part to the upper triangle, block by block."""
-        stored = chunk.stored if self._tall else chunk.stored.T
-        height = max(BLOCK_LINES, BLOCK_ELEMENTS // len(self._matrix))
+        height = _block_lines(len(self._matrix))
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            for start in range(0, len(stored), height):
-                block = Chunk(stored[start : start + height], chunk.dtype)
-                lapack.add_gram(self._matrix, block.values)
+            for part in chunk.parts(0 if self._tall else 1, height):
+                values = part.values
+                lapack.add_gram(self._matrix, values if self._tall else values.T)
 
     def finish(self) -> Gram:
         """The Gram matrix; every element entered exactly."""
@@ -54,7 +65,7 @@ class SlabOperator:
         self._short = min(rows, cols)
         self._slabs: list[tuple[NDArray[np.float32], int]] = []
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: Chunk | NativeChunk) -> None:
         """Keep one slab: lines of the long side, each as long as the short side."""
         x = decode(chunk.stored, chunk.dtype)
         # Scaled by its own power of two: products in float32 neither overflow nor underflow.
@@ -83,23 +94,41 @@ class NumpyBackend:
         """One for each core."""
         return usable_cores()
 
-    def load(self, stored: NDArray[Any], dtype: str) -> Chunk:
-        """Stored words, contiguous and copied out of the map; other words are not copied."""
+    def load(self, stored: NDArray[Any], dtype: str) -> Chunk | NativeChunk:
+        """Stored words where they are for the kernels; otherwise contiguous, out of the map."""
+        chunk = plain_chunk(stored, dtype)
+        if chunk is not None:
+            chunk.lines.touch()
+            return chunk
         ours = stored.flags.writeable and stored.flags.c_contiguous
         return Chunk(stored if ours else np.array(stored, order="C"), dtype)
 
     def decodes(self, encoding: Encoding) -> bool:
-        """Nothing: the packings unpack."""
-        return False
+        """What the compiled kernels decode, where they are."""
+        return elements.decodes(encoding)
 
-    def load_encoded(self, block: Encoded) -> Chunk:
-        """Never called: see `decodes`."""
-        raise NotImplementedError(block.encoding.kind)
+    def load_encoded(self, block: Encoded) -> NativeChunk:
+        """Packed words where they are: each part is decoded when a pass takes it."""
+        chunk = NativeChunk(block)
+        chunk.lines.touch()
+        return chunk
 
-    def element_pass(self, dtype: str, zero_epsilon: float) -> CodePass | BinPass:
+    def parts(
+        self, chunk: Chunk | NativeChunk, rows: int, cols: int
+    ) -> Iterable[Chunk | NativeChunk]:
+        """Parts that kernels decode once for all passes; anything else undivided."""
+        if isinstance(chunk, Chunk):
+            return (chunk,)
+        return chunk.parts(0 if rows >= cols else 1, _block_lines(min(rows, cols)))
+
+    def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:
         """Moments: by bit patterns up to 16 bits, by float64 sums above."""
-        kind = CodePass if DTYPES[dtype].itemsize <= 2 else BinPass
-        return kind(dtype, zero_epsilon)
+        narrow = DTYPES[dtype].itemsize <= 2
+        if elements.decodes(Encoding(elements.PLAIN, dtype)):
+            if narrow:
+                return NativeCodePass(dtype, zero_epsilon)
+            return NativeBinPass(zero_epsilon)
+        return (CodePass if narrow else BinPass)(dtype, zero_epsilon)
 
     def gram_pass(self, rows: int, cols: int, dtype: str, precise: bool = False) -> SlabGram:
         """Float64 Gram matrix, which is precise in any case."""

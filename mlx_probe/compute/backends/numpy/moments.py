@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute.backends.chunk import Chunk
-from mlx_probe.compute.backends.counts import CodeCounts
+from mlx_probe.compute.backends.counts import CodeCounts, Occurrences
 from mlx_probe.compute.backends.distribution import (
     BIN_BITS,
     Tally,
@@ -25,7 +25,7 @@ from mlx_probe.core.dtypes import DTYPES, FLOAT_FORMATS
 from mlx_probe.core.records import Moments
 from mlx_probe.core.scaling import unit_exponent
 
-__all__ = ["BinPass", "CodePass"]
+__all__ = ["BinPass", "CodePass", "moments_of_codes"]
 
 # Elements of wide types at a time: few enough to keep all temporary arrays in the cache, enough to
 # make numpy's calls few, because threads wait for each other between them.
@@ -58,11 +58,7 @@ class CodePass:
 
     def finish(self) -> Moments:
         """Exact moments of everything added."""
-        codes, counts = self._counts.occurrences()
-        patterns = codes.astype(self._word).view(self._dtype.storage)
-        values = Chunk(patterns, self._dtype.name).values
-        stored_format = self._dtype.name if self._dtype.kind == "float" else None
-        return moments_of_values(values, counts, self._zero_epsilon, stored_format)
+        return moments_of_codes(self._counts.occurrences(), self._dtype.name, self._zero_epsilon)
 
 
 class BinPass:
@@ -183,6 +179,21 @@ class BinPass:
         stored_format = self._dtype.name if self._dtype.kind == "float" else None
         bins = self._subnormals.bins()
         return moments_of_bins(self._counts.occurrences(), tally, stored_format, self._fits, bins)
+
+
+def moments_of_codes(occurrences: Occurrences, dtype: str, zero_epsilon: float) -> Moments:
+    """Exact moments of elements of at most 16 bits.
+
+    Args:
+        occurrences: Their bit patterns.
+        dtype: Key of `DTYPES`.
+        zero_epsilon: Magnitude up to which `Moments.small_count` counts.
+    """
+    codes, counts = occurrences
+    form = DTYPES[dtype]
+    patterns = codes.astype(f"<u{form.itemsize}").view(form.storage)
+    stored_format = dtype if form.kind == "float" else None
+    return moments_of_values(Chunk(patterns, dtype).values, counts, zero_epsilon, stored_format)
 
 
 def _fits(x: NDArray[np.floating[Any]], name: str) -> bool:

@@ -1,2 +1,236 @@
-/* Elements of weights. */
-const int probe_elements_abi = 1;
+/* One read of stored elements: decode, count, sum, and write them in float64 for a product. */
+#include "decode.h"
+
+const int probe_elements_abi = 2;
+
+/* Leading bits that make a bin: distribution.BIN_BITS. */
+#define BIN_BITS 20
+
+/* What is known of the elements so far; mirrored by native/elements.py. */
+typedef struct {
+  int64_t count, nan, inf, zero, small, subnormal; /* count: of finite elements */
+  double mean, s2, s3, s4;                         /* central power sums of the finite ones */
+  float min, max, epsilon; /* extremes of the finite ones; magnitude up to which `small` counts */
+  int32_t bf16, f16;       /* whether these formats hold every finite one */
+} tally;
+
+typedef double v8d __attribute__((vector_size(64)));
+typedef float v8f __attribute__((vector_size(32)));
+
+#define INFINITE 0x7f800000
+#define NORMAL 0x00800000
+
+static double sum_of(const v8d *v) {
+  v8d x = *v;
+  return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+}
+
+/* Sums over both sets of elements. Source: Pebay 2008, SAND2008-6212. */
+static void merge(tally *t, int64_t count, double mean, double s2, double s3, double s4) {
+  double a = (double)t->count, b = (double)count, n = a + b;
+  double delta = mean - t->mean, step = delta / n;
+  if (t->count) {
+    s4 += t->s4 + delta * step * step * step * a * b * (a * a - a * b + b * b) +
+          6 * step * step * (a * a * s2 + b * b * t->s2) + 4 * step * (a * s3 - b * t->s3);
+    s3 += t->s3 + delta * step * step * a * b * (a - b) + 3 * step * (a * s2 - b * t->s2);
+    s2 += t->s2 + delta * step * a * b;
+    mean = t->mean + b * step;
+  }
+  t->count += count, t->mean = mean, t->s2 = s2, t->s3 = s3, t->s4 = s4;
+}
+
+/* Extremes of float32 words: as ordered integers, of the magnitudes, and the bits that occur. */
+typedef struct {
+  int32_t low, high, least, largest, bits;
+} range;
+
+CLONES static range range_of(const float *x, int n) {
+  int32_t low = INT32_MAX, high = INT32_MIN, least = INT32_MAX, largest = 0, bits = 0;
+  for (int i = 0; i < n; i++) {
+    int32_t word;
+    memcpy(&word, x + i, 4);
+    int32_t size = word & 0x7fffffff, order = word < 0 ? word ^ 0x7fffffff : word;
+    bits |= word;
+    low = order < low ? order : low;
+    high = order > high ? order : high;
+    least = size < least ? size : least;
+    largest = size > largest ? size : largest;
+  }
+  return (range){low, high, least, largest, bits};
+}
+
+static float unordered(int32_t order) {
+  return float_of((uint32_t)(order < 0 ? order ^ 0x7fffffff : order));
+}
+
+/* Eight lanes twice, and the same order everywhere: no compiler may reorder a sum. */
+CLONES static void add_sums(tally *t, const float *x, int n) {
+  v8d a0 = {0}, a1 = {0}, s2[2] = {{0}}, s3[2] = {{0}}, s4[2] = {{0}};
+  double mean = 0, t2 = 0, t3 = 0, t4 = 0;
+  int whole = n & ~15;
+  for (int i = 0; i < whole; i += 16) {
+    v8f f0, f1;
+    memcpy(&f0, x + i, 32), memcpy(&f1, x + i + 8, 32);
+    a0 += __builtin_convertvector(f0, v8d), a1 += __builtin_convertvector(f1, v8d);
+  }
+  for (int i = whole; i < n; i++) mean += x[i];
+  a0 += a1;
+  mean = (sum_of(&a0) + mean) / n;
+  for (int i = 0; i < whole; i += 16)
+    for (int k = 0; k < 2; k++) {
+      v8f f;
+      memcpy(&f, x + i + 8 * k, 32);
+      v8d d = __builtin_convertvector(f, v8d) - mean, square = d * d;
+      s2[k] += square, s3[k] += square * d, s4[k] += square * square;
+    }
+  for (int i = whole; i < n; i++) {
+    double d = x[i] - mean, square = d * d;
+    t2 += square, t3 += square * d, t4 += square * square;
+  }
+  s2[0] += s2[1], s3[0] += s3[1], s4[0] += s4[1];
+  merge(t, n, mean, sum_of(s2) + t2, sum_of(s3) + t3, sum_of(s4) + t4);
+}
+
+CLONES static void widen(const float *restrict x, int64_t n, double *restrict y) {
+  for (int64_t i = 0; i < n; i++) y[i] = x[i];
+}
+
+/* Whether float16 holds all of these: within its range, and multiples of its smallest number. */
+static int fits_f16(const float *x, int n) {
+  for (int i = 0; i < n; i++) {
+    float size = float_of(word_of(x[i]) & 0x7fffffff);
+    if (size > 65504) return 0;
+    if (size < 0x1p-14f && size * 0x1p24f != (float)(int32_t)(size * 0x1p24f)) return 0;
+  }
+  return 1;
+}
+
+CLONES static void add_small(tally *t, const float *x, int n) {
+  int32_t zero = 0, below = 0, small = 0, epsilon = (int32_t)word_of(t->epsilon);
+  for (int i = 0; i < n; i++) {
+    int32_t size = (int32_t)(word_of(x[i]) & 0x7fffffff);
+    zero += size == 0, below += size < NORMAL, small += size <= epsilon;
+  }
+  t->zero += zero, t->subnormal += below - zero, t->small += small;
+}
+
+static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
+  float finite[TILE];
+  if (bins)
+    for (int i = 0; i < n; i++) bins[word_of(x[i]) >> (32 - BIN_BITS)]++;
+  range r = range_of(x, n);
+  if (r.largest >= INFINITE) {
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+      uint32_t size = word_of(x[i]) & 0x7fffffff;
+      if (size < INFINITE)
+        finite[kept++] = x[i];
+      else if (size == INFINITE)
+        t->inf++;
+      else
+        t->nan++;
+    }
+    if (!kept) return;
+    x = finite, n = kept, r = range_of(x, n);
+  }
+  float low = unordered(r.low), high = unordered(r.high);
+  t->min = low < t->min ? low : t->min;
+  t->max = high > t->max ? high : t->max;
+  t->bf16 = t->bf16 && !(r.bits & 0xffff);
+  /* The bits of the fraction decide nearly always. */
+  t->f16 = t->f16 && !(r.bits & 0x1fff) && fits_f16(x, n);
+  if (r.least < NORMAL || float_of((uint32_t)r.least) <= t->epsilon) add_small(t, x, n);
+  add_sums(t, x, n);
+}
+
+/* Elements of whole lines that fit into a tile, or the part of a line that does. */
+static void tile_of(const source *from, int64_t *lines, int64_t *width) {
+  *width = from->width < TILE ? from->width : TILE;
+  *lines = *width < TILE ? TILE / *width : 1;
+}
+
+/* Decode all lines into float32, contiguous. */
+void probe_elements_decode(const source *from, float *out) {
+  for (int64_t line = 0; line < from->lines; line++)
+    decode_tile(from, line, 1, 0, from->width, out + line * from->width);
+}
+
+/* Decode into everything that is not null: counts and sums, counts of leading bits, float64. */
+void probe_elements_add(const source *from, tally *t, uint32_t *bins, double *panel) {
+  float x[TILE];
+  int64_t high, wide;
+  tile_of(from, &high, &wide);
+  for (int64_t line = 0; line < from->lines; line += high)
+    for (int64_t col = 0; col < from->width; col += wide) {
+      int64_t lines = from->lines - line < high ? from->lines - line : high;
+      int64_t width = from->width - col < wide ? from->width - col : wide;
+      decode_tile(from, line, lines, col, width, x);
+      if (t) add_tile(t, bins, x, (int)(lines * width));
+      /* Several lines of a tile are whole ones. */
+      if (panel) widen(x, lines * width, panel + line * from->width + col);
+    }
+}
+
+/* Words of 8 and 16 bits: all patterns are counted. Neighbours go to different tables, because an
+   addition would wait for the one before it to the same number. */
+static void count_bytes(const uint8_t *s, int64_t n, uint32_t *counts, const double *values,
+                        double *panel) {
+  for (int64_t i = 0; counts && i < n; i++) counts[s[i] + 256 * (i & 3)]++;
+  if (panel)
+    for (int64_t i = 0; i < n; i++) panel[i] = values[s[i]];
+}
+
+static void count_words(const uint8_t *s, int64_t n, uint32_t *counts) {
+  uint32_t *other = counts + 65536;
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    uint64_t four;
+    memcpy(&four, s + 2 * i, 8);
+    counts[four & 65535]++, other[four >> 16 & 65535]++;
+    counts[four >> 32 & 65535]++, other[four >> 48]++;
+  }
+  for (; i < n; i++) counts[s[2 * i] | s[2 * i + 1] << 8]++;
+}
+
+CLONES static void widen_bf16(const uint8_t *restrict s, int64_t n, double *restrict y) {
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t word;
+    memcpy(&word, s + 2 * i, 2);
+    y[i] = float_of((uint32_t)word << 16);
+  }
+}
+
+CLONES static void widen_f16(const uint8_t *restrict s, int64_t n, double *restrict y) {
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t word;
+    memcpy(&word, s + 2 * i, 2);
+    y[i] = half(word);
+  }
+}
+
+/* Count patterns in two tables of 65,536 or four of 256, and write float64, if not null.
+   values: of all bytes, for F8. */
+void probe_elements_count(const source *from, uint32_t *counts, const double *values,
+                          double *panel) {
+  int64_t size = from->kind == F8 ? 1 : 2;
+  for (int64_t line = 0; line < from->lines; line++)
+    for (int64_t col = 0; col < from->width; col += 2 * TILE) {
+      const uint8_t *s = from->words + line * from->stride + size * col;
+      int64_t n = from->width - col < 2 * TILE ? from->width - col : 2 * TILE;
+      double *y = panel ? panel + line * from->width + col : 0;
+      if (from->kind == F8) {
+        count_bytes(s, n, counts, values, y);
+        continue;
+      }
+      if (counts) count_words(s, n, counts);
+      if (y) (from->kind == BF16 ? widen_bf16 : widen_f16)(s, n, y);
+    }
+}
+
+/* Read a byte of every page of the words. */
+void probe_elements_touch(const uint8_t *words, int64_t stride, int64_t lines, int64_t nbytes) {
+  volatile uint8_t read;
+  for (int64_t line = 0; line < lines; line++, words += stride)
+    for (int64_t i = 0; i < nbytes; i += 4096) read = words[i];
+  (void)read;
+}
