@@ -87,12 +87,15 @@ def fp8(rng, rows, cols, dtype="F8_E4M3", block=None, scale="F32", shape=None):
     return named(pieces), settings
 
 
-def compressed(rng, rows, cols, bits=4, group=128, scale="BF16"):
+def compressed(rng, rows, cols, bits=4, group=128, scale="BF16", zeros=False):
     pieces = {
         "weight_packed": words(rng, "I32", rows, -(-cols * bits // 32)),
         "weight_scale": words(rng, scale, rows, cols // group if group else 1),
         "weight_shape": (np.array([rows, cols], "<i8"), "I64"),
     }
+    if zeros:
+        height, groups = -(-rows * bits // 32), cols // group
+        pieces["weight_zero_point"] = words(rng, "I32", height, groups)
     weights = {"num_bits": bits, "type": "int"}
     return named(pieces), {
         "quant_method": "compressed-tensors",
@@ -113,6 +116,20 @@ def nvfp4(rng, rows, cols, writer="compressed-tensors"):
 def int8(rng, rows, cols):
     pieces = {"weight": words(rng, "I8", rows, cols), "weight_scale": words(rng, "F32", rows, 1)}
     return named(pieces), {"quant_method": "compressed-tensors"}
+
+
+def nf4(rng, rows, cols, nested=0, kind="nf4"):
+    count = rows * cols // 64
+    state = {"blocksize": 64, "shape": [rows, cols], "quant_type": kind}
+    pieces = {"": words(rng, "U8", rows * cols // 2, 1), ".quant_map": words(rng, "F32", 16)}
+    pieces[".absmax"] = words(rng, "U8" if nested else "F32", count)
+    if nested:
+        state |= {"nested_blocksize": nested, "nested_offset": 0.7}
+        pieces[".nested_absmax"] = words(rng, "F32", -(-count // nested))
+        pieces[".nested_quant_map"] = words(rng, "F32", 256)
+    text = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    pieces[f".quant_state.bitsandbytes__{kind}"] = text, "U8"
+    return {f"m.weight{end}": piece for end, piece in pieces.items()}, {}
 
 
 CASES = {
@@ -140,9 +157,13 @@ CASES = {
     "fp8 blocks": (fp8, {"block": (128, 128)}),
     "fp8 odd blocks": (fp8, {"block": (96, 80), "scale": "F8_E8M0"}),
     **{f"compressed {bits}": (compressed, {"bits": bits}) for bits in (2, 3, 4, 8)},
+    "compressed zeros": (compressed, {"zeros": True}),
+    "compressed zeros 3": (compressed, {"zeros": True, "bits": 3, "group": 32}),
     "compressed rows": (compressed, {"group": None, "scale": "F32"}),
     "compressed nvfp4": (nvfp4, {}),
     "compressed int8": (int8, {}),
+    "nf4": (nf4, {}),
+    "fp4 nested": (nf4, {"nested": 256, "kind": "fp4"}),
     "modelopt nvfp4": (nvfp4, {"writer": "modelopt"}),
 }
 GGML = (
@@ -157,6 +178,8 @@ HALVES = {
     **dict.fromkeys(("Q4_1", "Q5_1", "Q4_K", "Q5_K"), (0, 2)),
     **{"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,), "TQ1_0": (52,), "TQ2_0": (64,)},
 }
+# Pieces of numbers that are not called scales.
+NUMBERS = ("biases", "absmax", "quant_map", "nested_absmax", "nested_quant_map")
 # Bits to keep and bits to set in the words of scales, so that they differ by less than 32 times.
 TAME = {"F16": (0x07FF, 0x3000), "BF16": (0x007F, 0x3D00), "F32": (0x007FFFFF, 0x3D000000)}
 
@@ -176,7 +199,7 @@ def blocks(rng, kind, *shape, tame=False):
 
 def tamed(name, stored, dtype):
     """Scales of about one size; no element of 8 bits that is NaN or infinite."""
-    if "scale" in name.rpartition(".")[2] or name.endswith("biases"):
+    if name.rpartition(".")[2] in NUMBERS or "scale" in name.rpartition(".")[2]:
         keep, fixed = TAME.get(dtype, (0x07, 0x70))
         bits = stored.view(f"<u{stored.itemsize}")
         return (bits & bits.dtype.type(keep) | bits.dtype.type(fixed)).view(stored.dtype), dtype

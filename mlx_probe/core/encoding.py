@@ -32,7 +32,15 @@ class Encoding:
       F8_E4M3 and F8_E8M0) in any shape of ceil(rows / lines) x ceil(cols / group). The third
       piece is the factor, float32 of any shape.
     - "signed": (code - 2**(bits - 1)) x scale of its block. Codes of `bits` in int32
-      (rows, ceil(cols x bits / 32)); scales as for "scaled".
+      (rows, ceil(cols x bits / 32)); scales as for "scaled". A third piece, int32
+      (ceil(rows x bits / 32), groups), has zero points packed along its first axis: each minus
+      2**(bits - 1) is subtracted from the codes of its row and group (then `lines` is 1).
+    - "table": number of the code x scale. Codes of 4 bits, the first of a byte in its upper half,
+      in words of any width and shape with rows x `width` / 2 bytes, row after row; scales in any
+      shape of rows x `width` / group; the numbers of the 16 codes, float32. Scales are float32.
+      If `nested` is not 0 they are bytes: the codes of the 256 numbers in a fifth piece, float32,
+      each multiplied by the one of `nested` scales in the fourth piece, float32, plus `offset`.
+      `group` divides `width`.
     - "gptq": (code - zero) x scale. Codes in int32 (words, rows), 32 codes in `bits` words along
       the first axis, which may have more than cols; zeros in int32 (groups, ceil(rows x bits /
       32)), each plus `zero_offset`, cut to `bits`; scales (groups, rows). A fourth piece, int32
@@ -55,6 +63,9 @@ class Encoding:
             them; "" where `Encoded.dtypes` says it.
         factor: "multiplies" or "divides"; "" without a number for the whole tensor.
         zero_offset: What is added to stored zero points.
+        width: Columns of the whole matrix, where words do not show them.
+        nested: Scales that share a scale themselves; 0 if none do.
+        offset: What is added to nested scales.
     """
 
     kind: str
@@ -65,6 +76,9 @@ class Encoding:
     scale: str = ""
     factor: str = ""
     zero_offset: int = 0
+    width: int = 0
+    nested: int = 0
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packings.checks import missing, require_piece
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -96,7 +97,24 @@ def layout(claim: Claim, context: Context) -> Layout:
         require_piece(pieces["nested_absmax"], ("F32",), (count,), (count, 1))
     detail = f"{state.kind}, block {state.block}{', nested' if nested else ''}"
     # The pieces are flat: rows are not one of their axes.
-    return Layout(state.shape, detail, partial(_decode, state=state), row_major=False)
+    encoding = _encoding(state)
+    decode = partial(_decode, state=state)
+    return Layout(state.shape, detail, decode, row_major=False, encoding=encoding)
+
+
+def _encoding(state: _State) -> Encoding | None:
+    """None if a row starts in the middle of a block."""
+    width = state.shape[1]
+    if not width or width % 2 or width % state.block:
+        return None
+    return Encoding(
+        "table",
+        bits=4,
+        group=state.block,
+        width=width,
+        nested=state.nested_block,
+        offset=state.offset,
+    )
 
 
 def _state(claim: Claim, context: Context) -> _State:

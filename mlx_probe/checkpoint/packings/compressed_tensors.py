@@ -148,15 +148,18 @@ def layout(claim: Claim, context: Context) -> Layout:
         (*stack, rows, cols),
         f"{number}, {_describe(form)}",
         partial(_decode, form=form),
-        encoding=None if named else _encoding(main, form),
+        encoding=_encoding(main, form),
     )
 
 
-def _encoding(main: TensorInfo, form: _Form) -> Encoding:
+def _encoding(main: TensorInfo, form: _Form) -> Encoding | None:
     lines, group = form.block
-    if not form.packed:
+    symmetric = form.pieces == ("weight_scale",)
+    if symmetric and not form.packed:
         return Encoding("scaled", main.dtype, 8, group, lines=lines, scale=form.scale_dtype)
-    return Encoding("signed", "", form.bits, group, lines=lines, scale=form.scale_dtype)
+    if symmetric or (form.packed_zeros and len(form.pieces) == 2):
+        return Encoding("signed", "", form.bits, group, lines=lines, scale=form.scale_dtype)
+    return None
 
 
 def _microscaled(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import mlx.core as mx
 
-from mlx_probe.compute.backends.mlx.decoding import floats, ggml, grouped
+from mlx_probe.compute.backends.mlx.decoding import floats, ggml, grouped, tables
 from mlx_probe.core.encoding import Encoded, Encoding
 
 __all__ = ["decode_block", "decodes"]
@@ -32,6 +32,7 @@ DECODERS: Mapping[str, Decoder] = {
     "awq_gemm": grouped.decode_awq_gemm,
     "awq_gemv": grouped.decode_awq_gemv,
     "scaled": floats.decode,
+    "table": tables.decode,
 }
 
 

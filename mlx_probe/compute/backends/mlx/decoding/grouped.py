@@ -51,7 +51,12 @@ def decode_signed(block: Encoded, flushes: bool) -> mx.array | None:
     scales = block_factors(block, groups)
     if flushes and too_small(scales):
         return None
-    values = _codes(block) - float(1 << (block.encoding.bits - 1))
+    bits = block.encoding.bits
+    half = float(1 << (bits - 1))
+    values = _codes(block) - half
+    for stored in block.words[2:]:
+        zeros = unpacked(_upright(stored[:, groups.span], bits), bits)[:, block.rows]
+        values = groups.apply(mx.subtract, values, zeros.T.astype(mx.float32) - half)
     return groups.apply(mx.multiply, values, mx.array(scales))
 
 
@@ -70,8 +75,7 @@ def decode_gptq(block: Encoded, flushes: bool) -> mx.array | None:
         return None
     # 32 codes fill as many words as a code has bits.
     words = slice(cols.start // 32 * bits, -(-cols.stop // 32) * bits)
-    data = mx.contiguous(loaded(qweight[words, rows]).T).view(mx.uint8)
-    codes = unpacked(data, bits)[:, : block.shape[1]]
+    codes = unpacked(_upright(qweight[words, rows], bits), bits)[:, : block.shape[1]]
     zeros = unpacked(_padded(qzeros[groups.span], bits), bits)[:, rows]
     zeros = (zeros + form.zero_offset) & ((1 << bits) - 1)
     return _scaled(codes, zeros.T, factors.T, groups)
@@ -110,16 +114,24 @@ def _codes(block: Encoded) -> mx.array:
     bits, cols = block.encoding.bits, block.cols
     # Columns start at multiples of 1024: at whole words. The last 32 codes may lack words.
     last = -(-cols.stop // 32) * 32 * bits
-    data = row_bytes(block.words[0], block.rows, cols.start * bits, last)
-    if 8 % bits and data.shape[1] % bits:
-        data = mx.pad(data, [(0, 0), (0, -data.shape[1] % bits)])
+    data = _filled(row_bytes(block.words[0], block.rows, cols.start * bits, last), bits)
     return unpacked(data, bits)[:, : block.shape[1]].astype(mx.float32)
 
 
 def _padded(words: NDArray[Any], bits: int) -> mx.array:
     """Bytes of whole lines, filled up to runs of eight codes."""
-    data = row_bytes(words, slice(0, len(words)), 0, words.shape[1] * 32)
-    return mx.pad(data, [(0, 0), (0, -data.shape[1] % bits)]) if 8 % bits else data
+    return _filled(loaded(words).view(mx.uint8), bits)
+
+
+def _upright(words: NDArray[Any], bits: int) -> mx.array:
+    """Bytes of lines that are packed along the first axis, one line after the other."""
+    return _filled(mx.contiguous(loaded(words).T).view(mx.uint8), bits)
+
+
+def _filled(data: mx.array, bits: int) -> mx.array:
+    if 8 % bits == 0:
+        return data
+    return mx.pad(data, [(0, 0), (0, -data.shape[1] % bits)])
 
 
 def _awq_codes(words: NDArray[Any], rows: slice, bits: int) -> mx.array:
