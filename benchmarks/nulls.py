@@ -1,10 +1,10 @@
-"""What the tests against noise say of noise, of planted signals, and of planted tails.
+"""What the tests against noise say of noise and of planted signals.
 
     python benchmarks/nulls.py [--trials N]
 
 How many spikes and how much rank the metrics see in Gaussian matrices, how often they count
-planted signals right, how often alpha's interval holds a planted exponent, and how long the
-search for the tail takes on one core. Seeded: all but the times are the same every time.
+planted signals right, and how long the search for the tail takes on one core. Seeded: all but
+the times are the same every time. Intervals of planted tails are in coverage.py.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ COLUMNS = ("case", "trials", "figure", "value")
 Row = tuple[str, int, str, float]
 
 STRENGTH = 1.6
-# Values of a planted power law, and of others below its beginning.
-TAILS = ((500, 0), (100, 0), (150, 450))
 MOMENTS = Moments(9, 0, 0, 0, 0, 0.0, 1.0, 0.0, 3.0, -1.0, 1.0, (0.0,) * 5, "F32", 0.0)
 
 
@@ -92,30 +90,6 @@ def signals(trials: int) -> Iterator[Row]:
             yield shape, len(each), "too many, %", rounded(100 * many)
 
 
-def planted(rng: np.random.Generator, alpha: float, tail: int, body: int) -> NDArray[np.float64]:
-    """Values of a power law from 1 on, above others that are spread evenly below it."""
-    return np.sort(np.concatenate((rng.random(body), rng.pareto(alpha - 1, tail) + 1)))
-
-
-def tails(trials: int) -> Iterator[Row]:
-    """Pareto laws: how often the interval holds the exponent, and is narrow enough."""
-    for tail, body in TAILS:
-        rng, held, narrow, widths = np.random.default_rng(3), 0, 0, []
-        for trial in range(trials):
-            alpha = rng.uniform(2, 5)
-            bootstrap = Bootstrap(planted(rng, alpha, tail, body), trial)
-            narrow += bootstrap.is_within(2.0)
-            interval = bootstrap.interval()
-            assert interval is not None
-            held += interval.low <= alpha <= interval.high
-            widths.append(interval.high - interval.low)
-        case = f"{tail} values of a power law, alpha 2 to 5"
-        case += f", above {body} others" if body else ""
-        yield case, trials, "90 % interval holds alpha, %", rounded(100 * held / trials)
-        yield case, trials, "width of the interval, median", rounded(median(widths))
-        yield case, trials, "at most 2 wide, %", rounded(100 * narrow / trials)
-
-
 def search() -> Iterator[Row]:
     """Time of the exact search over every xmin."""
     rng = np.random.default_rng(4)
@@ -134,7 +108,7 @@ def search() -> Iterator[Row]:
 def main(trials: int, out: Path) -> None:
     """Measure what the metrics make of noise and of planted truth."""
     with threadpool_limits(1, user_api="blas"):
-        rows = [*noise(trials), *signals(trials), *tails(trials), *search()]
+        rows = [*noise(trials), *signals(trials), *search()]
     sides = f"{min(SIZES)} to {max(SIZES):,}"
     note = f"Matrices have short sides of {sides} and aspects of {min(ASPECTS)} to 1. One thread."
     publish("nulls", COLUMNS, rows, note, out)

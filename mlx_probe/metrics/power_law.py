@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PowerLaw", "fit_power_law"]
+__all__ = ["PowerLaw", "distinct_values", "fit_power_law", "likely_peaks"]
 
 # Entries of the model that are computed together: two arrays of this size stay in the cache.
 _BLOCK = 1 << 15
@@ -23,6 +23,9 @@ _SHORT = 64
 
 # The first pass looks at one of this many values.
 _STRIDE = 16
+
+# So many values are looked at for the place of a candidate's distance.
+_PEAKS = 32
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,21 @@ def fit_power_law(values: NDArray[np.float64]) -> PowerLaw | None:
     Returns:
         None if there are not two different values.
     """
-    if np.all(values[1:] > values[:-1]):
-        distinct, counts = values, np.ones(len(values), np.int64)
-    else:
-        distinct, counts = np.unique(values, return_counts=True)
+    distinct, counts = distinct_values(values)
     fit = _best(np.log(distinct), counts.astype(np.float64))
     if fit is None:
         return None
     first, alpha, distance = fit
     return PowerLaw(alpha, float(distinct[first]), int(counts[first:].sum()), distance)
+
+
+def distinct_values(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The different ones among ascending values, and how often each occurs."""
+    if np.all(values[1:] > values[:-1]):
+        return values, np.ones(len(values), np.int64)
+    return np.unique(values, return_counts=True)
 
 
 def _best(
@@ -99,6 +108,28 @@ def _best(
     rates = above[:candidates] / excess[:candidates]
     first, distance = _nearest(logs, above, rates)
     return first, 1.0 + float(rates[first]), distance
+
+
+def likely_peaks(logs: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.intp]:
+    """For each value as xmin, where law and values differ most: of some of the values.
+
+    Args:
+        logs: Descending, shape (n,).
+        counts: How often each occurs, shape (n,).
+
+    Returns:
+        Indices of values that are not smaller than the candidate, shape (n,).
+    """
+    above = np.cumsum(counts, dtype=np.float64)
+    excess = np.append(0.0, np.cumsum(above[:-1] * (logs[:-1] - logs[1:])))
+    rates = np.divide(above, excess, out=np.zeros(len(logs)), where=excess > 0)
+    some = np.arange(0, len(logs), max(len(logs) // _PEAKS, 1))
+    gap = np.subtract.outer(logs, logs[some])
+    gap *= rates[:, None]
+    # Below a candidate, law and values are one.
+    np.exp(np.minimum(gap, 0.0, out=gap), out=gap)
+    gap -= np.minimum(np.multiply.outer(1.0 / above, above[some]), 1.0)
+    return np.asarray(some.take(np.abs(gap, out=gap).argmax(axis=1)))
 
 
 def _nearest(

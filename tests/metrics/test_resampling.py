@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mlx_probe.core.records import METRIC_LEVELS, Moments, Spectrum
-from mlx_probe.metrics import Measurement, compute_metrics
+from mlx_probe.metrics import Measurement, compute_metrics, resample_search
 from mlx_probe.metrics import resampling as module
-from mlx_probe.metrics.power_law import fit_power_law
+from mlx_probe.metrics.power_law import fit_power_law, likely_peaks
 from mlx_probe.metrics.resampling import RESAMPLES, Bootstrap, Interval
 
 MOMENTS = Moments(9, 0, 0, 0, 0, 0.0, 1.0, 0.0, 3.0, -1.0, 1.0, (0.0,) * 5, "F32", 0.0)
@@ -34,32 +34,71 @@ SPECTRA = {
 }
 
 
-def slow_interval(values, seed):
+def slow_exponents(values, seed):
     """One fit after the other, each of a drawn sample."""
-    rng, n, alphas = np.random.default_rng(seed), len(values), []
-    distinct, occurrences = np.unique(values, return_counts=True)
-    for _ in range(RESAMPLES):
-        fit = fit_power_law(np.repeat(distinct, rng.multinomial(n, occurrences / n)))
-        if fit is None:
-            return None
-        alphas.append(fit.alpha)
-    return Interval(*np.quantile(alphas, [0.05, 0.95]).tolist())
+    descending = values[::-1]
+    return np.array(
+        [
+            fit.alpha if (fit := fit_power_law(np.repeat(descending, drawn)[::-1])) else np.nan
+            for counts in module._counts(len(values), seed)
+            for drawn in counts
+        ]
+    )
 
 
 @pytest.mark.parametrize("values", SPECTRA.values(), ids=SPECTRA)
 def test_resamples_are_searched_like_any_values(values):
-    expected = slow_interval(values, seed=3)
+    expected = slow_exponents(values, seed=3)
+    assert len(expected) == RESAMPLES
     for xmin in (0.0, values[len(values) // 2], values[-1]):
-        assert Bootstrap(values, 3, xmin).interval() == expected
+        exponents = Bootstrap(values, 3, xmin).exponents()
+        assert exponents == pytest.approx(expected, rel=1e-12, nan_ok=True)
 
 
-def test_batches_blocks_and_probes_change_nothing(monkeypatch):
-    values = noise(60)
-    whole = Bootstrap(values, 1).interval()
-    options = {"_FEWEST": 1, "_TOGETHER": 7, "_BLOCK": 100, "_PROBES": (), "_FEW": 0, "_CACHED": 0}
-    for name, value in options.items():
-        monkeypatch.setattr(module, name, value)
-        assert Bootstrap(values, 1).interval() == whole
+def test_the_interval_leaves_out_four_resamples_on_either_side():
+    """Of 99 and the next one, 5 % are expected below the fifth, and 5 % above the fifth last."""
+    bootstrap = Bootstrap(noise(60), 1)
+    some = np.sort(bootstrap.exponents())
+    assert bootstrap.interval() == Interval(some[4], some[-5])
+    assert bootstrap.interval() == Interval(*np.quantile(some, (0.05, 0.95), method="weibull"))
+
+
+def test_every_value_is_as_likely_to_be_drawn():
+    counts = np.concatenate([c for seed in range(20) for c in module._counts(50, seed)])
+    assert (counts.sum(axis=1) == 50).all()
+    error = counts.std() / np.sqrt(len(counts))
+    assert np.abs(counts.mean(axis=0) - 1).max() < 4 * error
+    assert counts.var() == pytest.approx(1 - 1 / 50, abs=0.02)
+
+
+@pytest.mark.parametrize("values", [noise(60), SPECTRA["steps"]], ids=["distinct", "ties"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"_TOGETHER": 7},
+        {"_VALUES": 100},
+        {"_CACHED": 0},
+        {"_GUESSES": ()},
+        {"_PROBES": (0.5,)},
+        {"_FEW": 0},
+        {"_FEW": 1000},
+    ],
+    ids=str,
+)
+def test_batches_guesses_and_probes_change_nothing(monkeypatch, values, option):
+    whole = Bootstrap(values, 1).exponents()
+    module._kept.cache_clear()
+    for name, value in option.items():
+        monkeypatch.setattr(module if hasattr(module, name) else resample_search, name, value)
+    assert np.array_equal(Bootstrap(values, 1).exponents(), whole)
+    module._kept.cache_clear()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 64, 65, 100])
+def test_a_likely_peak_is_never_below_its_candidate(rows):
+    logs = np.sort(np.random.default_rng(rows).normal(size=rows))[::-1]
+    peaks = likely_peaks(logs, np.ones(rows, np.int64))
+    assert (peaks <= np.arange(rows)).all()
 
 
 def test_the_verdict_is_that_of_the_interval_with_fewer_resamples():
