@@ -21,8 +21,8 @@ _BLOCK = 1 << 15
 # Up to so many values all distances are computed at once.
 _SHORT = 64
 
-# The first pass looks at one of this many values.
-_STRIDE = 16
+# The first pass looks at one of this many values, the second begins with so many candidates.
+_STRIDE, _FIRST = 32, 16
 
 # So many values are looked at for the place of a candidate's distance.
 _PEAKS = 32
@@ -157,10 +157,11 @@ def _nearest(
         rows = candidates[start : start + height]
         bounds[rows] = _distances(logs, above, rates, rows, some)
     order = np.argsort(bounds, kind="stable")
-    best, nearest = math.inf, 0
-    height = max(_BLOCK // len(logs), 1)
-    for start in range(0, len(order), height):
-        rows = order[start : start + height]
+    best, nearest, done = math.inf, 0, 0
+    most = max(_BLOCK // len(logs), 1)
+    height = min(_FIRST, most)
+    while done < len(order):
+        rows = order[done : done + height]
         rows = rows[bounds[rows] <= best]
         if not len(rows):
             break
@@ -169,6 +170,8 @@ def _nearest(
         first = int(rows[distances == least].min())
         if (least, first) < (best, nearest):
             best, nearest = least, first
+        done += height
+        height = most
     return nearest, best
 
 
@@ -194,11 +197,11 @@ def _distances(
     values = values[np.searchsorted(values, candidates.min()) :]
     if not len(values):
         return np.zeros(len(candidates))
-    # Survival functions, in place: that of the law, minus that of the values.
+    # Survival functions, in place: that of the law, minus that of the values. Both are one below
+    # the candidate, where nothing is compared.
     gap = np.subtract.outer(logs[candidates], logs[values])
     gap *= rates[candidates, None]
-    with np.errstate(over="ignore"):  # below the candidate, where nothing is compared
-        np.exp(gap, out=gap)
-    gap -= np.multiply.outer(1.0 / above[candidates], above[values])
-    np.copyto(gap, 0.0, where=values < candidates[:, None])
-    return np.asarray(np.maximum(gap.max(axis=1), -gap.min(axis=1)))
+    np.exp(np.minimum(gap, 0.0, out=gap), out=gap)
+    share = np.multiply.outer(1.0 / above[candidates], above[values])
+    gap -= np.minimum(share, 1.0, out=share)
+    return np.asarray(np.abs(gap, out=gap).max(axis=1))

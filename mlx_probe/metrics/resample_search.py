@@ -15,9 +15,6 @@ Indices = NDArray[np.intp]
 # So few candidates for each resample are computed at once.
 _FEW = 4
 
-# Lengths of the tails that are computed first: the least distance is often near one of them.
-_GUESSES = (8, 16, 32, 64)
-
 # Where in each tail law and values are compared first.
 _PROBES = (0.125, 0.25, 0.5, 0.75, 0.875)
 
@@ -220,12 +217,10 @@ def _search(tails: _Tails, peaks: Indices, guess: int) -> Floats:
     def promising(some: _Candidates) -> _Candidates:
         return some.only((some.bound <= best.take(some.resample)).nonzero()[0])
 
-    each = np.arange(resamples)
-    for row in (*(tail for tail in _GUESSES if tail < tails.size), guess):
-        first = np.maximum(tails.draws.following[:, row], 0)
-        some = tails.candidates(each, first, np.zeros(resamples))
-        if len(some.index):
-            compute(some)
+    first = np.maximum(tails.draws.following[:, guess], 0)
+    some = tails.candidates(np.arange(resamples), first, np.zeros(resamples))
+    if len(some.index):
+        compute(some)
     left = tails.promising(peaks, best)
     reach = left.index * np.array(_PROBES)[:, None]
     tails.compare(left, reach.astype(np.intp))

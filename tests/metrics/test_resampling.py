@@ -78,7 +78,6 @@ def test_every_value_is_as_likely_to_be_drawn():
         {"_TOGETHER": 7},
         {"_VALUES": 100},
         {"_CACHED": 0},
-        {"_GUESSES": ()},
         {"_PROBES": (0.5,)},
         {"_FEW": 0},
         {"_FEW": 1000},
