@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 __all__ = [
     "DTYPES",
+    "E2M1",
     "FLOAT_FORMATS",
     "SCALE_DTYPE",
     "DType",
     "FloatFormat",
+    "as_float32",
     "decode",
     "float8_e4m3_values",
 ]
@@ -89,6 +91,11 @@ _STORAGE: tuple[tuple[str, Kind, str], ...] = (
 DTYPES = {name: DType(name, kind, np.dtype(storage)) for name, kind, storage in _STORAGE}
 
 
+# All 16 values of the 4-bit float E2M1, by code.
+# Source: OCP Microscaling Formats (MX) Specification 1.0, section 5.3.3.
+_POSITIVE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+E2M1 = np.array([*_POSITIVE, *(-value for value in _POSITIVE)], np.float32)
+
 # A byte that holds only a biased exponent: for scales of packed weights, never for elements.
 SCALE_DTYPE = "F8_E8M0"
 
@@ -138,3 +145,14 @@ def decode(stored: NDArray[Any], dtype: str) -> NDArray[Any]:
     if dtype == SCALE_DTYPE:
         return np.take(_E8M0, stored)
     return stored != 0 if dtype == "BOOL" else stored
+
+
+def as_float32(stored: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    """Numbers that scale packed weights; they may be infinite or beyond float32.
+
+    Args:
+        stored: As for `decode`.
+        dtype: Key of `DTYPES`, or `SCALE_DTYPE`.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return decode(stored, dtype).astype(np.float32, copy=False)

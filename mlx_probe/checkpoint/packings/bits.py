@@ -7,12 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["E2M1", "codes_at", "unpack_bits"]
-
-# All 16 values of the 4-bit float E2M1, by code.
-# Source: OCP Microscaling Formats (MX) Specification 1.0, section 5.3.3.
-_POSITIVE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-E2M1 = np.array([*_POSITIVE, *(-value for value in _POSITIVE)], np.float32)
+__all__ = ["codes_at", "unpack_bits"]
 
 
 def unpack_bits(stored: NDArray[Any], bits: int) -> NDArray[np.uint8]:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
+from mlx_probe.checkpoint.packings.bits import unpack_bits
 from mlx_probe.checkpoint.packings.protocol import Index, Piece, positions
-from mlx_probe.core.dtypes import decode
+from mlx_probe.core.dtypes import E2M1, decode
 
 __all__ = ["TILE", "blocked_shape", "decode_small_floats"]
 

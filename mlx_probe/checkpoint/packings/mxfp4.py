@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.checkpoint.packings.bits import E2M1, unpack_bits
+from mlx_probe.checkpoint.packings.bits import unpack_bits
 from mlx_probe.checkpoint.packings.checks import require_piece
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece
-from mlx_probe.core.dtypes import SCALE_DTYPE, decode
+from mlx_probe.core.dtypes import E2M1, SCALE_DTYPE, decode
 from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo

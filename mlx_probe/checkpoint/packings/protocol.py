@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.core.dtypes import decode
+from mlx_probe.core.dtypes import as_float32
 from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.records import TensorInfo
 
@@ -44,9 +44,7 @@ class Piece:
 
     def values(self, *index: Any) -> NDArray[np.float32]:
         """The numbers at a numpy index, float32."""
-        # Scales that are infinite or beyond float32 are allowed.
-        with np.errstate(over="ignore", invalid="ignore"):
-            return decode(self.words[index], self.dtype).astype(np.float32, copy=False)
+        return as_float32(self.words[index], self.dtype)
 
 
 class Decode(Protocol):

@@ -7,7 +7,7 @@ import pytest
 from hf_packings import only
 from weightfiles import whole
 
-from mlx_probe.checkpoint.packings.bits import E2M1
+from mlx_probe.core.dtypes import E2M1
 from mlx_probe.core.dtypes import decode as decoded
 
 # Columns that are no whole slabs of 1024, nor slabs whole groups of 96.

@@ -7,14 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute.backends.mlx.decoding.words import (
-    E2M1,
     Groups,
-    numbers,
     row_bytes,
     too_small,
     unpacked,
 )
-from mlx_probe.core.dtypes import float8_e4m3_values
+from mlx_probe.core.dtypes import E2M1, as_float32, float8_e4m3_values
 from mlx_probe.core.encoding import Encoded
 
 __all__ = ["block_factors", "decode", "float8"]
@@ -26,7 +24,7 @@ def decode(block: Encoded, flushes: bool) -> mx.array | None:
     groups = Groups.of_columns(cols, form.group)
     factors = block_factors(block, groups)
     if form.factor:
-        whole = numbers(block.words[2], block.dtypes[2]).reshape(())
+        whole = as_float32(block.words[2], block.dtypes[2]).reshape(())
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             factors = factors / whole if form.factor == "divides" else factors * whole
     if flushes and too_small(factors):
@@ -45,7 +43,7 @@ def block_factors(block: Encoded, groups: Groups) -> NDArray[np.float32]:
     down = np.arange(block.rows.start, block.rows.stop) // form.lines
     grid = block.words[1].reshape(-(-height // form.lines), -1)
     lines = slice(0, 1) if len(grid) == 1 else down
-    return numbers(grid[lines, groups.span], form.scale)
+    return as_float32(grid[lines, groups.span], form.scale)
 
 
 def float8(data: mx.array, dtype: str) -> mx.array:

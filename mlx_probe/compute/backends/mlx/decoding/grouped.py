@@ -12,11 +12,11 @@ from mlx_probe.compute.backends.mlx.decoding.floats import block_factors
 from mlx_probe.compute.backends.mlx.decoding.words import (
     Groups,
     loaded,
-    numbers,
     row_bytes,
     too_small,
     unpacked,
 )
+from mlx_probe.core.dtypes import as_float32
 from mlx_probe.core.encoding import Encoded
 
 __all__ = [
@@ -36,7 +36,7 @@ def decode_affine(block: Encoded, flushes: bool) -> mx.array | None:
     """Kind "mlx_affine"; see `Encoding`."""
     groups = Groups.of_columns(block.cols, block.encoding.group)
     scales, biases = (
-        numbers(words[block.rows, groups.span], dtype)
+        as_float32(words[block.rows, groups.span], dtype)
         for words, dtype in zip(block.words[1:], block.dtypes[1:], strict=True)
     )
     if flushes and too_small(scales, biases):
@@ -70,7 +70,7 @@ def decode_gptq(block: Encoded, flushes: bool) -> mx.array | None:
         groups = Groups.of_order(order[0][cols], len(scales))
     if groups is None:
         return None
-    factors = numbers(scales[groups.span, rows], block.dtypes[2])
+    factors = as_float32(scales[groups.span, rows], block.dtypes[2])
     if flushes and too_small(factors):
         return None
     # 32 codes fill as many words as a code has bits.
@@ -86,7 +86,7 @@ def decode_awq_gemm(block: Encoded, flushes: bool) -> mx.array | None:
     rows, cols = block.rows, block.cols
     qweight, qzeros, scales = block.words
     groups = Groups.of_columns(cols, block.encoding.group)
-    factors = numbers(scales[groups.span, rows], block.dtypes[2])
+    factors = as_float32(scales[groups.span, rows], block.dtypes[2])
     if flushes and too_small(factors):
         return None
     codes = _awq_codes(qweight[cols], rows, block.encoding.bits)
@@ -100,7 +100,7 @@ def decode_awq_gemv(block: Encoded, flushes: bool) -> mx.array | None:
     _, qzeros, scales = block.words
     groups = Groups.of_columns(block.cols, block.encoding.group)
     span = groups.span
-    factors = numbers(scales[block.rows, span], block.dtypes[2])
+    factors = as_float32(scales[block.rows, span], block.dtypes[2])
     if flushes and too_small(factors):
         return None
     first = span.start * bits // 32 * 32

@@ -10,14 +10,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.core.dtypes import decode
-
-__all__ = ["E2M1", "Groups", "loaded", "numbers", "row_bytes", "too_small", "unpacked"]
-
-# All 16 values of the 4-bit float E2M1, by code.
-# Source: OCP Microscaling Formats (MX) Specification 1.0, section 5.3.3.
-_POSITIVE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-E2M1 = np.array([*_POSITIVE, *(-value for value in _POSITIVE)], np.float32)
+__all__ = ["Groups", "loaded", "row_bytes", "too_small", "unpacked"]
 
 # With scales from here on, no product with a code (at least 2**-16) and no sum of two products
 # (a multiple of 2**-23 of the smaller scale) is subnormal in float32.
@@ -72,17 +65,6 @@ def unpacked(data: mx.array, bits: int) -> mx.array:
     pairs = mx.take(octets, low, axis=2).astype(mx.uint16)
     pairs = pairs | (mx.take(octets, high, axis=2).astype(mx.uint16) << 8)
     return ((pairs >> shifts).astype(mx.uint8) & mask).reshape(lines, -1)
-
-
-def numbers(stored: NDArray[Any], dtype: str) -> NDArray[np.float32]:
-    """Stored scales as float32, on the host.
-
-    Args:
-        stored: Words of a few scales.
-        dtype: Key of `DTYPES`, or `SCALE_DTYPE`.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return decode(stored, dtype).astype(np.float32, copy=False)
 
 
 def too_small(*factors: NDArray[np.float32]) -> bool:
