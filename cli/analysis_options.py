@@ -1,4 +1,4 @@
-"""The options of an analysis: the same for `analyze` and for `plan`."""
+"""The options of an analysis: the same for `analyze` and for `plan`; `compare` has some."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mlx_probe.core.records import METRIC_LEVELS
 
 from .options import SIZE, revision_option, workers_option
 
-__all__ = ["analysis_options"]
+__all__ = ["analysis_options", "backend_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _DEFAULT = AnalyzeConfig()
 
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+_BACKEND: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--backend",
         type=click.Choice(["auto", *BACKENDS]),
@@ -32,6 +32,10 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default=_DEFAULT.device,
         help="Where the backend works on elements.",
     ),
+)
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    *_BACKEND,
     click.option(
         "--metrics",
         type=click.Choice(METRIC_LEVELS),
@@ -88,6 +92,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 def analysis_options(command: Command) -> Command:
     """Every option of `AnalyzeConfig`, and --revision."""
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, command)
+
+
+def backend_options(command: Command) -> Command:
+    """--backend and --device, for other commands that work on elements."""
+    return _with(_BACKEND, command)
+
+
+def _with(options: tuple[Callable[[Any], Any], ...], command: Command) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command

@@ -19,6 +19,7 @@ from mlx_probe.report.terminal.text import printable, warning_text
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
 
+from .analysis_options import backend_options
 from .command import Command
 from .console import alert_line, output
 from .incomplete import allow_unknown_option, refuse_unread
@@ -53,6 +54,7 @@ _DEFAULT = CompareConfig()
 @click.argument("b", metavar="B", shell_complete=complete_files)
 @out_option("data/outputs/<A>--vs--<B>/<time>/")
 @format_option
+@backend_options
 @click.option("--include", multiple=True, metavar="GLOB", help="Only tensors of such names in A.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No tensors of such names in A.")
 @click.option(
@@ -155,7 +157,7 @@ def compare(
     console.print(comparison_summary(table.to_pylist(), meta))
     console.print(
         f"{table.num_rows} rows in {meta['seconds']['measure']:.1f} s, "
-        f"{meta['peak_process_memory'] / 1e6:.0f} MB peak"
+        f"{meta['peak_process_memory'] / 1e6:.0f} MB peak, {meta['backend_reason']}"
     )
     console.print(cost_text(meta))
     if run.unread is not None:

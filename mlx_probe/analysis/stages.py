@@ -16,7 +16,9 @@ __all__ = ["STAGES"]
 STAGES: Mapping[str, Stage] = {
     "read": Stage("bring the bytes in and unpack them", "reading", in_lane=True),
     "moments": Stage("moments and other sums over the elements", "memory (moments)", in_lane=True),
-    "change": Stage("sums over the elements of two models (`compare`)", "memory (changes)"),
+    "change": Stage(
+        "sums over the elements of two models (`compare`)", "memory (changes)", in_lane=True
+    ),
     "gram": Stage("Gram matrices", "matrix products", in_lane=True),
     "solve": Stage("eigenvalues of Gram matrices, and counts of them", "eigen-solver"),
     "direct": Stage("QR and SVD, if a Gram matrix is not exact enough", "eigen-solver"),

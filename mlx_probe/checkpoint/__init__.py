@@ -2,7 +2,7 @@
 
 from mlx_probe.checkpoint.adapters.adapter import Adapter
 from mlx_probe.checkpoint.adapters.kinds import ADAPTERS
-from mlx_probe.checkpoint.aliases import find_aliases
+from mlx_probe.checkpoint.aliases import are_same_bytes, find_aliases
 from mlx_probe.checkpoint.architecture import Architecture, text_config
 from mlx_probe.checkpoint.blank import blank_weight
 from mlx_probe.checkpoint.checkpoint import Checkpoint, open_checkpoint
@@ -23,6 +23,7 @@ __all__ = [
     "Packing",
     "Parameter",
     "Weight",
+    "are_same_bytes",
     "blank_weight",
     "chunk_extent",
     "find_aliases",

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlx_probe.checkpoint.weight import Weight
 from mlx_probe.core.errors import unreadable
 
-__all__ = ["find_aliases"]
+__all__ = ["are_same_bytes", "find_aliases"]
 
 # Bytes from the middle of a weight: enough to tell most different weights apart.
 _SAMPLE = 4096
@@ -40,6 +40,22 @@ def find_aliases(weights: Sequence[Weight]) -> dict[int, int]:
     for key in (_kind, _sample, lambda weight: digest(weight.byte_ranges())):
         groups = [part for group in groups for part in _split(group, weights, key)]
     return {copy: group[0] for group in groups for copy in group[1:]}
+
+
+def are_same_bytes(a: Weight, b: Weight) -> bool:
+    """Whether two weights, of one model or of two, are the same bytes of one file.
+
+    Nothing is read. Links to one file are one file.
+    """
+    if _kind(a) != _kind(b) or a.parameter.packing != b.parameter.packing:
+        return False
+    if a.parameter.encoding != b.parameter.encoding or a.stack_index != b.stack_index:
+        return False
+    first, second = (
+        [(path.resolve(), start, stop) for path, start, stop in each.byte_ranges()]
+        for each in (a, b)
+    )
+    return first == second
 
 
 def _split(

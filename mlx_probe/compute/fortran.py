@@ -20,6 +20,7 @@ __all__ = ["Info", "address", "call", "has", "integer_bits", "is_available"]
 ROUTINES = (
     *("dsyrk", "dgemm", "dsymv", "dsyevd", "dsyevd_2stage"),
     *("dpotrf", "dsytrf", "dtpqrt", "dgesdd"),
+    *("dsytrd", "dstebz", "dstein", "dstedc", "dormtr"),
 )
 
 # Routines that a library may lack: `has` says which ones it has.

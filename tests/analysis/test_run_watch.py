@@ -204,7 +204,8 @@ def test_validate_has_no_word_about_the_samples(tiny, tmp_path, disk):
     assert all(check.passed for check in validate_run(run.folder))
 
 
-def test_a_comparison_pauses_and_stops_and_goes_on(tiny, tmp_path, disk):
+def test_a_comparison_pauses_and_stops_and_goes_on(tiny, tmp_path, disk, monkeypatch):
+    monkeypatch.setattr("mlx_probe.analysis.compare.order.TINY_TOGETHER", 1)
     undisturbed = compare(tiny, tiny, out=tmp_path / "whole")
     noticed, texts = threading.Event(), []
 

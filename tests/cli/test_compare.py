@@ -52,6 +52,8 @@ def test_options_reach_the_comparison(pair, tmp_path):
     configuration = meta["configuration"]
     assert configuration["memory_limit"] > 0
     assert {key: configuration[key] for key in configuration if key != "memory_limit"} == {
+        "backend": "numpy",
+        "device": "auto",
         "include": ["*layers.7*"],
         "exclude": ["*norm*"],
         "rank_tol": 1e-4,

@@ -1,4 +1,4 @@
-"""Two matrices read side by side, in float64 blocks of lines along the long side.
+"""Weights read side by side: in chunks of a backend, or in float64 blocks of lines.
 
 A block has the shape (k, M), M = min(rows, cols): its lines are the rows of a tall or square
 matrix, the columns of a wide one. A vector comes in blocks of shape (k,).
@@ -13,14 +13,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.loading import Loaded, loaded_chunks
 from mlx_probe.checkpoint import Weight
-from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES
+from mlx_probe.compute.backends import Backend
+from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES, NumpyBackend
 from mlx_probe.core.dtypes import decode
 from mlx_probe.runs.monitor import READ, UsageMeter
 
-__all__ = ["Floats", "PairReader", "TwoWeights", "WeightReader", "block_height", "whole"]
+__all__ = ["Floats", "PairReader", "WeightReader", "block_height", "whole"]
 
 Floats = NDArray[np.float64]
+
+_HOST = NumpyBackend()
 
 
 class PairReader(Protocol):
@@ -65,10 +69,23 @@ class WeightReader:
                     x = decode(block, weight.chunk_dtype).astype(np.float64)
                 yield x
 
+    def loaded(self, backend: Backend) -> Iterator[Loaded]:
+        """The chunks in a backend's memory; raises what `lines` raises."""
+        if not self.interleaved:
+            yield from self._metered(loaded_chunks(self.weight, backend))
+            return
+        for each in self._metered(loaded_chunks(self.weight, _HOST)):
+            with self.meter.stage(READ):
+                host = _HOST.on_host(each.chunk)
+                chunk = backend.load(self._in_halves(host.stored), host.dtype)
+            yield Loaded(chunk, each.size, each.nbytes)
+
     def chunks(self) -> Iterator[NDArray[Any]]:
         """The chunks of the weight as stored; raises what `lines` raises."""
-        weight = self.weight
-        chunks, left = weight.chunks(), weight.numel
+        return self._metered(self.weight.chunks())
+
+    def _metered(self, chunks: Iterator[Any]) -> Iterator[Any]:
+        weight, left = self.weight, self.weight.numel
         while left:
             self.meter.gate.wait()
             with self.meter.stage(READ) as reading:
@@ -82,26 +99,6 @@ class WeightReader:
     def _in_halves(self, stored: NDArray[Any]) -> NDArray[Any]:
         pairs = stored.reshape(-1, self.interleaved // 2, 2, *stored.shape[1:])
         return np.asarray(pairs.swapaxes(1, 2).reshape(stored.shape))
-
-
-@dataclass(frozen=True)
-class TwoWeights:
-    """Two weights of one shape.
-
-    Attributes:
-        a: The first.
-        b: The second.
-    """
-
-    a: WeightReader
-    b: WeightReader
-
-    def blocks(self) -> Iterator[tuple[Floats, Floats]]:
-        """Blocks of A and of B. Only the shape decides how chunks are cut: they match."""
-        if self.a is self.b:
-            yield from ((x, x) for x in self.a.lines())
-        else:
-            yield from zip(self.a.lines(), self.b.lines(), strict=True)
 
 
 def block_height(weight: Weight) -> int:

@@ -19,7 +19,6 @@ from mlx_probe.analysis.opening import describe_model, open_model_or_run
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.unread import Unread, describe_unread, find_unread, warn_of_unread
 from mlx_probe.checkpoint import Weight
-from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import Row
 from mlx_probe.runs.fingerprint import file_stamps
@@ -93,7 +92,7 @@ def compare(
         paths = resolve_output(out, formats, plan.title, KIND, stem=KIND)
         with job.running(_spec(plan, paths)):
             # From known rates only: a calibration would take time and memory of the run.
-            rates = kept_rates(NumpyBackend())
+            rates = kept_rates(plan.backend)
             job.write_plan(forecast_comparison(plan, job.paths, rates).describe())
             warn_of_unread(_unread(plan), job.warn)
             rows = _measure(plan, job, on_row)
@@ -116,7 +115,10 @@ def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
     models = [model.files for model in (plan.a, plan.b)]
     return JobSpec(
         title=" and ".join(files.model_id for files in models),
-        about=tuple(f"{files.model_id} at {files.revision}" for files in models),
+        about=(
+            *(f"{files.model_id} at {files.revision}" for files in models),
+            plan.backend_reason,
+        ),
         paths=paths,
         columns=COLUMNS,
         fingerprint=lambda: plan.fingerprint,
@@ -128,7 +130,8 @@ def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
         },
         sizes=plan.sizes,
         workers=plan.config.workers,
-        lanes=plan.config.workers,
+        lanes=min(plan.backend.lanes or plan.config.workers, plan.config.workers),
+        device_memory=plan.backend.device_memory,
     )
 
 
@@ -141,12 +144,14 @@ def _measure(
         job.progress.what = weight.label
 
     rows = list(job.journal.rows.values())
-    for row in compare_rows(plan, job.journal.rows, job.meter, start):
-        label = plan.pairs[row.index].weight.label
-        job.append(row, label, row.values["status_reason"] or row.values["status"])
-        rows.append(row)
-        if on_row is not None:
-            on_row(len(rows), len(plan.pairs), label)
+    for together in compare_rows(plan, job.journal.rows, job.meter, start):
+        labels = [plan.pairs[row.index].weight.label for row in together]
+        outcomes = [row.values["status_reason"] or row.values["status"] for row in together]
+        job.append_all(list(zip(together, labels, outcomes, strict=True)))
+        for row, label in zip(together, labels, strict=True):
+            rows.append(row)
+            if on_row is not None:
+                on_row(len(rows), len(plan.pairs), label)
     return rows
 
 
@@ -182,8 +187,9 @@ def _describe(plan: ComparePlan, rows: Sequence[Row]) -> dict[str, Any]:
     return {
         **_models(plan),
         "configuration": asdict(plan.config),
-        "backend": "numpy",
-        "device": "cpu",
+        "backend": plan.backend.name,
+        "device": plan.backend.device,
+        "backend_reason": plan.backend_reason,
         "rows_by_status": dict(Counter(row.values["status"] for row in rows)),
         "rows_by_match": dict(Counter(str(row.values["matched_by"]) for row in rows)),
     }

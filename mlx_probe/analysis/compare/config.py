@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from mlx_probe.analysis.config import refuse_outside
+from mlx_probe.compute.backends import BACKENDS
 
 __all__ = ["KIND", "CompareConfig", "refuse_nonsense"]
 
@@ -18,6 +19,8 @@ class CompareConfig:
     """Everything that decides what `compare` computes and how it runs.
 
     Attributes:
+        backend: Key in `BACKENDS`, or "auto".
+        device: "auto", "cpu" or "gpu".
         include: Globs on tensor names of A (of B where A has none); empty means all.
         exclude: Globs on the same names, applied after ``include``.
         rank_tol: `delta_rank` counts singular values of the difference above ``rank_tol``
@@ -27,10 +30,12 @@ class CompareConfig:
         intruder_directions: Leading directions of B that are looked at for intruders.
         intruder_epsilon: A direction of B is an intruder if its cosine with every direction of
             A is below this.
-        workers: Matrices in flight; 0 for one on each core.
+        workers: Matrices in flight; 0 chooses for the backend and this machine.
         memory_limit: Bytes for the whole process; 0 takes four fifths of what is free.
     """
 
+    backend: str = "auto"
+    device: str = "auto"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     rank_tol: float = 1e-6
@@ -50,6 +55,8 @@ def refuse_nonsense(config: CompareConfig) -> None:
     refuse_outside(
         config,
         (
+            ("backend", config.backend in ("auto", *BACKENDS), f"auto, {', '.join(BACKENDS)}"),
+            ("device", config.device in ("auto", "cpu", "gpu"), "auto, cpu, gpu"),
             ("rank_tol", 0 < config.rank_tol < 1, "above 0 and below 1"),
             ("directions", config.directions >= 0, "0 or more"),
             ("intruder_directions", config.intruder_directions >= 1, "1 or more"),

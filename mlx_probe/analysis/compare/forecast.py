@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.budget import RESERVE
+from mlx_probe.analysis.compare.order import longest_first, pair_order
 from mlx_probe.analysis.compare.product import product_flops
 from mlx_probe.analysis.compare.scope import Scope, scope_of
 from mlx_probe.analysis.compare.subspaces import subspace_flops
@@ -16,7 +18,8 @@ from mlx_probe.analysis.forecast.memory import LOADED_AT_END, Memory, most_at_on
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
 from mlx_probe.analysis.forecast.records import StageEstimate, Step, described
 from mlx_probe.analysis.opening import describe_model
-from mlx_probe.checkpoint import PLAIN, Weight
+from mlx_probe.analysis.stages import STAGES
+from mlx_probe.checkpoint import PLAIN, Weight, chunk_extent
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.compute.spectrum import METHODS, gram_flops
 
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CompareForecast", "forecast_comparison"]
 
-# Time of each step for one element, in copies of 8 bytes, measured with numpy on Linux: decoding
-# to float64, the sums over both tensors, the rounding error.
-DECODED, SUMMED, ROUNDED = 2.0, 14.0, 20.0
+# Time of each step for one element, in copies of 8 bytes, measured with numpy on Linux: loading,
+# the sums over both tensors, the rounding error.
+LOADED, SUMMED, ROUNDED = 1.0, 8.0, 10.0
 
 # Bytes of pyarrow, which a comparison loads when it writes its tables.
 PYARROW = 27_000_000
@@ -99,32 +102,35 @@ class _Passes:
         a: Readings of A.
         b: Readings of B, or of an adapter's factors.
         rounding: Whether the rounding error of B is computed.
-        gram: Whether the Gram matrix of the difference is computed.
+        grams: Gram matrices: of the difference, of A, of B.
     """
 
     a: int
     b: int
     rounding: bool
-    gram: bool
+    grams: int
 
 
 def _passes(pair: Pair, scope: Scope) -> _Passes:
-    adaption = pair.adaption
+    adaption, weight = pair.adaption, pair.weight
+    # A weight that is compared with itself is read once.
+    if adaption is None and (pair.b is None or pair.is_shared):
+        return _Passes(1, 0, False, 0)
     lowrank = adaption is not None and adaption.is_product
-    rounding = scope.spectrum and pair.b is not None and adaption is None
-    gram = scope.spectrum and not lowrank
-    readings = 1 + gram + 2 * scope.vectors
-    if adaption is not None:
-        if adaption.takes_whole(pair.weight):
-            return _Passes(1, 1, False, gram)
-        # DoRA's norms may need a pass of their own, and what is taken out of the base two.
-        again = readings * any(update.dora for update in adaption.updates)
-        first = 2 * any(update.removed is not None for update in adaption.updates)
-        return _Passes(readings + again + first, 1, False, gram)
-    # A weight that an adapter does not change is compared with itself, and read once.
-    if pair.b is None:
-        return _Passes(1, 0, False, False)
-    return _Passes(readings, readings + 2 * rounding, rounding, gram)
+    rounding = scope.spectrum and adaption is None
+    grams = int(scope.spectrum and not lowrank) + 2 * int(scope.vectors)
+    if adaption is None and weight.long <= chunk_extent(weight.short):
+        return _Passes(1, 1, rounding, grams)
+    # The sums; the Gram matrices; products with leading directions, and the rounding error.
+    readings = 1 + (grams > 0) + (scope.vectors or rounding)
+    if adaption is None:
+        return _Passes(readings, readings, rounding, grams)
+    if adaption.takes_whole(weight):
+        return _Passes(1, 1, False, grams)
+    # DoRA's norms may need a pass of their own, and what is taken out of the base two.
+    again = readings * any(update.dora for update in adaption.updates)
+    first = 2 * any(update.removed is not None for update in adaption.updates)
+    return _Passes(readings + again + first, 1, False, grams)
 
 
 def forecast_comparison(plan: ComparePlan, paths: RunPaths, rates: Rates | None) -> CompareForecast:
@@ -133,7 +139,7 @@ def forecast_comparison(plan: ComparePlan, paths: RunPaths, rates: Rates | None)
     Args:
         plan: The plan.
         paths: Where its results go.
-        rates: Times of the steps on this machine, with numpy; None leaves the times out.
+        rates: Times of the steps on this machine; None leaves the times out.
     """
     known = [i for i, pair in enumerate(plan.pairs) if pair.status is None]
     flops: defaultdict[str, float] = defaultdict(float)
@@ -200,11 +206,12 @@ def _flops(plan: ComparePlan, index: int) -> dict[str, float]:
         rank = pair.adaption.rank or 0
         flops["direct"] = product_flops(*weight.extents, rank)
         flops["change"] = 2.0 * weight.numel * rank
-    if passes.gram:
+    if passes.grams:
+        flops["gram"] = passes.grams * gram_flops(weight.numel, short)
+    if passes.grams % 2:
         method = METHODS["gram_f64"]
-        flops["gram"] = gram_flops(weight.numel, short)
         flops[method.stage] = method.flops(float(short), float(long))
-    if scope.vectors and (passes.a > 1 or pair.adaption is not None):
+    if passes.grams > 1:
         leading = max(plan.config.directions, plan.config.intruder_directions)
         flops["vectors"] = subspace_flops(weight.numel, short, leading)
     return flops
@@ -226,12 +233,16 @@ def _times(plan: ComparePlan, rates: Rates) -> tuple[float, dict[str, float]]:
     """Seconds of wall time, and of all workers together by stage."""
     stages: Counter[str] = Counter()
     tasks = []
-    for index in plan.order():
-        steps = _seconds(plan, index, rates)
-        stages.update(steps)
-        tasks.append((0.0, sum(steps.values()), plan.scopes[index].nbytes))
+    for task, size in pair_order(plan, ()):
+        streamed = rest = 0.0
+        for index in chain(*task):
+            steps = _seconds(plan, index, rates)
+            stages.update(steps)
+            in_lane = sum(s for stage, s in steps.items() if STAGES[stage].in_lane)
+            streamed, rest = streamed + in_lane, rest + sum(steps.values()) - in_lane
+        tasks.append((streamed, rest, size))
     workers, rows = plan.config.workers, len(plan.pairs)
-    wall = wall_time(tasks, workers, workers, plan.budget)
+    wall = wall_time(tasks, workers, plan.backend.lanes or workers, plan.budget)
     return START + wall + ROW * rows + WRITING + ROW_AFTER * rows, dict(stages)
 
 
@@ -245,7 +256,7 @@ def _seconds(plan: ComparePlan, index: int, rates: Rates) -> dict[str, float]:
     copy = 8 * rates.copy
     seconds = {
         "read": sum(
-            count * (_unpacking(weight, rates) + DECODED * copy * weight.numel)
+            count * (_unpacking(weight, rates) + LOADED * copy * weight.numel)
             for weight, count in _readings(pair, passes)
         ),
         "change": copy * numel * (SUMMED + ROUNDED * passes.rounding),
@@ -256,9 +267,9 @@ def _seconds(plan: ComparePlan, index: int, rates: Rates) -> dict[str, float]:
         if stage == METHODS["gram_f64"].stage:
             seconds[stage] = solving
         elif stage == "vectors":
-            # The reduction of each eigen-solver is as slow as that of a solver without vectors.
-            reduction = 2 * METHODS["gram_f64"].flops(float(short), float(short))
-            seconds[stage] = 2 * solving + (flops - reduction) * per_flop
+            # The reductions are as slow as that of a solver without vectors.
+            reductions = 2 * METHODS["gram_f64"].flops(float(short), float(short))
+            seconds[stage] = 2 * solving + (flops - reductions) * per_flop
         else:
             seconds[stage] = seconds.get(stage, 0.0) + flops * per_flop
     return seconds
@@ -273,10 +284,10 @@ def _memory(plan: ComparePlan, known: list[int]) -> Memory:
     """Peak memory of what the scopes allow."""
     taken = plan.config.memory_limit - plan.budget
     process, workers = taken - RESERVE, plan.config.workers
-    sizes = [plan.scopes[i].nbytes for i in plan.order()]
+    sizes = [plan.scopes[i].nbytes for i in longest_first(plan)]
     in_flight = most_at_once([(size, size) for size in sizes], workers, workers, plan.budget)
     # The least that a limit must hold: the chunks, without a spectrum.
-    least = {i: scope_of(plan.pairs[i], plan.config, 0).nbytes for i in known}
+    least = {i: scope_of(plan.pairs[i], plan.config, 0, plan.backend).nbytes for i in known}
     largest = max(least, key=lambda i: least[i], default=0)
     return Memory(
         process=process,

@@ -2,58 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from threading import BoundedSemaphore
 from typing import Any
 
-import numpy as np
-
 from mlx_probe.analysis.compare.adapted import Adapted
-from mlx_probe.analysis.compare.blocks import Floats, PairReader, TwoWeights, WeightReader
-from mlx_probe.analysis.compare.change import UNSAFE, Change, change_by_product, change_of
+from mlx_probe.analysis.compare.blocks import WeightReader
+from mlx_probe.analysis.compare.change import (
+    UNSAFE,
+    change_by_product,
+    change_columns,
+    change_moments,
+)
 from mlx_probe.analysis.compare.columns import DELTA
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.pair import Pair
+from mlx_probe.analysis.compare.passes import PairPasses
 from mlx_probe.analysis.compare.product import product_flops, product_spectrum
 from mlx_probe.analysis.compare.removed import NonfiniteError
-from mlx_probe.analysis.compare.rounding import rounding_edge
+from mlx_probe.analysis.compare.rounding import RoundingEdge
 from mlx_probe.analysis.compare.scope import Scope, is_matrix
-from mlx_probe.analysis.compare.subspaces import compare_subspaces, subspace_flops
+from mlx_probe.analysis.compare.source import BlockSource, Replay, WeightSource
+from mlx_probe.analysis.compare.subspaces import (
+    Floats,
+    Leading,
+    compare_subspaces,
+    leading_directions,
+    reduction_flops,
+)
 from mlx_probe.checkpoint import Weight
 from mlx_probe.checkpoint.adapters.protocol import Product
-from mlx_probe.compute import lapack
-from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.backends import Backend
+from mlx_probe.compute.backends.change import ChangeSums
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
+from mlx_probe.compute.backends.protocol import PairGrams
 from mlx_probe.compute.solver_crossover import EigenSolvers
 from mlx_probe.compute.spectrum import (
     METHODS,
-    MatrixReader,
     count_above,
     flops_of,
-    gram_flops,
     singular_values,
     zero_spectrum,
 )
 from mlx_probe.core.errors import PackingError, SpectrumError
+from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.core.scaling import times_power_of_two
 from mlx_probe.metrics import Measurement
 from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["PairMeasurer", "pair_reader"]
+__all__ = ["PairMeasurer", "adapted_reader"]
+
+_HOST = NumpyBackend()
 
 
 class PairMeasurer:
     """Measures pairs; any number of threads may use it at once.
 
+    Elements go through the backend's lanes, factorizations do not. What an adapter makes of a
+    weight is computed in float64 on the host.
+
     Args:
         config: What to compute.
         meter: Counts what each stage takes; its gate is passed before every slab.
+        backend: Where elements of two weights are worked on.
         solvers: As for `singular_values`.
     """
 
     def __init__(
-        self, config: CompareConfig, meter: UsageMeter, solvers: EigenSolvers | None = None
+        self,
+        config: CompareConfig,
+        meter: UsageMeter,
+        backend: Backend,
+        solvers: EigenSolvers | None = None,
     ) -> None:
-        self._config, self._meter, self._solvers = config, meter, solvers
+        self._config, self._meter, self._backend = config, meter, backend
+        self._solvers = solvers
+        lane = BoundedSemaphore(backend.lanes or config.workers or usable_cores())
+        self._passes = PairPasses(meter, lane)
 
     def measure(self, pair: Pair, scope: Scope) -> dict[str, Any]:
         """The measured columns of a pair; of one whose status is known, that status.
@@ -69,35 +97,89 @@ class PairMeasurer:
         if pair.status is not None:
             return {"status": pair.status, "status_reason": pair.reason}
         with self._meter.timed() as whole_pair:
-            try:
-                values = self._measured(pair, scope)
-            except NonfiniteError as error:
-                values = _nonfinite(error.fact)
-            except SpectrumError as error:
-                values = {"status": "failed", "status_reason": error.fact}
-            except PackingError as error:
-                values = {"status": "skipped", "status_reason": error.fact}
+            values = _outcome(lambda: self._measured(pair, scope))
         return {**values, "compute_seconds": whole_pair.seconds}
 
+    def measure_batch(self, pairs: Sequence[tuple[Pair, Scope]]) -> list[dict[str, Any]]:
+        """The same of equal small matrices, whose Gram matrices are made at once.
+
+        Args:
+            pairs: Pairs of weights without a status, each with its scope; see `pair_order`.
+
+        Raises:
+            CheckpointError: A file changed or vanished while it was read.
+            Stopped: The gate is closed for good.
+        """
+        try:
+            return self._measured_together(pairs)
+        except PackingError:
+            # Measured one by one to find the bad tensor.
+            return [self.measure(pair, scope) for pair, scope in pairs]
+
     def _measured(self, pair: Pair, scope: Scope) -> dict[str, Any]:
-        both = pair_reader(pair, self._meter)
-        spectrum = None
-        if (product := _plain_product(pair, both)) is not None:
+        if pair.adaption is None:
+            with closing(Replay(self._weights(pair))) as both:
+                return self._concluded(pair, scope, both, self._passes.change(both))
+        adapted = adapted_reader(pair, self._meter)
+        weight = pair.weight
+        extents = (weight.long, weight.short)
+        with closing(Replay(BlockSource(adapted, extents, _HOST))) as both:
+            product = adapted.edit if pair.adaption.is_product else None
+            if not isinstance(product, Product):
+                return self._concluded(pair, scope, both, self._passes.change(both))
             if not product.is_finite:
                 return _nonfinite("the adapter's factors overflow")
             # Where it fails there are no numbers: it knows of overflows in the product.
-            flops = product_flops(*pair.weight.extents, product.left.shape[1])
+            flops = product_flops(*weight.extents, product.left.shape[1])
             with self._meter.stage("direct", flops=flops):
                 spectrum = product_spectrum(product)
-            assert isinstance(both, Adapted)
-            change = change_by_product(both, self._meter)
-        else:
-            change = change_of(both, self._meter)
+            change = change_by_product(adapted, self._meter)
+            return self._concluded(pair, scope, both, change, spectrum)
+
+    def _measured_together(self, pairs: Sequence[tuple[Pair, Scope]]) -> list[dict[str, Any]]:
+        opened = [Replay(self._weights(pair)) for pair, _ in pairs]
+        with self._meter.timed() as together:
+            changes = [self._passes.change(both) for both in opened]
+            due = [
+                i
+                for i, change in enumerate(changes)
+                if change.changed and not (change.nonfinite_a or change.nonfinite_b)
+            ]
+            grams: dict[int, PairGrams] = {}
+            if due and (scope := pairs[0][1]).spectrum:
+                made = self._passes.gram_batch([opened[i] for i in due], scope.vectors)
+                grams = dict(zip(due, made, strict=True))
+        share, rows = together.seconds / len(pairs), []
+        for i, ((pair, scope), both, change) in enumerate(zip(pairs, opened, changes, strict=True)):
+            with self._meter.timed() as alone, closing(both):
+                conclude = partial(self._concluded, pair, scope, both, change, None, grams.get(i))
+                values = _outcome(conclude)
+            rows.append({**values, "compute_seconds": share + alone.seconds})
+        return rows
+
+    def _weights(self, pair: Pair) -> WeightSource:
+        """Where the chunks of two weights come from; one of them if both are the same bytes."""
+        assert pair.a is not None
+        a = WeightReader(pair.a, pair.interleaved_a, self._meter)
+        if pair.b is None or pair.is_shared:
+            return WeightSource(a, a, self._backend)
+        return WeightSource(a, WeightReader(pair.b, pair.interleaved_b, self._meter), self._backend)
+
+    def _concluded(
+        self,
+        pair: Pair,
+        scope: Scope,
+        both: Replay,
+        change: ChangeSums,
+        spectrum: Spectrum | None = None,
+        grams: PairGrams | None = None,
+    ) -> dict[str, Any]:
+        """The columns that follow from the sums, and what is computed only of a change."""
         if change.nonfinite_a or change.nonfinite_b:
             counts = f"{change.nonfinite_a} NaN or Inf in A, {change.nonfinite_b} in B"
             return _nonfinite(f"{counts}, of {change.count} elements")
         identical = not change.changed
-        values = change.columns()
+        values = change_columns(change)
         values |= {"status": "identical" if identical else "ok", "status_reason": None}
         if not is_matrix(pair):
             return values
@@ -105,17 +187,17 @@ class PairMeasurer:
             return values | self._of_identical(pair, change)
         values["missing_reason"] = values["missing_reason"] or scope.reason
         try:
-            for columns in self._of_difference(pair, scope, both, change, spectrum):
+            for columns in self._of_difference(pair, scope, both, change, spectrum, grams):
                 values |= columns
         except SpectrumError as error:
             # What came before the failure stays.
             values |= {"status": "failed", "status_reason": error.fact}
         return values
 
-    def _of_identical(self, pair: Pair, change: Change) -> dict[str, Any]:
+    def _of_identical(self, pair: Pair, change: ChangeSums) -> dict[str, Any]:
         """The difference's columns where it is 0, and the overlap of a matrix with itself."""
         zero = zero_spectrum(*pair.weight.extents)
-        values = _delta(Measurement(change.moments(), self._config.rank_tol, zero))
+        values = _delta(Measurement(change_moments(change), self._config.rank_tol, zero))
         values["delta_rank_above_rounding"] = None if pair.b is None or pair.adaption else 0
         short, directions = pair.weight.short, self._config.directions
         if change.a and directions:
@@ -130,59 +212,82 @@ class PairMeasurer:
         return values
 
     def _of_difference(
-        self, pair: Pair, scope: Scope, both: PairReader, change: Change, spectrum: Spectrum | None
+        self,
+        pair: Pair,
+        scope: Scope,
+        both: Replay,
+        change: ChangeSums,
+        spectrum: Spectrum | None,
+        grams: PairGrams | None,
     ) -> Iterator[dict[str, Any]]:
         """The difference's columns, then the subspaces', as far as the scope allows."""
-        if scope.spectrum:
-            moments = change.moments()
-            spectrum = spectrum or self._spectrum(pair.weight, both, moments)
+        is_dense = scope.spectrum and spectrum is None
+        # The size of rounding errors depends on the number format of B's values.
+        format_of_b, rounding = None, None
+        if is_dense and pair.b is not None and pair.adaption is None:
+            format_of_b = self._backend.element_pass(both.source.dtypes[1], 0.0)
+        if grams is not None:
+            self._passes.elements(both, format_of_b)
+        elif is_dense or scope.vectors:
+            grams = self._passes.grams(both, is_dense, scope.vectors, format_of_b)
+        if format_of_b is not None:
+            with self._meter.stage("change"):
+                rounding = RoundingEdge(format_of_b.finish(), *both.source.extents)
+        moments = change_moments(change)
+        if is_dense:
+            assert grams is not None
+            spectrum = self._spectrum(both, moments, grams)
+        if spectrum is not None and scope.spectrum:
             yield _delta(Measurement(moments, self._config.rank_tol, spectrum))
-            if pair.b is not None and pair.adaption is None:
-                with self._meter.stage("change"):
-                    edge = rounding_edge(WeightReader(pair.b, 0, self._meter))
-                edge = times_power_of_two(edge, -spectrum.exponent)
-                yield {"delta_rank_above_rounding": count_above(spectrum.values, edge)}
+        leading = None
         if scope.vectors:
-            yield self._subspaces(pair.weight, both)
+            assert grams is not None
+            leading = self._leading(grams)
+        cross = self._passes.along(both, leading, rounding)
+        if rounding is not None:
+            assert spectrum is not None
+            edge = times_power_of_two(rounding.edge(), -spectrum.exponent)
+            yield {"delta_rank_above_rounding": count_above(spectrum.values, edge)}
+        if scope.vectors:
+            assert grams is not None
+            yield self._subspaces(pair.weight, grams, leading, cross)
 
-    def _spectrum(self, weight: Weight, both: PairReader, moments: Moments) -> Spectrum:
+    def _spectrum(self, both: Replay, moments: Moments, grams: PairGrams) -> Spectrum:
         """Singular values of the difference, certified as those of a weight are."""
-        (rows, cols), short = weight.extents, weight.short
-        matrix = np.zeros((short, short))
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            for x, y in both.blocks():
-                with self._meter.stage("gram", x.nbytes + y.nbytes) as multiplying:
-                    difference = y - x
-                    if difference.any():
-                        lapack.add_gram(matrix, difference)
-                        multiplying.flops = gram_flops(x.size, short)
-
-        def slabs() -> Iterator[Floats]:
-            for x, y in both.blocks():
-                difference = y - x
-                yield difference if rows >= cols else difference.T
-
-        gram = Gram(matrix, omitted=0.0)
-        # Nothing was left out: there is no Gram matrix more precise than this.
-        reader = MatrixReader(rows, cols, "F64", moments, slabs, lambda: gram)
+        assert grams.difference is not None
+        reader = self._passes.reader(both, moments)
         with self._meter.stage("solve") as solving:
-            spectrum = singular_values(gram, reader, self._config.rank_tol, self._solvers)
+            spectrum = singular_values(
+                grams.difference, reader, self._config.rank_tol, self._solvers
+            )
             solving.flops = flops_of(spectrum)
             solving.stage = METHODS[spectrum.method].stage
         return spectrum
 
-    def _subspaces(self, weight: Weight, both: PairReader) -> dict[str, Any]:
-        config = self._config
-        leading = max(config.directions, config.intruder_directions)
-        flops = subspace_flops(weight.numel, weight.short, leading)
-        with self._meter.stage("vectors", flops=flops):
-            subspaces = compare_subspaces(
-                both,
-                weight.short,
-                config.directions,
-                config.intruder_directions,
-                config.intruder_epsilon,
-            )
+    def _leading(self, grams: PairGrams) -> Leading | None:
+        assert grams.b is not None
+        most = max(self._config.directions, self._config.intruder_directions)
+        with self._meter.stage("vectors") as solving:
+            leading = leading_directions(grams.b, most)
+            solving.flops = reduction_flops(len(grams.b.matrix), most)
+        return leading
+
+    def _subspaces(
+        self, weight: Weight, grams: PairGrams, leading: Leading | None, cross: Floats | None
+    ) -> dict[str, Any]:
+        config, subspaces = self._config, None
+        if leading is not None and cross is not None:
+            assert grams.a is not None
+            flops = reduction_flops(weight.short, len(leading.sigma))
+            with self._meter.stage("vectors", flops=flops):
+                subspaces = compare_subspaces(
+                    grams.a,
+                    leading,
+                    cross,
+                    config.directions,
+                    config.intruder_directions,
+                    config.intruder_epsilon,
+                )
         if subspaces is None:
             return {"missing_reason": f"one of the matrices is 0, or {UNSAFE}"}
         short_side = subspaces.short_overlap, subspaces.short_intruders
@@ -199,11 +304,11 @@ class PairMeasurer:
         }
 
 
-def pair_reader(pair: Pair, meter: UsageMeter) -> PairReader:
-    """Reads the two sides of a pair, block by block.
+def adapted_reader(pair: Pair, meter: UsageMeter) -> Adapted:
+    """Reads a weight beside what an adapter makes of it, block by block.
 
     Args:
-        pair: A pair without a status.
+        pair: A pair with an adaption, without a status.
         meter: Counts what is read.
 
     Raises:
@@ -212,19 +317,23 @@ def pair_reader(pair: Pair, meter: UsageMeter) -> PairReader:
         SpectrumError: What an adapter takes out of the base cannot be computed.
     """
     assert pair.a is not None
+    assert pair.adaption is not None
     a = WeightReader(pair.a, pair.interleaved_a, meter)
-    if pair.adaption is not None:
-        replaced = pair.adaption.replaced
-        start = a if replaced is None else WeightReader(replaced, 0, meter)
-        return Adapted(a, start, pair.adaption.read(start, meter))
-    return TwoWeights(a, a if pair.b is None else WeightReader(pair.b, pair.interleaved_b, meter))
+    replaced = pair.adaption.replaced
+    start = a if replaced is None else WeightReader(replaced, 0, meter)
+    return Adapted(a, start, pair.adaption.read(start, meter))
 
 
-def _plain_product(pair: Pair, both: PairReader) -> Product | None:
-    """The factors whose product is the difference; None if it is no such product."""
-    if pair.adaption is None or not pair.adaption.is_product or not isinstance(both, Adapted):
-        return None
-    return both.edit if isinstance(both.edit, Product) else None
+def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The columns, or the status and its reason of what has none."""
+    try:
+        return work()
+    except NonfiniteError as error:
+        return _nonfinite(error.fact)
+    except SpectrumError as error:
+        return {"status": "failed", "status_reason": error.fact}
+    except PackingError as error:
+        return {"status": "skipped", "status_reason": error.fact}
 
 
 def _nonfinite(reason: str) -> dict[str, Any]:

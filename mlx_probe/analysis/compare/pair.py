@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlx_probe.checkpoint import Checkpoint, Weight, chunk_extent
+from mlx_probe.checkpoint import Checkpoint, Weight, are_same_bytes, chunk_extent
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.compare.adapted import Adaption
@@ -50,6 +50,13 @@ class Pair:
     interleaved_b: int = 0
     adaption: Adaption | None = None
     is_change_unknown: bool = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether both are the same bytes of one file: they are read once."""
+        if self.a is None or self.b is None or self.adaption is not None:
+            return False
+        return self.interleaved_a == self.interleaved_b and are_same_bytes(self.a, self.b)
 
     @property
     def weight(self) -> Weight:

@@ -15,9 +15,9 @@ from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.working_set import eigen_solvers
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute import native
+from mlx_probe.compute.backends import Backend, choose_backend
 from mlx_probe.compute.solver_crossover import EigenSolvers
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.units import format_size
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.fingerprint import file_stamps, fingerprint_of
@@ -34,6 +34,8 @@ class ComparePlan:
         b: The second, or an adapter of the first.
         pairs: What is compared; a pair's position is its row's index.
         scopes: How much of each is computed.
+        backend: Where elements are worked on.
+        backend_reason: Why this backend, in one sentence.
         config: The configuration with every automatic choice made.
         budget: Bytes that all pairs in flight may take together.
         solvers: As for `singular_values`.
@@ -43,13 +45,15 @@ class ComparePlan:
     b: Checkpoint
     pairs: tuple[Pair, ...]
     scopes: tuple[Scope, ...]
+    backend: Backend
+    backend_reason: str
     config: CompareConfig
     budget: int
     solvers: EigenSolvers
 
     @property
     def title(self) -> str:
-        """PairReader models, as the names of files have them."""
+        """Both models, as the names of files have them."""
         return f"{self.a.files.model_id}--vs--{self.b.files.model_id}"
 
     @cached_property
@@ -64,13 +68,16 @@ class ComparePlan:
         """SHA-256 of everything that decides a row's values; may raise OSError."""
         config = asdict(self.config)
         # The scopes say how much of each pair fits into the memory.
-        for name in ("workers", "memory_limit"):
+        # The device is below, as it was chosen.
+        for name in ("workers", "memory_limit", "device"):
             del config[name]
         models = (self.a, self.b)
         return fingerprint_of(
             {
                 "code_version": __version__,
                 "config": config,
+                "backend": self.backend.name,
+                "device": self.backend.device,
                 "scopes": [asdict(scope) for scope in self.scopes],
                 "solvers": self.solvers.settings,
                 "kernels": native.used(),
@@ -78,11 +85,6 @@ class ComparePlan:
                 "files": [file_stamps(model.files.weights) for model in models],
             }
         )
-
-    def order(self) -> list[int]:
-        """Positions of the pairs, the longest first."""
-        # So no worker begins a long one when the others have nothing left to do.
-        return sorted(range(len(self.pairs)), key=lambda i: (-_effort(self.pairs[i]), i))
 
 
 def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePlan:
@@ -94,15 +96,17 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
         config: What the user asked for.
 
     Raises:
+        BackendError: This machine lacks the backend or device.
         ConfigError: No tensor is selected, or the memory limit cannot hold two slabs.
     """
+    backend, reason = choose_backend(config.backend, config.device)
     pairs = pair_checkpoints(a, b)
     chosen = set(map(id, select_weights([p.weight for p in pairs], config.include, config.exclude)))
     pairs = tuple(pair for pair in pairs if id(pair.weight) in chosen)
     memory = memory_budget(config.memory_limit)
     nothing = Scope(False, False, None, 0)
     scopes = tuple(
-        nothing if pair.status else scope_of(pair, config, memory.tasks) for pair in pairs
+        nothing if pair.status else scope_of(pair, config, memory.tasks, backend) for pair in pairs
     )
     largest = max(range(len(pairs)), key=lambda i: scopes[i].nbytes)
     if (needed := scopes[largest].nbytes) > memory.tasks:
@@ -113,24 +117,17 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
             f"{format_size(memory.taken)} of the process itself",
             f"Set --memory-limit to at least {least}, or leave the tensor out with --exclude",
         )
-    workers = config.workers or usable_cores()
+    workers = config.workers or backend.default_workers
     return ComparePlan(
         a=a,
         b=b,
         pairs=pairs,
         scopes=scopes,
-        config=replace(config, workers=workers, memory_limit=memory.limit),
+        backend=backend,
+        backend_reason=reason,
+        config=replace(config, backend=backend.name, workers=workers, memory_limit=memory.limit),
         budget=memory.tasks,
         solvers=eigen_solvers(
             pair.weight.short for pair, scope in zip(pairs, scopes, strict=True) if scope.spectrum
         ),
     )
-
-
-def _effort(pair: Pair) -> float:
-    """How long a pair takes, in arbitrary units."""
-    weight = pair.weight
-    if pair.status is not None:
-        return 0.0
-    short = weight.short if weight.has_spectrum else 0
-    return float(weight.numel) * (100 + short)

@@ -9,12 +9,13 @@ from mlx_probe.analysis.compare.pair import Pair
 from mlx_probe.analysis.compare.subspaces import subspace_bytes
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute import lapack
+from mlx_probe.compute.backends import Backend
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import DTYPES
 
 __all__ = ["Scope", "is_matrix", "scope_of"]
 
-_BACKEND = NumpyBackend()
+_HOST = NumpyBackend()
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,17 @@ def is_matrix(pair: Pair) -> bool:
     )
 
 
-def scope_of(pair: Pair, config: CompareConfig, budget: int) -> Scope:
+def scope_of(pair: Pair, config: CompareConfig, budget: int, backend: Backend) -> Scope:
     """As much of a pair as fits into a memory budget: the change, the spectrum, the vectors.
 
     Args:
         pair: A pair without a status.
         config: What to compute.
         budget: Bytes.
+        backend: Where elements of two weights are worked on.
     """
+    # What an adapter makes of a weight is computed on the host.
+    working_set = (backend if pair.adaption is None else _HOST).working_set
     weight = pair.weight
     short = weight.short
     slab = short * min(weight.long, chunk_extent(short))
@@ -58,17 +62,21 @@ def scope_of(pair: Pair, config: CompareConfig, budget: int) -> Scope:
     for one in (pair.a, pair.b):
         if one is not None and (one is pair.a or pair.adaption is None):
             itemsize = copies * DTYPES[one.chunk_dtype].itemsize
-            stream += one.resident_bytes + _BACKEND.working_set(slab, itemsize, 0)
-    # Differences, their products and masks, besides the two blocks.
-    stream += _BACKEND.working_set(0, 0, 0)
+            stream += one.resident_bytes + working_set(slab, itemsize, 0)
+    # Differences, and the host's blocks of both.
+    stream += working_set(0, 0, 0) + _HOST.working_set(0, 0, 0)
     if pair.adaption is not None:
         stream += pair.adaption.nbytes(weight)
     if not is_matrix(pair):
         return Scope(False, False, None, stream)
     lowrank = pair.adaption is not None and pair.adaption.is_product
-    spectrum = stream + (0 if lowrank else lapack.workspace(short))
+    # A Gram matrix, what a device needs to make it, and its factorization.
+    gram = working_set(0, 4, short) - working_set(0, 4, 0)
+    spectrum = stream + (0 if lowrank else gram)
+    # Those of both sides are made together with that of the difference, and wait meanwhile.
+    sides = 2 * (gram - lapack.workspace(short) + 8 * short**2)
     leading = max(config.directions, config.intruder_directions)
-    vectors = max(spectrum, stream + subspace_bytes(short, leading))
+    vectors = max(spectrum + sides, stream + subspace_bytes(short, leading))
     if not config.directions:
         vectors = spectrum
     if vectors <= budget:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.compare.measure import PairMeasurer
+from mlx_probe.analysis.compare.order import pair_order
+from mlx_probe.analysis.order import Task
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.records import Row
@@ -25,7 +30,7 @@ def compare_rows(
     finished: Collection[int],
     meter: UsageMeter,
     on_start: Callable[[Weight], None],
-) -> Iterator[Row]:
+) -> Iterator[list[Row]]:
     """Measure every pair of a plan.
 
     Args:
@@ -35,23 +40,46 @@ def compare_rows(
         on_start: Called with a pair's weight before it is measured, from a worker's thread.
 
     Yields:
-        One row for each pair that is not finished, as they are done.
+        Rows that finish together. There is one row for each pair that is not finished.
 
     Raises:
         CheckpointError: A file changed or vanished while it was read.
         Stopped: The monitor's gate is closed for good.
     """
-    measurer = PairMeasurer(plan.config, meter, plan.solvers)
+    measurer = PairMeasurer(plan.config, meter, plan.backend, plan.solvers)
+    tasks = pair_order(plan, finished)
+    # Each task prefetches the one that comes after all workers have taken another task.
+    in_turn = [task for task, _ in tasks]
+    following = dict(zip(in_turn, in_turn[plan.config.workers :], strict=False))
+    tiny = threading.Lock()
 
-    def work(index: int) -> Row:
+    def work(task: Task) -> list[Row]:
         meter.gate.wait()
-        pair, scope = plan.pairs[index], plan.scopes[index]
-        on_start(pair.weight)
-        return Row(index, {**_identity(pair), **measurer.measure(pair, scope)})
+        for index in chain(*following.get(task, ())):
+            _prefetch(plan.pairs[index])
+        # Tiny pairs keep the interpreter busy and not the cores: see `analyze_rows`.
+        with tiny if len(task) > 1 else nullcontext():
+            return [row for batch in task for row in measured(batch)]
 
-    tasks = [(i, plan.scopes[i].nbytes) for i in plan.order() if i not in finished]
+    def measured(batch: tuple[int, ...]) -> list[Row]:
+        pairs = [(plan.pairs[index], plan.scopes[index]) for index in batch]
+        for pair, _ in pairs:
+            on_start(pair.weight)
+        values = measurer.measure_batch(pairs) if len(pairs) > 1 else [measurer.measure(*pairs[0])]
+        return [
+            Row(index, {**_identity(pair), **each})
+            for index, (pair, _), each in zip(batch, pairs, values, strict=True)
+        ]
+
+    # One BLAS thread for each worker; see `analyze_rows`.
     with threadpool_limits(1, user_api="blas"):
         yield from run_within_budget(work, tasks, plan.config.workers, plan.budget)
+
+
+def _prefetch(pair: Pair) -> None:
+    for weight in (pair.a, pair.b):
+        if weight is not None and pair.status is None:
+            weight.prefetch()
 
 
 def _identity(pair: Pair) -> dict[str, Any]:

@@ -1,30 +1,58 @@
-"""Leading singular directions of two matrices: how far they overlap, and which are new."""
+"""Leading singular directions of two matrices: how far they overlap, and which are new.
+
+"Short" vectors have the length of the matrix's short side (right ones of a tall matrix, left ones
+of a wide one), "long" ones that of the long side.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mlx_probe.analysis.compare.blocks import Floats, PairReader
-from mlx_probe.compute import lapack
-from mlx_probe.compute.spectrum import gram_flops
+from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.eigenvectors import Tridiagonal, reduction_bytes
 from mlx_probe.compute.spectrum.bounds import gram_eigenvalue_bound, squares_are_safe
-from mlx_probe.core.errors import SpectrumError
 
-__all__ = ["Subspaces", "compare_subspaces", "subspace_bytes", "subspace_flops"]
+__all__ = [
+    "Floats",
+    "Leading",
+    "Subspaces",
+    "compare_subspaces",
+    "cross_flops",
+    "leading_directions",
+    "reduction_flops",
+    "subspace_bytes",
+    "subspace_flops",
+]
+
+Floats = NDArray[np.float64]
 
 # A direction is kept if its eigenvalue is this many times the error bound of an eigenvalue: its
 # length is then known to a percent. That is sigma > 1.2e-6 sigma_1 up to an order of 4,096.
 _BEYOND_ERROR = 100
 
+# Far more than rounding adds to a sum of squared cosines.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Leading:
+    """Leading singular values of a matrix, and its short vectors.
+
+    Attributes:
+        sigma: Descending, shape (k,).
+        vectors: Orthonormal columns, shape (M, k).
+    """
+
+    sigma: Floats
+    vectors: Floats
+
 
 @dataclass(frozen=True)
 class Subspaces:
     """What the singular vectors of A and B have in common.
-
-    "Short" vectors have the length of the matrix's short side (right ones of a tall matrix, left
-    ones of a wide one), "long" ones that of the long side.
 
     Attributes:
         directions: Leading directions k that are compared.
@@ -43,8 +71,38 @@ class Subspaces:
     long_intruders: int
 
 
+def leading_directions(gram: Gram, most: int) -> Leading | None:
+    """Leading singular values and short vectors of a matrix.
+
+    Directions whose singular value is within the error of a Gram matrix (about 1e-6 of the
+    largest) are left out.
+
+    Args:
+        gram: Gram matrix of the short side; destroyed.
+        most: Directions at most.
+
+    Returns:
+        At least one direction; None for a matrix that is 0, or so large or small that squares
+        are unsafe.
+
+    Raises:
+        SpectrumError: The eigen-solver did not converge.
+    """
+    if not squares_are_safe(gram.matrix):
+        return None
+    whole = Tridiagonal(gram.matrix)
+    values, vectors = whole.leading(min(most, len(gram.matrix)))
+    kept = _kept(values, gram)
+    return Leading(np.sqrt(values[:kept]), whole.from_basis(vectors[:kept].T))
+
+
 def compare_subspaces(
-    both: PairReader, short: int, directions: int, intruder_directions: int, epsilon: float
+    gram_a: Gram,
+    b: Leading,
+    cross: Floats,
+    directions: int,
+    intruder_directions: int,
+    epsilon: float,
 ) -> Subspaces | None:
     """Overlap of the leading singular directions of A and B, and B's intruder dimensions.
 
@@ -57,44 +115,44 @@ def compare_subspaces(
     nothing) and the defaults 10 and 0.5 are those of PEFT's `reduce_intruder_dimension`.
 
     Short vectors v are eigenvectors of float64 Gram matrices. Those of the long side are never
-    formed: with T = A.T (B V_B), one block of lines after the other, their cosines are
-    v_A.T T / (sigma_A sigma_B). Directions whose singular value is within the rounding of a Gram
-    matrix (about 1e-6 of the largest) are left out.
+    formed: their cosines are v_A.T (A.T B V_B) / (sigma_A sigma_B). All x_i are computed only if
+    the leading ones leave it open whether one of B's is an intruder: squared cosines with
+    orthonormal vectors add up to at most 1, so that often no other x_i can reach ``epsilon``.
 
     Args:
-        both: The matrices; read twice.
-        short: Extent M of the short side.
+        gram_a: Gram matrix of the short side of A; destroyed.
+        b: The leading directions of B.
+        cross: A.T B V_B (of a wide matrix A B.T V_B), shape (M, k).
         directions: Directions to compare, at least 1.
         intruder_directions: Directions of B among which to search, at least 1.
         epsilon: Cosine below which a direction is new.
 
     Returns:
-        The subspaces; None where a matrix is 0, or so large or small that squares are unsafe.
+        The subspaces; None where A is 0, or so large or small that squares are unsafe.
 
     Raises:
         SpectrumError: The eigen-solver did not converge.
     """
-    gram = np.zeros((short, short))
-    for _, y in both.blocks():
-        lapack.add_gram(gram, y)
-    if not squares_are_safe(gram):
+    if not squares_are_safe(gram_a.matrix):
         return None
-    sigma_b, v_b = _directions(gram, max(directions, intruder_directions))
-    gram[:] = 0.0
-    cross = np.zeros((short, len(sigma_b)))
-    # Nothing of a matrix whose squares overflow is used.
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for x, y in both.blocks():
-            lapack.add_gram(gram, x)
-            cross += x.T @ (y @ v_b)
-    if not squares_are_safe(gram):
-        return None
-    sigma_a, v_a = _directions(gram, short)
-    del gram
-    in_short = v_a.T @ v_b
-    in_long = (v_a.T @ cross) / sigma_a[:, None] / sigma_b
-    k = min(directions, len(sigma_a), len(sigma_b))
-    searched = min(intruder_directions, len(sigma_b))
+    count, searched = len(b.sigma), min(intruder_directions, len(b.sigma))
+    whole = Tridiagonal(gram_a.matrix)
+    # In the basis of the reduction A's vectors need not be rotated back.
+    both = whole.to_basis(np.hstack([b.vectors, cross]))
+
+    def cosines(values: Floats, vectors: Floats) -> tuple[Floats, Floats]:
+        kept = _kept(values, gram_a)
+        products = vectors[:kept] @ both
+        lengths = np.sqrt(values[:kept, None]) * b.sigma
+        return products[:, :count], products[:, count:] / lengths
+
+    most = min(max(directions, intruder_directions), len(gram_a.matrix))
+    in_short, in_long = cosines(*whole.leading(most))
+    if len(in_short) == most and not all(
+        _is_decided(side[:, :searched], epsilon) for side in (in_short, in_long)
+    ):
+        in_short, in_long = cosines(*whole.all())
+    k = min(directions, len(in_short), count)
 
     def overlap(cosines: Floats) -> float:
         return min(float(np.square(cosines[:k, :k]).sum()) / k, 1.0)
@@ -115,36 +173,48 @@ def compare_subspaces(
 def subspace_bytes(short: int, directions: int) -> int:
     """Bytes that comparing takes at most, blocks apart.
 
-    The Gram matrix, the eigen-solver's copy, its vectors and a workspace of two more (LAPACK
-    syevd); then the vectors, and three blocks of the leading ones.
+    The Gram matrix and the leading directions of B, while all vectors of A are computed; before
+    that, the Gram matrices of both.
+
+    Args:
+        short: Extent M of the short side.
+        directions: Leading directions of B.
     """
-    return 8 * short * (5 * short + 6 * directions + 16)
+    return 8 * short * (short + 8 * directions) + reduction_bytes(short, short)
 
 
 def subspace_flops(numel: int, short: int, directions: int) -> float:
-    """Floating-point operations of comparing.
-
-    Two Gram matrices, two products with the leading directions, and two eigen-solvers with
-    vectors: reduction 4/3 M^3, divide and conquer at most 4/3 M^3, back-transformation 2 M^3.
+    """Floating-point operations of comparing, the Gram matrices apart.
 
     Args:
         numel: Elements of one matrix.
         short: Extent M of the short side.
         directions: Leading directions of B.
     """
-    products = 2 * gram_flops(numel, short) + 4.0 * numel * min(directions, short)
-    return products + 2 * 14 / 3 * float(short) ** 3
+    leading = min(directions, short)
+    return cross_flops(numel, leading) + 2 * reduction_flops(short, leading)
 
 
-def _directions(gram: Floats, most: int) -> tuple[Floats, Floats]:
-    """Leading singular values, descending, and short vectors as columns, of a Gram matrix."""
-    try:
-        values, vectors = np.linalg.eigh(gram, UPLO="U")
-    except np.linalg.LinAlgError as error:
-        raise SpectrumError(
-            "LAPACK syevd did not converge", "Report the tensor; its other columns are valid"
-        ) from error
-    least = _BEYOND_ERROR * gram_eigenvalue_bound(float(values[-1]), len(values))
-    count = min(int(np.count_nonzero(values > least)), most)
-    kept = slice(-1, -count - 1, -1)
-    return np.sqrt(values[kept]), np.ascontiguousarray(vectors[:, kept])
+def cross_flops(numel: int, directions: int) -> float:
+    """Floating-point operations of A.T (B V_B)."""
+    return 4.0 * numel * directions
+
+
+def reduction_flops(short: int, directions: int) -> float:
+    """Floating-point operations of a reduction, and of the rotation of some vectors."""
+    return 4 / 3 * float(short) ** 3 + 2.0 * directions * float(short) ** 2
+
+
+def _kept(values: Floats, gram: Gram) -> int:
+    """Directions whose length is known to a percent."""
+    error = gram_eigenvalue_bound(float(values[0]), len(gram.matrix))
+    least = max(_BEYOND_ERROR * error, (_BEYOND_ERROR * gram.omitted) ** 2)
+    return int(np.count_nonzero(values > least))
+
+
+def _is_decided(cosines: Floats, epsilon: float) -> bool:
+    """Whether vectors beside those of the rows cannot change which columns are intruders."""
+    squares = np.square(cosines)
+    near = squares.max(axis=0) >= epsilon**2
+    left = 1 - squares.sum(axis=0) + _ROUNDING
+    return bool(np.all(near | (left < epsilon**2)))

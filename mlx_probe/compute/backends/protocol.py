@@ -13,10 +13,22 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.compute.backends.change import ChangeSums
+from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.records import Moments, QuantizationError
 
-__all__ = ["Backend", "ElementPass", "Gram", "GramPass", "OperatorPass", "QuantizationPass"]
+__all__ = [
+    "Backend",
+    "ChangePass",
+    "ElementPass",
+    "Gram",
+    "GramPass",
+    "OperatorPass",
+    "PairGramPass",
+    "PairGrams",
+    "QuantizationPass",
+]
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,21 @@ class Gram:
 
     matrix: NDArray[np.float64]
     omitted: float
+
+
+@dataclass(frozen=True)
+class PairGrams:
+    """Gram matrices of two matrices A and B of one shape; None where none was asked for.
+
+    Attributes:
+        difference: Of B - A.
+        a: Of A.
+        b: Of B.
+    """
+
+    difference: Gram | None
+    a: Gram | None
+    b: Gram | None
 
 
 class ElementPass(Protocol):
@@ -80,6 +107,26 @@ class QuantizationPass(Protocol):
 
     def finish(self) -> QuantizationError:
         """The errors over everything added."""
+
+
+class ChangePass(Protocol):
+    """Sums over the elements of two tensors of one shape, fed chunk by chunk."""
+
+    def add(self, a: Any, b: Any) -> None:
+        """Take in a loaded chunk of each, of one shape and with the same elements."""
+
+    def finish(self) -> ChangeSums:
+        """The sums over everything added."""
+
+
+class PairGramPass(Protocol):
+    """Gram matrices of two matrices and of their difference, fed slab by slab."""
+
+    def add(self, a: Any, b: Any) -> None:
+        """Take in a loaded slab of each, shaped as for `GramPass.add`, with the same lines."""
+
+    def finish(self) -> PairGrams:
+        """The Gram matrices of everything added."""
 
 
 class Backend(Protocol):
@@ -167,6 +214,38 @@ class Backend(Protocol):
         ``bits`` must be empty unless `GROUP_SIZE` divides ``cols``; the channel maxima are
         computed in any case.
         """
+
+    def change_pass(self, dtype_a: str, dtype_b: str) -> ChangePass:
+        """Start the sums over two tensors of these types."""
+
+    def pair_gram_pass(
+        self, rows: int, cols: int, dtypes: tuple[str, str], difference: bool, sides: bool
+    ) -> PairGramPass:
+        """Start Gram matrices of two rows x cols matrices A and B.
+
+        Args:
+            rows: Rows.
+            cols: Columns.
+            dtypes: Types of A and of B.
+            difference: Whether to make that of B - A.
+            sides: Whether to make those of A and of B.
+        """
+
+    def pair_gram_batch(
+        self,
+        pairs: Sequence[tuple[Any, Any]],
+        rows: int,
+        cols: int,
+        dtypes: tuple[str, str],
+        sides: bool,
+    ) -> list[PairGrams]:
+        """The same of several small pairs at once, each of them one loaded chunk of A and of B.
+
+        That of the difference is always made. `batch_size` says how many to take.
+        """
+
+    def on_host(self, chunk: Any) -> Chunk:
+        """A loaded chunk in the host's memory, where its values are float64."""
 
     def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
         """Bytes that measuring one weight takes at most, the file's own pages excluded.

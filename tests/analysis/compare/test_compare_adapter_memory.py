@@ -59,7 +59,7 @@ def test_the_account_holds(tmp_path, rng, kind, config, shape):
         (pair,), (scope,) = plan.pairs, plan.scopes
         tracemalloc.start()
         try:
-            row = PairMeasurer(plan.config, meter).measure(pair, scope)
+            row = PairMeasurer(plan.config, meter, plan.backend).measure(pair, scope)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -161,8 +161,8 @@ def test_the_plan_says_what_the_headers_decide(base, arrays, tmp_path):
     run = compare(base, saved(tmp_path / "b", other), out=tmp_path / "out")
     plan = plan_of(run)
     assert plan["pairs_by_status"] == {"reshaped": 1, "only_b": 1}
-    # All others turn out to be identical: read once, and nothing is computed of them.
-    assert run.meta["bytes_read"] == plan["stored_bytes"] < plan["read_bytes"]
+    # Small pairs are read once, whatever is computed of them.
+    assert run.meta["bytes_read"] == plan["stored_bytes"] == plan["read_bytes"]
 
 
 def test_the_plan_says_what_the_memory_limit_leaves_out(tmp_path):
@@ -205,7 +205,8 @@ def test_times_follow_from_the_machine_s_rates(base, tuned, tmp_path):
     assert together.seconds < alone.seconds
     without = estimate(base, tuned, tmp_path, workers=1, directions=0)
     assert without.seconds < alone.seconds
-    assert without.stages["gram"] == alone.stages["gram"]
+    # That of the difference, and those of both sides.
+    assert 3 * without.stages["gram"].flops == alone.stages["gram"].flops
     assert "vectors" not in without.stages
 
 

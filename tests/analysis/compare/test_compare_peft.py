@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from adapter_fixtures import cases, projections, written
 
+from mlx_probe.analysis.compare.blocks import WeightReader
 from mlx_probe.analysis.compare.config import CompareConfig
-from mlx_probe.analysis.compare.measure import PairMeasurer, pair_reader
+from mlx_probe.analysis.compare.measure import PairMeasurer, adapted_reader
 from mlx_probe.analysis.compare.plan import make_plan
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint import open_checkpoint
@@ -25,7 +26,7 @@ def test_the_change_is_that_of_pefts_merge(tmp_path, name):
         UsageMeter(STAGES) as meter,
     ):
         plan = make_plan(base, tuned, CONFIG)
-        measurer = PairMeasurer(plan.config, meter)
+        measurer = PairMeasurer(plan.config, meter, plan.backend)
         for pair, scope in zip(plan.pairs, plan.scopes, strict=True):
             assert pair.a is not None, pair
             if pair.a.part is not None:
@@ -40,6 +41,13 @@ def test_the_change_is_that_of_pefts_merge(tmp_path, name):
     assert not expected
 
 
+def blocks(pair, meter):
+    """Lines of both; a tensor that is stored whole in the adapter takes the weight's place."""
+    if pair.adaption is not None:
+        return adapted_reader(pair, meter).blocks()
+    return zip(*(WeightReader(side, 0, meter).lines() for side in (pair.a, pair.b)), strict=True)
+
+
 def difference(pair, meter):
-    lines = np.concatenate([y - x for x, y in pair_reader(pair, meter).blocks()])
+    lines = np.concatenate([y - x for x, y in blocks(pair, meter)])
     return lines if pair.a.tall or pair.a.rows is None else lines.T

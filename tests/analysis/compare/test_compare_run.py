@@ -32,20 +32,20 @@ def test_the_same_for_any_number_of_workers(arrays, base, tmp_path, rng):
     pd.testing.assert_frame_equal(*frames)
 
 
-def test_a_memory_limit_costs_vectors_then_spectra(arrays, tmp_path, rng):
+def test_a_memory_limit_costs_vectors_then_spectra(arrays, tmp_path, rng, backend):
     tuned = {UP: arrays[UP] + rng.standard_normal(arrays[UP].shape).astype("f4")}
     a, b = saved(tmp_path / "a", {UP: arrays[UP]}), saved(tmp_path / "b", tuned)
     config = CompareConfig()
     with mlx_probe.open_checkpoint(a) as first, mlx_probe.open_checkpoint(b) as second:
         (pair,) = pair_checkpoints(first, second)
-        full = scope_of(pair, config, 1 << 40)
+        full = scope_of(pair, config, 1 << 40, backend)
         assert (full.spectrum, full.vectors, full.reason) == (True, True, None)
-        less = scope_of(pair, config, full.nbytes - 1)
+        less = scope_of(pair, config, full.nbytes - 1, backend)
         assert (less.spectrum, less.vectors) == (True, False)
         assert less.nbytes < full.nbytes
-        least = scope_of(pair, config, less.nbytes - 1)
+        least = scope_of(pair, config, less.nbytes - 1, backend)
         assert (least.spectrum, least.vectors) == (False, False)
-        measurer = PairMeasurer(config, UsageMeter(STAGES))
+        measurer = PairMeasurer(config, UsageMeter(STAGES), backend)
         values = [measurer.measure(pair, scope) for scope in (full, less, least)]
     assert [v.get("left_overlap") is None for v in values] == [False, True, True]
     assert [v.get("delta_rank") is None for v in values] == [False, False, True]

@@ -1,33 +1,23 @@
 """Overlaps and intruders on their own: invariances, ranges, planted angles."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrices import orthonormal, with_spectrum
 
-from mlx_probe.analysis.compare.subspaces import compare_subspaces
+from mlx_probe.analysis.compare.subspaces import compare_subspaces, leading_directions
+from mlx_probe.compute.backends import Gram
+from mlx_probe.compute.eigenvectors import Tridiagonal
 
 
-@dataclass
-class Arrays:
-    """Two matrices in memory, a few lines of the long side at a time."""
-
-    a: np.ndarray
-    b: np.ndarray
-    step: int = 7
-
-    def blocks(self):
-        a, b = (x if x.shape[0] >= x.shape[1] else x.T for x in (self.a, self.b))
-        for first in range(0, len(a), self.step):
-            part = slice(first, first + self.step)
-            yield np.ascontiguousarray(a[part]), np.ascontiguousarray(b[part])
-
-
-def compared(a, b, k=4, searched=4, epsilon=0.5, step=7):
-    return compare_subspaces(Arrays(a, b, step), min(a.shape), k, searched, epsilon)
+def compared(a, b, k=4, searched=4, epsilon=0.5):
+    a, b = (x if x.shape[0] >= x.shape[1] else x.T for x in (a, b))
+    leading = leading_directions(Gram(b.T @ b, 0.0), max(k, searched))
+    if leading is None:
+        return None
+    cross = a.T @ (b @ leading.vectors)
+    return compare_subspaces(Gram(a.T @ a, 0.0), leading, cross, k, searched, epsilon)
 
 
 def numbers(result):
@@ -44,11 +34,10 @@ def test_invariances(rows, cols, seed):
     assert all(0 <= value <= 1 for value in numbers(result))
     # The angles between subspaces do not ask which of the two is first.
     np.testing.assert_allclose(numbers(compared(b, a)), numbers(result), atol=1e-9)
-    # Nor for scale, sign, the cut into blocks, or a rotation of both.
+    # Nor for scale, sign, or a rotation of both.
     left, right = orthonormal(rng, rows, rows), orthonormal(rng, cols, cols)
     for other in (
         compared(-3 * a, 0.1 * b),
-        compared(a, b, step=3),
         compared(left @ a @ right, left @ b @ right),
     ):
         np.testing.assert_allclose(numbers(other), numbers(result), atol=1e-9)
@@ -87,3 +76,31 @@ def test_directions_that_a_matrix_has_not(rng):
     assert compared(b, a, k=8, searched=8).searched == 3
     assert compared(a, 0 * b) is None
     assert compared(0 * a, b) is None
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("mix", [0.0, 0.5, 1.0])
+def test_intruders_are_those_among_all_directions(rng, epsilon, mix):
+    """Whether the leading directions of A decide it, or all are needed: the count is the same."""
+    sigma = 0.97 ** np.arange(60)
+    a = with_spectrum(rng, 90, 60, sigma)
+    b = (1 - mix) * a + mix * with_spectrum(rng, 90, 60, sigma)
+    result = compared(a, b, k=6, searched=8, epsilon=epsilon)
+    ua, _, va = np.linalg.svd(a, full_matrices=False)
+    ub, _, vb = np.linalg.svd(b, full_matrices=False)
+    for count, x, y in (
+        (result.long_intruders, ua.T, ub),
+        (result.short_intruders, va, vb.T),
+    ):
+        assert count == np.count_nonzero(np.abs(x @ y[:, :8]).max(axis=0) < epsilon)
+
+
+def test_all_directions_are_computed_only_where_the_leading_ones_leave_it_open(rng, monkeypatch):
+    calls = []
+    whole = Tridiagonal.all
+    monkeypatch.setattr(Tridiagonal, "all", lambda self: calls.append(1) or whole(self))
+    a = with_spectrum(rng, 90, 60, 0.9 ** np.arange(60))
+    compared(a, a + 1e-4 * rng.standard_normal(a.shape))
+    assert not calls
+    compared(a, with_spectrum(rng, 90, 60, 0.9 ** np.arange(60)), epsilon=0.2)
+    assert calls

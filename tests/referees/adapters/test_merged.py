@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from mlx_probe.analysis.compare.blocks import WeightReader
 from mlx_probe.analysis.compare.config import CompareConfig
-from mlx_probe.analysis.compare.measure import PairMeasurer, pair_reader
+from mlx_probe.analysis.compare.measure import PairMeasurer, adapted_reader
 from mlx_probe.analysis.compare.plan import make_plan
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint import open_checkpoint
@@ -68,7 +69,7 @@ def agree(plan, before, after, expected):
     """Every pair of a plan says what the referee's tensors say."""
     compared = 0
     with UsageMeter(STAGES) as meter:
-        measurer = PairMeasurer(plan.config, meter)
+        measurer = PairMeasurer(plan.config, meter, plan.backend)
         for pair, scope in zip(plan.pairs, plan.scopes, strict=True):
             assert pair.a is not None, f"{pair.b.name}: {pair.reason}"
             row = measurer.measure(pair, scope)
@@ -103,7 +104,11 @@ def agrees(pair, row, x, y, expected, meter):
     norm, change = np.linalg.norm(x), np.linalg.norm(difference)
     # PEFT computes in float32, an SVD of the base (PiSSA, KaSA) too.
     rounding = 1e-5 * (norm + change)
-    lines = np.concatenate([block for _, block in pair_reader(pair, meter).blocks()])
+    if pair.adaption is not None:
+        blocks = [block for _, block in adapted_reader(pair, meter).blocks()]
+    else:
+        blocks = list(WeightReader(pair.b or pair.a, 0, meter).lines())
+    lines = np.concatenate(blocks)
     ours = lines if pair.a.tall or pair.a.rows is None else lines.T
     assert np.linalg.norm(ours - y) < rounding, name
     np.testing.assert_allclose(row["change_norm"], change, atol=rounding, err_msg=name)

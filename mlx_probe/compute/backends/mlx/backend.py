@@ -27,10 +27,17 @@ from mlx_probe.compute.backends.mlx.digits import group_count
 from mlx_probe.compute.backends.mlx.gram import DigitGram
 from mlx_probe.compute.backends.mlx.moments import DeviceCodePass, DeviceSumPass
 from mlx_probe.compute.backends.mlx.operator import DeviceOperator
+from mlx_probe.compute.backends.mlx.pairs import (
+    DeviceChange,
+    DevicePairGrams,
+    OnHost,
+    batched_grams,
+    host_chunk,
+)
 from mlx_probe.compute.backends.mlx.quantization import DeviceQuantizationPass
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend, SlabGram, SlabOperator
 from mlx_probe.compute.backends.numpy.native import NativeChunk
-from mlx_probe.compute.backends.protocol import ElementPass, Gram
+from mlx_probe.compute.backends.protocol import ElementPass, Gram, PairGrams
 from mlx_probe.compute.backends.quantization import QuantizationSums
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.encoding import Encoded, Encoding
@@ -178,6 +185,41 @@ class MlxBackend:
         if dtype in _NEEDS_FLOAT64:
             return self._host.quantization_pass(rows, cols, dtype, bits)
         return DeviceQuantizationPass(rows, cols, dtype, bits)
+
+    def change_pass(self, dtype_a: str, dtype_b: str) -> DeviceChange | OnHost:
+        """Short float32 sums on the device."""
+        if not _NEEDS_FLOAT64.isdisjoint((dtype_a, dtype_b)):
+            return OnHost(self._host.change_pass(dtype_a, dtype_b))
+        return DeviceChange()
+
+    def pair_gram_pass(
+        self, rows: int, cols: int, dtypes: tuple[str, str], difference: bool, sides: bool
+    ) -> DevicePairGrams | OnHost:
+        """Exact Gram matrices from digits; the difference has those of float32."""
+        if not _NEEDS_FLOAT64.isdisjoint(dtypes):
+            return OnHost(self._host.pair_gram_pass(rows, cols, dtypes, difference, sides))
+        return DevicePairGrams(
+            self.gram_pass(rows, cols, "F32") if difference else None,
+            [self.gram_pass(rows, cols, dtype) for dtype in dtypes] if sides else [],
+        )
+
+    def pair_gram_batch(
+        self,
+        pairs: Sequence[tuple[DeviceChunk | Chunk, DeviceChunk | Chunk]],
+        rows: int,
+        cols: int,
+        dtypes: tuple[str, str],
+        sides: bool,
+    ) -> list[PairGrams]:
+        """Gram matrices of one batch of products, bit for bit those of `pair_gram_pass`."""
+        if not _NEEDS_FLOAT64.isdisjoint(dtypes):
+            host = [(self.on_host(a), self.on_host(b)) for a, b in pairs]
+            return self._host.pair_gram_batch(host, rows, cols, dtypes, sides)
+        return batched_grams(self.gram_batch, pairs, rows, cols, dtypes, sides)
+
+    def on_host(self, chunk: DeviceChunk | Chunk) -> Chunk:
+        """The values, copied."""
+        return host_chunk(chunk)
 
     def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
         """Bytes of the precise Gram pass, which takes most.

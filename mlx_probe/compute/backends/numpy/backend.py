@@ -18,7 +18,8 @@ from mlx_probe.compute.backends.numpy.native import (
     NativeCodePass,
     plain_chunk,
 )
-from mlx_probe.compute.backends.protocol import ElementPass, Gram
+from mlx_probe.compute.backends.numpy.pairs import HostChange, HostPairGrams
+from mlx_probe.compute.backends.protocol import ElementPass, Gram, PairGrams
 from mlx_probe.compute.backends.quantization import QuantizationSums
 from mlx_probe.compute.native import elements
 from mlx_probe.core.dtypes import DTYPES, decode
@@ -156,6 +157,34 @@ class NumpyBackend:
     ) -> QuantizationSums:
         """Affine rounding errors."""
         return QuantizationSums(rows, cols, dtype, bits)
+
+    def change_pass(self, dtype_a: str, dtype_b: str) -> HostChange:
+        """Sums in float64."""
+        return HostChange()
+
+    def pair_gram_pass(
+        self, rows: int, cols: int, dtypes: tuple[str, str], difference: bool, sides: bool
+    ) -> HostPairGrams:
+        """Float64 Gram matrices."""
+        return HostPairGrams(rows, cols, difference, sides)
+
+    def pair_gram_batch(
+        self,
+        pairs: Sequence[tuple[Chunk | NativeChunk, Chunk | NativeChunk]],
+        rows: int,
+        cols: int,
+        dtypes: tuple[str, str],
+        sides: bool,
+    ) -> list[PairGrams]:
+        """One pair after the other."""
+        passes = [HostPairGrams(rows, cols, True, sides) for _ in pairs]
+        for each, pair in zip(passes, pairs, strict=True):
+            each.add(*pair)
+        return [each.finish() for each in passes]
+
+    def on_host(self, chunk: Chunk | NativeChunk) -> Chunk:
+        """The chunk itself, with packed elements as float32."""
+        return chunk if isinstance(chunk, Chunk) else Chunk(chunk.stored, chunk.dtype)
 
     def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
         """A slab as loaded, blocks of it in float64, the counts; the matrix that is factorized."""
