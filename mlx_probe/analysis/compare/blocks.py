@@ -13,18 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.analysis.loading import Loaded, loaded_chunks
 from mlx_probe.checkpoint import Weight
-from mlx_probe.compute.backends import Backend
-from mlx_probe.compute.backends.numpy.backend import BLOCK_ELEMENTS, BLOCK_LINES, NumpyBackend
+from mlx_probe.compute.backends.chunk import BLOCK_ELEMENTS, BLOCK_LINES
 from mlx_probe.core.dtypes import decode
 from mlx_probe.runs.monitor import READ, UsageMeter
 
 __all__ = ["Floats", "PairReader", "WeightReader", "block_height", "whole"]
 
 Floats = NDArray[np.float64]
-
-_HOST = NumpyBackend()
 
 
 class PairReader(Protocol):
@@ -60,7 +56,7 @@ class WeightReader:
         weight = self.weight
         height = block_height(weight)
         for stored in self.chunks():
-            words = self._in_halves(stored) if self.interleaved else stored
+            words = self.in_halves(stored) if self.interleaved else stored
             lines = words if weight.tall else words.T
             for first in range(0, len(lines), height):
                 # A view of the file is read here; signalling NaNs become quiet.
@@ -69,22 +65,12 @@ class WeightReader:
                     x = decode(block, weight.chunk_dtype).astype(np.float64)
                 yield x
 
-    def loaded(self, backend: Backend) -> Iterator[Loaded]:
-        """The chunks in a backend's memory; raises what `lines` raises."""
-        if not self.interleaved:
-            yield from self._metered(loaded_chunks(self.weight, backend))
-            return
-        for each in self._metered(loaded_chunks(self.weight, _HOST)):
-            with self.meter.stage(READ):
-                host = _HOST.on_host(each.chunk)
-                chunk = backend.load(self._in_halves(host.stored), host.dtype)
-            yield Loaded(chunk, each.size, each.nbytes)
-
     def chunks(self) -> Iterator[NDArray[Any]]:
         """The chunks of the weight as stored; raises what `lines` raises."""
-        return self._metered(self.weight.chunks())
+        return self.metered(self.weight.chunks())
 
-    def _metered(self, chunks: Iterator[Any]) -> Iterator[Any]:
+    def metered(self, chunks: Iterator[Any]) -> Iterator[Any]:
+        """Chunks of this weight, which know their ``size``, through the gate and the account."""
         weight, left = self.weight, self.weight.numel
         while left:
             self.meter.gate.wait()
@@ -96,7 +82,8 @@ class WeightReader:
         # Only at its end does it give back the last one's pages.
         next(chunks, None)
 
-    def _in_halves(self, stored: NDArray[Any]) -> NDArray[Any]:
+    def in_halves(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Rows of each head with one rotary half after the other."""
         pairs = stored.reshape(-1, self.interleaved // 2, 2, *stored.shape[1:])
         return np.asarray(pairs.swapaxes(1, 2).reshape(stored.shape))
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mlx_probe.analysis.compare.blocks import PairReader, WeightReader
+from mlx_probe.analysis.loading import Loaded, loaded_chunks
 from mlx_probe.checkpoint import chunk_extent
 from mlx_probe.compute.backends import Backend
 from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
+from mlx_probe.runs.monitor import READ
 
 __all__ = ["BlockSource", "PairChunk", "PairSource", "Replay", "WeightSource"]
+
+_HOST = NumpyBackend()
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,14 @@ class WeightSource:
 
     def host_chunks(self) -> Iterator[PairChunk]:
         """The same through numpy."""
-        return self._loaded(NumpyBackend())
+        return self._loaded(_HOST)
 
     def _loaded(self, backend: Backend) -> Iterator[PairChunk]:
         if self.a is self.b:
-            for each in self.a.loaded(backend):
+            for each in _loaded(self.a, backend):
                 yield PairChunk(each.chunk, each.chunk, each.size, each.nbytes)
         else:
-            both = (side.loaded(backend) for side in (self.a, self.b))
+            both = (_loaded(side, backend) for side in (self.a, self.b))
             for x, y in zip(*both, strict=True):
                 yield PairChunk(x.chunk, y.chunk, x.size, x.nbytes + y.nbytes)
 
@@ -170,3 +174,15 @@ class Replay:
         self._kept = None
         for _ in self._reading:
             pass
+
+
+def _loaded(reader: WeightReader, backend: Backend) -> Iterator[Loaded]:
+    """The chunks of a weight in a backend's memory."""
+    if not reader.interleaved:
+        yield from reader.metered(loaded_chunks(reader.weight, backend))
+        return
+    for each in reader.metered(loaded_chunks(reader.weight, _HOST)):
+        with reader.meter.stage(READ):
+            host = _HOST.on_host(each.chunk)
+            chunk = backend.load(reader.in_halves(host.stored), host.dtype)
+        yield Loaded(chunk, each.size, each.nbytes)

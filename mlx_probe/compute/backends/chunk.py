@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 
 from mlx_probe.core.dtypes import decode
 
-__all__ = ["Chunk"]
+__all__ = ["BLOCK_ELEMENTS", "BLOCK_LINES", "Chunk"]
+
+# Elements that enter a product at a time: a whole slab in float64 would take several times its
+# own bytes. With fewer lines than this the product would be slow.
+BLOCK_ELEMENTS, BLOCK_LINES = 1 << 18, 256
 
 
 @dataclass(frozen=True)

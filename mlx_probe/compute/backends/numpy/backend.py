@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute import lapack
-from mlx_probe.compute.backends.chunk import Chunk
+from mlx_probe.compute.backends.chunk import BLOCK_ELEMENTS, BLOCK_LINES, Chunk
 from mlx_probe.compute.backends.distribution import BIN_BITS
 from mlx_probe.compute.backends.numpy.moments import BinPass, CodePass
 from mlx_probe.compute.backends.numpy.native import (
@@ -27,10 +27,6 @@ from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.machine import usable_cores
 
 __all__ = ["NumpyBackend", "SlabGram", "SlabOperator"]
-
-# Elements that enter a product at a time: a whole slab in float64 would take several times its
-# own bytes. With fewer lines than this the product would be slow.
-BLOCK_ELEMENTS, BLOCK_LINES = 1 << 18, 256
 
 
 def _block_lines(short: int) -> int:

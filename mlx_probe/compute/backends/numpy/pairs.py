@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.compute import lapack
 from mlx_probe.compute.backends.change import ChangeSums
-from mlx_probe.compute.backends.chunk import Chunk
+from mlx_probe.compute.backends.chunk import BLOCK_ELEMENTS, BLOCK_LINES, Chunk
 from mlx_probe.compute.backends.numpy.native import NativeChunk
 from mlx_probe.compute.backends.protocol import Gram, PairGrams
 from mlx_probe.core.dtypes import decode
@@ -21,9 +21,6 @@ Floats = NDArray[np.float64]
 
 # Elements at a time: both tensors' and their difference stay in the cache.
 BLOCK = 1 << 16
-
-# Elements that enter a product at a time, and lines at least: with fewer it would be slow.
-PRODUCT_ELEMENTS, PRODUCT_LINES = 1 << 18, 256
 
 
 class HostChange:
@@ -117,6 +114,6 @@ def line_blocks(chunk: Chunk | NativeChunk, tall: bool) -> Iterator[Floats]:
         tall: Which of the two.
     """
     lines = chunk.stored if tall else chunk.stored.T
-    height = max(PRODUCT_LINES, PRODUCT_ELEMENTS // lines.shape[1])
+    height = max(BLOCK_LINES, BLOCK_ELEMENTS // lines.shape[1])
     for start in range(0, len(lines), height):
         yield Chunk(lines[start : start + height], chunk.dtype).values
