@@ -15,6 +15,7 @@ SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_
 MODEL = "a small model"
 SMALLEST = {
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
+    "coverage": ["--trials", "2"],
     "forecast": [MODEL, "--runs", "1"],
     "large_matrices": ["--runs", "1", "--scale", "32"],
     "memory": ["--size", "1MB", "--scale", "32"],
