@@ -17,7 +17,7 @@ from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.progress import Progress, Silent
 from mlx_probe.analysis.side_tables import SIDES, side_names, side_tables
-from mlx_probe.analysis.spotcheck import spot_check
+from mlx_probe.analysis.spotcheck import SpotChecks
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.analysis.table_checks import no_failures, validate_table
@@ -97,7 +97,8 @@ def analyze(
         with job.running(_spec(plan, paths)):
             warn_of_unread(find_unread(plan.weights, [checkpoint.config]), job.warn)
             warn_of_unsplit(plan.weights, job.warn)
-            _measure(plan, job, progress)
+            spot_checks = SpotChecks(plan, job.journal.rows, job.meter)
+            _measure(plan, job, progress, spot_checks)
             job.refuse_changed(
                 CheckpointError(
                     f"{checkpoint.files.path} changed while it was read",
@@ -108,7 +109,7 @@ def analyze(
             job.begin("validate", "validating and writing")
             # From the disk: the rows of a large model do not have to fit into memory.
             table = rows_to_table(job.journal.rows.read(range(len(plan.weights))), plan.columns)
-            checks = _checks(plan, table)
+            checks = _checks(plan, table, spot_checks)
             unread = find_unread(plan.weights, [checkpoint.config], skip_reasons(table))
             job.begin("write")
             spectra = job.journal.spectra()
@@ -153,7 +154,7 @@ def _prepare(plan: Plan, job: Job, begun: threading.Event) -> None:
     package_versions()
 
 
-def _measure(plan: Plan, job: Job, progress: Progress) -> None:
+def _measure(plan: Plan, job: Job, progress: Progress, spot_checks: SpotChecks) -> None:
     """Put the rows on disk that the journal does not have yet."""
     finished, begun = job.journal.rows, threading.Event()
 
@@ -166,7 +167,7 @@ def _measure(plan: Plan, job: Job, progress: Progress) -> None:
     with ThreadPoolExecutor(1) as beside:
         prepared = beside.submit(_prepare, plan, job, begun)
         try:
-            for rows in analyze_rows(plan, finished, job.meter, start):
+            for rows in analyze_rows(plan, finished, job.meter, start, spot_checks.ahead()):
                 weights = [plan.weights[row.index] for row in rows]
                 outcomes = [row.values["status_reason"] or row.values["status"] for row in rows]
                 labels = [weight.label for weight in weights]
@@ -181,10 +182,10 @@ def _measure(plan: Plan, job: Job, progress: Progress) -> None:
         prepared.result()
 
 
-def _checks(plan: Plan, table: pa.Table) -> list[Check]:
+def _checks(plan: Plan, table: pa.Table, spot_checks: SpotChecks) -> list[Check]:
     names = [weight.name for weight in plan.weights]
     checks = validate_table(table, plan.columns, len(plan.weights), names)
-    return [*checks, no_failures(table), *spot_check(plan.weights, table, plan.config)]
+    return [*checks, no_failures(table), *spot_checks.checks(table)]
 
 
 def _describe(plan: Plan, table: pa.Table, sides: Collection[str]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from mlx_probe.runs.monitor import UsageMeter
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
 
-__all__ = ["Measurer", "Outcome"]
+__all__ = ["Measurer", "Outcome", "unmeasured"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,17 @@ def _absolute(spectrum: Spectrum) -> NDArray[np.float64] | None:
     with np.errstate(over="ignore"):
         values = np.ldexp(spectrum.values, spectrum.exponent)
     return values if values[0] < np.inf else None
+
+
+def unmeasured(weight: Weight) -> Outcome | None:
+    """The outcome of a weight that has nothing to measure, by its header; None for others."""
+    if weight.problem is not None:
+        return Outcome("skipped", weight.problem)
+    if weight.numel == 0:
+        return Outcome("empty", "the tensor has no elements")
+    if not weight.shape:
+        return Outcome("scalar", "the tensor is 0-D: one number has no distribution")
+    return None
 
 
 class _Pass(Protocol):
@@ -148,12 +159,8 @@ class Measurer:
         return [self._measure_alone(weight) for weight in weights]
 
     def _measure_alone(self, weight: Weight) -> Outcome:
-        if weight.problem is not None:
-            return Outcome("skipped", weight.problem)
-        if weight.numel == 0:
-            return Outcome("empty", "the tensor has no elements")
-        if not weight.shape:
-            return Outcome("scalar", "the tensor is 0-D: one number has no distribution")
+        if (outcome := unmeasured(weight)) is not None:
+            return outcome
         with self._meter.timed() as whole:
             outcome = self._measure_elements(weight)
         return replace(outcome, seconds=whole.seconds)

@@ -25,5 +25,6 @@ STAGES: Mapping[str, Stage] = {
     "vectors": Stage("leading singular vectors of two models (`compare`)", "eigen-solver"),
     "sketch": Stage("leading values (`--spectrum approx`)", "matrix products", in_lane=True),
     "metrics": Stage("columns that follow from moments and spectra, resampling", "metrics"),
+    "check": Stage("a few weights recomputed by plain numpy, beside the last ones", "spot checks"),
     "sides": Stage("side tables, after the weights", "side tables"),
 }

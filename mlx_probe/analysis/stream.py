@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timezone
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ from mlx_probe.runs.monitor import UsageMeter
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
 
-__all__ = ["analyze_rows"]
+__all__ = ["Work", "analyze_rows"]
+
+# What a worker does; returns rows that are finished, or none.
+Work = Callable[[], list[Row]]
 
 
 def analyze_rows(
@@ -31,6 +35,7 @@ def analyze_rows(
     finished: Mapping[int, Row],
     meter: UsageMeter,
     on_start: Callable[[Weight], None],
+    beside: Sequence[tuple[Work, int]] = (),
 ) -> Iterator[list[Row]]:
     """Measure every weight of a plan.
 
@@ -39,6 +44,7 @@ def analyze_rows(
         finished: Rows of an earlier process, by index.
         meter: Counts the cost of the stages.
         on_start: Called with each weight before it is measured, from a worker's thread.
+        beside: Work without rows, with its bytes, for workers that no weight is left for.
 
     Yields:
         Rows that finish together. There is one row for each weight that is not finished; copies
@@ -53,7 +59,6 @@ def analyze_rows(
     # Each task prefetches the one that comes after all workers have taken another task.
     in_turn = [task for task, _ in tasks]
     following = dict(zip(in_turn, in_turn[plan.config.workers :], strict=False))
-
     tiny = threading.Lock()
 
     def work(task: Task) -> list[Row]:
@@ -86,13 +91,18 @@ def analyze_rows(
     # One BLAS thread for each worker: several matrices at once are faster than several threads
     # for one, and sums do not depend on the number of workers. Cores that would be idle join in
     # the work on the matrices that are left, in the same tiles.
+    queue = [*((partial(work, task), size) for task, size in tasks), *beside]
     with threadpool_limits(1, user_api="blas"):
-        for rows in run_within_budget(work, tasks, plan.config.workers, plan.budget):
+        for rows in run_within_budget(_called, queue, plan.config.workers, plan.budget):
             originals.update((row.index, row) for row in rows if row.index in wanted)
             yield rows
     for index, of in copies.items():
         on_start(plan.weights[index])
         yield [Row(index, _copied(plan, index, originals[of]))]
+
+
+def _called(work: Work) -> list[Row]:
+    return work()
 
 
 def _identity(plan: Plan, weight: Weight) -> dict[str, Any]:

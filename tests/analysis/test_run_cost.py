@@ -14,7 +14,11 @@ from mlx_probe.compute.calibration import load_calibration
 
 def test_every_stage_is_accounted_for(whole):
     stages, seconds = whole.meta["stages"], whole.meta["seconds"]
-    assert set(stages) == {"read", "moments", "gram", "solve", "metrics", "sides"} <= set(STAGES)
+    assert (
+        set(stages)
+        == {"read", "moments", "gram", "solve", "metrics", "check", "sides"}
+        <= set(STAGES)
+    )
     assert stages["read"]["bytes"] == whole.meta["bytes_read"]
     assert stages["read"]["seconds"] == pytest.approx(seconds["read_in_workers"])
     frame = whole.load()

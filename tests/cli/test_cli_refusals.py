@@ -170,7 +170,7 @@ def test_a_missing_argument(command):
 
 def test_a_check_that_fails_at_the_end_decides_the_exit_code(tiny, tmp_path, monkeypatch):
     check = Check("spot check of \x1b[2Jw", False, "mean is \x1b[31m1")
-    monkeypatch.setattr("mlx_probe.analysis.analyze.spot_check", lambda *_: [check])
+    monkeypatch.setattr("mlx_probe.analysis.spotcheck.spot_check", lambda *_: [check])
     said = refuses(invoke("analyze", tiny, "--out", tmp_path), "the validation failed")
     assert "\x1b" not in said
     assert r"spot check of \x1b[2Jw: mean is \x1b[31m1" in said
@@ -191,7 +191,7 @@ def test_ctrl_c_anywhere_is_no_traceback(tiny, tmp_path, monkeypatch):
     def pressed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlx_probe.analysis.analyze.spot_check", pressed)
+    monkeypatch.setattr("mlx_probe.analysis.spotcheck.spot_check", pressed)
     said = refuses(invoke("analyze", tiny, "--out", tmp_path), "interrupted", code=130)
     assert "Run the same command again" in said
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlx_probe.analysis.forecast.rates import Rates, curve_at, unpacking_of
 from mlx_probe.analysis.order import work_order
-from mlx_probe.analysis.spotcheck import SPOT_CHECKS, SVD_ELEMENTS
+from mlx_probe.analysis.spotcheck import SVD_ELEMENTS, expected_rows, memory_of
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.working_set import is_sketched
 from mlx_probe.compute.spectrum import METHODS, SpectrumMethod, gram_flops
@@ -37,7 +36,7 @@ class Duration:
     Attributes:
         stages: Seconds of all workers together in each of `STAGES`.
         measure: Seconds of wall time until the last row is there.
-        finish: Seconds of wall time after it: validation, spot checks, writing.
+        finish: Seconds of wall time after it: validation, writing.
     """
 
     stages: Mapping[str, float]
@@ -71,13 +70,14 @@ def duration_of(plan: Plan, rates: Rates) -> Duration:
             in_lane = sum(s for stage, s in steps.items() if STAGES[stage].in_lane)
             streamed, solved = streamed + in_lane, solved + sum(steps.values()) - in_lane
         tasks.append((streamed, solved, size))
+    tasks += _checking(plan, rates)
     lanes = plan.backend.lanes or plan.config.workers
     wall = wall_time(tasks, plan.config.workers, lanes, plan.budget)
     rows = len(plan.weights)
     return Duration(
         stages=dict(stages),
         measure=START + wall + ROW * rows,
-        finish=WRITING + ROW_AFTER * rows + _checking(plan, rates),
+        finish=WRITING + ROW_AFTER * rows,
     )
 
 
@@ -166,15 +166,15 @@ def wall_time(
     return now
 
 
-def _checking(plan: Plan, rates: Rates) -> float:
-    """Seconds of the spot checks, of the weights that the seed chooses if all rows are ok."""
-    rows = range(len(plan.weights))
-    chosen = random.Random(plan.config.seed).sample(rows, min(SPOT_CHECKS, len(rows)))
-    seconds = 0.0
-    for weight in (plan.weights[i] for i in chosen):
+def _checking(plan: Plan, rates: Rates) -> list[tuple[float, float, int]]:
+    """The spot checks as tasks of `wall_time`, if all rows are ok: no lane, seconds, bytes."""
+    tasks = []
+    for weight in (plan.weights[i] for i in expected_rows(plan, {})):
         steps = _steps(plan, weight, rates)
-        # Three passes over the elements.
-        seconds += 2 * steps.get("read", 0.0) + 2 * steps.get("moments", 0.0)
-        if weight.has_spectrum and weight.numel <= SVD_ELEMENTS:
+        # Passes over the elements: a small weight is read once, a large one twice.
+        small = weight.numel <= SVD_ELEMENTS
+        seconds = (1 if small else 2) * steps.get("read", 0.0) + 2 * steps.get("moments", 0.0)
+        if weight.has_spectrum and small:
             seconds += weight.numel * weight.short * (rates.svd or 0.0)
-    return seconds / min(plan.config.workers, SPOT_CHECKS)
+        tasks.append((0.0, seconds, memory_of(weight)))
+    return sorted(tasks, key=lambda task: -task[1])
