@@ -11,9 +11,13 @@ Stat. Comput. 10.
 from __future__ import annotations
 
 import ctypes
+import shutil
+import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +27,21 @@ from threadpoolctl import threadpool_info
 if TYPE_CHECKING:
     import mlx.core as mx
 
-__all__ = ["BAND_SOLVERS", "Account", "Single", "Values", "band_values", "library", "to_band"]
+__all__ = [
+    "Account",
+    "Single",
+    "Values",
+    "band_solvers",
+    "band_values",
+    "library",
+    "to_band",
+]
 
 Values = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-BAND_SOLVERS = ("sbevd", "sbevd_2stage")
+# Bands of the compiled eigen-solver's last two stages.
+NATIVE_BANDS = (16, 32, 48)
 
 
 @dataclass
@@ -118,26 +131,64 @@ def to_band(matrix: mx.array, band: int, account: Account) -> Values:
     return rows
 
 
+def band_solvers(band: int) -> tuple[str, ...]:
+    """LAPACK's; then the compiled one, if it has this band and there is a compiler."""
+    native = band in NATIVE_BANDS and shutil.which("cc") is not None
+    return ("sbevd", "sbevd_2stage", *(("native",) if native else ()))
+
+
 def band_values(rows: Values, solver: str) -> Values:
     """Singular values of an upper band, descending, in float64.
 
-    Roots of the eigenvalues of ``B.T @ B``, a band as wide (LAPACK sbevd, sbevd_2stage): in
-    float64 its squares cost less accuracy than the reduction has lost already.
+    Roots of the eigenvalues of ``B.T @ B``, a band as wide: in float64 its squares cost less
+    accuracy than the reduction has lost already.
 
     Args:
         rows: As `to_band` returns them.
-        solver: One of `BAND_SOLVERS`.
+        solver: One of `band_solvers`.
     """
     n, width = rows.shape
-    columns, values, none = np.zeros((n, width)), np.empty(n), np.empty(1)
+    lead, height = width, n
+    if solver == "native":
+        # Room for the bulges that are chased, and zeros after the last column.
+        lead = 2 * width - 1
+        height = native().band_doubles(n, width - 1) // lead
+    columns, values, none = np.zeros((height, lead)), np.empty(n), np.empty(1)
     for a in range(width):
-        columns[a:, : width - a] += rows[: n - a, a:] * rows[: n - a, a, None]
+        columns[a:n, : width - a] += rows[: n - a, a:] * rows[: n - a, a, None]
+    if solver == "native":
+        work = np.empty(native().band_work(n))
+        arrays = (ctypes.c_void_p(each.ctypes.data) for each in (columns, work, values))
+        if native().band_eigenvalues(n, width - 1, *arrays):
+            raise SystemExit("The compiled solver did not converge")
+        return np.sqrt(np.maximum(values[::-1], 0.0))
     shape = ("N", "L", n, width - 1, columns, width, values, none, 1)
     size, integers = np.empty(1), np.zeros(1, np.int64)
     call(f"d{solver}", *shape, size, -1, integers, -1)
     work, integers = np.empty(int(size[0])), np.zeros(max(1, int(integers[0])), np.int64)
     call(f"d{solver}", *shape, work, work.size, integers, integers.size)
     return np.sqrt(np.maximum(values[::-1], 0.0))
+
+
+@cache
+def native() -> ctypes.CDLL:
+    """The compiled eigen-solver's last stages, compiled for this run."""
+    source = Path(__file__).with_name("_band_native.c")
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "band.so")
+        flags = ("-std=c99", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
+        command = ["cc", *flags, "-shared", "-fPIC", str(source), "-o", str(target), "-lm"]
+        try:
+            subprocess.run([*command, "-lpthread"], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"cc cannot compile {source}: {error}") from error
+        compiled = ctypes.CDLL(str(target))
+    for name in ("band_doubles", "band_work"):
+        getattr(compiled, name).restype = ctypes.c_int64
+        getattr(compiled, name).argtypes = [ctypes.c_int64] * (2 if name == "band_doubles" else 1)
+    pointers = [ctypes.c_void_p] * 3
+    compiled.band_eigenvalues.argtypes = [ctypes.c_int64, ctypes.c_int64, *pointers]
+    return compiled
 
 
 @cache
