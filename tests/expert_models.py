@@ -10,26 +10,29 @@ from weightfiles import model_files, write_safetensors
 
 from mlx_probe.analysis.side_tables.experts.columns import EXPERT_COLUMNS
 from mlx_probe.analysis.side_tables.experts.rows import expert_rows
-from mlx_probe.analysis.side_tables.experts.similarity import SUBSPACE
+from mlx_probe.analysis.side_tables.experts.subspaces import SUBSPACE
 from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.records import Row
 from mlx_probe.runs.table.schema import rows_to_table
 
-PLENTY = 1 << 30
+NUMPY = BACKENDS["numpy"]("cpu")
+PLENTY = 4 << 30
 HIDDEN, WIDTH, EXPERTS = 40, 24, 5
 MOE = {"model_type": "qwen3_moe", "hidden_size": HIDDEN, "moe_intermediate_size": WIDTH}
 PREFIX = "model.layers.2.mlp"
 SHAPES = {"gate_proj": (WIDTH, HIDDEN), "up_proj": (WIDTH, HIDDEN), "down_proj": (HIDDEN, WIDTH)}
 
 
-def rows_of(arrays, config=MOE, budget=PLENTY, dtype="F64"):
+def rows_of(arrays, config=MOE, budget=PLENTY, dtype="F64", backend=NUMPY):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.json").write_text(json.dumps(config))
         file = write_safetensors(folder / "model.safetensors", arrays, dtype)
         files = model_files(file, config=folder / "config.json")
         with open_checkpoint(files) as checkpoint:
-            rows = list(expert_rows(checkpoint.weights(), checkpoint.architecture, budget))
+            weights, architecture = checkpoint.weights(), checkpoint.architecture
+            rows = list(expert_rows(weights, architecture, backend, budget))
     table = rows_to_table([Row(i, row) for i, row in enumerate(rows)], EXPERT_COLUMNS)
     for column in EXPERT_COLUMNS:
         values = [v for v in table[column.name].to_pylist() if v is not None]

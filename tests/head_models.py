@@ -13,10 +13,12 @@ from weightfiles import model_files, write_safetensors
 from mlx_probe.analysis.side_tables.heads.columns import HEAD_COLUMNS
 from mlx_probe.analysis.side_tables.heads.rows import head_rows
 from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.records import Row
 from mlx_probe.runs.table.schema import rows_to_table
 
 TOL = 1e-6
+NUMPY = BACKENDS["numpy"]("cpu")
 NAMES = {kind: f"model.layers.0.self_attn.{kind}_proj.weight" for kind in ("q", "k", "v", "o")}
 SPECTRAL = ("spectral_norm", "frobenius_norm", "nuclear_norm", "sigma_min", "effective_rank")
 
@@ -28,16 +30,16 @@ def config_of(heads, kv, dim, hidden, **more):
     }  # fmt: skip
 
 
-def rows_of(arrays, config, rank_tol=TOL, weights=lambda w: w):
+def rows_of(arrays, config, rank_tol=TOL, weights=lambda w: w, backend=NUMPY, dtype="F64"):
     """Rows of a model that is written, read and gone."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.json").write_text(json.dumps(config))
-        file = write_safetensors(folder / "model.safetensors", arrays, "F64")
+        file = write_safetensors(folder / "model.safetensors", arrays, dtype)
         files = model_files(file, config=folder / "config.json")
         with open_checkpoint(files) as checkpoint:
             chosen = weights(checkpoint.weights())
-            rows = list(head_rows(chosen, checkpoint.architecture, rank_tol))
+            rows = list(head_rows(chosen, checkpoint.architecture, backend, rank_tol))
     table = rows_to_table([Row(i, row) for i, row in enumerate(rows)], HEAD_COLUMNS)
     for column in HEAD_COLUMNS:
         values = [v for v in table[column.name].to_pylist() if v is not None]

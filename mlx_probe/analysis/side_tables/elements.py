@@ -5,6 +5,7 @@ For tables that compare or multiply several weights; the main path streams them 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from mlx_probe.checkpoint.fused import Part
 from mlx_probe.checkpoint.weight import Weight, chunk_extent
 from mlx_probe.core.dtypes import DTYPES, decode
 
-__all__ = ["Matrix", "band", "position_of", "read_bytes", "read_into", "values_dtype"]
+__all__ = ["Matrix", "band", "position_of", "read_bytes", "read_into", "words_of"]
 
 Matrix = NDArray[np.float64]
 
@@ -58,11 +59,6 @@ def band(weight: Weight, first: int, last: int) -> Weight:
     return replace(weight, shape=shape, rows=shape[0], cols=shape[1], part=part)
 
 
-def values_dtype(weight: Weight) -> np.dtype[Any]:
-    """The narrowest numpy type that holds every value of a weight."""
-    return decode(np.empty(0, DTYPES[weight.chunk_dtype].storage), weight.chunk_dtype).dtype
-
-
 def read_bytes(rows: int, cols: int) -> int:
     """Bytes that `read_into` takes besides its result: an unpacked chunk and a decoded one."""
     short, long = sorted((max(rows, 1), max(cols, 1)))
@@ -80,15 +76,33 @@ def read_into(weight: Weight, out: NDArray[Any]) -> None:
         CheckpointError: A file changed or vanished.
         PackingError: Pieces of a packed weight contradict each other.
     """
+    # Signalling NaNs become quiet ones, which is intended.
+    with np.errstate(invalid="ignore"):
+        _copy(weight, out, lambda stored: decode(stored, weight.chunk_dtype))
+
+
+def words_of(weight: Weight) -> NDArray[Any]:
+    """All elements of a matrix as a backend loads them: words of its `chunk_dtype`.
+
+    Raises:
+        CheckpointError: A file changed or vanished.
+        PackingError: Pieces of a packed weight contradict each other.
+    """
+    words = np.empty(weight.shape, DTYPES[weight.chunk_dtype].storage)
+    _copy(weight, words, lambda stored: stored)
+    return words
+
+
+def _copy(
+    weight: Weight, out: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
     rows, cols = out.shape
     lines = out if rows >= cols else out.T
     at = 0
     for stored in weight.chunks():
-        # Signalling NaNs become quiet ones, which is intended.
-        with np.errstate(invalid="ignore"):
-            values = decode(stored, weight.chunk_dtype)
-            values = values if rows >= cols else values.T
-            lines[at : at + len(values)] = values
+        values = convert(stored)
+        values = values if rows >= cols else values.T
+        lines[at : at + len(values)] = values
         at += len(values)
         # Frees this chunk before the next one is unpacked.
         del stored, values

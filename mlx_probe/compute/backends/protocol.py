@@ -98,6 +98,27 @@ class OperatorPass(Protocol):
             accuracy of float32.
         """
 
+    def along(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The lines of the long side times a block of vectors.
+
+        Args:
+            v: Shape (M, k), within float32's range.
+
+        Returns:
+            A v of a tall or square A, A.T v of a wide one, shape (max(rows, cols), k), to the
+            accuracy of float32.
+        """
+
+    def across(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The transpose of `along`.
+
+        Args:
+            u: Shape (max(rows, cols), k), within float32's range.
+
+        Returns:
+            A.T u of a tall or square A, A u of a wide one, shape (M, k).
+        """
+
 
 class QuantizationPass(Protocol):
     """What rounding to a few bits would do to a matrix, fed slab by slab."""
@@ -188,6 +209,17 @@ class Backend(Protocol):
             Parts along the long side, or the chunk alone if dividing gains nothing.
         """
 
+    def stack(self, chunks: Sequence[Any], span: slice) -> Any:
+        """Some elements of each of several chunks of one shape and type, as one chunk.
+
+        Args:
+            chunks: The chunks.
+            span: First element and one past the last, counted row by row.
+
+        Returns:
+            A chunk of shape (len(chunks), span.stop - span.start).
+        """
+
     def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:
         """Start the moments of one tensor of type ``dtype``."""
 
@@ -200,8 +232,13 @@ class Backend(Protocol):
     def batch_size(self, rows: int, cols: int) -> int:
         """Matrices of one shape that `gram_batch` takes at once; 1 if batches gain nothing."""
 
-    def gram_batch(self, chunks: Sequence[Any], rows: int, cols: int, dtype: str) -> list[Gram]:
-        """Gram matrices of several small rows x cols matrices, each of them one loaded chunk."""
+    def gram_batch(
+        self, chunks: Sequence[Any], rows: int, cols: int, dtype: str, precise: bool = False
+    ) -> list[Gram]:
+        """Gram matrices of several small rows x cols matrices, each of them one loaded chunk.
+
+        ``precise`` as for `gram_pass`.
+        """
 
     def operator_pass(self, rows: int, cols: int, dtype: str) -> OperatorPass:
         """Start keeping one rows x cols matrix for products."""

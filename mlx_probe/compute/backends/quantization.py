@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.records import QuantizationError
+
+if TYPE_CHECKING:
+    from mlx_probe.compute.backends.chunk import Chunk
+    from mlx_probe.compute.backends.numpy.native import NativeChunk
 
 __all__ = [
     "GROUP_SIZE",
@@ -74,7 +77,7 @@ class QuantizationSums:
         # Made by the first slab: the first use of new memory costs more than the work on it.
         self._errors = np.empty(0)
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: Chunk | NativeChunk) -> None:
         """Round one slab, some rows at a time, and add up the errors."""
         rows, cols = chunk.stored.shape
         row_max, col_max = np.zeros(rows), np.zeros(cols)
@@ -91,7 +94,7 @@ class QuantizationSums:
                 with np.errstate(over="ignore", invalid="ignore"):
                     values = decode(block[lines], chunk.dtype)
                     # Float64 files beyond float32's range give NaN: none such can be quantized.
-                    x = values.astype(np.float32, copy=False)
+                    x = np.ascontiguousarray(values, np.float32)
                     magnitude = np.abs(values if values.dtype == np.float64 else x)
                     row_max[start + top : start + lines.stop] = magnitude.max(axis=1)
                     np.maximum(col_max, magnitude.max(axis=0), out=col_max)

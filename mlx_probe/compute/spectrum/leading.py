@@ -1,14 +1,19 @@
-"""Leading singular vectors of a matrix in memory, by a block Krylov space."""
+"""Leading singular vectors of a matrix that a backend keeps, by a block Krylov space."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["STARTING_VECTORS", "leading_bytes", "leading_vectors"]
+from mlx_probe.compute.backends.protocol import OperatorPass
+
+__all__ = [
+    "SMALL",
+    "STARTING_VECTORS",
+    "leading_bytes",
+    "leading_vectors",
+    "leading_vectors_of_small",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -16,80 +21,89 @@ Matrix = NDArray[np.float64]
 # angle to 8 true ones had a cosine of 0.97 where sigma falls as 1/sqrt(i), of 0.999 as 1/i.
 STARTING_VECTORS, STEPS = 16, 4
 
-# Columns that are converted to float64 at a time.
-_STRIPE = 512
+# Length of vectors up to which the space would be half of everything or more.
+SMALL = 2 * STARTING_VECTORS * STEPS
 
 
-def leading_vectors(matrix: NDArray[Any], count: int, start: Matrix) -> Matrix:
-    """Leading left singular vectors of a matrix W.
+def leading_vectors(
+    operator: OperatorPass, rows: int, cols: int, axis: int, count: int, start: Matrix
+) -> Matrix:
+    """Leading left or right singular vectors of a matrix.
 
-    From the block Krylov space of W W^T that begins with W G, G a random block (Musco and Musco
-    2015, "Randomized Block Krylov Methods for Stronger and Faster Approximate Singular Value
-    Decomposition", arXiv 1504.05477); or, where that would be half of everything or more, from
-    W W^T itself. With the same G, equal matrices have equal vectors, and those of independent
-    matrices are independent, because W stands between. Vectors are as good as what separates
-    their singular values from the next: on flat spectra they lie among the leading ones.
+    W is the matrix if the left ones are wanted, and its transpose otherwise. The vectors are
+    taken from the block Krylov space of W W^T that begins with W G, G a random block (Musco and
+    Musco 2015, "Randomized Block Krylov Methods for Stronger and Faster Approximate Singular
+    Value Decomposition", arXiv 1504.05477). With the same G, equal matrices have equal vectors,
+    and those of independent matrices are independent, because W stands between. Vectors are as
+    good as what separates their singular values from the next: on flat spectra they lie among
+    the leading ones.
+
+    The products are the backend's, in float32; they turn a vector by about 1e-7 sigma_1 over
+    what separates its singular value from the others. All else is float64.
 
     Args:
-        matrix: Finite and not zero, shape (d, hidden), any float type; d at least ``count``.
-        count: How many, at most `STARTING_VECTORS`.
-        start: G, shape (hidden, `STARTING_VECTORS`).
+        operator: The matrix, finite and not zero; its squared norm is within float64's range.
+        rows: Its rows.
+        cols: Its columns.
+        axis: 0 for left singular vectors, 1 for right ones.
+        count: How many, at most `STARTING_VECTORS` and the length of a vector.
+        start: G, shape (length of the other side, `STARTING_VECTORS`).
 
     Returns:
-        Orthonormal columns, shape (d, count), leading first. Where the rank is lower the last
-        ones are arbitrary.
+        Orthonormal columns, shape (rows or cols, count), leading first. Where the rank is lower
+        the last ones are arbitrary.
     """
-    size = len(matrix)
-    # Squares of tiny or huge elements must neither vanish nor overflow.
-    scale = float(max(matrix.max(), -matrix.min()))
-    if _is_small(size):
-        vectors = np.linalg.eigh(_gram_product(matrix, np.eye(size), scale))[1]
-        return np.asarray(vectors[:, : -count - 1 : -1])
-    block = np.zeros((size, STARTING_VECTORS))
-    for stripe, columns in _stripes(matrix, scale):
-        block += stripe @ start[columns]
-    space = np.empty((size, STARTING_VECTORS * STEPS))
+    is_long = (axis == 0) == (rows >= cols)
+    pull, push = (operator.along, operator.across) if is_long else (operator.across, operator.along)
+    block = pull(start)
+    space = np.empty((len(block), STARTING_VECTORS * STEPS))
     for step in range(STEPS):
-        block = np.linalg.qr(_gram_product(matrix, block, scale) if step else block)[0]
+        if step:
+            block = pull(_in_range(push(block))) if is_long else operator.apply(block)
+        block = np.linalg.qr(block)[0]
         space[:, step * STARTING_VECTORS : (step + 1) * STARTING_VECTORS] = block
     space = np.linalg.qr(space)[0]
     # Rayleigh and Ritz.
-    compressed = np.zeros((space.shape[1], space.shape[1]))
-    for stripe, _ in _stripes(matrix, scale):
-        image = stripe.T @ space
-        compressed += image.T @ image
-    vectors = np.linalg.eigh(compressed)[1]
-    return np.asarray(space @ vectors[:, : -count - 1 : -1])
+    image = _in_range(push(space))
+    return np.asarray(space @ _leading(image.T @ image, count))
+
+
+def leading_vectors_of_small(matrix: Matrix, count: int) -> Matrix:
+    """Leading left singular vectors, from all eigenvectors of the Gram matrix.
+
+    Args:
+        matrix: Finite and not zero, float64, shape (d, hidden); d at most `SMALL`.
+        count: How many, at most d.
+
+    Returns:
+        Orthonormal columns, shape (d, count), leading first.
+    """
+    # Squares of tiny or huge elements must neither vanish nor overflow.
+    matrix = _in_range(matrix)
+    return _leading(matrix @ matrix.T, count)
 
 
 def leading_bytes(size: int, hidden: int) -> int:
-    """Bytes that `leading_vectors` takes at most beside the matrix.
+    """Bytes that either function takes at most beside the matrix.
 
     Args:
         size: Length d of the vectors.
         hidden: Length of the other side.
     """
-    width = size if _is_small(size) else STARTING_VECTORS * STEPS
-    # The space with its factorization and image, or a Gram matrix with its eigenvectors; a
-    # stripe as it is and in float64; the random block.
-    stripe = min(_STRIPE, hidden) * (2 * size + width)
-    return 8 * (6 * size * width + stripe + hidden * STARTING_VECTORS)
+    if size <= SMALL:
+        # The scaled matrix; its Gram matrix with the eigenvectors.
+        return 8 * (size * hidden + 6 * size**2)
+    width = STARTING_VECTORS * STEPS
+    # The space with its factorization, its image, and either in float32.
+    return 8 * width * (5 * size + 3 * hidden)
 
 
-def _is_small(size: int) -> bool:
-    return size <= 2 * STARTING_VECTORS * STEPS
+def _in_range(x: Matrix) -> Matrix:
+    """An array over its largest element, so that its squares are within the range of float32."""
+    largest = max(float(x.max()), -float(x.min()))
+    return np.divide(x, largest) if largest else x
 
 
-def _gram_product(matrix: NDArray[Any], vectors: Matrix, scale: float) -> Matrix:
-    """Product of W W^T with a block of vectors, W a matrix over its scale."""
-    product = np.zeros_like(vectors)
-    for stripe, _ in _stripes(matrix, scale):
-        product += stripe @ (stripe.T @ vectors)
-    return product
-
-
-def _stripes(matrix: NDArray[Any], scale: float) -> Iterator[tuple[Matrix, slice]]:
-    """A matrix over its scale, some columns at a time in float64, with their slice."""
-    for first in range(0, matrix.shape[1], _STRIPE):
-        columns = slice(first, first + _STRIPE)
-        yield np.divide(matrix[:, columns], scale, dtype=np.float64), columns
+def _leading(gram: Matrix, count: int) -> Matrix:
+    """Eigenvectors of a symmetric matrix's largest eigenvalues, the largest first."""
+    return np.asarray(np.linalg.eigh(gram)[1][:, : -count - 1 : -1])

@@ -5,11 +5,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from expert_models import PLENTY, PREFIX, agree
+from expert_models import NUMPY, PLENTY, PREFIX, agree
 from weightfiles import model_files, write_safetensors
 
+from mlx_probe.analysis.side_tables.experts import flattened
+from mlx_probe.analysis.side_tables.experts.flattened import flattened_gram
 from mlx_probe.analysis.side_tables.experts.rows import expert_rows
-from mlx_probe.analysis.side_tables.experts.similarity import SUBSPACE
+from mlx_probe.analysis.side_tables.experts.subspaces import SUBSPACE
 from mlx_probe.checkpoint import open_checkpoint
 
 
@@ -22,7 +24,7 @@ def opened(folder, arrays, config):
 def peak_of(weights, architecture, budget):
     tracemalloc.start()
     try:
-        rows = list(expert_rows(weights, architecture, budget))
+        rows = list(expert_rows(weights, architecture, NUMPY, budget))
         return rows, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -30,15 +32,16 @@ def peak_of(weights, architecture, budget):
 
 @pytest.mark.slow
 def test_the_budget_is_kept_and_decides_nothing_else(tmp_path, rng):
-    stack = rng.standard_normal((12, 2 * 96, 256)).astype(np.float32)
+    hidden = 4096
+    stack = rng.standard_normal((12, 2 * 96, hidden)).astype(np.float32)
     names = {f"{PREFIX}.experts.gate_up_proj": stack, f"{PREFIX}.gate.weight": stack[:, 0].copy()}
-    config = {"hidden_size": 256, "moe_intermediate_size": 96}
+    config = {"hidden_size": hidden, "moe_intermediate_size": 96}
     with opened(tmp_path, names, config) as checkpoint:
         weights, architecture = checkpoint.weights(), checkpoint.architecture
-        expected = list(expert_rows(weights, architecture, PLENTY))
+        expected = list(expert_rows(weights, architecture, NUMPY, PLENTY))
         assert {row["subspace_dim"] for row in expected} == {SUBSPACE}
         without = set()
-        for budget in (30_000, 100_000, 500_000, 3_000_000, 20_000_000):
+        for budget in (17_500_000, 25_000_000, 60_000_000):
             rows, peak = peak_of(weights, architecture, budget)
             # What rows and names themselves take is no working memory.
             assert peak <= budget + 120_000, budget
@@ -54,22 +57,41 @@ def test_the_budget_is_kept_and_decides_nothing_else(tmp_path, rng):
 
 
 def test_a_budget_for_some_lines_of_some_experts(tmp_path, rng):
-    stack = rng.standard_normal((33, 6, 4096)).astype(np.float32)
-    with opened(tmp_path, {f"{PREFIX}.experts.gate_proj": stack}, {}) as checkpoint:
+    count = 7
+    stack = rng.standard_normal((count, 2, 200_000)).astype(np.float32)
+    names = {f"{PREFIX}.experts.gate_proj": stack}
+    with opened(tmp_path, names, {"hidden_size": 2}) as checkpoint:
         weights, architecture = checkpoint.weights(), checkpoint.architecture
-        expected = list(expert_rows(weights, architecture, PLENTY))
-        for budget in (400_000, 700_000, 1_200_000):
+        expected = list(expert_rows(weights, architecture, NUMPY, PLENTY))
+        lines = flattened._lines(weights[0])
+        budgets = [lines.range_bytes(NUMPY, n, 1) + 8 * 16 * count**2 for n in (2, 5, count)]
+        assert budgets == sorted(set(budgets))
+        for budget in budgets:
             rows, peak = peak_of(weights, architecture, budget)
             assert peak <= budget + 120_000, budget
-            # A line of all would take 1,081,344 bytes.
             agree(rows, [{c: row[c] for c in rows[0]} for row in expected])
 
 
-def test_workers_decide_nothing(tmp_path, rng):
+@pytest.mark.parametrize("block", [1 << 25, 4 * 140 * 6])
+def test_some_lines_at_a_time_in_any_slabs(backend, tmp_path, rng, monkeypatch, block):
+    monkeypatch.setattr(flattened, "_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(flattened, "_SLAB_ELEMENTS", 1000)
+    monkeypatch.setattr(flattened, "_UNDIVIDED", 0)
+    stack = rng.standard_normal((6, 150, 140)).astype(np.float32)
+    with opened(tmp_path, {f"{PREFIX}.experts.down_proj": stack}, {}) as checkpoint:
+        gram = flattened_gram(checkpoint.weights(), backend, PLENTY, 3)
+    flat = stack.reshape(6, -1).astype(np.float64)
+    np.testing.assert_allclose(np.triu(gram), np.triu(flat @ flat.T), rtol=1e-12, atol=1e-8)
+
+
+def test_workers_decide_nothing(backend, tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(flattened, "_UNDIVIDED", 0)
     stack = rng.standard_normal((6, 150, 140)).astype(np.float32)
     with opened(tmp_path, {f"{PREFIX}.experts.down_proj": stack}, {}) as checkpoint:
         one, four = (
-            list(expert_rows(checkpoint.weights(), checkpoint.architecture, PLENTY, workers=n))
+            list(
+                expert_rows(checkpoint.weights(), checkpoint.architecture, NUMPY, PLENTY, workers=n)
+            )
             for n in (1, 4)
         )
     assert one == four

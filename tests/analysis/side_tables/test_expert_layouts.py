@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from expert_models import (
     HIDDEN,
+    NUMPY,
     PLENTY,
     PREFIX,
     SHAPES,
@@ -19,7 +20,7 @@ from expert_models import (
 from weightfiles import model_files, write_gguf
 
 from mlx_probe.analysis.side_tables.experts.rows import expert_rows
-from mlx_probe.analysis.side_tables.experts.similarity import SUBSPACE
+from mlx_probe.analysis.side_tables.experts.subspaces import SUBSPACE
 from mlx_probe.checkpoint import open_checkpoint
 
 
@@ -144,8 +145,8 @@ def test_packed_experts_of_gguf(tmp_path, rng):
     )
     with open_checkpoint(model_files(path)) as checkpoint:
         weights, architecture = checkpoint.weights(), checkpoint.architecture
-        for budget in (PLENTY, 60_000):
-            rows = list(expert_rows(weights, architecture, budget))
+        for budget in (PLENTY, 17_000_000):
+            rows = list(expert_rows(weights, architecture, NUMPY, budget))
             assert len(rows) == 8
             for kind, name in (("gate_proj", "ffn_gate_exps"), ("down_proj", "ffn_down_exps")):
                 values = dequantize(packed[name], q8).astype(np.float64)

@@ -19,15 +19,19 @@ from expert_models import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import orthonormal, with_spectrum
+from matrices import orthonormal, store, with_spectrum
 
-from mlx_probe.analysis.side_tables.experts.similarity import SUBSPACE
+from mlx_probe.analysis.side_tables.experts.subspaces import SUBSPACE
 
 
-def test_every_number_by_its_definition(rng):
-    stacks = mixture(rng)
-    router = rng.standard_normal((EXPERTS, HIDDEN))
-    rows = rows_of({**named(stacks), f"{PREFIX}.gate.weight": router})
+@pytest.mark.parametrize("dtype", ["F64", "F32", "BF16"])
+def test_every_number_by_its_definition(backend, rng, dtype):
+    stacks = {kind: store(stack, dtype) for kind, stack in mixture(rng).items()}
+    router_words, router = store(rng.standard_normal((EXPERTS, HIDDEN)), dtype)
+    arrays = named({kind: words for kind, (words, _) in stacks.items()})
+    stacks = {kind: values for kind, (_, values) in stacks.items()}
+    arrays[f"{PREFIX}.gate.weight"] = router_words
+    rows = rows_of(arrays, dtype=dtype, backend=backend)
     assert len(rows) == 3 * EXPERTS
     for kind, stack in stacks.items():
         norms = np.linalg.norm(stack, axis=(1, 2))
@@ -57,15 +61,37 @@ def test_every_number_by_its_definition(rng):
                 assert row[column] == close, (kind, i, column)
 
 
-def test_dead_and_doubled_experts_are_marked(rng):
-    stack = rng.standard_normal((9, WIDTH, HIDDEN))
+@pytest.mark.parametrize("kind", ["gate_proj", "down_proj"])
+@pytest.mark.parametrize(("width", "hidden"), [(90, 300), (400, 150), (200, 200)])
+def test_overlaps_of_wide_streams_are_those_of_whole_spectra(backend, rng, kind, width, hidden):
+    # Too wide for all eigenvectors: a block Krylov space, with the backend's products.
+    sigma = np.append(np.linspace(3, 2, SUBSPACE), np.full(min(width, hidden) - SUBSPACE, 0.5))
+    shared = orthonormal(rng, hidden, SUBSPACE)[:, :4].T
+    stack = np.stack([with_spectrum(rng, width, hidden, sigma) for _ in range(4)])
+    stack[:2] += 9 * rng.standard_normal((2, width, 4)) @ shared / np.sqrt(width)
+    stack = stack if kind == "gate_proj" else stack.swapaxes(1, 2)
+    stack = stack.astype(np.float32)
+    rows = rows_of(named({kind: stack}), {"hidden_size": hidden}, dtype="F32", backend=backend)
+    for i, row in enumerate(rows):
+        expected = {
+            j: overlap(stack[i], stack[j], int(kind != "down_proj")) for j in range(4) if j != i
+        }
+        assert row["mean_overlap"] == pytest.approx(np.mean(list(expected.values())), abs=1e-5)
+        if i < 2:
+            assert row["nearest_overlap_expert"] == 1 - i
+            assert row["nearest_overlap"] == pytest.approx(expected[1 - i], abs=1e-5)
+            assert row["nearest_overlap"] > 0.4
+
+
+def test_dead_and_doubled_experts_are_marked(backend, rng):
+    stack = rng.standard_normal((9, WIDTH, HIDDEN)).astype(np.float32)
     stack[3] = stack[1]
     stack[4] = 0
     stack[5] = 1e-3 * stack[5]
     stack[6] = 2.5 * stack[1]
     stack[7] = stack[2] + 1e-2 * rng.standard_normal((WIDTH, HIDDEN))
     stack[8] = 0
-    rows = rows_of(named({"gate_proj": stack}))
+    rows = rows_of(named({"gate_proj": stack}), dtype="F32", backend=backend)
     assert [i for i, row in enumerate(rows) if row["dead"]] == [4, 5, 8]
     copies = {i: row["duplicate_of"] for i, row in enumerate(rows)}
     assert {i: of for i, of in copies.items() if of is not None} == {3: 1, 6: 1, 8: 4}
@@ -83,12 +109,13 @@ def test_all_dead(rng):
     ]  # fmt: skip
 
 
-def test_an_expert_that_is_not_finite_costs_itself_alone(rng):
-    stack = rng.standard_normal((4, WIDTH, HIDDEN))
-    stack[1, 3, 3] = np.nan
-    rows = rows_of(named({"gate_proj": stack}))
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_an_expert_that_is_not_finite_costs_itself_alone(backend, rng, value):
+    stack = rng.standard_normal((4, WIDTH, HIDDEN)).astype(np.float32)
+    stack[1, 3, 3] = value
+    rows = rows_of(named({"gate_proj": stack}), dtype="F32", backend=backend)
     assert [row["status"] for row in rows] == ["ok", "nonfinite", "ok", "ok"]
-    rest = rows_of(named({"gate_proj": stack[[0, 2, 3]]}))
+    rest = rows_of(named({"gate_proj": stack[[0, 2, 3]]}), dtype="F32", backend=backend)
     numbers = ("param_name", "expert_index", "nearest_expert", "nearest_overlap_expert")
     agree([rows[i] for i in (0, 2, 3)], rest, but=numbers)
     assert [rows[i]["nearest_expert"] for i in (0, 2, 3)] == [

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from head_models import NAMES, TOL, attention, config_of, named, rows_of
+from head_models import NAMES, NUMPY, TOL, attention, config_of, named, rows_of
 from weightfiles import model_files, write_gguf
 
 from mlx_probe.analysis.side_tables.heads.families import FAMILIES, GGUF_FAMILIES, family_of
@@ -170,7 +170,7 @@ def test_gguf_says_the_same(tmp_path, rng, architecture, tensors, settings, qk, 
         },
     )
     with open_checkpoint(model_files(path)) as checkpoint:
-        rows = list(head_rows(checkpoint.weights(), checkpoint.architecture, TOL))
+        rows = list(head_rows(checkpoint.weights(), checkpoint.architecture, NUMPY, TOL))
     known = architecture != "tomorrow"
     assert said(rows) == {"qk": (qk == NORMED if known else None, qk), "ov": (False, ov)}
 

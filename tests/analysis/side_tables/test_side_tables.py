@@ -83,8 +83,10 @@ def test_other_metrics_write_none(model, tmp_path):
     assert mlx_probe.load_side_table(run.folder, "heads") is None
 
 
-def test_a_layer_beyond_the_memory_limit_is_skipped(model):
+def test_a_layer_beyond_the_memory_limit_is_skipped(model, backend):
     with mlx_probe.open_checkpoint(model) as checkpoint:
-        rows = list(head_rows(checkpoint.weights(), checkpoint.architecture, 1e-6, 1, 1000))
+        rows = list(
+            head_rows(checkpoint.weights(), checkpoint.architecture, backend, 1e-6, 1, 1000)
+        )
     assert [row["status"] for row in rows] == ["skipped", "skipped"]
     assert "the memory limit leaves 1.0 kB" in rows[0]["status_reason"]

@@ -105,3 +105,17 @@ def test_what_is_not_finite_gives_no_warning(backend, bad):
         for slab in slabs_of(part, 20):
             gram.add(backend.load(slab, "F32"))
         assert gram.finish().matrix.shape == (8, 8)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+def test_what_is_not_finite_costs_its_own_lines_alone(backend, bad, dtype, rng):
+    x = rng.standard_normal((3000, 8))
+    x[1700, 3] = bad
+    words, values = store(x, dtype)
+    result = symmetric(gram_of(backend, words, dtype, extent=1024))
+    whole = np.delete(np.arange(8), 3)
+    np.testing.assert_allclose(
+        result[np.ix_(whole, whole)], exact_gram(values[:, whole]), rtol=1e-6, atol=1e-3
+    )
+    assert not np.isfinite(np.diagonal(result)[3])

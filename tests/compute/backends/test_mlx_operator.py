@@ -54,3 +54,18 @@ def test_slabs_of_very_different_scale(backend, rng):
 def test_zeros(backend):
     operator = operator_of(backend, np.zeros((30, 4), np.float32), "F32")
     assert not operator.apply(np.eye(4)).any()
+
+
+@pytest.mark.parametrize("dtype", ["F64", "F32", "BF16"])
+@pytest.mark.parametrize("shape", [(300, 40), (40, 300), (64, 64), (1, 5)])
+def test_half_products_are_those_of_the_lines(backend, dtype, shape, rng):
+    x = rng.standard_normal(shape)
+    x[: shape[0] // 2] *= 1e30 if dtype != "F64" else 1e100
+    words, values = store(x, dtype)
+    operator = operator_of(backend, words, dtype, 100)
+    lines = values if shape[0] >= shape[1] else values.T
+    bound = 8 * FLOAT32_EPS * np.linalg.norm(lines)
+    v, u = orthonormal(rng, min(shape), 1), orthonormal(rng, max(shape), 1)
+    for result, expected in ((operator.along(v), lines @ v), (operator.across(u), lines.T @ u)):
+        assert result.shape == expected.shape
+        assert np.linalg.norm(result - expected) <= bound

@@ -9,6 +9,7 @@ from weightfiles import model_files, whole
 
 from mlx_probe.analysis.side_tables.heads.rows import head_rows
 from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.compute.backends import BACKENDS
 from referees.architectures.models import build, save
 from referees.architectures.referee import runs_gate, runs_ov, runs_qk
 from referees.architectures.spy import calls, run
@@ -46,7 +47,7 @@ def read(file, attention, events=()):
     """What is said of a saved model, beside what it did."""
     with open_checkpoint(model_files(file, config=file.parent / "config.json")) as checkpoint:
         weights = checkpoint.weights()
-        rows = list(head_rows(weights, checkpoint.architecture, RANK_TOL))
+        rows = list(head_rows(weights, checkpoint.architecture, BACKENDS["numpy"]("cpu"), RANK_TOL))
         return Outcomes(
             _circuits(weights, rows, attention),
             set(_gates(weights, events)),

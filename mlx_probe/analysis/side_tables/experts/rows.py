@@ -3,8 +3,10 @@
 All experts of a layer and matrix kind (gate_proj, up_proj, down_proj) are compared with one
 another:
 
-- Cosine of the flattened weights, <W_i, W_j> / (|W_i|_F |W_j|_F), from one float64 Gram matrix
-  of all experts. It is summed over a few lines of all of them at a time.
+- Cosine of the flattened weights, <W_i, W_j> / (|W_i|_F |W_j|_F), of all pairs and all elements,
+  from one float64 Gram matrix of all experts. It is summed over a few lines of all of them at a
+  time. That is E / 2 multiplications for each element of E experts: less than a Gram matrix of
+  each of them, so that nothing has to be sampled.
 - Overlap of leading subspaces, |V_i^T V_j|_F^2 / k in [0, 1], the mean squared cosine of the
   principal angles. V_i are the k = `SUBSPACE` leading singular vectors of W_i on the side of the
   residual stream (inputs of gate and up, outputs of down). That side does not depend on the
@@ -13,8 +15,9 @@ another:
   same directions. Random subspaces overlap by k / d_model on average (`chance_overlap`).
 
 The singular vectors come from a block Krylov space (`leading_vectors`) that begins with the same
-random block for all experts. Where a spectrum is flat, its leading vectors are not a property of
-the expert: overlaps are close to chance then.
+random block for all experts; the backend makes its products, in float32. It takes 176
+multiplications for each element, however many experts there are. Where a spectrum is flat, its
+leading vectors are not a property of the expert: overlaps are close to chance then.
 
 An expert is dead if its norm is below `DEAD_SHARE` of the median of its group. It is a duplicate
 of an earlier one if their cosine is above `DUPLICATE` (a copy up to scale), or if both are zero.
@@ -28,20 +31,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE, DUPLICATE
+from mlx_probe.analysis.side_tables.experts.flattened import flattened_gram, gram_problem
 from mlx_probe.analysis.side_tables.experts.groups import Group, expert_groups
 from mlx_probe.analysis.side_tables.experts.similarity import (
     Similarity,
-    gram_problem,
+    cosines,
     router_cosines,
-    subspace_dim,
-    subspace_overlaps,
-    weight_cosines,
 )
+from mlx_probe.analysis.side_tables.experts.subspaces import subspace_dim, subspace_overlaps
 from mlx_probe.core.errors import PackingError
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.checkpoint import Architecture, Weight
+    from mlx_probe.compute.backends import Backend
 
 __all__ = ["expert_rows"]
 
@@ -49,6 +52,7 @@ __all__ = ["expert_rows"]
 def expert_rows(
     weights: Sequence[Weight],
     architecture: Architecture,
+    backend: Backend,
     memory_budget: int,
     seed: int = 0,
     workers: int = 1,
@@ -61,12 +65,13 @@ def expert_rows(
     Args:
         weights: The model's weights, parts of fused ones included.
         architecture: Its hidden size shows which side of a matrix is the residual stream.
+        backend: Multiplies: all cosines, and the products with experts.
         memory_budget: Bytes of working memory, without the mapped files. Where it cannot hold
             an expert, the columns of subspaces are null. Where it cannot hold a line of two
             experts, all rows of the group are skipped.
         seed: Of the random vectors of the Krylov spaces.
-        workers: Experts whose subspaces are computed at the same time, where the budget holds as
-            many; the result does not depend on it.
+        workers: Parts of the work at the same time, where the budget holds as many; the result
+            does not depend on it.
 
     Yields:
         A row for each expert and matrix kind, by the names of `EXPERT_COLUMNS`; an absent name
@@ -76,11 +81,11 @@ def expert_rows(
         CheckpointError: A file changed or vanished while it was read.
     """
     for group in expert_groups(weights, architecture):
-        problem = group.problem or gram_problem(group.members, memory_budget)
+        problem = group.problem or gram_problem(group.members, backend, memory_budget)
         compared: list[dict[str, Any]] = []
         if problem is None:
             try:
-                compared = _compare(group, memory_budget, seed, workers)
+                compared = _compare(group, backend, memory_budget, seed, workers)
             except PackingError as error:
                 problem = error.fact
         skipped = {"status": "skipped", "status_reason": problem}
@@ -101,34 +106,36 @@ def _identity(group: Group, weight: Weight) -> dict[str, Any]:
     }
 
 
-def _compare(group: Group, budget: int, seed: int, workers: int) -> list[dict[str, Any]]:
+def _compare(
+    group: Group, backend: Backend, budget: int, seed: int, workers: int
+) -> list[dict[str, Any]]:
     """Columns of every expert.
 
     Raises:
         PackingError: Pieces of a packed weight contradict each other.
     """
-    cosines = weight_cosines(group.members, budget)
-    usable = cosines.norms > 0
-    overlaps = subspace_overlaps(group.members, group.axis, usable, budget, seed, workers)
-    router = router_cosines(group.router, len(group.members), budget)
+    alike = cosines(flattened_gram(group.members, backend, budget, workers))
+    usable = alike.norms > 0
+    overlaps = subspace_overlaps(group.members, group.axis, usable, backend, budget, seed, workers)
+    router = router_cosines(group.router, len(group.members), backend, budget)
     return [
         {
-            **_cosine_columns(group, cosines, i),
+            **_cosine_columns(group, alike, i),
             **(_overlap_columns(group, overlaps, i) if overlaps and usable[i] else {}),
-            **(_router_columns(group, router, i, cosines.nearest(i)) if router else {}),
+            **(_router_columns(group, router, i, alike.nearest(i)) if router else {}),
         }
         for i in range(len(group.members))
     ]
 
 
-def _cosine_columns(group: Group, cosines: Similarity, i: int) -> dict[str, Any]:
-    norm, finite = float(cosines.norms[i]), ~np.isnan(cosines.norms)
+def _cosine_columns(group: Group, alike: Similarity, i: int) -> dict[str, Any]:
+    norm, finite = float(alike.norms[i]), ~np.isnan(alike.norms)
     if not finite[i]:
         reason = "NaN or Inf among the elements, or squares beyond float64"
         return {"status": "nonfinite", "status_reason": reason}
-    median = float(np.median(cosines.norms[finite]))
-    same = cosines.values[i, :i] > DUPLICATE if norm > 0 else cosines.norms[:i] == 0
-    nearest = cosines.nearest(i)
+    median = float(np.median(alike.norms[finite]))
+    same = alike.values[i, :i] > DUPLICATE if norm > 0 else alike.norms[:i] == 0
+    nearest = alike.nearest(i)
     return {
         "status": "ok",
         "expert_count": int(finite.sum()) - 1,
@@ -137,8 +144,8 @@ def _cosine_columns(group: Group, cosines: Similarity, i: int) -> dict[str, Any]
         "dead": norm == 0 or norm < DEAD_SHARE * median,
         "duplicate_of": group.number(int(np.argmax(same)) if same.any() else None),
         "nearest_expert": group.number(nearest),
-        "nearest_cosine": cosines.at(i, nearest),
-        "mean_cosine": cosines.mean(i),
+        "nearest_cosine": alike.at(i, nearest),
+        "mean_cosine": alike.mean(i),
     }
 
 
@@ -166,5 +173,12 @@ def _router_columns(
 
 
 def plan_rows(plan: Plan) -> Iterator[dict[str, Any]]:
-    architecture, config = plan.checkpoint.architecture, plan.config
-    return expert_rows(plan.weights, architecture, plan.budget, config.seed, config.workers)
+    config = plan.config
+    return expert_rows(
+        plan.weights,
+        plan.checkpoint.architecture,
+        plan.backend,
+        plan.budget,
+        config.seed,
+        config.workers,
+    )

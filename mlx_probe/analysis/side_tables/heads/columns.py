@@ -61,7 +61,8 @@ HEAD_COLUMNS: tuple[Column, ...] = (
         "spectrum_method",
         "string",
         "spectrum",
-        "Algorithm: qr_product_f64 (SVD of a product of triangular factors), zero_matrix.",
+        "Algorithm: SVD of a product of triangular factors, from Gram matrices (gram_product_f64) "
+        "or by QR (qr_product_f64); zero_matrix.",
     ),
     Column(
         "spectrum_error",

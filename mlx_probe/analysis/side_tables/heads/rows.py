@@ -4,11 +4,13 @@ A head's scores are x_i W_q^T W_k x_j, and what it moves into the residual strea
 (matrices as stored, cut to the head: W_q, W_k, W_v have head_dim rows, W_o head_dim columns).
 The two products are all that the model can see of the four matrices (Elhage et al. 2021, "A
 Mathematical Framework for Transformer Circuits"): each is d_model x d_model and of rank
-head_dim at most. With QR factorizations W_q^T = Q_1 R_1 and W_k^T = Q_2 R_2 the product is
+head_dim at most. With factorizations W_q^T = Q_1 R_1 and W_k^T = Q_2 R_2 the product is
 Q_1 (R_1 R_2^T) Q_2^T, and its singular values are those of R_1 R_2^T, of order head_dim. The
-product itself is never formed. It has min(head_dim, d_model) such values; all others are 0 by
-construction, and no column counts them (`condition_number` is that of the head_dim x head_dim
-core, `spectral_entropy` is relative to ln head_dim).
+product itself is never formed. The triangles are Cholesky factors of Gram matrices, which the
+backend multiplies in batches, or those of Householder QR (`triangles`). There are
+min(head_dim, d_model) such values; all others are 0 by construction, and no column counts them
+(`condition_number` is that of the head_dim x head_dim core, `spectral_entropy` is relative to
+ln head_dim).
 
 Grouped queries: query head h belongs to key and value head h // (heads / kv_heads), as in
 transformers, llama.cpp and the layouts of fused matrices here.
@@ -35,8 +37,10 @@ matrix (Qwen3-Next: its shape contradicts the head counts).
 
 Accuracy: Householder QR and the product are float64 and normwise backward stable. Every
 singular value is off by at most about (d_1 + d_2 + head_dim) eps |W_q|_F |W_k|_F, where d_1 and
-d_2 are the inputs of the two factors. `spectrum_error` is that bound over sigma_1. It is large
-where the two factors are nearly orthogonal. `rank` counts singular values above
+d_2 are the inputs of the two factors. `spectrum_error` is that bound over sigma_1; where a
+triangle is that of a Gram matrix (``gram_product_f64``), also what this changes, at most 5e-10
+of each singular value for each factor, and what the backend's digits left out. The bound is
+large where the two factors are nearly orthogonal. `rank` counts singular values above
 rank_tol sigma_1, and is null where the bound exceeds a tenth of rank_tol.
 """
 
@@ -44,6 +48,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,18 +60,14 @@ from mlx_probe.analysis.side_tables.heads.between import between
 from mlx_probe.analysis.side_tables.heads.circuits import (
     CIRCUITS,
     Attention,
+    Factor,
     attention_layers,
     circuit_factors,
 )
 from mlx_probe.analysis.side_tables.heads.columns import HEAD_METRICS
-from mlx_probe.analysis.side_tables.heads.spectra import (
-    circuit_bytes,
-    singular_values,
-    triangles,
-)
+from mlx_probe.analysis.side_tables.heads.spectra import circuit_bytes, head_spectra
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.compute.spectrum import zero_spectrum
-from mlx_probe.compute.spectrum.bounds import EPS
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import Moments, Spectrum
 from mlx_probe.core.units import format_size
@@ -74,6 +76,7 @@ from mlx_probe.metrics import Measurement
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.checkpoint import Architecture, Weight
+    from mlx_probe.compute.backends import Backend
 
 __all__ = ["head_rows", "layer_bytes"]
 
@@ -90,6 +93,7 @@ _NO_MOMENTS = Moments(
 def head_rows(
     weights: Sequence[Weight],
     architecture: Architecture,
+    backend: Backend,
     rank_tol: float,
     workers: int = 1,
     memory_budget: int = 0,
@@ -99,6 +103,7 @@ def head_rows(
     Args:
         weights: The model's weights, parts of fused ones included.
         architecture: Head counts.
+        backend: Multiplies.
         rank_tol: `rank` counts singular values above ``rank_tol`` times the largest.
         workers: Layers at the same time; rows do not depend on it.
         memory_budget: Bytes that layers may take together (`layer_bytes`), each with one
@@ -114,6 +119,7 @@ def head_rows(
         CheckpointError: A file changed or vanished while it was read.
     """
     layers = attention_layers(weights)
+    engine = _Engine(architecture, rank_tol, backend, Semaphore(backend.lanes or workers))
 
     def work(number: int) -> tuple[int, list[dict[str, Any]]]:
         attention, size = layers[number], tasks[number][1]
@@ -122,9 +128,9 @@ def head_rows(
                 f"takes {format_size(size)}; the memory limit leaves {format_size(memory_budget)}"
             )
             return number, [attention.skipped(reason)]
-        return number, list(_layer_rows(attention, architecture, rank_tol))
+        return number, list(_layer_rows(attention, engine))
 
-    tasks = [(i, layer_bytes(attention, architecture)) for i, attention in enumerate(layers)]
+    tasks = [(i, layer_bytes(each, architecture, backend)) for i, each in enumerate(layers)]
     finished: dict[int, list[dict[str, Any]]] = {}
     following = 0
     # Heads are too small for more than one thread each.
@@ -136,82 +142,94 @@ def head_rows(
                 following += 1
 
 
-def layer_bytes(attention: Attention, architecture: Architecture) -> int:
+def layer_bytes(attention: Attention, architecture: Architecture, backend: Backend) -> int:
     """Bytes that one layer takes at most: it computes its two circuits one after the other."""
     if attention.common_problem(architecture) is not None:
         return 0
     both = [circuit_factors(attention, *kinds, architecture)[0] for kinds in CIRCUITS.values()]
-    return max((circuit_bytes(*factors) for factors in both if factors), default=0)
+    return max((circuit_bytes(*factors, backend) for factors in both if factors), default=0)
 
 
-def _layer_rows(
-    attention: Attention, architecture: Architecture, rank_tol: float
-) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Engine:
+    """What all layers are computed with.
+
+    Attributes:
+        architecture: Head counts.
+        rank_tol: Tolerance of `rank`.
+        backend: Multiplies.
+        lane: Held while the backend works.
+    """
+
+    architecture: Architecture
+    rank_tol: float
+    backend: Backend
+    lane: Semaphore
+
+
+def _layer_rows(attention: Attention, engine: _Engine) -> Iterator[dict[str, Any]]:
     """Rows of one layer's heads."""
     shared = {"layer_index": attention.layer_index, "component": attention.component}
+    architecture = engine.architecture
     problem = attention.common_problem(architecture)
     if problem is not None:
         yield attention.skipped(problem)
         return
-    for circuit, (left, right) in CIRCUITS.items():
+    for circuit, kinds in CIRCUITS.items():
         found = between(circuit, attention.beside, attention.layer_index, architecture)
         known = {**shared, "circuit": circuit}
         if found.problem is not None:
             yield {**known, "status": "skipped", "status_reason": found.problem}
             continue
         known |= {"qk_norm": found.normed, "left_out": ", ".join(found.words) or None}
-        for row in _circuit_rows(attention, left, right, architecture, rank_tol):
+        factors, problem = circuit_factors(attention, *kinds, architecture)
+        if factors is None:
+            yield {**known, "status": "skipped", "status_reason": problem}
+            continue
+        for row in _circuit_rows(*factors, engine):
             yield {**known, **row}
 
 
-def _circuit_rows(
-    attention: Attention, left: str, right: str, architecture: Architecture, rank_tol: float
-) -> Iterator[dict[str, Any]]:
+def _circuit_rows(one: Factor, two: Factor, engine: _Engine) -> Iterator[dict[str, Any]]:
     """Rows of one circuit: one for each head, or one that says why there are none."""
-    factors, problem = circuit_factors(attention, left, right, architecture)
-    shared: dict[str, Any] = {}
-    if factors is not None:
-        one, two = factors
-        shared = {
-            "left_param_name": one.weight.name,
-            "right_param_name": two.weight.name,
-            "rows": one.outside,
-            "cols": two.outside,
-            "head_dim": one.width,
-        }
-        try:
-            pair = triangles(one), triangles(two)
-            bound = EPS * (one.outside + two.outside + one.width)
-            sigma, errors = singular_values(*pair, bound)
-        except PackingError as error:
-            problem = error.fact
-        except np.linalg.LinAlgError:
-            yield {**shared, "status": "failed", "status_reason": "LAPACK gesdd did not converge"}
-            return
-    if factors is None or problem is not None:
-        yield {**shared, "status": "skipped", "status_reason": problem}
+    shared = {
+        "left_param_name": one.weight.name,
+        "right_param_name": two.weight.name,
+        "rows": one.outside,
+        "cols": two.outside,
+        "head_dim": one.width,
+    }
+    try:
+        spectra = head_spectra(one, two, engine.backend, engine.lane)
+    except PackingError as error:
+        yield {**shared, "status": "skipped", "status_reason": error.fact}
+        return
+    except np.linalg.LinAlgError:
+        yield {**shared, "status": "failed", "status_reason": "LAPACK gesdd did not converge"}
         return
     group = one.count // two.count
     for head in range(one.count):
-        finite = pair[0].finite[head] and pair[1].finite[head // group]
         row = {**shared, "head_index": head, "kv_head_index": head // group}
-        if not finite:
+        bound = float(spectra.errors[head])
+        if not spectra.finite[head]:
             reason = "NaN or Inf in a factor"
             yield {**row, "status": "nonfinite", "status_reason": reason}
-        elif not np.isfinite(errors[head]):
+        elif not np.isfinite(bound):
             reason = "the product's size is beyond float64"
             yield {**row, "status": "failed", "status_reason": reason}
         else:
-            yield {**row, "status": "ok", **_metrics(sigma[head], float(errors[head]), rank_tol)}
+            method = "gram_product_f64" if spectra.by_gram[head] else "qr_product_f64"
+            values = _metrics(spectra.values[head], bound, method, engine.rank_tol)
+            yield {**row, "status": "ok", **values}
 
 
-def _metrics(sigma: Matrix, error: float, rank_tol: float) -> dict[str, Any]:
+def _metrics(sigma: Matrix, error: float, method: str, rank_tol: float) -> dict[str, Any]:
     """The metrics of one head's singular values."""
     order = len(sigma)
     if sigma[0] == 0:
         spectrum = zero_spectrum(order, order)
     else:
-        spectrum = Spectrum(sigma, order, order, "qr_product_f64", error)
+        spectrum = Spectrum(sigma, order, order, method, error)
     measurement = Measurement(_NO_MOMENTS, rank_tol, spectrum)
     values = {metric.name: metric.compute(measurement) for metric in HEAD_METRICS}
     if spectrum.error > rank_tol / 10:
@@ -224,5 +242,12 @@ def _metrics(sigma: Matrix, error: float, rank_tol: float) -> dict[str, Any]:
 
 
 def plan_rows(plan: Plan) -> Iterator[dict[str, Any]]:
-    architecture, config = plan.checkpoint.architecture, plan.config
-    return head_rows(plan.weights, architecture, config.rank_tol, config.workers, plan.budget)
+    config = plan.config
+    return head_rows(
+        plan.weights,
+        plan.checkpoint.architecture,
+        plan.backend,
+        config.rank_tol,
+        config.workers,
+        plan.budget,
+    )

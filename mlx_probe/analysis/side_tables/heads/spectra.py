@@ -1,118 +1,84 @@
-"""Singular values of a head's product, by QR factorizations of its two factors."""
+"""Singular values of a head's product, by triangular factors of its two matrices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.analysis.side_tables.elements import (
-    Matrix,
-    read_bytes,
-    read_into,
-    values_dtype,
-)
+from mlx_probe.analysis.side_tables.elements import Matrix
+from mlx_probe.analysis.side_tables.heads.triangles import Triangles, factor_bytes, triangles
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.side_tables.heads.circuits import Factor
+    from mlx_probe.compute.backends import Backend
 
-__all__ = ["Triangles", "circuit_bytes", "singular_values", "triangles"]
-
-# Elements that are factorized at a time: 32 MiB in float64.
-_BATCH = 1 << 22
+__all__ = ["HeadSpectra", "circuit_bytes", "head_spectra"]
 
 
 @dataclass(frozen=True)
-class Triangles:
-    """Triangular factors of a matrix's heads.
+class HeadSpectra:
+    """Singular values of the products of all heads of a circuit.
 
     Attributes:
-        values: R of W_head^T = Q R over `sizes`, float64, shape (heads, min(d, width), width).
-        sizes: Frobenius norms, shape (heads,).
-        finite: Whether a head has neither NaN nor Inf, shape (heads,).
+        values: Descending, float64, shape (heads, k).
+        errors: Bound on their errors over the largest, shape (heads,); Inf where the product's
+            size is beyond float64.
+        finite: Whether neither factor has NaN or Inf, shape (heads,).
+        by_gram: Whether a factor's triangle is that of its Gram matrix, shape (heads,).
     """
 
     values: Matrix
-    sizes: Matrix
+    errors: Matrix
     finite: NDArray[np.bool_]
+    by_gram: NDArray[np.bool_]
 
 
-def circuit_bytes(one: Factor, two: Factor) -> int:
-    """Bytes that a circuit takes at most.
+def head_spectra(one: Factor, two: Factor, backend: Backend, lane: Semaphore) -> HeadSpectra:
+    """Spectra of all heads of a circuit.
 
-    The values of one matrix and a batch of its heads in float64, or of the other; triangles and
-    products of all heads.
-    """
-    reading = []
-    for factor in (one, two):
-        weight, (rows, cols) = factor.weight, factor.weight.shape
-        head = factor.width * factor.outside
-        # The batch, LAPACK's copy of it, and the mask of its finite elements.
-        batch = 24 * min(max(head, _BATCH), head * factor.count)
-        values = values_dtype(weight).itemsize * weight.numel
-        reading.append(values + batch + read_bytes(rows, cols))
-    triangle_bytes = 8 * one.width**2 * (one.count + two.count)
-    return max(reading) + 6 * triangle_bytes
-
-
-def triangles(factor: Factor) -> Triangles:
-    """QR factorizations of all heads of a matrix.
+    Args:
+        one: Left factor.
+        two: Right factor; each of its heads is shared by as many neighbouring left ones.
+        backend: Multiplies.
+        lane: Held while the backend works.
 
     Raises:
         CheckpointError: A file changed or vanished.
         PackingError: Pieces of a packed weight contradict each other.
         LinAlgError: LAPACK failed.
     """
-    weight = factor.weight
-    matrix = np.empty(weight.shape, values_dtype(weight))
-    read_into(weight, matrix)
-    lines = matrix if factor.axis == 0 else matrix.T
-    heads = lines.reshape(factor.count, factor.width, factor.outside)
-    step = max(1, _BATCH // (factor.width * factor.outside))
-    factors, finite = [], []
-    for first in range(0, factor.count, step):
-        tall = heads[first : first + step].swapaxes(1, 2).astype(np.float64, order="C")
-        usable = np.isfinite(tall).all(axis=(1, 2))
-        tall[~usable] = 0.0
-        finite.append(usable)
-        factors.append(np.linalg.qr(tall, mode="r"))
-    values = np.concatenate(factors)
-    # Scaled by the largest element first, so that no square overflows or underflows.
-    largest = np.abs(values).max(axis=(1, 2), initial=0.0)
-    scale = np.where(largest > 0, largest, 1.0)
-    values = values / scale[:, None, None]
-    norms = np.sqrt(np.square(values).sum(axis=(1, 2)))
-    values /= np.where(norms > 0, norms, 1.0)[:, None, None]
-    with np.errstate(over="ignore"):
-        sizes = scale * norms
-    return Triangles(values, sizes, np.concatenate(finite))
-
-
-def singular_values(one: Triangles, two: Triangles, bound: float) -> tuple[Matrix, Matrix]:
-    """Singular values of every head's product, and their error bounds.
-
-    Args:
-        one: Left factors.
-        two: Right factors; each is shared by the same number of neighbouring left ones.
-        bound: On the error of a singular value, for factors of Frobenius norm 1.
-
-    Returns:
-        float64 arrays of shape (heads, k), descending, and (heads,): the bound relative to the
-        largest; Inf where the product's size is beyond float64.
-
-    Raises:
-        LinAlgError: The SVD did not converge.
-    """
-    group = len(one.values) // len(two.values)
-    shared = np.repeat(np.arange(len(two.values)), group)
-    core = one.values @ two.values[shared].swapaxes(1, 2)
-    sigma = np.linalg.svd(core, compute_uv=False)
+    left, right = triangles(one, backend, lane), triangles(two, backend, lane)
+    shared = np.repeat(np.arange(two.count), one.count // two.count)
+    sigma = np.linalg.svd(left.values @ right.values[shared].swapaxes(1, 2), compute_uv=False)
     with np.errstate(over="ignore", under="ignore"):
-        sizes = one.sizes * two.sizes[shared]
+        sizes = left.sizes * right.sizes[shared]
     largest = sigma[:, 0]
-    errors = np.divide(bound, largest, out=np.zeros_like(largest), where=largest > 0)
-    both = (one.sizes > 0) & (two.sizes[shared] > 0)
+    absolute = _absolute_bound(one, two, left, right, shared)
+    errors = np.divide(absolute, largest, out=np.zeros_like(largest), where=largest > 0)
+    errors += np.where(largest > 0, left.relative + right.relative[shared], 0.0)
+    both = (left.sizes > 0) & (right.sizes[shared] > 0)
     errors[both & ((sizes == 0) | ~np.isfinite(sizes))] = np.inf
-    return sigma * np.where(np.isfinite(sizes), sizes, 0.0)[:, None], errors
+    return HeadSpectra(
+        values=sigma * np.where(np.isfinite(sizes), sizes, 0.0)[:, None],
+        errors=errors,
+        finite=left.finite & right.finite[shared],
+        by_gram=left.by_gram | right.by_gram[shared],
+    )
+
+
+def _absolute_bound(
+    one: Factor, two: Factor, left: Triangles, right: Triangles, shared: NDArray[np.intp]
+) -> Matrix:
+    """Bound on errors that do not shrink with a singular value, for factors of norm 1."""
+    rounding = np.finfo(np.float64).eps * (one.outside + two.outside + one.width)
+    return np.asarray(rounding + left.omitted + right.omitted[shared])
+
+
+def circuit_bytes(one: Factor, two: Factor, backend: Backend) -> int:
+    """Bytes that a circuit takes at most: one factor at a time, triangles and products of both."""
+    reading = max(factor_bytes(factor, backend) for factor in (one, two))
+    return reading + 6 * 8 * one.width**2 * (one.count + two.count)

@@ -35,8 +35,9 @@ from mlx_probe.compute.backends.mlx.pairs import (
     host_chunk,
 )
 from mlx_probe.compute.backends.mlx.quantization import DeviceQuantizationPass
-from mlx_probe.compute.backends.numpy.backend import NumpyBackend, SlabGram, SlabOperator
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend, SlabGram
 from mlx_probe.compute.backends.numpy.native import NativeChunk
+from mlx_probe.compute.backends.numpy.operator import SlabOperator
 from mlx_probe.compute.backends.protocol import ElementPass, Gram, PairGrams
 from mlx_probe.compute.backends.quantization import QuantizationSums
 from mlx_probe.core.dtypes import DTYPES
@@ -137,6 +138,14 @@ class MlxBackend:
         """The chunk: a device works on as much as it can at once."""
         return (chunk,)
 
+    def stack(self, chunks: Sequence[Any], span: slice) -> DeviceChunk | Chunk | NativeChunk:
+        """A copy of words and values."""
+        if not isinstance(chunks[0], DeviceChunk):
+            return self._host.stack(chunks, span)
+        values = mx.stack([chunk.values.reshape(-1)[span] for chunk in chunks])
+        words = mx.stack([chunk.stored.reshape(-1)[span] for chunk in chunks])
+        return DeviceChunk(words, values)
+
     def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:
         """Moments: by bit patterns up to 16 bits, by partial sums for float32."""
         if dtype in _NEEDS_FLOAT64:
@@ -161,12 +170,17 @@ class MlxBackend:
         return max(1, min(BATCH_MATRICES, BATCH_ELEMENTS // (rows * cols)))
 
     def gram_batch(
-        self, chunks: Sequence[DeviceChunk | Chunk], rows: int, cols: int, dtype: str
+        self,
+        chunks: Sequence[DeviceChunk | Chunk],
+        rows: int,
+        cols: int,
+        dtype: str,
+        precise: bool = False,
     ) -> list[Gram]:
         """Gram matrices of one batch of products, bit for bit those of `gram_pass`."""
         if dtype in _NEEDS_FLOAT64:
             return self._host.gram_batch(cast(Sequence[Chunk], chunks), rows, cols, dtype)
-        digits = _digits(DTYPES[dtype].itemsize)
+        digits = _digits(DTYPES[dtype].itemsize) + (PRECISE_DIGITS if precise else 0)
         x = mx.stack([chunk.values for chunk in cast(Sequence[DeviceChunk], chunks)])
         gram = DigitGram(min(rows, cols), digits, len(chunks), self._floor(dtype))
         gram.add(x if rows >= cols else x.transpose(0, 2, 1))

@@ -47,6 +47,8 @@ class DigitGram:
     bounds the Frobenius norm of the remainder of each matrix, except for elements that the power
     of two moves below float32's range: less than 2**-125 of the largest in their column.
 
+    Columns with NaN or Inf have NaN in their rows and columns of the matrix, and no other has.
+
     Between two transfers to the host, sums depend neither on the order of slabs nor on their
     extent. The maxima of the first slab decide what the remainder is, and every transfer rounds
     to float64.
@@ -65,6 +67,7 @@ class DigitGram:
         self._blocks = 0
         self._exponent: NDArray[np.int32] | None = None
         self._omitted_squared = np.zeros(batch)
+        self._nonfinite = np.zeros((batch, columns), np.bool_)
 
     def add(self, x: mx.array) -> None:
         """Add rows, shape (batch, rows, columns), float32."""
@@ -80,6 +83,8 @@ class DigitGram:
         if not fits.all():
             self._raise(largest, ~fits)
             digits, (_, _, left_over) = self._peel(x)
+        # Remainders of NaN and Inf are NaN.
+        self._nonfinite |= np.isnan(left_over)
         unit = np.ldexp(1.0, self._exponent - 8 * self._digits + 1)
         # The thousandth covers the float32 rounding of the sums of squares: of 1,024 terms, then
         # of the blocks.
@@ -90,6 +95,8 @@ class DigitGram:
     def finish(self) -> list[Gram]:
         """The Gram matrices (upper triangles), and bounds of what the digits left out."""
         self._flush()
+        for matrix, columns in zip(self._matrix, self._nonfinite, strict=True):
+            matrix[columns] = matrix[:, columns] = np.nan
         omitted = np.sqrt(self._omitted_squared)
         return [
             Gram(matrix, float(left)) for matrix, left in zip(self._matrix, omitted, strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +40,30 @@ class DeviceOperator:
         """The Gram matrix times a block of vectors, shape (M, k); float32 throughout."""
         if not self._slabs:
             return np.zeros((self._short, v.shape[1]))
+        exponent, narrow = self._scaled(), mx.array(v.astype(np.float32))
+        first, *others = (x.T @ (x @ narrow) for x in self._slabs)
+        return _unscaled(sum(others, start=first), 2 * exponent)
+
+    def along(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Lines of the long side times vectors of shape (M, k), shape (L, k); float32."""
+        exponent, narrow = self._scaled(), mx.array(v.astype(np.float32))
+        return _unscaled(mx.concatenate([x @ narrow for x in self._slabs]), exponent)
+
+    def across(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The transpose of `along` times vectors of shape (L, k), shape (M, k); float32."""
+        exponent, narrow = self._scaled(), mx.array(u.astype(np.float32))
+        edges = np.cumsum([0, *(len(x) for x in self._slabs)]).tolist()
+        first, *others = (
+            x.T @ narrow[top:bottom]
+            for x, (top, bottom) in zip(self._slabs, pairwise(edges), strict=True)
+        )
+        return _unscaled(sum(others, start=first), exponent)
+
+    def _scaled(self) -> int:
+        """The exponent of the scale of all slabs, which are scaled once."""
         if self._exponent is None:
             self._exponent = self._scale()
-        narrow = mx.array(v.astype(np.float32))
-        first, *others = (x.T @ (x @ narrow) for x in self._slabs)
-        product = sum(others, start=first)
-        return np.ldexp(np.array(product).astype(np.float64), 2 * self._exponent)
+        return self._exponent
 
     def _scale(self) -> int:
         """Scale all elements into (-1, 1); the exponent of the scale."""
@@ -53,3 +73,7 @@ class DeviceOperator:
             # One by one: together they would be a second copy of the matrix.
             mx.eval(self._slabs[i])
         return exponent
+
+
+def _unscaled(product: mx.array, exponent: int) -> NDArray[np.float64]:
+    return np.ldexp(np.array(product).astype(np.float64), exponent)

@@ -18,15 +18,16 @@ from mlx_probe.compute.backends.numpy.native import (
     NativeCodePass,
     plain_chunk,
 )
+from mlx_probe.compute.backends.numpy.operator import SlabOperator
 from mlx_probe.compute.backends.numpy.pairs import HostChange, HostPairGrams
 from mlx_probe.compute.backends.protocol import ElementPass, Gram, PairGrams
 from mlx_probe.compute.backends.quantization import QuantizationSums
 from mlx_probe.compute.native import elements
-from mlx_probe.core.dtypes import DTYPES, decode
+from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.machine import usable_cores
 
-__all__ = ["NumpyBackend", "SlabGram", "SlabOperator"]
+__all__ = ["NumpyBackend", "SlabGram"]
 
 
 def _block_lines(short: int) -> int:
@@ -52,31 +53,6 @@ class SlabGram:
     def finish(self) -> Gram:
         """The Gram matrix; every element entered exactly."""
         return Gram(self._matrix, omitted=0.0)
-
-
-class SlabOperator:
-    """A matrix in float32, scaled by a power of two, for products with blocks of vectors."""
-
-    def __init__(self, rows: int, cols: int) -> None:
-        self._tall = rows >= cols
-        self._short = min(rows, cols)
-        self._slabs: list[tuple[NDArray[np.float32], int]] = []
-
-    def add(self, chunk: Chunk | NativeChunk) -> None:
-        """Keep one slab: lines of the long side, each as long as the short side."""
-        x = decode(chunk.stored, chunk.dtype)
-        # Scaled by its own power of two: products in float32 neither overflow nor underflow.
-        exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])
-        x = np.ldexp(x, -exponent).astype(np.float32, copy=False)
-        self._slabs.append((x if self._tall else x.T, exponent))
-
-    def apply(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The Gram matrix times a block of vectors; float32 products, float64 sums of slabs."""
-        narrow = v.astype(np.float32)
-        result = np.zeros((self._short, v.shape[1]))
-        for x, exponent in self._slabs:
-            result += np.ldexp((x.T @ (x @ narrow)).astype(np.float64), 2 * exponent)
-        return result
 
 
 class NumpyBackend:
@@ -118,6 +94,11 @@ class NumpyBackend:
             return (chunk,)
         return chunk.parts(0 if rows >= cols else 1, _block_lines(min(rows, cols)))
 
+    def stack(self, chunks: Sequence[Chunk | NativeChunk], span: slice) -> Chunk | NativeChunk:
+        """A copy of the words."""
+        words = np.stack([chunk.stored.reshape(-1)[span] for chunk in chunks])
+        return self.load(words, chunks[0].dtype)
+
     def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:
         """Moments: by bit patterns up to 16 bits, by float64 sums above."""
         narrow = DTYPES[dtype].itemsize <= 2
@@ -135,7 +116,9 @@ class NumpyBackend:
         """1: workers take matrices one by one."""
         return 1
 
-    def gram_batch(self, chunks: Sequence[Chunk], rows: int, cols: int, dtype: str) -> list[Gram]:
+    def gram_batch(
+        self, chunks: Sequence[Chunk], rows: int, cols: int, dtype: str, precise: bool = False
+    ) -> list[Gram]:
         """One Gram matrix after the other."""
         grams = []
         for chunk in chunks:
