@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.compute.backends.chunk import Chunk
-from mlx_probe.compute.backends.numpy.native import NativeChunk
 from mlx_probe.core.dtypes import decode
+
+if TYPE_CHECKING:
+    from mlx_probe.compute.backends.chunk import Chunk
+    from mlx_probe.compute.backends.numpy.native import NativeChunk
 
 __all__ = ["SlabOperator"]
 
