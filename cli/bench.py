@@ -98,8 +98,9 @@ def bench(
 ) -> None:
     """Time methods for the singular values of MODEL's matrices, or of Gaussian ones.
 
-    mlx-probe with each backend, numpy, and torch and WeightWatcher if they are installed work on
-    the same matrices in turn. Medians, ratios and the agreement of the results are printed.
+    mlx-probe with compiled kernels, with numpy alone and with MLX, numpy's SVD, and torch and
+    WeightWatcher if they are installed work on the same matrices in turn. Medians, ratios and the
+    agreement of the results are printed.
     """
     if model is None and (include or revision):
         raise ConfigError("--include and --revision choose from a MODEL", "Name one")

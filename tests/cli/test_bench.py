@@ -7,13 +7,15 @@ from tinymodel import refused, run
 from weightfiles import write_safetensors
 
 from mlx_probe.analysis.bench.methods import CONTENDERS
+from mlx_probe.compute import native
 
 HEADER = "contender device seconds ratio matrices sum off by largest by same rank"
 
 
 @pytest.fixture
 def bare(monkeypatch):
-    """Neither torch nor WeightWatcher is installed."""
+    """Neither torch nor WeightWatcher is installed, and no kernels are compiled."""
+    monkeypatch.setenv(native.VARIABLE, "0")
     for name in ("torch", "weightwatcher"):
         monkeypatch.setitem(sys.modules, name, None)
 
@@ -43,10 +45,12 @@ def test_gaussian_matrices_without_optional_packages(bare, tmp_path):
     lines = lines_of(result.stdout)
     assert " ".join(lines[0]) == "Gaussian BF16 64x48: 1 matrices, 3,072 elements, median of 1"
     assert [line[0] for line in lines[3:6]] == ["numpy", "mlx", "numpy-svd"]
-    assert [" ".join(line) for line in lines[-3:]] == [
-        "left out: torch-f32: torch is not installed",
-        "left out: torch-f64: torch is not installed",
-        "left out: weightwatcher: torch is not installed",
+    assert [" ".join(line) for line in lines[-4:]] == [
+        "left out: native: the kernels eigen: MLX_PROBE_NATIVE is 0. Unset MLX_PROBE_NATIVE",
+        *(
+            f"left out: {name}: torch is not installed. Install it: pip install torch"
+            for name in ("torch-f32", "torch-f64", "weightwatcher")
+        ),
     ]
     described = json.loads(path.read_text("utf-8"))
     assert described["workload"] == "Gaussian BF16 64x48"
@@ -55,7 +59,8 @@ def test_gaussian_matrices_without_optional_packages(bare, tmp_path):
     ]
     assert described["repeat"] == 1
     assert described["environment"]["packages"]["numpy"]
-    assert described["left_out"].keys() == {"torch-f32", "torch-f64", "weightwatcher"}
+    left_out = {"native", "torch-f32", "torch-f64", "weightwatcher"}
+    assert described["left_out"].keys() == left_out
     assert [entry["name"] for entry in described["contenders"]] == ["numpy", "mlx", "numpy-svd"]
     for entry in described["contenders"]:
         assert entry["description"] == CONTENDERS[entry["name"]].description

@@ -1,14 +1,16 @@
 """Methods that compute the singular values of many matrices, timed against each other by `bench`.
 
-`CONTENDERS` is the table: mlx-probe with each of its backends, and other packages. A member has
-one function that imports what it needs and returns what computes a `Summary` of each matrix.
+`CONTENDERS` is the table: mlx-probe with compiled kernels and with each of its backends, and other
+packages. A member has one function that imports what it needs and returns what computes a
+`Summary` of each matrix.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -23,6 +25,7 @@ from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.plan import make_plan
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.stream import analyze_rows
+from mlx_probe.compute import native
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum import count_above
 from mlx_probe.core.errors import BackendError
@@ -76,6 +79,40 @@ class Contender:
     description: str
     package: str
     prepare: Callable[[], Prepared]
+
+
+def _native() -> Prepared:
+    """The numpy backend as `mlx-probe analyze` runs it where the kernels are compiled."""
+    for kernels in native.statuses():
+        if kernels.reason:
+            raise BackendError(
+                f"the kernels {kernels.name}: {kernels.reason}", kernels.remedy or ""
+            )
+    return _engine("numpy")
+
+
+def _plain_numpy() -> Prepared:
+    """The same without kernels."""
+    prepared = _engine("numpy")
+
+    def spectra(workload: Workload) -> Mapping[str, Summary]:
+        with _no_kernels():
+            return prepared.spectra(workload)
+
+    return Prepared(spectra, prepared.device)
+
+
+@contextlib.contextmanager
+def _no_kernels() -> Iterator[None]:
+    """Switches the kernels off in all threads: a run's workers do not know `native.without`."""
+    before = os.environ.get(native.VARIABLE)
+    os.environ[native.VARIABLE] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[native.VARIABLE]
+        if before is not None:
+            os.environ[native.VARIABLE] = before
 
 
 def _engine(backend: str) -> Prepared:
@@ -175,17 +212,19 @@ def _muted() -> contextlib.redirect_stdout[io.StringIO]:
     return contextlib.redirect_stdout(io.StringIO())
 
 
+_ALL = "mlx-probe with {}: all of a run's metrics"
 _SVDVALS = "a loop of torch.linalg.svdvals in {} on the CPU"
 _FITS = "WeightWatcher's analyze, power-law fits included"
 
 
 def _member(backend: str) -> Contender:
-    text = f"mlx-probe with {backend}: all of a run's metrics"
-    return Contender(text, backend, partial(_engine, backend))
+    return Contender(_ALL.format(backend), backend, partial(_engine, backend))
 
 
 CONTENDERS: dict[str, Contender] = {
-    **{name: _member(name) for name in BACKENDS},
+    "native": Contender(_ALL.format("numpy and compiled kernels"), "mlx-probe", _native),
+    "numpy": Contender(_ALL.format("numpy alone"), "numpy", _plain_numpy),
+    **{name: _member(name) for name in BACKENDS if name != "numpy"},
     "numpy-svd": Contender("a loop of numpy.linalg.svd in float64", "numpy", _numpy_svd),
     "torch-f32": Contender(_SVDVALS.format("float32"), "torch", partial(_torch_svd, np.float32)),
     "torch-f64": Contender(_SVDVALS.format("float64"), "torch", partial(_torch_svd, np.float64)),

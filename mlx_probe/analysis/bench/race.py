@@ -121,7 +121,7 @@ def _leaving_out(name: str, left_out: dict[str, str], named: bool) -> Iterator[N
     except BackendError as error:
         if named:
             raise
-        left_out[name] = error.fact
+        left_out[name] = f"{error.fact}. {error.remedy}" if error.remedy else error.fact
 
 
 def _result(

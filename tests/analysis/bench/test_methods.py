@@ -1,5 +1,6 @@
 """The comparison itself, with contenders that take exactly as long as they say."""
 
+import os
 import sys
 from itertools import cycle
 from types import SimpleNamespace
@@ -13,7 +14,9 @@ from mlx_probe.analysis.bench.methods import CONTENDERS, Contender, Prepared, Su
 from mlx_probe.analysis.bench.race import Result, compare
 from mlx_probe.analysis.bench.workload import matrix_of, synthetic_model, workload_of
 from mlx_probe.analysis.opening import open_checkpoint
+from mlx_probe.compute import native
 from mlx_probe.compute.backends import BACKENDS
+from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.errors import BackendError
 
 
@@ -101,7 +104,7 @@ def test_who_cannot_run_is_left_out_unless_named(race, workload, fails_at):
     race.enter("sound", [2.0] * 3, REFERENCE)
     comparison = compare(workload, (), 3)
     assert [(r.name, r.ratio) for r in comparison.results] == [("sound", 1.0)]
-    assert comparison.left_out == {"broken": "broken broke"}
+    assert comparison.left_out == {"broken": "broken broke. Mend it"}
     race.turns.clear()
     with pytest.raises(BackendError, match="broken broke"):
         compare(workload, ("sound", "broken"), 3)
@@ -109,6 +112,8 @@ def test_who_cannot_run_is_left_out_unless_named(race, workload, fails_at):
 
 @pytest.mark.parametrize("name", [name for name in CONTENDERS if name != "weightwatcher"])
 def test_every_contender_finds_the_singular_values(model, name):
+    if name == "native" and native.used().keys() != native.LIBRARIES.keys():
+        pytest.skip("needs compiled kernels")
     contender = CONTENDERS[name].prepare()
     with open_checkpoint(model) as checkpoint:
         workload = workload_of(checkpoint)
@@ -180,4 +185,35 @@ def test_a_package_that_is_broken(monkeypatch, tmp_path):
 
 
 def test_every_backend_is_a_contender():
-    assert list(CONTENDERS)[: len(BACKENDS)] == list(BACKENDS)
+    assert set(BACKENDS) < set(CONTENDERS)
+
+
+@pytest.mark.parametrize("name", ["native", "numpy"])
+@pytest.mark.parametrize("setting", [None, "1"])
+def test_kernels_compute_for_one_contender_and_not_for_the_other(
+    workload, monkeypatch, name, setting
+):
+    monkeypatch.delenv(native.VARIABLE, raising=False)
+    if setting:
+        monkeypatch.setenv(native.VARIABLE, setting)
+    if native.used().keys() != native.LIBRARIES.keys():
+        pytest.skip("needs compiled kernels")
+    used = []
+
+    # Asked for in the threads that compute.
+    def elements_pass(self, *arguments, **options):
+        used.append(native.library("elements") is not None)
+        return element_pass(self, *arguments, **options)
+
+    element_pass = NumpyBackend.element_pass
+    monkeypatch.setattr(NumpyBackend, "element_pass", elements_pass)
+    CONTENDERS[name].prepare().spectra(workload)
+    assert used == [name == "native"]
+    assert os.environ.get(native.VARIABLE) == setting
+
+
+def test_without_kernels_native_says_what_to_do(monkeypatch):
+    monkeypatch.setenv(native.VARIABLE, "0")
+    with pytest.raises(BackendError, match="eigen: MLX_PROBE_NATIVE is 0") as refusal:
+        CONTENDERS["native"].prepare()
+    assert refusal.value.remedy == "Unset MLX_PROBE_NATIVE"
