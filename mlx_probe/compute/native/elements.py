@@ -1,14 +1,9 @@
-"""Stored elements for the compiled kernels: decoded, counted and summed in one read.
-
-A kernel reads lines of stored elements. Everything that it trusts is checked here: no file, however
-its shapes and words contradict each other, makes it read beyond an array.
-"""
+"""The compiled kernels that read stored elements: decoded, counted and summed in one read."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,36 +11,38 @@ from numpy.typing import NDArray
 
 from mlx_probe.compute import native
 from mlx_probe.core.dtypes import DTYPES, decode
-from mlx_probe.core.encoding import Encoded, Encoding
-from mlx_probe.core.errors import PackingError
 
-__all__ = ["PLAIN", "Lines", "Tally", "decodes", "is_available", "lines_of"]
+__all__ = ["Lines", "Source", "Tally", "Unit", "is_available"]
 
-# Kind of an `Encoding` for elements that are stored as they are; its dtype is the elements'.
-PLAIN = "plain"
 
-# In the order of decode.h.
-_KINDS = (
-    *("F32", "F16", "BF16", "F8", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
-    *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "codes", "columns", "interleaved"),
-)
-_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
+@dataclass(frozen=True)
+class Unit:
+    """What a kernel reads as one piece.
 
-# Types that are read as stored.
-_STORED = {"F32": "F32", "F16": "F16", "BF16": "BF16", "F8_E4M3": "F8", "F8_E5M2": "F8"}
+    Attributes:
+        number: Its kind in decode.h.
+        elements: Elements of a line in a unit.
+        nbytes: Bytes of a unit.
+        lines: Lines that share words.
+        by_line: Whether a scale belongs to an element of each line; otherwise to a line.
+    """
 
-# Elements and bytes of ggml's blocks.
-_BLOCKS = {
-    **{"Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24), "Q8_0": (32, 34)},
-    **{"Q2_K": (256, 84), "Q3_K": (256, 110), "Q4_K": (256, 144), "Q5_K": (256, 176)},
-    "Q6_K": (256, 210),
-}
+    number: int
+    elements: int
+    nbytes: int
+    lines: int = 1
+    by_line: bool = False
+
 
 # Float64 values of all bytes of the 8-bit floats.
 _BYTES = {
     dtype: decode(np.arange(256, dtype=np.uint8), dtype).astype(np.float64)
     for dtype in ("F8_E4M3", "F8_E5M2")
 }
+
+
+# Arrays of scales and what is added to them.
+_FACTORS = ("zero", "scale", "bias")
 
 
 class Tally(ctypes.Structure):
@@ -73,7 +70,7 @@ class Tally(ctypes.Structure):
         return cls(min=np.inf, max=-np.inf, epsilon=float(epsilon), bf16=1, f16=1)
 
 
-class _Source(ctypes.Structure):
+class Source(ctypes.Structure):
     """Mirrors ``source`` of decode.h."""
 
     _fields_ = (
@@ -89,23 +86,61 @@ class _Source(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Lines:
-    """Some lines of stored elements.
+    """Some lines of stored elements; who makes it has checked all bounds.
 
     Attributes:
         source: For the kernels.
-        words: The words of the lines, 2-D.
+        unit: Of the words.
+        words: The words of the lines, 2-D; the last axis is contiguous.
         factors: The other arrays that ``source`` points into.
-        shape: Lines, and elements of each.
         dtype: Key of `DTYPES`: the elements' type, or F32 for packed ones.
         transposed: Whether the lines are columns of the logical matrix.
     """
 
-    source: _Source
+    source: Source
+    unit: Unit
     words: NDArray[Any]
-    shape: tuple[int, int]
     factors: tuple[NDArray[Any], ...] = ()
     dtype: str = "F32"
     transposed: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Lines, and elements of each."""
+        return self.source.lines, self.source.width
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the words are the elements."""
+        return self.words.dtype == DTYPES[self.dtype].storage
+
+    def part(self, axis: int, start: int, stop: int) -> Lines:
+        """Some of the lines, or a part of each line.
+
+        Args:
+            axis: 0 for lines, 1 for elements of lines.
+            start: The first, at the start of a unit.
+            stop: One past the last.
+        """
+        unit, words = self.unit, self.words
+        source = Source.from_buffer_copy(self.source)
+        if axis == 0:
+            words = words[start // unit.lines : -(-stop // unit.lines)]
+            source.lines = stop - start
+            moved = dict.fromkeys(_FACTORS, start * source.factors)
+            if unit.by_line:
+                moved = {"groups": start}
+        else:
+            per = unit.elements * words.itemsize
+            words = words[:, start * unit.nbytes // per : -(-stop * unit.nbytes // per)]
+            source.width, source.phase = stop - start, source.phase + start
+            moved = dict.fromkeys(_FACTORS, start) if unit.by_line else {}
+        source.words = words.ctypes.data
+        for name, count in moved.items():
+            # Null stays null. All of them are arrays of four bytes.
+            if address := getattr(source, name):
+                setattr(source, name, address + 4 * count)
+        return replace(self, source=source, words=words)
 
     def decode(self) -> NDArray[np.float32]:
         """The elements of type F32, shape `shape`."""
@@ -158,62 +193,6 @@ class Lines:
 def is_available() -> bool:
     """Whether the kernels are there."""
     return native.library("elements") is not None
-
-
-def decodes(encoding: Encoding) -> bool:
-    """Whether the kernels read this encoding, and are there."""
-    known = {PLAIN: encoding.dtype in _STORED, "ggml": encoding.dtype in _BLOCKS}
-    return known.get(encoding.kind, False) and is_available()
-
-
-def lines_of(block: Encoded) -> Lines:
-    """The lines that hold the elements of a block.
-
-    Args:
-        block: Of an encoding that `decodes` accepts. Columns begin where a block of ggml, or a
-            word, begins.
-
-    Raises:
-        PackingError: The words are too few for the rows and columns.
-    """
-    return _READERS[block.encoding.kind](block)
-
-
-def _plain(block: Encoded) -> Lines:
-    dtype = block.encoding.dtype
-    words = block.words[0][block.rows, block.cols]
-    item = DTYPES[dtype].itemsize
-    if words.shape != block.shape or (words.shape[1] > 1 and words.strides[1] != item):
-        raise PackingError(f"words of {words.shape} and strides {words.strides} are no lines")
-    source = _source(words, words.strides[0], block.shape, _STORED[dtype])
-    return Lines(source, words, block.shape, dtype=dtype)
-
-
-def _blocks(block: Encoded) -> Lines:
-    elements, nbytes = _BLOCKS[block.encoding.dtype]
-    cols = block.cols
-    words = block.words[0][
-        block.rows, cols.start // elements * nbytes : -(-cols.stop // elements) * nbytes
-    ]
-    lines, width = block.shape
-    whole = words.dtype == np.uint8 and words.shape == (lines, width // elements * nbytes)
-    if not whole or width % elements or cols.start % elements or words.strides[1] != 1:
-        raise PackingError(f"{words.shape} bytes are no {width} columns of {block.encoding.dtype}")
-    source = _source(words, words.strides[0], block.shape, block.encoding.dtype)
-    return Lines(source, words, block.shape)
-
-
-def _source(words: NDArray[Any], stride: int, shape: tuple[int, int], kind: str) -> _Source:
-    lines, width = shape
-    if stride == words.itemsize * words.shape[1]:
-        # Without gaps, so that a tile need not end with a line.
-        lines, width = 1, lines * width
-    return _Source(
-        words=words.ctypes.data, stride=stride, lines=lines, width=width, kind=_NUMBERS[kind]
-    )
-
-
-_READERS: dict[str, Callable[[Encoded], Lines]] = {PLAIN: _plain, "ggml": _blocks}
 
 
 def _kernel(name: str) -> Any:

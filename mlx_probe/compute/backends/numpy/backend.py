@@ -22,7 +22,7 @@ from mlx_probe.compute.backends.numpy.operator import SlabOperator
 from mlx_probe.compute.backends.numpy.pairs import HostChange, HostPairGrams
 from mlx_probe.compute.backends.protocol import ElementPass, Gram, PairGrams
 from mlx_probe.compute.backends.quantization import QuantizationSums
-from mlx_probe.compute.native import elements
+from mlx_probe.compute.native.lines import decodes, lines_of, reads
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.machine import usable_cores
@@ -78,13 +78,18 @@ class NumpyBackend:
 
     def decodes(self, encoding: Encoding) -> bool:
         """What the compiled kernels decode, where they are."""
-        return elements.decodes(encoding)
+        return decodes(encoding)
 
-    def load_encoded(self, block: Encoded) -> NativeChunk:
-        """Packed words where they are: each part is decoded when a pass takes it."""
-        chunk = NativeChunk(block)
-        chunk.lines.touch()
-        return chunk
+    def load_encoded(self, block: Encoded) -> Chunk | NativeChunk:
+        """Packed words where they are: each part is decoded when a pass takes it.
+
+        What kernels cannot read after all is unpacked at once.
+        """
+        lines = lines_of(block)
+        if lines is None:
+            return self.load(block.unpack(), "F32")
+        lines.touch()
+        return NativeChunk(lines)
 
     def parts(
         self, chunk: Chunk | NativeChunk, rows: int, cols: int
@@ -102,7 +107,7 @@ class NumpyBackend:
     def element_pass(self, dtype: str, zero_epsilon: float) -> ElementPass:
         """Moments: by bit patterns up to 16 bits, by float64 sums above."""
         narrow = DTYPES[dtype].itemsize <= 2
-        if elements.decodes(Encoding(elements.PLAIN, dtype)):
+        if reads(dtype):
             if narrow:
                 return NativeCodePass(dtype, zero_epsilon)
             return NativeBinPass(zero_epsilon)

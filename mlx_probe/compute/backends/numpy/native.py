@@ -7,8 +7,7 @@ matrix.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -22,36 +21,36 @@ from mlx_probe.compute.backends.distribution import Tally as TallyOfBins
 from mlx_probe.compute.backends.numpy.moments import moments_of_codes
 from mlx_probe.compute.backends.powersums import PowerSums
 from mlx_probe.compute.backends.subnormals import SubnormalBins
-from mlx_probe.compute.native.elements import PLAIN, Tally, decodes, lines_of
-from mlx_probe.core.dtypes import DTYPES, decode
-from mlx_probe.core.encoding import Encoded, Encoding
+from mlx_probe.compute.native.elements import Lines, Tally
+from mlx_probe.compute.native.lines import plain_lines, reads
+from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.records import Moments
 
 __all__ = ["NativeBinPass", "NativeChunk", "NativeCodePass", "plain_chunk"]
 
 
 class NativeChunk:
-    """Stored elements that kernels decode when a pass asks for them; made like a `Chunk`.
+    """Stored elements that kernels decode when a pass asks for them; used like a `Chunk`.
 
     Args:
-        block: The elements; it is read as long as this chunk is used.
-        shape: Shape of the chunk, as many elements.
+        lines: The elements; they are read as long as this chunk is used.
+        shape: Shape of the chunk, as many elements; None for that of the matrix.
         panel: Memory for `values`, of the lines' shape; None to make it when it is needed.
 
     Attributes:
-        shape: The same shape.
+        lines: The same lines.
+        shape: Shape of the chunk.
         dtype: Key of `DTYPES`.
     """
 
     def __init__(
         self,
-        block: Encoded,
+        lines: Lines,
         shape: tuple[int, ...] | None = None,
         panel: NDArray[np.float64] | None = None,
     ) -> None:
-        self._block, self.shape = block, shape or block.shape
-        self.lines = lines_of(block)
-        self.dtype = self.lines.dtype
+        self.lines, self.dtype = lines, lines.dtype
+        self.shape = shape or lines.shape[:: -1 if lines.transposed else 1]
         self._panel, self._is_filled = panel, False
 
     @property
@@ -62,10 +61,11 @@ class NativeChunk:
     @cached_property
     def stored(self) -> NDArray[Any]:
         """Words as in the file, or the float32 numbers of packed ones."""
-        if self._block.encoding.kind == PLAIN:
-            return self.lines.words.reshape(self.shape)
-        decoded = self.lines.decode()
-        return (decoded.T if self.lines.transposed else decoded).reshape(self.shape)
+        lines = self.lines
+        if lines.is_plain:
+            return lines.words.reshape(self.shape)
+        decoded = lines.decode()
+        return (decoded.T if lines.transposed else decoded).reshape(self.shape)
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -99,37 +99,25 @@ class NativeChunk:
             axis: 0 for rows, 1 for columns.
             extent: A multiple of 256, so that no block of ggml is cut.
         """
-        block = self._block
-        if block.shape[axis] <= extent and self._panel is not None:
+        whole, lines = self.shape[axis], self.lines
+        if whole <= extent and self._panel is not None:
             yield self
             return
         room: NDArray[np.float64] | None = None
-        along = block.cols if axis else block.rows
-        for start in range(along.start, along.stop, extent):
-            span = slice(start, min(start + extent, along.stop))
-            part = NativeChunk(replace(block, cols=span) if axis else replace(block, rows=span))
-            size = prod(part.lines.shape)
+        for start in range(0, whole, extent):
+            part = lines.part(axis ^ lines.transposed, start, min(start + extent, whole))
+            size = prod(part.shape)
             if room is None:
                 room = np.empty(size)
-            part._panel = room[:size].reshape(part.lines.shape)
-            yield part
+            yield NativeChunk(part, panel=room[:size].reshape(part.shape))
 
 
 def plain_chunk(stored: NDArray[Any], dtype: str) -> NativeChunk | None:
     """A chunk of stored elements; None if kernels cannot read them where they are."""
-    encoding = Encoding(PLAIN, dtype)
-    if not decodes(encoding):
+    if not reads(dtype) or (stored.ndim != 2 and not stored.flags.c_contiguous):
         return None
-    if stored.ndim != 2:
-        stored_as = stored.reshape(1, -1) if stored.flags.c_contiguous else None
-    else:
-        stored_as = stored if stored.strides[1] == stored.itemsize else None
-    if stored_as is None or stored_as.strides[0] < 0:
-        return None
-    rows, cols = (slice(0, extent) for extent in stored_as.shape)
-    unpack = partial(decode, stored_as, dtype)
-    block = Encoded(encoding, (stored_as,), (dtype,), rows, cols, unpack)
-    return NativeChunk(block, stored.shape)
+    lines = plain_lines(stored if stored.ndim == 2 else stored.reshape(1, -1), dtype)
+    return None if lines is None else NativeChunk(lines, stored.shape)
 
 
 def _native(chunk: Chunk | NativeChunk) -> NativeChunk:

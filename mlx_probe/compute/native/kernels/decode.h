@@ -22,14 +22,16 @@ typedef struct {
   int64_t stride;        /* bytes from line to line (of words, if words hold several lines) */
   int64_t lines, width;  /* extents in elements */
   int32_t kind;          /* as below */
-  int32_t bits;          /* of a code; 0 where the kind says it */
-  const float *table;    /* number of each code: of both codes of a byte, if they have 4 bits */
-  const float *zero, *scale, *bias; /* of groups; null where there is none, or a kind has none */
-  int64_t factors;       /* scales of a line, or of a group of lines */
-  const int32_t *groups; /* group of each line; null where groups are columns of a line */
-  int64_t group, phase;  /* columns of a group; how many of the first one are before the lines */
+  int32_t bits;          /* of a code; of `CODES` and `COLUMNS` only */
+  const float *table;    /* CODES: number of each byte, or of both of its codes of 4 bits */
+  const float *zero, *scale, *bias; /* of groups; a null zero or bias is left out */
+  int64_t factors;       /* scales from line to line, or from group to group of lines */
+  const int32_t *groups; /* COLUMNS and INTERLEAVED: group of each line */
+  int64_t group, phase;  /* CODES: columns of a group; those of the first one before the lines */
 } source;
 
+/* CODES: along the lines. COLUMNS: a word has a code of each of several lines (GPTQ). INTERLEAVED:
+   along the lines, the eight of a word in AWQ's order. */
 enum { F32, F16, BF16, F8, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K,
        CODES, COLUMNS, INTERLEAVED };
 
@@ -60,46 +62,26 @@ static inline float half_at(const uint8_t *s) {
 
 /* ggml's blocks. Source: ggml-common.h, and gguf's quants.py for the order of operations. */
 
-CLONES static void q4_0(const uint8_t *s, int64_t n, float *x) {
-  for (; n--; s += 18, x += 32) {
-    float d = half_at(s);
-    for (int i = 0; i < 16; i++) x[i] = (float)((s[2 + i] & 15) - 8) * d;
-    for (int i = 0; i < 16; i++) x[16 + i] = (float)((s[2 + i] >> 4) - 8) * d;
+/* 32 codes of 4 or 5 bits: the fifth ones first, then bytes of two. */
+static inline void affine(const uint8_t *s, int64_t n, float *x, int fives, int biased) {
+  int zero = biased ? 0 : fives ? 16 : 8;
+  for (; n--; s += 16, x += 32) {
+    float d = half_at(s), m = biased ? half_at(s + 2) : 0;
+    uint32_t fifth = 0;
+    s += biased ? 4 : 2;
+    if (fives) memcpy(&fifth, s, 4), s += 4;
+    for (int i = 0; i < 16; i++) {
+      float low = (float)((int)((s[i] & 15) | (fifth >> i & 1) << 4) - zero) * d;
+      float high = (float)((int)((s[i] >> 4) | (fifth >> (16 + i) & 1) << 4) - zero) * d;
+      x[i] = biased ? low + m : low, x[16 + i] = biased ? high + m : high;
+    }
   }
 }
 
-CLONES static void q4_1(const uint8_t *s, int64_t n, float *x) {
-  for (; n--; s += 20, x += 32) {
-    float d = half_at(s), m = half_at(s + 2);
-    for (int i = 0; i < 16; i++) x[i] = (float)(s[4 + i] & 15) * d + m;
-    for (int i = 0; i < 16; i++) x[16 + i] = (float)(s[4 + i] >> 4) * d + m;
-  }
-}
-
-/* 32 codes of 5 bits: the fifth ones first, then bytes of two codes. */
-static inline void fives(const uint8_t *s, float *x) {
-  uint32_t fifth = (uint32_t)s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
-  for (int i = 0; i < 16; i++) {
-    x[i] = (float)(int32_t)((s[4 + i] & 15u) | (fifth >> i & 1) << 4);
-    x[16 + i] = (float)(int32_t)((s[4 + i] >> 4) | (fifth >> (16 + i) & 1) << 4);
-  }
-}
-
-CLONES static void q5_0(const uint8_t *s, int64_t n, float *x) {
-  for (; n--; s += 22, x += 32) {
-    float d = half_at(s);
-    fives(s + 2, x);
-    for (int i = 0; i < 32; i++) x[i] = (x[i] - 16) * d;
-  }
-}
-
-CLONES static void q5_1(const uint8_t *s, int64_t n, float *x) {
-  for (; n--; s += 24, x += 32) {
-    float d = half_at(s), m = half_at(s + 2);
-    fives(s + 4, x);
-    for (int i = 0; i < 32; i++) x[i] = x[i] * d + m;
-  }
-}
+CLONES static void q4_0(const uint8_t *s, int64_t n, float *x) { affine(s, n, x, 0, 0); }
+CLONES static void q4_1(const uint8_t *s, int64_t n, float *x) { affine(s, n, x, 0, 1); }
+CLONES static void q5_0(const uint8_t *s, int64_t n, float *x) { affine(s, n, x, 1, 0); }
+CLONES static void q5_1(const uint8_t *s, int64_t n, float *x) { affine(s, n, x, 1, 1); }
 
 CLONES static void q8_0(const uint8_t *s, int64_t n, float *x) {
   for (; n--; s += 34, x += 32) {
@@ -142,33 +124,24 @@ static inline void scale_min(const uint8_t *s, int j, float *scale, float *min) 
   *min = (float)(j < 4 ? s[j + 4] & 63 : both >> 4 | (s[j] >> 2 & 48));
 }
 
-CLONES static void q4_k(const uint8_t *s, int64_t n, float *x) {
-  for (; n--; s += 144) {
+static inline void nibbles_k(const uint8_t *s, int64_t n, float *x, int fives) {
+  for (; n--; s += fives ? 176 : 144) {
     float d = half_at(s), m = half_at(s + 2), scale, low;
+    const uint8_t *fifth = s + 16, *q = s + (fives ? 48 : 16);
     for (int j = 0; j < 8; j++, x += 32) {
-      const uint8_t *q = s + 16 + 32 * (j / 2);
-      int shift = j % 2 * 4;
       scale_min(s + 4, j, &scale, &low);
       scale *= d, low *= m;
-      for (int i = 0; i < 32; i++) x[i] = scale * (float)(q[i] >> shift & 15) - low;
+      for (int i = 0; i < 32; i++) {
+        int code = q[32 * (j / 2) + i] >> j % 2 * 4 & 15;
+        if (fives) code |= (fifth[i] >> j & 1) << 4;
+        x[i] = scale * (float)code - low;
+      }
     }
   }
 }
 
-CLONES static void q5_k(const uint8_t *s, int64_t n, float *x) {
-  for (; n--; s += 176) {
-    float d = half_at(s), m = half_at(s + 2), scale, low;
-    const uint8_t *fifth = s + 16;
-    for (int j = 0; j < 8; j++, x += 32) {
-      const uint8_t *q = s + 48 + 32 * (j / 2);
-      int shift = j % 2 * 4;
-      scale_min(s + 4, j, &scale, &low);
-      scale *= d, low *= m;
-      for (int i = 0; i < 32; i++)
-        x[i] = scale * (float)((q[i] >> shift & 15) | (fifth[i] >> j & 1) << 4) - low;
-    }
-  }
-}
+CLONES static void q4_k(const uint8_t *s, int64_t n, float *x) { nibbles_k(s, n, x, 0); }
+CLONES static void q5_k(const uint8_t *s, int64_t n, float *x) { nibbles_k(s, n, x, 1); }
 
 CLONES static void q6_k(const uint8_t *s, int64_t n, float *x) {
   for (; n--; s += 210) {
@@ -184,14 +157,16 @@ CLONES static void q6_k(const uint8_t *s, int64_t n, float *x) {
   }
 }
 
+/* How many elements take how many bytes, by kind. */
 static const struct {
   void (*decode)(const uint8_t *, int64_t, float *);
   int elements, bytes;
 } BLOCKS[] = {
-    [Q4_0] = {q4_0, 32, 18},   [Q4_1] = {q4_1, 32, 20},   [Q5_0] = {q5_0, 32, 22},
-    [Q5_1] = {q5_1, 32, 24},   [Q8_0] = {q8_0, 32, 34},   [Q2_K] = {q2_k, 256, 84},
-    [Q3_K] = {q3_k, 256, 110}, [Q4_K] = {q4_k, 256, 144}, [Q5_K] = {q5_k, 256, 176},
-    [Q6_K] = {q6_k, 256, 210},
+    [F32] = {0, 1, 4},         [F16] = {0, 1, 2},         [BF16] = {0, 1, 2},
+    [F8] = {0, 1, 1},          [Q4_0] = {q4_0, 32, 18},   [Q4_1] = {q4_1, 32, 20},
+    [Q5_0] = {q5_0, 32, 22},   [Q5_1] = {q5_1, 32, 24},   [Q8_0] = {q8_0, 32, 34},
+    [Q2_K] = {q2_k, 256, 84},  [Q3_K] = {q3_k, 256, 110}, [Q4_K] = {q4_k, 256, 144},
+    [Q5_K] = {q5_k, 256, 176}, [Q6_K] = {q6_k, 256, 210},
 };
 
 /* Codes of 4 or 8 bits whose columns share factors in groups. */
@@ -215,7 +190,7 @@ CLONES static void codes(const source *from, const uint8_t *s, int64_t line, int
   }
 }
 
-/* Words whose codes belong to as many lines (GPTQ); a group of lines has a scale for each column. */
+/* A group of lines has a scale for each column. */
 CLONES static void columns(const source *from, int64_t line, int64_t col, int64_t width, float *x) {
   int64_t per = 32 / from->bits, factor = from->groups[line] * from->factors + col;
   const uint8_t *s = from->words + line / per * from->stride + 4 * col;
@@ -228,7 +203,6 @@ CLONES static void columns(const source *from, int64_t line, int64_t col, int64_
   }
 }
 
-/* Words of eight neighbours in AWQ's order; a group of lines has a scale for each column. */
 CLONES static void interleaved(const source *from, int64_t line, int64_t col, int64_t width,
                                float *x) {
   static const uint32_t SHIFT[8] = {0, 16, 4, 20, 8, 24, 12, 28};

@@ -1,7 +1,7 @@
 /* One read of stored elements: decode, count, sum, and write them in float64 for a product. */
 #include "decode.h"
 
-const int probe_elements_abi = 2;
+const int probe_elements_abi = 3;
 
 /* Leading bits that make a bin: distribution.BIN_BITS. */
 #define BIN_BITS 20
@@ -19,6 +19,8 @@ typedef float v8f __attribute__((vector_size(32)));
 
 #define INFINITE 0x7f800000
 #define NORMAL 0x00800000
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static double sum_of(const v8d *v) {
   v8d x = *v;
@@ -41,11 +43,11 @@ static void merge(tally *t, int64_t count, double mean, double s2, double s3, do
 
 /* Extremes of float32 words: as ordered integers, of the magnitudes, and the bits that occur. */
 typedef struct {
-  int32_t low, high, least, largest, bits;
+  int32_t low, high, smallest, largest, bits;
 } range;
 
 CLONES static range range_of(const float *x, int n) {
-  int32_t low = INT32_MAX, high = INT32_MIN, least = INT32_MAX, largest = 0, bits = 0;
+  int32_t low = INT32_MAX, high = INT32_MIN, smallest = INT32_MAX, largest = 0, bits = 0;
   for (int i = 0; i < n; i++) {
     int32_t word;
     memcpy(&word, x + i, 4);
@@ -53,10 +55,10 @@ CLONES static range range_of(const float *x, int n) {
     bits |= word;
     low = order < low ? order : low;
     high = order > high ? order : high;
-    least = size < least ? size : least;
+    smallest = size < smallest ? size : smallest;
     largest = size > largest ? size : largest;
   }
-  return (range){low, high, least, largest, bits};
+  return (range){low, high, smallest, largest, bits};
 }
 
 static float unordered(int32_t order) {
@@ -139,14 +141,16 @@ static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
   t->bf16 = t->bf16 && !(r.bits & 0xffff);
   /* The bits of the fraction decide nearly always. */
   t->f16 = t->f16 && !(r.bits & 0x1fff) && fits_f16(x, n);
-  if (r.least < NORMAL || float_of((uint32_t)r.least) <= t->epsilon) add_small(t, x, n);
+  if (r.smallest < NORMAL || float_of((uint32_t)r.smallest) <= t->epsilon) add_small(t, x, n);
   add_sums(t, x, n);
 }
 
-/* Elements of whole lines that fit into a tile, or the part of a line that does. */
-static void tile_of(const source *from, int64_t *lines, int64_t *width) {
-  *width = from->width < TILE ? from->width : TILE;
-  *lines = *width < TILE ? TILE / *width : 1;
+/* The same lines as one where nothing is between them, so that no tile ends with a line. */
+static source joined(source from) {
+  if (from.kind < CODES &&
+      from.stride == from.width / BLOCKS[from.kind].elements * BLOCKS[from.kind].bytes)
+    from.width *= from.lines, from.lines = 1;
+  return from;
 }
 
 /* Decode all lines into float32, contiguous. */
@@ -156,18 +160,17 @@ void probe_elements_decode(const source *from, float *out) {
 }
 
 /* Decode into everything that is not null: counts and sums, counts of leading bits, float64. */
-void probe_elements_add(const source *from, tally *t, uint32_t *bins, double *panel) {
+void probe_elements_add(const source *stored, tally *t, uint32_t *bins, double *panel) {
   float x[TILE];
-  int64_t high, wide;
-  tile_of(from, &high, &wide);
-  for (int64_t line = 0; line < from->lines; line += high)
-    for (int64_t col = 0; col < from->width; col += wide) {
-      int64_t lines = from->lines - line < high ? from->lines - line : high;
-      int64_t width = from->width - col < wide ? from->width - col : wide;
-      decode_tile(from, line, lines, col, width, x);
+  source from = joined(*stored);
+  /* Whole lines that fit into a tile, or the part of a line that does. */
+  int64_t wide = least(from.width, TILE), high = TILE / wide;
+  for (int64_t line = 0; line < from.lines; line += high)
+    for (int64_t col = 0; col < from.width; col += wide) {
+      int64_t lines = least(high, from.lines - line), width = least(wide, from.width - col);
+      decode_tile(&from, line, lines, col, width, x);
       if (t) add_tile(t, bins, x, (int)(lines * width));
-      /* Several lines of a tile are whole ones. */
-      if (panel) widen(x, lines * width, panel + line * from->width + col);
+      if (panel) widen(x, lines * width, panel + line * from.width + col);
     }
 }
 
@@ -210,20 +213,20 @@ CLONES static void widen_f16(const uint8_t *restrict s, int64_t n, double *restr
 
 /* Count patterns in two tables of 65,536 or four of 256, and write float64, if not null.
    values: of all bytes, for F8. */
-void probe_elements_count(const source *from, uint32_t *counts, const double *values,
+void probe_elements_count(const source *stored, uint32_t *counts, const double *values,
                           double *panel) {
-  int64_t size = from->kind == F8 ? 1 : 2;
-  for (int64_t line = 0; line < from->lines; line++)
-    for (int64_t col = 0; col < from->width; col += 2 * TILE) {
-      const uint8_t *s = from->words + line * from->stride + size * col;
-      int64_t n = from->width - col < 2 * TILE ? from->width - col : 2 * TILE;
-      double *y = panel ? panel + line * from->width + col : 0;
-      if (from->kind == F8) {
+  source from = joined(*stored);
+  for (int64_t line = 0; line < from.lines; line++)
+    for (int64_t col = 0; col < from.width; col += 2 * TILE) {
+      const uint8_t *s = from.words + line * from.stride + BLOCKS[from.kind].bytes * col;
+      int64_t n = least(2 * TILE, from.width - col);
+      double *y = panel ? panel + line * from.width + col : 0;
+      if (from.kind == F8) {
         count_bytes(s, n, counts, values, y);
         continue;
       }
       if (counts) count_words(s, n, counts);
-      if (y) (from->kind == BF16 ? widen_bf16 : widen_f16)(s, n, y);
+      if (y) (from.kind == BF16 ? widen_bf16 : widen_f16)(s, n, y);
     }
 }
 
