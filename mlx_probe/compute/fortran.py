@@ -24,7 +24,7 @@ ROUTINES = (
 )
 
 # Routines that a library may lack: `has` says which ones it has.
-OPTIONAL = ("dgeqrt3", "dsytrd", "dsytrd_2stage", "dsterf")
+OPTIONAL = ("dsytrd", "dsytrd_2stage", "dsterf")
 
 # How builds decorate the routines' names: numpy's wheels, other OpenBLAS and MKL, Accelerate.
 SPELLINGS = ("scipy_{}_64_", "scipy_{}_", "{}_64_", "{}_", "{}$NEWLAPACK$ILP64")

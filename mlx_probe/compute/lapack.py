@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,18 +205,16 @@ def _certified_eigenvalues(matrix: Matrix, reduction: str) -> Matrix:
         reduction: The routine that makes it tridiagonal.
     """
     n, info = len(matrix), fortran.Info()
-    diagonal, couplings, factors = np.empty(n), np.empty(n - 1), np.empty(n)
-    if reduction == "dsytrd":
-        head, middle = ("L", n, matrix, n, diagonal, couplings, factors), ()
-    else:
-        best = np.empty(1)
-        head = ("N", "L", n, matrix, n, diagonal, couplings, factors)
-        fortran.call(reduction, *head, best, -1, np.empty(1), -1, info)
-        middle = (np.empty(int(best[0])), int(best[0]))
-    best = np.empty(1)
-    fortran.call(reduction, *head, *middle, best, -1, info)
+    diagonal, couplings = np.empty(n), np.empty(n - 1)
+    arguments: list[Any] = ["L", n, matrix, n, diagonal, couplings, np.empty(n)]
+    best, more = np.empty(1), np.empty(1)
+    if reduction == "dsytrd_2stage":
+        arguments.insert(0, "N")
+        fortran.call(reduction, *arguments, more, -1, best, -1, info)
+        arguments += [np.empty(int(more[0])), int(more[0])]
+    fortran.call(reduction, *arguments, best, -1, info)
     work = np.empty(int(best[0]))
-    fortran.call(reduction, *head, *middle, work, work.size, info)
+    fortran.call(reduction, *arguments, work, work.size, info)
     values, rest = diagonal.copy(), couplings.copy()
     fortran.call("dsterf", n, values, rest, info)
     if info.code:

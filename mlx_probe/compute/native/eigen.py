@@ -90,12 +90,12 @@ def _work(size: int) -> Matrix:
 
 
 def _solver() -> ctypes.CDLL | None:
-    """The library, ready to be called; None if it or a routine that it calls is missing."""
+    """The library, ready to be called; None if it or the product that it calls is missing."""
     solver = library("eigen")
-    if solver is None or not (fortran.has("dgemm") and fortran.has("dgeqrt3")):
+    if solver is None or not fortran.is_available():
         return None
     if not getattr(solver, "ready", False):
         solver.probe_eigen_work.restype = ctypes.c_int64
-        solver.probe_eigen_routines(fortran.address("dgemm"), fortran.address("dgeqrt3"))
+        solver.probe_eigen_routines(fortran.address("dgemm"))
         solver.ready = True  # type: ignore[attr-defined]
     return solver

@@ -3,27 +3,29 @@
  * A Householder reflector empties a column below the subdiagonal; applied from both sides it fills a
  * bulge below the band, whose first column the next reflector empties, B rows further down, until
  * the end of the matrix. The rest of each bulge stays for the next column's sweep to remove (Bischof,
- * Lang and Sun, "A framework for symmetric band reduction", ACM TOMS 26, 2000). Each sweep works on
- * pairs of B x B blocks, one on the diagonal and the one below it.
+ * Lang and Sun, "A framework for symmetric band reduction", ACM TOMS 26, 2000).
  *
  * Element (i, j) of the band is at j * (2B + 1) + i - j, so that any block is a dense matrix with
  * 2B elements from column to column. 2B columns of zeros follow the last one. */
-#define NAME_(x, b) x##b
-#define NAME__(x, b) NAME_(x, b)
-#define NAME(x) NAME__(x, B)
+#define GLUE(a, b) a##b
+#define GLUED(a, b) GLUE(a, b)
+#define NAME(x) SIMD(GLUED(x, B))
 #define LEAD (2 * B)
 #define VECS (B / LANES)
 
-/* Both sides of a block on the diagonal: D <- H D H, H = I - tau v v', as the rank-two update
- * D - v w' - w v' with w = tau D v - (tau^2 v'Dv / 2) v. What lies above the diagonal in memory
- * belongs to other columns, and stays. */
-CLONES static void NAME(diagonal)(double *block, const double *v, double tau)
+/* Both sides of a B x B block D on the diagonal, the right side of the block O below it, and the left side by
+ * the reflector that empties the first column of the result. Both are rank-two updates:
+ *   D <- H D H = D - v w' - w v', w = tau D v - (tau^2 v'Dv / 2) v, H = I - tau v v'
+ *   O <- G O H = O - y v' - u z', y = tau O v, z = next (O' u - (u'y) v), G = I - next u u'
+ * The two blocks are independent: side by side, each hides the other's latencies. What lies above the
+ * diagonal of D in memory belongs to other columns, and stays. Replaces v by u; returns next. */
+TARGET static double NAME(step)(double *block, double *v, double tau)
 {
-    vec x[VECS], y[VECS], own[VECS], dot = {0};
-    double w[B];
+    vec x[VECS], w[VECS], own[VECS], y[VECS], u[VECS], dot = {0}, square = {0}, both = {0};
+    double ws[B], z[B], scale = 0, next = 0;
     for (int k = 0; k < VECS; k++) {
         x[k] = LOAD(v + k * LANES);
-        y[k] = (vec){0};
+        w[k] = y[k] = (vec){0};
     }
     for (int d = 0; d < VECS; d++) {
         vec dots[LANES];
@@ -31,80 +33,62 @@ CLONES static void NAME(diagonal)(double *block, const double *v, double tau)
             const double *column = block + (d * LANES + c) * LEAD;
             double s = v[d * LANES + c];
             ivec a = (ivec)LOAD(column + d * LANES);
-            y[d] += (vec)(a & FROM(c)) * s;
-            vec dots_c = (vec)(a & FROM(c + 1)) * x[d];
+            w[d] += (vec)(a & FROM(c)) * s;
+            dots[c] = (vec)(a & FROM(c + 1)) * x[d];
             for (int k = d + 1; k < VECS; k++) {
-                vec below = LOAD(column + k * LANES);
-                y[k] += below * s;
-                dots_c += below * x[k];
+                vec lower = LOAD(column + k * LANES);
+                w[k] += lower * s;
+                dots[c] += lower * x[k];
             }
-            dots[c] = dots_c;
+            for (int k = 0; k < VECS; k++) y[k] += LOAD(column + B + k * LANES) * s;
         }
-        SUMS(own[d], dots);
+        own[d] = TRANSPOSED(dots);
     }
     for (int k = 0; k < VECS; k++) {
-        y[k] += own[k];
-        dot += y[k] * x[k];
+        w[k] += own[k];
+        dot += w[k] * x[k];
+        y[k] *= tau;
+        u[k] = LOAD(block + B + k * LANES) - y[k] * v[0];
     }
-    double half = -.5 * tau * tau * SUM(dot);
+    double head = u[0][0], half = -.5 * tau * tau * SUM(dot);
+    u[0][0] = 0;
+    for (int k = 0; k < VECS; k++) square += u[k] * u[k];
+    double first = reflector(head, SUM(square), &next, &scale);
     for (int k = 0; k < VECS; k++) {
-        y[k] = y[k] * tau + x[k] * half;
-        STORE(w + k * LANES, y[k]);
+        u[k] *= scale;
+        w[k] = w[k] * tau + x[k] * half;
+        STORE(ws + k * LANES, w[k]);
+    }
+    u[0][0] = 1;
+    for (int k = 0; k < VECS; k++) both += y[k] * u[k];
+    double inner = SUM(both);
+    for (int d = 0; d < VECS; d++) {
+        vec dots[LANES];
+        for (int c = 0; c < LANES; c++) {
+            const double *column = block + (d * LANES + c) * LEAD + B;
+            dots[c] = LOAD(column) * u[0];
+            for (int k = 1; k < VECS; k++) dots[c] += LOAD(column + k * LANES) * u[k];
+        }
+        STORE(z + d * LANES, (TRANSPOSED(dots) - x[d] * inner) * next);
     }
     for (int d = 0; d < VECS; d++)
         for (int c = 0; c < LANES; c++) {
-            double *column = block + (d * LANES + c) * LEAD;
-            double s = v[d * LANES + c], t = w[d * LANES + c];
-            vec change = x[d] * t + y[d] * s;
+            double *column = block + (d * LANES + c) * LEAD, *below = column + B;
+            double s = v[d * LANES + c], t = ws[d * LANES + c], r = z[d * LANES + c];
+            vec change = x[d] * t + w[d] * s;
             STORE(column + d * LANES, LOAD(column + d * LANES) - (vec)((ivec)change & FROM(c)));
             for (int k = d + 1; k < VECS; k++)
-                STORE(column + k * LANES, LOAD(column + k * LANES) - (x[k] * t + y[k] * s));
+                STORE(column + k * LANES, LOAD(column + k * LANES) - (x[k] * t + w[k] * s));
+            for (int k = 0; k < VECS; k++)
+                STORE(below + k * LANES, LOAD(below + k * LANES) - (y[k] * s + u[k] * r));
         }
-}
-
-/* The block below: O <- G (O H), where the new reflector G empties the first column of O H. The two
- * are one rank-two update. Replaces v by G's vector; returns G's tau. */
-CLONES static double NAME(below)(double *block, double *v, double tau)
-{
-    vec x[VECS], y[VECS], square = {0}, both = {0};
-    double z[B], scale = 0, next = 0;
-    for (int k = 0; k < VECS; k++) y[k] = (vec){0};
-    for (int c = 0; c < B; c++)
-        for (int k = 0; k < VECS; k++) y[k] += LOAD(block + c * LEAD + k * LANES) * v[c];
-    for (int k = 0; k < VECS; k++) {
-        y[k] *= tau;
-        x[k] = LOAD(block + k * LANES) - y[k] * v[0];
-    }
-    double head = x[0][0], first;
-    x[0][0] = 0;
-    for (int k = 0; k < VECS; k++) square += x[k] * x[k];
-    first = reflector(head, SUM(square), &next, &scale);
-    for (int k = 0; k < VECS; k++) x[k] *= scale;
-    x[0][0] = 1;
-    for (int k = 0; k < VECS; k++) both += y[k] * x[k];
-    double inner = SUM(both);
-    for (int d = 0; d < B; d += LANES) {
-        vec dots[LANES], sums;
-        for (int c = 0; c < LANES; c++) {
-            const double *column = block + (d + c) * LEAD;
-            dots[c] = LOAD(column) * x[0];
-            for (int k = 1; k < VECS; k++) dots[c] += LOAD(column + k * LANES) * x[k];
-        }
-        SUMS(sums, dots);
-        STORE(z + d, (sums - LOAD(v + d) * inner) * next);
-    }
-    for (int c = 1; c < B; c++)
-        for (int k = 0; k < VECS; k++) {
-            double *p = block + c * LEAD + k * LANES;
-            STORE(p, LOAD(p) - (y[k] * v[c] + x[k] * z[c]));
-        }
-    block[0] = first;
-    for (int r = 1; r < B; r++) block[r] = 0;
-    for (int k = 0; k < VECS; k++) STORE(v + k * LANES, x[k]);
+    block[B] = first;
+    for (int r = 1; r < B; r++) block[B + r] = 0;
+    for (int k = 0; k < VECS; k++) STORE(v + k * LANES, u[k]);
     return next;
 }
 
-CLONES static void NAME(chase)(int64_t n, double *band)
+TARGET static void NAME(chase)(int64_t n, double *band)
 {
     for (int64_t s = 0; s < n - 2; s++) {
         double *column = band + s * (LEAD + 1) + 1, v[B], tau = 0, scale = 0, square = 0;
@@ -115,15 +99,11 @@ CLONES static void NAME(chase)(int64_t n, double *band)
             v[r] = column[r] * scale;
             column[r] = 0;
         }
-        for (int64_t r = s + 1; r < n; r += B) {
-            NAME(diagonal)(band + r * (LEAD + 1), v, tau);
-            if (r + B >= n) break;
-            tau = NAME(below)(band + r * (LEAD + 1) + B, v, tau);
-        }
+        for (int64_t r = s + 1; r < n; r += B) tau = NAME(step)(band + r * (LEAD + 1), v, tau);
     }
 }
-#undef NAME_
-#undef NAME__
+#undef GLUE
+#undef GLUED
 #undef NAME
 #undef LEAD
 #undef VECS

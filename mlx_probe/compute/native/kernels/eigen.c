@@ -7,9 +7,10 @@
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
-#include "vectors.h"
+#include <stdint.h>
+#include <stdlib.h>
 
-const int probe_eigen_abi = 2;
+const int probe_eigen_abi = 3;
 
 enum { NOT_FINITE = 1, NOT_CONVERGED = 2 };  /* results; 0 for success */
 enum { STRIPS = 8, MOST_THREADS = 16 };
@@ -18,12 +19,9 @@ enum { STRIPS = 8, MOST_THREADS = 16 };
 typedef void (*gemm_routine)(const char *, const char *, const int64_t *, const int64_t *, const int64_t *,
                              const double *, const double *, const int64_t *, const double *, const int64_t *,
                              const double *, double *, const int64_t *, size_t, size_t);
-typedef void (*qr_routine)(const int64_t *, const int64_t *, double *, const int64_t *, double *,
-                           const int64_t *, int64_t *);
 static gemm_routine dgemm;
-static qr_routine dgeqrt3;
 
-void probe_eigen_routines(gemm_routine gemm, qr_routine qr) { dgemm = gemm, dgeqrt3 = qr; }
+void probe_eigen_routines(gemm_routine gemm) { dgemm = gemm; }
 
 /* C <- beta C + alpha op(A) op(B), column by column in memory. */
 static void gemm(const char *ways, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
@@ -69,48 +67,85 @@ static double reflector(double head, double square, double *tau, double *scale)
     return first;
 }
 
-/* FROM(c): a mask of the lanes from c on. */
-static const int64_t MASKS[2 * LANES] = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
-#define FROM(c) (*(const ivec *)(MASKS + LANES - (c)))
+/* Signed all ones after zeros: read from the middle, a mask of the last lanes. */
+static const int64_t MASKS[16] = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
 
-#define B 8
-#include "chase.h"
-#undef B
-#define B 16
-#include "chase.h"
-#undef B
-#define B 48
-#include "chase.h"
-#undef B
+typedef struct simd simd;
+
+/* A tridiagonal matrix of norm 1, and what its minors are evaluated for. */
+typedef struct {
+    int64_t n, shifts;
+    const simd *simd;
+    double *d, *e2;            /* e2[i] couples i - 1 and i; never 0, so that no two minors vanish */
+    double *x, *minor;         /* shifts; the last minor of each is minor 2^exponent */
+    int64_t *count, *exponent; /* eigenvalues below each shift */
+    int counted;               /* whether they are wanted */
+} tridiagonal;
+
+/* What needs vectors, for one instruction set. */
+struct simd {
+    void (*chase8)(int64_t, double *), (*chase16)(int64_t, double *), (*chase48)(int64_t, double *);
+    void (*minors)(const tridiagonal *, int64_t, int);
+    void (*factor)(int64_t, int64_t, double *, int64_t, double *);
+    int64_t group;
+};
+
+#if defined(__x86_64__)
+#define ISA avx512
+#define LANES 8
+#define TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx2,fma")))
+#include "simd.h"
+#define ISA avx2
+#define LANES 4
+#define TARGET __attribute__((target("avx2,fma")))
+#include "simd.h"
+#endif
+#define ISA base
+#define LANES 2
+#define TARGET
+#include "simd.h"
+
+static const simd *instructions(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        return &simd_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &simd_avx2;
+#endif
+    return &simd_base;
+}
+
+/* Doubles of a band with the zeros after it. */
+static int64_t band_size(int64_t n, int64_t b) { return (n + 2 * b + 8) * (2 * b + 1); }
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 #include "band.h"
 #include "sturm.h"
 
 /* The three stages for a matrix of an order. Wide bands suit the first one, narrow ones the second. */
 typedef struct {
-    int64_t band, tile;
+    int64_t band, side; /* of the band; of a tile */
     void (*chase)(int64_t, double *);
 } plan;
 
-static plan plan_of(int64_t n)
+static plan plan_of(int64_t n, const simd *set)
 {
-    if (n < 160) return (plan){8, 64, chase8};
-    if (n < 2304) return (plan){16, 64, chase16};
-    return (plan){48, 128, chase48};
+    if (n < 160) return (plan){8, 64, set->chase8};
+    if (n < 2304) return (plan){16, 64, set->chase16};
+    return (plan){48, 144, set->chase48};
 }
-
-/* Doubles of a band with its zeros, and whether they fit where the matrix was. */
-static int64_t band_size(int64_t n, int64_t b) { return (n + 2 * b + 8) * (2 * b + 1); }
-static int fits(int64_t n, int64_t b) { return n > 2 * b && band_size(n, b) <= n * n; }
 
 /* Doubles of work for a matrix of an order. */
 int64_t probe_eigen_work(int64_t n)
 {
-    int64_t b = plan_of(n).band, first = reduction_work(n, b), last = sturm_work(n);
-    return (fits(n, b) ? 0 : band_size(n, b)) + 2 * n + (first > last ? first : last);
+    plan p = plan_of(n, instructions());
+    int64_t first = reduction_work(n, p.band, p.side), rest = band_size(n, p.band) + 2 * n + sturm_work(n);
+    return first > rest ? first : rest;
 }
 
 /* Exponent field of the largest magnitude in the lower triangle: 0x7ff if it is not finite. */
-CLONES static int64_t largest_exponent(int64_t n, const double *a)
+static int64_t largest_exponent(int64_t n, const double *a)
 {
     int64_t most = 0;
     for (int64_t j = 0; j < n; j++)
@@ -127,7 +162,8 @@ CLONES static int64_t largest_exponent(int64_t n, const double *a)
 int probe_eigenvalues(int64_t n, double *a, double *work, const volatile int64_t *cores, double *values)
 {
     if (n < 1) return 0;
-    plan p = plan_of(n);
+    const simd *set = instructions();
+    plan p = plan_of(n, set);
     int64_t power = largest_exponent(n, a);
     if (power == 0x7ff) return NOT_FINITE;
     /* Squares of elements must neither overflow nor underflow. */
@@ -135,19 +171,16 @@ int probe_eigenvalues(int64_t n, double *a, double *work, const volatile int64_t
     if (shift)
         for (int64_t j = 0; j < n; j++)
             for (int64_t i = j; i < n; i++) a[i + j * n] = ldexp(a[i + j * n], shift);
-    double *d = work, *e = d + n, *rest = e + n, *band = a;
-    if (!fits(n, p.band)) {
-        band = rest;
-        rest += band_size(n, p.band);
-    }
-    full_to_band(n, a, p.band, p.tile, rest, cores);
-    pack_band(n, a, p.band, band);
+    matrix s = {.n = n, .b = p.band, .side = p.side, .simd = set, .a = a};
+    double *band = work, *d = band + band_size(n, p.band), *e = d + n;
+    full_to_band(&s, work, cores);
+    pack_band(&s, band);
     p.chase(n, band);
     for (int64_t i = 0; i < n; i++) {
         d[i] = band[i * (2 * p.band + 1)];
         e[i] = band[i * (2 * p.band + 1) + 1];
     }
-    int failed = tridiagonal_eigenvalues(n, d, e, rest, cores, values);
+    int failed = tridiagonal_eigenvalues(n, d, e, set, e + n, cores, values);
     if (shift)
         for (int64_t i = 0; i < n; i++) values[i] = ldexp(values[i], -shift);
     return failed;

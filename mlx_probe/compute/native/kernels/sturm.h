@@ -6,84 +6,49 @@
  * 1967). Each rounding changes d_i - x or e_{i-1}^2 by a few eps of itself: a count is that of a matrix
  * within a few eps of the norm of T, whatever its order. No division, so that vectors of
  * shifts advance at the speed of a product; powers of two are taken out every eighth row. */
-enum { GROUP = 4 * LANES };  /* shifts side by side: as many as hide the latency of a product */
-
-typedef struct {
-    int64_t n;
-    const double *d, *e2;      /* e2[i] couples i - 1 and i; never 0, so that no two minors vanish */
-    double *x, *minor;         /* shifts; last minor of each, times 2^-exponent */
-    int64_t *count, *exponent; /* eigenvalues below each shift */
-    int64_t shifts;
-} sturm;
-
-CLONES static void count_group(const sturm *s, int64_t at)
-{
-    enum { G = GROUP / LANES };
-    const ivec magnitude = (ivec){0} + INT64_MAX, field = (ivec){0} + 0x7ff0000000000000;
-    vec x[G], p[G], q[G];
-    ivec count[G], exponent[G];
-    for (int g = 0; g < G; g++) {
-        x[g] = LOAD(s->x + at + g * LANES);
-        p[g] = (vec){0} + 1;
-        q[g] = (vec){0};
-        count[g] = exponent[g] = (ivec){0};
-    }
-    for (int64_t i = 0; i < s->n;) {
-        for (int64_t stop = i + 8 < s->n ? i + 8 : s->n; i < stop; i++)
-            for (int g = 0; g < G; g++) {
-                vec next = (s->d[i] - x[g]) * p[g] - s->e2[i] * q[g];
-                count[g] += (((ivec)next ^ (ivec)p[g]) < 0) & 1;
-                q[g] = p[g];
-                p[g] = next;
-            }
-        for (int g = 0; g < G; g++) {
-            ivec a = (ivec)p[g] & magnitude, b = (ivec)q[g] & magnitude, larger = a > b;
-            ivec power = ((a & larger) | (b & ~larger)) & field;
-            vec inverse = (vec)(0x7fe0000000000000 - power);
-            p[g] *= inverse;
-            q[g] *= inverse;
-            exponent[g] += (power >> 52) - 1023;
-        }
-    }
-    for (int g = 0; g < G; g++) {
-        STORE(s->minor + at + g * LANES, p[g]);
-        *(ivec *)(s->count + at + g * LANES) = count[g];
-        *(ivec *)(s->exponent + at + g * LANES) = exponent[g];
-    }
-}
-
-enum { PART = 8 * GROUP };  /* shifts that a thread takes at a time */
-
-static void count_part(const void *job, int64_t part)
-{
-    const sturm *s = job;
-    int64_t stop = (part + 1) * PART < s->shifts ? (part + 1) * PART : s->shifts;
-    for (int64_t at = part * PART; at < stop; at += GROUP) count_group(s, at);
-}
 
 /* One eigenvalue: count(low) <= k < count(high). */
 typedef struct {
-    double low, high, f_low, f_high; /* ends and the last minors there */
-    int64_t e_low, e_high, n_low, n_high;
-    double before;                   /* width some rounds ago */
-    int64_t k, moved;                /* the end that moved last: -1, 1; 0 for none */
-    int64_t slow;
+    int64_t k, n_low, n_high, e_low, e_high;
+    double low, high, f_low, f_high; /* ends; the last minors there are f 2^e */
+    int64_t moved;                   /* the end that moved last: -1, 1; 0 for none */
+    double before;                   /* width three rounds ago */
+    int slow;
 } bracket;
 
-/* The next shift inside a bracket of width > 2 tol: a share of the eigenvalues in it while there are
- * several, then the secant between its ends (Illinois: the weight of an end that stays is halved). */
-static double next_shift(const bracket *b, double tol, int64_t round)
+enum { ROOM = 32 };  /* beyond the shifts: the last group may be filled up */
+
+/* Shifts that a thread takes at a time. */
+static int64_t part_of(const tridiagonal *s) { return 16 * s->simd->group; }
+
+static void evaluate_part(const void *job, int64_t part)
 {
-    double width = b->high - b->low, middle = b->low + .5 * width;
-    if (b->n_high - b->n_low > 1)
-        return round & 1 ? middle : b->low + width * (b->k - b->n_low + .5) / (b->n_high - b->n_low);
-    if (b->slow || b->f_low == 0 || b->f_high == 0) return middle;
-    int64_t power = b->e_high - b->e_low;
-    power = power > 2000 ? 2000 : power < -2000 ? -2000 : power;
-    double x = b->low + width / (1 - ldexp(b->f_high / b->f_low, (int)power));
-    return x < b->low + tol ? b->low + tol : x > b->high - tol ? b->high - tol : x;
+    const tridiagonal *s = job;
+    int64_t size = part_of(s), stop = least((part + 1) * size, s->shifts);
+    for (int64_t at = part * size; at < stop; at += s->simd->group) s->simd->minors(s, at, s->counted);
 }
 
+static void evaluate(tridiagonal *s, int64_t shifts, const volatile int64_t *cores)
+{
+    s->shifts = shifts;
+    for (int64_t i = shifts; i % s->simd->group; i++) s->x[i] = s->x[shifts - 1];
+    share(cores, (shifts + part_of(s) - 1) / part_of(s), evaluate_part, s);
+}
+
+/* The next shift inside a bracket of width > 2 tol. While there are several eigenvalues in it, its middle
+ * and the share of it that is this one's in turn; then the secant between its ends. */
+static double next_shift(const bracket *b, double tol, int64_t round)
+{
+    double width = b->high - b->low, share_of = (b->k - b->n_low + .5) / (b->n_high - b->n_low);
+    if (b->n_high - b->n_low > 1) return b->low + width * (round & 1 ? .5 : share_of);
+    if (b->slow || b->f_low == 0 || b->f_high == 0) return b->low + .5 * width;
+    int power = (int)fmax(-2000, fmin(2000, (double)(b->e_high - b->e_low)));
+    double x = b->low + width / (1 - ldexp(b->f_high / b->f_low, power));
+    return fmax(b->low + tol, fmin(b->high - tol, x));
+}
+
+/* Illinois: a minor at an end that stays is halved, so that the other end moves soon. Where three rounds
+ * did not halve the width, as graded spectra can bring about, the middle is next. */
 static void narrow(bracket *b, double x, double f, int64_t e, int64_t count, int64_t round)
 {
     if (count <= b->k) {
@@ -95,7 +60,6 @@ static void narrow(bracket *b, double x, double f, int64_t e, int64_t count, int
         if (b->moved > 0) b->f_low *= .5;
         b->moved = 1;
     }
-    /* Graded spectra can stall the secant: bisect where three rounds did not halve the width. */
     b->slow = 0;
     if (round % 3 == 0) {
         b->slow = b->high - b->low > .5 * b->before;
@@ -103,14 +67,40 @@ static void narrow(bracket *b, double x, double f, int64_t e, int64_t count, int
     }
 }
 
-/* Doubles of work that tridiagonal_eigenvalues takes. */
-static int64_t sturm_work(int64_t n) { return (6 + sizeof(bracket) / 8 + 1) * (n + GROUP); }
+/* Narrow all brackets that hold several eigenvalues, by counts, or then all that hold one, by signs. */
+static int refine(tridiagonal *s, bracket *brackets, int64_t *open, double tol, const volatile int64_t *cores)
+{
+    int64_t active = 0;
+    for (int64_t k = 0; k < s->n; k++) open[active++] = k;
+    for (int64_t round = 1; round < 400; round++) {
+        int64_t kept = 0;
+        for (int64_t i = 0; i < active; i++) {
+            const bracket *b = brackets + open[i];
+            if (b->high - b->low <= 2 * tol || (s->counted && b->n_high - b->n_low == 1)) continue;
+            s->x[kept] = next_shift(b, tol, round);
+            open[kept++] = open[i];
+        }
+        if (!kept) return 0;
+        active = kept;
+        evaluate(s, active, cores);
+        for (int64_t i = 0; i < active; i++) {
+            bracket *b = brackets + open[i];
+            /* Each eigenvalue passed changes the sign of the last minor. */
+            int odd = signbit(s->minor[i]) != 0;
+            int64_t count = s->counted ? s->count[i] : b->k + (odd != (b->k & 1));
+            narrow(b, s->x[i], s->minor[i], s->exponent[i], count, round);
+        }
+    }
+    return NOT_CONVERGED;
+}
 
-/* Ascending eigenvalues of diagonal d and subdiagonal e, both destroyed. */
-static int tridiagonal_eigenvalues(int64_t n, double *d, const double *e, double *work,
+/* Doubles of work that tridiagonal_eigenvalues takes. */
+static int64_t sturm_work(int64_t n) { return (6 + (int64_t)sizeof(bracket) / 8) * (n + ROOM); }
+
+/* Ascending eigenvalues of diagonal d, destroyed, and couplings e below it. */
+static int tridiagonal_eigenvalues(int64_t n, double *d, const double *e, const simd *set, double *work,
                                    const volatile int64_t *cores, double *values)
 {
-    enum { ROUNDS = 400 };
     double norm = 0, sum = 0, low = INFINITY, high = -INFINITY;
     for (int64_t i = 0; i < n; i++) {
         double radius = (i ? fabs(e[i - 1]) : 0) + (i < n - 1 ? fabs(e[i]) : 0);
@@ -124,48 +114,31 @@ static int tridiagonal_eigenvalues(int64_t n, double *d, const double *e, double
         for (int64_t i = 0; i < n; i++) values[i] = 0;
         return 0;
     }
-    int64_t room = n + GROUP, shifts = (n + GROUP - 1) / GROUP * GROUP;
-    double *e2 = work, *x = e2 + room, *minor = x + room;
-    int64_t *count = (int64_t *)(minor + room), *exponent = count + room, *open = exponent + room;
-    bracket *brackets = (bracket *)(open + room);
-    /* To norm 1: minors of a few rows neither overflow nor underflow. */
+    int64_t room = n + ROOM, *open = (int64_t *)work;
+    tridiagonal s = {.n = n, .d = d, .simd = set, .counted = 1};
+    s.e2 = work + room, s.x = s.e2 + room, s.minor = s.x + room;
+    s.count = (int64_t *)(s.minor + room), s.exponent = s.count + room;
+    bracket *brackets = (bracket *)(s.exponent + room);
+    /* To norm 1: the minors of a few rows neither overflow nor underflow. */
     low = low / norm - 1e-15, high = high / norm + 1e-15;
-    for (int64_t i = n - 1; i >= 0; i--) {
+    for (int64_t i = 0; i < n; i++) {
         double coupling = i ? e[i - 1] / norm : 0;
         d[i] /= norm;
-        e2[i] = i ? fmax(coupling * coupling, 1e-34) : 0;
+        s.e2[i] = i ? fmax(coupling * coupling, 1e-34) : 0;
     }
-    sturm s = {n, d, e2, x, minor, count, exponent, shifts};
-    for (int64_t i = 0; i < shifts; i++) x[i] = low + (high - low) * (i + .5) / shifts;
-    share(cores, (shifts + PART - 1) / PART, count_part, &s);
+    for (int64_t i = 0; i < n; i++) s.x[i] = low + (high - low) * (i + .5) / n;
+    evaluate(&s, n, cores);
     for (int64_t k = 0, g = 0; k < n; k++) {
-        while (g < shifts && count[g] <= k) g++;
+        while (g < n && s.count[g] <= k) g++;
         bracket *b = brackets + k;
-        *b = (bracket){low, high, 0, 0, 0, 0, 0, n, 2 * (high - low), k, 0, 0};
-        if (g) b->low = x[g - 1], b->f_low = minor[g - 1], b->e_low = exponent[g - 1], b->n_low = count[g - 1];
-        if (g < shifts) b->high = x[g], b->f_high = minor[g], b->e_high = exponent[g], b->n_high = count[g];
-        open[k] = k;
+        *b = (bracket){.k = k, .n_high = n, .low = low, .high = high, .before = INFINITY};
+        if (g) b->low = s.x[g - 1], b->f_low = s.minor[g - 1], b->e_low = s.exponent[g - 1], b->n_low = s.count[g - 1];
+        if (g < n) b->high = s.x[g], b->f_high = s.minor[g], b->e_high = s.exponent[g], b->n_high = s.count[g];
     }
     /* Of the largest eigenvalue's magnitude, which may be a third of the norm. */
     double tol = DBL_EPSILON * fmax(fabs(brackets[0].low), fabs(brackets[n - 1].high));
-    int64_t active = n;
-    for (int64_t round = 1; round < ROUNDS; round++) {
-        int64_t kept = 0;
-        for (int64_t i = 0; i < active; i++) {
-            const bracket *b = brackets + open[i];
-            if (b->high - b->low <= 2 * tol) continue;
-            x[kept] = next_shift(b, tol, round);
-            open[kept++] = open[i];
-        }
-        active = kept;
-        if (!active) break;
-        s.shifts = (active + GROUP - 1) / GROUP * GROUP;
-        for (int64_t i = active; i < s.shifts; i++) x[i] = x[active - 1];
-        share(cores, (s.shifts + PART - 1) / PART, count_part, &s);
-        for (int64_t i = 0; i < active; i++)
-            narrow(brackets + open[i], x[i], minor[i], exponent[i], count[i], round);
-    }
-    if (active) return NOT_CONVERGED;
+    for (; s.counted >= 0; s.counted--)
+        if (refine(&s, brackets, open, tol, cores)) return NOT_CONVERGED;
     for (int64_t k = 0; k < n; k++) {
         values[k] = .5 * (brackets[k].low + brackets[k].high) * norm;
         /* Brackets of one cluster may overlap. */
