@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["flattened_gram", "gram_problem"]
+__all__ = ["flattened_gram", "gram_problem", "least_bytes"]
 
 # Elements of all experts that are read at a time, at most, and of these as many as a backend
 # takes at once.
@@ -79,14 +79,19 @@ def _shared_bytes(experts: int) -> int:
 
 def gram_problem(members: Sequence[Weight], backend: Backend, budget: int) -> str | None:
     """Why a memory budget does not allow the cosines; None if it does."""
-    lines, count = _lines(members[0]), len(members)
-    least = _shared_bytes(count) + lines.range_bytes(backend, min(count, 2), lines.step)
+    least = least_bytes(members, backend)
     if least <= budget:
         return None
     return (
-        f"a memory budget of {format_size(budget)} cannot hold a line of two of {count} experts: "
-        f"that takes {format_size(least)}"
+        f"a memory budget of {format_size(budget)} cannot hold a line of two of {len(members)} "
+        f"experts: that takes {format_size(least)}"
     )
+
+
+def least_bytes(members: Sequence[Weight], backend: Backend) -> int:
+    """Bytes that the cosines take at least: a line of two experts, and all pairs."""
+    lines, count = _lines(members[0]), len(members)
+    return _shared_bytes(count) + lines.range_bytes(backend, min(count, 2), lines.step)
 
 
 def flattened_gram(

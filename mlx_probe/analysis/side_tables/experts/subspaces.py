@@ -14,6 +14,7 @@ from mlx_probe.analysis.loading import loaded_chunks
 from mlx_probe.analysis.side_tables.elements import Matrix, read_bytes, read_into
 from mlx_probe.analysis.side_tables.experts.similarity import Similarity
 from mlx_probe.checkpoint.weight import chunk_extent
+from mlx_probe.compute import lapack
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.compute.spectrum.leading import (
     SMALL,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["SUBSPACE", "subspace_dim", "subspace_overlaps"]
+__all__ = ["SUBSPACE", "expert_bytes", "overlaps_of", "subspace_dim", "subspace_overlaps"]
 
 # Leading singular vectors of an expert that are compared.
 SUBSPACE = 8
@@ -67,8 +68,8 @@ def subspace_overlaps(
     dim = subspace_dim(first)
     # Bases, random block and all pairs are shared; each worker has an expert and its workspace.
     shared = 8 * (count * dim * size + hidden * STARTING_VECTORS)
-    shared += 8 * (8 * count**2 + 2 * count * dim**2)
-    each = _expert_bytes(first, axis, backend)
+    shared += 8 * count**2 * (8 + dim**2)
+    each = expert_bytes(first, axis, backend)
     if shared + each > budget:
         return None
     bases = np.zeros((count, dim, size))
@@ -82,11 +83,24 @@ def subspace_overlaps(
     with threadpool_limits(1, user_api="blas"):
         for _ in run_within_budget(work, tasks, workers, budget - shared):
             pass
-    overlaps = np.full((count, count), np.nan)
-    flat = bases.reshape(count * dim, size)
-    for i in np.flatnonzero(usable):
-        cosines = (flat @ bases[i].T).reshape(count, dim * dim)
-        overlaps[i, usable] = np.square(cosines[usable]).sum(axis=1) / dim
+    return overlaps_of(bases, usable)
+
+
+def overlaps_of(bases: Matrix, usable: NDArray[np.bool_]) -> Similarity:
+    """Overlaps of all pairs of subspaces.
+
+    Args:
+        bases: Orthonormal rows, shape (E, dim, size).
+        usable: Which of them are compared, shape (E,).
+    """
+    count, dim, size = bases.shape
+    cosines = np.zeros((count * dim, count * dim))
+    lapack.add_gram(cosines, bases.reshape(count * dim, size).T)
+    squares = np.square(cosines, out=cosines).reshape(count, dim, count, dim)
+    # The upper triangle holds the whole block of every pair.
+    above = np.triu(squares.sum(axis=(1, 3)) / dim, 1)
+    overlaps = above + above.T + np.eye(count)
+    overlaps[~usable] = overlaps[:, ~usable] = np.nan
     return Similarity(np.clip(overlaps, 0.0, 1.0), np.ones(count))
 
 
@@ -111,7 +125,7 @@ def _basis(
         return leading_vectors(operator, rows, cols, axis, dim, start)
 
 
-def _expert_bytes(weight: Weight, axis: int, backend: Backend) -> int:
+def expert_bytes(weight: Weight, axis: int, backend: Backend) -> int:
     """Bytes that the basis of an expert takes at most."""
     size, hidden = weight.shape[axis], weight.shape[1 - axis]
     workspace = leading_bytes(size, hidden)
