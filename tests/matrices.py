@@ -4,6 +4,7 @@ The conversions use nothing of the product: numpy's own types, bfloat16 as the u
 float32, E5M2 as the upper byte of float16, and E4M3 from its definition.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -143,6 +144,27 @@ def measure(
 def moments_of(backend, words, dtype, **options):
     """Moments of words of any shape."""
     return measure(backend, words.reshape(-1), dtype, **options).moments
+
+
+def same_moments(actual, expected):
+    """Equal counts, extremes, quantiles and formats; sums to 1e-12 of what was summed."""
+    size = max(abs(expected.min), abs(expected.max))
+    third = math.sqrt(expected.m2) * math.sqrt(expected.m4)
+    # The mean is rounded on the scale of the elements, and all deviations with it.
+    rounded = 1e-3 * size
+    scales = {
+        "mean": size,
+        "m2": expected.m2,
+        "m3": third + rounded * expected.m2,
+        "m4": expected.m4 + rounded * third,
+    }
+    for field in dataclasses.fields(expected):
+        one, other = getattr(actual, field.name), getattr(expected, field.name)
+        if field.name not in scales:
+            # Zeros of both signs are equal.
+            assert one == other or np.array_equal(one, other, equal_nan=True), field.name
+        elif not (one == other or (math.isnan(one) and math.isnan(other))):
+            assert abs(one - other) <= 1e-12 * scales[field.name], field.name
 
 
 def spectrum_of(backend, words, dtype, **options):
