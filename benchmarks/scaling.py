@@ -2,14 +2,18 @@
 
     python benchmarks/scaling.py [--runs N] [--largest SIDE]
 
-Times every stage of the numpy backend on one core, on Gaussian bfloat16 matrices; the fits are
-least squares of relative errors. Models are lists of shapes from their published configurations.
-Figures for an M3 Ultra follow from named assumptions and from counting, not from a measurement.
+Times every stage of the numpy backend on one core, on Gaussian bfloat16 matrices, with compiled
+kernels and without; the fits are least squares of relative errors. Models are lists of shapes from
+their published configurations, stored as bfloat16. Figures for an M3 Ultra follow from counting and
+from the `Assumed` values, not from a measurement; a table says what each of them decides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -23,21 +27,28 @@ from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.budget import RESERVE
 from mlx_probe.checkpoint import chunk_extent
-from mlx_probe.compute import lapack
+from mlx_probe.compute import lapack, native
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
+from mlx_probe.compute.native import eigen
 from mlx_probe.core.machine import usable_cores
 from mlx_probe.runs.monitor import process_memory
 
 SIDES = (256, 512, 1024, 1536, 2048, 3072, 4096)
 
+SOLVERS: tuple[lapack.Solver, ...] = ("native", "one_stage", "two_stage")
+
 # Beyond the fit, to see how far it holds.
 CHECKED = 6144
 
-STAGE_COLUMNS = ("side", "elements", "Gram matrix", "syevd", "syevd_2stage", "fitted total")
+STAGE_COLUMNS = (
+    *("side", "elements", "without kernels", "Gram matrix", "native solver", "syevd"),
+    *("syevd_2stage", "fitted total"),
+)
 MODEL_COLUMNS = (
     *("model", "machine", "bfloat16 GB", "reading", "elements and Gram matrices"),
     *("eigenvalues", "time", "limit", "memory GB"),
 )
+ASSUMED_COLUMNS = ("assumed of an M3 Ultra", "value", "because", "671B takes, if it is half")
 LIMITS = {"elements": "elements", "gram": "Gram matrices", "solve": "eigenvalues", "disk": "disk"}
 
 
@@ -48,19 +59,21 @@ class Cost:
     Attributes:
         element: Of reading an element, and of its moments.
         flop: Of a flop of the Gram matrix, long * short * (short + 1).
-        one_stage: Of syevd: factors of n**2 and n**3.
-        two_stage: Of syevd_2stage: factors of n**2 and n**3.
+        solvers: Factors of n**2 and n**3, by solver.
     """
 
     element: float
     flop: float
-    one_stage: NDArray[np.float64]
-    two_stage: NDArray[np.float64]
+    solvers: Mapping[str, NDArray[np.float64]]
 
     def solve(self, side: int) -> float:
-        """Seconds of the faster solver."""
+        """Seconds of the fastest solver."""
         powers = np.array([side**2, side**3], float)
-        return float(min(powers @ self.one_stage, powers @ self.two_stage))
+        return float(min(powers @ factors for factors in self.solvers.values()))
+
+    def square(self, side: int) -> float:
+        """Seconds of all stages of a square matrix."""
+        return side**2 * self.element + side**2 * (side + 1) * self.flop + self.solve(side)
 
 
 # Number, rows, columns of the matrices of a model, and its parameters that are no matrices.
@@ -89,12 +102,42 @@ MODELS = {
     ],
 }
 
-# What is assumed of an M3 Ultra; nobody has measured any of it with this program.
-GPU_PRODUCTS = 20e12
-GPU_MEMORY = 600e9
-DISK = 6e9
-CPU_WORKERS = 16
-CPU_SHARE = 1.0
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is assumed of an M3 Ultra; nobody has measured any of it with this program.
+
+    Attributes:
+        products: Flops in a second of float32 matrix products on the GPU.
+        memory: Bytes in a second that passes over the GPU's memory move.
+        disk: Bytes in a second from the disk.
+        workers: Matrices whose eigenvalues are computed at once.
+        share: Speed of such a worker, in cores of the machine that measured.
+    """
+
+    products: float = 20e12
+    memory: float = 600e9
+    disk: float = 6e9
+    workers: int = 16
+    share: float = 1.0
+
+
+REASONS = {
+    "products": (
+        "float32 products on the GPU, TFLOP/s",
+        1e12,
+        "an estimate: its maker publishes none",
+    ),
+    "memory": ("passes over the GPU's memory, GB/s", 1e9, "three quarters of the data sheet's 819"),
+    "disk": ("disk, GB/s", 1e9, "an estimate, for a model that is not in memory"),
+    "workers": ("eigen-solvers at once", 1, "fewer than its 20 or 24 performance cores"),
+    "share": (
+        "speed of each, in cores of this machine",
+        1,
+        "the kernels compile for arm64; Accelerate's products are shared by the cores of a cluster",
+    ),
+}
+M3_ULTRA = Assumed()
 
 
 def gaussian(rows: int, cols: int) -> NDArray[np.uint16]:
@@ -104,42 +147,53 @@ def gaussian(rows: int, cols: int) -> NDArray[np.uint16]:
 
 def measure(side: int, runs: int) -> dict[str, float]:
     """Median seconds of every stage for a square matrix."""
-    backend, words = NumpyBackend(), gaussian(side, side)
+    words = gaussian(side, side)
     took: dict[str, list[float]] = {}
-
-    def elements() -> None:
-        sums = backend.element_pass("BF16", 1e-8)
-        for first in range(0, side, chunk_extent(side)):
-            sums.add(backend.load(words[first : first + chunk_extent(side)], "BF16"))
-        sums.finish()
-
-    chunk = backend.load(words, "BF16")
     for _ in range(runs):
-        gram = backend.gram_pass(side, side, "BF16")
-        took.setdefault("elements", []).append(seconds_of(elements))
-        took.setdefault("gram", []).append(seconds_of(lambda g=gram: g.add(chunk)))
-        matrix = gram.finish().matrix
-        for name in ("one_stage", "two_stage"):
-            copy = matrix.copy()
-            spent = seconds_of(lambda c=copy, s=name: lapack.eigenvalues(c, s))
-            took.setdefault(name, []).append(spent)
+        for suffix in ("", " without") if native.used() else ("",):
+            with native.without() if suffix else nullcontext():
+                elements, products, matrix = passes(words)
+            took.setdefault(f"elements{suffix}", []).append(elements)
+            took.setdefault("gram", []).append(products)
+        for name in SOLVERS:
+            if name != "native" or eigen.is_available(side):
+                copy = matrix.copy()
+                spent = seconds_of(lambda c=copy, s=name: lapack.eigenvalues(c, s))  # type: ignore[misc]
+                took.setdefault(name, []).append(spent)
     return {name: median(each) for name, each in took.items()}
 
 
-def fit(measured: dict[int, dict[str, float]]) -> Cost:
-    """Factors that leave the least relative errors."""
+def passes(words: NDArray[np.uint16]) -> tuple[float, float, NDArray[np.float64]]:
+    """Seconds of the elements and of the Gram matrix, chunk by chunk as in a run; the matrix."""
+    backend, side = NumpyBackend(), len(words)
+    sums, gram = backend.element_pass("BF16", 1e-8), backend.gram_pass(side, side, "BF16")
+    began, products = time.perf_counter(), 0.0
+    for first in range(0, side, chunk_extent(side)):
+        chunk = backend.load(words[first : first + chunk_extent(side)], "BF16")
+        for part in backend.parts(chunk, side, side):
+            sums.add(part)
+            products += seconds_of(lambda p=part: gram.add(p))  # type: ignore[misc]
+    sums.finish()
+    elements = time.perf_counter() - began - products
+    return elements, products, gram.finish().matrix
+
+
+def fit(measured: Mapping[int, Mapping[str, float]], kernels: bool) -> Cost:
+    """Factors that leave the least relative errors, with compiled kernels or without."""
     sides = np.array(list(measured), float)
+    known = next(iter(measured.values()))
 
     def factors(name: str, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
         times = np.array([each[name] for each in measured.values()])
         scaled = np.stack(columns, axis=1) / times[:, None]
         return np.asarray(np.linalg.lstsq(scaled, np.ones(len(times)), rcond=None)[0])
 
+    elements = "elements" if kernels or "elements without" not in known else "elements without"
+    solvers = [name for name in SOLVERS if name in known and (kernels or name != "native")]
     return Cost(
-        element=float(factors("elements", sides**2)[0]),
+        element=float(factors(elements, sides**2)[0]),
         flop=float(factors("gram", sides**2 * (sides + 1))[0]),
-        one_stage=factors("one_stage", sides**2, sides**3),
-        two_stage=factors("two_stage", sides**2, sides**3),
+        solvers={name: factors(name, sides**2, sides**3) for name in solvers},
     )
 
 
@@ -157,13 +211,13 @@ def predict(shapes: list[tuple[int, int, int]], cost: Cost) -> dict[str, float]:
         totals["solve"] += count * cost.solve(short)
         resident = 2 * rows * cols if rows < cols else 0
         slab = short * min(long, chunk_extent(short))
-        sets += [resident + backend.working_set(slab, 2, short)] * min(count, CPU_WORKERS)
-    for workers in (2, CPU_WORKERS):
+        sets += [resident + backend.working_set(slab, 2, short)] * min(count, M3_ULTRA.workers)
+    for workers in (2, M3_ULTRA.workers):
         totals[f"memory {workers}"] = float(sum(sorted(sets)[-workers:]))
     return totals
 
 
-def on_this_machine(of: dict[str, float], cores: int, baseline: float) -> tuple[Cell, ...]:
+def on_this_machine(of: Mapping[str, float], cores: int, baseline: float) -> tuple[Cell, ...]:
     """Reading, elements and Gram matrices, solvers, time, limit, memory: stages in turn."""
     stages = {stage: of[stage] / cores for stage in ("elements", "gram", "solve")}
     limit = max(stages, key=lambda stage: stages[stage])
@@ -172,17 +226,34 @@ def on_this_machine(of: dict[str, float], cores: int, baseline: float) -> tuple[
     return None, *times, LIMITS[limit], rounded((baseline + of["memory 2"]) / 1e9, 2)
 
 
-def on_an_m3_ultra(of: dict[str, float], baseline: float) -> tuple[Cell, ...]:
-    """The same by counting, from the assumptions above: stages overlap."""
-    sums = of["gram flops"] / 1024 * 6 * 20 / GPU_MEMORY
-    stages = {
-        "disk": of["bytes"] / DISK,
-        "gram": 12 * of["gram flops"] / GPU_PRODUCTS + sums + 3 * of["bytes"] / GPU_MEMORY,
-        "solve": of["solve"] / CPU_WORKERS / CPU_SHARE,
+def stages_on_an_m3_ultra(of: Mapping[str, float], assumed: Assumed) -> dict[str, float]:
+    """Seconds of each stage, by counting from assumptions; the stages overlap."""
+    sums = of["gram flops"] / 1024 * 6 * 20 / assumed.memory
+    products = 12 * of["gram flops"] / assumed.products
+    return {
+        "disk": of["bytes"] / assumed.disk,
+        "gram": products + sums + 3 * of["bytes"] / assumed.memory,
+        "solve": of["solve"] / assumed.workers / assumed.share,
     }
+
+
+def on_an_m3_ultra(of: Mapping[str, float], baseline: float) -> tuple[Cell, ...]:
+    """The cells of `on_this_machine` for an M3 Ultra."""
+    stages = stages_on_an_m3_ultra(of, M3_ULTRA)
     limit = max(stages, key=lambda stage: stages[stage])
     times = [duration(each) for each in (*stages.values(), stages[limit])]
-    return *times, LIMITS[limit], rounded((baseline + of[f"memory {CPU_WORKERS}"]) / 1e9, 2)
+    memory = (baseline + of[f"memory {M3_ULTRA.workers}"]) / 1e9
+    return *times, LIMITS[limit], rounded(memory, 2)
+
+
+def assumptions(of: Mapping[str, float]) -> list[tuple[Cell, ...]]:
+    """Every assumption, and the time of the largest model if it holds only by half."""
+    rows: list[tuple[Cell, ...]] = []
+    for name, (title, unit, because) in REASONS.items():
+        value = getattr(M3_ULTRA, name)
+        stages = stages_on_an_m3_ultra(of, replace(M3_ULTRA, **{name: value / 2}))
+        rows.append((title, rounded(value / unit), because, duration(max(stages.values()))))
+    return rows
 
 
 @click.command()
@@ -196,37 +267,45 @@ def main(runs: int, largest: int, out: Path) -> None:
     with threadpool_limits(1, user_api="blas"):
         measured = {side: measure(side, runs) for side in sides}
         checked = {CHECKED: measure(CHECKED, 1)} if largest >= CHECKED else {}
-    cost, cores = fit(measured), usable_cores()
+    cost, plain, cores = fit(measured, True), fit(measured, False), usable_cores()
     rows: list[tuple[Cell, ...]] = []
     for side, took in {**measured, **checked}.items():
-        fitted = side**2 * cost.element + side**2 * (side + 1) * cost.flop + cost.solve(side)
-        stages = (took[stage] for stage in ("elements", "gram", "one_stage", "two_stage"))
-        rows.append((side, *map(rounded, stages), rounded(fitted)))
+        names = ("elements", "elements without", "gram", *SOLVERS)
+        stages = (rounded(took[name]) if name in took else None for name in names)
+        rows.append((side, *stages, rounded(cost.square(side))))
+    laws = ", ".join(f"{name} {_law(factors)}" for name, factors in cost.solvers.items())
     note = (
         f"Seconds on one core, medians of {runs} runs; square Gaussian bfloat16 matrices, numpy "
-        f"backend. Fitted: an element takes {1e9 * cost.element:.2f} ns, the Gram matrix runs at "
+        f"backend. Fitted: an element takes {1e9 * cost.element:.2f} ns "
+        f"({1e9 * plain.element:.2f} without kernels), the Gram matrix runs at "
         f"{1e-9 / cost.flop:.1f} GFLOP/s (long x short x (short + 1) flops), the solvers take "
-        f"{_law(cost.one_stage)} and {_law(cost.two_stage)}. {CHECKED:,} is not part of the fit."
+        f"{laws}. {CHECKED:,} is not part of the fit."
     )
     publish("scaling_stages", STAGE_COLUMNS, rows, note, out)
     rows = []
     for name, shapes in MODELS.items():
-        of = predict(shapes, cost)
+        of, without = predict(shapes, cost), predict(shapes, plain)
         size = rounded(of["bytes"] / 1e9)
         rows.append((name, "this one", size, *on_this_machine(of, cores, baseline)))
+        if native.used():
+            slower = on_this_machine(without, cores, baseline)
+            rows.append((name, "this one, no kernels", size, *slower))
         rows.append((name, "M3 Ultra, assumed", size, *on_an_m3_ultra(of, baseline)))
     note = (
         f"This machine: stages of scaling_stages added up, {cores} workers, reading not counted. "
-        "M3 Ultra: assumptions and counting, no measurement. Assumed: the GPU multiplies float32 "
-        f"matrices at {GPU_PRODUCTS / 1e12:.0f} TFLOP/s and passes over memory at "
-        f"{GPU_MEMORY / 1e9:.0f} GB/s (data sheet: 819), the disk delivers {DISK / 1e9:.0f} GB/s, "
-        f"{CPU_WORKERS} CPU workers solve at once, each {CPU_SHARE:g} times as fast as a core of "
-        "this machine, and all of that overlaps. Counted: six float32 products for each Gram "
-        "matrix of 16-bit weights, 2 x 6 x long x short^2 flops; int64 sums of them, 20 bytes for "
-        "each of short^2 entries and product, every 1,024 rows; two passes over the elements. "
-        "Memory: the process and the matrices in flight."
+        "M3 Ultra: counting from the assumptions of scaling_assumptions, no measurement. Counted: "
+        "six float32 products for each Gram matrix of 16-bit weights, 2 x 6 x long x short^2 "
+        "flops; int64 sums of them, 20 bytes for each of short^2 entries and product, every 1,024 "
+        "rows; two passes over the elements. Memory: the process and the matrices in flight."
     )
     publish("scaling", MODEL_COLUMNS, rows, note, out)
+    # The largest model is the last one.
+    note = (
+        "Besides: reading, GPU and solvers overlap without waiting for each other, the weights are "
+        "bfloat16, and start-up, metrics and writing take no time beside the rest. As assumed, "
+        f"671B takes {duration(max(stages_on_an_m3_ultra(of, M3_ULTRA).values()))}."
+    )
+    publish("scaling_assumptions", ASSUMED_COLUMNS, assumptions(of), note, out)
 
 
 def duration(seconds: float) -> str:

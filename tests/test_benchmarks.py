@@ -34,7 +34,7 @@ SMALLEST = {
 # Of those that have more results than the one of their name.
 RESULTS = {
     "band_reduction": {"band_reduction", "band_reduction_errors", "band_reduction_counts"},
-    "scaling": {"scaling", "scaling_stages"},
+    "scaling": {"scaling", "scaling_stages", "scaling_assumptions"},
 }
 
 
