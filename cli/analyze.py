@@ -9,7 +9,9 @@ import click
 
 from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
+from mlx_probe.report.terminal.plain import plain
 from mlx_probe.runs.monitor.watch import WatchConfig
+from mlx_probe.runs.run import Run
 
 from .analysis_options import analysis_options
 from .command import Command
@@ -105,13 +107,21 @@ def analyze(
         progress=watch(quiet),
         fetching=fetching(quiet),
     )
+    if not quiet:
+        _print_summary(run)
+    if not run.passed:
+        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
+    refuse_unread(run, allow_unknown)
+
+
+def _print_summary(run: Run) -> None:
+    """Print what a run found and took, and where it is."""
     from mlx_probe.report.terminal.cost import cost_text
-    from mlx_probe.report.terminal.plain import plain
     from mlx_probe.report.terminal.text import skipped_text, summary_table, warning_text
 
     from .console import output
 
-    console = output(quiet)
+    console = output()
     table, meta = run.table, run.meta
     assert table is not None  # of a run that was just made
     title = f"{meta['model']['id']} at {meta['model']['revision']}"
@@ -128,6 +138,3 @@ def analyze(
         console.print(warning_text(run.unread), soft_wrap=True)
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
-    if not run.passed:
-        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
-    refuse_unread(run, allow_unknown)

@@ -5,8 +5,10 @@ What draws is imported where there is a terminal to draw on.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
@@ -22,6 +24,9 @@ __all__ = ["fetching", "took", "watch"]
 
 # Seconds between two lines where there is no terminal to draw a bar on.
 LINE_INTERVAL = 5.0
+
+# What prints the summary: imported beside the first weights, it makes nobody wait.
+_SUMMARY = "mlx_probe.report.terminal.cost"
 
 
 def watch(quiet: bool) -> Progress:
@@ -55,6 +60,9 @@ def took(usage: Usage) -> str:
 
 
 class _Lines:
+    def __init__(self) -> None:
+        self._loading = False
+
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
         self._total = sum(weight.nbytes for weight in plan.weights)
         self._done = sum(plan.weights[i].nbytes for i in finished)
@@ -64,7 +72,10 @@ class _Lines:
         self._say(f"{one_line(plan.backend_reason)}; {len(plan.weights)} weights{again}")
 
     def start(self, weight: Weight) -> None:
-        """Nothing: a line for every weight would be too much."""
+        # No line: one for every weight would be too much.
+        if not self._loading:
+            self._loading = True
+            threading.Thread(target=import_module, args=(_SUMMARY,), daemon=True).start()
 
     def finish(self, weight: Weight, usage: Usage) -> None:
         self._done += weight.nbytes

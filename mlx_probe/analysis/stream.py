@@ -91,7 +91,8 @@ def analyze_rows(
     # One BLAS thread for each worker: several matrices at once are faster than several threads
     # for one, and sums do not depend on the number of workers. Cores that would be idle join in
     # the work on the matrices that are left, in the same tiles.
-    queue = [*((partial(work, task), size) for task, size in tasks), *beside]
+    queue: list[tuple[Work, int]] = [(partial(work, task), size) for task, size in tasks]
+    queue += beside
     with threadpool_limits(1, user_api="blas"):
         for rows in run_within_budget(_called, queue, plan.config.workers, plan.budget):
             originals.update((row.index, row) for row in rows if row.index in wanted)

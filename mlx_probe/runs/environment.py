@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from functools import cache
-from importlib import metadata
 from typing import Any
 
 from mlx_probe.compute import native
@@ -60,6 +59,8 @@ def package_versions() -> dict[str, Any]:
 # Installed packages stay as they are while a process runs; looking one up takes a millisecond.
 @cache
 def _version(package: str) -> str | None:
+    from importlib import metadata  # with an e-mail parser: no job needs it to begin
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

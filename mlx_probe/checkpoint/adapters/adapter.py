@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_probe.checkpoint.adapters.kinds import ADAPTERS
-from mlx_probe.checkpoint.adapters.names import parse
+from mlx_probe.checkpoint.adapters.names import may_begin_piece, parse
 from mlx_probe.checkpoint.adapters.scaling import number, scale_of
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
@@ -141,9 +141,12 @@ def _kind(tensors: Sequence[TensorInfo], config: Mapping[str, Any]) -> str | Non
         return next(known, declared.lower())
     if any(_OTHER_NAMES.search(tensor.name) for tensor in tensors):
         return "kohya"
+    segments = {segment for tensor in tensors for segment in tensor.name.split(".")}
     for key, kind in ADAPTERS.items():
+        if not kind.pieces or not may_begin_piece(segments, kind):
+            continue
         for tensor in tensors:
-            named = parse(tensor.name, kind) if kind.pieces else None
+            named = parse(tensor.name, kind)
             # A vector alone is no factor.
             enough = len(tensor.shape) >= 2 or key != "lora"
             if named is not None and named.piece in kind.pieces and enough:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlx_probe.checkpoint.adapters.kinds import AdapterKind
 
-__all__ = ["PEFT_PREFIX", "TOKENS_PIECE", "WRAPPED", "Named", "base_name", "parse"]
+__all__ = [
+    "PEFT_PREFIX",
+    "TOKENS_PIECE",
+    "WRAPPED",
+    "Named",
+    "base_name",
+    "may_begin_piece",
+    "parse",
+]
 
 # The piece of any kind that holds new rows of a table of embeddings.
 TOKENS_PIECE = "trainable_tokens_delta"
@@ -76,6 +84,11 @@ def _begins_piece(segments: Sequence[str], at: int, kind: AdapterKind) -> bool:
         return "m" in kind.pieces and at == len(segments) - 1
     begun = bool(kind.prefix) and segment.startswith(kind.prefix)
     return begun or segment == TOKENS_PIECE or segment in (*kind.pieces, *kind.unused)
+
+
+def may_begin_piece(segments: Iterable[str], kind: AdapterKind) -> bool:
+    """Whether any of some segments of names may begin a piece of a kind, wherever it stands."""
+    return any(_begins_piece((segment,), 0, kind) for segment in segments)
 
 
 def base_name(name: str) -> str:

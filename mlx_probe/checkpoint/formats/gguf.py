@@ -107,8 +107,7 @@ def _skip_array(path: Path, cursor: Cursor, key: str, depth: int = 1) -> None:
         form = _SCALARS[kind]
         cursor.advance(cursor.count(form.size, "numbers") * form.size)
     elif kind == _STRING:
-        for _ in range(cursor.count(_TEXT, "strings")):
-            cursor.advance(cursor.u64())
+        cursor.skip_strings(cursor.count(_TEXT, "strings"))
     elif kind == _ARRAY and depth < _MAX_DEPTH:
         for _ in range(cursor.count(_LIST, "arrays")):
             _skip_array(path, cursor, key, depth + 1)
