@@ -40,9 +40,11 @@ def pair_order(plan: ComparePlan, finished: Collection[int]) -> list[tuple[Task,
 
 
 def longest_first(plan: ComparePlan) -> list[int]:
-    """Positions of the pairs, the longest first."""
+    """Positions of the pairs, the longest first, and equal ones together."""
     # So no worker begins a long one when the others have nothing left to do.
-    return sorted(range(len(plan.pairs)), key=lambda i: (-_work(plan.pairs[i]), i))
+    return sorted(
+        range(len(plan.pairs)), key=lambda i: (-_work(plan.pairs[i]), repr(_kind(plan, i)), i)
+    )
 
 
 def _batches(plan: ComparePlan, todo: list[int]) -> list[tuple[tuple[int, ...], int]]:
