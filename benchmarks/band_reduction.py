@@ -36,6 +36,7 @@ from _band import Account, Single, Values, band_solvers, band_values, library, t
 from _checkpoints import to_bfloat16
 from _results import Cell, out_option, publish, rounded
 from numpy.typing import NDArray
+from scaling import CPU_WORKERS, GPU_MEMORY, GPU_PRODUCTS
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.checkpoint import chunk_extent
@@ -225,6 +226,10 @@ ERRORS = (
     *("side", "family", "error of the first", "error of the second"),
     *("exact rank", "first", "float32 alone", "certified"),
 )
+PREDICTIONS = (
+    *("side", "family", "first: GPU", "first: solver", "first"),
+    *("second: GPU", "second: solver", "waiting for panels", "overlapped"),
+)
 COUNTS = ("side", "of", "GFLOP", "GB moved by products", "waits")
 
 Compared = dict[tuple[int, str], Comparison]
@@ -233,13 +238,11 @@ Compared = dict[tuple[int, str], Comparison]
 def times(compared: Compared) -> Iterator[tuple[Cell, ...]]:
     """Milliseconds of one thread, by part."""
     for (side, family), of in compared.items():
-        ms = {part: 1e3 * each for part, each in of.seconds.items()}
-        band = min(each for part, each in ms.items() if part.startswith("band, "))
-        second = ms["reduction"] + band + ms["certificate"]
-        first = [ms[name] for name in EIGENSOLVERS]
-        dispatch = ms["reduction"] - ms["panels"]
-        parts = [*first, ms["panels"], dispatch, band, ms["certificate"], second]
-        yield side, family, *map(rounded, (*parts, min(first) / second))
+        part, panels = parts_of(of), 1e3 * of.seconds["panels"]
+        second = part["reduction"] + part["band"] + part["certificate"]
+        first = [1e3 * of.seconds[name] for name in EIGENSOLVERS]
+        shown = [panels, part["reduction"] - panels, part["band"], part["certificate"], second]
+        yield side, family, *map(rounded, (*first, *shown, min(first) / second))
 
 
 def errors(compared: Compared) -> Iterator[tuple[Cell, ...]]:
@@ -258,6 +261,31 @@ def counts(compared: Compared) -> Iterator[tuple[Cell, ...]]:
             yield side, f"Gram matrix, {dtype}", rounded(flops), None, slabs + transfers
         moved = rounded(account.nbytes / 1e9)
         yield side, "band", rounded(account.flops / 1e9), moved, account.round_trips
+
+
+def parts_of(of: Comparison) -> dict[str, float]:
+    """Milliseconds of one thread: the first route's best, and the second's parts."""
+    ms = {part: 1e3 * each for part, each in of.seconds.items()}
+    return {
+        "first": min(ms[name] for name in EIGENSOLVERS),
+        "reduction": ms["reduction"],
+        "band": min(each for part, each in ms.items() if part.startswith("band, ")),
+        "certificate": ms["certificate"],
+    }
+
+
+def predictions(compared: Compared) -> Iterator[tuple[Cell, ...]]:
+    """Milliseconds a matrix on an M3 Ultra, by counting: whatever takes longest is the limit."""
+    for (side, family), of in compared.items():
+        products, _ = DIGITS[FAMILIES[family][0]]
+        gram = 1e3 * 2 * products * side**3 / GPU_PRODUCTS
+        band = 1e3 * max(of.account.flops / GPU_PRODUCTS, of.account.nbytes / GPU_MEMORY)
+        part = parts_of(of)
+        first = part["first"] / CPU_WORKERS
+        solver = (part["reduction"] + part["band"] + part["certificate"]) / CPU_WORKERS
+        waiting = max(gram + band + part["reduction"], solver)
+        figures = (gram, first, max(gram, first), gram + band, solver, waiting)
+        yield side, family, *map(rounded, (*figures, max(gram + band, solver)))
 
 
 @click.command()
@@ -294,6 +322,13 @@ def main(
     publish("band_reduction_errors", ERRORS, [*errors(compared)], note, out)
     note = "Counted for a GPU; the certificate needs the Gram matrix as well."
     publish("band_reduction_counts", COUNTS, [*counts(compared)], note, out)
+    note = (
+        "Milliseconds a matrix on an M3 Ultra: a count, no measurement. Assumed: the GPU makes "
+        f"{GPU_PRODUCTS / 1e12:.0f} TFLOP/s and moves {GPU_MEMORY / 1e9:.0f} GB/s, "
+        f"{CPU_WORKERS} workers solve, each as fast as a core of this machine. Waiting: the GPU "
+        "works on one matrix and waits for each panel. Overlapped: it never waits."
+    )
+    publish("band_reduction_m3_ultra", PREDICTIONS, [*predictions(compared)], note, out)
 
 
 if __name__ == "__main__":

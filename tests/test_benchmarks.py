@@ -33,7 +33,7 @@ SMALLEST = {
 }
 # Of those that have more results than the one of their name.
 RESULTS = {
-    "band_reduction": {"band_reduction", "band_reduction_errors", "band_reduction_counts"},
+    "band_reduction": {f"band_reduction{part}" for part in ("", "_errors", "_counts", "_m3_ultra")},
     "scaling": {"scaling", "scaling_stages", "scaling_assumptions"},
 }
 
