@@ -41,7 +41,7 @@ Values = NDArray[np.float64]
 Single = NDArray[np.float32]
 
 # Bands of the compiled eigen-solver's last two stages.
-NATIVE_BANDS = (16, 32, 48)
+NATIVE_BANDS = (16, 48)
 
 
 @dataclass

@@ -36,7 +36,7 @@ from _band import Account, Single, Values, band_solvers, band_values, library, t
 from _checkpoints import to_bfloat16
 from _results import Cell, out_option, publish, rounded
 from numpy.typing import NDArray
-from scaling import CPU_WORKERS, GPU_MEMORY, GPU_PRODUCTS
+from scaling import M3_ULTRA
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.checkpoint import chunk_extent
@@ -278,11 +278,12 @@ def predictions(compared: Compared) -> Iterator[tuple[Cell, ...]]:
     """Milliseconds a matrix on an M3 Ultra, by counting: whatever takes longest is the limit."""
     for (side, family), of in compared.items():
         products, _ = DIGITS[FAMILIES[family][0]]
-        gram = 1e3 * 2 * products * side**3 / GPU_PRODUCTS
-        band = 1e3 * max(of.account.flops / GPU_PRODUCTS, of.account.nbytes / GPU_MEMORY)
+        gram = 1e3 * 2 * products * side**3 / M3_ULTRA.products
+        band = 1e3 * max(of.account.flops / M3_ULTRA.products, of.account.nbytes / M3_ULTRA.memory)
         part = parts_of(of)
-        first = part["first"] / CPU_WORKERS
-        solver = (part["reduction"] + part["band"] + part["certificate"]) / CPU_WORKERS
+        cores = M3_ULTRA.workers * M3_ULTRA.share
+        first = part["first"] / cores
+        solver = (part["reduction"] + part["band"] + part["certificate"]) / cores
         waiting = max(gram + band + part["reduction"], solver)
         figures = (gram, first, max(gram, first), gram + band, solver, waiting)
         yield side, family, *map(rounded, (*figures, max(gram + band, solver)))
@@ -292,7 +293,7 @@ def predictions(compared: Compared) -> Iterator[tuple[Cell, ...]]:
 @click.option("--side", "sides", multiple=True, type=int, default=(512, 1024, 2048))
 @click.option("--family", "families", multiple=True, type=click.Choice(list(FAMILIES)))
 @click.option("--runs", default=3, show_default=True)
-@click.option("--band", default=32, show_default=True, help="Superdiagonals; width of panels.")
+@click.option("--band", default=48, show_default=True, help="Superdiagonals; width of panels.")
 @click.option("--blas", help="A library that MLX's CPU stream may take its products from.")
 @out_option
 def main(
@@ -324,9 +325,10 @@ def main(
     publish("band_reduction_counts", COUNTS, [*counts(compared)], note, out)
     note = (
         "Milliseconds a matrix on an M3 Ultra: a count, no measurement. Assumed: the GPU makes "
-        f"{GPU_PRODUCTS / 1e12:.0f} TFLOP/s and moves {GPU_MEMORY / 1e9:.0f} GB/s, "
-        f"{CPU_WORKERS} workers solve, each as fast as a core of this machine. Waiting: the GPU "
-        "works on one matrix and waits for each panel. Overlapped: it never waits."
+        f"{M3_ULTRA.products / 1e12:.0f} TFLOP/s and moves {M3_ULTRA.memory / 1e9:.0f} GB/s, "
+        f"{M3_ULTRA.workers} workers solve, each {M3_ULTRA.share:g} times as fast as a core of "
+        "this machine. Waiting: the GPU works on one matrix and waits for each panel. Overlapped: "
+        "it never waits."
     )
     publish("band_reduction_m3_ultra", PREDICTIONS, [*predictions(compared)], note, out)
 
