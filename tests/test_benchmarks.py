@@ -16,6 +16,7 @@ MODEL = "a small model"
 SMALLEST = {
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
     "coverage": ["--trials", "2"],
+    "elements": ["--elements", "1048576", "--runs", "1"],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
     "forecast": [MODEL, "--runs", "1"],
     "large_matrices": ["--runs", "1", "--scale", "32"],

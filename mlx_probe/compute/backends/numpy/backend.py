@@ -30,7 +30,7 @@ from mlx_probe.core.machine import usable_cores
 __all__ = ["NumpyBackend", "SlabGram"]
 
 
-def _block_lines(short: int) -> int:
+def block_lines(short: int) -> int:
     """Lines of a block: a multiple of 256, because blocks of packed columns are up to so long."""
     return max(BLOCK_LINES, BLOCK_ELEMENTS // short // 256 * 256)
 
@@ -44,7 +44,7 @@ class SlabGram:
 
     def add(self, chunk: Chunk | NativeChunk) -> None:
         """Add one slab's part to the upper triangle, block by block."""
-        height = _block_lines(len(self._matrix))
+        height = block_lines(len(self._matrix))
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for part in chunk.parts(0 if self._tall else 1, height):
                 values = part.values
@@ -97,7 +97,7 @@ class NumpyBackend:
         """Parts that kernels decode once for all passes; anything else undivided."""
         if isinstance(chunk, Chunk):
             return (chunk,)
-        return chunk.parts(0 if rows >= cols else 1, _block_lines(min(rows, cols)))
+        return chunk.parts(0 if rows >= cols else 1, block_lines(min(rows, cols)))
 
     def stack(self, chunks: Sequence[Chunk | NativeChunk], span: slice) -> Chunk | NativeChunk:
         """A copy of the words."""

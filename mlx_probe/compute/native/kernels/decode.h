@@ -14,7 +14,7 @@
 #endif
 
 /* Elements that are decoded at a time: as float32 they stay in the first cache. */
-#define TILE 2048
+#define TILE 4096
 
 /* Lines of stored elements; mirrored by native/elements.py, which checks all bounds. */
 typedef struct {

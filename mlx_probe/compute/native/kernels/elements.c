@@ -61,12 +61,15 @@ CLONES static range range_of(const float *x, int n) {
   return (range){low, high, smallest, largest, bits};
 }
 
+static inline uint32_t bin_of(float x) { return word_of(x) >> (32 - BIN_BITS); }
+
 static float unordered(int32_t order) {
   return float_of((uint32_t)(order < 0 ? order ^ 0x7fffffff : order));
 }
 
-/* Eight lanes twice, and the same order everywhere: no compiler may reorder a sum. */
-CLONES static void add_sums(tally *t, const float *x, int n) {
+/* Eight lanes twice, and the same order everywhere: no compiler may reorder a sum. Bins are counted
+   meanwhile, because they wait for memory, and sums for arithmetic. */
+CLONES static void add_sums(tally *t, uint32_t *restrict bins, const float *restrict x, int n) {
   v8d a0 = {0}, a1 = {0}, s2[2] = {{0}}, s3[2] = {{0}}, s4[2] = {{0}};
   double mean = 0, t2 = 0, t3 = 0, t4 = 0;
   int whole = n & ~15;
@@ -78,14 +81,17 @@ CLONES static void add_sums(tally *t, const float *x, int n) {
   for (int i = whole; i < n; i++) mean += x[i];
   a0 += a1;
   mean = (sum_of(&a0) + mean) / n;
-  for (int i = 0; i < whole; i += 16)
+  for (int i = 0; i < whole; i += 16) {
+    for (int k = 0; bins && k < 16; k++) bins[bin_of(x[i + k])]++;
     for (int k = 0; k < 2; k++) {
       v8f f;
       memcpy(&f, x + i + 8 * k, 32);
       v8d d = __builtin_convertvector(f, v8d) - mean, square = d * d;
       s2[k] += square, s3[k] += square * d, s4[k] += square * square;
     }
+  }
   for (int i = whole; i < n; i++) {
+    if (bins) bins[bin_of(x[i])]++;
     double d = x[i] - mean, square = d * d;
     t2 += square, t3 += square * d, t4 += square * square;
   }
@@ -98,13 +104,14 @@ CLONES static void widen(const float *restrict x, int64_t n, double *restrict y)
 }
 
 /* Whether float16 holds all of these: within its range, and multiples of its smallest number. */
-static int fits_f16(const float *x, int n) {
+CLONES static int fits_f16(const float *x, int n) {
+  int bad = 0;
   for (int i = 0; i < n; i++) {
     float size = float_of(word_of(x[i]) & 0x7fffffff);
-    if (size > 65504) return 0;
-    if (size < 0x1p-14f && size * 0x1p24f != (float)(int32_t)(size * 0x1p24f)) return 0;
+    float multiple = size < 0x1p-14f ? size * 0x1p24f : 0;
+    bad |= (size > 65504) | (multiple != (float)(int32_t)multiple);
   }
-  return 1;
+  return !bad;
 }
 
 CLONES static void add_small(tally *t, const float *x, int n) {
@@ -118,8 +125,6 @@ CLONES static void add_small(tally *t, const float *x, int n) {
 
 static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
   float finite[TILE];
-  if (bins)
-    for (int i = 0; i < n; i++) bins[word_of(x[i]) >> (32 - BIN_BITS)]++;
   range r = range_of(x, n);
   if (r.largest >= INFINITE) {
     int kept = 0;
@@ -142,7 +147,7 @@ static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
   /* The bits of the fraction decide nearly always. */
   t->f16 = t->f16 && !(r.bits & 0x1fff) && fits_f16(x, n);
   if (r.smallest < NORMAL || float_of((uint32_t)r.smallest) <= t->epsilon) add_small(t, x, n);
-  add_sums(t, x, n);
+  add_sums(t, bins, x, n);
 }
 
 /* The same lines as one where nothing is between them, so that no tile ends with a line. */
@@ -159,16 +164,23 @@ void probe_elements_decode(const source *from, float *out) {
     decode_tile(from, line, 1, 0, from->width, out + line * from->width);
 }
 
+/* A tile of aligned floats of one line needs no copy. */
+static const float *in_place(const source *from, int64_t lines, int64_t line, int64_t col) {
+  const uint8_t *s = from->words + line * from->stride + 4 * col;
+  return from->kind == F32 && lines == 1 && (uintptr_t)s % 4 == 0 ? (const float *)s : 0;
+}
+
 /* Decode into everything that is not null: counts and sums, counts of leading bits, float64. */
 void probe_elements_add(const source *stored, tally *t, uint32_t *bins, double *panel) {
-  float x[TILE];
+  float decoded[TILE];
   source from = joined(*stored);
   /* Whole lines that fit into a tile, or the part of a line that does. */
   int64_t wide = least(from.width, TILE), high = TILE / wide;
   for (int64_t line = 0; line < from.lines; line += high)
     for (int64_t col = 0; col < from.width; col += wide) {
       int64_t lines = least(high, from.lines - line), width = least(wide, from.width - col);
-      decode_tile(&from, line, lines, col, width, x);
+      const float *x = in_place(&from, lines, line, col);
+      if (!x) decode_tile(&from, line, lines, col, width, decoded), x = decoded;
       if (t) add_tile(t, bins, x, (int)(lines * width));
       if (panel) widen(x, lines * width, panel + line * from.width + col);
     }
@@ -217,9 +229,9 @@ void probe_elements_count(const source *stored, uint32_t *counts, const double *
                           double *panel) {
   source from = joined(*stored);
   for (int64_t line = 0; line < from.lines; line++)
-    for (int64_t col = 0; col < from.width; col += 2 * TILE) {
+    for (int64_t col = 0; col < from.width; col += TILE) {
       const uint8_t *s = from.words + line * from.stride + BLOCKS[from.kind].bytes * col;
-      int64_t n = least(2 * TILE, from.width - col);
+      int64_t n = least(TILE, from.width - col);
       double *y = panel ? panel + line * from.width + col : 0;
       if (from.kind == F8) {
         count_bytes(s, n, counts, values, y);
