@@ -156,8 +156,10 @@ def test_blocks_of_candidates_change_nothing(monkeypatch):
     monkeypatch.setattr("mlx_probe.metrics.power_law._BLOCK", 7)
     assert fit_power_law(values) == whole
     # Nor does what is looked at first.
-    for stride in (1, 5, 300):
+    for stride, first in ((1, 16), (5, 1), (300, 300)):
         monkeypatch.setattr("mlx_probe.metrics.power_law._STRIDE", stride)
+        monkeypatch.setattr("mlx_probe.metrics.power_law._FIRST", first)
+        monkeypatch.setattr("mlx_probe.metrics.power_law._BLOCK", 1 << 15)
         assert fit_power_law(values) == whole
 
 
