@@ -46,14 +46,18 @@ def certify(values: Vector, diagonal: Vector, couplings: Vector) -> Vector:
     Raises:
         SpectrumError: An element is not finite.
     """
-    radius = float(np.abs(diagonal).max())
-    radius += 2 * float(np.abs(couplings).max(initial=0.0))
-    largest = float(np.abs(values).max())
-    if not (np.isfinite(radius) and np.isfinite(largest)):
+    size = float(np.abs(diagonal).max()) + 2 * float(np.abs(couplings).max(initial=0.0))
+    if not (np.isfinite(size) and np.isfinite(values).all()):
         raise SpectrumError(
             "LAPACK sterf did not converge", "Report the tensor; its other columns are valid"
         )
-    squares = couplings**2
+    if size == 0:
+        return np.zeros(len(values))
+    # A power of two changes no digit. The squares of what is left neither overflow nor matter
+    # where they underflow.
+    scale = 2.0 ** -np.frexp(size)[1]
+    values, diagonal, squares = values * scale, diagonal * scale, (couplings * scale) ** 2
+    largest, radius = float(np.abs(values).max()), size * scale
     tolerance = CERTIFIED * _EPS * largest
 
     def holds(low: Vector, high: Vector, ranks: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -78,7 +82,7 @@ def certify(values: Vector, diagonal: Vector, couplings: Vector) -> Vector:
         high = np.where(wide & ~below, middle, high)
     result[ranks] = 0.5 * (low + high)
     # Brackets of one cluster may overlap.
-    return np.maximum.accumulate(result)
+    return np.asarray(np.maximum.accumulate(result) / scale)
 
 
 def count_below(shifts: Vector, diagonal: Vector, squares: Vector) -> NDArray[np.int64]:

@@ -57,11 +57,13 @@ static void share(const volatile int64_t *cores, int64_t parts, void (*part)(con
 }
 
 /* Householder's reflector of a column with a head and the squares of the rest: I - tau v v' with v's head
- * 1 and its rest the column's times scale maps it to the returned head and zeros. */
+ * 1 and its rest the column's times scale maps it to the returned head and zeros. A column whose squares
+ * underflow is taken as zero: a wrong norm would give a matrix that is not orthogonal. */
 static double reflector(double head, double square, double *tau, double *scale)
 {
-    if (square == 0) return head;
-    double first = -copysign(sqrt(head * head + square), head);
+    double norm = head * head + square;
+    if (square == 0 || norm < 1e-270) return head;
+    double first = -copysign(sqrt(norm), head);
     *tau = (first - head) / first;
     *scale = 1 / (head - first);
     return first;
@@ -133,7 +135,7 @@ static plan plan_of(int64_t n, const simd *set)
 {
     if (n < 160) return (plan){8, 64, set->chase8};
     if (n < 2304) return (plan){16, 64, set->chase16};
-    return (plan){48, 144, set->chase48};
+    return (plan){48, 96, set->chase48};
 }
 
 /* Doubles of work for a matrix of an order. */
@@ -166,8 +168,8 @@ int probe_eigenvalues(int64_t n, double *a, double *work, const volatile int64_t
     plan p = plan_of(n, set);
     int64_t power = largest_exponent(n, a);
     if (power == 0x7ff) return NOT_FINITE;
-    /* Squares of elements must neither overflow nor underflow. */
-    int shift = power < 1023 - 400 || power > 1023 + 400 ? (int)(1023 - power) : 0;
+    /* Squares of elements must neither overflow nor underflow, unless they are negligible. */
+    int shift = power < 1023 - 100 || power > 1023 + 100 ? (int)(1023 - power) : 0;
     if (shift)
         for (int64_t j = 0; j < n; j++)
             for (int64_t i = j; i < n; i++) a[i + j * n] = ldexp(a[i + j * n], shift);
