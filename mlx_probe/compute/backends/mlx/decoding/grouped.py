@@ -33,7 +33,11 @@ _PLACES = np.array([0, 4, 1, 5, 2, 6, 3, 7])
 
 
 def decode_affine(block: Encoded, flushes: bool) -> mx.array | None:
-    """Kind "mlx_affine"; see `Encoding`."""
+    """Kind "mlx_affine"; see `Encoding`.
+
+    ``mx.dequantize`` of float32 scales gives the same bits on MLX's CPU stream. It is not used: in
+    its one kernel a GPU may contract the product and the sum, which rounds once.
+    """
     groups = Groups.of_columns(block.cols, block.encoding.group)
     scales, biases = (
         as_float32(words[block.rows, groups.span], dtype)
