@@ -76,7 +76,6 @@ def test_a_budget_for_some_lines_of_some_experts(tmp_path, rng):
 def test_some_lines_at_a_time_in_any_slabs(backend, tmp_path, rng, monkeypatch, block):
     monkeypatch.setattr(flattened, "_BLOCK_ELEMENTS", block)
     monkeypatch.setattr(flattened, "_SLAB_ELEMENTS", 1000)
-    monkeypatch.setattr(flattened, "_UNDIVIDED", 0)
     stack = rng.standard_normal((6, 150, 140)).astype(np.float32)
     with opened(tmp_path, {f"{PREFIX}.experts.down_proj": stack}, {}) as checkpoint:
         gram = flattened_gram(checkpoint.weights(), backend, PLENTY, 3)
@@ -85,7 +84,7 @@ def test_some_lines_at_a_time_in_any_slabs(backend, tmp_path, rng, monkeypatch, 
 
 
 def test_workers_decide_nothing(backend, tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(flattened, "_UNDIVIDED", 0)
+    monkeypatch.setattr(flattened, "_BLOCK_ELEMENTS", 20_000)
     stack = rng.standard_normal((6, 150, 140)).astype(np.float32)
     with opened(tmp_path, {f"{PREFIX}.experts.down_proj": stack}, {}) as checkpoint:
         one, four = (

@@ -27,9 +27,9 @@ __all__ = ["flattened_gram", "gram_problem", "least_bytes"]
 # takes at once.
 _BLOCK_ELEMENTS, _SLAB_ELEMENTS = 1 << 25, 1 << 22
 
-# Ranges of lines whose sums are made apart, for as many workers at most; a group with fewer
-# elements is one range. They depend on the shape only, and so do the bits of the sums.
-_RANGES, _UNDIVIDED = 8, 1 << 24
+# Ranges of lines whose sums are made apart, for as many workers at most; each has at least as many
+# elements as are read at a time. They depend on the shape only, and so do the bits of the sums.
+_RANGES = 8
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def flattened_gram(
 def _ranges(lines: _Lines, experts: int) -> list[tuple[int, int]]:
     """First line and one past the last of each range."""
     steps = lines.count // lines.step
-    whole = experts * lines.count * lines.width <= _UNDIVIDED
-    count = 1 if whole else min(_RANGES, steps)
+    blocks = experts * lines.count * lines.width // _BLOCK_ELEMENTS
+    count = max(1, min(_RANGES, steps, blocks))
     return list(pairwise(lines.step * (steps * i // count) for i in range(count + 1)))
 
 
