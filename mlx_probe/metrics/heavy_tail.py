@@ -73,8 +73,7 @@ def _fit_above_cut(m: Measurement) -> PowerLaw | None:
 
 def _bootstrap(m: Measurement) -> Bootstrap | None:
     def prepare() -> Bootstrap | None:
-        fit = _fit(m)
-        return Bootstrap(_tail_values(m), m.seed, fit.xmin) if fit else None
+        return Bootstrap(_tail_values(m), m.seed) if _fit(m) else None
 
     return m.once("resamples of alpha", prepare)
 

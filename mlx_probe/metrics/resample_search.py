@@ -16,7 +16,10 @@ Indices = NDArray[np.intp]
 _FEW = 4
 
 # Where in each tail law and values are compared first.
-_PROBES = (0.125, 0.25, 0.5, 0.75, 0.875)
+_PROBES = (0.2, 0.5, 0.8)
+
+# About how far a distance exceeds one gap, times the root of the tail's length.
+_EXCESS = 0.7
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class Draws:
     Attributes:
         above: Number of drawn values down to each.
         share: One over it; NaN where the value was not drawn, and cannot be xmin.
+        excess: About how far the distance of a law exceeds one of its gaps.
         following: Index of the next larger value that was drawn, itself included; -1 if none.
     """
 
     above: Floats
     share: Floats
+    excess: Floats
     following: Indices
 
     @staticmethod
@@ -40,7 +45,8 @@ class Draws:
         above = np.cumsum(counts, axis=1).astype(np.float64)
         share = np.where(drawn, 1.0 / np.maximum(above, 1.0), np.nan)
         following = np.where(drawn, np.arange(counts.shape[1]), -1)
-        return Draws(above, share, np.maximum.accumulate(following, axis=1))
+        following = np.maximum.accumulate(following, axis=1)
+        return Draws(above, share, _EXCESS * np.sqrt(share), following)
 
 
 @dataclass(frozen=True)
@@ -113,12 +119,14 @@ class _Tails:
         some = _Candidates(resample, index, self.logs.take(index), rates, shares, bounds)
         return some if len(fit) == len(index) else some.only(fit)
 
-    def promising(self, at: Indices, best: Floats) -> _Candidates:
-        """The candidates whose gap at one value is not larger than the best distance.
+    def gaps(self, at: Indices) -> Floats:
+        """Difference between law and values at one value for each candidate.
 
         Args:
             at: For each value as xmin, the index of the value to compare at, not below it.
-            best: For each resample.
+
+        Returns:
+            Shape (resamples, n).
         """
         gap = self.further.take(at, axis=1)
         gap += self.logs[at] - self.logs
@@ -127,12 +135,22 @@ class _Tails:
         share = self.draws.above.take(at, axis=1)
         share *= self.draws.share
         gap -= share
-        np.abs(gap, out=gap)
+        return np.asarray(np.abs(gap, out=gap))
+
+    def hopeful(self, gaps: Floats) -> _Candidates:
+        """For each resample, the candidate whose distance may be the least by one gap of each."""
+        hope = gaps + self.draws.excess
+        least = np.fmin.reduce(hope, axis=1)
+        index = (hope == least[:, None]).argmax(axis=1)
+        return self.candidates(np.arange(self.resamples), index, np.zeros(self.resamples))
+
+    def promising(self, gaps: Floats, best: Floats) -> _Candidates:
+        """The candidates whose gap is not larger than the best distance of the resample."""
         # In ascending order of values.
-        here = (gap <= best[:, None])[:, ::-1].ravel().nonzero()[0]
+        here = (gaps <= best[:, None])[:, ::-1].ravel().nonzero()[0]
         resample, index = np.divmod(here, self.size)
         index = self.size - 1 - index
-        return self.candidates(resample, index, gap.take(resample * self.size + index))
+        return self.candidates(resample, index, gaps.take(resample * self.size + index))
 
     def compare(self, some: _Candidates, at: Indices) -> None:
         """Raise the bounds of candidates by their gaps at other values.
@@ -169,30 +187,30 @@ class _Tails:
         return gap[np.arange(len(places)), places], places
 
 
-def exponents(logs: Floats, draws: Draws, peaks: Indices, guess: int) -> Floats:
+def exponents(logs: Floats, draws: Draws, peaks: Indices) -> Floats:
     """The exponent that `fit_power_law` would give of each resample.
 
     The distance of a candidate is the largest of its gaps: the gap at any value is a lower bound,
-    and a candidate whose bound exceeds the least distance so far is dropped. Most are dropped by
-    the value where the gap is largest before resampling. Then, in turn, the most promising
-    candidate of each resample is computed, and where its gap is largest all others are compared:
-    those of neighbours are large at the same value.
+    and a candidate whose bound exceeds the least distance so far is dropped. All are compared at
+    the value where the gap was largest before resampling; the candidate that is likely to be best
+    by that is computed, and most others are dropped. Then, in turn, the most promising candidate
+    of each resample is computed, and where its gap is largest all others are compared: those of
+    neighbours are large at the same value.
 
     Args:
         logs: Logarithms of the values, descending, shape (n,).
         draws: What the resamples have of them.
         peaks: For each value as xmin, where the gap may be large.
-        guess: Index of a candidate to compute first.
 
     Returns:
         Shape (resamples,); NaN where there are not two different values.
     """
     # An infinite or undefined rate is left out.
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _search(_Tails(logs, draws), peaks, guess)
+        return _search(_Tails(logs, draws), peaks)
 
 
-def _search(tails: _Tails, peaks: Indices, guess: int) -> Floats:
+def _search(tails: _Tails, peaks: Indices) -> Floats:
     resamples = tails.resamples
     best, chosen = np.full(resamples, np.inf), np.zeros(resamples, np.intp)
     alphas = np.full(resamples, np.nan)
@@ -217,11 +235,11 @@ def _search(tails: _Tails, peaks: Indices, guess: int) -> Floats:
     def promising(some: _Candidates) -> _Candidates:
         return some.only((some.bound <= best.take(some.resample)).nonzero()[0])
 
-    first = np.maximum(tails.draws.following[:, guess], 0)
-    some = tails.candidates(np.arange(resamples), first, np.zeros(resamples))
-    if len(some.index):
-        compute(some)
-    left = tails.promising(peaks, best)
+    gaps = tails.gaps(peaks)
+    first = tails.hopeful(gaps)
+    if len(first.index):
+        compute(first)
+    left = tails.promising(gaps, best)
     reach = left.index * np.array(_PROBES)[:, None]
     tails.compare(left, reach.astype(np.intp))
     left = promising(left)

@@ -31,7 +31,7 @@ _FROM_END = 5
 # enough work, all arrays stay in the cache, and a verdict often needs no second search.
 _TOGETHER, _VALUES = 33, 1 << 15
 
-# Draws from up to so many values are kept for the next matrix: at most 2.4 MB for each order.
+# Draws from up to so many values are kept for the next matrix: at most 3.3 MB for each order.
 _CACHED = 1 << 10
 
 
@@ -57,14 +57,11 @@ class Bootstrap:
     Args:
         values: Positive, ascending, shape (n,), n at least 1.
         seed: Seed of the resampling.
-        xmin: One of the values, tried first as xmin to make the search short: that of the fit.
-            It changes no result.
     """
 
-    def __init__(self, values: Floats, seed: int, xmin: float = 0.0) -> None:
+    def __init__(self, values: Floats, seed: int) -> None:
         distinct, counts = distinct_values(values)
-        guess = max(len(distinct) - 1 - int(np.searchsorted(distinct, xmin)), 0)
-        self._batches = _batches(np.log(distinct)[::-1].copy(), counts[::-1], seed, guess)
+        self._batches = _batches(np.log(distinct)[::-1].copy(), counts[::-1], seed)
         self._alphas: list[float] = []
 
     def exponents(self) -> Floats:
@@ -103,20 +100,17 @@ class Bootstrap:
         return True
 
 
-def _batches(
-    logs: Floats, occurrences: NDArray[np.int64], seed: int, guess: int
-) -> Iterator[Floats]:
+def _batches(logs: Floats, occurrences: NDArray[np.int64], seed: int) -> Iterator[Floats]:
     """Exponents of all resamples, some at a time; NaN for one without two different values.
 
     Args:
         logs: Logarithms of the values, descending, shape (n,).
         occurrences: How often each occurs, shape (n,).
         seed: Seed of the resampling.
-        guess: Index of a value that may be xmin.
     """
     peaks = likely_peaks(logs, occurrences)
     for draws in _draws(occurrences, seed):
-        yield exponents(logs, draws, peaks, guess)
+        yield exponents(logs, draws, peaks)
 
 
 def _draws(occurrences: NDArray[np.int64], seed: int) -> Iterable[Draws]:
