@@ -5,16 +5,20 @@ For tables that compare or multiply several weights; the main path streams them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.loading import loaded_chunks
 from mlx_probe.checkpoint.fused import Part
 from mlx_probe.checkpoint.weight import Weight, chunk_extent
 from mlx_probe.core.dtypes import DTYPES, decode
+
+if TYPE_CHECKING:
+    from mlx_probe.compute.backends import Backend
 
 __all__ = ["Matrix", "band", "position_of", "read_bytes", "read_into", "words_of"]
 
@@ -78,31 +82,30 @@ def read_into(weight: Weight, out: NDArray[Any]) -> None:
     """
     # Signalling NaNs become quiet ones, which is intended.
     with np.errstate(invalid="ignore"):
-        _copy(weight, out, lambda stored: decode(stored, weight.chunk_dtype))
+        _copy((decode(stored, weight.chunk_dtype) for stored in weight.chunks()), out)
 
 
-def words_of(weight: Weight) -> NDArray[Any]:
-    """All elements of a matrix as a backend loads them: words of its `chunk_dtype`.
+def words_of(weight: Weight, backend: Backend) -> NDArray[Any]:
+    """All elements of a matrix, unpacked by a backend: words of its `chunk_dtype`.
 
     Raises:
         CheckpointError: A file changed or vanished.
         PackingError: Pieces of a packed weight contradict each other.
     """
     words = np.empty(weight.shape, DTYPES[weight.chunk_dtype].storage)
-    _copy(weight, words, lambda stored: stored)
+    loaded = loaded_chunks(weight, backend)
+    _copy((np.asarray(each.chunk.stored) for each in loaded), words)
     return words
 
 
-def _copy(
-    weight: Weight, out: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[Any]]
-) -> None:
+def _copy(slabs: Iterable[NDArray[Any]], out: NDArray[Any]) -> None:
+    """Put slabs along the long side of a matrix into it."""
     rows, cols = out.shape
     lines = out if rows >= cols else out.T
     at = 0
-    for stored in weight.chunks():
-        values = convert(stored)
-        values = values if rows >= cols else values.T
-        lines[at : at + len(values)] = values
-        at += len(values)
-        # Frees this chunk before the next one is unpacked.
-        del stored, values
+    for slab in slabs:
+        part = slab if rows >= cols else slab.T
+        lines[at : at + len(part)] = part
+        at += len(part)
+        # Frees this slab before the next one is unpacked.
+        del slab, part

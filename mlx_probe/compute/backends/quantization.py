@@ -22,6 +22,7 @@ __all__ = [
     "QuantizationSums",
     "affine_grid",
     "affine_round",
+    "to_grid",
 ]
 
 GROUP_SIZE = 64
@@ -118,7 +119,7 @@ class QuantizationSums:
         rounded = np.empty_like(groups)
         for bits, out in zip(self._sums.bits, errors, strict=True):
             scale, bias = affine_grid(np, low, high, bits, self._keep)
-            _to_grid(groups, scale, bias, bits, rounded)
+            _to_grid_in_place(groups, scale, bias, bits, rounded)
             if values.dtype == np.float64:
                 # What float32 lost of a float64 element is a part of the error, too.
                 np.subtract(values, rounded.reshape(x.shape), out=out)
@@ -142,11 +143,23 @@ def affine_round(xp: Any, x: Any, bits: int, keep: Callable[[Any], Any] | None) 
     Returns:
         The rounded values, float32, same shape.
     """
-    groups = x.reshape(x.shape[0], -1, GROUP_SIZE)
+    groups = x.reshape(-1, GROUP_SIZE)
     low, high = groups.min(axis=-1, keepdims=True), groups.max(axis=-1, keepdims=True)
-    scale, bias = affine_grid(xp, low, high, bits, keep)
+    return to_grid(xp, groups, *affine_grid(xp, low, high, bits, keep), bits).reshape(x.shape)
+
+
+def to_grid(xp: Any, groups: Any, scale: Any, bias: Any, bits: int) -> Any:
+    """Elements of groups rounded to the grid of each group.
+
+    Args:
+        xp: Array namespace, ``numpy`` or ``mlx.core``.
+        groups: float32, shape (groups, `GROUP_SIZE`).
+        scale: As `affine_grid` gives it, shape (groups, 1).
+        bias: The same.
+        bits: 4 or 8.
+    """
     codes = xp.round((groups - bias) / _divisor(xp, scale))
-    return (xp.clip(codes, 0.0, _levels(bits)) * scale + bias).reshape(x.shape)
+    return xp.clip(codes, 0.0, _levels(bits)) * scale + bias
 
 
 def affine_grid(
@@ -189,14 +202,14 @@ def _divisor(xp: Any, scale: Any) -> Any:
     return xp.where(scale == 0, xp.ones_like(scale), scale)
 
 
-def _to_grid(
+def _to_grid_in_place(
     groups: NDArray[np.float32],
     scale: NDArray[np.float32],
     bias: NDArray[np.float32],
     bits: int,
     out: NDArray[np.float32],
 ) -> None:
-    """The steps of `affine_round` in one buffer, which stays in the cache."""
+    """The steps of `to_grid` in one buffer, which stays in the cache."""
     np.subtract(groups, bias, out=out)
     np.divide(out, _divisor(np, scale), out=out)
     np.rint(out, out=out)

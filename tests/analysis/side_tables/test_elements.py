@@ -22,7 +22,7 @@ def opened(folder, arrays, config):
 
 
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F16", "F8_E4M3"])
-def test_bands_of_lines_are_the_lines(tmp_path, rng, dtype):
+def test_bands_of_lines_are_the_lines(backend, tmp_path, rng, dtype):
     words, _ = store(rng.standard_normal((3, 2 * WIDTH, HIDDEN)), dtype)
     transposed, _ = store(rng.standard_normal((3, HIDDEN, 2 * WIDTH)), dtype)
     plain = {"x.layers.0.mlp.experts.gate_up_proj": (words, dtype)}
@@ -34,7 +34,7 @@ def test_bands_of_lines_are_the_lines(tmp_path, rng, dtype):
             assert len(weights) == 9
             for weight in weights:
                 matrix = decode(whole(weight), dtype)
-                np.testing.assert_array_equal(words_of(weight), whole(weight))
+                np.testing.assert_array_equal(words_of(weight, backend), whole(weight))
                 axis = weight.part.axis if weight.part else 0
                 for first, last in ((0, 5), (5, 6), (7, 24), (0, weight.shape[axis])):
                     lines = band(weight, first, last)

@@ -1,8 +1,10 @@
 """Tables beside the main one: heads and experts of a run with the full metrics."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -74,6 +76,15 @@ def test_a_heads_spectrum_is_that_of_its_product(run, model):
     sigma = np.linalg.svd(q[8:16].T @ k[:8], compute_uv=False)
     assert row.spectral_norm.item() == pytest.approx(sigma[0], rel=1e-12)
     assert row["rank"].item() == 8
+
+
+@pytest.mark.parametrize("name", ["heads", "experts"])
+def test_every_backend_writes_the_same_tables(backend, run, model, tmp_path, name):
+    config = replace(FULL, backend=backend.name, device="cpu", workers=2)
+    other = mlx_probe.analyze(model, out=tmp_path, config=config)
+    assert other.meta["backend"] == backend.name
+    one, two = (mlx_probe.load_side_table(r.folder, name) for r in (run, other))
+    pd.testing.assert_frame_equal(one, two, rtol=1e-9, atol=1e-12)
 
 
 def test_other_metrics_write_none(model, tmp_path):

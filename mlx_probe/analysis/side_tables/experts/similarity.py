@@ -91,7 +91,7 @@ def router_cosines(
     size = read_bytes(*router.shape) + 2 * itemsize * numel + 64 * count**2
     if size + backend.working_set(numel, itemsize, count) > budget:
         return None
-    words = words_of(router)
+    words = words_of(router, backend)
     rows = words if len(words) == count else words.T
     # The wide side is only named: a matrix with more columns than experts has their Gram matrix.
     gram = backend.gram_pass(count, max(rows.shape[1], count + 1), dtype, precise=True)

@@ -73,7 +73,8 @@ def triangles(factor: Factor, backend: Backend, lane: Semaphore) -> Triangles:
         PackingError: Pieces of a packed weight contradict each other.
         LinAlgError: LAPACK failed.
     """
-    words = words_of(factor.weight)
+    with lane:
+        words = words_of(factor.weight, backend)
     lines = words if factor.axis == 0 else words.T
     heads = lines.reshape(factor.count, factor.width, factor.outside)
     order = min(factor.outside, factor.width)

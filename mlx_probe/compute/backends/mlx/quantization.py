@@ -10,7 +10,7 @@ import numpy as np
 from mlx_probe.compute.backends.mlx.chunk import DeviceChunk
 from mlx_probe.compute.backends.mlx.digits import scaled
 from mlx_probe.compute.backends.mlx.sums import partial_sums, total
-from mlx_probe.compute.backends.quantization import ErrorSums, affine_round
+from mlx_probe.compute.backends.quantization import GROUP_SIZE, ErrorSums, affine_grid, to_grid
 from mlx_probe.core.records import QuantizationError
 
 __all__ = ["DeviceQuantizationPass"]
@@ -27,10 +27,7 @@ class DeviceQuantizationPass:
     def add(self, chunk: DeviceChunk) -> None:
         """Round one slab and add up the errors; the host waits twice."""
         x = chunk.values
-        errors = {
-            bits: (x - affine_round(mx, x, bits, self._keep)).reshape(-1)
-            for bits in self._sums.bits
-        }
+        errors = self._errors(x) if self._sums.bits else {}
         magnitude = mx.abs(x)
         maxima = [magnitude.max(axis=1), magnitude.max(axis=0)]
         largest = {bits: mx.abs(error).max() for bits, error in errors.items()}
@@ -47,6 +44,16 @@ class DeviceQuantizationPass:
             for bits, parts in squares.items()
         }
         self._sums.add_slab(np.array(maxima[0]), np.array(maxima[1]), squared)
+
+    def _errors(self, x: mx.array) -> dict[int, mx.array]:
+        """Elements minus rounded ones, shape (n,), for each bit width."""
+        groups = x.reshape(-1, GROUP_SIZE)
+        low, high = groups.min(axis=-1, keepdims=True), groups.max(axis=-1, keepdims=True)
+        grids = {bits: affine_grid(mx, low, high, bits, self._keep) for bits in self._sums.bits}
+        return {
+            bits: (groups - to_grid(mx, groups, *grid, bits)).reshape(-1)
+            for bits, grid in grids.items()
+        }
 
     def finish(self) -> QuantizationError:
         """The errors over everything added."""
