@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 import mlx_probe
 from mlx_probe.core.dtypes import decode
 
-__all__ = ["Shape", "matrices", "nbytes", "to_bfloat16", "write_bfloat16", "write_gaussian"]
+__all__ = [
+    "Shape",
+    "matrices",
+    "nbytes",
+    "to_bfloat16",
+    "write_bfloat16",
+    "write_gaussian",
+    "write_header",
+]
 
 Shape = tuple[int, ...]
 
@@ -25,20 +34,30 @@ def write_gaussian(path: Path, matrices: Mapping[str, tuple[str, Shape]]) -> Non
         path: The file.
         matrices: Type and shape by name.
     """
-    entries: dict[str, dict[str, object]] = {}
-    end = 0
-    for name, (dtype, shape) in matrices.items():
-        begin, end = end, end + nbytes(dtype, shape)
-        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
-    header = json.dumps(entries).encode()
     rng = np.random.default_rng(0)
     with path.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
+        write_header(file, matrices)
         for dtype, (rows, *others) in matrices.values():
             cols = prod(others)
             for first in range(0, rows, 1024):
                 x = 0.02 * rng.standard_normal((min(1024, rows - first), cols), np.float32)
                 file.write(x if dtype == "F32" else to_bfloat16(x))
+
+
+def write_header(file: BinaryIO, tensors: Mapping[str, tuple[str, Shape]]) -> None:
+    """The beginning of a safetensors file; the tensors' bytes follow in the same order.
+
+    Args:
+        file: Empty.
+        tensors: Type and shape by name.
+    """
+    entries: dict[str, dict[str, object]] = {}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + nbytes(dtype, shape)
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    header = json.dumps(entries).encode()
+    file.write(len(header).to_bytes(8, "little") + header)
 
 
 def write_bfloat16(path: Path, shapes: Mapping[str, Shape]) -> None:

@@ -15,6 +15,7 @@ SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_
 MODEL = "a small model"
 SMALLEST = {
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
+    "compare": [MODEL, "--runs", "1"],
     "coverage": ["--trials", "2"],
     "elements": ["--elements", "1048576", "--runs", "1"],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],

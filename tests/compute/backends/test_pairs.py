@@ -72,6 +72,21 @@ def test_equal_tensors(backend, rng, dtypes):
     assert sums.count == x.size
 
 
+def test_one_chunk_beside_itself(backend, rng):
+    """Both models have the same bytes: they are loaded once."""
+    words = store(rng.standard_normal((200, 30)), "BF16")[0]
+    words[3, 4] = 0
+    alone, twice = backend.change_pass("BF16", "BF16"), backend.change_pass("BF16", "BF16")
+    chunk = backend.load(words, "BF16")
+    alone.add(chunk, chunk)
+    twice.add(chunk, backend.load(words.copy(), "BF16"))
+    assert alone.finish() == twice.finish()
+    damaged, sums = store([1.0, np.nan], "BF16")[0], backend.change_pass("BF16", "BF16")
+    chunk = backend.load(damaged, "BF16")
+    sums.add(chunk, chunk)
+    assert (sums.finish().nonfinite_a, sums.finish().nonfinite_b) == (1, 1)
+
+
 def test_zeros_of_either_sign_are_equal(backend):
     x, y = np.zeros(40, "f4"), np.full(40, -0.0, "f4")
     sums = change_of(backend, (x, y), ("F32", "F32"))

@@ -40,21 +40,27 @@ class HostChange:
                 part = slice(start, start + BLOCK)
                 x, y, difference = self._room[:, : first[part].size]
                 np.copyto(x, decode(first[part], a.dtype))
+                if a is b:
+                    self._add(x, x, None)
+                    continue
                 np.copyto(y, decode(second[part], b.dtype))
                 self._add(x, y, difference)
 
-    def _add(self, x: Floats, y: Floats, difference: Floats) -> None:
-        a, b = float(x @ x), float(y @ y)
+    def _add(self, x: Floats, y: Floats, difference: Floats | None) -> None:
+        a = float(x @ x)
+        b = a if difference is None else float(y @ y)
         # Squares that add up to a finite number have finite roots.
         if not (math.isfinite(a) and math.isfinite(b)):
             finite_a, finite_b = (int(np.count_nonzero(np.isfinite(each))) for each in (x, y))
             if finite_a + finite_b < 2 * x.size:
                 self._sums.add_nonfinite(x.size, x.size - finite_a, x.size - finite_b)
                 return
-        np.subtract(y, x, out=difference)
-        # Gradual underflow: a difference is 0 only of equal numbers.
-        changed = int(np.count_nonzero(difference))
-        if not changed:
+        changed = 0
+        if difference is not None:
+            np.subtract(y, x, out=difference)
+            # Gradual underflow: a difference is 0 only of equal numbers.
+            changed = int(np.count_nonzero(difference))
+        if difference is None or not changed:
             self._sums.add_equal(x.size, a, a > 0 or bool(x.any()))
             return
         self._sums.add(
