@@ -95,10 +95,14 @@ class TableCounts:
     Args:
         bits: Width of a code.
         tables: Tables whose sum counts.
+        row: Codes that lie together in a table; 0 for all.
+        gap: Numbers between rows that are not used.
     """
 
-    def __init__(self, bits: int, tables: int) -> None:
-        self._shape, self._seen, self._since = (tables, 1 << bits), 0, 0
+    def __init__(self, bits: int, tables: int, row: int = 0, gap: int = 0) -> None:
+        self._row = row or 1 << bits
+        self._shape = (tables, (1 << bits) // self._row, self._row + gap)
+        self._seen = self._since = 0
         self._few: list[NDArray[np.integer[Any]]] = []
         self._tables: NDArray[np.uint32] | None = None
         self._wide: NDArray[np.int64] | None = None
@@ -111,11 +115,12 @@ class TableCounts:
         if self._tables is None:
             self._tables = np.zeros(self._shape, np.uint32)
             for codes in self._few:
-                np.add.at(self._tables[0], codes.astype(np.intp), np.uint32(1))
-            self._since = sum(codes.size for codes in self._few)
+                rows, places = np.divmod(codes.astype(np.intp), self._row)
+                np.add.at(self._tables[0], (rows, places), np.uint32(1))
+                self._since += codes.size
         self._since += size
         if self._since > _NARROW:
-            self._wide = self._sum()
+            self._wide = self._sum(slice(None))
             self._tables[...] = 0
             self._since = size
         return self._tables
@@ -125,19 +130,28 @@ class TableCounts:
         self._seen += codes.size
         self._few.append(codes)
 
-    def occurrences(self) -> Occurrences:
-        """The codes that occur."""
+    def occurrences(self, *spans: tuple[int, int]) -> Occurrences:
+        """The codes that occur.
+
+        Args:
+            spans: First and one past the last of codes that may occur, whole rows, ascending;
+                none for all codes.
+        """
         if self._tables is None:
             return _sorted_occurrences(self._few)
-        table = self._tables[0] if self._wide is None and len(self._tables) == 1 else self._sum()
-        codes = _occupied(table)
-        return codes, table[codes].astype(np.int64)
+        found = []
+        for first, last in spans or ((0, self._row * self._shape[1]),):
+            counts = self._sum(slice(first // self._row, last // self._row)).ravel()
+            codes = np.flatnonzero(counts > 0)
+            found.append((codes + first, counts[codes]))
+        codes, counts = (np.concatenate(each) for each in zip(*found, strict=True))
+        return codes, counts
 
-    def _sum(self) -> NDArray[np.int64]:
+    def _sum(self, rows: slice) -> NDArray[np.int64]:
         assert self._tables is not None
-        total: NDArray[np.int64] = self._tables.sum(axis=0, dtype=np.int64)
+        total: NDArray[np.int64] = self._tables[:, rows, : self._row].sum(axis=0, dtype=np.int64)
         if self._wide is not None:
-            total += self._wide
+            total += self._wide[rows]
         return total
 
 

@@ -116,7 +116,8 @@ def moments_of_bins(
     codes, counts = occurrences
     near, far = _bin_edges(codes, stored_format or "F64")
     normal = np.isfinite(near) & (np.abs(near) >= smallest_normal(stored_format or "F64"))
-    near, far, counts = near[normal], far[normal], counts[normal]
+    if not normal.all():
+        near, far, counts = near[normal], far[normal], counts[normal]
     if tally.zero_count:
         zero = np.zeros(1)
         near, far = np.append(zero, near), np.append(zero, far)

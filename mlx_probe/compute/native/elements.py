@@ -53,6 +53,7 @@ class Tally(ctypes.Structure):
         *((name, ctypes.c_double) for name in ("mean", "s2", "s3", "s4")),
         *((name, ctypes.c_float) for name in ("min", "max", "epsilon")),
         *((name, ctypes.c_int32) for name in ("bf16", "f16")),
+        ("nonzero", ctypes.c_uint32),
     )
 
     @classmethod
@@ -67,7 +68,9 @@ class Tally(ctypes.Structure):
         if float(epsilon) > zero_epsilon:
             # The largest float32 that is not larger: the same elements are up to it.
             epsilon = np.nextafter(epsilon, np.float32(0))
-        return cls(min=np.inf, max=-np.inf, epsilon=float(epsilon), bf16=1, f16=1)
+        return cls(
+            min=np.inf, max=-np.inf, epsilon=float(epsilon), bf16=1, f16=1, nonzero=2**32 - 1
+        )
 
 
 class Source(ctypes.Structure):
@@ -159,7 +162,7 @@ class Lines:
         Args:
             tally: Counts, extremes and sums.
             bins: Counts by leading bits, of at most 2**32 - 1 elements in all; shape
-                (1, 2**BIN_BITS).
+                (1, 4096, 264), of whose rows the last 8 numbers are not used.
             panel: The elements as float64; contiguous, shape `shape`.
         """
         state = None if tally is None else ctypes.byref(tally)
@@ -170,7 +173,8 @@ class Lines:
         """Take elements of at most 16 bits into everything that is given.
 
         Args:
-            counts: Counts of their patterns, in tables that add up: shape (2, 65536) or (4, 256).
+            counts: Counts of their patterns, in tables that add up: shape
+                (2, 1, 65536) or (4, 1, 256).
             panel: As for `add`.
         """
         self._check(panel)

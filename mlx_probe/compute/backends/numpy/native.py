@@ -156,7 +156,8 @@ class NativeBinPass:
 
     def __init__(self, zero_epsilon: float) -> None:
         self._tally = Tally.empty(zero_epsilon)
-        self._counts, self._subnormals = TableCounts(BIN_BITS, 1), SubnormalBins("F32")
+        self._counts = TableCounts(BIN_BITS, 1, row=256, gap=8)
+        self._subnormals = SubnormalBins("F32")
 
     def add(self, chunk: Chunk | NativeChunk) -> None:
         """Sum one chunk."""
@@ -184,4 +185,14 @@ class NativeBinPass:
         tally = TallyOfBins(*counts, t.min, t.max, sums, is_constant=t.min == t.max)
         fits = [name for name, is_held in (("BF16", t.bf16), ("F16", t.f16)) if is_held]
         bins = self._subnormals.bins()
-        return moments_of_bins(self._counts.occurrences(), tally, "F32", fits, bins)
+        return moments_of_bins(self._counts.occurrences(*self._spans()), tally, "F32", fits, bins)
+
+    def _spans(self) -> list[tuple[int, int]]:
+        """Bins of all normal elements, by sign: whole binades from the least to the largest."""
+        t = self._tally
+        largest = int(np.abs(np.array([t.min, t.max], np.float32)).max().view(np.uint32))
+        first, last = max((t.nonzero + 1) >> 23, 1), (largest >> 23) + 1
+        if not t.count or first >= last:
+            return [(0, 0)]
+        sign, binade = 1 << (BIN_BITS - 1), BIN_BITS - 9
+        return [(at + (first << binade), at + (last << binade)) for at in (0, sign)]

@@ -1,10 +1,11 @@
 /* One read of stored elements: decode, count, sum, and write them in float64 for a product. */
 #include "decode.h"
 
-const int probe_elements_abi = 3;
+const int probe_elements_abi = 4;
 
-/* Leading bits that make a bin: distribution.BIN_BITS. */
-#define BIN_BITS 20
+/* A bin has 20 leading bits (distribution.BIN_BITS). Each 256 of them are followed by half a line of
+   memory: elements of few bits have bins at powers of two, which would share a set of the cache. */
+static inline uint32_t bin_of(uint32_t word) { return (word >> 12) + (word >> 20) * 8; }
 
 /* What is known of the elements so far; mirrored by native/elements.py. */
 typedef struct {
@@ -12,6 +13,7 @@ typedef struct {
   double mean, s2, s3, s4;                         /* central power sums of the finite ones */
   float min, max, epsilon; /* extremes of the finite ones; magnitude up to which `small` counts */
   int32_t bf16, f16;       /* whether these formats hold every finite one */
+  uint32_t nonzero;        /* least magnitude of a finite one that is not zero, less one, as a word */
 } tally;
 
 typedef double v8d __attribute__((vector_size(64)));
@@ -44,10 +46,12 @@ static void merge(tally *t, int64_t count, double mean, double s2, double s3, do
 /* Extremes of float32 words: as ordered integers, of the magnitudes, and the bits that occur. */
 typedef struct {
   int32_t low, high, smallest, largest, bits;
+  uint32_t nonzero;
 } range;
 
 CLONES static range range_of(const float *x, int n) {
   int32_t low = INT32_MAX, high = INT32_MIN, smallest = INT32_MAX, largest = 0, bits = 0;
+  uint32_t nonzero = UINT32_MAX;
   for (int i = 0; i < n; i++) {
     int32_t word;
     memcpy(&word, x + i, 4);
@@ -56,12 +60,11 @@ CLONES static range range_of(const float *x, int n) {
     low = order < low ? order : low;
     high = order > high ? order : high;
     smallest = size < smallest ? size : smallest;
+    nonzero = (uint32_t)size - 1 < nonzero ? (uint32_t)size - 1 : nonzero;
     largest = size > largest ? size : largest;
   }
-  return (range){low, high, smallest, largest, bits};
+  return (range){low, high, smallest, largest, bits, nonzero};
 }
-
-static inline uint32_t bin_of(float x) { return word_of(x) >> (32 - BIN_BITS); }
 
 static float unordered(int32_t order) {
   return float_of((uint32_t)(order < 0 ? order ^ 0x7fffffff : order));
@@ -82,7 +85,7 @@ CLONES static void add_sums(tally *t, uint32_t *restrict bins, const float *rest
   a0 += a1;
   mean = (sum_of(&a0) + mean) / n;
   for (int i = 0; i < whole; i += 16) {
-    for (int k = 0; bins && k < 16; k++) bins[bin_of(x[i + k])]++;
+    for (int k = 0; bins && k < 16; k++) bins[bin_of(word_of(x[i + k]))]++;
     for (int k = 0; k < 2; k++) {
       v8f f;
       memcpy(&f, x + i + 8 * k, 32);
@@ -91,7 +94,7 @@ CLONES static void add_sums(tally *t, uint32_t *restrict bins, const float *rest
     }
   }
   for (int i = whole; i < n; i++) {
-    if (bins) bins[bin_of(x[i])]++;
+    if (bins) bins[bin_of(word_of(x[i]))]++;
     double d = x[i] - mean, square = d * d;
     t2 += square, t3 += square * d, t4 += square * square;
   }
@@ -105,11 +108,13 @@ CLONES static void widen(const float *restrict x, int64_t n, double *restrict y)
 
 /* Whether float16 holds all of these: within its range, and multiples of its smallest number. */
 CLONES static int fits_f16(const float *x, int n) {
-  int bad = 0;
+  uint32_t bad = 0;
   for (int i = 0; i < n; i++) {
-    float size = float_of(word_of(x[i]) & 0x7fffffff);
-    float multiple = size < 0x1p-14f ? size * 0x1p24f : 0;
-    bad |= (size > 65504) | (multiple != (float)(int32_t)multiple);
+    int32_t size = (int32_t)(word_of(x[i]) & 0x7fffffff);
+    /* Below 2**-14 they are multiples of 2**-24, as numbers from 0.5 are; the largest is 65504. */
+    uint32_t fine = (uint32_t)(size < 0x38800000 ? size : 0);
+    bad |= word_of((float_of(fine) + 0.5f) - 0.5f) ^ fine;
+    bad |= size > 0x477fe000;
   }
   return !bad;
 }
@@ -143,6 +148,7 @@ static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
   float low = unordered(r.low), high = unordered(r.high);
   t->min = low < t->min ? low : t->min;
   t->max = high > t->max ? high : t->max;
+  t->nonzero = r.nonzero < t->nonzero ? r.nonzero : t->nonzero;
   t->bf16 = t->bf16 && !(r.bits & 0xffff);
   /* The bits of the fraction decide nearly always. */
   t->f16 = t->f16 && !(r.bits & 0x1fff) && fits_f16(x, n);
