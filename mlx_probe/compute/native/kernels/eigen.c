@@ -86,7 +86,7 @@ typedef struct {
 
 /* What needs vectors, for one instruction set. */
 struct simd {
-    void (*chase8)(int64_t, double *), (*chase16)(int64_t, double *), (*chase48)(int64_t, double *);
+    void (*chase16)(int64_t, double *), (*chase48)(int64_t, double *);
     void (*minors)(const tridiagonal *, int64_t, int);
     void (*factor)(int64_t, int64_t, double *, int64_t, double *);
     int64_t group;
@@ -125,7 +125,8 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 #include "band.h"
 #include "sturm.h"
 
-/* The three stages for a matrix of an order. Wide bands suit the first one, narrow ones the second. */
+/* Wide bands suit matrices that the caches do not hold. A narrower one than 16 is no faster, and its
+ * reflectors, more in number, round more. */
 typedef struct {
     int64_t band, side; /* of the band; of a tile */
     void (*chase)(int64_t, double *);
@@ -133,8 +134,7 @@ typedef struct {
 
 static plan plan_of(int64_t n, const simd *set)
 {
-    if (n < 160) return (plan){8, 64, set->chase8};
-    if (n < 2304) return (plan){16, 64, set->chase16};
+    if (n < 2304) return (plan){16, n < 256 ? 32 : 64, set->chase16};
     return (plan){48, 96, set->chase48};
 }
 

@@ -42,9 +42,6 @@ typedef uint64_t uvec __attribute__((vector_size(8 * LANES), aligned(8), may_ali
 /* A mask of the lanes from c on. */
 #define FROM(c) (*(const ivec *)(MASKS + 8 - (c)))
 
-#define B 8
-#include "chase.h"
-#undef B
 #define B 16
 #include "chase.h"
 #undef B
@@ -54,7 +51,7 @@ typedef uint64_t uvec __attribute__((vector_size(8 * LANES), aligned(8), may_ali
 #include "panel.h"
 #include "minors.h"
 
-static const simd SIMD(simd) = {SIMD(chase8), SIMD(chase16), SIMD(chase48), SIMD(minors), SIMD(factor), GROUP};
+static const simd SIMD(simd) = {SIMD(chase16), SIMD(chase48), SIMD(minors), SIMD(factor), GROUP};
 
 #undef vec
 #undef ivec
