@@ -17,6 +17,7 @@ SMALLEST = {
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
     "compare": [MODEL, "--runs", "1"],
     "coverage": ["--trials", "2"],
+    "eigenvalues": ["--sizes", "64", "--runs", "1", "--exact-sizes", "40"],
     "elements": ["--elements", "1048576", "--runs", "1"],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
     "forecast": [MODEL, "--runs", "1"],
