@@ -19,8 +19,8 @@ Vector = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 
 # Error of a certified eigenvalue, in eps of the largest magnitude. The reduction to a tridiagonal
-# matrix adds 4 and the Gram product 8.
-CERTIFIED = 24
+# matrix and the Gram product add theirs; see `spectrum.bounds`.
+CERTIFIED = 12
 
 # Half the width of the first bracket of an eigenvalue that is not certified, in the same unit.
 _FIRST = 512

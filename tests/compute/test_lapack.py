@@ -121,3 +121,11 @@ def test_any_layout_is_multiplied():
     matrix = np.zeros((30, 30))
     lapack.add_gram(matrix, x)
     assert np.allclose(np.triu(matrix), np.triu(x.T @ x), rtol=1e-13)
+
+
+def test_large_matrices_without_lapack_are_solved_by_divide_and_conquer(monkeypatch, rng):
+    # sterf's error, which eigvalsh has, grows beyond the bound; and nothing could certify it.
+    monkeypatch.setattr(fortran, "is_available", lambda: False)
+    monkeypatch.setattr(lapack, "_CERTIFIED_FROM", 50)
+    matrix = symmetric(rng, 60)
+    assert np.array_equal(lapack.eigenvalues(matrix.copy()), np.linalg.eigh(matrix, UPLO="U")[0])

@@ -50,8 +50,8 @@ def eigenvalues(matrix: Matrix) -> Matrix:
     """Eigenvalues of a symmetric matrix, ascending.
 
     The error is at most 8 eps of the largest magnitude where eigenvalues are apart, and at most
-    1.25 sqrt(M) eps where half of them coincide: each of the M sweeps that chase the bulges rounds all
-    elements of the band, and all that noise acts within one eigenspace.
+    1.25 sqrt(M) eps where half of them coincide: each of the M sweeps that chase the bulges
+    rounds all elements of the band, and all that noise acts within one eigenspace.
 
     It uses the cores that the caller has now (`cores.width`), and looks at their number again at
     each step. The bits of the result do not depend on it.
