@@ -17,7 +17,10 @@ turn. What a GPU would do runs on MLX's default device and is counted, not timed
 against LAPACK gesdd in float64. MLX's Linux wheel has a slow BLAS: with ``--blas
 libopenblas.so.0`` its CPU stream takes a faster one; the columns of times are not its work.
 
-`band_reduction.md` holds a run and the verdict.
+The compiled eigen-solver (`mlx_probe/compute/native/`) takes part in both routes: whole in the
+first, its last two stages for the band in the second.
+
+`band_reduction.md` holds runs and the verdict.
 """
 
 from __future__ import annotations
