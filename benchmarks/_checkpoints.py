@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mlx_probe
-from mlx_probe.core.dtypes import decode
+from mlx_probe.analysis.bench.workload import matrix_of
 
 __all__ = [
     "Shape",
@@ -76,11 +76,8 @@ def nbytes(dtype: str, shape: Shape) -> int:
 
 
 def matrices(model: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Label and values of every matrix of a model, in file order."""
+    """Label and values of every matrix of numbers of a model, in file order."""
     with mlx_probe.open_checkpoint(model) as checkpoint:
         for weight in checkpoint.weights():
-            if weight.rows is None or weight.cols is None:
-                continue
-            slabs = [decode(np.array(slab), weight.chunk_dtype) for slab in weight.chunks()]
-            axis = 0 if weight.rows >= weight.cols else 1
-            yield weight.label, np.concatenate(slabs, axis=axis).astype(np.float32)
+            if weight.has_spectrum:
+                yield weight.label, matrix_of(weight, np.float32)
