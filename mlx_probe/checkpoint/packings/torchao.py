@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.packings.blocked import blocked_shape, decode_small_floats
 from mlx_probe.checkpoint.packings.checks import require_piece
+from mlx_probe.checkpoint.packings.fp8 import encoding_of
 from mlx_probe.checkpoint.packings.int4 import decode_int4
 from mlx_probe.checkpoint.packings.protocol import Claim, Context, Index, Layout, Piece, positions
 from mlx_probe.core.dtypes import SCALE_DTYPE
+from mlx_probe.core.encoding import Encoding
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import TensorInfo
 
@@ -129,7 +131,9 @@ def _scaled(
     if "zero_point" in pieces:
         require_piece(pieces["zero_point"], ("I8", *_FLOATS), grid, *one)
     detail = f"{_WORDS[main.dtype]}, {_shared(block, rows, cols)}"
-    return Layout(main.shape, detail, partial(_decode_scaled, block=block))
+    encoding = None if "zero_point" in pieces else encoding_of(main, pieces["scale"], block)
+    decode = partial(_decode_scaled, block=block)
+    return Layout(main.shape, detail, decode, encoding=encoding)
 
 
 def _shared(block: tuple[int, int], rows: int, cols: int) -> str:
@@ -216,7 +220,16 @@ def _small_floats(
         require_piece(pieces["per_tensor_scale"], ("F32",), lead, (*lead, 1), (*lead, 1, 1))
     decode = partial(decode_small_floats, group=group, dtype=dtype, tiled=tiled, high_first=False)
     detail = "nvfp4" if nvidia else f"mx {element}"
-    return Layout((*stack, rows, cols), f"{detail}, group {group}", decode)
+    encoding = Encoding(
+        "scaled",
+        "E2M1" if four else main.dtype,
+        4 if four else 8,
+        group,
+        scale=dtype,
+        factor="multiplies" if "per_tensor_scale" in pieces else "",
+    )
+    shape = (*stack, rows, cols)
+    return Layout(shape, f"{detail}, group {group}", decode, encoding=None if tiled else encoding)
 
 
 _KINDS = {

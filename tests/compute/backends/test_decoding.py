@@ -1,7 +1,9 @@
 """Packed weights that a device decodes have the bits that the packings give."""
 
+import make_packings
 import mlx.core as mx
 import numpy as np
+import packers
 import pytest
 from encoded_cases import CASES, GGML, encoded, nf4
 from hf_packings import opened
@@ -142,6 +144,29 @@ def test_the_smallest_scales_that_a_flushing_device_takes(tmp_path, rng, scale, 
     if chunk is not None:
         values = np.abs(np.array(chunk.values))
         assert TINY <= values[values > 0].min() < 1e-6 * values.max()
+
+
+# What the libraries wrote, and this many of it that a device decodes.
+WRITTEN = {**packers.golden(), **make_packings.fixtures()}
+DECODED = 101
+
+
+def weights_written(path, name):
+    tensors, config, _ = WRITTEN[name]
+    return opened(path, tensors, config)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_files_of_the_original_packages(tmp_path, device, name):
+    for weight in weights_written(tmp_path, name):
+        if weight.encoding is not None:
+            shapes_decoded(device, weight)
+
+
+def test_most_files_of_the_original_packages_have_an_encoding(tmp_path):
+    (tmp_path / "x").mkdir()
+    encodings = {name: weights_written(tmp_path / "x", name)[0].encoding for name in WRITTEN}
+    assert len([each for each in encodings.values() if each is not None]) == DECODED
 
 
 def test_every_packing_is_in_the_table_or_has_no_encoding(tmp_path, rng):
