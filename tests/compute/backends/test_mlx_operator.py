@@ -69,3 +69,13 @@ def test_half_products_are_those_of_the_lines(backend, dtype, shape, rng):
     for result, expected in ((operator.along(v), lines @ v), (operator.across(u), lines.T @ u)):
         assert result.shape == expected.shape
         assert np.linalg.norm(result - expected) <= bound
+
+
+@pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "BF16"])
+def test_an_operator_outlives_the_memory_of_its_slabs(backend, dtype, rng):
+    words, values = store(rng.standard_normal((60, 10)), dtype)
+    view = words.view()
+    view.flags.writeable = False  # as the map of a file
+    operator = operator_of(backend, view, dtype)
+    words[:] = 0
+    check(operator, values, orthonormal(rng, 10, 3))
