@@ -67,6 +67,9 @@ def scope_of(pair: Pair, config: CompareConfig, budget: int, backend: Backend) -
     stream += working_set(0, 0, 0) + _HOST.working_set(0, 0, 0)
     if pair.adaption is not None:
         stream += pair.adaption.nbytes(weight)
+    elif backend.lanes:
+        # A device makes digits of the difference, too.
+        stream += working_set(slab, 4, 0)
     if not is_matrix(pair):
         return Scope(False, False, None, stream)
     lowrank = pair.adaption is not None and pair.adaption.is_product
