@@ -53,4 +53,8 @@ def working_set(weight: Weight, backend: Backend, config: AnalyzeConfig) -> int:
         kept = 4 * weight.numel + sketch_bytes(short)
         return KEPT + weight.resident_bytes + backend.working_set(slab, itemsize, 0) + kept
     factorized = short if weight.has_spectrum else 0
-    return KEPT + weight.resident_bytes + backend.working_set(slab, itemsize, factorized)
+    size = KEPT + weight.resident_bytes + backend.working_set(slab, itemsize, factorized)
+    if weight.encoding is not None and backend.in_place and backend.decodes(weight.encoding):
+        # The slab's words, and not its elements.
+        size -= (itemsize * weight.numel - weight.nbytes) * slab // weight.numel
+    return size

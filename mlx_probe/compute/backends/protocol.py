@@ -169,6 +169,10 @@ class Backend(Protocol):
     def lanes(self) -> int:
         """Weights whose elements may be worked on at once; 0 for as many as there are workers."""
 
+    @property
+    def in_place(self) -> bool:
+        """Whether it decodes packed words block by block where they are, not whole slabs."""
+
     def load(self, stored: NDArray[Any], dtype: str) -> Any:
         """Bring stored words into this backend's memory.
 

@@ -102,6 +102,11 @@ class MlxBackend:
         self._flushed_below = _flushed_below(self._stream)
 
     @property
+    def in_place(self) -> bool:
+        """No: a device has the elements of a whole slab."""
+        return False
+
+    @property
     def default_workers(self) -> int:
         """One for each core: while one uses the lane, the others solve."""
         return self._host.default_workers

@@ -22,6 +22,7 @@ from mlx_probe.compute.backends.numpy.operator import SlabOperator
 from mlx_probe.compute.backends.numpy.pairs import HostChange, HostPairGrams
 from mlx_probe.compute.backends.protocol import ElementPass, Gram, PairGrams
 from mlx_probe.compute.backends.quantization import QuantizationSums
+from mlx_probe.compute.native.elements import is_available
 from mlx_probe.compute.native.lines import decodes, lines_of, reads
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.encoding import Encoded, Encoding
@@ -61,6 +62,11 @@ class NumpyBackend:
     name = "numpy"
     device = "cpu"
     lanes = 0
+
+    @property
+    def in_place(self) -> bool:
+        """With compiled kernels."""
+        return is_available()
 
     @property
     def default_workers(self) -> int:
@@ -172,10 +178,14 @@ class NumpyBackend:
 
     def working_set(self, slab_elements: int, itemsize: int, short: int) -> int:
         """A slab as loaded, blocks of it in float64, the counts; the matrix that is factorized."""
-        # An element of a block as stored, in float32 and in float64. Wide types have counts of
-        # `BIN_BITS` leading bits, and three numbers for each pattern that occurs.
-        blocks = 16 * max(BLOCK_ELEMENTS, BLOCK_LINES * short)
-        counts = 12 << BIN_BITS if itemsize > 2 else 4 << 16
+        block = max(BLOCK_ELEMENTS, BLOCK_LINES * short)
+        if self.in_place:
+            # Only float64 leaves the cache. A table of 32-bit counts, or two.
+            blocks, counts = 8 * block, 5 << BIN_BITS if itemsize > 2 else 8 << 16
+        else:
+            # An element of a block as stored, in float32 and in float64. Wide types have counts
+            # of `BIN_BITS` leading bits, and three numbers for each pattern that occurs.
+            blocks, counts = 16 * block, 12 << BIN_BITS if itemsize > 2 else 4 << 16
         return itemsize * slab_elements + blocks + counts + lapack.workspace(short)
 
     def device_memory(self) -> tuple[int, int]:
