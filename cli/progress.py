@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -95,4 +96,6 @@ class _Lines:
         """Nothing: the summary follows."""
 
     def _say(self, text: str) -> None:
-        click.echo(text, err=True)
+        # A reader such as `head` has seen enough: the run goes on.
+        with suppress(OSError):
+            click.echo(text, err=True)

@@ -175,6 +175,8 @@ def _measure(plan: Plan, job: Job, progress: Progress, spot_checks: SpotChecks) 
                 usage = job.meter.usage()
                 for weight in weights:
                     progress.finish(weight, usage)
+                if prepared.done():
+                    prepared.result()  # a full disk ends the run now, not after the last row
         finally:
             begun.set()
             job.progress.what = side_names(plan.config.metrics)
