@@ -82,7 +82,8 @@ def test_sigterm_is_an_interruption_with_a_message(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not any(
-        path.read_bytes().count(b'{"index"') > 1 for path in (tmp_path / "out").glob("*.partial.jsonl")
+        path.read_bytes().count(b'{"index"') > 1
+        for path in (tmp_path / "out").glob("*.partial.jsonl")
     ):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
