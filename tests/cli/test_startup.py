@@ -65,3 +65,25 @@ def test_names_of_the_package_are_what_it_says():
         assert getattr(mlx_probe, name).__name__ == name if name != "__version__" else True
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = mlx_probe.nothing
+
+
+@pytest.mark.parametrize("options", [["--quiet"], []])
+def test_the_first_weight_begins_before_what_only_the_end_needs_is_imported(
+    tiny, tmp_path, options
+):
+    arguments = ["analyze", str(tiny), "--out", str(tmp_path), "--backend", "numpy", *options]
+    late = ("rich", "pyarrow", "gguf", "pandas", "yaml", "mlx_probe.analysis.forecast.forecast")
+    code = (
+        "import sys\n"
+        "from mlx_probe.analysis.measure import Measurer\n"
+        "begin, begun = Measurer.__init__, []\n"
+        "def noted(self, *arguments):\n"
+        f"    begun.append([name for name in {late} if name in sys.modules])\n"
+        "    begin(self, *arguments)\n"
+        "Measurer.__init__ = noted\n"
+        "from mlx_probe.cli import cli\n"
+        f"cli({arguments}, standalone_mode=False)\n"
+        "print('before:', begun)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "before: [[]]"
