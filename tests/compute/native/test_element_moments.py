@@ -192,3 +192,14 @@ def test_the_panel_of_a_part_is_that_of_its_pass(rng):
         words_before = part.lines.words.copy()
         part.lines.words[...] = 0
         np.testing.assert_array_equal(part.values, words_before.astype(np.float64))
+
+
+def test_chunks_side_by_side_do_not_share_memory(rng):
+    a, b = (rng.standard_normal((1024, 600)).astype(np.float32) for _ in range(2))
+    for _ in range(2):  # the second time, memory of the first is at hand
+        streams = (NUMPY.load(x, "F32").parts(0, 256) for x in (a, b))
+        for number, (x, y) in enumerate(zip(*streams, strict=True)):
+            rows = slice(256 * number, 256 * number + 256)
+            first, second = x.values, y.values
+            np.testing.assert_array_equal(first, a[rows])
+            np.testing.assert_array_equal(second, b[rows])
