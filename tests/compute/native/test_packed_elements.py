@@ -1,5 +1,7 @@
 """Kernels decode packed weights to the bits that the packings give, part by part."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from encoded_cases import CASES, GGML, encoded
@@ -8,6 +10,7 @@ from mlx_probe.compute import native
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.compute.backends.numpy.native import NativeChunk
 from mlx_probe.compute.native import elements
+from mlx_probe.compute.native.lines import lines_of
 
 pytestmark = pytest.mark.skipif(not elements.is_available(), reason="no kernels here")
 
@@ -73,3 +76,48 @@ def test_nothing_is_decoded_without_kernels(tmp_path, rng):
     with native.without():
         assert not NUMPY.decodes(weight.encoding)
     assert NUMPY.decodes(weight.encoding)
+
+
+def reaches(lines):
+    """Bytes from the first word that a kernel reads up to, and how many there are."""
+    s, unit = lines.source, lines.unit
+    last = (-(-s.lines // unit.lines) - 1) * s.stride
+    return last + -(-s.width // unit.elements) * unit.nbytes, lines.words.nbytes + (
+        (len(lines.words) - 1) * (lines.words.strides[0] - lines.words[0].nbytes)
+    )
+
+
+def factors_fit(lines):
+    """Whether every scale that a kernel asks for is there."""
+    s, unit = lines.source, lines.unit
+    sizes = {array.ctypes.data: array for array in lines.factors}
+    for name in ("zero", "scale", "bias"):
+        if address := getattr(s, name):
+            needed = s.width if unit.by_line else -(-(s.phase + s.width) // s.group)
+            rows = sizes[s.groups].max() + 1 if unit.by_line else s.lines if s.factors else 1
+            assert sizes[address].size >= (rows - 1) * s.factors + needed
+    if unit.by_line:
+        assert sizes[s.groups].size >= s.lines
+        assert sizes[s.groups].min() >= 0
+
+
+@pytest.mark.parametrize("case", BY_KERNEL)
+def test_words_that_are_too_few_are_never_read(tmp_path, rng, case):
+    """A piece with a line or a column less than its shape says: refused, or read inside of it."""
+    (weight,) = encoded(tmp_path, rng, case, 64, 512).weights()
+    (block,) = weight.encoded_chunks()
+    refused = 0
+    for piece, words in enumerate(block.words):
+        cuts = [words[:-1], words[..., :-1], words[:0]] if words.ndim else []
+        for cut in cuts:
+            pieces = (*block.words[:piece], cut, *block.words[piece + 1 :])
+            try:
+                lines = lines_of(replace(block, words=pieces))
+            except (ValueError, IndexError, TypeError):
+                lines = None
+            refused += lines is None
+            if lines is not None:
+                needed, there = reaches(lines)
+                assert needed <= there
+                factors_fit(lines)
+    assert refused >= len(block.words)
