@@ -10,14 +10,10 @@ from functools import cache
 from importlib.util import find_spec
 
 import pytest
+from kernel_sources import KERNELS, extensions
 from project import ROOT
 
 from mlx_probe.compute import native
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    tomllib = pytest.importorskip("tomli")
 
 STRICT = ("-Wall", "-Wextra", "-Werror")
 # Of ELF and of Mach-O headers.
@@ -53,14 +49,6 @@ def is_here(*command):
         return False
     check = [*command, "-x", "c", "-fsyntax-only", "-"]
     return not subprocess.run(check, input=b"#include <math.h>", capture_output=True).returncode
-
-
-@cache
-def extensions():
-    """What setuptools compiles, by the library's name."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    modules = project["tool"]["setuptools"]["ext-modules"]
-    return {module["name"].rpartition(".")[2]: module for module in modules}
 
 
 def machine_of(content):
@@ -122,8 +110,7 @@ def test_an_extension_depends_on_its_headers(name):
 def test_every_c_file_is_compiled():
     sources = {ROOT / source for each in extensions().values() for source in each["sources"]}
     headers = {ROOT / path for each in extensions().values() for path in each.get("depends", ())}
-    folder = ROOT / "mlx_probe" / "compute" / "native" / "kernels"
-    assert {*folder.glob("*.[ch]")} == sources | headers
+    assert {*KERNELS.glob("*.[ch]")} == sources | headers
 
 
 @pytest.mark.parametrize("name", native.LIBRARIES)
