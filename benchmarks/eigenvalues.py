@@ -78,7 +78,7 @@ SOLVERS: dict[str, Solve] = {
 def gram_matrix(n: int) -> Matrix:
     """Of a Gaussian weight, both triangles."""
     x = np.random.default_rng(0).standard_normal((n + n // 2, n))
-    return x.T @ x
+    return np.asarray(x.T @ x)
 
 
 def turns(matrix: Matrix, runs: int, clock: Callable[[], float]) -> dict[str, list[float]]:
@@ -96,7 +96,7 @@ def ratio(seconds: dict[str, list[float]]) -> float:
     """The best LAPACK driver's time over the compiled solver's, median over the rounds."""
     drivers = [seconds[routine] for routine in DRIVERS]
     rounds = zip(seconds["compiled"], *drivers, strict=True)
-    return median(min(others) / own for own, *others in rounds)
+    return float(median(min(others) / own for own, *others in rounds))
 
 
 def timed(matrix: Matrix, runs: int) -> list[Cell]:
@@ -131,7 +131,8 @@ def exact(matrix: Matrix, value: float, rng: np.random.Generator) -> np.longdoub
     wide = v.astype(np.longdouble)
     slabs = (slice(i, i + ROWS) for i in range(0, n, ROWS))
     product = np.concatenate([matrix[rows].astype(np.longdouble) @ wide for rows in slabs])
-    return np.longdouble((wide @ product) / (wide @ wide))
+    quotient: np.longdouble = (wide @ product) / (wide @ wide)
+    return quotient
 
 
 def errors(matrix: Matrix) -> list[Cell]:
