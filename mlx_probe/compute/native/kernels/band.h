@@ -65,7 +65,12 @@ static void strip(const void *job, int64_t part)
             double *tile = tile_at(s, i, j, &high, &wide);
             int64_t top = i == j ? left : 0, row = i * side + top, m = high - top, n = wide - left;
             tile += top + left * high;
-            if (s->last) gemm("NT", m, n, 2 * b, -1, s->last + row, lead, s->last + col + b * lead, lead, 1, tile, high);
+            /* On the diagonal in narrow columns, which waste little above it. */
+            for (int64_t c = 0, some = i == j ? 16 : n; s->last && c < n; c += some) {
+                int64_t r = i == j ? c : 0;
+                gemm("NT", m - r, least(some, n - c), 2 * b, -1, s->last + row + r, lead,
+                     s->last + col + c + b * lead, lead, 1, tile + r + c * high, high);
+            }
             if (i == j)
                 for (int64_t c = 0; c < n; c++)
                     for (int64_t r = c + 1; r < n; r++) tile[c + r * high] = tile[r + c * high];

@@ -134,7 +134,7 @@ typedef struct {
 
 static plan plan_of(int64_t n, const simd *set)
 {
-    if (n < 2304) return (plan){16, n < 256 ? 32 : n < 900 ? 48 : 64, set->chase16};
+    if (n < 2304) return (plan){16, n < 256 ? 32 : 64, set->chase16};
     return (plan){48, 96, set->chase48};
 }
 
