@@ -159,7 +159,9 @@ def test_an_interrupted_comparison_is_found(tiny, model):
         compare(tiny, model, on_row=stop)
     (begun,) = (folder.DEFAULT_ROOT / f"tiny--vs--{model.name}").iterdir()
     run = compare(tiny, model)
-    assert (run.folder.name, run.meta["resumed_rows"]) == (begun.name, 4)
+    assert run.folder.name == begun.name
+    # Rows that were finished together with the fourth are kept as well.
+    assert 4 <= run.meta["resumed_rows"] < run.meta["rows"]
     assert run.meta["total"]["starts"] == 2
 
 
