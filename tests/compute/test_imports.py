@@ -4,16 +4,18 @@ import subprocess
 import sys
 
 SCRIPT = """
-import pkgutil, sys
+import sys
 from importlib import import_module
-import mlx_probe.compute, mlx_probe.metrics
+from pathlib import Path
+import mlx_probe
 
-needs_mlx = ("backend", "chunk", "digits", "gram", "moments", "operator", "quantization", "sums")
-for package in (mlx_probe.compute, mlx_probe.metrics):
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        folder, _, name = module.name.rpartition(".")
-        if not folder.endswith("backends.mlx") or name not in needs_mlx:
-            import_module(module.name)
+root = Path(mlx_probe.__file__).parent
+needs_no_mlx = ("blas", "status")
+for package in ("compute", "metrics"):
+    for path in sorted((root / package).rglob("*.py")):
+        if "mlx" not in path.relative_to(root).parts or path.stem in needs_no_mlx:
+            names = path.relative_to(root.parent).with_suffix("").parts
+            import_module(".".join(name for name in names if name != "__init__"))
 heavy = ("pandas", "pyarrow", "mlx.core", "scipy", "rich", "click", "huggingface_hub", "torch")
 print(*(name for name in heavy if name in sys.modules))
 """
