@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mlx_probe.core.machine import usable_cores
 
 __all__ = ["FEW", "CodeCounts", "Occurrences", "TableCounts"]
 
@@ -113,7 +117,7 @@ class TableCounts:
             return None
         self._seen += size
         if self._tables is None:
-            self._tables = np.zeros(self._shape, np.uint32)
+            self._tables = _clear_table(self._shape)
             for codes in self._few:
                 rows, places = np.divmod(codes.astype(np.intp), self._row)
                 np.add.at(self._tables[0], (rows, places), np.uint32(1))
@@ -147,12 +151,37 @@ class TableCounts:
         codes, counts = (np.concatenate(each) for each in zip(*found, strict=True))
         return codes, counts
 
+    def close(self, *spans: tuple[int, int]) -> None:
+        """End; the tables serve for other counts.
+
+        Args:
+            spans: As for `occurrences`, of all codes that may have occurred.
+        """
+        if self._tables is not None:
+            for first, last in spans:
+                self._tables[:, first // self._row : last // self._row] = 0
+            _clear_tables.append(self._tables)
+        del self._tables
+
     def _sum(self, rows: slice) -> NDArray[np.int64]:
         assert self._tables is not None
         total: NDArray[np.int64] = self._tables[:, rows, : self._row].sum(axis=0, dtype=np.int64)
         if self._wide is not None:
             total += self._wide[rows]
         return total
+
+
+# Tables of zeros that nobody uses. To have new ones from the system takes about as long as to count
+# a million elements.
+_clear_tables: deque[NDArray[np.uint32]] = deque(maxlen=usable_cores())
+
+
+def _clear_table(shape: tuple[int, ...]) -> NDArray[np.uint32]:
+    with suppress(IndexError):
+        table = _clear_tables.pop()
+        if table.shape == shape:
+            return table
+    return np.zeros(shape, np.uint32)
 
 
 def _sorted_occurrences(few: list[NDArray[np.integer[Any]]]) -> Occurrences:

@@ -8,6 +8,7 @@ from matrices import moments_of, same_moments, slabs_of, store
 
 from mlx_probe.compute import native
 from mlx_probe.compute.backends import counts
+from mlx_probe.compute.backends.chunk import Chunk
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.compute.backends.numpy.native import NativeBinPass, NativeChunk, NativeCodePass
 from mlx_probe.compute.native import elements
@@ -203,3 +204,17 @@ def test_chunks_side_by_side_do_not_share_memory(rng):
             first, second = x.values, y.values
             np.testing.assert_array_equal(first, a[rows])
             np.testing.assert_array_equal(second, b[rows])
+
+
+def test_tables_are_clear_for_the_next_pass():
+    """What one pass counted, zeros and subnormals too, is no part of the next."""
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal(1 << 15).astype(np.float32)
+    first[:3000:3], first[1:3000:3] = 0, np.float32(1e-40)
+    second = (1e3 * rng.standard_normal(1 << 15)).astype(np.float32)
+    once = []
+    for x in (second, first, second):
+        elements = NativeBinPass(1e-8)
+        elements.add(Chunk(x, "F32"))
+        once.append(elements.finish())
+    assert once[0] == once[2]

@@ -6,7 +6,9 @@ matrix.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -24,9 +26,14 @@ from mlx_probe.compute.backends.subnormals import SubnormalBins
 from mlx_probe.compute.native.elements import Lines, Tally
 from mlx_probe.compute.native.lines import plain_lines, reads
 from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.machine import usable_cores
 from mlx_probe.core.records import Moments
 
 __all__ = ["NativeBinPass", "NativeChunk", "NativeCodePass", "plain_chunk"]
+
+
+# First bin of either sign, and bins of a binade of one sign.
+_SIGNS, _BINADE = (0, 1 << (BIN_BITS - 1)), 1 << (BIN_BITS - 9)
 
 
 class NativeChunk:
@@ -103,13 +110,30 @@ class NativeChunk:
         if whole <= extent and self._panel is not None:
             yield self
             return
-        room: NDArray[np.float64] | None = None
+        size = min(extent, whole) * self.size // whole
+        room = _taken(size)
         for start in range(0, whole, extent):
             part = lines.part(axis ^ lines.transposed, start, min(start + extent, whole))
-            size = prod(part.shape)
-            if room is None:
-                room = np.empty(size)
-            yield NativeChunk(part, panel=room[:size].reshape(part.shape))
+            yield NativeChunk(part, panel=room[: prod(part.shape)].reshape(part.shape))
+        if len(room) <= _KEPT_SIZE:
+            _kept.append(room)
+
+
+# Memory of panels that nobody uses now. The system takes longer to give new pages than kernels to
+# fill them.
+_kept: deque[NDArray[np.float64]] = deque(maxlen=usable_cores())
+
+# Numbers of a panel that is kept; on larger ones products take far longer.
+_KEPT_SIZE = 1 << 18
+
+
+def _taken(size: int) -> NDArray[np.float64]:
+    """Memory for at least ``size`` numbers, which nobody else uses."""
+    with suppress(IndexError):
+        room = _kept.pop()
+        if len(room) >= size:
+            return room
+    return np.empty(size)
 
 
 def plain_chunk(stored: NDArray[Any], dtype: str) -> NativeChunk | None:
@@ -184,8 +208,12 @@ class NativeBinPass:
         counts = t.nan, t.inf, t.zero, t.small
         tally = TallyOfBins(*counts, t.min, t.max, sums, is_constant=t.min == t.max)
         fits = [name for name, is_held in (("BF16", t.bf16), ("F16", t.f16)) if is_held]
-        bins = self._subnormals.bins()
-        return moments_of_bins(self._counts.occurrences(*self._spans()), tally, "F32", fits, bins)
+        spans, bins = self._spans(), self._subnormals.bins()
+        occurrences = self._counts.occurrences(*spans)
+        if not t.nan + t.inf:
+            # Zeros and subnormals are in the first binade of either sign.
+            self._counts.close(*((sign, sign + _BINADE) for sign in _SIGNS), *spans)
+        return moments_of_bins(occurrences, tally, "F32", fits, bins)
 
     def _spans(self) -> list[tuple[int, int]]:
         """Bins of all normal elements, by sign: whole binades from the least to the largest."""
@@ -194,5 +222,4 @@ class NativeBinPass:
         first, last = max((t.nonzero + 1) >> 23, 1), (largest >> 23) + 1
         if not t.count or first >= last:
             return [(0, 0)]
-        sign, binade = 1 << (BIN_BITS - 1), BIN_BITS - 9
-        return [(at + (first << binade), at + (last << binade)) for at in (0, sign)]
+        return [(sign + first * _BINADE, sign + last * _BINADE) for sign in _SIGNS]

@@ -1,5 +1,11 @@
 /* One read of stored elements: decode, count, sum, and write them in float64 for a product. */
+#define _DEFAULT_SOURCE
 #include "decode.h"
+
+#ifdef __linux__
+#include <sys/mman.h>
+enum { POPULATE_READ = 22 }; /* MADV_POPULATE_READ, which older headers lack */
+#endif
 
 const int probe_elements_abi = 4;
 
@@ -43,14 +49,14 @@ static void merge(tally *t, int64_t count, double mean, double s2, double s3, do
   t->count += count, t->mean = mean, t->s2 = s2, t->s3 = s3, t->s4 = s4;
 }
 
-/* Extremes of float32 words: as ordered integers, of the magnitudes, and the bits that occur. */
+/* Extremes of float32 words: as ordered integers, of the magnitudes; zeros, and bits that occur. */
 typedef struct {
-  int32_t low, high, smallest, largest, bits;
+  int32_t low, high, zeros, largest, bits;
   uint32_t nonzero;
 } range;
 
 CLONES static range range_of(const float *x, int n) {
-  int32_t low = INT32_MAX, high = INT32_MIN, smallest = INT32_MAX, largest = 0, bits = 0;
+  int32_t low = INT32_MAX, high = INT32_MIN, zeros = 0, largest = 0, bits = 0;
   uint32_t nonzero = UINT32_MAX;
   for (int i = 0; i < n; i++) {
     int32_t word;
@@ -59,11 +65,11 @@ CLONES static range range_of(const float *x, int n) {
     bits |= word;
     low = order < low ? order : low;
     high = order > high ? order : high;
-    smallest = size < smallest ? size : smallest;
+    zeros += size == 0;
     nonzero = (uint32_t)size - 1 < nonzero ? (uint32_t)size - 1 : nonzero;
     largest = size > largest ? size : largest;
   }
-  return (range){low, high, smallest, largest, bits, nonzero};
+  return (range){low, high, zeros, largest, bits, nonzero};
 }
 
 static float unordered(int32_t order) {
@@ -120,12 +126,12 @@ CLONES static int fits_f16(const float *x, int n) {
 }
 
 CLONES static void add_small(tally *t, const float *x, int n) {
-  int32_t zero = 0, below = 0, small = 0, epsilon = (int32_t)word_of(t->epsilon);
+  int32_t below = 0, small = 0, epsilon = (int32_t)word_of(t->epsilon);
   for (int i = 0; i < n; i++) {
     int32_t size = (int32_t)(word_of(x[i]) & 0x7fffffff);
-    zero += size == 0, below += size < NORMAL, small += size <= epsilon;
+    below += size != 0 && size < NORMAL, small += size <= epsilon;
   }
-  t->zero += zero, t->subnormal += below - zero, t->small += small;
+  t->subnormal += below, t->small += small;
 }
 
 static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
@@ -152,7 +158,11 @@ static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
   t->bf16 = t->bf16 && !(r.bits & 0xffff);
   /* The bits of the fraction decide nearly always. */
   t->f16 = t->f16 && !(r.bits & 0x1fff) && fits_f16(x, n);
-  if (r.smallest < NORMAL || float_of((uint32_t)r.smallest) <= t->epsilon) add_small(t, x, n);
+  t->zero += r.zeros;
+  if (r.nonzero < NORMAL - 1 || r.nonzero < word_of(t->epsilon))
+    add_small(t, x, n);
+  else
+    t->small += r.zeros; /* all others are larger */
   add_sums(t, bins, x, n);
 }
 
@@ -248,8 +258,13 @@ void probe_elements_count(const source *stored, uint32_t *counts, const double *
     }
 }
 
-/* Read a byte of every page of the words. */
+/* Bring all pages of the words into memory: in one call where the system can (Linux 5.14), or else
+   by reading a byte of each. */
 void probe_elements_touch(const uint8_t *words, int64_t stride, int64_t lines, int64_t nbytes) {
+#ifdef __linux__
+  uintptr_t within = (uintptr_t)words & 4095; /* on larger pages the call fails */
+  if (lines == 1 && !madvise((void *)(words - within), (size_t)nbytes + within, POPULATE_READ)) return;
+#endif
   volatile uint8_t read;
   for (int64_t line = 0; line < lines; line++, words += stride)
     for (int64_t i = 0; i < nbytes; i += 4096) read = words[i];
