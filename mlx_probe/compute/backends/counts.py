@@ -101,10 +101,15 @@ class TableCounts:
         tables: Tables whose sum counts.
         row: Codes that lie together in a table; 0 for all.
         gap: Numbers between rows that are not used.
+        exchanged: Code from which on rows have their halves exchanged, the first of a row;
+            None for no code.
     """
 
-    def __init__(self, bits: int, tables: int, row: int = 0, gap: int = 0) -> None:
+    def __init__(
+        self, bits: int, tables: int, row: int = 0, gap: int = 0, exchanged: int | None = None
+    ) -> None:
         self._row = row or 1 << bits
+        self._exchanged = 1 << bits if exchanged is None else exchanged
         self._shape = (tables, (1 << bits) // self._row, self._row + gap)
         self._seen = self._since = 0
         self._few: list[NDArray[np.integer[Any]]] = []
@@ -120,6 +125,7 @@ class TableCounts:
             self._tables = _clear_table(self._shape)
             for codes in self._few:
                 rows, places = np.divmod(codes.astype(np.intp), self._row)
+                places ^= self._row // 2 * (codes >= self._exchanged)
                 np.add.at(self._tables[0], (rows, places), np.uint32(1))
                 self._since += codes.size
         self._since += size
@@ -145,7 +151,10 @@ class TableCounts:
             return _sorted_occurrences(self._few)
         found = []
         for first, last in spans or ((0, self._row * self._shape[1]),):
-            counts = self._sum(slice(first // self._row, last // self._row)).ravel()
+            counts = self._sum(slice(first // self._row, last // self._row))
+            exchanged = counts[max(self._exchanged - first, 0) // self._row :]
+            exchanged[...] = np.roll(exchanged, self._row // 2, axis=1)
+            counts = counts.ravel()
             codes = np.flatnonzero(counts > 0)
             found.append((codes + first, counts[codes]))
         codes, counts = (np.concatenate(each) for each in zip(*found, strict=True))

@@ -28,7 +28,7 @@ VARIABLE = "MLX_PROBE_NATIVE"
 
 # Interface of the C files. Each defines ``probe_<name>_abi`` with its number: a library that was
 # compiled from another version of the sources is not used.
-LIBRARIES = {"eigen": 3, "elements": 4}
+LIBRARIES = {"eigen": 3, "elements": 5}
 
 _REINSTALL = "Install mlx-probe again on a machine with a C compiler (gcc or clang)"
 

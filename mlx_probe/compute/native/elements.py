@@ -161,8 +161,9 @@ class Lines:
 
         Args:
             tally: Counts, extremes and sums.
-            bins: Counts by leading bits, of at most 2**32 - 1 elements in all; shape
-                (1, 4096, 264), of whose rows the last 8 numbers are not used.
+            bins: Counts by leading bits, of at most 2**32 - 1 elements in all, in the order of
+                `TableCounts` with rows of 256, gaps of 8, exchanged for negative numbers; shape
+                (1, 4096, 264).
             panel: The elements as float64; contiguous, shape `shape`.
         """
         state = None if tally is None else ctypes.byref(tally)

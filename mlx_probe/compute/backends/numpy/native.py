@@ -180,7 +180,7 @@ class NativeBinPass:
 
     def __init__(self, zero_epsilon: float) -> None:
         self._tally = Tally.empty(zero_epsilon)
-        self._counts = TableCounts(BIN_BITS, 1, row=256, gap=8)
+        self._counts = TableCounts(BIN_BITS, 1, row=256, gap=8, exchanged=_SIGNS[1])
         self._subnormals = SubnormalBins("F32")
 
     def add(self, chunk: Chunk | NativeChunk) -> None:

@@ -7,11 +7,15 @@
 enum { POPULATE_READ = 22 }; /* MADV_POPULATE_READ, which older headers lack */
 #endif
 
-const int probe_elements_abi = 4;
+const int probe_elements_abi = 5;
 
-/* A bin has 20 leading bits (distribution.BIN_BITS). Each 256 of them are followed by half a line of
-   memory: elements of few bits have bins at powers of two, which would share a set of the cache. */
-static inline uint32_t bin_of(uint32_t word) { return (word >> 12) + (word >> 20) * 8; }
+/* A bin has 20 leading bits (distribution.BIN_BITS). Each 256 of them are a row, followed by half
+   a line of memory: elements of few bits have bins at powers of two, which would share a set of
+   the cache. So would a number and its negative: rows of negative numbers have their halves
+   exchanged. */
+static inline uint32_t bin_of(uint32_t word) {
+  return (word >> 12 ^ (word >> 24 & 128)) + (word >> 20) * 8;
+}
 
 /* What is known of the elements so far; mirrored by native/elements.py. */
 typedef struct {
