@@ -41,11 +41,17 @@ class Terminal:
             ready, _, _ = select.select([self.file], [], [], 0.1)
             if ready:
                 try:
-                    self.text += os.read(self.file, 1 << 16).decode("utf-8", "replace")
+                    self._read()
                 except OSError:
                     # The other end is closed.
                     assert enough(self.text), self.text
         return self.text
+
+    def _read(self):
+        """Reads what is there; returns whether that was anything."""
+        read = os.read(self.file, 1 << 16)
+        self.text += read.decode("utf-8", "replace")
+        return bool(read)
 
     def press(self, key):
         os.write(self.file, key.encode())
@@ -61,6 +67,10 @@ class Terminal:
             ready, _, _ = select.select([self.file], [], [], 0.05)
             if ready:
                 with suppress(OSError):
-                    self.text += os.read(self.file, 1 << 16).decode("utf-8", "replace")
+                    self._read()
+        # What it wrote last is still in the terminal; the end of that is an error on Linux.
+        with suppress(OSError):
+            while select.select([self.file], [], [], 0)[0] and self._read():
+                pass
         os.close(self.file)
         return os.waitstatus_to_exitcode(status)
