@@ -21,6 +21,7 @@ SMALLEST = {
     "elements": ["--elements", "1048576", "--runs", "1"],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
     "forecast": [MODEL, "--runs", "1"],
+    "hard_spectra": ["--sizes", "64"],
     "large_matrices": ["--runs", "1", "--scale", "32"],
     "memory": ["--size", "1MB", "--scale", "32"],
     "metrics": [MODEL, "--runs", "1"],
