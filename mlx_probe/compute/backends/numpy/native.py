@@ -100,7 +100,8 @@ class NativeChunk:
     def parts(self, axis: int, extent: int) -> Iterator[NativeChunk]:
         """Parts of a 2-D chunk, each ``extent`` long on an axis, in order.
 
-        `values` of a part are overwritten when the next part is requested.
+        `values` of a part are overwritten when the next part is requested, and those of the last
+        one after the end: their memory serves for other chunks.
 
         Args:
             axis: 0 for rows, 1 for columns.
