@@ -29,6 +29,7 @@ from mlx_probe.analysis.unread import (
 )
 from mlx_probe.analysis.unsplit import warn_of_unsplit
 from mlx_probe.checkpoint import Weight
+from mlx_probe.compute import native
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.environment import package_versions
@@ -132,6 +133,7 @@ def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
             "model": describe_model(plan.checkpoint),
             "configuration": asdict(plan.config),
             "stamps": file_stamps(files.weights),
+            "kernels": sorted(native.used()),
         },
         sides=tuple(SIDES),
         sizes=[weight.nbytes for weight in plan.weights],

@@ -22,8 +22,8 @@ class RunIdentity:
     Attributes:
         kind: Name of the command.
         fingerprint: SHA-256 of everything that decides a record's values, as hex digits.
-        described: "model" or "models", "configuration" and "stamps" as the metadata have them:
-            says in which way an earlier run differs.
+        described: "model" or "models", "configuration" and "stamps" as the metadata have them,
+            and the names of the "kernels" in use: says in which way an earlier run differs.
     """
 
     kind: str
@@ -70,6 +70,10 @@ class RunIdentity:
         if changed:
             pairs = (f"{n}: {_text(before[n])}, now {_text(now[n])}" for n in changed)
             return f"with other options ({'; '.join(pairs)})"
+        kernels, own = earlier.get("kernels"), self.described.get("kernels")
+        # Their rows differ in the last digits, and are of use to a run that has them again.
+        if isinstance(kernels, list) and isinstance(own, list) and kernels != own:
+            return f"with other compiled kernels ({_text(kernels)}, now {_text(own)})"
         return ""
 
 

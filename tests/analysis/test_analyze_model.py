@@ -11,6 +11,7 @@ import mlx_probe
 from mlx_probe import AnalyzeConfig
 from mlx_probe.analysis.progress import Silent
 from mlx_probe.analysis.validate import validate_run
+from mlx_probe.compute import native
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import Interrupted, ProbeError
 from mlx_probe.runs.table import WRITERS
@@ -137,6 +138,17 @@ def test_an_interrupted_run_goes_on_where_it_stopped(model, tmp_path):
     assert result.meta["resumed_rows"] == 5
     assert len(watcher.started) == 12
     pd.testing.assert_frame_equal(comparable(result.load()), comparable(whole))
+
+
+@pytest.mark.skipif(not native.used(), reason="no compiled kernels here")
+def test_rows_of_kernels_are_kept_from_a_run_without(model, tmp_path, monkeypatch):
+    with pytest.raises(Interrupted):
+        mlx_probe.analyze(model, out=tmp_path / "out", progress=StopAfter(5))
+    with monkeypatch.context() as off:
+        off.setenv(native.VARIABLE, "0")
+        with pytest.raises(ProbeError, match=r"other compiled kernels .*now none"):
+            mlx_probe.analyze(model, out=tmp_path / "out")
+    assert mlx_probe.analyze(model, out=tmp_path / "out").meta["resumed_rows"] >= 5
 
 
 @pytest.mark.parametrize("config", [AnalyzeConfig(rank_tol=1e-5), AnalyzeConfig(metrics="basic")])

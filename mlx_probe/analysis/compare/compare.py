@@ -19,6 +19,7 @@ from mlx_probe.analysis.opening import describe_model, open_model_or_run
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.unread import Unread, describe_unread, find_unread, warn_of_unread
 from mlx_probe.checkpoint import Weight
+from mlx_probe.compute import native
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import Row
 from mlx_probe.runs.fingerprint import file_stamps
@@ -127,6 +128,7 @@ def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
             **_models(plan),
             "configuration": asdict(plan.config),
             "stamps": [file_stamps(files.weights) for files in models],
+            "kernels": sorted(native.used()),
         },
         sizes=plan.sizes,
         workers=plan.config.workers,
