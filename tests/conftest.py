@@ -38,6 +38,14 @@ def no_terminal():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def english():
+    """Whatever this machine speaks; a test of a translation names its language."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLX_PROBE_LANG", "en")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def kept_bytecode():
     """Hundreds of starts of the command: compiling the package is three quarters of one."""
     with pytest.MonkeyPatch.context() as patch:
