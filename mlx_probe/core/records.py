@@ -358,6 +358,13 @@ class Column:
         lower: Smallest valid value.
         upper: Largest valid value.
         required: Whether a null makes the row invalid.
+        title: The heading written out ("Stable rank"), the same in all tables.
+        plain: One sentence for a reader who does not know the field.
+        typical: What values are usual; may hold fields for measured numbers, which
+            `analysis.typical.typical_text` fills in.
+        caveat: When the number misleads.
+        source: Paper with its year, routine or standard, or "defined here".
+        formula: In the symbols of the documentation; "" where the description is all.
     """
 
     name: str
@@ -368,6 +375,12 @@ class Column:
     lower: float | None = None
     upper: float | None = None
     required: bool = False
+    title: str = ""
+    plain: str = ""
+    typical: str = ""
+    caveat: str = ""
+    source: str = ""
+    formula: str = ""
 
 
 @dataclass(frozen=True)

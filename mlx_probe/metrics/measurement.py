@@ -103,6 +103,7 @@ class Metric:
         lower: Smallest valid value.
         upper: Largest valid value.
         text: Description of its column; "" for the first line of the docstring.
+        title, plain, typical, caveat, source, formula: As in `Column`.
     """
 
     compute: Callable[[Measurement], Any]
@@ -112,6 +113,12 @@ class Metric:
     lower: float | None = None
     upper: float | None = None
     text: str = ""
+    title: str = ""
+    plain: str = ""
+    typical: str = ""
+    caveat: str = ""
+    source: str = ""
+    formula: str = ""
 
     @property
     def name(self) -> str:
@@ -131,7 +138,21 @@ class Metric:
     def column(self) -> Column:
         """The column in the result table."""
         text = self.text or (self.compute.__doc__ or "").partition("\n")[0]
-        return Column(self.name, self.type, self.family, text, self.unit, self.lower, self.upper)
+        return Column(
+            self.name,
+            self.type,
+            self.family,
+            text,
+            self.unit,
+            self.lower,
+            self.upper,
+            title=self.title,
+            plain=self.plain,
+            typical=self.typical,
+            caveat=self.caveat,
+            source=self.source,
+            formula=self.formula,
+        )
 
 
 @dataclass(frozen=True)
