@@ -63,6 +63,13 @@ def test_read_table_returns_what_was_written(finish, tmp_path, table, columns):
     assert meta["model_id"] == "owner/tiny"
 
 
+def test_some_columns_are_read_in_the_order_of_the_table(finish, tmp_path, table):
+    finish(tmp_path)
+    loaded, columns, _ = read_table(tmp_path, {"rank", "param_name", "unknown"})
+    assert loaded.equals(table.select(["param_name", "rank"]))
+    assert [column.name for column in columns] == ["param_name", "rank"]
+
+
 def test_folder_meta_and_tables_are_the_same_run(finish, tmp_path, table):
     paths = finish(tmp_path / "a.csv", ["jsonl", "parquet"])
     for path in (tmp_path, paths.meta, *map(paths.table, paths.formats)):

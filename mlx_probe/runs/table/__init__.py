@@ -5,7 +5,7 @@ A new output format is one module with ``write`` and ``read``, and one record in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +25,15 @@ class Writer:
     Attributes:
         description: What its files are like, for the documentation.
         write: Writes a table to a path and replaces what is there; raises OSError.
-        read: Reads what ``write`` wrote; takes the path and the schema of the table, which the
-            result has, too. Raises OSError if the file cannot be read, and ValueError if its
-            content does not fit the schema.
+        read: Reads what ``write`` wrote; takes the path, the schema of the table, and the names
+            of the columns to read, in the schema's order, or None for all. The result has the
+            schema, or that of these columns. Raises OSError if the file cannot be read, and
+            ValueError if its content does not fit the schema.
     """
 
     description: str
     write: Callable[[pa.Table, Path], None]
-    read: Callable[[Path, pa.Schema], pa.Table]
+    read: Callable[[Path, pa.Schema, Sequence[str] | None], pa.Table]
 
 
 # By file suffix, which is also the name for `--format`. From the plainest to the most typed:

@@ -8,7 +8,7 @@ list of all values at once.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ArrayBuilder", "iso_utc", "null_mask", "to_array", "to_floats"]
+__all__ = ["ArrayBuilder", "iso_utc", "null_mask", "part_of", "to_array", "to_floats"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
@@ -121,6 +121,18 @@ def _bitmap(flags: bytearray) -> pa.Buffer:
 
     bits: NDArray[np.uint8] = np.packbits(np.frombuffer(flags, np.uint8), bitorder="little")
     return pa.py_buffer(bits)
+
+
+def part_of(schema: pa.Schema, only: Sequence[str] | None) -> pa.Schema:
+    """The schema of some columns.
+
+    Args:
+        schema: Of a table.
+        only: Names of its columns; None for all.
+    """
+    import pyarrow as pa
+
+    return schema if only is None else pa.schema([schema.field(name) for name in only])
 
 
 def null_mask(column: pa.ChunkedArray) -> NDArray[np.bool_]:

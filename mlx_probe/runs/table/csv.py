@@ -7,10 +7,12 @@ lists are JSON text, timestamps ISO 8601 in UTC.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from csv import reader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_probe.runs.table.arrays import iso_utc, to_array
+from mlx_probe.runs.table.arrays import iso_utc, part_of, to_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,8 +49,13 @@ def write(table: pa.Table, path: Path) -> None:
             writer.write_batch(cells_of(batch))
 
 
-def read(path: Path, schema: pa.Schema) -> pa.Table:
+def read(path: Path, schema: pa.Schema, only: Sequence[str] | None = None) -> pa.Table:
     """Reads what `write` wrote.
+
+    Args:
+        path: The file.
+        schema: Of the whole table.
+        only: Names of the columns to read; None for all.
 
     Raises:
         ValueError: The header or a cell does not fit ``schema``.
@@ -65,19 +72,23 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
             return pa.chunked_array([to_array(items, field.type)])
         return column.cast(field.type)
 
-    cell_types = {field.name: pa.string() if is_text(field) else field.type for field in schema}
+    with path.open(encoding="utf-8", newline="") as file:
+        header = next(reader(file), [])
+    if header != schema.names:
+        raise ValueError(f"the header is {header} instead of {schema.names}")
+    wanted = part_of(schema, only)
+    cell_types = {field.name: pa.string() if is_text(field) else field.type for field in wanted}
     cells = csv.read_csv(
         path,
         parse_options=csv.ParseOptions(newlines_in_values=True),
         # Quotes tell the empty string from null.
         convert_options=csv.ConvertOptions(
             column_types=cell_types,
+            include_columns=wanted.names,
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         ),
     )
-    if cells.column_names != schema.names:
-        raise ValueError(f"the header is {cells.column_names} instead of {schema.names}")
-    columns = [from_cells(cells[field.name], field) for field in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
+    columns = [from_cells(cells[field.name], field) for field in wanted]
+    return pa.Table.from_arrays(columns, schema=wanted)

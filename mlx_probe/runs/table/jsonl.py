@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.runs.table.arrays import iso_utc, to_array
+from mlx_probe.runs.table.arrays import iso_utc, part_of, to_array
 from mlx_probe.runs.table.strict_json import encode
 
 if TYPE_CHECKING:
@@ -37,15 +38,21 @@ def write(table: pa.Table, path: Path) -> None:
             file.writelines(encode(_without_infinities(row)) + "\n" for row in rows)
 
 
-def read(path: Path, schema: pa.Schema) -> pa.Table:
+def read(path: Path, schema: pa.Schema, only: Sequence[str] | None = None) -> pa.Table:
     """Reads what `write` wrote.
+
+    Args:
+        path: The file.
+        schema: Of the whole table.
+        only: Names of the columns to read; None for all.
 
     Raises:
         ValueError: A line is not JSON or does not fit ``schema``.
     """
     import pyarrow as pa
 
-    values: dict[str, list[object]] = {name: [] for name in schema.names}
+    wanted = part_of(schema, only)
+    values: dict[str, list[object]] = {name: [] for name in wanted.names}
     with path.open(encoding="ascii", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             record = json.loads(line)
@@ -55,15 +62,15 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
                 raise ValueError(f"line {number} does not hold the columns {schema.names}")
             for name in infinite:
                 record[name.removeprefix("-")] = -math.inf if name.startswith("-") else math.inf
-            for name, value in record.items():
-                values[name].append(value)
+            for name, column in values.items():
+                column.append(record[name])
 
     def from_json(field: pa.Field) -> pa.Array:
         if pa.types.is_timestamp(field.type):
             return to_array(values[field.name], pa.string()).cast(field.type)
         return to_array(values[field.name], field.type)
 
-    return pa.Table.from_arrays([from_json(field) for field in schema], schema=schema)
+    return pa.Table.from_arrays([from_json(field) for field in wanted], schema=wanted)
 
 
 def _without_infinities(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mlx_probe.runs.table.arrays import part_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,8 +27,13 @@ def write(table: pa.Table, path: Path) -> None:
     )
 
 
-def read(path: Path, schema: pa.Schema) -> pa.Table:
+def read(path: Path, schema: pa.Schema, only: Sequence[str] | None = None) -> pa.Table:
     """Reads what `write` wrote.
+
+    Args:
+        path: The file.
+        schema: Of the whole table.
+        only: Names of the columns to read; None for all.
 
     Raises:
         ValueError: The columns or their types are not those of ``schema``.
@@ -37,7 +45,8 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
     # Python file, could outlive the interpreter and abort the process at its end. Not
     # `read_table`, whose data set layer reads folder names.
     with parquet.ParquetFile(path, pre_buffer=False) as file:
-        table = file.read(use_threads=False)
-    if table.column_names != schema.names or table.schema.types != schema.types:
-        raise ValueError(f"the columns are {table.schema.to_string()}")
-    return pa.Table.from_arrays(table.columns, schema=schema)
+        stored = file.schema_arrow
+        if stored.names != schema.names or stored.types != schema.types:
+            raise ValueError(f"the columns are {stored.to_string()}")
+        table = file.read(only, use_threads=False)
+    return pa.Table.from_arrays(table.columns, schema=part_of(schema, only))

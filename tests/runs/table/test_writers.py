@@ -69,6 +69,31 @@ def test_reads_back_the_identical_table(name, values, tmp_path_factory):
     assert bits(result) == bits(table)
 
 
+@pytest.mark.parametrize("name", WRITERS)
+@settings(max_examples=20, deadline=None)
+@given(
+    values=st.lists(VALUES, max_size=4),
+    only=st.lists(st.sampled_from([column.name for column in COLUMNS]), min_size=1, unique=True),
+)
+def test_reads_some_columns_as_it_reads_all(name, values, only, tmp_path_factory):
+    table = rows_to_table([Row(index, value) for index, value in enumerate(values)], COLUMNS)
+    path = tmp_path_factory.getbasetemp() / f"some.{name}"
+    WRITERS[name].write(table, path)
+    result = WRITERS[name].read(path, arrow_schema(COLUMNS), only)
+    assert result.schema.equals(table.select(only).schema)
+    assert result.equals(table.select(only))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_table_of_other_columns_is_refused_whichever_are_read(name, tmp_path):
+    path = tmp_path / f"table.{name}"
+    WRITERS[name].write(rows_to_table([Row(0, {"name": "a"})], COLUMNS), path)
+    schema = arrow_schema((*COLUMNS, Column("more", "string", "", "")))
+    for only in (None, ["name"]):
+        with pytest.raises(ValueError, match=r"columns|header"):
+            WRITERS[name].read(path, schema, only)
+
+
 EDGE_VALUES = [
     {"name": "", "text": "", "number": -0.0, "shape": ()},
     {"name": "nul\x00 cr\r lf\n crlf\r\n tab\t", "text": '"', "number": 5e-324},
@@ -172,8 +197,9 @@ def test_a_new_record_is_all_that_a_format_needs(table, columns, tmp_path, monke
     def write(table, path):
         path.write_bytes(b"made up")
 
-    def read(path, schema):
+    def read(path, schema, only):
         assert path.read_bytes() == b"made up"
+        assert only is None
         return table
 
     monkeypatch.setitem(WRITERS, "made", Writer("made-up files", write, read))
