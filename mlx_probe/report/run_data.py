@@ -12,10 +12,10 @@ import pandas as pd
 
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
+from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
-from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.report.numbers import floats
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra

@@ -12,8 +12,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.core.dtypes import DTYPES
-from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["comparison_summary"]

@@ -16,10 +16,10 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.core.units import format_size
-from mlx_probe.report.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.report.terminal.plain import one_line
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.table.arrays import to_floats

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mlx_probe.report.kinds import kind_labels
+from mlx_probe.analysis.kinds import kind_labels
 from mlx_probe.report.run_data import group_labels
 
 # Block type, name, rows, part, component, and the kind.
