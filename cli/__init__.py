@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mlx_probe.core.errors import Interrupted, ProbeError
+from mlx_probe.core.language import LANGUAGES, VARIABLE, can_show, language, tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.version import __version__
 
 from .command import Group
@@ -68,6 +70,22 @@ class _Commands(Mapping[str, click.Command]):
 class _Program(Group):
     """All commands, grouped, and the one place where a failure becomes a message."""
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the command line; what click refuses is said in the reader's language too."""
+        if language() == LANGUAGES[0] or not settings.get("standalone_mode", True):
+            return super().main(*args, **settings)
+        try:
+            code = super().main(*args, **{**settings, "standalone_mode": False})
+        except click.ClickException as error:
+            from .refusal import show_error
+
+            show_error(error)
+            code = error.exit_code
+        except click.Abort:
+            click.echo(tr("Aborted!"), err=True)
+            code = 1
+        sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Turn every failure that has a remedy into one message and an exit code."""
         try:
@@ -95,13 +113,14 @@ class _Program(Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Say what MODEL may be, and write the examples."""
+        from mlx_probe.report.terminal.wrapping import cells, padded
         from mlx_probe.source import model_forms
 
-        forms = model_forms()
-        width = max(len(title) for title, _ in forms)
-        lines = [f"  {title:{width}}  {example}" for title, example in forms]
+        forms = [(translated(title), example) for title, example in model_forms()]
+        width = max(cells(title) for title, _ in forms)
+        lines = [f"  {padded(title, width)}  {example}" for title, example in forms]
         # The \b keeps click from joining the lines.
-        self.epilog = "\n".join(["\b", "MODEL is one of", *lines])
+        self.epilog = "\n".join(["\b", tr("MODEL is one of"), *lines])
         super().format_epilog(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -109,7 +128,7 @@ class _Program(Group):
         from click.shell_completion import CompletionItem
 
         names = [
-            CompletionItem(name, help=purpose)
+            CompletionItem(name, help=translated(purpose))
             for name, purpose in _PURPOSES.items()
             if name.startswith(incomplete)
         ]
@@ -143,7 +162,8 @@ def _by_signal(error: Interrupted) -> ProbeError:
 def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
     from mlx_probe.report.terminal.plain import plain
 
-    click.echo(f"Error: {plain(str(error))}", err=True)
+    message = f"{translated(error.fact)}\n  {translated(error.remedy)}"
+    click.echo(tr("Error: {message}", message=plain(message)), err=True)
     ctx.exit(error.exit_code)
 
 
@@ -193,6 +213,9 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Before anything is said: a text of escapes helps nobody.
+    if not can_show(sys.stdout.encoding):
+        os.environ[VARIABLE] = LANGUAGES[0]
     # What the encoding of standard output lacks becomes an escape instead of a failure.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

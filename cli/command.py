@@ -1,13 +1,27 @@
-"""The classes of all commands: help that ends with examples, variables spelled as the options."""
+"""The classes of all commands: help that ends with examples, variables spelled as the options.
+
+Texts are English in the code and in the documentation; `Formatter` translates what is shown.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlx_probe.core.messages import translated
+
+from .help import Formatter
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 __all__ = ["Command", "Group", "option_variables"]
+
+
+class _Context(click.Context):
+    formatter_class = Formatter
 
 
 class Command(click.Command):
@@ -18,6 +32,8 @@ class Command(click.Command):
         settings_of: The command that this one is about: what the environment and a file set for
             that one holds here as well. None for the command itself.
     """
+
+    context_class = _Context
 
     def __init__(
         self,
@@ -49,6 +65,13 @@ class Command(click.Command):
                 # Not wrapped, so that a line can be copied.
                 for line in self.examples:
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete options and subcommands, described in the reader's language."""
+        items = super().shell_complete(ctx, incomplete)
+        for item in items:
+            item.help = item.help and translated(item.help)
+        return items
 
 
 class Group(Command, click.Group):

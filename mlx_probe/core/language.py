@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["LANGUAGES", "VARIABLE", "catalog", "language", "tr"]
+__all__ = ["LANGUAGES", "VARIABLE", "can_show", "catalog", "language", "tr"]
 
 VARIABLE = "MLX_PROBE_LANG"
 # English needs no catalog: its texts are the keys of the others.
@@ -48,6 +48,19 @@ def _supported(names: Iterable[str]) -> str:
         if short in LANGUAGES:
             return short
     return LANGUAGES[0]
+
+
+def can_show(encoding: str | None) -> bool:
+    """Whether an encoding has the characters of the reader's language.
+
+    Args:
+        encoding: A name that Python knows; others have no characters but ASCII.
+    """
+    try:
+        tr("Error: {message}", message="").encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 @cache

@@ -47,7 +47,7 @@ def test_without_a_setting_it_is_english(environment):
 
 def test_values_are_put_into_the_translation(environment):
     environment(VARIABLE, "zh")
-    assert tr("Error") == "错误"
+    assert tr("Error: {message}", message="x") == "错误：x"
     assert tr("a text without an entry, {count}", count=3) == "a text without an entry, 3"
 
 
