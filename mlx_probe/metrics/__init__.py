@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from mlx_probe.core.records import MetricLevel
+from mlx_probe.metrics.channels import CHANNELS
 from mlx_probe.metrics.heavy_tail import HEAVY_TAIL
 from mlx_probe.metrics.measurement import BEYOND_RANGE, Measurement, Metric, MetricFamily
 from mlx_probe.metrics.moments import MOMENTS
@@ -29,7 +30,14 @@ __all__ = [
     "metrics_of_level",
 ]
 
-FAMILIES: tuple[MetricFamily, ...] = (MOMENTS, SPECTRUM, HEAVY_TAIL, RANDOM_MATRIX, QUANTIZATION)
+FAMILIES: tuple[MetricFamily, ...] = (
+    MOMENTS,
+    SPECTRUM,
+    HEAVY_TAIL,
+    RANDOM_MATRIX,
+    QUANTIZATION,
+    CHANNELS,
+)
 
 METRICS: tuple[Metric, ...] = tuple(metric for family in FAMILIES for metric in family.metrics)
 

@@ -173,6 +173,21 @@ def alpha_hat(m: Measurement) -> float | None:
     return fit.alpha * (math.log10(values[-1]) + 2 * exponent * math.log10(2))
 
 
+def log_alpha_norm(m: Measurement) -> float | None:
+    """log10 of the sum of lambda^ww_alpha: WeightWatcher's log_alpha_norm.
+
+    Source: Martin, Peng and Mahoney 2021, as `alpha_hat`.
+    """
+    fit = _ww_fit(m)
+    if fit is None:
+        return None
+    # Relative to the largest, or high powers leave float64's range.
+    values, exponent = _eigenvalues(m)
+    rest = float(np.sum((values / values[-1]) ** fit.alpha))
+    largest = math.log10(values[-1]) + 2 * exponent * math.log10(2)
+    return fit.alpha * largest + math.log10(rest)
+
+
 HEAVY_TAIL = MetricFamily(
     "heavy_tail",
     "Heavy tails",
@@ -190,6 +205,14 @@ HEAVY_TAIL = MetricFamily(
         Metric(ww_alpha_D, lower=0, upper=1),
         Metric(ww_alpha_xmin, unit="weight²", lower=0),
         Metric(alpha_hat),
+        Metric(
+            log_alpha_norm,
+            title="Log alpha norm",
+            plain="A size of the matrix that counts strong directions more, the heavier its tail.",
+            typical="between alpha_hat and a few tenths more",
+            caveat="It grows with the scale of the weights and with alpha, reliable or not.",
+            source="Martin, Peng and Mahoney 2021",
+        ),
     ),
     source="Clauset, Shalizi and Newman 2009; Martin, Peng and Mahoney 2021 (alpha_hat)",
 )

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlx_probe.report.numbers import SAME, floats, spans_decades
+from mlx_probe.analysis.robust import FEWEST, SAME, THRESHOLD, robust_z, spans_decades
+from mlx_probe.report.numbers import floats
 from mlx_probe.report.run_data import group_labels
 
 __all__ = [
@@ -19,17 +20,8 @@ __all__ = [
     "Reason",
     "count_kinds",
     "find_outliers",
-    "robust_z",
     "unreliable_fits",
 ]
-
-# A tensor is listed beyond this many robust standard deviations. The usual 3.5 (Iglewicz and
-# Hoaglin 1993) is for one column; over twenty columns it would list half of a large model.
-THRESHOLD = 6.0
-# Fewer tensors give no reliable median and spread.
-FEWEST = 5
-_TO_SIGMA = 1.4826  # MAD to standard deviation, for a Gaussian
-_MEAN_TO_SIGMA = 1.2533  # mean absolute deviation to standard deviation, for a Gaussian
 
 # One column for each property: std, var and rms would list the same tensor three times.
 METRICS = (
@@ -97,29 +89,6 @@ def find_outliers(frame: pd.DataFrame) -> list[Outlier]:
         reasons.setdefault(row, []).append(reason)
     outliers = [Outlier(row, tuple(sorted(of, key=_order))) for row, of in reasons.items()]
     return sorted(outliers, key=lambda outlier: (*_order(outlier.reasons[0]), outlier.row))
-
-
-def robust_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance from the median in robust standard deviations.
-
-    The scale is 1.4826 times the median absolute deviation from the median, or, where that is
-    0 because more than half of the values are equal, 1.2533 times the mean absolute deviation
-    (Iglewicz and Hoaglin 1993, "How to detect and handle outliers").
-
-    Args:
-        values: Any numbers, shape (n,).
-
-    Returns:
-        Shape (n,); 0 where all are equal, NaN where a value is not finite.
-    """
-    finite = np.isfinite(values)
-    z = np.full(values.shape, np.nan)
-    if not finite.any():
-        return z
-    away = values[finite] - np.median(values[finite])
-    scale = _TO_SIGMA * np.median(np.abs(away)) or _MEAN_TO_SIGMA * np.mean(np.abs(away))
-    z[finite] = away / scale if scale > 0 else 0.0
-    return z
 
 
 def _order(reason: Reason) -> tuple[int, float]:

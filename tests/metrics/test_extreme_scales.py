@@ -18,7 +18,8 @@ SMALLEST = 2.0**-1074
 # Absolute thresholds and grids: their columns follow no scaling law.
 ABSOLUTE = {"sparsity", "value_dtype", "spectrum_method", "spectrum_error", "q4_nrmse", "q8_nrmse"}
 ABSOLUTE |= {metric.name for metric in HEAVY_TAIL.metrics if metric.name.startswith("ww_")}
-ABSOLUTE |= {"alpha_hat", "nan_count", "inf_count"}
+# noise_rank is of the narrowest type, which depends on the range.
+ABSOLUTE |= {"noise_rank", "alpha_hat", "log_alpha_norm", "nan_count", "inf_count"}
 POWERS = {"weight": 1, "weight²": 2}
 
 

@@ -99,6 +99,9 @@ BY_HAND = {
     "ww_alpha": 1 + 2 / math.log(16 / 9),
     "ww_alpha_D": 0.5 - math.exp(-2),
     "ww_alpha_xmin": 9.0,
+    "log_alpha_norm": math.log10(
+        16 ** (1 + 2 / math.log(16 / 9)) + 9 ** (1 + 2 / math.log(16 / 9))
+    ),
     "alpha_hat": (1 + 2 / math.log(16 / 9)) * math.log10(16),
     "mp_edge": 3 / math.sqrt(4 * MEDIAN_OF_3_4) * (2 + math.sqrt(3)),
     "mp_softrank": (3 / math.sqrt(4 * MEDIAN_OF_3_4) * (2 + math.sqrt(3)) / 4) ** 2,
@@ -108,6 +111,9 @@ BY_HAND = {
     "q8_nrmse": 0.1,
     "outlier_columns": 2,
     "outlier_rows": 1,
+    # 1 is more than 1 % of the medians, 16 and 14.5.
+    "dead_columns": 0,
+    "dead_rows": 0,
 }
 TYPES = {"int64": int, "float64": float, "string": str, "bool": bool}
 

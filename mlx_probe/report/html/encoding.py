@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.robust import spans_decades
 from mlx_probe.core.records import Column
-from mlx_probe.report.numbers import floats, spans_decades
+from mlx_probe.report.numbers import floats
 
 __all__ = ["encode_frame", "encode_numbers", "script_json"]
 

@@ -11,9 +11,10 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mlx_probe.analysis.robust import SAME, spans_decades
 from mlx_probe.analysis.side_tables import SIDES, Side
 from mlx_probe.report.facts import model_facts, title_of
-from mlx_probe.report.numbers import SAME, floats, spans_decades
+from mlx_probe.report.numbers import floats
 from mlx_probe.report.outliers import (
     Outlier,
     count_kinds,
