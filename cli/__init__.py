@@ -33,6 +33,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "analyze": "Measure every tensor of MODEL.",
         "compare": "Compare two models, or a base and its adapter.",
         "report": "Show a finished RUN as a page or as text.",
+        "plot": "Draw a column or a spectrum of RUN into a file.",
         "validate": "Check a finished RUN.",
         "inspect": "List MODEL's tensors.",
         "bench": "Time methods for singular values.",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SIZE",
     "complete_files",
+    "complete_metrics",
     "config_option",
     "format_option",
     "model_argument",
@@ -130,6 +131,13 @@ def complete_files(
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(incomplete, type="file")]
+
+
+def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Let the shell complete the name of a metric."""
+    from mlx_probe.metrics import METRICS
+
+    return [metric.name for metric in METRICS if metric.name.startswith(incomplete)]
 
 
 def model_argument(command: Command) -> Command:

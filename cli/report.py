@@ -14,16 +14,11 @@ from mlx_probe.runs.load import locate_run
 
 from .command import Command
 from .console import output
+from .options import complete_metrics
 
 __all__ = ["report"]
 
 _SUFFIXES = (".html", ".htm")
-
-
-def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from mlx_probe.metrics import METRICS
-
-    return [metric.name for metric in METRICS if metric.name.startswith(incomplete)]
 
 
 @click.command(
@@ -46,7 +41,7 @@ def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     "metrics",
     multiple=True,
     metavar="COLUMN",
-    shell_complete=_metric_names,
+    shell_complete=complete_metrics,
     help="With --terminal: a column to draw over the layers; may be repeated.",
 )
 def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]) -> None:

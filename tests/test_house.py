@@ -31,6 +31,7 @@ ONLY_IN = {
     "mlx_lm": ("lab",),
     "transformers": ("lab",),
     "tokenizers": ("lab",),
+    "matplotlib": ("report",),
     "plotly": ("report",),
     "click": ("cli",),
     "rich": ("report", "cli"),

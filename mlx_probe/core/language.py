@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["LANGUAGES", "VARIABLE", "can_show", "catalog", "language", "tr"]
+__all__ = ["LANGUAGES", "VARIABLE", "can_show", "catalog", "language", "speaking", "tr"]
 
 VARIABLE = "MLX_PROBE_LANG"
 # English needs no catalog: its texts are the keys of the others.
 LANGUAGES = ("en", "zh")
 # In the order in which gettext looks at them; LANGUAGE may list several.
 _SYSTEM = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+_SPOKEN: ContextVar[str | None] = ContextVar("spoken", default=None)
 
 
 def tr(text: str, /, **values: object) -> str:
@@ -32,13 +35,30 @@ def tr(text: str, /, **values: object) -> str:
 def language() -> str:
     """The reader's language, one of `LANGUAGES`.
 
-    MLX_PROBE_LANG names it; otherwise the system's setting does. A language without a catalog
-    gives English.
+    `speaking` or MLX_PROBE_LANG names it; otherwise the system's setting does. A language without
+    a catalog gives English.
     """
+    spoken = _SPOKEN.get()
+    if spoken is not None:
+        return spoken
     wanted = os.environ.get(VARIABLE, "")
     if not wanted:
         wanted = next((value for name in _SYSTEM if (value := os.environ.get(name))), "")
     return _supported(wanted.split(":"))
+
+
+@contextmanager
+def speaking(name: str) -> Iterator[None]:
+    """Speak a language whatever the reader's is, such as where a font lacks its characters.
+
+    Args:
+        name: One of `LANGUAGES`.
+    """
+    before = _SPOKEN.set(name)
+    try:
+        yield
+    finally:
+        _SPOKEN.reset(before)
 
 
 def _supported(names: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.markdown import table
+from mlx_probe.report.figures.views import VIEWS
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.source import SOURCES
 from mlx_probe.source.stores import STORES
@@ -89,6 +90,10 @@ def _stages() -> str:
     return table(("stage", "what it does", "limit that it counts for"), rows)
 
 
+def _views() -> str:
+    return table(("`--view`", "shows"), [(f"`{name}`", view.about) for name, view in VIEWS.items()])
+
+
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
@@ -100,6 +105,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "STORES": _stores,
     "BACKENDS": _backends,
     "STAGES": _stages,
+    "VIEWS": _views,
 }
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlx_probe.metrics.random_matrix import noise_level, null_singular_values
+from mlx_probe.metrics.random_matrix import null_singular_values
+from mlx_probe.report.bulk import bulk_noise
 from mlx_probe.report.html.encoding import encode_numbers
 
 __all__ = ["encode_spectra", "plotted_ranks"]
@@ -82,14 +83,10 @@ def encode_spectra(
             continue
         budget -= len(at_ranks)
         rows, cols = int(spectra["rows"].iloc[at]), int(spectra["cols"].iloc[at])
-        shape, noise = f"{rows} x {cols}", None
-        # The leading values of a preview have no bulk to estimate the noise from, and a bulk
-        # below the method's error is not a measured one.
-        if len(sigma) == min(rows, cols) and np.median(sigma) > _error(spectra, at) * sigma[0]:
-            noise = noise_level(sigma, rows, cols)
-            if shape not in nulls:
-                null = null_singular_values(rows, cols, 1.0)
-                nulls[shape] = encode_numbers(null[at_ranks - 1])
+        shape, noise = f"{rows} x {cols}", bulk_noise(spectra, at, sigma)
+        if noise is not None and shape not in nulls:
+            null = null_singular_values(rows, cols, 1.0)
+            nulls[shape] = encode_numbers(null[at_ranks - 1])
         kept[row] = {
             "count": len(sigma),
             "shape": shape,
@@ -117,11 +114,6 @@ def _copies(frame: pd.DataFrame, kept: Collection[int]) -> dict[str, int]:
         row_of.setdefault(label if part is None else f"{label} ({part})", row)
     pairs = ((row, row_of.get(of, row)) for row, of in enumerate(frame["alias_of"]) if pd.notna(of))
     return {str(row): of for row, of in pairs if of in kept and of != row}
-
-
-def _error(spectra: pd.DataFrame, at: int) -> float:
-    error = spectra["spectrum_error"].iloc[at]
-    return 0.0 if pd.isna(error) else float(error)
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[Any, ...]]:

@@ -1,0 +1,1 @@
+from models import tiny, whole  # noqa: F401  fixtures
