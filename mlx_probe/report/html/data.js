@@ -1,6 +1,4 @@
-// The tables of the run, decoded from the page's JSON.
-
-const payload = JSON.parse(document.getElementById("data").textContent);
+// The runs of the page and their tables, decoded from the page's JSON.
 
 function decoded(text, Type) {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -12,8 +10,9 @@ function numbers(entry) {
 }
 
 class Table {
-  constructor(name, described) {
+  constructor(name, described, run) {
     this.name = name;
+    this.run = run;
     this.rows = described.rows;
     this.map = described.map;
     this.shown = described.shown;
@@ -40,34 +39,47 @@ class Table {
     const value = this.raw(name)[row];
     if (column.kind === "text") return value < 0 ? "" : column.levels[value];
     if (Number.isNaN(value)) return "";
-    if (column.kind === "bool") return value ? "yes" : "no";
-    return column.kind === "int" && name !== "layer_index" ? value.toLocaleString("en-US") : short(value);
+    if (column.kind === "bool") return value ? tr("yes") : tr("no");
+    return column.kind === "int" && !name.startsWith("layer_index") ? value.toLocaleString("en-US") : short(value);
+  }
+
+  // Whether the tail's fit, from which a metric comes, is marked as not reliable.
+  isDoubtful(name, row) {
+    return Boolean(this.columns.get(name)?.fit) && this.number("alpha_reliable", row) === 0;
   }
 }
 
-const tables = Object.fromEntries(
-  Object.entries(payload.tables).map(([name, described]) => [name, new Table(name, described)]));
-const params = tables.params;
-// The page holds every string that a file can hold; these two make it visible and harmless.
-const visible = (text) =>
-  String(text).replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
-// Plotly reads a few tags and entities in its texts.
-const plotText = (text) =>
-  visible(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "%&#8203;{");
+class Run {
+  constructor(described, at) {
+    Object.assign(this, {
+      at, name: described.name, letter: "AB"[at], groups: described.groups, groupNames: described.group_names,
+      isCompare: described.compare, outliers: described.outliers, spectra: described.spectra, quantization: described.quantization,
+    });
+    this.tables = new Map(Object.entries(described.tables).map(([name, table]) => [name, new Table(name, table, this)]));
+    this.params = this.tables.get("params");
+  }
 
-function short(value) {
-  if (Number.isNaN(value)) return "";
-  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
-  if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
-  return String(Number(value.toPrecision(4))).replace("e+", "e");
+  label(row) {
+    const { params } = this;
+    let name = params.text("param_name", row) || params.text("other_name", row);
+    if (params.text("expert_index", row)) name += `[${params.text("expert_index", row)}]`;
+    if (params.text("part", row)) name += ` (${params.text("part", row)})`;
+    return name;
+  }
+
+  group(row) { return this.groupNames[this.groups[row]]; }
+
+  // What stands before a name where the page shows two runs.
+  get mark() { return runs.length > 1 ? `${this.letter}: ` : ""; }
 }
 
-function label(row) {
-  let name = params.text("param_name", row) || params.text("other_name", row);
-  if (params.text("expert_index", row)) name += `[${params.text("expert_index", row)}]`;
-  if (params.text("part", row)) name += ` (${params.text("part", row)})`;
-  return name;
-}
+const runs = payload.runs.map((described, at) => new Run(described, at));
+
+// The table of that name in each run that has it.
+const tablesOf = (name) => runs.map((run) => run.tables.get(name)).filter((table) => table !== undefined);
+
+// The description of a column in the first table that has it.
+const columnOf = (tables, name) => tables.find((table) => table.has(name))?.columns.get(name);
 
 function median(values) {
   const sorted = Float64Array.from(values).sort();
@@ -75,24 +87,21 @@ function median(values) {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-// An element with properties, text and children; text is never read as HTML.
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children.map((child) => (child instanceof Node ? child : visible(child))));
-  return made;
-}
-
-// A select with the metrics of a table by family.
-function metricChooser(table, names, onChange) {
-  const select = element("select", { ariaLabel: "Metric" });
+// A select with the metrics of tables by family.
+function metricChooser(tables, names, onChange) {
+  const select = element("select", { ariaLabel: tr("Metric") });
   const groups = new Map();
   for (const name of names) {
-    const column = table.columns.get(name);
-    const family = column.family || "columns";
-    if (!groups.has(family)) groups.set(family, select.appendChild(element("optgroup", { label: family })));
-    groups.get(family).append(element("option", { value: name, title: column.about }, name));
+    const column = columnOf(tables, name);
+    if (!groups.has(column.family)) groups.set(column.family, select.appendChild(element("optgroup", { label: column.family })));
+    groups.get(column.family).append(option(name, titled(column)));
   }
   select.value = names[0];
   select.addEventListener("change", () => onChange(select.value));
   return select;
+}
+
+// Written out, with the column's name where the two differ.
+function titled(column) {
+  return column.title === column.name ? column.name : `${column.title} (${column.name})`;
 }

@@ -4,48 +4,74 @@ const PAGE = 25;
 
 function startOutliers() {
   const target = document.getElementById("outlier-list");
-  const counts = new Map();
-  for (const outlier of payload.outliers) {
-    for (const kind of new Set(outlier.reasons.map(([name]) => name))) counts.set(kind, (counts.get(kind) ?? 0) + 1);
-  }
-  if (!counts.size) {
-    target.append(element("p", {}, "No tensor stands out by this rule."));
-    return;
-  }
-  const state = { kind: "", shown: PAGE };
+  const state = { run: runs[0], kind: "", shown: PAGE };
   const chips = element("div", { className: "controls" });
   const body = element("tbody");
-  const more = element("button", { type: "button" }, "more");
-  const head = element("tr", {}, ...["", "tensor", "layer", "block type", "reasons"].map((name) => element("th", {}, name)));
-  target.append(chips, element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), body)), more);
-  for (const [kind, name] of [["", `all ${payload.outliers.length}`], ...[...counts].map(([k, n]) => [k, `${k} ${n}`])]) {
-    const chip = element("button", { type: "button", ariaPressed: String(kind === "") }, name);
-    chip.addEventListener("click", () => {
-      Object.assign(state, { kind, shown: PAGE });
-      chips.querySelectorAll("button").forEach((other) => { other.ariaPressed = String(other === chip); });
-      render();
-    });
-    chips.append(chip);
-  }
+  const more = element("button", { type: "button" });
+  const none = element("p", {}, tr("No tensor stands out by this rule."));
+  const head = element("tr", {}, ...["#", tr("Tensor"), tr("Layer"), tr("Block type"), tr("Reasons")].map((name) => element("th", { scope: "col" }, name)));
+  const scroll = element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: tr("Outliers") },
+    element("table", {}, element("thead", {}, head), body));
+  const which = element("select", { ariaLabel: tr("Run") }, ...runs.map((run) => option(run.letter, run.mark + run.name)));
+  const controls = element("div", { className: "controls" }, ...(runs.length > 1 ? [element("label", {}, tr("run"), which)] : []), chips,
+    saveButtons({ csv, names: () => ["outliers", runs.length > 1 ? state.run.letter : "", state.kind] }));
+  target.append(controls, none, scroll, more);
+  which.addEventListener("change", () => { choose({ run: runs.find((run) => run.letter === which.value), kind: "" }); remember(); });
   more.addEventListener("click", () => { state.shown += 4 * PAGE; render(); });
 
+  function counts() {
+    const kinds = new Map();
+    for (const { reasons } of state.run.outliers) {
+      for (const kind of new Set(reasons.map(([name]) => name))) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    }
+    return kinds;
+  }
+
+  const matching = () => state.run.outliers.map((outlier, at) => [outlier, at])
+    .filter(([outlier]) => !state.kind || outlier.reasons.some(([kind]) => kind === state.kind));
+
+  function csv() {
+    const lines = matching().flatMap(([{ row, reasons }, at]) => reasons.map(([kind, text]) => [
+      String(at + 1), csvText(state.run.label(row)), state.run.params.text("layer_index", row), csvText(state.run.group(row)), csvText(kind), csvText(text)]));
+    return csvOf(["place", "tensor", "layer_index", "kind", "reason", "text"], lines);
+  }
+
   function line(outlier, at) {
-    const name = element("button", { type: "button", className: "link" }, label(outlier.row));
-    name.addEventListener("click", () => chooseTensor(outlier.row, true));
+    const { run } = state;
+    const name = element("button", { type: "button", className: "link" }, run.label(outlier.row));
+    name.addEventListener("click", () => chooseTensor(run, outlier.row, true));
     const reasons = outlier.reasons.map(([kind, text]) => element("div", { className: "reason" }, element("span", { className: `badge ${kind}` }, kind), element("span", {}, text)));
     return element("tr", {},
       element("td", { className: "number" }, String(at + 1)), element("td", { className: "wrap" }, name),
-      element("td", { className: "number" }, params.text("layer_index", outlier.row)),
-      element("td", {}, payload.group_names[payload.groups[outlier.row]]), element("td", { className: "wrap" }, ...reasons));
+      element("td", { className: "number" }, run.params.text("layer_index", outlier.row)),
+      element("td", {}, run.group(outlier.row)), element("td", { className: "wrap" }, ...reasons));
+  }
+
+  function choose(wanted) {
+    Object.assign(state, { ...wanted, shown: PAGE });
+    render();
   }
 
   function render() {
-    const matching = payload.outliers
-      .map((outlier, at) => [outlier, at])
-      .filter(([outlier]) => !state.kind || outlier.reasons.some(([kind]) => kind === state.kind));
-    body.replaceChildren(...matching.slice(0, state.shown).map(([outlier, at]) => line(outlier, at)));
-    more.hidden = matching.length <= state.shown;
-    more.textContent = `more (${matching.length - state.shown} left)`;
+    const { outliers } = state.run;
+    const kinds = [["", tr("all {count}", { count: outliers.length })], ...[...counts()].map(([kind, count]) => [kind, `${kind} ${count}`])];
+    chips.replaceChildren(...(outliers.length ? kinds : []).map(([kind, name]) => {
+      const chip = element("button", { type: "button", ariaPressed: String(kind === state.kind) }, name);
+      chip.addEventListener("click", () => { choose({ kind }); remember(); });
+      return chip;
+    }));
+    which.value = state.run.letter;
+    const rows = matching();
+    body.replaceChildren(...rows.slice(0, state.shown).map(([outlier, at]) => line(outlier, at)));
+    none.hidden = outliers.length > 0;
+    scroll.hidden = !outliers.length;
+    more.hidden = rows.length <= state.shown;
+    more.textContent = tr("more ({count} left)", { count: rows.length - state.shown });
   }
-  render();
+
+  inAddress("outliers", () => ({ run: state.run === runs[0] ? "" : state.run.letter, kind: state.kind }), (given) => {
+    const letter = given.one("run", runs.map((run) => run.letter), "A");
+    state.run = runs.find((run) => run.letter === letter);
+    choose({ kind: given.one("kind", [...counts().keys()], "") });
+  });
 }
