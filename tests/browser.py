@@ -76,14 +76,17 @@ class Browser:
 
     def open(self, path, width=1400, height=1000, dark=False):
         """Loads a file and waits until its script says that it is ready."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
-        )
+        self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme, _STILL])
         self.call("Page.navigate", url=path.absolute().as_uri())
         self.wait("document.documentElement?.dataset.ready === 'yes'")
+
+    def resize(self, width, height):
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            **{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
 
     def wait(self, condition):
         deadline = time.monotonic() + TIMEOUT
@@ -133,8 +136,16 @@ class Browser:
         self.call("Input.insertText", text=text)
 
     def screenshot(self, path):
-        """The whole page, however long."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        """The whole page, however long, in a window of that height.
+
+        Chromium's own way of looking beyond the window makes it narrow for a moment, which
+        plots follow.
+        """
+        height = self.value("Math.ceil(document.documentElement.scrollHeight)")
+        self.resize(self.value("innerWidth"), height)
+        # Plots follow a new size a little later.
+        time.sleep(0.4)
+        shot = self.call("Page.captureScreenshot")
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _call(self, method, session=None, **params):

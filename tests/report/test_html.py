@@ -15,7 +15,7 @@ from models import edit_meta, forge
 from mlx_probe.core.records import Column
 from mlx_probe.report.html import report_html
 from mlx_probe.report.html.encoding import encode_frame, encode_numbers, script_json
-from mlx_probe.report.html.payload import page_payload
+from mlx_probe.report.html.payload import run_payload
 from mlx_probe.report.html.spectra import encode_spectra, plotted_ranks
 from mlx_probe.report.run_data import RunData, load_run_data, metric_names
 
@@ -61,6 +61,11 @@ class Page(HTMLParser):
     @property
     def data(self):
         return json.loads(self.scripts[0])
+
+    @property
+    def run(self):
+        """The data of the first run."""
+        return self.data["runs"][0]
 
 
 def numbers(column):
@@ -159,8 +164,8 @@ def test_hostile_names_are_inert(hostile):
     assert HOSTILE[0] in "".join(page.text)
     own = text.replace(page.scripts[1], "")
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202e]", own)
-    assert {kind.removesuffix(" vector") for kind in page.data["group_names"]} <= set(HOSTILE)
-    assert HOSTILE[1] in texts(page.data["tables"]["params"]["columns"][3])
+    assert {kind.removesuffix(" vector") for kind in page.run["group_names"]} <= set(HOSTILE)
+    assert HOSTILE[1] in texts(page.run["tables"]["params"]["columns"][3])
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -171,7 +176,7 @@ def test_script_json_is_inert(name):
 
 
 def test_the_data_are_the_table_s(data):
-    page = Page(report_html(data)).data
+    page = Page(report_html(data)).run
     table = page["tables"]["params"]
     assert [column["name"] for column in table["columns"]] == list(data.frame.columns)
     for column in table["columns"]:
@@ -188,18 +193,18 @@ def test_the_data_are_the_table_s(data):
 
 
 def test_every_metric_with_values_can_be_chosen(data):
-    payload = page_payload(data)
+    payload = run_payload(data)
     offered = payload["tables"]["params"]["map"]["metrics"]
     numeric = data.frame.select_dtypes(["number", "boolean"])
     wanted = {name for name in numeric if numeric[name].notna().any()}
     assert set(offered) == wanted - {"layer_index", "expert_index"}
     described = {column["name"]: column for column in payload["tables"]["params"]["columns"]}
     assert described["effective_rank"]["about"]
-    assert described["effective_rank"]["family"] == "spectrum"
+    assert described["effective_rank"]["family"] == "Spectrum"
 
 
 def test_spectra_are_those_of_the_run(data):
-    page = Page(report_html(data)).data
+    page = Page(report_html(data)).run
     spectra, frame = page["spectra"], data.frame
     assert spectra["kept"] == spectra["total"] == len(data.spectra) == len(spectra["of"])
     for row, entry in spectra["of"].items():
@@ -212,7 +217,7 @@ def test_spectra_are_those_of_the_run(data):
 
 
 def test_the_null_is_at_the_level_of_the_edge(data):
-    spectra, frame = page_payload(data)["spectra"], data.frame
+    spectra, frame = run_payload(data)["spectra"], data.frame
     compared = 0
     for row, entry in spectra["of"].items():
         edge = frame["mp_edge"].iloc[int(row)]
@@ -304,7 +309,7 @@ def test_columns_of_all_kinds():
     assert texts(shape) == ["2 x 3", None]
     assert texts(pieces) == ["a, b", ""]
     assert (flag["kind"], count["kind"], empty["kind"]) == ("bool", "int", "float")
-    assert (count["about"], count["unit"], count["family"]) == ("How many.", "s", "run")
+    assert (count["about"], count["unit"], count["family"]) == ("How many.", "s", "Run")
     assert not empty["filled"]
     assert not empty["log"]
 
@@ -312,8 +317,8 @@ def test_columns_of_all_kinds():
 def test_a_run_without_spectra(data):
     bare = RunData(data.frame, data.columns, data.meta)
     page = Page(report_html(bare))
-    assert page.data["spectra"] is None
-    assert set(page.data["tables"]) == {"params"}
+    assert page.run["spectra"] is None
+    assert set(page.run["tables"]) == {"params"}
 
 
 def test_a_run_of_an_older_version(data):
@@ -322,14 +327,14 @@ def test_a_run_of_an_older_version(data):
     frame = data.frame[kept]
     columns = tuple(column for column in data.columns if column.name in kept)
     page = Page(report_html(RunData(frame, columns, {"model": {"id": "old"}})))
-    assert page.data["tables"]["params"]["map"]["metrics"] == ["std", "rows", "cols", "rank"]
+    assert page.run["tables"]["params"]["map"]["metrics"] == ["std", "rows", "cols", "rank"]
     assert "old" in "".join(page.text)
 
 
 def test_an_empty_run(data):
     empty = RunData(data.frame.iloc[:0], data.columns, data.meta)
     page = Page(report_html(empty))
-    assert page.data["tables"]["params"]["map"] is None
+    assert page.run["tables"]["params"]["map"] is None
     assert not [a for _, a in page.elements if a.get("id") == "maps"]
 
 
@@ -348,7 +353,7 @@ def test_a_comparison(make):
         cosine=[0.9, 1.0, np.nan],
     )
     page = Page(report_html(data))
-    data = page.data
+    data = page.run
     assert data["compare"]
     assert data["tables"]["params"]["map"]["metrics"][0] == "relative_change"
     assert {"delta_rank", "cosine"} <= set(data["tables"]["params"]["map"]["metrics"])
@@ -380,7 +385,7 @@ def test_side_tables_have_maps_and_rows(data):
     )
     both = RunData(data.frame, data.columns, data.meta, {"heads": heads, "experts": experts})
     page = Page(report_html(both))
-    tables = page.data["tables"]
+    tables = page.run["tables"]
     assert tables["heads"]["map"] == {
         "rows": "head_index",
         "split": "circuit",

@@ -12,7 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlx_probe.analysis.robust import spans_decades
+from mlx_probe.core.language import tr
 from mlx_probe.core.records import Column
+from mlx_probe.metrics import FAMILIES
 from mlx_probe.report.numbers import floats
 
 __all__ = ["encode_frame", "encode_numbers", "script_json"]
@@ -20,6 +22,8 @@ __all__ = ["encode_frame", "encode_numbers", "script_json"]
 # Between these float32 rounds numbers, but neither overflows nor becomes 0.
 _SMALLEST, _LARGEST = 1.2e-38, 3.4e38
 _EXACT_INTEGERS = 2.0**24
+# Cells of a table that has all its digits in the page: 8 MB of base64.
+_EXACT_CELLS = 750_000
 # json.dumps leaves these alone; in a script element they could end it or start a comment, and
 # older JavaScript took the separators for line ends.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -34,20 +38,23 @@ def script_json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
 
 
-def encode_numbers(values: NDArray[np.float64]) -> dict[str, str]:
+def encode_numbers(values: NDArray[np.float64], exact: bool = False) -> dict[str, str]:
     """Numbers as little-endian typed array in base64.
 
     Args:
         values: Any floats; NaN stands for null.
+        exact: Whether no digit may be lost.
 
     Returns:
-        ``{"f4": ...}`` with seven digits where float32 can hold the values, integers exactly;
-        ``{"f8": ...}`` otherwise.
+        ``{"f4": ...}`` where float32 holds the values: all digits if ``exact``, else seven
+        digits, and integers exactly; ``{"f8": ...}`` otherwise.
     """
     finite = np.abs(values[np.isfinite(values) & (values != 0)])
     fits = not len(finite) or (finite.min() > _SMALLEST and finite.max() < _LARGEST)
     if fits and bool((finite == np.floor(finite)).all()):
         fits = not len(finite) or bool(finite.max() <= _EXACT_INTEGERS)
+    if fits and exact:
+        fits = bool((finite.astype(np.float32) == finite).all())
     kind = "f4" if fits else "f8"
     return {kind: base64.b64encode(values.astype(f"<{kind}").tobytes()).decode("ascii")}
 
@@ -57,28 +64,57 @@ def encode_frame(frame: pd.DataFrame, columns: Sequence[Column] = ()) -> list[di
 
     Args:
         frame: Any table.
-        columns: Family, unit and description of its columns, where they are known.
+        columns: What is known of its columns.
 
     Returns:
-        For each column "name", "kind" ("int", "float", "bool" or "text"), "family", "unit",
-        "about", "filled" (whether any row has a value), for numbers "log" (whether they span
-        decades), and its values: one of "f4" and "f8" (see `encode_numbers`), or "levels" with
+        For each column "name", what is known of it (see `_meaning`), "kind" ("int", "float",
+        "bool" or "text"), "filled" (whether any row has a value), "fit" (whether alpha_reliable
+        is about it), for numbers "log" (whether they span decades), and its values: one of "f4"
+        and "f8" (see `encode_numbers`; all digits unless the table is large), or "levels" with
         "codes" (int32 in base64, -1 for null).
     """
     known = {column.name: column for column in columns}
+    exact = frame.size <= _EXACT_CELLS
     return [
         {
             "name": str(name),
-            "family": known[name].family if name in known else "",
-            "unit": known[name].unit if name in known else "",
-            "about": known[name].description if name in known else "",
-            **_encode_column(frame, str(name)),
+            **_meaning(known.get(name, Column(str(name), "string", "", ""))),
+            "fit": "alpha_reliable" in frame and _is_of_fit(known.get(name)),
+            **_encode_column(frame, str(name), exact),
         }
         for name in frame.columns
     ]
 
 
-def _encode_column(frame: pd.DataFrame, name: str) -> Mapping[str, Any]:
+def _meaning(column: Column) -> dict[str, str]:
+    """What a reader may know of a column, in his language.
+
+    Title, family, unit, "about" (its description), and "plain", "typical", "caveat" and "source"
+    as in `Column`.
+    """
+    return {
+        "title": tr(column.title) or column.name,
+        "family": tr(_family_title(column.family)),
+        "unit": column.unit,
+        "about": tr(column.description),
+        "plain": tr(column.plain),
+        "typical": tr(column.typical),
+        "caveat": tr(column.caveat),
+        "source": tr(column.source),
+    }
+
+
+def _family_title(name: str) -> str:
+    titles = {family.name: family.title for family in FAMILIES}
+    return titles.get(name) or (name or "columns").replace("_", " ").capitalize()
+
+
+def _is_of_fit(column: Column | None) -> bool:
+    """Whether a column comes from the fit of the spectrum's tail."""
+    return column is not None and column.family == "heavy_tail" and column.type != "bool"
+
+
+def _encode_column(frame: pd.DataFrame, name: str, exact: bool) -> Mapping[str, Any]:
     column = frame[name]
     if not pd.api.types.is_numeric_dtype(column):
         codes, levels = pd.factorize(column.map(_shown, na_action="ignore"))
@@ -94,7 +130,7 @@ def _encode_column(frame: pd.DataFrame, name: str) -> Mapping[str, Any]:
         "kind": kind,
         "filled": not bool(np.isnan(values).all()),
         "log": spans_decades(values),
-        **encode_numbers(values),
+        **encode_numbers(values, exact),
     }
 
 

@@ -3,7 +3,7 @@
 const LINES_OF_PAGE = 50;
 
 function gridPanel(target, table) {
-  const key = target.dataset.key ?? target.dataset.table;
+  const { key } = target.dataset;
   const state = { columns: [...table.shown], filters: new Map(), by: null, down: false, page: 0, rows: [] };
   const count = element("span", { className: "note", role: "status" });
   const [first, back, on, last] = [["«", tr("First page")], ["‹", tr("Page before")], ["›", tr("Next page")], ["»", tr("Last page")]]
@@ -22,7 +22,7 @@ function gridPanel(target, table) {
   clear.addEventListener("click", () => { state.filters.clear(); show(); remember(); });
   target.append(chooser(),
     element("p", { className: "note" }, tr("Click a heading to sort. Filters: part of a text; for numbers 0.5, >0.5, <1e-3 or 3..5.")),
-    element("div", { className: "controls" }, count, first, back, on, last, clear, saveButtons({ csv, names: () => [key, "table"] })),
+    element("div", { className: "controls" }, count, first, back, on, last, clear, saveButtons({ csv, names: () => [key === "table" ? "rows" : `${key}_rows`] })),
     element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: tr("Rows") }, element("table", {}, head, body)));
 
   // What the table shows, all its pages: the numbers in full.

@@ -25,9 +25,11 @@ function layerTicks(columns, width) {
 }
 
 // Diagonals over cells, dark on light so that they show on every colour and in print.
-function hatching(places) {
+function hatching(places, cellWidth) {
   if (!places.length) return {};
-  const strokes = [[-0.44, 0.02, 0.02, -0.44], [-0.44, 0.44, 0.44, -0.44], [-0.02, 0.44, 0.44, -0.02]];
+  const middle = [-0.44, 0.44, 0.44, -0.44];
+  // In narrow cells more than one would be a grey area.
+  const strokes = cellWidth < 18 ? [middle] : [[-0.44, 0.02, 0.02, -0.44], middle, [-0.02, 0.44, 0.44, -0.02]];
   const path = places.flatMap(([x, y]) => strokes.map(([a, b, c, d]) => `M${x + a},${y + b}L${x + c},${y + d}`)).join("");
   const line = (of, width) => ({ type: "path", path, line: { color: of, width }, layer: "above" });
   return {
@@ -75,7 +77,7 @@ function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDe
   }], {
     xaxis: axis({ title: { text: tr("layer") }, showgrid: false, ...layerTicks(cells.columns, plot.clientWidth) }),
     yaxis: axis({ title: { text: plotText(rowsAre) }, autorange: "reversed", showgrid: false, ...(rowsAre && names.length > 20 ? {} : { tickvals: names.map((_, n) => n), ticktext: names }) }),
-    ...hatching(doubtful),
+    ...hatching(doubtful, (plot.clientWidth - 150) / cells.columns.length),
   });
 }
 

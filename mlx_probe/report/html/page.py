@@ -4,91 +4,187 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
-from html import escape
-from importlib.resources import files
+from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from mlx_probe.analysis.side_tables import SIDES, Side
+from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.language import language, tr
 from mlx_probe.core.version import __version__
 from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
 from mlx_probe.report.html.encoding import script_json
+from mlx_probe.report.html.markup import LANGUAGE_TAGS, html_text, part, script_words
 from mlx_probe.report.html.payload import page_payload
+from mlx_probe.report.html.sections import (
+    cost_table,
+    fact_list,
+    fact_table,
+    grid,
+    side_section,
+    validation,
+)
 from mlx_probe.report.outliers import RULE, unreliable_fits
 from mlx_probe.report.run_data import RunData
-from mlx_probe.report.terminal.plain import plain
 
-__all__ = ["report_html"]
+__all__ = ["SCRIPTS", "report_html"]
 
-# Each needs only what those before it define.
-_SCRIPTS = ("data", "theme", "map", "spectrum", "outliers", "grid", "main")
-_COST = ("seconds", "bytes", "gbps", "share_of_copy", "gflops", "share_of_product")
+# Each needs only what those before it define, or what is defined when the page has started.
+SCRIPTS = (
+    *("text", "data", "address", "theme", "tips", "save", "items", "cells", "map", "map_panel"),
+    *("spectrum", "tensor", "outliers", "quantization", "rows", "grid", "main"),
+)
 
 
-def report_html(data: RunData) -> str:
-    """A run as one HTML page that loads nothing.
+def report_html(data: RunData, other: RunData | None = None) -> str:
+    """A run, or two side by side, as one HTML page that loads nothing.
 
     Its policy lets run only the scripts that are in it, by their hashes, and forbids every
     connection: text from a file that got past the escaping could neither run nor send anything.
+    Its texts are in the reader's language.
 
     Args:
         data: The run.
+        other: A second one, whose tensors are paired with those of the first by name and role.
 
     Returns:
         The page; about 5 MB of it are the plotting library.
+
+    Raises:
+        ConfigError: One run measures a model and the other compares two.
     """
-    script = '"use strict";\n(() => {\n' + "\n".join(_part(f"{n}.js") for n in _SCRIPTS) + "})();\n"
+    runs = [data] if other is None else [data, other]
+    if len({run.is_compare for run in runs}) > 1:
+        raise ConfigError(
+            f"{title_of(data)} and {title_of(runs[1])} are runs of different commands",
+            "Name two runs of analyze, or two of compare",
+        )
+    script = script_of(SCRIPTS)
     plotly = get_plotlyjs().replace("\r\n", "\n")
-    title = title_of(data)
-    facts = model_facts(data)
-    payload = page_payload(data)
-    panels = _panels(data, payload)
+    payload = page_payload(runs)
+    heads = [title_of(run) for run in runs]
+    if len(runs) > 1:
+        heads = [f"{letter}: {head}" for letter, head in zip("AB", heads, strict=True)]
+    sides = [key for key in SIDES if any(key in run.sides for run in runs)]
+    panels = _panels(payload["runs"])
     sections = {
-        "model": "Model",
+        "model": tr("Model"),
         **panels,
-        "table": "Table",
-        **{name: name.capitalize() for name in data.sides},
-        "run": "Run",
+        "table": tr("Table"),
+        **{key: tr(key.capitalize()) for key in sides},
+        "run": tr("Run"),
     }
-    texts = {
-        "map_heading": "What changed where" if data.is_compare else "Over the layers",
-        "spectra_heading": panels["spectra"],
-        "rule": _text(f"{RULE} {unreliable_fits(data.frame)}"),
-    }
-    return Template(_part("page.html")).substitute(
+    tables = {key: [run["tables"].get(key) for run in payload["runs"]] for key in sides}
+    return Template(part("page.html")).substitute(
+        lang=LANGUAGE_TAGS[language()],
         policy=_policy((plotly, script)),
-        title=_text(title),
-        heading="What is compared" if data.is_compare else "The model",
-        subtitle=_text(_subtitle(facts)),
-        links="".join(f'<a href="#{key}">{name}</a>' for key, name in sections.items()),
-        style=_part("page.css"),
-        panels="".join(Template(_part(f"panel_{key}.html")).substitute(texts) for key in panels),
-        sides="".join(_side(SIDES[key], payload["tables"][key]) for key in data.sides),
-        model_facts=_facts(facts),
-        run_facts=_facts(run_facts(data)),
-        validation=_validation(data.meta.get("validation")),
-        cost=_cost(data.meta),
-        version=_text(__version__),
-        data=script_json(payload),
+        title=html_text(", ".join(heads)),
+        subtitle=html_text(_subtitle(model_facts(data)) if len(runs) == 1 else ""),
+        links="".join(f'<a href="#{key}">{html_text(name)}</a>' for key, name in sections.items()),
+        style=part("page.css"),
+        **_headings(runs),
+        panels="".join(
+            Template(part(f"panel_{key}.html")).substitute(_panel_texts(runs, panels))
+            for key in panels
+        ),
+        grid=grid("params" if len(runs) == 1 else "pairs", "table"),
+        sides="".join(side_section(SIDES[key], tables[key], heads) for key in sides),
+        model_facts=_facts(tr("Model"), list(map(model_facts, runs)), heads),
+        run=_run(runs, heads),
+        footer=html_text(
+            tr(
+                "Made by mlx-probe {version}. This file is complete in itself and opens no "
+                "connection.",
+                version=__version__,
+            )
+        ),
+        data=script_json({**payload, "words": script_words([script])}),
         plotly=plotly,
         script=script,
     )
 
 
-def _panels(data: RunData, payload: Mapping[str, Any]) -> dict[str, str]:
-    """Panels that this run has something for, with their names in the menu."""
-    maps = {"maps": "Maps"} if payload["tables"]["params"]["map"] else {}
-    if data.is_compare:
-        return {**maps, "spectra": "Tensor", "outliers": "Outliers"}
-    shared = {"spectra": "Spectrum", "outliers": "Outliers"}
-    return {**maps, **shared, "quantization": "Quantization"}
+def script_of(names: Iterable[str]) -> str:
+    """Scripts of this folder as one, whose names are its own.
+
+    Args:
+        names: The scripts without their suffix, each after those that it needs.
+    """
+    return '"use strict";\n(() => {\n' + "\n".join(part(f"{n}.js") for n in names) + "})();\n"
 
 
-def _part(name: str) -> str:
-    return files(__package__).joinpath(name).read_text("utf-8").replace("\r\n", "\n")
+def _panels(payloads: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Panels that the runs have something for, with their names in the menu."""
+    maps = {"maps": tr("Maps")} if any(run["tables"]["params"]["map"] for run in payloads) else {}
+    if payloads[0]["compare"]:
+        return {**maps, "spectra": tr("Tensor"), "outliers": tr("Outliers")}
+    shared = {"spectra": tr("Spectrum"), "outliers": tr("Outliers")}
+    return {**maps, **shared, "quantization": tr("Quantization")}
+
+
+def _headings(runs: Sequence[RunData]) -> dict[str, str]:
+    headings = {
+        "heading": tr("What is compared") if runs[0].is_compare else tr("The model"),
+        "table_heading": tr("All rows"),
+        "run_heading": tr("The run"),
+    }
+    if len(runs) > 1:
+        headings |= {
+            "heading": tr("The two models"),
+            "table_heading": tr("All rows, side by side"),
+            "run_heading": tr("The two runs"),
+        }
+    return {name: html_text(text) for name, text in headings.items()}
+
+
+def _panel_texts(runs: Sequence[RunData], panels: Mapping[str, str]) -> dict[str, str]:
+    heading = tr("What changed where") if runs[0].is_compare else tr("Over the layers")
+    fits = dict.fromkeys(unreliable_fits(run.frame) for run in runs)
+    return {
+        "map_heading": html_text(heading),
+        "spectra_heading": html_text(panels["spectra"]),
+        "rule": html_text(" ".join([tr(RULE), *fits])),
+    }
+
+
+def _facts(name: str, facts: Sequence[Mapping[str, str]], heads: Sequence[str]) -> str:
+    return fact_list(facts[0]) if len(facts) == 1 else fact_table(name, facts, heads)
+
+
+def _run(runs: Sequence[RunData], heads: Sequence[str]) -> str:
+    """Checks, cost, settings and machine of the runs."""
+    facts = list(map(run_facts, runs))
+    if len(runs) == 1:
+        return (
+            validation(runs[0].meta.get("validation"))
+            + cost_table(runs[0].meta)
+            + fact_list(facts[0])
+        )
+    own = "".join(
+        f"<h3>{html_text(head)}</h3>{validation(run.meta.get('validation'))}{cost_table(run.meta)}"
+        for head, run in zip(heads, runs, strict=True)
+    )
+    for of in facts:
+        # Each setting has a line of its own below.
+        of.pop("settings", None)
+    settings = fact_table(tr("Settings"), list(map(_settings, runs)), heads)
+    rest = fact_table(tr("Run"), facts, heads)
+    return (
+        f"<h3>{html_text(tr('Settings'))}</h3>{settings}<h3>{html_text(tr('Run'))}</h3>{rest}{own}"
+    )
+
+
+def _settings(run: RunData) -> dict[str, str]:
+    found = run.meta.get("configuration")
+    known = found if isinstance(found, Mapping) else {}
+    return {str(name): "" if value is None else str(value) for name, value in known.items()}
+
+
+def _subtitle(facts: Facts) -> str:
+    parameters = [f"{facts['parameters']} parameters"] if "parameters" in facts else []
+    return ", ".join(parameters + [facts[key] for key in ("format", "revision") if key in facts])
 
 
 def _policy(scripts: Iterable[str]) -> str:
@@ -101,72 +197,3 @@ def _policy(scripts: Iterable[str]) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _text(value: object) -> str:
-    """Any value as text that is neither markup nor control characters."""
-    return escape(plain(str(value)))
-
-
-def _subtitle(facts: Facts) -> str:
-    parameters = [f"{facts['parameters']} parameters"] if "parameters" in facts else []
-    return ", ".join(parameters + [facts[key] for key in ("format", "revision") if key in facts])
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    return "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in facts.items())
-
-
-def _side(side: Side, table: Mapping[str, Any]) -> str:
-    heading = f"<h2>{_text(side.title)}</h2>"
-    grid = f'<div class="grid" data-table="{side.key}"></div>'
-    drawn = f'<section class="map" data-table="{side.key}"></section>' if table["map"] else ""
-    return f'<section id="{side.key}" class="card wide">{heading}{drawn}{grid}</section>'
-
-
-def _validation(validation: object) -> str:
-    """The outcome of the run's checks, with the details of those that failed."""
-    if not isinstance(validation, Mapping):
-        return '<p class="note">This run records no validation.</p>'
-    checks = [check for check in validation.get("checks", ()) if isinstance(check, Mapping)]
-    failed = [check for check in checks if not check.get("passed")]
-    if not failed:
-        return f'<p><span class="passed">Valid:</span> all {len(checks)} checks passed.</p>'
-    items = "".join(f"<li>{_text(c.get('name'))}: {_text(c.get('detail'))}</li>" for c in failed)
-    return (
-        f'<p><span class="failed">Not valid:</span> {len(failed)} of {len(checks)} checks '
-        f"failed.</p><ul>{items}</ul>"
-    )
-
-
-def _cost(meta: Mapping[str, Any]) -> str:
-    """What each stage cost, if the run recorded it."""
-    stages, limit = meta.get("stages"), meta.get("limit")
-    if not isinstance(stages, Mapping) or not stages:
-        return ""
-    heads = ("stage", "worker s", "bytes", "GB/s", "of a copy", "GFLOP/s", "of a product")
-    rows = []
-    for stage, cost in stages.items():
-        known = cost if isinstance(cost, Mapping) else {}
-        values = {name: known.get(name) for name in _COST}
-        cells = "".join(f'<td class="number">{_number(v, n)}</td>' for n, v in values.items())
-        rows.append(f"<tr><td>{_text(stage)}</td>{cells}</tr>")
-    limited = ""
-    if isinstance(limit, Mapping) and isinstance(limit.get("share"), (int, float)):
-        limited = (
-            f'<p class="note">What limited it: {_text(limit.get("name"))} '
-            f"({limit['share']:.0%} of {_text(limit.get('of'))}).</p>"
-        )
-    head = "".join(f'<th class="{"number" if n else ""}">{h}</th>' for n, h in enumerate(heads))
-    return (
-        f"<h3>Cost by stage</h3><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>{limited}"
-    )
-
-
-def _number(value: object, name: str) -> str:
-    if not isinstance(value, (int, float)) or not value:
-        return "-"
-    if name.startswith("share"):
-        return f"{value:.0%}"
-    return f"{value:,.0f}" if name == "bytes" else f"{value:.2f}"

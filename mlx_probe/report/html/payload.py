@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from mlx_probe.analysis.side_tables import SIDES, Side
+from mlx_probe.report.facts import title_of
 from mlx_probe.report.html.encoding import encode_frame
+from mlx_probe.report.html.pairs import encode_pairs
 from mlx_probe.report.html.spectra import encode_spectra
 from mlx_probe.report.outliers import Outlier, find_outliers
 from mlx_probe.report.run_data import RunData, group_labels, metric_names
 
-__all__ = ["page_payload"]
+__all__ = ["page_payload", "run_payload"]
 
 # Columns that the table shows at first.
 _SHOWN = (
@@ -27,16 +30,32 @@ _BITS = ("q4_nrmse", "q8_nrmse")
 _MOST_GROUPS = 12
 
 
-def page_payload(data: RunData) -> dict[str, Any]:
+def page_payload(runs: Sequence[RunData]) -> dict[str, Any]:
     """Everything that the page draws, as JSON values.
+
+    Args:
+        runs: One run, or two.
+
+    Returns:
+        "runs": see `run_payload`. "pairs": None for one run, else see `encode_pairs`.
+    """
+    return {
+        "runs": [run_payload(run) for run in runs],
+        "pairs": encode_pairs(*runs) if len(runs) > 1 else None,
+    }
+
+
+def run_payload(data: RunData) -> dict[str, Any]:
+    """What the page draws of one run, as JSON values.
 
     Args:
         data: The run.
 
     Returns:
-        "tables", by name; the first, "params", holds the run's rows. Each has "rows",
-        "columns" (see `encode_frame`), "shown" (columns of the table view), and "map": None, or
-        "rows" and "split" (columns), "metrics" (choices, the first drawn first).
+        "name": of the model.
+        "tables", by name; the first, "params", holds the run's rows. Each has "rows", "columns"
+        (see `encode_frame`), "shown" (columns of the table view), and "map": None, or "rows" and
+        "split" (columns), "metrics" (choices, the first drawn first).
         "groups": for each row of params a number into "group_names".
         "outliers": row, and for each reason kind and text.
         "spectra": see `encode_spectra`. "quantization": the filled columns.
@@ -56,6 +75,7 @@ def page_payload(data: RunData) -> dict[str, Any]:
         **{key: _side(SIDES[key], frame) for key, frame in data.sides.items()},
     }
     return {
+        "name": title_of(data),
         "compare": data.is_compare,
         "tables": tables,
         "groups": codes.tolist(),

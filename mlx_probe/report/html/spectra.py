@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from mlx_probe.report.html.encoding import encode_numbers
 
 __all__ = ["encode_spectra", "plotted_ranks"]
 
-# Values of all spectra together: 8 MB of base64.
+# Values of all spectra together, in seven digits: 8 MB of base64.
 BUDGET = 1_500_000
 _FROM_TOP, _FROM_BOTTOM = 200, 80
 
@@ -69,15 +70,16 @@ def encode_spectra(
     experts = frame["expert_index"].fillna(0) if "expert_index" in frame else [0] * len(frame)
     # Dense tensors and the first experts before the other experts, which are many and alike.
     pairs.sort(key=lambda pair: (priority.get(pair[0], len(first)), experts[pair[0]], pair[0]))
-    ranks: dict[int, NDArray[np.int64]] = {}
+    # All digits take twice the room.
+    lengths = Counter(len(values[at]) for _, at in pairs)
+    ranks = {length: plotted_ranks(length) for length in lengths if length}
+    exact = 2 * sum(len(of) * lengths[length] for length, of in ranks.items()) <= budget
     nulls: dict[str, Mapping[str, str]] = {}
     kept: dict[int, dict[str, Any]] = {}
     for row, at in pairs:
         sigma = np.asarray(values[at], dtype=np.float64)
         if not len(sigma):
             continue
-        if len(sigma) not in ranks:
-            ranks[len(sigma)] = plotted_ranks(len(sigma))
         at_ranks = ranks[len(sigma)]
         if len(at_ranks) > budget:
             continue
@@ -91,7 +93,7 @@ def encode_spectra(
             "count": len(sigma),
             "shape": shape,
             "noise": noise,
-            **encode_numbers(sigma[at_ranks - 1]),
+            **encode_numbers(sigma[at_ranks - 1], exact),
         }
     used = {entry["count"] for entry in kept.values()}
     return {

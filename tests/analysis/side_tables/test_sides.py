@@ -14,7 +14,7 @@ from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.records import Column
 from mlx_probe.report.columns import columns_page
 from mlx_probe.report.html import report_html
-from mlx_probe.report.html.payload import page_payload
+from mlx_probe.report.html.payload import run_payload
 from mlx_probe.report.run_data import load_run_data
 from mlx_probe.report.terminal.profile import profile_text
 from mlx_probe.runs.folder import DEFAULT_STEM
@@ -88,7 +88,7 @@ def test_it_is_written_described_and_read(run):
 
 def test_it_is_in_the_html_report(run):
     data = load_run_data(run.folder)
-    table = page_payload(data)["tables"]["residual"]
+    table = run_payload(data)["tables"]["residual"]
     assert table["rows"] == 2 * LAYERS
     assert table["shown"] == ["layer_index", "extent"]
     assert table["map"] == {"rows": "slot_index", "split": "side", "metrics": ["extent"]}
