@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.compare.config import CompareConfig
     from mlx_probe.analysis.config import AnalyzeConfig
     from mlx_probe.analysis.opening import open_checkpoint, reopen
-    from mlx_probe.report.figures.plot import plot
     from mlx_probe.library.query import query
+    from mlx_probe.report.figures.plot import plot
     from mlx_probe.runs.load import load_run
     from mlx_probe.runs.load_side import load_side_table, load_spectra
     from mlx_probe.runs.monitor.samples import load_samples
