@@ -19,7 +19,7 @@ import psutil
 
 from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
 
-__all__ = ["Cell", "out_option", "publish", "rounded"]
+__all__ = ["RESULTS", "Cell", "out_option", "publish", "rounded"]
 
 RESULTS = Path(__file__).parent / "results"
 

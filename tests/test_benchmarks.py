@@ -32,6 +32,7 @@ SMALLEST = {
     "side_by_side": [MODEL, "--runs", "1", "--include", "*"],
     "startup": [MODEL, "--runs", "1"],
     "tiny_tensors": ["--tensors", "40"],
+    "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],
     "whole_run": [MODEL, "--runs", "1"],
 }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mlx_probe.analysis.identity_columns import NAMES_AND_SHAPES, PLACE_AND_SIZE
+from mlx_probe.analysis.run_columns import MADE_BY, WORK
+from mlx_probe.analysis.storage_columns import STORAGE
 from mlx_probe.core.records import Column
 
 __all__ = ["BASE_COLUMNS", "SPECTRUM_IDENTITY", "table_columns"]
@@ -20,150 +23,11 @@ SEED_METRICS = ("rank", "mean", "std", "var", "sparsity")
 _LAST_BEFORE_SEED_METRICS = "cols"
 
 BASE_COLUMNS: tuple[Column, ...] = (
-    Column("model_path", "string", "identity", "Where the weights were read from.", required=True),
-    Column("model_id", "string", "identity", "Name of the model.", required=True),
-    Column(
-        "revision",
-        "string",
-        "identity",
-        'Exact commit or package version; "local" for files without one.',
-        required=True,
-    ),
-    Column("param_name", "string", "identity", "Name of the tensor in the file.", required=True),
-    Column(
-        "layer_index",
-        "int64",
-        "identity",
-        "Number of the block, counted from 0; null outside the blocks.",
-        lower=0,
-    ),
-    Column(
-        "block_type",
-        "string",
-        "identity",
-        "Role of the tensor in the network (q_proj, norm, embedding ...).",
-        required=True,
-    ),
-    Column(
-        "shape",
-        "list<int64>",
-        "identity",
-        "Logical shape in PyTorch order (out_features x in_features).",
-        required=True,
-    ),
-    Column(
-        "rows",
-        "int64",
-        "identity",
-        "Rows of the tensor viewed as a matrix; null if it is not one.",
-        lower=0,
-    ),
-    Column(
-        "cols",
-        "int64",
-        "identity",
-        "Columns of the tensor viewed as a matrix; null if it is not one.",
-        lower=0,
-    ),
-    Column("dtype", "string", "identity", "Element type as stored in the file.", required=True),
-    Column("created_at", "timestamp", "run", "When the row was computed, in UTC.", required=True),
-    Column("device", "string", "run", "Device that did the element work.", required=True),
-    Column("backend", "string", "run", "Backend that computed the row.", required=True),
-    Column("framework", "string", "run", "File format of the checkpoint.", required=True),
-    Column(
-        "code_version",
-        "string",
-        "run",
-        "Version of mlx-probe that computed the row.",
-        required=True,
-    ),
-    Column(
-        "component",
-        "string",
-        "identity",
-        "Place of the tensor in the network (attention, mlp, moe ...).",
-        required=True,
-    ),
-    Column(
-        "expert_index",
-        "int64",
-        "identity",
-        "Number of the expert inside its block, counted from 0; null for dense tensors.",
-        lower=0,
-    ),
-    Column("numel", "int64", "identity", "Number of logical elements.", lower=0, required=True),
-    Column(
-        "nbytes",
-        "int64",
-        "identity",
-        "Size as stored in the file.",
-        unit="bytes",
-        lower=0,
-        required=True,
-    ),
-    Column(
-        "read_seconds",
-        "float64",
-        "run",
-        "Time to bring the bytes into the backend, unpacking included.",
-        unit="s",
-        lower=0,
-    ),
-    Column("compute_seconds", "float64", "run", "Time spent on computing.", unit="s", lower=0),
-    Column("read_gbps", "float64", "run", "nbytes divided by read_seconds.", unit="GB/s", lower=0),
-    Column(
-        "status",
-        "string",
-        "run",
-        "ok, nonfinite, empty, scalar, skipped or failed.",
-        required=True,
-    ),
-    Column(
-        "status_reason",
-        "string",
-        "run",
-        "Why the status is not ok, or why numbers are null though it is.",
-    ),
-    Column(
-        "part",
-        "string",
-        "identity",
-        "Part of a fused matrix (q_proj, gate_proj ...) that the row is about; the fused "
-        "matrix has a row too, so leave parts out of sums. Null for whole weights.",
-    ),
-    Column(
-        "packing",
-        "string",
-        "storage",
-        "How the elements are stored: plain, or the scheme that packs them.",
-        required=True,
-    ),
-    Column(
-        "packing_detail",
-        "string",
-        "storage",
-        "Bits, group sizes and the like of the packing; null if plain.",
-    ),
-    Column(
-        "bits_per_weight",
-        "float64",
-        "storage",
-        "Stored bits for each logical element, scales and all.",
-        unit="bits",
-        lower=0,
-    ),
-    Column(
-        "pieces",
-        "list<string>",
-        "storage",
-        "Stored tensors that make up a packed weight; null if plain.",
-    ),
-    Column(
-        "alias_of",
-        "string",
-        "identity",
-        "Earlier weight with the same bytes, tied or stored twice, whose numbers these are.",
-    ),
+    *NAMES_AND_SHAPES,
+    *MADE_BY,
+    *PLACE_AND_SIZE,
+    *WORK,
+    *STORAGE,
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.core.column_texts import HERE
 from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 
 __all__ = ["CHANNELS", "DEAD_SHARE"]
@@ -45,9 +46,10 @@ CHANNELS = MetricFamily(
             lower=0,
             title="Dead rows",
             plain="How many outputs of the matrix are practically switched off.",
-            typical="0; unused tokens of an embedding and neurons that died in training",
+            typical="0 in most matrices, more in embeddings with unused tokens; {measured}.",
             caveat="Rows that pad a matrix to a round size are dead as well.",
-            source="defined here",
+            source=HERE,
+            formula="#{rows with max |x| <= 0.01 median over the rows of max |x|}",
         ),
         Metric(
             dead_columns,
@@ -56,9 +58,10 @@ CHANNELS = MetricFamily(
             lower=0,
             title="Dead columns",
             plain="How many inputs of the matrix it practically ignores.",
-            typical="0; more after structured pruning",
+            typical="0 in most matrices, more after structured pruning; {measured}.",
             caveat="Columns that pad a matrix to a round size are dead as well.",
-            source="defined here",
+            source=HERE,
+            formula="#{columns with max |x| <= 0.01 median over the columns of max |x|}",
         ),
     ),
 )

@@ -13,6 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.core.column_texts import HERE, MEASURED, OF_SHORT_SIDE, TRUE_SHARE
 from mlx_probe.core.records import Spectrum
 from mlx_probe.core.scaling import times_power_of_two, unit_exponent
 from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
@@ -193,25 +194,153 @@ HEAVY_TAIL = MetricFamily(
     "Heavy tails",
     "Does the tail of the spectrum follow a power law?",
     (
-        Metric(alpha, lower=1),
-        Metric(alpha_stderr, lower=0),
-        Metric(alpha_xmin, unit="weight²", lower=0),
-        Metric(alpha_tail_count, type="int64", lower=2),
-        Metric(alpha_D, lower=0, upper=1),
-        Metric(alpha_reliable, type="bool"),
-        Metric(alpha_low, level="full", lower=1),
-        Metric(alpha_high, level="full", lower=1),
-        Metric(ww_alpha, lower=1),
-        Metric(ww_alpha_D, lower=0, upper=1),
-        Metric(ww_alpha_xmin, unit="weight²", lower=0),
-        Metric(alpha_hat),
+        Metric(
+            alpha,
+            lower=1,
+            title="Power-law exponent",
+            plain="How fast the strengths of the strongest directions fall off: a small value "
+            "means a heavy tail.",
+            typical=MEASURED,
+            caveat="Noise and spectra that follow no power law have an alpha too: read "
+            "`alpha_reliable` and the interval first.",
+            source="Clauset, Shalizi and Newman 2009; Martin and Mahoney 2021",
+            formula="1 + n / sum ln(lambda / xmin), over the n lambda >= xmin; the xmin with the "
+            "least D",
+        ),
+        Metric(
+            alpha_stderr,
+            lower=0,
+            title="Standard error of alpha",
+            plain="How uncertain the exponent would be if the beginning of the tail were known.",
+            typical=MEASURED,
+            caveat="Too small as a rule, for the tail is chosen from the same data: use the "
+            "interval.",
+            source="Clauset, Shalizi and Newman 2009",
+            formula="(alpha - 1) / sqrt(alpha_tail_count)",
+        ),
+        Metric(
+            alpha_xmin,
+            unit="weight²",
+            lower=0,
+            title="Beginning of the tail",
+            plain="The smallest squared strength that the fitted power law covers.",
+            typical=MEASURED,
+            caveat="It scales with the square of the weights, and a resample of the same values "
+            "can move it far.",
+            source="Clauset, Shalizi and Newman 2009",
+            formula="the lambda with the least alpha_D",
+        ),
+        Metric(
+            alpha_tail_count,
+            type="int64",
+            lower=2,
+            title="Values in the tail",
+            plain="How many directions the power law was fitted to.",
+            typical=OF_SHORT_SIDE,
+            caveat="A fit to fewer than 20 values is never called reliable here, however small "
+            "its distance.",
+            source="Clauset, Shalizi and Newman 2009",
+            formula="#{lambda >= alpha_xmin}",
+        ),
+        Metric(
+            alpha_D,
+            lower=0,
+            upper=1,
+            title="Distance of the fit",
+            plain="How badly the power law fits the tail: 0 for perfectly.",
+            typical=MEASURED,
+            caveat="A short tail is fitted well by almost any law, so read it together with "
+            "`alpha_tail_count`.",
+            source="Clauset, Shalizi and Newman 2009",
+            formula="Kolmogorov-Smirnov distance between the lambda >= xmin and the law",
+        ),
+        Metric(
+            alpha_reliable,
+            type="bool",
+            title="Reliable fit",
+            plain="Whether the exponent is known well enough to be compared with others.",
+            typical=TRUE_SHARE,
+            caveat="It says that the exponent is narrowly known, not that the tail is a power law.",
+            source=HERE,
+            formula="alpha_tail_count >= 20 and alpha_high - alpha_low <= 2",
+        ),
+        Metric(
+            alpha_low,
+            level="full",
+            lower=1,
+            title="Alpha, lower end",
+            plain="The exponent may well be as low as this.",
+            typical=MEASURED,
+            caveat="Where the tail is short or no power law, the interval says how far the fit "
+            "moves and covers no truth.",
+            source="Efron 1979 (bootstrap); 99 resamples, defined here",
+            formula="the 5th smallest of 99 resampled alpha",
+        ),
+        Metric(
+            alpha_high,
+            level="full",
+            lower=1,
+            title="Alpha, upper end",
+            plain="The exponent may well be as high as this.",
+            typical=MEASURED,
+            caveat="Where the tail is short or no power law, the interval says how far the fit "
+            "moves and covers no truth.",
+            source="Efron 1979 (bootstrap); 99 resamples, defined here",
+            formula="the 5th largest of 99 resampled alpha",
+        ),
+        Metric(
+            ww_alpha,
+            lower=1,
+            title="WeightWatcher's alpha",
+            plain="The exponent as the tool WeightWatcher computes it, for comparison with its "
+            "tables.",
+            typical=MEASURED,
+            caveat="Its cut is absolute, so scaling the weights can change it; it has no interval "
+            "here.",
+            source="WeightWatcher 0.7.7; Martin, Peng and Mahoney 2021",
+            formula="as alpha, over the lambda > 1e-5",
+        ),
+        Metric(
+            ww_alpha_D,
+            lower=0,
+            upper=1,
+            title="WeightWatcher's D",
+            plain="How badly WeightWatcher's power law fits the tail: 0 for perfectly.",
+            typical=MEASURED,
+            caveat="As with `alpha_D`, a short tail has a small distance by itself.",
+            source="WeightWatcher 0.7.7",
+            formula="as alpha_D, for the tail of ww_alpha",
+        ),
+        Metric(
+            ww_alpha_xmin,
+            unit="weight²",
+            lower=0,
+            title="WeightWatcher's xmin",
+            plain="The smallest squared strength that WeightWatcher's power law covers.",
+            typical=MEASURED,
+            caveat="It scales with the square of the weights.",
+            source="WeightWatcher 0.7.7",
+            formula="as alpha_xmin, over the lambda > 1e-5",
+        ),
+        Metric(
+            alpha_hat,
+            title="Weighted alpha",
+            plain="WeightWatcher's exponent times the logarithm of the largest squared strength.",
+            typical=MEASURED,
+            caveat="It depends on the scale: doubling one layer and halving the next changes it "
+            "and not the model.",
+            source="Martin, Peng and Mahoney 2021",
+            formula="ww_alpha log10(lambda_1)",
+        ),
         Metric(
             log_alpha_norm,
             title="Log alpha norm",
-            plain="A size of the matrix that counts strong directions more, the heavier its tail.",
-            typical="between alpha_hat and a few tenths more",
+            plain="A size of the matrix that counts strong directions the more, the larger its "
+            "exponent.",
+            typical=MEASURED,
             caveat="It grows with the scale of the weights and with alpha, reliable or not.",
             source="Martin, Peng and Mahoney 2021",
+            formula="log10(sum lambda^ww_alpha)",
         ),
     ),
     source="Clauset, Shalizi and Newman 2009; Martin, Peng and Mahoney 2021 (alpha_hat)",

@@ -30,6 +30,9 @@ BEYOND_RANGE = "numbers that lie outside of float64's range are null"
 
 _LOST = "has lost"
 
+# What the names of the families' modules begin with.
+_FAMILIES = f"{__name__.rpartition('.')[0]}."
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -127,8 +130,8 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """Name of the module that defines it."""
-        return self.compute.__module__.rpartition(".")[2]
+        """Name of the module of `mlx_probe.metrics` that defines it."""
+        return self.compute.__module__.removeprefix(_FAMILIES).partition(".")[0]
 
     def is_in(self, level: MetricLevel) -> bool:
         """Whether a metric set includes this metric."""

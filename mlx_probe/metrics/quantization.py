@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.core.column_texts import HERE, MEASURED
 from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 
 __all__ = ["QUANTIZATION"]
@@ -68,9 +69,54 @@ QUANTIZATION = MetricFamily(
     "Quantization sensitivity",
     "What would rounding to 4 or 8 bits cost?",
     (
-        Metric(q4_nrmse, level="full", lower=0),
-        Metric(q8_nrmse, level="full", lower=0),
-        Metric(outlier_columns, type="int64", level="full", lower=0),
-        Metric(outlier_rows, type="int64", level="full", lower=0),
+        Metric(
+            q4_nrmse,
+            level="full",
+            lower=0,
+            title="4-bit error",
+            plain="How much rounding to 4 bits would change the weights, relative to their size.",
+            typical=MEASURED,
+            caveat="It is an error of the weights by rounding to nearest, not of the answers: AWQ "
+            "and GPTQ do better.",
+            source="MLX's affine quantization, groups of 64",
+            formula="sqrt(sum (x - q(x))^2 / sum x^2)",
+        ),
+        Metric(
+            q8_nrmse,
+            level="full",
+            lower=0,
+            title="8-bit error",
+            plain="How much rounding to 8 bits would change the weights, relative to their size.",
+            typical=MEASURED,
+            caveat="It is an error of the weights, not of the model's answers.",
+            source="MLX's affine quantization, groups of 64",
+            formula="sqrt(sum (x - q(x))^2 / sum x^2)",
+        ),
+        Metric(
+            outlier_columns,
+            type="int64",
+            level="full",
+            lower=0,
+            title="Outlier columns",
+            plain="How many input channels hold a number far larger than chance would give.",
+            typical=MEASURED,
+            caveat="It is a count that grows with the width, and one huge element is enough for a "
+            "channel to count.",
+            source=HERE,
+            formula="#{columns with max |x| > 2 sqrt(2 ln rows) rms}",
+        ),
+        Metric(
+            outlier_rows,
+            type="int64",
+            level="full",
+            lower=0,
+            title="Outlier rows",
+            plain="How many output channels hold a number far larger than chance would give.",
+            typical=MEASURED,
+            caveat="It is a count that grows with the width, and one huge element is enough for a "
+            "channel to count.",
+            source=HERE,
+            formula="#{rows with max |x| > 2 sqrt(2 ln cols) rms}",
+        ),
     ),
 )

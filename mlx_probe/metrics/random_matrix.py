@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.compute.spectrum.rank import count_above
+from mlx_probe.core.column_texts import MEASURED, OF_SHORT_SIDE
 from mlx_probe.core.records import Spectrum
 from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 
@@ -179,10 +180,55 @@ RANDOM_MATRIX = MetricFamily(
     "Random-matrix tests",
     "What stands out from noise?",
     (
-        Metric(mp_edge, unit="weight", lower=0),
-        Metric(mp_softrank, lower=0),
-        Metric(spikes, type="int64", lower=0),
-        Metric(gd_rank, type="int64", lower=0),
+        Metric(
+            mp_edge,
+            unit="weight",
+            lower=0,
+            title="Noise edge",
+            plain="Where the directions of pure noise as strong as this matrix's bulk would end.",
+            typical=MEASURED,
+            caveat="It assumes a bulk: a spectrum that decays smoothly has none, and the edge is "
+            "then a formality.",
+            source="Marchenko and Pastur 1967; Gavish and Donoho 2014 (s)",
+            formula="s (sqrt(N) + sqrt(M)), s = median(sigma) / sqrt(N median of the "
+            "Marchenko-Pastur law)",
+        ),
+        Metric(
+            mp_softrank,
+            lower=0,
+            title="Soft rank",
+            plain="How close the matrix is to noise: about 1 for noise, near 0 if something "
+            "stands far out.",
+            typical=MEASURED,
+            caveat="One strong direction is enough for a low value, whatever the rest is like.",
+            source="Martin and Mahoney 2021",
+            formula="mp_edge^2 / lambda_1",
+        ),
+        Metric(
+            spikes,
+            type="int64",
+            lower=0,
+            title="Spikes",
+            plain="How many directions are stronger than noise could make them.",
+            typical=OF_SHORT_SIDE,
+            caveat="Single huge elements (see `kurtosis`) and spectra without a bulk make spikes "
+            "that are no learned direction.",
+            source="Johnstone 2001; Tracy and Widom 1996",
+            formula="#{sigma > s sqrt(mu + 2.4224 scale)}, mu = (sqrt(N-1) + sqrt(M))^2, scale = "
+            "(sqrt(N-1) + sqrt(M)) (1/sqrt(N-1) + 1/sqrt(M))^(1/3)",
+        ),
+        Metric(
+            gd_rank,
+            type="int64",
+            lower=0,
+            title="Directions above noise",
+            plain="How many directions are worth keeping if the rest is noise.",
+            typical=OF_SHORT_SIDE,
+            caveat="A trained matrix is not low rank plus white noise: expect no model to work "
+            "that is truncated to it.",
+            source="Gavish and Donoho 2014",
+            formula="#{sigma > (0.56 beta^3 - 0.95 beta^2 + 1.82 beta + 1.43) median(sigma)}",
+        ),
     ),
     source="Marchenko and Pastur 1967; Johnstone 2001; Gavish and Donoho 2014",
 )

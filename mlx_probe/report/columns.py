@@ -10,7 +10,7 @@ from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.markdown import table
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import FAMILIES, METRICS
-from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
+from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 
 __all__ = ["columns_page"]
 

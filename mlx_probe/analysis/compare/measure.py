@@ -16,8 +16,8 @@ from mlx_probe.analysis.compare.change import (
     change_columns,
     change_moments,
 )
-from mlx_probe.analysis.compare.columns import DELTA
 from mlx_probe.analysis.compare.config import CompareConfig
+from mlx_probe.analysis.compare.difference_columns import DELTA
 from mlx_probe.analysis.compare.pair import Pair
 from mlx_probe.analysis.compare.passes import PairPasses
 from mlx_probe.analysis.compare.product import product_flops, product_spectrum

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mlx_probe.analysis.side_tables import SIDES, Side
+from mlx_probe.analysis.typical import with_typical_texts
 from mlx_probe.report.facts import title_of
 from mlx_probe.report.html.encoding import encode_frame
 from mlx_probe.report.html.pairs import encode_pairs
@@ -65,14 +66,15 @@ def run_payload(data: RunData) -> dict[str, Any]:
     codes, names = pd.factorize(pd.Series(group_labels(frame), dtype=object))
     metrics = metric_names(frame)
     shown = [n for n in _SHOWN if n in frame and not (data.is_compare and n in _NOT_FOR_COMPARE)]
+    table = "compare" if data.is_compare else "params"
     tables = {
         "params": {
             "rows": len(frame),
-            "columns": encode_frame(frame, data.columns),
+            "columns": encode_frame(frame, with_typical_texts(data.columns, table)),
             "shown": [n for n in shown if frame[n].notna().any()] or list(frame.columns[:8]),
             "map": {"rows": None, "split": None, "metrics": metrics} if metrics else None,
         },
-        **{key: _side(SIDES[key], frame) for key, frame in data.sides.items()},
+        **{key: _side(key, SIDES[key], frame) for key, frame in data.sides.items()},
     }
     return {
         "name": title_of(data),
@@ -86,12 +88,12 @@ def run_payload(data: RunData) -> dict[str, Any]:
     }
 
 
-def _side(side: Side, frame: pd.DataFrame) -> dict[str, Any]:
+def _side(name: str, side: Side, frame: pd.DataFrame) -> dict[str, Any]:
     # An older run may lack columns.
     shown = [name for name in side.shown if name in frame] or list(frame.columns[:12])
     return {
         "rows": len(frame),
-        "columns": encode_frame(frame, side.columns),
+        "columns": encode_frame(frame, with_typical_texts(side.columns, name)),
         "shown": shown,
         "map": _side_map(side, frame),
     }

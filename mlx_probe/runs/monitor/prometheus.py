@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 from mlx_probe.runs.monitor.jobs import JobRecord
-from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample
+from mlx_probe.runs.monitor.sample import Sample
 
 __all__ = ["ADDRESS", "PREFIX", "metric_names", "serving"]
 

@@ -1,4 +1,4 @@
-"""One sample of a job and its machine, and the columns of samples."""
+"""One sample of a job and its machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from mlx_probe.core.records import Column
+from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 
-__all__ = ["SAMPLE_COLUMNS", "JobState", "Sample"]
+__all__ = ["JobState", "Sample"]
 
 # Names of tensors and files have no limit of their own.
 _LONGEST_WHAT = 200
@@ -107,133 +108,3 @@ def _fits(column: Column, value: Any) -> bool:
         "string": str,
     }
     return column.type not in expected or isinstance(value, expected[column.type])
-
-
-SAMPLE_COLUMNS: tuple[Column, ...] = (
-    Column("created_at", "timestamp", "job", "When the sample was taken, in UTC.", required=True),
-    Column(
-        "session",
-        "int64",
-        "job",
-        "Which of the processes that worked on the run, counted from 0.",
-        lower=0,
-        required=True,
-    ),
-    Column(
-        "seconds",
-        "float64",
-        "job",
-        "Time since that process began to work.",
-        unit="s",
-        lower=0,
-        required=True,
-    ),
-    Column("state", "string", "job", "running, paused or stopping.", required=True),
-    Column("done", "int64", "job", "Bytes that are behind the job.", unit="bytes", required=True),
-    Column("total", "int64", "job", "Bytes in all; 0 if unknown.", unit="bytes", required=True),
-    Column("what", "string", "job", "Tensor, file or stage under way.", required=True),
-    Column(
-        "process_cpu",
-        "float64",
-        "cpu",
-        "Processor time of this process; 100 is one core.",
-        unit="%",
-        lower=0,
-    ),
-    Column(
-        "machine_cpu",
-        "float64",
-        "cpu",
-        "Share of all cores that is busy.",
-        unit="%",
-        lower=0,
-    ),
-    Column(
-        "other_cpu",
-        "float64",
-        "cpu",
-        "Share of all cores that other processes keep busy.",
-        unit="%",
-        lower=0,
-    ),
-    Column(
-        "process_memory",
-        "int64",
-        "memory",
-        "Resident memory of this process.",
-        unit="bytes",
-        lower=0,
-    ),
-    Column(
-        "memory_used",
-        "int64",
-        "memory",
-        "Memory of the machine that is not available.",
-        unit="bytes",
-        lower=0,
-    ),
-    Column(
-        "memory_available",
-        "int64",
-        "memory",
-        "Memory that processes can get without swapping.",
-        unit="bytes",
-        lower=0,
-    ),
-    Column(
-        "memory_percent",
-        "float64",
-        "memory",
-        "memory_used as a share of the machine's memory.",
-        unit="%",
-        lower=0,
-    ),
-    Column("swap_used", "int64", "memory", "Swap in use.", unit="bytes", lower=0),
-    Column("swap_in_rate", "float64", "memory", "Read from swap.", unit="bytes/s", lower=0),
-    Column("swap_out_rate", "float64", "memory", "Written to swap.", unit="bytes/s", lower=0),
-    Column(
-        "disk_free",
-        "int64",
-        "disk",
-        "Free space where the results go.",
-        unit="bytes",
-        lower=0,
-    ),
-    Column("disk_read_rate", "float64", "disk", "Read from disks.", unit="bytes/s", lower=0),
-    Column("disk_write_rate", "float64", "disk", "Written to disks.", unit="bytes/s", lower=0),
-    Column(
-        "disk_scope",
-        "string",
-        "disk",
-        "Whose disk traffic that is: process, or machine if the system reports no more.",
-    ),
-    Column(
-        "read_rate",
-        "float64",
-        "bandwidth",
-        "Bytes of weights read or downloaded in a second that passed.",
-        unit="bytes/s",
-        lower=0,
-    ),
-    Column(
-        "read_speed",
-        "float64",
-        "bandwidth",
-        "Bytes of weights in a second that one worker spent on reading them, over the last ten "
-        "seconds; of a download in a second that passed.",
-        unit="bytes/s",
-        lower=0,
-    ),
-    Column("device_memory", "int64", "device", "Device memory in use.", unit="bytes", lower=0),
-    Column(
-        "device_memory_peak",
-        "int64",
-        "device",
-        "Most device memory that was in use.",
-        unit="bytes",
-        lower=0,
-    ),
-    Column("gpu_percent", "float64", "device", "How busy the GPU is.", unit="%", lower=0),
-    Column("gpu_power", "float64", "device", "What the GPU draws.", unit="W", lower=0),
-    Column("alerts", "list<string>", "job", "Rules that are broken, with the value."),
-)

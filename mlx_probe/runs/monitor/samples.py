@@ -16,8 +16,9 @@ from mlx_probe.core.records import Row
 from mlx_probe.runs.folder import DEFAULT_STEM, side_name, stem_of
 from mlx_probe.runs.latest import run_folder
 from mlx_probe.runs.load import to_frame
+from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 from mlx_probe.runs.monitor.jobs import JobRecord
-from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, Sample
+from mlx_probe.runs.monitor.sample import Sample
 from mlx_probe.runs.table.schema import arrow_schema, rows_to_table
 from mlx_probe.runs.table.strict_json import encode
 

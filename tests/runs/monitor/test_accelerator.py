@@ -12,7 +12,7 @@ from mlx_probe.runs.monitor.accelerator import (
     parse_ioreg,
     parse_macmon,
 )
-from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
+from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 
 IOREG = """+-o AGXAcceleratorG15X  <class AGXAcceleratorG15X, id 0x1000004a3, registered, active>
     {

@@ -7,8 +7,9 @@ import psutil
 import pytest
 from looks import look
 
+from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 from mlx_probe.runs.monitor.readings import SPEED_WINDOW, Readings, free_space
-from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS, JobState, Sample
+from mlx_probe.runs.monitor.sample import JobState, Sample
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.monitor import samples as module
-from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
+from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 from mlx_probe.runs.monitor.samples import (
     SampleLog,
     SampleTail,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from mlx_probe.analysis.columns import BASE_COLUMNS
+from mlx_probe.core.column_texts import HERE, MEASURED, TEXTBOOK
 from mlx_probe.core.records import Column
 
 __all__ = ["DEAD_SHARE", "DUPLICATE", "EXPERT_COLUMNS"]
@@ -12,39 +16,79 @@ DEAD_SHARE = 0.01
 DUPLICATE = 1 - 1e-6
 
 _EXPERT = "Number of the other expert"
+_BASE = {column.name: column for column in BASE_COLUMNS}
 EXPERT_COLUMNS: tuple[Column, ...] = (
-    Column("layer_index", "int64", "identity", "Number of the block, counted from 0.", lower=0),
-    Column("component", "string", "identity", "Place in the network: moe or mtp.", required=True),
-    Column(
-        "block_type",
-        "string",
-        "identity",
-        "Matrix kind: gate_proj, up_proj, down_proj, or gate_up_proj if the two "
+    replace(_BASE["layer_index"], description="Number of the block, counted from 0."),
+    replace(_BASE["component"], description="Place in the network: moe or mtp."),
+    replace(
+        _BASE["block_type"],
+        description="Matrix kind: gate_proj, up_proj, down_proj, or gate_up_proj if the two "
         "cannot be separated.",
+    ),
+    replace(
+        _BASE["expert_index"],
+        description="Number of the expert inside its block, counted from 0.",
         required=True,
     ),
+    _BASE["param_name"],
+    replace(_BASE["part"], description="Part of a fused matrix; null for whole weights."),
+    replace(_BASE["rows"], description="Rows of the expert's matrix."),
+    replace(_BASE["cols"], description="Columns of the expert's matrix."),
     Column(
-        "expert_index",
+        "expert_count",
         "int64",
         "identity",
-        "Number of the expert inside its block, counted from 0.",
+        "Experts that this one is compared with.",
         lower=0,
-        required=True,
+        title="Experts in the group",
+        plain="How many experts of one layer and kind are compared with one another.",
+        typical="The number of routed experts: 8 in Mixtral, 64 to 256 in recent mixtures.",
+        caveat="Shared experts are no part of the group, and `nearest` grows by chance with the "
+        "group.",
+        source=HERE,
     ),
-    Column("param_name", "string", "identity", "Name of the tensor in the file.", required=True),
-    Column("part", "string", "identity", "Part of a fused matrix; null for whole weights."),
-    Column("rows", "int64", "identity", "Rows of the expert's matrix.", lower=0),
-    Column("cols", "int64", "identity", "Columns of the expert's matrix.", lower=0),
-    Column("expert_count", "int64", "identity", "Experts that this one is compared with.", lower=0),
-    Column("status", "string", "run", "ok, nonfinite or skipped.", required=True),
-    Column("status_reason", "string", "run", "Why the status is not ok; null if it is."),
-    Column("norm", "float64", "norms", "Frobenius norm.", unit="weight", lower=0),
-    Column("norm_ratio", "float64", "norms", "Norm over the median norm of the group.", lower=0),
+    replace(_BASE["status"], description="ok, nonfinite or skipped."),
+    replace(_BASE["status_reason"], description="Why the status is not ok; null if it is."),
+    Column(
+        "norm",
+        "float64",
+        "norms",
+        "Frobenius norm.",
+        unit="weight",
+        lower=0,
+        title="Norm",
+        plain="The length of the tensor's numbers taken as one long vector.",
+        typical=MEASURED,
+        caveat="It grows with the number of elements: compare matrices of one shape.",
+        source=TEXTBOOK,
+        formula="||A||_F",
+    ),
+    Column(
+        "norm_ratio",
+        "float64",
+        "norms",
+        "Norm over the median norm of the group.",
+        lower=0,
+        title="Norm, relative",
+        plain="How large this expert is compared with a usual one of its layer.",
+        typical=MEASURED,
+        caveat="A small norm can be made up for by the router or by the other matrices of the "
+        "expert.",
+        source=HERE,
+        formula="norm / median norm of the group",
+    ),
     Column(
         "dead",
         "bool",
         "norms",
         f"Whether the norm is 0, or below {DEAD_SHARE:g} of the group's median.",
+        title="Dead",
+        plain="Whether the expert is so small that it can hardly do anything.",
+        typical="False for experts that were trained; {measured}.",
+        caveat="An expert may be unused though its weights are of usual size: the router need not "
+        "pick it.",
+        source=HERE,
+        formula="norm = 0 or norm_ratio < 0.01",
     ),
     Column(
         "duplicate_of",
@@ -53,8 +97,25 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "First earlier expert that this one copies, up to scale: cosine above 1 - 1e-6, or both "
         "zero.",
         lower=0,
+        title="Copies",
+        plain="The earlier expert that this one repeats.",
+        typical="Null; a number where experts were copied from one another and never trained.",
+        caveat="Experts that were copied and trained a little are no duplicates: see "
+        "`nearest_cosine`.",
+        source=HERE,
     ),
-    Column("nearest_expert", "int64", "similarity", f"{_EXPERT} with the largest cosine.", lower=0),
+    Column(
+        "nearest_expert",
+        "int64",
+        "similarity",
+        f"{_EXPERT} with the largest cosine.",
+        lower=0,
+        title="Nearest expert",
+        plain="The expert of the same layer whose weights are most like this one's.",
+        typical="Any number; it means little where `nearest_cosine` is near 0.",
+        caveat="Being nearest is not mutual: the nearest of the nearest may be a third one.",
+        source=HERE,
+    ),
     Column(
         "nearest_cosine",
         "float64",
@@ -62,6 +123,14 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Cosine of the flattened weights with the nearest expert's.",
         lower=-1,
         upper=1,
+        title="Likeness to the nearest",
+        plain="How alike the weights of the two most similar experts are: 1 for a copy, 0 for "
+        "unrelated ones.",
+        typical=MEASURED,
+        caveat="The order of hidden units is arbitrary: two experts that do the same may have a "
+        "cosine near 0.",
+        source=TEXTBOOK,
+        formula="max over j of <W_i, W_j> / (||W_i|| ||W_j||)",
     ),
     Column(
         "mean_cosine",
@@ -70,6 +139,13 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Mean cosine with all other experts.",
         lower=-1,
         upper=1,
+        title="Mean likeness",
+        plain="How alike this expert's weights and those of the others are on average.",
+        typical=MEASURED,
+        caveat="Experts copied from one matrix keep a high one for long: it shows their origin "
+        "more than their work.",
+        source=TEXTBOOK,
+        formula="mean over j of <W_i, W_j> / (||W_i|| ||W_j||)",
     ),
     Column(
         "subspace_dim",
@@ -78,6 +154,11 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Leading singular vectors, on the residual stream's side, that are compared; null where "
         "the memory budget cannot hold one expert.",
         lower=1,
+        title="Compared directions",
+        plain="How many of the strongest directions of the experts are compared.",
+        typical="8, fewer for tiny matrices.",
+        caveat="Where a spectrum is flat its strongest directions are no property of the expert.",
+        source=HERE,
     ),
     Column(
         "nearest_overlap_expert",
@@ -85,6 +166,11 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "subspaces",
         f"{_EXPERT} with the largest overlap of leading subspaces.",
         lower=0,
+        title="Expert of largest overlap",
+        plain="The expert whose strongest directions are most like this one's.",
+        typical="Any number; it means little where `nearest_overlap` is near `chance_overlap`.",
+        caveat="It need not be `nearest_expert`, which depends on the order of hidden units.",
+        source=HERE,
     ),
     Column(
         "nearest_overlap",
@@ -93,6 +179,13 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Overlap with that expert: mean squared cosine of the principal angles.",
         lower=0,
         upper=1,
+        title="Largest overlap",
+        plain="How much the strongest directions of the two most similar experts agree.",
+        typical=MEASURED,
+        caveat="Compare it with `chance_overlap`, not with 0, and remember that it is the largest "
+        "of many.",
+        source="Björck and Golub 1973",
+        formula="max over j of ||U_i^T U_j||_F^2 / subspace_dim",
     ),
     Column(
         "mean_overlap",
@@ -101,6 +194,14 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Mean overlap with all other experts.",
         lower=0,
         upper=1,
+        title="Mean overlap",
+        plain="How much this expert's strongest directions agree with those of the others on "
+        "average.",
+        typical=MEASURED,
+        caveat="All experts share strong directions of the residual stream: some overlap is no "
+        "redundancy.",
+        source="Björck and Golub 1973",
+        formula="mean over j of ||U_i^T U_j||_F^2 / subspace_dim",
     ),
     Column(
         "chance_overlap",
@@ -109,6 +210,12 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Mean overlap of random subspaces: subspace_dim over the width of the residual stream.",
         lower=0,
         upper=1,
+        title="Overlap by chance",
+        plain="The overlap that experts with random directions would have.",
+        typical=MEASURED,
+        caveat="It is a mean: the largest of many random overlaps lies above it.",
+        source=HERE,
+        formula="subspace_dim / width of the residual stream",
     ),
     Column(
         "router_norm",
@@ -117,6 +224,12 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Norm of the router's row for this expert; null without such a router.",
         unit="weight",
         lower=0,
+        title="Router norm",
+        plain="How strongly the router can react for or against this expert.",
+        typical=MEASURED,
+        caveat="A bias or a norm in front of the router can change how often the expert is picked.",
+        source=HERE,
+        formula="||row of the router||",
     ),
     Column(
         "router_nearest_cosine",
@@ -125,6 +238,13 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Cosine of the router's row with the row of `nearest_expert`.",
         lower=-1,
         upper=1,
+        title="Router likeness to the nearest",
+        plain="Whether the router sends like tokens to the two experts with the most similar "
+        "weights.",
+        typical=MEASURED,
+        caveat="Rows of a router often share one common direction, which raises all cosines.",
+        source=TEXTBOOK,
+        formula="<r_i, r_j> / (||r_i|| ||r_j||), j = nearest_expert",
     ),
     Column(
         "router_closest_expert",
@@ -132,6 +252,11 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "router",
         f"{_EXPERT} whose row of the router has the largest cosine with this one's.",
         lower=0,
+        title="Router's closest expert",
+        plain="The expert that the router treats most like this one.",
+        typical="Any number; it means little where `router_closest_cosine` is low.",
+        caveat="Being picked for like tokens does not make the experts alike.",
+        source=HERE,
     ),
     Column(
         "router_closest_cosine",
@@ -140,5 +265,11 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "Cosine of the router's row with that expert's.",
         lower=-1,
         upper=1,
+        title="Router's largest likeness",
+        plain="How alike the router treats this expert and the one that it treats most like it.",
+        typical=MEASURED,
+        caveat="It is the largest of many: with more experts it is higher by chance.",
+        source=TEXTBOOK,
+        formula="max over j of <r_i, r_j> / (||r_i|| ||r_j||)",
     ),
 )

@@ -1,1 +1,0 @@
-from stored_runs import ask, stored  # noqa: F401  fixtures
