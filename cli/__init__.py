@@ -35,6 +35,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "report": "Show a finished RUN as a page or as text.",
         "plot": "Draw a column or a spectrum of RUN into a file.",
         "validate": "Check a finished RUN.",
+        "query": "Answer a question in SQL about finished runs.",
         "inspect": "List MODEL's tensors.",
         "bench": "Time methods for singular values.",
     },
@@ -89,12 +90,19 @@ class _Program(Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Turn every failure that has a remedy into one message and an exit code."""
+        arguments = (*ctx._protected_args, *ctx.args)
         try:
             return super().invoke(ctx)
         except Interrupted as error:
             _refuse(ctx, _by_signal(error))
         except ProbeError as error:
             _refuse(ctx, error)
+        except click.ClickException as error:
+            # click prints the message itself.
+            from .document import print_refusal
+
+            print_refusal(ctx, error, arguments)
+            raise
         except KeyboardInterrupt:
             fact = "interrupted; what was finished is saved"
             remedy = "Run the same command again to go on from there"
@@ -165,6 +173,9 @@ def _refuse(ctx: click.Context, error: ProbeError) -> NoReturn:
 
     message = f"{translated(error.fact)}\n  {translated(error.remedy)}"
     click.echo(tr("Error: {message}", message=plain(message)), err=True)
+    from .document import print_failure
+
+    print_failure(ctx, error.fact, error.remedy, error.exit_code)
     ctx.exit(error.exit_code)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.compare.config import CompareConfig
     from mlx_probe.analysis.config import AnalyzeConfig
     from mlx_probe.analysis.opening import open_checkpoint, reopen
+    from mlx_probe.library.query import query
     from mlx_probe.report.figures.plot import plot
     from mlx_probe.runs.load import load_run
     from mlx_probe.runs.load_side import load_side_table, load_spectra
@@ -44,6 +45,7 @@ __all__ = [
     "load_spectra",
     "open_checkpoint",
     "plot",
+    "query",
     "reopen",
 ]
 
@@ -61,6 +63,7 @@ _MODULES = {
     "load_spectra": "runs.load_side",
     "open_checkpoint": "analysis.opening",
     "plot": "report.figures.plot",
+    "query": "library.query",
     "reopen": "analysis.opening",
 }
 

@@ -34,6 +34,7 @@ ONLY_IN = {
     "matplotlib": ("report",),
     "plotly": ("report",),
     "click": ("cli",),
+    "duckdb": ("library.query",),
     "rich": ("report", "cli"),
 }
 # Tables: one line for each member, however many there are.

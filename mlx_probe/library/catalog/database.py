@@ -122,25 +122,22 @@ class Database:
 
 
 @contextmanager
-def open_database(path: Path) -> Iterator[Database]:
+def open_database(path: Path, read_only: bool = False) -> Iterator[Database]:
     """Open the catalog; it is created if it does not exist.
 
     Args:
         path: The file.
+        read_only: Whether to write nothing; the file has to exist.
 
     Raises:
         ResultError: It cannot be opened, is damaged, is something else, or was written by a
             newer version.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResultError(
-            f"cannot make {path.parent}: {os.strerror(error.errno or 0)}",
-            "Choose another file with --database or MLX_PROBE_CATALOG",
-        ) from error
+    if not read_only:
+        _make_folder(path.parent)
+    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     with explained(path):
-        connection = sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None)
+        connection = sqlite3.connect(address, timeout=TIMEOUT, isolation_level=None, uri=True)
     with closing(connection):
         connection.row_factory = sqlite3.Row
         database = Database(path, connection)
@@ -148,15 +145,25 @@ def open_database(path: Path) -> Iterator[Database]:
         # may be on a network.
         database.run("PRAGMA foreign_keys = ON")
         database.run("PRAGMA synchronous = FULL")
-        _prepare(database, connection)
+        _prepare(database, read_only)
         yield database
 
 
-def _prepare(database: Database, connection: sqlite3.Connection) -> None:
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultError(
+            f"cannot make {folder}: {os.strerror(error.errno or 0)}",
+            "Choose another file with --database or MLX_PROBE_CATALOG",
+        ) from error
+
+
+def _prepare(database: Database, read_only: bool) -> None:
     def pragma(name: str) -> int:
         return int(database.rows(f"PRAGMA {name}")[0][0])
 
-    if pragma("user_version") == 0:
+    if pragma("user_version") == 0 and not read_only:
         with database.writing():
             # Another process may have been faster.
             tables = database.rows("SELECT name FROM sqlite_master LIMIT 1")

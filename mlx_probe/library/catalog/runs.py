@@ -16,7 +16,7 @@ from mlx_probe.library.catalog.records import Analysis, Model
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.meta import read_meta
 
-__all__ = ["StoredRun", "find_runs", "save_runs"]
+__all__ = ["StoredRun", "find_metas", "find_runs", "known_metas", "save_runs"]
 
 # Bytes. Real metadata has a few hundred kilobytes.
 _MOST = 64 << 20
@@ -49,6 +49,18 @@ def find_runs(folder: Path) -> Iterator[StoredRun]:
     Args:
         folder: For instance data/outputs; it need not exist.
     """
+    for path in find_metas(folder):
+        run = _read(path)
+        if run is not None:
+            yield run
+
+
+def find_metas(folder: Path) -> Iterator[Path]:
+    """The metadata files in a folder and below it, with absolute paths.
+
+    Args:
+        folder: For instance data/outputs; it need not exist.
+    """
     name = meta_name(DEFAULT_STEM)
     # Links to folders are not followed: they may form circles. Unreadable folders are skipped.
     for current, below, files in os.walk(folder):
@@ -56,9 +68,13 @@ def find_runs(folder: Path) -> Iterator[StoredRun]:
         for file in sorted(files):
             if file == name or file.endswith(f".{name}"):
                 # Absolute: the catalog is used from any folder.
-                run = _read(Path(os.path.realpath(current)) / file)
-                if run is not None:
-                    yield run
+                yield Path(os.path.realpath(current)) / file
+
+
+def known_metas(database: Database) -> list[Path]:
+    """The metadata files of the runs that the catalog knows and that are still there."""
+    paths = (Path(os.fsdecode(row["path"])) for row in database.rows("SELECT path FROM runs"))
+    return sorted(path for path in paths if path.is_file())
 
 
 def save_runs(

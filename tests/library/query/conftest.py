@@ -1,0 +1,1 @@
+from stored_runs import ask, stored  # noqa: F401  fixtures
