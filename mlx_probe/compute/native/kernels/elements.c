@@ -80,40 +80,74 @@ static float unordered(int32_t order) {
   return float_of((uint32_t)(order < 0 ? order ^ 0x7fffffff : order));
 }
 
-/* Eight lanes twice, and the same order everywhere: no compiler may reorder a sum. Bins are counted
-   meanwhile, because they wait for memory, and sums for arithmetic. */
-CLONES static void add_sums(tally *t, uint32_t *restrict bins, const float *restrict x, int n) {
-  v8d a0 = {0}, a1 = {0}, s2[2] = {{0}}, s3[2] = {{0}}, s4[2] = {{0}};
-  double mean = 0, t2 = 0, t3 = 0, t4 = 0;
-  int whole = n & ~15;
-  for (int i = 0; i < whole; i += 16) {
-    v8f f0, f1;
-    memcpy(&f0, x + i, 32), memcpy(&f1, x + i + 8, 32);
-    a0 += __builtin_convertvector(f0, v8d), a1 += __builtin_convertvector(f1, v8d);
-  }
-  for (int i = whole; i < n; i++) mean += x[i];
-  a0 += a1;
-  mean = (sum_of(&a0) + mean) / n;
-  for (int i = 0; i < whole; i += 16) {
-    for (int k = 0; bins && k < 16; k++) bins[bin_of(word_of(x[i + k]))]++;
-    for (int k = 0; k < 2; k++) {
-      v8f f;
-      memcpy(&f, x + i + 8 * k, 32);
-      v8d d = __builtin_convertvector(f, v8d) - mean, square = d * d;
-      s2[k] += square, s3[k] += square * d, s4[k] += square * square;
-    }
-  }
-  for (int i = whole; i < n; i++) {
-    if (bins) bins[bin_of(word_of(x[i]))]++;
-    double d = x[i] - mean, square = d * d;
-    t2 += square, t3 += square * d, t4 += square * square;
-  }
-  s2[0] += s2[1], s3[0] += s3[1], s4[0] += s4[1];
-  merge(t, n, mean, sum_of(s2) + t2, sum_of(s3) + t3, sum_of(s4) + t4);
-}
+/* Eight float32 as float64; a loop, because gcc 12 splits a conversion of vectors in two. */
+#define WIDEN(d, x) \
+  for (int lane = 0; lane < 8; lane++) (d)[lane] = (x)[lane]
 
 CLONES static void widen(const float *restrict x, int64_t n, double *restrict y) {
   for (int64_t i = 0; i < n; i++) y[i] = x[i];
+}
+
+CLONES static double mean_of(const float *x, int n) {
+  v8d sums[2] = {{0}}, d;
+  double rest = 0;
+  int whole = n & ~15;
+  for (int i = 0; i < whole; i += 16)
+    for (int k = 0; k < 2; k++) {
+      WIDEN(d, x + i + 8 * k);
+      sums[k] += d;
+    }
+  for (int i = whole; i < n; i++) rest += x[i];
+  sums[0] += sums[1];
+  return (sum_of(sums) + rest) / n;
+}
+
+/* Sums of powers about an origin. Eight lanes twice, and the same order everywhere: no compiler may
+   reorder a sum. Bins are counted and float64 is written meanwhile, if not null, because they wait
+   for memory, and sums for arithmetic. */
+CLONES static void sums_about(double origin, const float *restrict x, int n, double *restrict sums,
+                              uint32_t *restrict bins, double *restrict y) {
+  v8d s1[2] = {{0}}, s2[2] = {{0}}, s3[2] = {{0}}, s4[2] = {{0}};
+  double r1 = 0, r2 = 0, r3 = 0, r4 = 0;
+  uint32_t places[TILE];
+  int whole = n & ~15;
+  for (int i = 0; bins && i < n; i++) places[i] = bin_of(word_of(x[i]));
+  for (int i = 0; i < whole; i += 16) {
+    __builtin_prefetch(x + i + TILE); /* what the next tile comes from */
+    for (int k = 0; k < 2; k++) {
+      v8d d;
+      WIDEN(d, x + i + 8 * k);
+      if (y) memcpy(y + i + 8 * k, &d, 64);
+      d -= origin;
+      v8d square = d * d;
+      s1[k] += d, s2[k] += square, s3[k] += square * d, s4[k] += square * square;
+    }
+    for (int k = 0; bins && k < 16; k += 2) {
+      uint64_t two; /* one read of memory instead of two */
+      memcpy(&two, places + i + k, 8);
+      bins[two & UINT32_MAX]++, bins[two >> 32]++;
+    }
+  }
+  for (int i = whole; i < n; i++) {
+    if (bins) bins[places[i]]++;
+    if (y) y[i] = x[i];
+    double d = x[i] - origin, square = d * d;
+    r1 += d, r2 += square, r3 += square * d, r4 += square * square;
+  }
+  s1[0] += s1[1], s2[0] += s2[1], s3[0] += s3[1], s4[0] += s4[1];
+  sums[0] = sum_of(s1) + r1, sums[1] = sum_of(s2) + r2;
+  sums[2] = sum_of(s3) + r3, sums[3] = sum_of(s4) + r4;
+}
+
+static void add_sums(tally *t, uint32_t *bins, const float *x, int n, double *y) {
+  double s[4], origin = t->count ? t->mean : mean_of(x, n);
+  sums_about(origin, x, n, s, bins, y);
+  /* Where the mean is farther from the origin than the elements from their mean, differences of
+     these sums would lose digits. */
+  if (2 * s[0] * s[0] > n * s[1]) origin = mean_of(x, n), sums_about(origin, x, n, s, 0, 0);
+  double d = s[0] / n, s2 = s[1] - d * s[0];
+  merge(t, n, origin + d, s2, s[2] - 3 * d * s[1] + 2 * d * d * s[0],
+        s[3] - 4 * d * s[2] + 6 * d * d * s[1] - 3 * d * d * d * s[0]);
 }
 
 /* Whether float16 holds all of these: within its range, and multiples of its smallest number. */
@@ -138,11 +172,12 @@ CLONES static void add_small(tally *t, const float *x, int n) {
   t->subnormal += below, t->small += small;
 }
 
-static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
+static void add_tile(tally *t, uint32_t *bins, const float *x, int n, double *y) {
   float finite[TILE];
   range r = range_of(x, n);
   if (r.largest >= INFINITE) {
     int kept = 0;
+    if (y) widen(x, n, y), y = 0;
     for (int i = 0; i < n; i++) {
       uint32_t size = word_of(x[i]) & 0x7fffffff;
       if (size < INFINITE)
@@ -167,7 +202,7 @@ static void add_tile(tally *t, uint32_t *bins, const float *x, int n) {
     add_small(t, x, n);
   else
     t->small += r.zeros; /* all others are larger */
-  add_sums(t, bins, x, n);
+  add_sums(t, bins, x, n, y);
 }
 
 /* The same lines as one where nothing is between them, so that no tile ends with a line. */
@@ -181,7 +216,9 @@ static source joined(source from) {
 /* Decode all lines into float32, contiguous. */
 void probe_elements_decode(const source *from, float *out) {
   for (int64_t line = 0; line < from->lines; line++)
-    decode_tile(from, line, 1, 0, from->width, out + line * from->width);
+    for (int64_t col = 0; col < from->width; col += TILE)
+      decode_tile(from, line, 1, col, least(TILE, from->width - col),
+                  out + line * from->width + col);
 }
 
 /* A tile of aligned floats of one line needs no copy. */
@@ -201,8 +238,11 @@ void probe_elements_add(const source *stored, tally *t, uint32_t *bins, double *
       int64_t lines = least(high, from.lines - line), width = least(wide, from.width - col);
       const float *x = in_place(&from, lines, line, col);
       if (!x) decode_tile(&from, line, lines, col, width, decoded), x = decoded;
-      if (t) add_tile(t, bins, x, (int)(lines * width));
-      if (panel) widen(x, lines * width, panel + line * from.width + col);
+      double *y = panel ? panel + line * from.width + col : 0;
+      if (t)
+        add_tile(t, bins, x, (int)(lines * width), y);
+      else if (y)
+        widen(x, lines * width, y);
     }
 }
 
@@ -220,6 +260,7 @@ static void count_words(const uint8_t *s, int64_t n, uint32_t *counts) {
   int64_t i = 0;
   for (; i + 4 <= n; i += 4) {
     uint64_t four;
+    __builtin_prefetch(s + 2 * i + 1024); /* what the next elements come from */
     memcpy(&four, s + 2 * i, 8);
     counts[four & 65535]++, other[four >> 16 & 65535]++;
     counts[four >> 32 & 65535]++, other[four >> 48]++;
