@@ -9,7 +9,7 @@ import click
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import write_text
 from mlx_probe.core.units import format_size
-from mlx_probe.runs.folder import DEFAULT_STEM, stem_of
+from mlx_probe.runs.folder import DEFAULT_STEM, folder_name, stem_of
 from mlx_probe.runs.load import locate_run
 
 from .command import Command
@@ -26,14 +26,16 @@ _SUFFIXES = (".html", ".htm")
     examples=(
         "mlx-probe report data/outputs/Qwen--Qwen3-0.6B",
         "mlx-probe report data/outputs/Qwen--Qwen3-0.6B --terminal --metric stable_rank",
+        "mlx-probe report data/outputs/Qwen--Qwen3-0.6B data/outputs/Qwen--Qwen3-1.7B",
     ),
 )
 @click.argument("run", type=click.Path(path_type=Path))
+@click.argument("others", metavar="[RUN_B]", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE.html",
-    help="The page.  [default: report.html beside the run]",
+    help="The page.  [default: report.html beside the run; with two, their names beside the first]",
 )
 @click.option("--terminal", is_flag=True, help="Print the report as text and write no page.")
 @click.option(
@@ -44,20 +46,36 @@ _SUFFIXES = (".html", ".htm")
     shell_complete=complete_metrics,
     help="With --terminal: a column to draw over the layers; may be repeated.",
 )
-def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]) -> None:
-    """Show a finished RUN of analyze or compare.
+def report(
+    run: Path,
+    others: tuple[Path, ...],
+    out: Path | None,
+    terminal: bool,
+    metrics: tuple[str, ...],
+) -> None:
+    """Show a finished RUN of analyze or compare, or two side by side.
 
     RUN is a run folder, its run_meta.json, or one of its tables; a model's folder means its
     latest run. The page is one HTML file that needs no network and nothing beside it: maps over
-    the layers, spectra, outliers, every row, and how the run was made.
+    the layers, spectra, outliers, every row, and how the run was made. Two runs share the page:
+    maps with one colour scale, spectra in one plot, rows matched by name or role, settings that
+    differ marked.
     """
     if terminal and out is not None:
         raise ConfigError("--out names a page, and --terminal writes none", "Leave one out")
+    if len(others) > 1:
+        raise ConfigError(
+            f"report shows one run or two, and {1 + len(others)} are named",
+            "mlx-probe compare-runs shows any number",
+        )
+    if terminal and others:
+        raise ConfigError("--terminal shows one run", "Name one, or leave --terminal out")
     if metrics and not terminal:
         raise ConfigError("--metric is for --terminal", "Choose metrics in the page itself")
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise ConfigError(f"{out} does not name a page", "Give --out a name that ends in .html")
     # pandas, half a second that no other command should pay.
+    from mlx_probe.report.facts import title_of
     from mlx_probe.report.html import report_html
     from mlx_probe.report.run_data import load_run_data, metric_names
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
@@ -75,12 +93,17 @@ def report(run: Path, out: Path | None, terminal: bool, metrics: tuple[str, ...]
         chosen = list(dict.fromkeys(metrics)) or default_metrics(data)
         console.print(profile_text(data, chosen, console.width, console.encoding))
         return
-    target = out or _beside(locate_run(run))
-    write_text(target, report_html(data))
+    second = load_run_data(others[0]) if others else None
+    target = out or _beside(locate_run(run), None if second is None else title_of(second))
+    write_text(target, report_html(data, second))
     console.print(f"{target} ({format_size(target.stat().st_size)})", soft_wrap=True, markup=False)
 
 
-def _beside(meta: Path) -> Path:
-    """report.html, or NAME.report.html where the tables are called NAME."""
+def _beside(meta: Path, other: str | None) -> Path:
+    """report.html, or NAME.report.html where the tables are called NAME.
+
+    With another run it is report-and-OTHER.html: the page of the first run alone stays.
+    """
     stem = stem_of(meta)
-    return meta.with_name("report.html" if stem == DEFAULT_STEM else f"{stem}.report.html")
+    name = "report.html" if other is None else f"report-and-{folder_name(other)}.html"
+    return meta.with_name(name if stem == DEFAULT_STEM else f"{stem}.{name}")

@@ -102,3 +102,18 @@ def test_a_table_is_never_overwritten(copied):
 )
 def test_options_that_make_no_sense(copied, options, says):
     refuses(invoke("report", copied, *options), says, code=2)
+
+
+def test_two_runs_share_a_page(copied, whole):
+    result = invoke("report", whole.folder, copied, "--out", copied / "both.html")
+    assert result.exit_code == 0, result.output
+    assert "A: " in (copied / "both.html").read_text("utf-8")
+    result = invoke("report", copied, whole.folder)
+    assert result.exit_code == 0, result.output
+    assert len(list(copied.glob("report-and-*.html"))) == 1
+    assert not (copied / "report.html").exists()
+
+
+def test_more_runs_are_another_command(copied):
+    refuses(invoke("report", *[copied] * 3), "3 are named", "compare-runs", code=2)
+    refuses(invoke("report", copied, copied, "--terminal"), "shows one run", code=2)

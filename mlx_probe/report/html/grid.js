@@ -23,7 +23,7 @@ function gridPanel(target, table) {
   target.append(chooser(),
     element("p", { className: "note" }, tr("Click a heading to sort. Filters: part of a text; for numbers 0.5, >0.5, <1e-3 or 3..5.")),
     element("div", { className: "controls" }, count, first, back, on, last, clear, saveButtons({ csv, names: () => [key === "table" ? "rows" : `${key}_rows`] })),
-    element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: tr("Rows") }, element("table", {}, head, body)));
+    element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: tr("Rows of {table}", { table: key }) }, element("table", {}, head, body)));
 
   // What the table shows, all its pages: the numbers in full.
   function csv() {

@@ -53,6 +53,12 @@ class PairedTable extends Table {
     for (const name of ["tensor", "block_type"]) this.raw(name);
   }
 
+  isDoubtful(name, item) {
+    const at = runs.findIndex((run) => name.endsWith(` ${run.letter}`));
+    const row = items.rows(item)[at] ?? -1;
+    return row >= 0 && runs[at].params.isDoubtful(name.slice(0, -2), row);
+  }
+
   raw(name) {
     if (!this.values.has(name)) this.values.set(name, this.sources.get(name)());
     return this.values.get(name);

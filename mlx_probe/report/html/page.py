@@ -141,7 +141,9 @@ def _headings(runs: Sequence[RunData]) -> dict[str, str]:
 
 def _panel_texts(runs: Sequence[RunData], panels: Mapping[str, str]) -> dict[str, str]:
     heading = tr("What changed where") if runs[0].is_compare else tr("Over the layers")
-    fits = dict.fromkeys(unreliable_fits(run.frame) for run in runs)
+    marks = [""] if len(runs) == 1 else ["A: ", "B: "]
+    texts = [unreliable_fits(run.frame) for run in runs]
+    fits = [mark + text for mark, text in zip(marks, texts, strict=True) if text]
     return {
         "map_heading": html_text(heading),
         "spectra_heading": html_text(panels["spectra"]),
@@ -163,8 +165,9 @@ def _run(runs: Sequence[RunData], heads: Sequence[str]) -> str:
             + fact_list(facts[0])
         )
     own = "".join(
-        f"<h3>{html_text(head)}</h3>{validation(run.meta.get('validation'))}{cost_table(run.meta)}"
-        for head, run in zip(heads, runs, strict=True)
+        f"<h3>{html_text(head)}</h3>{validation(run.meta.get('validation'))}"
+        + cost_table(run.meta, letter)
+        for letter, head, run in zip("AB", heads, runs, strict=True)
     )
     for of in facts:
         # Each setting has a line of its own below.
@@ -179,7 +182,7 @@ def _run(runs: Sequence[RunData], heads: Sequence[str]) -> str:
 def _settings(run: RunData) -> dict[str, str]:
     found = run.meta.get("configuration")
     known = found if isinstance(found, Mapping) else {}
-    return {str(name): "" if value is None else str(value) for name, value in known.items()}
+    return {str(n): "" if v in (None, [], ()) else str(v) for n, v in known.items()}
 
 
 def _subtitle(facts: Facts) -> str:

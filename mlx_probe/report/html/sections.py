@@ -108,8 +108,13 @@ def validation(found: object) -> str:
     )
 
 
-def cost_table(meta: Mapping[str, Any]) -> str:
-    """What each stage of a run cost, if it recorded that."""
+def cost_table(meta: Mapping[str, Any], letter: str = "") -> str:
+    """What each stage of a run cost, if it recorded that.
+
+    Args:
+        meta: The run's metadata.
+        letter: Which of several runs it is.
+    """
     stages, limit = meta.get("stages"), meta.get("limit")
     if not isinstance(stages, Mapping) or not stages:
         return ""
@@ -135,7 +140,7 @@ def cost_table(meta: Mapping[str, Any]) -> str:
         f'<th scope="col"{" class=number" if n else ""}>{html_text(h)}</th>'
         for n, h in enumerate(heads)
     )
-    title = tr("Cost by stage")
+    title = " ".join(filter(None, (tr("Cost by stage"), letter)))
     return f"<h3>{html_text(title)}</h3>{table(title, head, rows)}{limited}"
 
 

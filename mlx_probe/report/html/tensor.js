@@ -77,12 +77,14 @@ function mostChanged({ params }) {
   return changes.length ? changes.indexOf(changes.reduce((a, b) => Math.max(a, b))) : undefined;
 }
 
-// The one that a page without a choice shows: the first outlier with a spectrum.
+// The one that a page without a choice shows: the first outlier with a spectrum, in both runs if
+// there are two.
 function firstItem() {
   if (!items.count) return -1;
   const run = runs.find((one) => one.params.rows);
   const { spectra } = run;
-  const outlier = run.outliers.map(({ row }) => row).find((row) => spectra?.of[row]);
+  const candidates = run.outliers.map(({ row }) => row).filter((row) => spectra?.of[row]);
+  const outlier = candidates.find((row) => holders(items.of(run, row)).length === runs.length) ?? candidates[0];
   return items.of(run, outlier ?? mostChanged(run) ?? (spectra ? Number(Object.keys(spectra.of)[0] ?? 0) : 0));
 }
 
