@@ -17,7 +17,7 @@ from mlx_probe.core.records import Column
 from mlx_probe.metrics import FAMILIES
 from mlx_probe.report.numbers import floats
 
-__all__ = ["encode_frame", "encode_numbers", "script_json"]
+__all__ = ["encode_frame", "encode_numbers", "family_title", "script_json"]
 
 # Between these float32 rounds numbers, but neither overflows nor becomes 0.
 _SMALLEST, _LARGEST = 1.2e-38, 3.4e38
@@ -94,7 +94,7 @@ def _meaning(column: Column) -> dict[str, str]:
     """
     return {
         "title": tr(column.title) or column.name,
-        "family": tr(_family_title(column.family)),
+        "family": tr(family_title(column.family)),
         "unit": column.unit,
         "about": tr(column.description),
         "plain": tr(column.plain),
@@ -104,7 +104,8 @@ def _meaning(column: Column) -> dict[str, str]:
     }
 
 
-def _family_title(name: str) -> str:
+def family_title(name: str) -> str:
+    """The heading of a family of columns, in English."""
     titles = {family.name: family.title for family in FAMILIES}
     return titles.get(name) or (name or "columns").replace("_", " ").capitalize()
 

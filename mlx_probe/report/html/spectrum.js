@@ -55,7 +55,7 @@ function spectrumTraces(run, row, own, withSiblings) {
   if (own.noise !== null && run.spectra.nulls[own.shape]) {
     const unit = numbers(run.spectra.nulls[own.shape]);
     traces.push({ type: "scatter", mode: "lines", name: run.mark + tr("noise"), x: own.ranks, y: Array.from(unit, (v) => v * own.noise),
-      line: { dash: "dash", width: 2, color: noise }, hovertemplate: `${run.mark}${plotText(tr("noise"))}: %{x}, %{y:.4g}<extra></extra>` });
+      line: { dash: "dash", width: 2, color: noise }, hovertemplate: `${run.mark}${plotText(tr("noise"))} #%{x}: %{y:.4g}<extra></extra>` });
   }
   const edge = run.params.number("mp_edge", row);
   if (edge > 0) {
@@ -64,7 +64,7 @@ function spectrumTraces(run, row, own, withSiblings) {
   }
   traces.push({ type: "scatter", mode: "lines+markers", name: run.mark + tr("singular values"), x: own.ranks, y: Array.from(own.sigma),
     line: { width: 1.5, color: tint }, marker: { size: 4, color: tint, symbol: run.at === 0 ? "circle" : "diamond" },
-    hovertemplate: `${run.mark}${plotText(tr("rank"))} %{x}: %{y:.5g}<extra></extra>` });
+    hovertemplate: `${run.mark}#%{x}: %{y:.5g}<extra></extra>` });
   return traces;
 }
 
@@ -76,7 +76,7 @@ function drawSpectra(target, shown, withSiblings) {
   const floor = Math.min(...tops) * LOWEST;
   const range = lowest < floor ? { range: [Math.log10(floor), Math.log10(top * 2)] } : {};
   draw(target, shown.flatMap(([run, row, own]) => spectrumTraces(run, row, own, withSiblings)), {
-    xaxis: axis({ type: "log", title: { text: tr("rank") }, dtick: narrow.matches ? 1 : "D2", exponentformat: "none" }),
+    xaxis: axis({ type: "log", title: { text: tr("rank of the singular value") }, dtick: narrow.matches ? 1 : "D2", exponentformat: "none" }),
     yaxis: axis({ type: "log", title: { text: tr("singular value") }, exponentformat: "power", ...range }),
     legend: narrow.matches ? { orientation: "h", y: -0.2, yanchor: "top" }
       : { x: 0.02, y: 0.02, xanchor: "left", yanchor: "bottom", bgcolor: color("card"), bordercolor: color("line"), borderwidth: 1 },
