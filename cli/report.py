@@ -7,18 +7,13 @@ from pathlib import Path
 import click
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.files import write_text
 from mlx_probe.core.units import format_size
-from mlx_probe.runs.folder import DEFAULT_STEM, folder_name, stem_of
-from mlx_probe.runs.load import locate_run
 
 from .command import Command
 from .console import output
 from .options import complete_metrics
 
 __all__ = ["report"]
-
-_SUFFIXES = (".html", ".htm")
 
 
 @click.command(
@@ -72,17 +67,14 @@ def report(
         raise ConfigError("--terminal shows one run", "Name one, or leave --terminal out")
     if metrics and not terminal:
         raise ConfigError("--metric is for --terminal", "Choose metrics in the page itself")
-    if out is not None and out.suffix.lower() not in _SUFFIXES:
-        raise ConfigError(f"{out} does not name a page", "Give --out a name that ends in .html")
     # pandas, half a second that no other command should pay.
-    from mlx_probe.report.facts import title_of
-    from mlx_probe.report.html import report_html
+    from mlx_probe.report.html.write import write_report
     from mlx_probe.report.run_data import load_run_data, metric_names
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
 
-    data = load_run_data(run)
     console = output()
     if terminal:
+        data = load_run_data(run)
         names = metric_names(data.frame)
         for name in metrics:
             if name not in names:
@@ -93,17 +85,5 @@ def report(
         chosen = list(dict.fromkeys(metrics)) or default_metrics(data)
         console.print(profile_text(data, chosen, console.width, console.encoding))
         return
-    second = load_run_data(others[0]) if others else None
-    target = out or _beside(locate_run(run), None if second is None else title_of(second))
-    write_text(target, report_html(data, second))
+    target = write_report(run, out, other=others[0] if others else None)
     console.print(f"{target} ({format_size(target.stat().st_size)})", soft_wrap=True, markup=False)
-
-
-def _beside(meta: Path, other: str | None) -> Path:
-    """report.html, or NAME.report.html where the tables are called NAME.
-
-    With another run it is report-and-OTHER.html: the page of the first run alone stays.
-    """
-    stem = stem_of(meta)
-    name = "report.html" if other is None else f"report-and-{folder_name(other)}.html"
-    return meta.with_name(name if stem == DEFAULT_STEM else f"{stem}.{name}")

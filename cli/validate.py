@@ -6,12 +6,8 @@ from pathlib import Path
 
 import click
 
-from mlx_probe.analysis.compare.checks import validate_comparison
-from mlx_probe.analysis.compare.config import KIND
-from mlx_probe.analysis.validate import validate_run
+from mlx_probe.analysis.validate import validate as validate_finished
 from mlx_probe.report.terminal.text import checks_text
-from mlx_probe.runs.load import locate_run
-from mlx_probe.runs.meta import read_meta
 
 from .command import Command
 from .console import output
@@ -39,8 +35,7 @@ def validate(run: Path, recompute: bool) -> None:
     For a comparison nothing is recomputed. RUN is a run folder, its run_meta.json, or one of
     its tables; a model's folder means its latest run.
     """
-    compared = read_meta(locate_run(run)).get("kind") == KIND
-    checks = validate_comparison(run) if compared else validate_run(run, recompute)
+    checks = validate_finished(run, recompute)
     output().print(checks_text(checks))
     failed = sum(not check.passed for check in checks)
     if failed:

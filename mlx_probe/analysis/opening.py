@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def reopen(run: str | Path) -> Checkpoint:
+def reopen(run: str | os.PathLike[str]) -> Checkpoint:
     """Open the model of a finished run from this disk.
 
     Args:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_probe.analysis.compare.checks import validate_comparison
+from mlx_probe.analysis.compare.config import KIND
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.opening import described_files, open_again
 from mlx_probe.analysis.selection import select_weights
@@ -16,12 +19,39 @@ from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.contents import check_folder
 from mlx_probe.runs.load import locate_run, read_table
+from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.outputs import verify_hashes
 
-__all__ = ["validate_run"]
+__all__ = ["validate", "validate_run"]
 
 
-def validate_run(path: str | Path, recompute: bool = True) -> list[Check]:
+def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]:
+    """Check a finished run of `analyze` or `compare`.
+
+    Example::
+
+        assert all(check.passed for check in mlx_probe.validate("data/outputs/model"))
+
+    Args:
+        run: Run folder, a model's folder for its latest run, run_meta.json, or one of the tables;
+            or what `analyze` or `compare` returned.
+        recompute: Whether to recompute five tensors from the model's files; nothing is recomputed
+            of a comparison.
+
+    Returns:
+        One check for each promise: name, ``passed``, and ``detail`` with the first bad rows.
+
+    Raises:
+        ResultError: There is no finished run, it cannot be read, or the model it was made from
+            is gone or has changed.
+    """
+    path = Path(run)
+    if read_meta(locate_run(path)).get("kind") == KIND:
+        return validate_comparison(path)
+    return validate_run(path, recompute)
+
+
+def validate_run(path: str | os.PathLike[str], recompute: bool = True) -> list[Check]:
     """Check a finished run: its files, its table, and a few tensors recomputed.
 
     Args:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.core.language import tr
+from mlx_probe.core.notebook import card
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
 from mlx_probe.report.numbers import floats
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra
 from mlx_probe.runs.meta import columns_from_meta
+from mlx_probe.runs.summary_lines import run_facts, run_findings, run_line, run_title
 
 __all__ = ["RunData", "group_labels", "load_run_data", "metric_names"]
 
@@ -29,7 +32,7 @@ _INDEX = "_index"
 _FIRST = ("relative_change", "nearest_cosine", "stable_rank", "effective_rank", "std")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunData:
     """A finished run as a report reads it.
 
@@ -52,8 +55,24 @@ class RunData:
         """Whether the rows are differences between two checkpoints."""
         return self.meta.get("kind") == "compare"
 
+    def __repr__(self) -> str:
+        """Model, rows, checks, what lies beside the table, and the first findings."""
+        first, *rest = run_line(self.meta).split("\n")
+        return "\n".join([f"<RunData of {first}; {self._beside()}>", *rest])
 
-def load_run_data(run: str | Path) -> RunData:
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        facts = {**run_facts(self.meta), tr("tables"): self._beside()}
+        return card(run_title(self.meta), facts, run_findings(self.meta))
+
+    def _beside(self) -> str:
+        spectra = 0 if self.spectra is None else len(self.spectra)
+        counts = {"params": len(self.frame), "spectra": spectra}
+        counts |= {name: len(side) for name, side in self.sides.items()}
+        return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+
+
+def load_run_data(run: str | os.PathLike[str]) -> RunData:
     """Everything of a finished run that a report can show.
 
     Args:

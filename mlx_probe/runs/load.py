@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ _PARTIAL = ".partial.jsonl"
 _AGAIN = "Run the same command of mlx-probe again"
 
 
-def load_run(path: Path | str) -> pd.DataFrame:
+def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
     """A finished run as a pandas DataFrame.
 
     Args:
@@ -76,7 +77,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def read_table(
-    path: Path | str, only: Collection[str] | None = None
+    path: str | os.PathLike[str], only: Collection[str] | None = None
 ) -> tuple[pa.Table, tuple[Column, ...], dict[str, Any]]:
     """A finished run's table as it was written.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["load_side_table", "load_spectra"]
 
 
-def load_side_table(run: Path | str, name: str) -> pd.DataFrame | None:
+def load_side_table(run: str | os.PathLike[str], name: str) -> pd.DataFrame | None:
     """A table that a run wrote beside its main one.
 
     Args:
@@ -40,7 +41,7 @@ def load_side_table(run: Path | str, name: str) -> pd.DataFrame | None:
     return to_frame(read_described(meta_path, meta, described, names)[0])
 
 
-def load_spectra(run: Path | str) -> pd.DataFrame | None:
+def load_spectra(run: str | os.PathLike[str]) -> pd.DataFrame | None:
     """The singular values that a run kept.
 
     Args:

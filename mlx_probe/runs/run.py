@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.notebook import card
 from mlx_probe.runs.load import load_run
+from mlx_probe.runs.summary_lines import run_facts, run_findings, run_line, run_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run.
+    """A finished run. It stands for its path: `load_run` and all that take a run take it.
 
     Attributes:
         meta_path: Its run_meta.json.
@@ -29,6 +32,10 @@ class Run:
     meta_path: Path
     meta: Mapping[str, Any]
     table: pa.Table | None = field(default=None, repr=False, compare=False)
+
+    def __fspath__(self) -> str:
+        """The path of run_meta.json."""
+        return str(self.meta_path)
 
     @property
     def folder(self) -> Path:
@@ -66,3 +73,13 @@ class Run:
     def load(self) -> pd.DataFrame:
         """The table as a DataFrame; see `load_run`."""
         return load_run(self.meta_path)
+
+    def __repr__(self) -> str:
+        """Model, rows, checks, folder, and the first findings."""
+        first, *rest = run_line(self.meta).split("\n")
+        return "\n".join([f"<Run of {first}; {self.folder}>", *rest])
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        facts = {**run_facts(self.meta), tr("folder"): str(self.folder)}
+        return card(run_title(self.meta), facts, run_findings(self.meta))

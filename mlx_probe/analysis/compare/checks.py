@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ __all__ = ["check_comparison", "validate_comparison"]
 _OF_ONE_MODEL = ("unique rows", "status", "file order")
 
 
-def validate_comparison(path: str | Path) -> list[Check]:
+def validate_comparison(path: str | os.PathLike[str]) -> list[Check]:
     """Check a finished comparison: its files and its table; nothing is recomputed.
 
     Args:

@@ -16,6 +16,7 @@ from mlx_probe.analysis.compare.plan import ComparePlan, make_plan
 from mlx_probe.analysis.compare.stream import compare_rows
 from mlx_probe.analysis.forecast.rates import kept_rates
 from mlx_probe.analysis.opening import describe_model, open_model_or_run
+from mlx_probe.analysis.settings import with_settings
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.analysis.unread import Unread, describe_unread, find_unread, warn_of_unread
 from mlx_probe.checkpoint import Weight
@@ -49,12 +50,17 @@ def compare(
     on_row: Callable[[int, int, str], None] | None = None,
     on_alert: Callable[[str, bool], None] | None = None,
     fetching: DownloadProgress | None = None,
+    **settings: Any,
 ) -> Run:
     """Compare two models, or a base and its adapter, and write one row for each matrix.
 
     Both are read side by side, a block of a matrix at a time. Rows do not depend on the number of
     workers. Each row is on disk as soon as it is computed: an interrupted comparison goes on
-    where it stopped.
+    where it stopped. Nothing is printed.
+
+    Example::
+
+        run = mlx_probe.compare("base", "tuned", include=("*attn*",))
 
     Args:
         a: The first model, the base; see `open_model_or_run`.
@@ -73,6 +79,7 @@ def compare(
         on_alert: Called when a rule is broken or kept again, with a message and whether it is a
             warning; None for the log alone.
         fetching: Shows how far a download of a model is; see `open_checkpoint`.
+        **settings: Fields of `CompareConfig`, such as ``directions=4``; they win over ``config``.
 
     Returns:
         The run, with ``meta["kind"] == "compare"``. Look at its ``failures``.
@@ -81,7 +88,7 @@ def compare(
         Stopped: A rule that stops was broken; finished rows stay on disk.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
-    config = config or CompareConfig()
+    config = with_settings(config or CompareConfig(), settings, compare, "compare")
     job = Job(KIND, watch=watch, resume=resume, overwrite=overwrite, on_alert=on_alert)
     refuse_nonsense(config)
     with (

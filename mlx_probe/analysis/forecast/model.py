@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mlx_probe import checkpoint as checkpoints
 from mlx_probe.analysis.config import AnalyzeConfig
@@ -14,6 +15,7 @@ from mlx_probe.analysis.forecast.inference import CONTEXTS, WIDTHS
 from mlx_probe.analysis.forecast.rates import rates_for
 from mlx_probe.analysis.forecast.records import Fetch, Forecast
 from mlx_probe.analysis.plan import make_plan
+from mlx_probe.analysis.settings import with_settings
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute.backends.mlx.status import mlx_status
 from mlx_probe.core.paths import cache_dir
@@ -36,8 +38,13 @@ def forecast_model(
     contexts: Sequence[int] = CONTEXTS,
     widths: Sequence[int] = WIDTHS,
     calibrate: bool = False,
+    **settings: Any,
 ) -> Forecast:
     """What `analyze` with the same arguments would do and cost; no weight is read.
+
+    Example::
+
+        print(mlx_probe.plan("Qwen/Qwen3-0.6B", memory_limit=4_000_000_000).fits)
 
     For a model on the Hub or at an address that is not on this disk only the headers are read,
     by range requests. A package is fetched first, as `analyze` does.
@@ -51,12 +58,13 @@ def forecast_model(
         contexts: Context lengths for the memory of inference, in tokens.
         widths: Bits of a weight for it.
         calibrate: Whether to time this machine again, even if it was timed before.
+        **settings: Fields of `AnalyzeConfig`; they win over ``config``.
 
     Raises:
         ProbeError: One of its kinds. A memory limit that is too small is no error: the forecast
             says so.
     """
-    config = config or AnalyzeConfig()
+    config = with_settings(config or AnalyzeConfig(), settings, forecast_model, "plan")
     with _opened(str(model), revision) as (checkpoint, fetch):
         plan = make_plan(checkpoint, config, strict=False)
         paths = resolve_output(

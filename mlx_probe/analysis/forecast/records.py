@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
+from mlx_probe.core.notebook import card
+from mlx_probe.core.units import format_size
 from mlx_probe.core.version import __version__
 
 if TYPE_CHECKING:
@@ -79,7 +83,7 @@ class Fetch:
         return self.free is None or self.nbytes <= self.free
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Forecast:
     """Everything that is known before the first weight is read.
 
@@ -147,3 +151,31 @@ class Forecast:
         """Everything, for JSON."""
         fetch = {**asdict(self.fetch), "fits": self.fetch.fits}
         return described(asdict(self) | {"fetch": fetch}, self.memory, self.fits)
+
+    def __repr__(self) -> str:
+        """Model, weights, memory, time, and whether it fits."""
+        facts = "; ".join(f"{label}: {text}" for label, text in self._facts().items())
+        return f"<Forecast of {self.model.get('id', '?')}; {facts}>"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with advice."""
+        advice = [(tr("advice"), translated(line)) for line in self.advice]
+        return card(str(self.model.get("id", "?")), self._facts(), advice)
+
+    def _facts(self) -> dict[str, str]:
+        memory = tr(
+            "{need} of {limit}",
+            need=format_size(self.memory.peak),
+            limit=format_size(self.memory.limit),
+        )
+        facts = {
+            tr("weights"): f"{self.weights:,}",
+            tr("spectra"): f"{self.spectra:,}",
+            tr("to read"): format_size(self.read_bytes),
+            tr("to download"): format_size(self.fetch.nbytes) if self.fetch.nbytes else "",
+            tr("peak memory"): memory,
+            tr("time"): "" if self.seconds is None else f"{self.seconds:.1f} s",
+            tr("fits"): tr("yes") if self.fits else tr("no"),
+            tr("incomplete"): translated(self.unread),
+        }
+        return {label: text for label, text in facts.items() if text}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from mlx_probe.report.figures.points import MAIN, collect_points
 from mlx_probe.report.figures.records import Curves, Points
 from mlx_probe.report.figures.views import SPECTRUM, VIEWS
 from mlx_probe.report.run_data import RunData, load_run_data
-from mlx_probe.runs.run import Run
+from mlx_probe.runs.load import locate_run
 
 __all__ = ["WIDTHS", "plot", "width_of"]
 
@@ -26,7 +27,7 @@ _NARROWEST, _WIDEST = 1.5, 40.0
 # More lines than this cannot be told apart.
 _MOST_LINES = 32
 
-AnyRun = str | Path | Run | RunData
+AnyRun = str | os.PathLike[str] | RunData
 
 
 def plot(
@@ -70,7 +71,7 @@ def plot(
     tensors = (tensor,) if isinstance(tensor, str) else tuple(tensor)
     wanted = view or (SPECTRUM if tensors else next(iter(VIEWS)))
     _refuse(metric, wanted, tensors)
-    named = _labelled([runs] if isinstance(runs, AnyRun) else list(runs))
+    named = _labelled([runs] if isinstance(runs, (str, os.PathLike, RunData)) else list(runs))
     content: Points | Curves
     if wanted == SPECTRUM:
         content = collect_curves(named, tensors)
@@ -106,24 +107,20 @@ def _refuse(metric: str | None, view: str, tensors: Sequence[str]) -> None:
 
 def _labelled(runs: Sequence[AnyRun]) -> dict[str, RunData]:
     """Runs by the names of their models; runs of one model also by their folders."""
-    loaded = [run if isinstance(run, RunData) else load_run_data(_path(run)) for run in runs]
+    loaded = [run if isinstance(run, RunData) else load_run_data(run) for run in runs]
     if not loaded:
         raise ConfigError("a figure needs a run", "Name a run folder")
     titles = [title_of(data) for data in loaded]
     labels: dict[str, RunData] = {}
     for run, data, label in zip(runs, loaded, titles, strict=True):
         if titles.count(label) > 1 and not isinstance(run, RunData):
-            label = f"{label} ({_path(run).name})"
+            label = f"{label} ({locate_run(Path(run)).parent.name})"
         number = 2
         unique = label
         while unique in labels:
             unique, number = f"{label} #{number}", number + 1
         labels[unique] = data
     return labels
-
-
-def _path(run: str | Path | Run) -> Path:
-    return run.meta_path if isinstance(run, Run) else Path(run)
 
 
 def _fitting(points: Points, view: str, log: bool | None) -> Points:

@@ -186,7 +186,7 @@ def read_recording(path: Path) -> Recording:
     return _recording(path, records)
 
 
-def load_samples(run: Path | str) -> pd.DataFrame | None:
+def load_samples(run: str | os.PathLike[str]) -> pd.DataFrame | None:
     """The samples of a run as a pandas DataFrame, one row each, with `SAMPLE_COLUMNS`.
 
     Args:
