@@ -1,0 +1,238 @@
+"""Every text that a person reads, collected from the source: what catalogs must have.
+
+- `spoken`: literals of `tr`, in Python and in the page's scripts.
+- `helped`: help of commands and options, as `mlx_probe.cli.help` looks it up.
+- `told`: messages that code puts together; templates with fields ``{0}``, ``{1}`` in order.
+- `described`: what the columns say of themselves.
+"""
+
+import ast
+import itertools
+import re
+from dataclasses import fields
+from functools import cache
+
+from project import ROOT
+
+PACKAGE = ROOT / "mlx_probe"
+# Rooms whose sentences are messages, reasons, findings, checks and remedies.
+ROOMS = ("core", "source", "checkpoint", "compute", "runs", "doctor", "analysis", "library", "cli")
+# Written for programs, or pages and documents that are English in every language.
+ENGLISH = (
+    "core/language.py",
+    "core/formats.py",  # a table of the documentation
+    "checkpoint/packings/__init__.py",  # the same
+    "library/catalog/card.py",  # a model's card is for the Hub
+    "doctor/snapshot.py:render",
+    "cli/docs.py",
+)
+# Calls whose arguments are texts, even of one word. Errors are recognized by their names.
+SHOWING = {"damaged", "Stopped", "Interrupted", "Finding", "Check", "ClickException", "fail"}
+# Calls whose arguments are no messages: looked up elsewhere, or for the log and for parsers.
+SILENT = {
+    *("tr", "option", "argument", "Column", "command", "group", "compile", "execute", "getLogger"),
+    *("executemany", "debug", "info", "warning", "error", "exception", "fullmatch", "search"),
+    *("match", "sub", "split", "findall", "cast", "ValueError", "AssertionError", "TypeError"),
+    *("RuntimeError", "AttributeError", "NotImplementedError", "KeyError", "import_module"),
+}
+_WORD = re.compile(r"[A-Za-z]{2,}")
+
+
+@cache
+def modules():
+    """Every module by its path below the package."""
+    paths = [*PACKAGE.rglob("*.py"), *(PACKAGE / "cli").rglob("*.py")]
+    return {
+        path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8"))
+        for path in sorted(set(paths))
+    }
+
+
+def spoken():
+    """Literals of `tr`; raises AssertionError for an argument that is none."""
+    found = set()
+    for path, tree in modules().items():
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and _name(call) == "tr" and path != "core/language.py":
+                (text,) = call.args
+                where = f"{path}:{call.lineno}"
+                assert isinstance(text, ast.Constant), f"{where}: tr takes a literal"
+                found.add(text.value)
+    for script in PACKAGE.rglob("*.js"):
+        found |= _script_texts(script.read_text("utf-8"))
+    return found
+
+
+def _script_texts(script):
+    literals = re.findall(r"""\btr\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", script)
+    return {ast.literal_eval(literal) for literal in literals}
+
+
+def helped():
+    """Paragraphs, purposes, option texts, notes and placeholders of all commands."""
+    from mlx_probe.cli import GROUPS
+    from mlx_probe.cli.docs import contexts
+    from mlx_probe.cli.help import paragraphs, parts, words
+    from mlx_probe.source import model_forms
+
+    found = {"Options", "Commands", "Examples", "Show this message and exit."}
+    found |= {*GROUPS, *(text for group in GROUPS.values() for text in group.values())}
+    found |= {title for title, _ in model_forms()}
+    for ctx in contexts():
+        found |= set(paragraphs(ctx.command.help or ""))
+        if ctx.parent is not None:
+            found.add(ctx.command.get_short_help_str(1000))
+        usage = " ".join(ctx.command.collect_usage_pieces(ctx))
+        found |= set(words(usage)) - KEPT
+        for option in ctx.command.get_params(ctx):
+            written, text = option.get_help_record(ctx) or ("", "")
+            plain, notes = parts(text)
+            found |= {plain} | {note for note in notes if _WORD.search(_default(note))}
+            found |= set(words(written)) - KEPT
+    return {text for text in found if text}
+
+
+# Placeholders that texts speak of by their names.
+KEPT = {"MODEL", "RUN", "PID", "ID", "TARGET", "SHELL", "GLOB", "REV", "URL", "NAME", "DIR"}
+
+
+def _default(note):
+    """Of ``default: VALUE`` the value, if it is more than a value of the option."""
+    value = note.removeprefix("default: ")
+    return value if value == note or " " in value else ""
+
+
+def described():
+    """What columns say; empty fields are none."""
+    from mlx_probe.analysis.explain import all_columns
+
+    texts = set()
+    for column in all_columns():
+        for name in ("title", "description", "plain", "typical", "caveat"):
+            texts.add(getattr(column, name, ""))
+    return texts - {""}
+
+
+def told():
+    """Messages and templates of messages, each with where it stands."""
+    found = {}
+    for path, tree in modules().items():
+        if path.split("/")[0] in ROOMS and path not in ENGLISH:
+            for text, line in _Messages().of(tree):
+                found.setdefault(text, f"{path}:{line}")
+    return found
+
+
+class _Messages(ast.NodeVisitor):
+    """Sentences of a module: texts of two words, and whatever an error says."""
+
+    def of(self, tree):
+        self.found = []
+        self.visit(tree)
+        return self.found
+
+    def visit_Expr(self, node):  # noqa: N802  the visitor's name
+        if not isinstance(node.value, ast.Constant):  # a docstring
+            self.generic_visit(node)
+
+    def visit_Call(self, node):  # noqa: N802
+        name = _name(node)
+        if name in SILENT:
+            return
+        if name in SHOWING or name.endswith("Error"):
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                self.keep(argument, 1)
+        else:
+            self.generic_visit(node)
+
+    def visit_Constant(self, node):  # noqa: N802
+        self.keep(node, 2)
+
+    def visit_JoinedStr(self, node):  # noqa: N802
+        self.keep(node, 2)
+
+    def visit_BinOp(self, node):  # noqa: N802
+        self.keep(node, 2)
+
+    def visit_Dict(self, node):  # noqa: N802
+        for value in node.values:
+            self.visit(value)
+
+    def visit_Subscript(self, node):  # noqa: N802
+        self.visit(node.value)
+
+    def visit_Compare(self, node):  # noqa: N802
+        """Texts that are compared are no messages."""
+
+    def keep(self, node, words):
+        """Keep a text; what is none may have texts in it."""
+        for part in _inside(node):
+            self.visit(part)
+        for text in _texts(node) or ():
+            literal = re.sub(r"\{\d+\}", " ", text)
+            count = len(_WORD.findall(literal))
+            # Names of columns, options and files have no space.
+            if count >= words and (words == 1 or " " in literal.strip()) and _is_prose(literal):
+                self.found.append((text, node.lineno))
+        if _texts(node) is None and not isinstance(node, (ast.Constant, ast.JoinedStr)):
+            self.generic_visit(node)
+
+
+def _is_prose(text):
+    return not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|import |from )", text)
+
+
+def _inside(node):
+    """Expressions of a text's fields, which may be texts: f"{'a' if b else 'c'}"."""
+    for part in ast.walk(node) if isinstance(node, (ast.JoinedStr, ast.BinOp)) else ():
+        if isinstance(part, ast.FormattedValue):
+            yield part.value
+
+
+def _texts(node):
+    """The texts that an expression may have, with fields from {0} on; None if it is no text."""
+    parts = _alternatives(node)
+    if parts is None:
+        return None
+    texts = []
+    for alternative in parts:
+        if not any(piece is None for piece in alternative):
+            texts.append("".join(alternative))
+            continue
+        number = itertools.count()
+        pieces = (
+            f"{{{next(number)}}}" if piece is None else piece.replace("{", "{{").replace("}", "}}")
+            for piece in alternative
+        )
+        texts.append("".join(pieces))
+    return texts
+
+
+def _alternatives(node):
+    """Lists of literal pieces and None for a field, one list for each branch."""
+    if isinstance(node, ast.Constant):
+        return [[node.value]] if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        return [[v.value if isinstance(v, ast.Constant) else None for v in node.values]]
+    if isinstance(node, ast.IfExp):
+        sides = [_alternatives(node.body), _alternatives(node.orelse)]
+        return None if None in sides else [*sides[0], *sides[1]]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = _alternatives(node.left), _alternatives(node.right)
+        if left is None and right is None:
+            return None
+        # What is no literal is a field.
+        pairs = itertools.product(left or [[None]], right or [[None]])
+        return [[*one, *other] for one, other in pairs]
+    return None
+
+
+def _name(call):
+    function = call.func
+    if isinstance(function, ast.Name):
+        return function.id
+    return function.attr if isinstance(function, ast.Attribute) else ""
+
+
+def column_fields(column):
+    return {field.name for field in fields(column)}
