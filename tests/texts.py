@@ -87,7 +87,7 @@ def helped():
         for option in ctx.command.get_params(ctx):
             written, text = option.get_help_record(ctx) or ("", "")
             plain, notes = parts(text)
-            found |= {plain} | {note for note in notes if _WORD.search(_default(note))}
+            found |= {plain, *map(_noted, notes)}
             found |= set(words(written)) - KEPT
     return {text for text in found if text}
 
@@ -96,10 +96,10 @@ def helped():
 KEPT = {"MODEL", "RUN", "PID", "ID", "TARGET", "SHELL", "GLOB", "REV", "URL", "NAME", "DIR"}
 
 
-def _default(note):
-    """Of ``default: VALUE`` the value, if it is more than a value of the option."""
+def _noted(note):
+    """What a note says in words; a default that could be given as it stands says none."""
     value = note.removeprefix("default: ")
-    return value if value == note or " " in value else ""
+    return value if " " in value and not any(rule in value for rule in (" above ", " x")) else ""
 
 
 def described():
