@@ -193,7 +193,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
         # Options are parsed before `_Program.invoke` guards anything.
         _refuse(ctx, error)
     python = platform.python_version()
-    click.echo(f"mlx-probe, version {__version__} (Python {python}, {reason})")
+    # English for programs up to the version.
+    click.echo(f"mlx-probe, version {__version__} (Python {python}, {translated(reason)})")
     ctx.exit()
 
 

@@ -9,6 +9,8 @@ import click
 
 from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.plain import plain
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.run import Run
@@ -124,12 +126,19 @@ def _print_summary(run: Run) -> None:
     console = output()
     table, meta = run.table, run.meta
     assert table is not None  # of a run that was just made
-    title = f"{meta['model']['id']} at {meta['model']['revision']}"
+    model = meta["model"]
+    title = tr("{model} at {revision}", model=model["id"], revision=model["revision"])
     console.print(summary_table(table, title))
     statuses = ", ".join(f"{n} {status}" for status, n in meta["rows_by_status"].items())
     console.print(
-        f"{table.num_rows} rows ({statuses}) in {sum(meta['seconds'][s] for s in _STAGES):.1f} s, "
-        f"{meta['peak_process_memory'] / 1e6:.0f} MB peak, {meta['backend_reason']}"
+        tr(
+            "{count} rows ({statuses}) in {seconds} s, {size} MB peak, {backend}",
+            count=table.num_rows,
+            statuses=statuses,
+            seconds=f"{sum(meta['seconds'][s] for s in _STAGES):.1f}",
+            size=f"{meta['peak_process_memory'] / 1e6:.0f}",
+            backend=translated(meta["backend_reason"]),
+        )
     )
     console.print(cost_text(meta))
     if "skipped" in meta["rows_by_status"]:

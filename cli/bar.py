@@ -10,7 +10,10 @@ from rich.table import Column
 
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.checkpoint import Weight
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.text import printable
+from mlx_probe.report.terminal.wrapping import cells, clipped
 from mlx_probe.runs.monitor import Usage
 
 from .console import alert_line
@@ -30,7 +33,8 @@ class Bar:
             BarColumn(bar_width=24 if console.width >= WIDE else 8),
             TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
-            TextColumn("left  {task.fields[took]} ", table_column=Column(no_wrap=True)),
+            TextColumn(tr("to go") + " ", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[took]} ", table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[weight]}", style="dim", table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
@@ -41,7 +45,7 @@ class Bar:
         """Show the bar."""
         total = sum(weight.nbytes for weight in plan.weights)
         done = sum(plan.weights[i].nbytes for i in finished)
-        self._progress.console.print(printable(plan.backend_reason))
+        self._progress.console.print(printable(translated(plan.backend_reason)))
         self._task = self._progress.add_task("", total=total, weight="", took="")
         # Set apart: work of an earlier run does not count for the speed of this one.
         self._progress.update(self._task, completed=done)
@@ -60,9 +64,8 @@ class Bar:
     def _show(self, advance: int) -> None:
         # The end of a name says most: its beginning is the same for all.
         width = self._progress.console.width
-        used, name = len(self._took) + (46 if width >= WIDE else 30), self._label
-        room = max(8, width - used)
-        shown = name if len(name) <= room else "..." + name[3 - room :]
+        used = cells(self._took) + (46 if width >= WIDE else 30)
+        shown = clipped(self._label, max(8, width - used))
         self._progress.update(self._task, advance=advance, took=self._took, weight=printable(shown))
 
     def alert(self, text: str, is_warning: bool) -> None:

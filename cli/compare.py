@@ -11,6 +11,8 @@ from rich.console import Console
 
 from mlx_probe.analysis.compare.compare import compare as run_comparison
 from mlx_probe.analysis.compare.config import CompareConfig
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.compare import comparison_summary
 from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.report.terminal.download_progress import download_progress
@@ -131,7 +133,8 @@ def compare(
 
         def show(done: int, total: int, label: str) -> None:
             if status is not None:
-                status.update(f"{done} of {total}  {printable(label)}")
+                counted = tr("{done} of {total}", done=done, total=total)
+                status.update(f"{counted}  {printable(translated(label))}")
 
         def print_alert(text: str, is_warning: bool) -> None:
             if not quiet:
@@ -156,8 +159,13 @@ def compare(
     table, _, meta = read_table(run.meta_path)
     console.print(comparison_summary(table.to_pylist(), meta))
     console.print(
-        f"{table.num_rows} rows in {meta['seconds']['measure']:.1f} s, "
-        f"{meta['peak_process_memory'] / 1e6:.0f} MB peak, {meta['backend_reason']}"
+        tr(
+            "{count} rows in {seconds} s, {size} MB peak, {backend}",
+            count=table.num_rows,
+            seconds=f"{meta['seconds']['measure']:.1f}",
+            size=f"{meta['peak_process_memory'] / 1e6:.0f}",
+            backend=translated(meta["backend_reason"]),
+        )
     )
     console.print(cost_text(meta))
     if run.unread is not None:

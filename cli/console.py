@@ -7,6 +7,7 @@ import sys
 
 from rich.console import Console
 
+from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["alert_line", "output"]
@@ -39,4 +40,4 @@ def output(quiet: bool = False) -> Console:
 def alert_line(text: str, is_warning: bool) -> str:
     """A message about a rule, as markup."""
     style = "bold yellow" if is_warning else "green"
-    return f"[{style}]{printable(text)}[/]"
+    return f"[{style}]{printable(translated(text))}[/]"

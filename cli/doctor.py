@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from mlx_probe.core.language import tr
 from mlx_probe.doctor import examine, gather, read_snapshot, write_snapshot
 from mlx_probe.report.terminal.doctor import differences_text, findings_json, findings_text
 from mlx_probe.report.terminal.text import printable
@@ -51,7 +52,7 @@ def doctor(offline: bool, as_json: bool, snapshot: Path | None, compare: Path | 
     # Before anything is measured or replaced: the new snapshot may go to the same folder.
     earlier = None if compare is None else read_snapshot(compare)
     progress = Console(stderr=True, highlight=False)
-    with progress.status("looking at this machine") if progress.is_terminal else nullcontext():
+    with progress.status(tr("looking at this machine")) if progress.is_terminal else nullcontext():
         facts = gather(offline)
     findings = examine(facts)
     differences = None if earlier is None else earlier.differences(facts)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mlx_probe.core.language import tr
 from mlx_probe.runs.monitor import Gate
 from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
@@ -24,7 +25,7 @@ class Hashing:
         console = Console(stderr=True, highlight=False)
         self._quiet = quiet
         self.bar = Progress(
-            TextColumn("hashing"),
+            TextColumn(tr("hashing")),
             BarColumn(bar_width=24),
             DownloadColumn(),
             TimeRemainingColumn(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mlx_probe.analysis.opening import open_checkpoint
+from mlx_probe.core.language import tr
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.report.terminal.text import checkpoint_text
@@ -39,6 +40,9 @@ def inspect(model: str, revision: str | None, remote: bool) -> None:
         opener = checkpoint.files.opener
         if opener is not None:
             total = sum(opener.sizes.values())
-            console.print(
-                f"read {format_size(opener.fetched)} of {format_size(total)} over the network"
+            said = tr(
+                "read {size} of {total} over the network",
+                size=format_size(opener.fetched),
+                total=format_size(total),
             )
+            console.print(said)

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from mlx_probe.core.language import tr
 from mlx_probe.report.terminal.monitor import dashboard
 from mlx_probe.runs.monitor.follow import JobFollower, attach
 from mlx_probe.runs.table.strict_json import encode
@@ -24,8 +25,6 @@ __all__ = ["monitor"]
 
 # Seconds between two frames.
 INTERVAL = 0.5
-
-_HINT = "q leaves; the job goes on"
 
 
 @click.command(
@@ -64,10 +63,11 @@ def monitor(run: str | None, once: bool, as_json: bool) -> None:
 
 def _follow(console: Console, follower: JobFollower) -> None:
     """Draw frames until the user leaves or the job is over."""
+    hint = tr("q leaves; the job goes on")
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         while not follower.view().is_over:
             width, height = console.size
-            live.update(dashboard(follower.view(), width, height, _HINT), refresh=True)
+            live.update(dashboard(follower.view(), width, height, hint), refresh=True)
             if pressed(INTERVAL) in ("q", "Q", "\x03"):
                 return
             follower.news()

@@ -16,6 +16,8 @@ import click
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.progress import Progress, Silent
 from mlx_probe.checkpoint import Weight
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.plain import may_draw, one_line, plain
 from mlx_probe.runs.monitor import Usage
@@ -56,8 +58,14 @@ def fetching(quiet: bool) -> DownloadProgress:
 
 def took(usage: Usage) -> str:
     """Bandwidth and memory of a run so far."""
-    text = f"{usage.mean_bandwidth / 1e9:.2f} GB/s, process {format_size(usage.memory)}"
-    return text + (f", device {format_size(usage.device_memory)}" if usage.device_memory else "")
+    text = tr(
+        "{rate} GB/s, process {size}",
+        rate=f"{usage.mean_bandwidth / 1e9:.2f}",
+        size=format_size(usage.memory),
+    )
+    if not usage.device_memory:
+        return text
+    return text + tr(", device {size}", size=format_size(usage.device_memory))
 
 
 class _Lines:
@@ -69,8 +77,9 @@ class _Lines:
         self._done = sum(plan.weights[i].nbytes for i in finished)
         self._resumed = self._done
         self._began = self._last = time.monotonic()
-        again = f", {len(finished)} rows are there already" if finished else ""
-        self._say(f"{one_line(plan.backend_reason)}; {len(plan.weights)} weights{again}")
+        again = tr(", {count} rows are there already", count=len(finished)) if finished else ""
+        weights = tr("{count} weights", count=len(plan.weights)) + again
+        self._say(f"{one_line(translated(plan.backend_reason))}{tr('; ')}{weights}")
 
     def start(self, weight: Weight) -> None:
         # No line: one for every weight would be too much.
@@ -87,10 +96,11 @@ class _Lines:
         rate = (self._done - self._resumed) / (now - self._began)
         left = (self._total - self._done) / rate if rate else 0.0
         share = self._done / self._total if self._total else 1.0
-        self._say(f"{share:4.0%}, {took(usage)}, {left:.0f} s left, {one_line(weight.label)}")
+        waiting = tr("{seconds} s left", seconds=f"{left:.0f}")
+        self._say(f"{share:4.0%}, {took(usage)}, {waiting}, {one_line(weight.label)}")
 
     def alert(self, text: str, is_warning: bool) -> None:
-        self._say(plain(text))
+        self._say(plain(translated(text)))
 
     def end(self) -> None:
         """Nothing: the summary follows."""

@@ -2,6 +2,7 @@
 
 - `spoken`: literals of `tr`, in Python and in the page's scripts.
 - `helped`: help of commands and options, as `mlx_probe.cli.help` looks it up.
+- `named`: names of checks, stages, stores, side tables.
 - `told`: messages that code puts together; templates with fields ``{0}``, ``{1}`` in order.
 - `described`: what the columns say of themselves.
 """
@@ -9,7 +10,6 @@
 import ast
 import itertools
 import re
-from dataclasses import fields
 from functools import cache
 
 from project import ROOT
@@ -17,15 +17,39 @@ from project import ROOT
 PACKAGE = ROOT / "mlx_probe"
 # Rooms whose sentences are messages, reasons, findings, checks and remedies.
 ROOMS = ("core", "source", "checkpoint", "compute", "runs", "doctor", "analysis", "library", "cli")
-# Written for programs, or pages and documents that are English in every language.
-ENGLISH = (
-    "core/language.py",
-    "core/formats.py",  # a table of the documentation
-    "checkpoint/packings/__init__.py",  # the same
-    "library/catalog/card.py",  # a model's card is for the Hub
-    "doctor/snapshot.py:render",
-    "cli/docs.py",
-)
+# Modules whose texts are for programs, or for pages that are English in every language.
+ENGLISH = {
+    *("core/language.py", "core/formats.py", "runs/table/__init__.py", "cli/docs.py"),
+    *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
+    *(
+        "checkpoint/formats/torch_names.py",
+        "library/catalog/card.py",
+        "compute/spectrum/methods.py",
+    ),
+}
+# Sentences that nobody reads where the reader's language is meant.
+UNSEEN = {
+    # Names of programs, folders and markup.
+    *("LM Studio", "LM Studio.app", "Application Support", "Build Dependencies", "bold yellow"),
+    # Rules in their own syntax, and their quantities.
+    *("disk below 1GB warn", "memory above 95% warn", "swap growing warn"),
+    *("swap in", "swap out", "disk read", "disk write", "process cpu"),
+    # Columns by their names.
+    *("{0} > min(rows, cols)", "min > mean", "mean > max", "std**2 != var"),
+    # What pip says, and how to call it.
+    *("ERROR: pip failed", "No module named pip", "No space left on device", "pip install numpy"),
+    "pip install mlx (macOS), 'mlx[cpu]' (Linux)",
+    # A document, see `write_snapshot`.
+    *("## What it is", "## What was found", "Taken by mlx-probe {0} on {1} UTC."),
+    # Metrics of Prometheus.
+    *("1; what runs, as labels.", "Rules that are broken."),
+    "1 for the state that the job is in, 0 for the others.",
+    "What one core copies, from the calibration (bytes/s).",
+    # The log.
+    "%s is damaged at line %d: from there on rows are computed again",
+}
+# Arguments and attributes that only tables of the documentation show.
+DOCUMENTED = {"forms", "example", "about", "description", "install"}
 # Calls whose arguments are texts, even of one word. Errors are recognized by their names.
 SHOWING = {"damaged", "Stopped", "Interrupted", "Finding", "Check", "ClickException", "fail"}
 # Calls whose arguments are no messages: looked up elsewhere, or for the log and for parsers.
@@ -33,7 +57,15 @@ SILENT = {
     *("tr", "option", "argument", "Column", "command", "group", "compile", "execute", "getLogger"),
     *("executemany", "debug", "info", "warning", "error", "exception", "fullmatch", "search"),
     *("match", "sub", "split", "findall", "cast", "ValueError", "AssertionError", "TypeError"),
-    *("RuntimeError", "AttributeError", "NotImplementedError", "KeyError", "import_module"),
+    *(
+        "BackendKind",
+        "Contender",
+        "RuntimeError",
+        "AttributeError",
+        "NotImplementedError",
+        "KeyError",
+        "import_module",
+    ),
 }
 _WORD = re.compile(r"[A-Za-z]{2,}")
 
@@ -99,18 +131,35 @@ KEPT = {"MODEL", "RUN", "PID", "ID", "TARGET", "SHELL", "GLOB", "REV", "URL", "N
 def _noted(note):
     """What a note says in words; a default that could be given as it stands says none."""
     value = note.removeprefix("default: ")
-    return value if " " in value and not any(rule in value for rule in (" above ", " x")) else ""
+    is_prose = " " in value and _WORD.search(value) and " above " not in value
+    return value if is_prose else ""
+
+
+def named():
+    """Names of members of tables, as they are shown."""
+    from mlx_probe.analysis.side_tables import SIDES
+    from mlx_probe.analysis.stages import STAGES
+    from mlx_probe.doctor.checks import CHECKS
+    from mlx_probe.source.stores import STORES
+
+    found = {*CHECKS, "ranges", "ranks"}
+    for table, attribute in ((SIDES, "title"), (STAGES, "limit"), (STORES, "title")):
+        found |= {getattr(member, attribute) for member in table.values()}
+    return found - UNSEEN
 
 
 def described():
-    """What columns say; empty fields are none."""
-    from mlx_probe.analysis.explain import all_columns
+    """What columns say of themselves; empty fields are none."""
+    from mlx_probe.analysis.columns import table_columns
+    from mlx_probe.analysis.compare.columns import COLUMNS
+    from mlx_probe.analysis.side_tables import SIDES
+    from mlx_probe.metrics import METRICS
+    from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
 
-    texts = set()
-    for column in all_columns():
-        for name in ("title", "description", "plain", "typical", "caveat"):
-            texts.add(getattr(column, name, ""))
-    return texts - {""}
+    sides = (side.columns for side in SIDES.values())
+    tables = (table_columns([metric.column for metric in METRICS]), COLUMNS, SAMPLE_COLUMNS, *sides)
+    names = ("title", "description", "plain", "typical", "caveat")
+    return {getattr(column, name) for table in tables for column in table for name in names} - {""}
 
 
 def told():
@@ -119,7 +168,8 @@ def told():
     for path, tree in modules().items():
         if path.split("/")[0] in ROOMS and path not in ENGLISH:
             for text, line in _Messages().of(tree):
-                found.setdefault(text, f"{path}:{line}")
+                if text not in UNSEEN:
+                    found.setdefault(text, f"{path}:{line}")
     return found
 
 
@@ -131,11 +181,11 @@ class _Messages(ast.NodeVisitor):
         self.visit(tree)
         return self.found
 
-    def visit_Expr(self, node):  # noqa: N802  the visitor's name
+    def visit_Expr(self, node):
         if not isinstance(node.value, ast.Constant):  # a docstring
             self.generic_visit(node)
 
-    def visit_Call(self, node):  # noqa: N802
+    def visit_Call(self, node):
         name = _name(node)
         if name in SILENT:
             return
@@ -145,23 +195,32 @@ class _Messages(ast.NodeVisitor):
         else:
             self.generic_visit(node)
 
-    def visit_Constant(self, node):  # noqa: N802
+    def visit_keyword(self, node):
+        if node.arg not in DOCUMENTED:
+            self.visit(node.value)
+
+    def visit_AnnAssign(self, node):
+        # Purposes of commands are help.
+        if node.value is not None and ast.unparse(node.target) != "GROUPS":
+            self.visit(node.value)
+
+    def visit_Constant(self, node):
         self.keep(node, 2)
 
-    def visit_JoinedStr(self, node):  # noqa: N802
+    def visit_JoinedStr(self, node):
         self.keep(node, 2)
 
-    def visit_BinOp(self, node):  # noqa: N802
+    def visit_BinOp(self, node):
         self.keep(node, 2)
 
-    def visit_Dict(self, node):  # noqa: N802
+    def visit_Dict(self, node):
         for value in node.values:
             self.visit(value)
 
-    def visit_Subscript(self, node):  # noqa: N802
+    def visit_Subscript(self, node):
         self.visit(node.value)
 
-    def visit_Compare(self, node):  # noqa: N802
+    def visit_Compare(self, node):
         """Texts that are compared are no messages."""
 
     def keep(self, node, words):
@@ -169,17 +228,26 @@ class _Messages(ast.NodeVisitor):
         for part in _inside(node):
             self.visit(part)
         for text in _texts(node) or ():
-            literal = re.sub(r"\{\d+\}", " ", text)
+            literal = re.sub(r"\{\d+\}", "/", text)
             count = len(_WORD.findall(literal))
             # Names of columns, options and files have no space.
-            if count >= words and (words == 1 or " " in literal.strip()) and _is_prose(literal):
+            if (
+                "{}" not in text
+                and count >= words
+                and (words == 1 or " " in literal.strip())
+                and _is_prose(literal)
+            ):
                 self.found.append((text, node.lineno))
         if _texts(node) is None and not isinstance(node, (ast.Constant, ast.JoinedStr)):
             self.generic_visit(node)
 
 
+# SQL and Python.
+_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|import |from )")
+
+
 def _is_prose(text):
-    return not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|import |from )", text)
+    return not _CODE.match(text)
 
 
 def _inside(node):
@@ -232,7 +300,3 @@ def _name(call):
     if isinstance(function, ast.Name):
         return function.id
     return function.attr if isinstance(function, ast.Attribute) else ""
-
-
-def column_fields(column):
-    return {field.name for field in fields(column)}

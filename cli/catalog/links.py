@@ -9,6 +9,7 @@ from mlx_probe.cli.console import output
 from mlx_probe.cli.hashing import hashing
 from mlx_probe.cli.options import SIZE, quiet_option
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.language import tr
 from mlx_probe.library.catalog import (
     Database,
     Duplicates,
@@ -108,7 +109,11 @@ def dedupe_command(
         return
     if not yes:
         output().print(plan_text(plan), soft_wrap=True)
-        confirm(f"Replace {len(plan.links)} files by {link} links?")
+        count = len(plan.links)
+        if link == "hard":
+            confirm(tr("Replace {count} files by hard links?", count=count))
+        else:
+            confirm(tr("Replace {count} files by symbolic links?", count=count))
     with hashing("dedupe", "the catalog", quiet) as job:
         keepers = {planned.keeper: planned.size for planned in plan.links}
         total = sum(keepers.values()) + 2 * sum(planned.size for planned in plan.links)
@@ -117,7 +122,8 @@ def dedupe_command(
     if as_json:
         click.echo(done_json(done))
     elif not quiet:
-        output().print(done_text(done, f"made {link} links", "freed"), soft_wrap=True)
+        made = tr("made hard links") if link == "hard" else tr("made symbolic links")
+        output().print(done_text(done, made, tr("freed")), soft_wrap=True)
     if done.skipped:
         raise click.ClickException(f"{len(done.skipped)} files stay as they were")
 
@@ -143,13 +149,13 @@ def undo_command(
         raise ConfigError("--json asks no questions", "Add --yes")
     links = undoable(database, everything)
     if links and not yes:
-        confirm(f"Make {len(links)} links separate files again?")
-    with status(quiet, "copying"):
+        confirm(tr("Make {count} links separate files again?", count=len(links)))
+    with status(quiet, tr("copying")):
         done = take_links_back(database, everything)
     if as_json:
         click.echo(done_json(done))
     elif not quiet:
-        text = done_text(done, "made separate files again", "used")
+        text = done_text(done, tr("made separate files again"), tr("used"))
         output().print(text, soft_wrap=True)
     if done.skipped:
         raise click.ClickException(f"{len(done.skipped)} files stay as they were")

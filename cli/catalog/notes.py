@@ -9,6 +9,7 @@ import click
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.language import tr
 from mlx_probe.library.catalog import (
     Database,
     add_tags,
@@ -96,9 +97,14 @@ def forget_command(
     chosen |= {model.key: model for model in models if missing and model.missing}
     noted = [model for model in chosen.values() if model.note or model.tags]
     if noted and not yes:
-        confirm(f"{len(noted)} of {len(chosen)} models have notes or tags. Forget them?")
+        question = tr(
+            "{count} of {total} models have notes or tags. Forget them?",
+            count=len(noted),
+            total=len(chosen),
+        )
+        confirm(question)
     forget(database, chosen.values(), folders)
-    output().print(f"forgotten: {len(chosen)}", soft_wrap=True)
+    output().print(tr("forgotten: {count}", count=len(chosen)), soft_wrap=True)
 
 
 def _utf8(text: str) -> str:

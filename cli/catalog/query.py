@@ -12,6 +12,7 @@ from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
 from mlx_probe.cli.options import SIZE
 from mlx_probe.core.files import write_text
+from mlx_probe.core.language import tr
 from mlx_probe.library.catalog import (
     SORTS,
     Database,
@@ -85,7 +86,7 @@ def list_command(
     console = output()
     console.print(models_table(models, console.width))
     if not every:
-        console.print("The catalog is empty: run `mlx-probe catalog scan`", soft_wrap=True)
+        console.print(tr("The catalog is empty: run `mlx-probe catalog scan`"), soft_wrap=True)
 
 
 @click.command(

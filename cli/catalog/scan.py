@@ -10,6 +10,7 @@ from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
 from mlx_probe.cli.hashing import hashing
 from mlx_probe.cli.options import quiet_option
+from mlx_probe.core.language import tr
 from mlx_probe.library.catalog import Database, hash_models, load_models, scan
 from mlx_probe.report.terminal.catalog import scan_json, scan_text
 from mlx_probe.runs.folder import DEFAULT_ROOT
@@ -62,7 +63,7 @@ def scan_command(
     Without FOLDER and --store it searches the caches of the Hugging Face Hub and of mlx-probe, the
     stores of Ollama and LM Studio, and the folders of earlier scans.
     """
-    with status(quiet, "looking for models") as on_model:
+    with status(quiet, tr("looking for models")) as on_model:
         report = scan(database, folders, stores, runs or (DEFAULT_ROOT,), on_model)
     if hash_all:
         with hashing("scan", "the catalog", quiet) as job:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.numbers import floats
 from mlx_probe.report.run_data import RunData
@@ -20,7 +22,7 @@ def title_of(data: RunData) -> str:
     """The model's name, or both names of a comparison."""
     sides = _compared(data.meta)
     if sides:
-        return " against ".join(_name(side) for side in sides)
+        return tr(" against ").join(_name(side) for side in sides)
     return _name(_mapping(data.meta.get("model")))
 
 
@@ -30,34 +32,36 @@ def model_facts(data: RunData) -> Facts:
     facts: Facts = {}
     for label, side in zip(("A", "B"), _compared(meta), strict=False):
         facts[label] = _described(side)
-        facts[f"{label} is"] = _is(side)
+        facts[tr("{side} is", side=label)] = _is(side)
     model = _mapping(meta.get("model"))
     if not facts:
-        facts["model"] = str(model.get("id", ""))
-        facts["revision"] = str(model.get("revision", ""))
-        facts["path"] = str(model.get("path", ""))
-        facts["format"] = _text(model.get("framework"))
-        facts["architecture"] = _pairs(_mapping(model.get("architecture")))
-        facts["adapter"] = _pairs(_mapping(model.get("adapter")))
-    facts["tensors"] = _tensors(data)
-    facts["incomplete"] = _text(_mapping(meta.get("unread")).get("text"))
+        facts[tr("model")] = str(model.get("id", ""))
+        facts[tr("revision")] = str(model.get("revision", ""))
+        facts[tr("path")] = str(model.get("path", ""))
+        facts[tr("format")] = _text(model.get("framework"))
+        facts[tr("architecture")] = _pairs(_mapping(model.get("architecture")))
+        facts[tr("adapter")] = _pairs(_mapping(model.get("adapter")))
+    facts[tr("tensors")] = _tensors(data)
+    facts[tr("incomplete")] = translated(_text(_mapping(meta.get("unread")).get("text")))
     if "numel" in frame:
         whole = frame["part"].isna() if "part" in frame else frame["numel"].notna()
         own = frame["alias_of"].isna() if "alias_of" in frame else whole
         counted = frame.loc[whole & own]
         numel = int(np.nansum(floats(counted, "numel")))
-        facts["parameters"] = f"{numel:,}"
+        facts[tr("parameters")] = f"{numel:,}"
         if "nbytes" in frame:
             nbytes = int(np.nansum(floats(counted, "nbytes")))
-            bits = f" ({8 * nbytes / numel:.2f} bits a parameter)" if numel else ""
-            facts["bytes"] = f"{nbytes:,}{bits}"
+            bits = ""
+            if numel:
+                bits = tr(" ({bits} bits a parameter)", bits=f"{8 * nbytes / numel:.2f}")
+            facts[tr("bytes")] = f"{nbytes:,}{bits}"
     if "packing" in frame and not data.is_compare:
         counts = frame["packing"].value_counts()
-        facts["packing"] = ", ".join(f"{name} {n}" for name, n in counts.items())
-    facts["backend"] = " on ".join(
+        facts[tr("packing")] = ", ".join(f"{name} {n}" for name, n in counts.items())
+    facts[tr("backend")] = tr(" on ").join(
         filter(None, map(_text, (meta.get("backend"), meta.get("device"))))
     )
-    facts["made"] = _text(meta.get("created_at"))
+    facts[tr("made")] = _text(meta.get("created_at"))
     return {label: text for label, text in facts.items() if text}
 
 
@@ -67,31 +71,36 @@ def run_facts(data: RunData) -> Facts:
     environment = _mapping(meta.get("environment"))
     seconds, total = _mapping(meta.get("seconds")), _mapping(meta.get("total"))
     facts: Facts = {
-        "command": " ".join(map(str, meta.get("command") or ())),
-        "settings": _pairs(_mapping(meta.get("configuration"))),
-        "backend": _text(meta.get("backend_reason")),
+        tr("command"): " ".join(map(str, meta.get("command") or ())),
+        tr("settings"): _pairs(_mapping(meta.get("configuration"))),
+        tr("backend"): translated(_text(meta.get("backend_reason"))),
         "mlx-probe": _text(meta.get("code_version")),
-        "python": _text(environment.get("python")),
-        "packages": _pairs(_mapping(environment.get("packages"))),
-        "machine": ", ".join(
+        tr("python"): _text(environment.get("python")),
+        tr("packages"): _pairs(_mapping(environment.get("packages"))),
+        tr("machine"): ", ".join(
             filter(None, (_text(environment.get(key)) for key in ("platform", "cpu")))
         ),
         "BLAS": _text(_mapping(environment.get("blas")).get("numpy")),
-        "seconds": ", ".join(
+        tr("seconds"): ", ".join(
             f"{name.replace('_', ' ')} {float(s):.2f}" for name, s in seconds.items()
         ),
-        "fingerprint": _text(meta.get("fingerprint")),
+        tr("fingerprint"): _text(meta.get("fingerprint")),
     }
     for label, key in (
-        ("peak memory", "peak_process_memory"),
-        ("peak device memory", "peak_device_memory"),
-        ("read", "bytes_read"),
+        (tr("peak memory"), "peak_process_memory"),
+        (tr("peak device memory"), "peak_device_memory"),
+        (tr("read"), "bytes_read"),
     ):
         if isinstance(value := meta.get(key), (int, float)) and value:
             facts[label] = format_size(int(value))
     starts, took, read = (total.get(name) for name in ("starts", "seconds", "bytes_read"))
     if isinstance(starts, int) and starts > 1 and isinstance(took, float) and isinstance(read, int):
-        facts["all starts"] = f"{starts}, {took:.1f} s, {format_size(read)} read"
+        facts[tr("all starts")] = tr(
+            "{starts}, {seconds} s, {size} read",
+            starts=starts,
+            seconds=f"{took:.1f}",
+            size=format_size(read),
+        )
     return {label: text for label, text in facts.items() if text}
 
 
@@ -100,7 +109,8 @@ def _tensors(data: RunData) -> str:
     if "status" in data.frame:
         counts = data.frame["status"].value_counts()
         statuses = " (" + ", ".join(f"{n} {status}" for status, n in counts.items()) + ")"
-    return f"{len(data.frame):,} rows{statuses if len(data.frame) else ''}"
+    rows = tr("{count} rows", count=f"{len(data.frame):,}")
+    return rows + (statuses if len(data.frame) else "")
 
 
 def _compared(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -112,12 +122,14 @@ def _compared(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _name(model: Mapping[str, Any]) -> str:
-    return str(model.get("id") or model.get("model_id") or model.get("path") or "a model")
+    return str(model.get("id") or model.get("model_id") or model.get("path") or tr("a model"))
 
 
 def _described(model: Mapping[str, Any]) -> str:
     revision = model.get("revision")
-    return _name(model) + (f" at {revision}" if revision else "")
+    if not revision:
+        return _name(model)
+    return tr("{model} at {revision}", model=_name(model), revision=revision)
 
 
 def _is(model: Mapping[str, Any]) -> str:

@@ -10,16 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlx_probe.analysis.robust import FEWEST, SAME, THRESHOLD, robust_z, spans_decades
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.report.numbers import floats
 from mlx_probe.report.run_data import group_labels
 
 __all__ = [
     "KINDS",
-    "RULE",
     "Outlier",
     "Reason",
     "count_kinds",
     "find_outliers",
+    "rule_text",
     "unreliable_fits",
 ]
 
@@ -34,17 +36,6 @@ METRICS = (
 )
 # Most serious first: the rank of a tensor is that of its most serious reason.
 KINDS = ("status", "rank", "deviation", "fit")
-
-RULE = (
-    "A tensor is listed for: a status other than ok, empty or scalar; a rank below the short "
-    f"side; a value more than {THRESHOLD:g} robust standard deviations from the median of the "
-    "tensors of its block type, biases and parts of fused matrices apart (deviation = 1.4826 "
-    "MAD; where more than half are equal, 1.2533 mean absolute deviations; columns that span two "
-    f"decades are compared by logarithm; block types of at least {FEWEST} tensors; alpha only of "
-    "reliable fits); a power-law fit that is not reliable where most of its block type are. "
-    "Spikes, singular values above the noise edge, are in every trained matrix, so their number "
-    "is listed where it deviates. In this order, and within it by size."
-)
 
 
 @dataclass(frozen=True)
@@ -77,8 +68,24 @@ class Outlier:
     reasons: tuple[Reason, ...]
 
 
+def rule_text() -> str:
+    """Why a tensor is listed, in words."""
+    return tr(
+        "A tensor is listed for: a status other than ok, empty or scalar; a rank below the short "
+        "side; a value more than {threshold} robust standard deviations from the median of the "
+        "tensors of its block type, biases and parts of fused matrices apart (deviation = 1.4826 "
+        "MAD; where more than half are equal, 1.2533 mean absolute deviations; columns that span "
+        "two decades are compared by logarithm; block types of at least {fewest} tensors; alpha "
+        "only of reliable fits); a power-law fit that is not reliable where most of its block "
+        "type are. Spikes, singular values above the noise edge, are in every trained matrix, so "
+        "their number is listed where it deviates. In this order, and within it by size.",
+        threshold=f"{THRESHOLD:g}",
+        fewest=FEWEST,
+    )
+
+
 def find_outliers(frame: pd.DataFrame) -> list[Outlier]:
-    """Tensors that stand out by `RULE`, most serious first.
+    """Tensors that stand out by `rule_text`, most serious first.
 
     Args:
         frame: A run's rows; columns that it lacks give no reasons.
@@ -103,13 +110,17 @@ def _states(frame: pd.DataFrame) -> list[tuple[int, Reason]]:
         whys = frame["status_reason"] if "status_reason" in frame else frame["status"]
         for row, (status, why) in enumerate(zip(frame["status"], whys, strict=True)):
             if pd.notna(status) and status not in fine:
-                text = str(status) if pd.isna(why) or why == status else f"{status}: {why}"
+                text = (
+                    str(status)
+                    if pd.isna(why) or why == status
+                    else f"{status}: {translated(str(why))}"
+                )
                 reasons.append((row, Reason("status", "status", text, 1.0)))
     if {"rank", "rows", "cols"} <= set(frame.columns):
         rank = floats(frame, "rank")
         full = np.fmin(floats(frame, "rows"), floats(frame, "cols"))
         for row in map(int, np.flatnonzero(rank < full)):
-            text = f"rank {rank[row]:.0f} of {full[row]:.0f}"
+            text = tr("rank {rank} of {full}", rank=f"{rank[row]:.0f}", full=f"{full[row]:.0f}")
             reasons.append((row, Reason("rank", "rank", text, float(1 - rank[row] / full[row]))))
     return reasons
 
@@ -133,9 +144,14 @@ def _deviations(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[
             middle = float(np.median(members))
             apart = np.abs(members - middle) > SAME * np.maximum(np.abs(members), abs(middle))
             for at in np.flatnonzero((np.abs(z) > THRESHOLD) & apart):
-                text = (
-                    f"{name} {members[at]:.4g}, median of {group} {middle:.4g} "
-                    f"(z {z[at]:+.1f}{', by logarithm' if logs else ''})"
+                text = tr(
+                    "{column} {value}, median of {group} {median} (z {z}{how})",
+                    column=name,
+                    value=f"{members[at]:.4g}",
+                    group=group,
+                    median=f"{middle:.4g}",
+                    z=f"{z[at]:+.1f}",
+                    how=tr(", by logarithm") if logs else "",
                 )
                 reasons.append((int(rows[at]), Reason("deviation", name, text, float(abs(z[at])))))
     return reasons
@@ -153,8 +169,9 @@ def _fits(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[int, R
         # `unreliable_fits` gives their number.
         if shares[groups[row]] <= 0.5:
             continue
-        count = f", tail of {tail[row]:.0f} values" if np.isfinite(tail[row]) else ""
-        text = f"power-law fit not reliable: alpha {alpha[row]:.3g}{count}"
+        text = tr("power-law fit not reliable: alpha {alpha}", alpha=f"{alpha[row]:.3g}")
+        if np.isfinite(tail[row]):
+            text += tr(", tail of {count} values", count=f"{tail[row]:.0f}")
         reasons.append((int(row), Reason("fit", "alpha_reliable", text, 0.0)))
     return reasons
 
@@ -166,7 +183,11 @@ def unreliable_fits(frame: pd.DataFrame) -> str:
     reliable = floats(frame, "alpha_reliable")[np.isfinite(floats(frame, "alpha"))]
     if not len(reliable):
         return ""
-    return f"{int(np.sum(reliable == 0))} of {len(reliable)} power-law fits are not reliable."
+    return tr(
+        "{count} of {total} power-law fits are not reliable.",
+        count=int(np.sum(reliable == 0)),
+        total=len(reliable),
+    )
 
 
 def count_kinds(outliers: Sequence[Outlier]) -> dict[str, int]:

@@ -108,7 +108,7 @@ def test_duplicates_dedupe_and_undo(models, tmp_path):
     assert (len(result["groups"]), result["saves"]) == (1, 100_000)
     assert "links would save 100.0 kB" in done("duplicates")
     assert result["groups"][0]["copies"][0]["paths"] == [str(paths[0])]
-    assert "1 file to become hard links" in done("dedupe", "--dry-run")
+    assert "1 file(s) to become hard links" in done("dedupe", "--dry-run")
     refuses(catalog("dedupe"), "nothing was done", "--yes", code=2)
     refuses(catalog("dedupe", "--json"), "asks no questions", code=2)
     assert not paths[0].samefile(paths[1])

@@ -10,12 +10,16 @@ from weightfiles import write_safetensors
 
 import mlx_probe
 from mlx_probe.cli.bar import Bar
+from mlx_probe.core.language import VARIABLE, tr
+from mlx_probe.report.terminal.wrapping import cells
 
 NAMES = [f"model.language_model.layers.{i}.self_attn.q_proj.weight" for i in range(4)]
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
-def test_the_bar_fits_one_line_and_shows_which_tensor(tmp_path, width):
+def test_the_bar_fits_one_line_and_shows_which_tensor(tmp_path, monkeypatch, width, language):
+    monkeypatch.setenv(VARIABLE, language)
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal((200, 200)).astype(np.float32) for name in NAMES}
     model = write_safetensors(tmp_path / "model.safetensors", arrays)
@@ -26,9 +30,9 @@ def test_the_bar_fits_one_line_and_shows_which_tensor(tmp_path, width):
     bar._progress.update = lambda *ids, **fields: update(*ids, refresh=True, **fields)
     mlx_probe.analyze(model, out=tmp_path / "out", progress=bar)
     drawn = re.split(r"[\r\n]+", re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", file.getvalue()))
-    lines = [line.rstrip() for line in drawn if "left " in line]
+    lines = [line.rstrip() for line in drawn if tr("to go") in line]
     assert len(lines) > len(NAMES)
-    assert all(len(line) <= width for line in lines)
+    assert all(cells(line) <= width for line in lines)
     # Nothing is cut but the beginning of the name, whose end tells tensors apart.
     begun = [line for line in lines if "weight" in line or "GB/s" in line]
     assert len(begun) > len(NAMES)

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import language, tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.version import __version__
 from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
 from mlx_probe.report.html.encoding import script_json
@@ -26,7 +27,7 @@ from mlx_probe.report.html.sections import (
     side_section,
     validation,
 )
-from mlx_probe.report.outliers import RULE, unreliable_fits
+from mlx_probe.report.outliers import rule_text, unreliable_fits
 from mlx_probe.report.run_data import RunData
 
 __all__ = ["SCRIPTS", "report_html"]
@@ -73,7 +74,7 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         "model": tr("Model"),
         **panels,
         "table": tr("Table"),
-        **{key: tr(key.capitalize()) for key in sides},
+        **{key: translated(SIDES[key].title) for key in sides},
         "run": tr("Run"),
     }
     tables = {key: [run["tables"].get(key) for run in payload["runs"]] for key in sides}
@@ -147,7 +148,7 @@ def _panel_texts(runs: Sequence[RunData], panels: Mapping[str, str]) -> dict[str
     return {
         "map_heading": html_text(heading),
         "spectra_heading": html_text(panels["spectra"]),
-        "rule": html_text(" ".join([tr(RULE), *fits])),
+        "rule": html_text(" ".join([rule_text(), *fits])),
     }
 
 

@@ -13,15 +13,12 @@ from rich.table import Table
 from mlx_probe.analysis.bench.methods import CONTENDERS
 from mlx_probe.analysis.bench.race import Comparison
 from mlx_probe.analysis.bench.workload import Workload
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.runs.environment import package_versions
 
 __all__ = ["comparison_json", "comparison_text"]
-
-_THREADS = (
-    "All in this process, in turn, each with the BLAS threads it takes by default: mlx-probe's "
-    "workers one each, the others as many as there are cores."
-)
 
 
 def comparison_text(
@@ -36,11 +33,20 @@ def comparison_text(
         repeat: Passes of each.
     """
     elements = sum(weight.numel for weight in workload.weights)
-    heading = f"{len(workload.weights)} matrices, {elements:,} elements, median of {repeat}"
+    heading = tr(
+        "{count} matrices, {elements} elements, median of {repeat}",
+        count=len(workload.weights),
+        elements=f"{elements:,}",
+        repeat=repeat,
+    )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in ("contender", "device"):
+    for name in (tr("contender"), tr("device")):
         table.add_column(name, no_wrap=True)
-    for name in ("seconds", "ratio", "matrices", "sum off by", "largest by", "same rank"):
+    numbers = (
+        *(tr("seconds"), tr("ratio"), tr("matrices")),
+        *(tr("sum off by"), tr("largest by"), tr("same rank")),
+    )
+    for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     for result in comparison.results:
         table.add_row(
@@ -53,8 +59,15 @@ def comparison_text(
             _difference(result.largest_difference),
             "-" if result.equal_ranks is None else str(result.equal_ranks),
         )
-    left_out = (f"left out: {name}: {why}" for name, why in comparison.left_out.items())
-    return Group(printable(f"{title}: {heading}"), table, _THREADS, *map(printable, left_out))
+    threads = tr(
+        "All in this process, in turn, each with the BLAS threads it takes by default: "
+        "mlx-probe's workers one each, the others as many as there are cores."
+    )
+    left_out = (
+        tr("left out: {name}: {reason}", name=name, reason=translated(why))
+        for name, why in comparison.left_out.items()
+    )
+    return Group(printable(f"{title}: {heading}"), table, threads, *map(printable, left_out))
 
 
 def comparison_json(comparison: Comparison, title: str, workload: Workload, repeat: int) -> str:

@@ -12,6 +12,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.library.catalog import Dedupe, Duplicates, LinkPlan, Model, Scan
 from mlx_probe.report.terminal.text import grid, printable, short_count
@@ -42,21 +44,24 @@ _LONGEST = 120
 
 def scan_text(scan: Scan) -> RenderableType:
     """Counts of a scan, and what it could not read."""
-    counts = {
-        "new": len(scan.added),
-        "changed": len(scan.changed),
-        "as before": scan.unchanged,
-        "gone": len(scan.missing),
-        "finished runs": scan.runs,
-    }
-    lines = [", ".join(f"{count} {name}" for name, count in counts.items())]
+    lines = [
+        tr(
+            "{new} new, {changed} changed, {same} as before, {gone} gone, {runs} finished runs",
+            new=len(scan.added),
+            changed=len(scan.changed),
+            same=scan.unchanged,
+            gone=len(scan.missing),
+            runs=scan.runs,
+        )
+    ]
     for store, folder in scan.searched:
-        lines.append(f"  looked through {STORES[store].title}: {printable(str(folder))}")
+        title, path = translated(STORES[store].title), printable(str(folder))
+        lines.append("  " + tr("looked through {store}: {folder}", store=title, folder=path))
     problems = [(model.id, model.problem) for model in scan.problems]
-    lines += _complaints("cannot be read", problems)
+    lines += _complaints(tr("cannot be read"), problems)
     troubles = [(str(path), why) for path, why in scan.troubles]
-    lines += _complaints("left out", troubles)
-    lines += _complaints("gone", [(model.id, str(model.path)) for model in scan.missing])
+    lines += _complaints(tr("left out"), troubles)
+    lines += _complaints(tr("gone"), [(model.id, str(model.path)) for model in scan.missing])
     return "\n".join(lines)
 
 
@@ -83,22 +88,22 @@ def models_table(models: Sequence[Model], width: int) -> RenderableType:
     """
     wide = width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("key", no_wrap=True)
+    table.add_column(tr("key"), no_wrap=True)
     # The only column that wraps: a name is useful only as a whole.
-    table.add_column("model", overflow="fold")
-    for name in ("params", "bits", "size"):
+    table.add_column(tr("model"), overflow="fold")
+    for name in (tr("params"), tr("bits"), tr("size")):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("dtype", no_wrap=True, overflow="ellipsis", max_width=22 if wide else 10)
+    table.add_column(tr("dtype"), no_wrap=True, overflow="ellipsis", max_width=22 if wide else 10)
     if wide:
-        table.add_column("format", no_wrap=True, max_width=11)
-        table.add_column("architecture", no_wrap=True, overflow="ellipsis", max_width=16)
-        table.add_column("store", no_wrap=True)
-        table.add_column("licence", no_wrap=True, overflow="ellipsis", max_width=18)
-        table.add_column("written", no_wrap=True)
-        table.add_column("tags", no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column("analyzed", no_wrap=True)
+        table.add_column(tr("format"), no_wrap=True, max_width=11)
+        table.add_column(tr("architecture"), no_wrap=True, overflow="ellipsis", max_width=16)
+        table.add_column(tr("store"), no_wrap=True)
+        table.add_column(tr("licence"), no_wrap=True, overflow="ellipsis", max_width=18)
+        table.add_column(tr("written"), no_wrap=True)
+        table.add_column(tr("tags"), no_wrap=True, overflow="ellipsis", max_width=20)
+    table.add_column(tr("analyzed"), no_wrap=True)
     for model in models:
-        state = "gone" if model.missing else "unreadable" if model.problem else ""
+        state = tr("gone") if model.missing else tr("unreadable") if model.problem else ""
         cells = [
             model.key[:_SHORT_KEY],
             printable(model.id if len(model.id) <= _LONGEST else f"{model.id[:_LONGEST]}..."),
@@ -118,7 +123,8 @@ def models_table(models: Sequence[Model], width: int) -> RenderableType:
             ]
         table.add_row(*cells, printable(model.analyzed_at[:10]) or "-")
     total = sum(model.size for model in models)
-    return Group(table, f"{_some(len(models), 'model')}, {format_size(total)}")
+    count = tr("1 model") if len(models) == 1 else tr("{count} models", count=len(models))
+    return Group(table, f"{count}, {format_size(total)}")
 
 
 def models_json(models: Sequence[Model]) -> str:
@@ -136,36 +142,38 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
     dtypes = ", ".join(f"{name} {short_count(count)}" for name, count in model.dtypes.items())
     shape = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in model.shape.items())
     lines = {
-        "key": model.key,
-        "model": model.id,
-        "revision": model.revision,
-        "store": STORES[model.store].title if model.store in STORES else model.store,
-        "path": str(model.path),
-        "format": model.format,
-        "architecture": ", ".join(filter(None, (model.architecture, shape))),
-        "adapter": model.adapter,
-        "parameters": "" if model.parameters is None else f"{model.parameters:,}",
-        "stored as": dtypes,
-        "size": format_size(model.size)
-        + ("" if model.bits is None else f", {model.bits:.2f} bits a weight"),
-        "licence": model.licence,
-        "base model": ", ".join(model.base_models),
-        "source": model.url,
-        "written": model.modified_at,
-        "found": model.found_at,
-        "description": model.description,
-        "problem": model.problem,
-        "state": "its files have gone" if model.missing else "",
-        "tags": " ".join(model.tags),
-        "note": model.note,
+        tr("key"): model.key,
+        tr("model"): model.id,
+        tr("revision"): model.revision,
+        tr("store"): translated(STORES[model.store].title)
+        if model.store in STORES
+        else model.store,
+        tr("path"): str(model.path),
+        tr("format"): model.format,
+        tr("architecture"): ", ".join(filter(None, (model.architecture, shape))),
+        tr("adapter"): model.adapter,
+        tr("parameters"): "" if model.parameters is None else f"{model.parameters:,}",
+        tr("stored as"): dtypes,
+        tr("size"): format_size(model.size)
+        + ("" if model.bits is None else tr(", {bits} bits a weight", bits=f"{model.bits:.2f}")),
+        tr("licence"): model.licence,
+        tr("base model"): ", ".join(model.base_models),
+        tr("source"): model.url,
+        tr("written"): model.modified_at,
+        tr("found"): model.found_at,
+        tr("description"): model.description,
+        tr("problem"): translated(model.problem),
+        tr("state"): tr("its files have gone") if model.missing else "",
+        tr("tags"): " ".join(model.tags),
+        tr("note"): model.note,
     }
     lines |= {
-        "files": _several([_file_line(file) for file in model.files]),
-        "runs": _several([f"{r.created_at[:16]} {r.kind}: {r.path}" for r in model.analyses]),
-        "versions": _several(
+        tr("files"): _several([_file_line(file) for file in model.files]),
+        tr("runs"): _several([f"{r.created_at[:16]} {r.kind}: {r.path}" for r in model.analyses]),
+        tr("versions"): _several(
             [
                 f"{other.key[:_SHORT_KEY]} {other.id}, {other.dtype}, "
-                f"{format_size(other.size)} ({why})"
+                f"{format_size(other.size)} ({translated(why)})"
                 for other, why in versions
             ]
         ),
@@ -177,10 +185,11 @@ def duplicates_text(result: Duplicates) -> RenderableType:
     """Groups of files with the same bytes, and what hard links would save."""
     lines = []
     for group in result.groups:
-        lines.append(
-            f"[bold]{len(group.copies)} copies of {format_size(group.size)}[/], "
-            f"links would save {format_size(group.saves)}  [dim]sha256 {group.sha256[:12]}[/]"
+        copies = tr(
+            "{count} copies of {size}", count=len(group.copies), size=format_size(group.size)
         )
+        saved = tr("links would save {size}", size=format_size(group.saves))
+        lines.append(f"[bold]{copies}[/], {saved}  [dim]sha256 {group.sha256[:12]}[/]")
         for number, copy in enumerate(group.copies):
             # The first copy is the one that would stay.
             mark = "*" if number == 0 else " "
@@ -189,10 +198,15 @@ def duplicates_text(result: Duplicates) -> RenderableType:
             lines.append(f"    [dim]{printable(', '.join(copy.models))}[/]")
     total = sum(group.saves for group in result.groups)
     lines.append(
-        f"{_some(len(result.groups), 'group')} among {_some(result.compared, 'file')}; "
-        f"links would save {format_size(total)} ({format_size(result.hashed)} hashed)"
+        tr(
+            "{groups} group(s) among {files} file(s); links would save {size} ({hashed} hashed)",
+            groups=len(result.groups),
+            files=result.compared,
+            size=format_size(total),
+            hashed=format_size(result.hashed),
+        )
     )
-    lines += _complaints("left out", [(str(path), why) for path, why in result.troubles])
+    lines += _complaints(tr("left out"), [(str(path), why) for path, why in result.troubles])
     return "\n".join(lines)
 
 
@@ -228,14 +242,19 @@ def plan_text(plan: LinkPlan) -> RenderableType:
     lines, before = [], None
     for link in plan.links:
         if link.keeper != before:
-            lines.append(f"{printable(str(link.keeper))} stays, {format_size(link.size)}")
+            keeper, size = printable(str(link.keeper)), format_size(link.size)
+            lines.append(tr("{path} stays, {size}", path=keeper, size=size))
         lines.append(f"  <- {printable(str(link.path))}")
         before = link.keeper
-    kind = "symbolic links" if plan.symbolic else "hard links"
     lines.append(
-        f"{_some(len(plan.links), 'file')} to become {kind}: {format_size(plan.saves)} freed"
+        tr(
+            "{count} file(s) to become {links}: {size} freed",
+            count=len(plan.links),
+            links=tr("symbolic links") if plan.symbolic else tr("hard links"),
+            size=format_size(plan.saves),
+        )
     )
-    lines += _complaints("stays as it is", [(str(path), why) for path, why in plan.skipped])
+    lines += _complaints(tr("stays as it is"), [(str(path), why) for path, why in plan.skipped])
     return "\n".join(lines)
 
 
@@ -247,8 +266,9 @@ def done_text(done: Dedupe, what: str, freed: str) -> RenderableType:
         what: What the paths became.
         freed: What happened to the bytes.
     """
-    lines = [f"{_some(len(done.changed), 'file')} {what}: {format_size(done.saved)} {freed}"]
-    lines += _complaints("stays as it is", [(str(path), why) for path, why in done.skipped])
+    count = tr("{count} file(s)", count=len(done.changed))
+    lines = [f"{count} {what}: {format_size(done.saved)} {freed}"]
+    lines += _complaints(tr("stays as it is"), [(str(path), why) for path, why in done.skipped])
     return "\n".join(lines)
 
 
@@ -276,11 +296,12 @@ def plan_json(plan: LinkPlan) -> str:
 
 def _complaints(what: str, entries: Sequence[tuple[str | Path, str]]) -> list[str]:
     lines = [
-        f"[yellow]{what}[/] {printable(str(name))}: {printable(why)}"
+        f"[yellow]{what}[/] {printable(str(name))}: {printable(translated(why))}"
         for name, why in entries[:_MOST]
     ]
     if len(entries) > _MOST:
-        lines.append(f"[yellow]{what}[/] and {len(entries) - _MOST} more")
+        more = tr("and {count} more", count=len(entries) - _MOST)
+        lines.append(f"[yellow]{what}[/] {more}")
     return lines
 
 
@@ -288,12 +309,8 @@ def _several(entries: Sequence[str]) -> str:
     """Entries as lines; line ends within an entry are escaped."""
     lines = [entry.replace("\n", "\\n") for entry in entries[:_MOST]]
     if len(entries) > _MOST:
-        lines.append(f"and {len(entries) - _MOST} more")
+        lines.append(tr("and {count} more", count=len(entries) - _MOST))
     return "\n".join(lines)
-
-
-def _some(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _file_line(file: Any) -> str:

@@ -14,6 +14,8 @@ from rich.table import Table
 
 from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["comparison_summary"]
@@ -33,7 +35,10 @@ def comparison_summary(
         meta: Its metadata.
     """
     models = meta["models"]
-    title = " -> ".join(f"{models[s]['id']} at {models[s]['revision']}" for s in ("a", "b"))
+    title = " -> ".join(
+        tr("{model} at {revision}", model=models[side]["id"], revision=models[side]["revision"])
+        for side in ("a", "b")
+    )
     parts: list[RenderableType] = [printable(title), _totals(rows)]
     if any(map(_is_changed, rows)):
         parts += [_blocks(rows), _largest(rows), _layers(rows)]
@@ -43,7 +48,8 @@ def comparison_summary(
 
 def _totals(rows: Sequence[Mapping[str, Any]]) -> str:
     statuses = Counter(row["status"] for row in rows)
-    lines = [", ".join(f"{n} {status}" for status, n in statuses.items()) + " rows"]
+    counts = ", ".join(f"{n} {status}" for status, n in statuses.items())
+    lines = [tr("{counts} rows", counts=counts)]
     known = _known(rows)
     count = sum(row["numel"] for row in known)
     if not count:
@@ -53,8 +59,13 @@ def _totals(rows: Sequence[Mapping[str, Any]]) -> str:
     change = math.hypot(*(row["change_norm"] for row in known))
     relative = f"{change / before:.4g}" if before else "-"
     lines.append(
-        f"{touched / count:.1%} of {count:,} compared parameters are in changed tensors; "
-        f"relative change of them all {relative}"
+        tr(
+            "{share} of {count} compared parameters are in changed tensors; "
+            "relative change of them all {change}",
+            share=f"{touched / count:.1%}",
+            count=f"{count:,}",
+            change=relative,
+        )
     )
     return "\n".join(lines)
 
@@ -91,7 +102,11 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-_FIGURES = ("change", "cosine", "rank", "eff. rk", "left", "right", "intr.")
+def _headings() -> tuple[str, ...]:
+    return (
+        *(tr("change"), tr("cosine"), tr("rank"), tr("eff. rk"), tr("left"), tr("right")),
+        tr("intr."),
+    )
 
 
 def _is_changed(row: Mapping[str, Any]) -> bool:
@@ -100,7 +115,7 @@ def _is_changed(row: Mapping[str, Any]) -> bool:
 
 def _blocks(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Medians over the changed tensors of each kind."""
-    table = _table("block type", "changed", *_FIGURES)
+    table = _table(tr("block type"), tr("changed"), *_headings())
     blocks: dict[str, list[Mapping[str, Any]]] = {}
     kinds = kind_labels({name: [row.get(name) for row in rows] for name in KIND_COLUMNS})
     for kind, row in zip(kinds, rows, strict=True):
@@ -118,7 +133,7 @@ def _blocks(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def _largest(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The tensors of the largest relative change."""
-    table = _table("largest changes", *_FIGURES)
+    table = _table(tr("largest changes"), *_headings())
     ordered = sorted(filter(_is_changed, rows), key=lambda row: -row["relative_change"])
     for row in ordered[:_LINES]:
         table.add_row(printable(_label(row)), *_figures(row.get))
@@ -127,7 +142,7 @@ def _largest(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def _layers(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The layers of the largest change, over all their compared tensors together."""
-    table = _table("largest changed layers", "changed", "of", "change")
+    table = _table(tr("largest changed layers"), tr("changed"), tr("of"), tr("change"))
     layers: dict[int | None, list[Mapping[str, Any]]] = {}
     for row in _known(rows):
         layers.setdefault(row["layer_index"], []).append(row)
@@ -139,7 +154,7 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Table:
 
     ordered = sorted(layers.items(), key=lambda item: -change(item[1]))
     for layer, members in ordered[:_LINES]:
-        name = "outside the blocks" if layer is None else str(layer)
+        name = tr("outside the blocks") if layer is None else str(layer)
         changed = sum(row["status"] == "ok" for row in members)
         if changed:
             table.add_row(name, str(changed), str(len(members)), f"{change(members):.4g}")
@@ -169,9 +184,9 @@ def _unmatched(rows: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
         alike = [row for row in rows if row["status"] == status]
         if not alike:
             continue
-        lines = [f"{_label(row)}: {row['status_reason']}" for row in alike[:_LINES]]
+        lines = [f"{_label(row)}: {translated(row['status_reason'])}" for row in alike[:_LINES]]
         if len(alike) > _LINES:
-            lines.append(f"and {len(alike) - _LINES} more")
+            lines.append(tr("and {count} more", count=len(alike) - _LINES))
         parts += [f"{status} ({len(alike)})", *(f"  {printable(line)}" for line in lines)]
     return parts
 

@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 
 __all__ = ["cost_text"]
@@ -24,22 +26,33 @@ def cost_text(meta: Mapping[str, Any]) -> RenderableType:
             earlier version.
     """
     limit, total = meta["limit"], meta.get("total") or {}
-    said = f"limit: {limit['name']} ({limit['share']:.0%} of {limit['of']})"
+    said = tr(
+        "limit: {name} ({share} of {whole})",
+        name=translated(limit["name"]),
+        share=f"{limit['share']:.0%}",
+        whole=translated(limit["of"]),
+    )
     if total.get("starts", 1) == 1:
-        return Group(_stages(meta["stages"], "stage"), said)
-    starts = f"all {total['starts']} starts"
+        return Group(_stages(meta["stages"], tr("stage")), said)
+    starts = tr("all {count} starts", count=total["starts"])
     return Group(
-        _stages(meta["stages"], "this start"),
+        _stages(meta["stages"], tr("this start")),
         said,
         _stages(total["stages"], starts),
-        f"{starts}: {total['seconds']:.1f} s, {format_size(total['bytes_read'])} read",
+        tr(
+            "{starts}: {seconds} s, {size} read",
+            starts=starts,
+            seconds=f"{total['seconds']:.1f}",
+            size=format_size(total["bytes_read"]),
+        ),
     )
 
 
 def _stages(stages: Mapping[str, Any], title: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(title, no_wrap=True)
-    for name in ("worker s", "data", "GB/s", "of a copy", "GFLOP/s", "of a product"):
+    rates = (tr("worker s"), tr("data"), "GB/s", tr("of a copy"), "GFLOP/s", tr("of a product"))
+    for name in rates:
         table.add_column(name, justify="right", no_wrap=True)
     for stage, cost in stages.items():
         table.add_row(

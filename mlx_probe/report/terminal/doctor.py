@@ -11,16 +11,21 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.doctor import Difference, Facts, Finding
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["differences_text", "findings_json", "findings_text"]
 
-_MARKS = {
-    "ok": "[green]ok[/]",
-    "warning": "[yellow]warning[/]",
-    "error": "[bold red]error[/]",
-}
+
+def _mark(status: str) -> str:
+    marks = {
+        "ok": f"[green]{tr('ok')}[/]",
+        "warning": f"[yellow]{tr('warning')}[/]",
+        "error": f"[bold red]{tr('error')}[/]",
+    }
+    return marks[status]
 
 
 def findings_text(findings: Sequence[Finding]) -> RenderableType:
@@ -32,12 +37,18 @@ def findings_text(findings: Sequence[Finding]) -> RenderableType:
     previous = ""
     for finding in findings:
         name = "" if finding.check == previous else finding.check
-        table.add_row(_MARKS[finding.status], printable(name), printable(finding.fact))
-        if finding.remedy:
-            table.add_row("", "", f"[cyan]{printable(finding.remedy)}[/]")
+        fact, remedy = translated(finding.fact), translated(finding.remedy)
+        table.add_row(_mark(finding.status), printable(translated(name)), printable(fact))
+        if remedy:
+            table.add_row("", "", f"[cyan]{printable(remedy)}[/]")
         previous = finding.check
     counts = Counter(finding.status for finding in findings)
-    total = f"{counts['ok']} ok, {counts['warning']} warnings, {counts['error']} errors"
+    total = tr(
+        "{fine} ok, {warnings} warnings, {errors} errors",
+        fine=counts["ok"],
+        warnings=counts["warning"],
+        errors=counts["error"],
+    )
     return Group(table, "", total)
 
 
@@ -49,17 +60,24 @@ def differences_text(differences: Sequence[Difference], folder: Path) -> Rendera
         folder: The snapshot's folder.
     """
     if not differences:
-        return f"as in {printable(str(folder))}: the same environment and packages"
+        return tr(
+            "as in {folder}: the same environment and packages", folder=printable(str(folder))
+        )
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", overflow="fold")
     table.add_column(overflow="fold")
     for difference in differences:
         before, now = (
-            "absent" if text is None else printable(text)
+            tr("absent") if text is None else printable(text)
             for text in (difference.before, difference.now)
         )
         table.add_row(printable(difference.name), f"{before} -> {now}")
-    return Group(f"{len(differences)} differences from {printable(str(folder))}:", table)
+    heading = tr(
+        "{count} differences from {folder}:",
+        count=len(differences),
+        folder=printable(str(folder)),
+    )
+    return Group(heading, table)
 
 
 def findings_json(

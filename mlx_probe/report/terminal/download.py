@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.library.download import Downloaded, DownloadPlan, Verification
 from mlx_probe.report.terminal.text import printable
+from mlx_probe.report.terminal.wrapping import cells, padded
 
 __all__ = [
     "download_json",
@@ -25,43 +29,67 @@ __all__ = [
 def files_table(plan: DownloadPlan) -> Table:
     """The wanted files, and their states on this disk."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("to fetch", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    table.add_column(tr("file"), overflow="fold")
+    table.add_column(tr("size"), justify="right", no_wrap=True)
+    table.add_column(tr("to fetch"), justify="right", no_wrap=True)
+    table.add_column(tr("state"), no_wrap=True)
     for item in plan.items:
-        size = "unknown" if item.file.size is None else format_size(item.file.size)
-        table.add_row(printable(item.file.name), size, format_size(item.to_fetch), item.state)
+        size = tr("unknown") if item.file.size is None else format_size(item.file.size)
+        table.add_row(
+            printable(item.file.name), size, format_size(item.to_fetch), _state(item.state)
+        )
     return table
 
 
 def download_plan_text(plan: DownloadPlan) -> RenderableType:
     """How much would be fetched, to which folder, and whether it fits."""
-    fits = "" if plan.to_fetch <= plan.free else ": too little"
-    return Group(
-        _line(f"model     {plan.listing.model} {plan.listing.revision}"),
-        _line(f"to        {plan.listing.destination.folder}"),
-        _line(f"size      {format_size(plan.size)}, to fetch {format_size(plan.to_fetch)}"),
-        _line(f"free      {format_size(plan.free)}{fits}"),
+    fits = "" if plan.to_fetch <= plan.free else tr(": too little")
+    size, fetched = format_size(plan.size), format_size(plan.to_fetch)
+    return _lines(
+        {
+            tr("model"): f"{plan.listing.model} {plan.listing.revision}",
+            tr("to"): str(plan.listing.destination.folder),
+            tr("size"): tr("{size}, to fetch {fetched}", size=size, fetched=fetched),
+            tr("free"): f"{format_size(plan.free)}{fits}",
+        }
     )
+
+
+def _state(state: str) -> str:
+    states = {
+        "verified": tr("verified"),
+        "unverified": tr("unverified"),
+        "wrong": tr("wrong"),
+        "partial": tr("partial"),
+        "missing": tr("missing"),
+    }
+    return states[state]
+
+
+def _lines(facts: Mapping[str, str], indent: str = "") -> RenderableType:
+    width = max(map(cells, facts)) + 2
+    return Group(*(_line(f"{indent}{padded(name, width)}{text}") for name, text in facts.items()))
 
 
 def download_text(done: Downloaded) -> RenderableType:
     """What was downloaded, and where it is."""
     count = len(done.plan.items)
-    before = "" if done.received else ", nothing had to be fetched"
-    proof = _UNVERIFIED if _is_unverified(done) else "all verified"
-    return Group(
-        _line(f"{count} file(s), {format_size(done.plan.size)}, {proof}{before}"),
-        _line(f"  received  {format_size(done.received)}"),
-        _line(f"  folder    {done.folder}"),
-        _line(f"  manifest  {done.manifest}"),
-        _line(f"  log       {done.log}"),
-    )
-
-
-# For a file without a published hash.
-_UNVERIFIED = "length as the server says, no hash to verify; the manifest has the hash of each file"
+    before = "" if done.received else tr(", nothing had to be fetched")
+    proof = tr("all verified")
+    if _is_unverified(done):
+        # The server publishes no hash.
+        proof = tr(
+            "length as the server says, no hash to verify; the manifest has the hash of each file"
+        )
+    size = format_size(done.plan.size)
+    said = tr("{count} file(s), {size}, {proof}", count=count, size=size, proof=proof)
+    facts = {
+        tr("received"): format_size(done.received),
+        tr("folder"): str(done.folder),
+        tr("manifest"): str(done.manifest),
+        tr("log"): str(done.log),
+    }
+    return Group(_line(said + before), _lines(facts, "  "))
 
 
 def _is_unverified(done: Downloaded) -> bool:
@@ -104,13 +132,19 @@ def verification_text(done: Verification) -> RenderableType:
     lines = []
     for finding in done.findings:
         if finding.problem:
-            mark = "repaired" if finding.repaired else "damaged "
-            lines.append(_line(f"{mark}  {finding.name}: {finding.problem}"))
+            marks = tr("repaired"), tr("damaged")
+            mark = padded(marks[not finding.repaired], max(map(cells, marks)))
+            lines.append(_line(f"{mark}  {finding.name}: {translated(finding.problem)}"))
     good = sum(not finding.problem or finding.repaired for finding in done.findings)
     size = format_size(sum(finding.size for finding in done.findings))
-    lines.append(
-        _line(f"{good} of {len(done.findings)} file(s) right, {size} hashed, by {done.against}")
+    said = tr(
+        "{good} of {count} file(s) right, {size} hashed, by {against}",
+        good=good,
+        count=len(done.findings),
+        size=size,
+        against=translated(done.against),
     )
+    lines.append(_line(said))
     return Group(*lines)
 
 

@@ -18,7 +18,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
+from mlx_probe.report.terminal.wrapping import clipped
 from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["download_progress"]
@@ -58,7 +61,7 @@ class _Bars(DownloadProgress):
     def check(self, count: int) -> None:
         with self._lock:
             if self._checking is None:
-                self._checking = self._bars.add_task("checking what is there", total=None)
+                self._checking = self._bars.add_task(tr("checking what is there"), total=None)
                 self._bars.start()
         self._bars.advance(self._checking, count)
 
@@ -67,7 +70,9 @@ class _Bars(DownloadProgress):
         if self._checking is not None:
             self._bars.remove_task(self._checking)
         self._sizes = sizes
-        self._all = self._bars.add_task("all files", total=self.total or None, completed=self.done)
+        self._all = self._bars.add_task(
+            tr("all files"), total=self.total or None, completed=self.done
+        )
         self._bars.start()
 
     def finish(self, name: str, size: int) -> None:
@@ -75,7 +80,7 @@ class _Bars(DownloadProgress):
             self._bars.remove_task(self._tasks.pop(name))
 
     def alert(self, text: str, is_warning: bool) -> None:
-        self._console.print(escape(text), soft_wrap=True)
+        self._console.print(escape(translated(text)), soft_wrap=True)
 
     def close(self) -> None:
         self._bars.stop()
@@ -87,7 +92,7 @@ class _Bars(DownloadProgress):
             super().move(name, position)
             task = self._tasks.get(name)
             if task is None:
-                title = escape(name if len(name) <= 32 else f"...{name[-29:]}")
+                title = escape(clipped(name, 32))
                 # Bytes of an earlier download must not count for the speed of this one.
                 task = self._bars.add_task(title, total=self._sizes[name], completed=position)
                 self._tasks[name] = task
@@ -121,19 +126,19 @@ class _Lines(DownloadProgress):
             self._checked += count
             if not self._is_time():
                 return
-        self._say(f"checking what is there: {format_size(self._checked)}")
+        self._say(tr("checking what is there: {size}", size=format_size(self._checked)))
 
     def begin(self, sizes: Mapping[str, int], present: Mapping[str, int]) -> None:
         super().begin(sizes, present)
         self._began = self._last = time.monotonic()
-        there = f", {format_size(self.done)} there already" if self.done else ""
-        self._say(f"{len(sizes)} file(s), {format_size(self.total)}{there}")
+        there = tr(", {size} there already", size=format_size(self.done)) if self.done else ""
+        self._say(tr("{count} file(s)", count=len(sizes)) + f", {format_size(self.total)}{there}")
 
     def finish(self, name: str, size: int) -> None:
-        self._say(f"{name}: {format_size(size)}, verified")
+        self._say(tr("{name}: {size}, verified", name=name, size=format_size(size)))
 
     def alert(self, text: str, is_warning: bool) -> None:
-        self._say(text)
+        self._say(translated(text))
 
     def count(self, received: int) -> None:
         super().count(received)
@@ -141,7 +146,9 @@ class _Lines(DownloadProgress):
             if not self.total or not self._is_time():
                 return
         rate = self.received / (self._last - self._began)
-        left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "waiting"
+        left = tr("waiting")
+        if rate:
+            left = tr("{seconds} s left", seconds=f"{(self.total - self.done) / rate:.0f}")
         share, done = self.done / self.total, format_size(self.done)
         self._say(f"{share:4.0%}, {done}, {format_size(int(rate))}/s, {left}")
 

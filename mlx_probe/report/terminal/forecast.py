@@ -11,7 +11,9 @@ from rich.table import Table
 
 from mlx_probe.analysis.forecast.inference import STORED
 from mlx_probe.analysis.side_tables import side_names
+from mlx_probe.core.language import tr
 from mlx_probe.core.markdown import escaped, section, table
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import grid, printable, skipped_lines
 
@@ -39,12 +41,12 @@ def forecast_text(forecast: Forecast) -> RenderableType:
 
 def forecast_markdown(forecast: Forecast) -> str:
     """A forecast as a document."""
-    parts = [f"# Plan: {escaped(forecast.goal)}"]
+    parts = ["# " + tr("Plan: {goal}", goal=escaped(translated(forecast.goal)))]
     for name, text in (_facts(forecast) | _verdict(forecast)).items():
         parts.append(section(name.capitalize(), _lines(text)))
     for name, (header, rows) in (
-        ("Stages", _stages(forecast)),
-        ("Memory of inference", _inference(forecast)),
+        (tr("Stages"), _stages(forecast)),
+        (tr("Memory of inference"), _inference(forecast)),
     ):
         cells = [tuple(map(escaped, row)) for row in rows]
         parts.append(section(name, table(header, cells) if cells else ""))
@@ -63,50 +65,81 @@ def _facts(forecast: Forecast) -> dict[str, str]:
     model, memory, fetch = forecast.model, forecast.memory, forecast.fetch
     limit = forecast.device_limit
     lines = {
-        "goal": forecast.goal,
-        "model": f"{model['id']} at {model['revision']} ({model['framework']}), "
-        f"{model['parameters']:,} parameters",
-        "inputs": "\n".join(forecast.inputs),
-        "backend": forecast.backend,
-        "steps": "\n".join(
-            f"{n}. {step.what}; else: {step.fallback}" for n, step in enumerate(forecast.steps, 1)
+        tr("goal"): translated(forecast.goal),
+        tr("model"): tr(
+            "{model} at {revision} ({format}), {parameters} parameters",
+            model=model["id"],
+            revision=model["revision"],
+            format=model["framework"],
+            parameters=f"{model['parameters']:,}",
         ),
-        "outputs": "\n".join(forecast.outputs),
-        "checks": "\n".join(forecast.checks),
-        "log": forecast.log,
-        "to fetch": f"{format_size(fetch.nbytes)} into {fetch.folder}" if fetch.nbytes else "",
-        "free disk": f"{format_size(fetch.free)} there" if fetch.nbytes and fetch.free else "",
-        "to read": format_size(forecast.read_bytes),
-        "copies": f"{forecast.copies} weights with the bytes of another" if forecast.copies else "",
-        "peak memory": f"{format_size(memory.peak)} ({format_size(memory.in_flight)} of it for "
-        f"{forecast.configuration['workers']} weight(s) at once)",
-        "memory limit": f"{format_size(memory.limit)}; at least {format_size(memory.least)} "
-        f"for {memory.largest}",
-        "device memory": f"{format_size(limit)} recommended" if limit else "",
-        "estimated time": _time(forecast),
+        tr("inputs"): "\n".join(forecast.inputs),
+        tr("backend"): translated(forecast.backend),
+        tr("steps"): "\n".join(
+            f"{n}. "
+            + tr(
+                "{step}; else: {fallback}",
+                step=translated(step.what),
+                fallback=translated(step.fallback),
+            )
+            for n, step in enumerate(forecast.steps, 1)
+        ),
+        tr("outputs"): "\n".join(forecast.outputs),
+        tr("checks"): "\n".join(map(translated, forecast.checks)),
+        tr("log"): forecast.log,
+        tr("to fetch"): tr(
+            "{size} into {folder}", size=format_size(fetch.nbytes), folder=fetch.folder
+        )
+        if fetch.nbytes
+        else "",
+        tr("free disk"): tr("{size} there", size=format_size(fetch.free))
+        if fetch.nbytes and fetch.free
+        else "",
+        tr("to read"): format_size(forecast.read_bytes),
+        tr("copies"): tr("{count} weights with the bytes of another", count=forecast.copies)
+        if forecast.copies
+        else "",
+        tr("peak memory"): tr(
+            "{peak} ({size} of it for {count} weight(s) at once)",
+            peak=format_size(memory.peak),
+            size=format_size(memory.in_flight),
+            count=forecast.configuration["workers"],
+        ),
+        tr("memory limit"): tr(
+            "{limit}; at least {least} for {weight}",
+            limit=format_size(memory.limit),
+            least=format_size(memory.least),
+            weight=memory.largest,
+        ),
+        tr("device memory"): tr("{size} recommended", size=format_size(limit)) if limit else "",
+        tr("estimated time"): _time(forecast),
     }
-    return {k: v for k, v in (lines | skipped_lines(forecast.unreadable, "weights")).items() if v}
+    lines |= skipped_lines(forecast.unreadable, tr("weights"))
+    return {name: text for name, text in lines.items() if text}
 
 
 def _verdict(forecast: Forecast) -> dict[str, str]:
-    unknown = f"unknown: {forecast.cache_unknown}" if forecast.cache_unknown else ""
-    none = f"none: {forecast.cache_none}" if forecast.cache_none else ""
+    cache = ""
+    if forecast.cache_unknown:
+        cache = tr("unknown: {reason}", reason=translated(forecast.cache_unknown))
+    elif forecast.cache_none:
+        cache = tr("none: {reason}", reason=translated(forecast.cache_none))
     lines = {
-        "cache": unknown or none if forecast.inference else "",
-        "incomplete": forecast.unread,
-        "verdict": "fits" if forecast.fits else "does not fit",
-        "remedy": "\n".join(forecast.advice),
+        tr("cache"): cache if forecast.inference else "",
+        tr("incomplete"): translated(forecast.unread),
+        tr("verdict"): tr("fits") if forecast.fits else tr("does not fit"),
+        tr("remedy"): "\n".join(map(translated, forecast.advice)),
     }
     return {name: text for name, text in lines.items() if text}
 
 
 def _time(forecast: Forecast) -> str:
     if forecast.seconds is None:
-        return "unknown: `mlx-probe plan` times this machine"
+        return tr("unknown: `mlx-probe plan` times this machine")
     sides = side_names(forecast.configuration["metrics"])
-    uncounted = [sides] if sides else []
-    uncounted.append("waiting for disk and network not counted")
-    return ", ".join([_duration(forecast.seconds), *uncounted])
+    uncounted = [translated(sides)] if sides else []
+    uncounted.append(tr("waiting for disk and network not counted"))
+    return tr(", ").join([_duration(forecast.seconds), *uncounted])
 
 
 def _duration(seconds: float) -> str:
@@ -125,13 +158,13 @@ def _stages(forecast: Forecast) -> Rows:
         )
         for name, stage in forecast.stages.items()
     ]
-    return ("stage", "worker s", "GFLOP"), rows
+    return (tr("stage"), tr("worker s"), "GFLOP"), rows
 
 
 def _inference(forecast: Forecast) -> Rows:
     rows = [
         (
-            "as stored" if each.bits == STORED else f"{each.bits} bits",
+            tr("as stored") if each.bits == STORED else tr("{count} bits", count=each.bits),
             f"{each.context:,}",
             format_size(each.weights),
             "-" if each.cache is None else format_size(each.cache),
@@ -139,4 +172,5 @@ def _inference(forecast: Forecast) -> Rows:
         )
         for each in forecast.inference
     ]
-    return ("to run it in", "context", "weights", "cache", "together"), rows
+    heads = (tr("to run it in"), tr("context"), tr("weights"), tr("cache"), tr("together"))
+    return heads, rows

@@ -10,9 +10,12 @@ from itertools import chain
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.graph import bars, buckets
 from mlx_probe.report.terminal.text import printable
+from mlx_probe.report.terminal.wrapping import cells, padded
 from mlx_probe.runs.monitor.follow import View
 from mlx_probe.runs.monitor.jobs import JobRecord
 from mlx_probe.runs.monitor.sample import Sample
@@ -59,7 +62,8 @@ class _Gauge:
         if not known:
             return ("-",)
         mean = self.unit(sum(known) / len(known))
-        return (f"{mean} on average", f"{self.unit(max(known))} at most")
+        most = self.unit(max(known))
+        return (tr("{value} on average", value=mean), tr("{value} at most", value=most))
 
 
 def dashboard(view: View, width: int, height: int, hint: str = "") -> RenderableType:
@@ -74,7 +78,9 @@ def dashboard(view: View, width: int, height: int, hint: str = "") -> Renderable
     width = max(width, 40)
     head = _head(view, width)
     if not view.samples:
-        waiting = "no samples" if view.is_over else "no sample yet: the first comes in a second"
+        waiting = tr("no sample yet: the first comes in a second")
+        if view.is_over:
+            waiting = tr("no samples")
         return Group(*head, Text(""), Text(waiting, style="dim"), *_cut([hint], width, "dim"))
     gauges = _gauges(view)
     if view.is_over:
@@ -90,7 +96,7 @@ def dashboard(view: View, width: int, height: int, hint: str = "") -> Renderable
         Text(""),
         *body,
         Text(""),
-        Text("alerts", style="bold"),
+        Text(tr("alerts"), style="bold"),
         *shown,
     ]
     filled: list[RenderableType] = [*lines[: height - 1]]
@@ -104,10 +110,12 @@ def dashboard(view: View, width: int, height: int, hint: str = "") -> Renderable
 def _head(view: View, width: int) -> list[Text]:
     """Which job it is, how far it is, and what it is doing."""
     job, last = view.job, view.samples[-1] if view.samples else None
-    name = f"{job.kind}  {job.title}" if job else "a run"
+    name = f"{job.kind}  {translated(job.title)}" if job else tr("a run")
     passed = timedelta(seconds=int(last.seconds)) if last else ""
-    session = f"session {last.session + 1}, " if last and last.session else ""
-    state = Text.assemble((view.state, _STYLES.get(view.state, "bold")), f"  {session}{passed}")
+    session = tr("session {number}, ", number=last.session + 1) if last and last.session else ""
+    state = Text.assemble(
+        (_state(view.state), _STYLES.get(view.state, "bold")), f"  {session}{passed}"
+    )
     left = _one(f"mlx-probe {name}", "bold")
     left.truncate(max(width - state.cell_len - 2, 10), overflow="ellipsis", pad=True)
     lines = [Text.assemble(left, "  ", state)]
@@ -115,19 +123,32 @@ def _head(view: View, width: int) -> list[Text]:
         return lines
     share = min(last.done / last.total, 1.0) if last.total else 0.0
     left_text = view.seconds_left
-    counts = f" {share:4.0%}  {format_size(last.done)} of {format_size(last.total)}"
+    done, total = format_size(last.done), format_size(last.total)
+    counts = f" {share:4.0%}  " + tr("{done} of {total}", done=done, total=total)
     if left_text is not None:
-        counts += f"  {timedelta(seconds=round(left_text))} left"
+        counts += "  " + tr("{time} left", time=timedelta(seconds=round(left_text)))
     # So that the bar does not jump with every digit.
-    counts = counts.ljust(44)
-    room = max(width - len(counts), 10)
+    counts = padded(counts, 44)
+    room = max(width - cells(counts), 10)
     full = round(share * room)
     lines.append(
         Text.assemble(("━" * full, "green"), ("─" * (room - full), "bright_black"), counts)
     )
-    what = " " if view.state == "finished" else last.what or " "
+    what = " " if view.state == "finished" else translated(last.what) or " "
     lines += _cut([what], width, "dim")
     return lines
+
+
+def _state(state: str) -> str:
+    """A job's state in the reader's language."""
+    states = {
+        "running": tr("running"),
+        "paused": tr("paused"),
+        "stopping": tr("stopping"),
+        "finished": tr("finished"),
+        "not finished": tr("not finished"),
+    }
+    return states.get(state, state)
 
 
 def _gauges(view: View) -> list[_Gauge]:
@@ -135,34 +156,44 @@ def _gauges(view: View) -> list[_Gauge]:
     memory = job.memory if job and job.memory else None
     last = samples[-1]
     gauges = [
-        _Gauge("cpu", [s.process_cpu for s in samples], _cpu(last, job), _percent, _all_cores(job)),
-        _Gauge("memory", [s.process_memory for s in samples], _memory(samples), _size),
         _Gauge(
-            "machine", [s.memory_percent for s in samples], _machine(last, memory), _percent, 100.0
+            tr("cpu"), [s.process_cpu for s in samples], _cpu(last, job), _percent, _all_cores(job)
         ),
-        _Gauge("swap", [s.swap_used for s in samples], _swap(last), _size, style="magenta"),
+        _Gauge(tr("memory"), [s.process_memory for s in samples], _memory(samples), _size),
         _Gauge(
-            "reading", [s.read_rate for s in samples], _reading(last, job), _rate, style="green"
+            tr("machine"),
+            [s.memory_percent for s in samples],
+            _machine(last, memory),
+            _percent,
+            100.0,
         ),
-        _Gauge("disk", [_traffic(s) for s in samples], _disk(last), _rate, style="blue"),
+        _Gauge(tr("swap"), [s.swap_used for s in samples], _swap(last), _size, style="magenta"),
+        _Gauge(
+            tr("reading"), [s.read_rate for s in samples], _reading(last, job), _rate, style="green"
+        ),
+        _Gauge(tr("disk"), [_traffic(s) for s in samples], _disk(last), _rate, style="blue"),
     ]
     if any(s.device_memory_peak for s in samples):
-        texts = f"{_size(last.device_memory)} in use", f"{_size(last.device_memory_peak)} at most"
-        gauges.append(_Gauge("device", [s.device_memory for s in samples], texts, _size))
+        texts = (
+            tr("{size} in use", size=_size(last.device_memory)),
+            tr("{value} at most", value=_size(last.device_memory_peak)),
+        )
+        gauges.append(_Gauge(tr("device"), [s.device_memory for s in samples], texts, _size))
     if any(s.gpu_percent is not None or s.gpu_power is not None for s in samples):
         power = () if last.gpu_power is None else (f"{last.gpu_power:.1f} W",)
-        texts = (f"{_percent(last.gpu_percent)} busy", *power)
-        gauges.append(_Gauge("gpu", [s.gpu_percent for s in samples], texts, _percent, 100.0))
+        texts = (tr("{share} busy", share=_percent(last.gpu_percent)), *power)
+        gauges.append(_Gauge(tr("gpu"), [s.gpu_percent for s in samples], texts, _percent, 100.0))
     return gauges
 
 
 def _cpu(last: Sample, job: JobRecord | None) -> tuple[str, ...]:
-    cores = f" of {job.cores} cores" if job else ""
+    cores = tr(" of {count} cores", count=job.cores) if job else ""
     if last.process_cpu is None:
         return ("-",)
     return (
-        f"{last.process_cpu:.0f} %{cores}; machine {last.machine_cpu or 0:.0f} %",
-        f"others {last.other_cpu or 0:.0f} % of the machine",
+        f"{last.process_cpu:.0f} %{cores}; "
+        + tr("machine {share} %", share=f"{last.machine_cpu or 0:.0f}"),
+        tr("others {share} % of the machine", share=f"{last.other_cpu or 0:.0f}"),
     )
 
 
@@ -172,29 +203,36 @@ def _all_cores(job: JobRecord | None) -> float | None:
 
 def _memory(samples: Sequence[Sample]) -> tuple[str, ...]:
     most = max((s.process_memory or 0 for s in samples), default=0)
-    return f"{_size(samples[-1].process_memory)} in this process", f"{_size(most)} at most"
+    now = _size(samples[-1].process_memory)
+    return tr("{size} in this process", size=now), tr("{value} at most", value=_size(most))
 
 
 def _machine(last: Sample, memory: int | None) -> tuple[str, ...]:
     if last.memory_percent is None:
         return ("-",)
-    whole = f" of {format_size(memory)}" if memory else ""
-    return f"{last.memory_percent:.1f} %{whole} in use", f"{_size(last.memory_available)} available"
+    used = f"{last.memory_percent:.1f}"
+    said = tr("{share} % in use", share=used)
+    if memory:
+        said = tr("{share} % of {size} in use", share=used, size=format_size(memory))
+    return said, tr("{size} available", size=_size(last.memory_available))
 
 
 def _swap(last: Sample) -> tuple[str, ...]:
-    traffic = f"in {_rate(last.swap_in_rate)}, out {_rate(last.swap_out_rate)}"
-    return f"{_size(last.swap_used)} in use", traffic
+    came, went = _rate(last.swap_in_rate), _rate(last.swap_out_rate)
+    traffic = tr("in {came}, out {went}", came=came, went=went)
+    return tr("{size} in use", size=_size(last.swap_used)), traffic
 
 
 def _reading(last: Sample, job: JobRecord | None) -> tuple[str, ...]:
     copy = job.copy_bandwidth if job else None
-    share = f", {last.read_speed / copy:.0%} of copy" if last.read_speed and copy else ""
-    texts = [f"{_rate(last.read_rate)} of weights"]
+    share = ""
+    if last.read_speed and copy:
+        share = tr(", {share} of copy", share=f"{last.read_speed / copy:.0%}")
+    texts = [tr("{rate} of weights", rate=_rate(last.read_rate))]
     if last.read_speed is not None:
-        texts.append(f"{_rate(last.read_speed)} while reading{share}")
+        texts.append(tr("{rate} while reading", rate=_rate(last.read_speed)) + share)
     if copy:
-        texts.append(f"one core copies {_rate(copy)}")
+        texts.append(tr("one core copies {rate}", rate=_rate(copy)))
     return tuple(texts)
 
 
@@ -205,10 +243,10 @@ def _traffic(sample: Sample) -> float | None:
 
 
 def _disk(last: Sample) -> tuple[str, ...]:
-    free = "-" if last.disk_free is None else f"{_size(last.disk_free)} free"
+    free = "-" if last.disk_free is None else tr("{size} free", size=_size(last.disk_free))
     read, write = _rate(last.disk_read_rate), _rate(last.disk_write_rate)
-    whose = " (machine)" if last.disk_scope == "machine" else ""
-    return free, f"read {read}, write {write}{whose}"
+    whose = tr(" (machine)") if last.disk_scope == "machine" else ""
+    return free, tr("read {read}, write {written}", read=read, written=write) + whose
 
 
 def _lines(gauge: _Gauge, width: int, height: int) -> list[Text]:
@@ -222,7 +260,7 @@ def _lines(gauge: _Gauge, width: int, height: int) -> list[Text]:
     texts = gauge.texts if rows > 1 else _joined(gauge.texts, text_width)
     top = gauge.top or max((value for value in values if value), default=None)
     if rows > len(texts) and top:
-        texts = (*texts, f"graph up to {gauge.unit(top)}")
+        texts = (*texts, tr("graph up to {value}", value=gauge.unit(top)))
     lines = []
     for row in range(height):
         label = gauge.label if row == 0 else ""
@@ -230,7 +268,7 @@ def _lines(gauge: _Gauge, width: int, height: int) -> list[Text]:
         text = _one(texts[row] if row < min(len(texts), rows) else "", "")
         text.truncate(text_width, overflow="ellipsis")
         lines.append(
-            Text.assemble((label.ljust(_LABEL), "bold"), (drawn.ljust(graph_width), gauge.style))
+            Text.assemble((padded(label, _LABEL), "bold"), (drawn.ljust(graph_width), gauge.style))
             + Text("  ")
             + text
         )
@@ -241,7 +279,7 @@ def _joined(texts: Sequence[str], width: int) -> tuple[str]:
     """As many of the texts as fit in one line."""
     line = texts[0]
     for text in texts[1:]:
-        if len(line) + len(text) + 2 <= width:
+        if cells(line) + cells(text) + 2 <= width:
             line += f"; {text}"
     return (line,)
 
@@ -263,16 +301,18 @@ def _alerts(view: View, width: int) -> list[Text]:
     alerts += [(sample, texts[rule], None) for rule, sample in began.items()]
     if not alerts:
         rules = view.job.rules if view.job else ()
-        return _cut([f"none; the rules: {', '.join(rules) or 'none'}"], width, "dim")
+        listed = ", ".join(rules) or tr("none")
+        return _cut([tr("none; the rules: {rules}", rules=listed)], width, "dim")
     alerts.sort(key=lambda entry: entry[0].created_at)
     lines = []
     for start, text, end in alerts:
         at = start.created_at.astimezone().strftime("%H:%M:%S")
         if end is None:
-            lines += _cut([f"{at}  {text}"], width, "yellow")
+            lines += _cut([f"{at}  {translated(text)}"], width, "yellow")
         else:
             seconds = (end.created_at - start.created_at).total_seconds()
-            lines += _cut([f"{at}  {text}, for {seconds:.0f} s"], width, "dim")
+            lasted = tr("{alert}, for {time} s", alert=translated(text), time=f"{seconds:.0f}")
+            lines += _cut([f"{at}  {lasted}"], width, "dim")
     return lines
 
 

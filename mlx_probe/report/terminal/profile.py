@@ -13,6 +13,8 @@ from rich.table import Table
 
 from mlx_probe.analysis.robust import SAME, spans_decades
 from mlx_probe.analysis.side_tables import SIDES, Side
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.report.facts import model_facts, title_of
 from mlx_probe.report.numbers import floats
 from mlx_probe.report.outliers import (
@@ -116,7 +118,7 @@ def profile_text(
 
 def _weight_profile(data: RunData, name: str, width: int, blocks: str) -> list[RenderableType]:
     groups = group_labels(data.frame)
-    return _profile(data.frame, name, groups, "block type", width, blocks)
+    return _profile(data.frame, name, groups, tr("block type"), width, blocks)
 
 
 def _side_profiles(
@@ -132,7 +134,7 @@ def _side_profiles(
     for name in side.profile:
         if name in filled:
             heading, *rest = _profile(frame, name, groups, label, width, blocks)
-            parts += ["", f"{printable(side.title)}: {heading}", *rest]
+            parts += ["", f"{printable(translated(side.title))}: {heading}", *rest]
     return parts
 
 
@@ -154,17 +156,17 @@ def _profile(
     each = max(1, -(-layers // max(8, width - 48)))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(label, no_wrap=True, max_width=18)
-    where = f"layers 0 to {layers - 1}" if layers else "layers"
+    where = tr("layers 0 to {last}", last=layers - 1) if layers else tr("layers")
     table.add_column(where, no_wrap=True)
-    for end in ("min", "median", "max"):
+    for end in (tr("min"), tr("median"), tr("max")):
         table.add_column(end, justify="right", no_wrap=True)
     for group, (values, everything) in lines.items():
         inside = not np.isnan(values).all()
-        drawn = sparkline(_binned(values, each), blocks) if inside else "outside the layers"
+        drawn = sparkline(_binned(values, each), blocks) if inside else tr("outside the layers")
         ends = (everything.min(), np.median(everything), everything.max())
         table.add_row(printable(group), printable(drawn), *(f"{end:.4g}" for end in ends))
-    note = f" (a character for {each} layers, their median)" if each > 1 else ""
-    return [f"{printable(name)} by layer{note}", table]
+    note = tr(" (a character for {count} layers, their median)", count=each) if each > 1 else ""
+    return [tr("{metric} by layer", metric=printable(name)) + note, table]
 
 
 def _by_layer(
@@ -200,26 +202,32 @@ def _outliers(data: RunData, outliers: Sequence[Outlier]) -> list[RenderableType
     fits = unreliable_fits(data.frame)
     notes = [fits] if fits else []
     if not outliers:
-        return ["no outliers", *notes]
+        return [tr("no outliers"), *notes]
     counts = ", ".join(f"{kind} {count}" for kind, count in count_kinds(outliers).items())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("tensor", overflow="fold", ratio=2)
-    table.add_column("reasons", overflow="fold", ratio=3)
+    table.add_column(tr("tensor"), overflow="fold", ratio=2)
+    table.add_column(tr("reasons"), overflow="fold", ratio=3)
     for outlier in outliers[:_MOST_OUTLIERS]:
         reasons = [printable(reason.text) for reason in outlier.reasons[:_MOST_REASONS]]
         if len(outlier.reasons) > _MOST_REASONS:
-            reasons.append(f"and {len(outlier.reasons) - _MOST_REASONS} more")
+            reasons.append(tr("and {count} more", count=len(outlier.reasons) - _MOST_REASONS))
         table.add_row(_label(data, outlier.row), "\n".join(reasons))
     rest = len(outliers) - _MOST_OUTLIERS
-    more = [f"and {rest} more, in the HTML report"] if rest > 0 else []
-    return [f"outliers: {len(outliers)} tensors ({counts})", table, *more, *notes]
+    more = [tr("and {count} more, in the HTML report", count=rest)] if rest > 0 else []
+    heading = tr("outliers: {count} tensors ({counts})", count=len(outliers), counts=counts)
+    return [heading, table, *more, *notes]
 
 
 def _most_sensitive(data: RunData, name: str) -> RenderableType:
     values = floats(data.frame, name)
     order = [row for row in np.argsort(-values, kind="stable") if np.isfinite(values[row])][:5]
     lines = [f"{values[row]:.4g}  {_label(data, int(row))}" for row in order]
-    return "\n".join([f"most sensitive by {printable(name)}:", *(f"  {line}" for line in lines)])
+    return "\n".join(
+        [
+            tr("most sensitive by {metric}:", metric=printable(name)),
+            *(f"  {line}" for line in lines),
+        ]
+    )
 
 
 def _label(data: RunData, row: int) -> str:

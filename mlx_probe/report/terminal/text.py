@@ -19,6 +19,8 @@ from rich.table import Table
 from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.plain import one_line
 from mlx_probe.runs.check import Check
@@ -63,8 +65,12 @@ def summary_table(rows: pa.Table, title: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("block type", no_wrap=True, max_width=18)
-    for name in ("tensors", "params", "rank/full", "stable rk", "eff. rk", "std", "zeros"):
+    table.add_column(tr("block type"), no_wrap=True, max_width=18)
+    headings = (
+        *(tr("tensors"), tr("params"), tr("rank/full"), tr("stable rk"), tr("eff. rk")),
+        *(tr("std"), tr("zeros")),
+    )
+    for name in headings:
         table.add_column(name, justify="right", no_wrap=True)
     blocks: dict[str, list[int]] = {}
     present = [name for name in KIND_COLUMNS if name in rows.column_names]
@@ -90,10 +96,9 @@ def summary_table(rows: pa.Table, title: str) -> Table:
 def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
     """Every parameter with its role, shape, type and size, and the totals; from headers only."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("name", "role", "layer", "dtype", "shape", "size"):
-        table.add_column(
-            name, justify="right" if name in ("layer", "size") else "left", overflow="fold"
-        )
+    for name in (tr("name"), tr("role"), tr("layer"), tr("dtype"), tr("shape"), tr("size")):
+        right = name in (tr("layer"), tr("size"))
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
     files, parameters = checkpoint.files, checkpoint.parameters
     for parameter in parameters:
         role = classify(parameter.name)
@@ -101,28 +106,29 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
             printable(parameter.name),
             role.block_type,
             "" if role.layer_index is None else str(role.layer_index),
-            printable(parameter.stored_as) + (" (skipped)" if parameter.problem else ""),
-            " x ".join(map(str, parameter.shape)) or "scalar",
+            printable(parameter.stored_as) + (tr(" (skipped)") if parameter.problem else ""),
+            " x ".join(map(str, parameter.shape)) or tr("scalar"),
             format_size(parameter.nbytes),
         )
     numel, nbytes = (sum(getattr(p, name) for p in parameters) for name in ("numel", "nbytes"))
     types = Counter(parameter.stored_as for parameter in parameters)
     lines = {
-        "model": f"{files.model_id} at {files.revision}",
-        "path": str(files.path),
-        "format": f"{checkpoint.framework}, {len(files.weights)} file(s)",
-        "architecture": _pairs(checkpoint.architecture.describe()),
-        "tensors": f"{len(parameters)} ({', '.join(f'{n} {t}' for t, n in types.most_common())})",
-        "parameters": f"{numel:,}",
-        "size": format_size(nbytes)
-        + (f", {8 * nbytes / numel:.2f} bits a weight" if numel else ""),
+        tr("model"): tr("{model} at {revision}", model=files.model_id, revision=files.revision),
+        tr("path"): str(files.path),
+        tr("format"): f"{checkpoint.framework}, " + tr("{count} file(s)", count=len(files.weights)),
+        tr("architecture"): _pairs(checkpoint.architecture.describe()),
+        tr("tensors"): f"{len(parameters)} "
+        f"({', '.join(f'{n} {t}' for t, n in types.most_common())})",
+        tr("parameters"): f"{numel:,}",
+        tr("size"): format_size(nbytes)
+        + (tr(", {bits} bits a weight", bits=f"{8 * nbytes / numel:.2f}") if numel else ""),
     }
     if checkpoint.adapter is not None:
         adapter = checkpoint.adapter.describe()
-        adapter["targets"] = f"{len(adapter['targets'])} modules"
-        lines["adapter"] = _pairs(adapter)
+        adapter["targets"] = tr("{count} modules", count=len(adapter["targets"]))
+        lines[tr("adapter")] = _pairs(adapter)
     skipped = [(p.name, p.problem, p.nbytes) for p in parameters if p.problem]
-    lines |= skipped_lines(skipped, "tensors", nbytes)
+    lines |= skipped_lines(skipped, tr("tensors"), nbytes)
     return Group(table, grid({name: text for name, text in lines.items() if text}))
 
 
@@ -143,13 +149,13 @@ def skipped_lines(
     for name, reason, _ in skipped:
         kind = re.sub(r"\S*[\d.]\S*", "#", reason)
         kinds.setdefault(kind, []).append(reason if name in reason else f"{name}: {reason}")
-    reasons = [f"{len(alike)}: {alike[0]}" for alike in kinds.values()]
+    reasons = [f"{len(alike)}: {translated(alike[0])}" for alike in kinds.values()]
     if len(reasons) > _REASONS:
-        reasons[_REASONS:] = [f"and {len(reasons) - _REASONS} more reasons"]
+        reasons[_REASONS:] = [tr("and {count} more reasons", count=len(reasons) - _REASONS)]
     nbytes = sum(nbytes for _, _, nbytes in skipped)
-    share = f" ({nbytes / total_bytes:.1%} of all)" if total_bytes else ""
+    share = tr(" ({share} of all)", share=f"{nbytes / total_bytes:.1%}") if total_bytes else ""
     total = f"{len(skipped)} {what}, {format_size(nbytes)}{share}"
-    return {"skipped": "\n".join([total, *reasons])}
+    return {tr("skipped"): "\n".join([total, *reasons])}
 
 
 def _pairs(known: Mapping[str, Any]) -> str:
@@ -170,20 +176,21 @@ def skipped_text(rows: pa.Table) -> RenderableType:
     # Parts of fused matrices have the bytes of the whole ones.
     pairs = zip(rows["nbytes"].to_pylist(), rows["part"].to_pylist(), strict=True)
     total = sum(nbytes or 0 for nbytes, part in pairs if part is None)
-    return grid(skipped_lines(list(skipped), "weights", total))
+    return grid(skipped_lines(list(skipped), tr("weights"), total))
 
 
 def warning_text(text: str) -> str:
     """A text that must not be overlooked, as markup."""
-    return f"[bold red]INCOMPLETE[/] {printable(text)}"
+    return f"[bold red]{tr('INCOMPLETE')}[/] {printable(translated(text))}"
 
 
 def checks_text(checks: Sequence[Check]) -> RenderableType:
     """One line for each check."""
     table = Table.grid(padding=(0, 2))
     for check in checks:
-        mark = "[green]ok[/]" if check.passed else "[bold red]failed[/]"
-        table.add_row(mark, printable(check.name), printable(check.detail))
+        mark = f"[green]{tr('ok')}[/]" if check.passed else f"[bold red]{tr('failed')}[/]"
+        name, detail = translated(check.name), translated(check.detail)
+        table.add_row(mark, printable(name), printable(detail))
     return table
 
 
