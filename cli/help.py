@@ -100,10 +100,11 @@ def parts(text: str) -> tuple[str, tuple[str, ...]]:
     Args:
         text: As click writes it.
     """
-    found = _NOTES.fullmatch(text)
-    if found is None:
-        return " ".join(text.split()), ()
-    return " ".join(found["help"].split()), tuple(found["notes"].split("; "))
+    notes: tuple[str, ...] = ()
+    # A help text may end with a note of its own, before click's.
+    while found := _NOTES.fullmatch(text):
+        text, notes = found["help"], (*found["notes"].split("; "), *notes)
+    return " ".join(text.split()), notes
 
 
 def words(text: str) -> list[str]:

@@ -14,6 +14,9 @@ from functools import cache
 
 from project import ROOT
 
+from mlx_probe.report.html.encoding import family_title
+from mlx_probe.report.html.markup import marked_texts, script_texts
+
 PACKAGE = ROOT / "mlx_probe"
 # Rooms whose sentences are messages, reasons, findings, checks and remedies.
 ROOMS = ("core", "source", "checkpoint", "compute", "runs", "doctor", "analysis", "library", "cli")
@@ -27,6 +30,8 @@ ENGLISH = {
         "compute/spectrum/methods.py",
     ),
 }
+# Modules that pass on texts which are collected here.
+TRANSLATING = {"core/language.py", "report/html/encoding.py", "report/html/markup.py"}
 # Sentences that nobody reads where the reader's language is meant.
 UNSEEN = {
     # Names of programs, folders and markup.
@@ -81,23 +86,24 @@ def modules():
 
 
 def spoken():
-    """Literals of `tr`; raises AssertionError for an argument that is none."""
+    """Literals of `tr`, and what pages mark; raises AssertionError for a `tr` of anything else.
+
+    Attributes are those of columns, see `described`.
+    """
     found = set()
     for path, tree in modules().items():
         for call in ast.walk(tree):
-            if isinstance(call, ast.Call) and _name(call) == "tr" and path != "core/language.py":
+            if isinstance(call, ast.Call) and _name(call) == "tr" and path not in TRANSLATING:
                 (text,) = call.args
                 where = f"{path}:{call.lineno}"
-                assert isinstance(text, ast.Constant), f"{where}: tr takes a literal"
-                found.add(text.value)
+                literal = isinstance(text, ast.Constant)
+                assert literal or isinstance(text, ast.Attribute), f"{where}: tr takes a literal"
+                found |= {text.value} if literal else set()
+    for page in PACKAGE.rglob("*.html"):
+        found |= set(marked_texts(page.read_text("utf-8")))
     for script in PACKAGE.rglob("*.js"):
-        found |= _script_texts(script.read_text("utf-8"))
+        found |= set(script_texts(script.read_text("utf-8")))
     return found
-
-
-def _script_texts(script):
-    literals = re.findall(r"""\btr\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", script)
-    return {ast.literal_eval(literal) for literal in literals}
 
 
 def helped():
@@ -158,8 +164,12 @@ def described():
 
     sides = (side.columns for side in SIDES.values())
     tables = (table_columns([metric.column for metric in METRICS]), COLUMNS, SAMPLE_COLUMNS, *sides)
+    columns = [column for table in tables for column in table]
     names = ("title", "description", "plain", "typical", "caveat")
-    return {getattr(column, name) for table in tables for column in table for name in names} - {""}
+    texts = {getattr(column, name) for column in columns for name in names}
+    # Of units only these are words.
+    units = {column.unit for column in columns} & {"weight"}
+    return (texts | units | {family_title(column.family) for column in columns}) - {""}
 
 
 def told():
@@ -171,6 +181,12 @@ def told():
                 if text not in UNSEEN:
                     found.setdefault(text, f"{path}:{line}")
     return found
+
+
+def anywhere():
+    """Every string of the source: what no catalog's entry is dead by."""
+    nodes = (node for tree in modules().values() for node in ast.walk(tree))
+    return {text for node in nodes for text in _texts(node) or ()}
 
 
 class _Messages(ast.NodeVisitor):
@@ -243,7 +259,7 @@ class _Messages(ast.NodeVisitor):
 
 
 # SQL and Python.
-_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|import |from )")
+_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from )")
 
 
 def _is_prose(text):

@@ -119,7 +119,7 @@ def test_duplicates_dedupe_and_undo(models, tmp_path):
     assert json.loads(done("undo", "--yes", "--json"))["changed"] == [str(paths[1])]
     assert not paths[0].samefile(paths[1])
     assert paths[1].read_bytes() == content
-    assert "0 files" in done("undo", "--yes")
+    assert "0 file(s)" in done("undo", "--yes")
 
 
 def test_what_stays_as_it_was_is_an_error(models):
