@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as floats_of
 from rich.console import Console
 
-from mlx_probe.report.terminal.profile import (
-    BLOCKS,
-    PLAIN_BLOCKS,
-    blocks_for,
-    default_metrics,
-    profile_text,
-    sparkline,
-)
+from mlx_probe.report.terminal.profile import default_metrics, profile_text
+from mlx_probe.report.terminal.sparkline import BLOCKS, PLAIN_BLOCKS, blocks_for, sparkline
 
 
 def shown(data, *metrics, width=100, encoding="utf-8"):

@@ -11,7 +11,6 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from mlx_probe.analysis.robust import SAME, spans_decades
 from mlx_probe.analysis.side_tables import SIDES, Side
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
@@ -24,15 +23,11 @@ from mlx_probe.report.outliers import (
     unreliable_fits,
 )
 from mlx_probe.report.run_data import RunData, group_labels, metric_names
+from mlx_probe.report.terminal.sparkline import blocks_for, sparkline
 from mlx_probe.report.terminal.text import printable
 
-__all__ = ["BLOCKS", "PLAIN_BLOCKS", "blocks_for", "default_metrics", "profile_text", "sparkline"]
+__all__ = ["default_metrics", "profile_text"]
 
-BLOCKS = "▁▂▃▄▅▆▇█"
-# For encodings without those; more ink for more.
-PLAIN_BLOCKS = "_.:-=+*#"
-_GAP = "·"
-_PLAIN_GAP = " "
 # Columns that are drawn unless the user chooses, if the run has them.
 _DEFAULT = ("relative_change", "delta_effective_rank", "cosine", "stable_rank", "effective_rank")
 _DEFAULT_ELSE = ("std", "kurtosis", "rank")
@@ -42,47 +37,11 @@ _MOST_OUTLIERS = 15
 _MOST_REASONS = 3
 
 
-def blocks_for(encoding: str) -> str:
-    """The characters of a sparkline that an encoding has, low to high.
-
-    Args:
-        encoding: A name that Python knows; others count as ASCII.
-    """
-    try:
-        (BLOCKS + _GAP).encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return PLAIN_BLOCKS
-    return BLOCKS
-
-
 def default_metrics(data: RunData) -> list[str]:
     """Columns to draw when the user chooses none: at most three that the run has."""
     names = metric_names(data.frame)
     wanted = [name for name in (*_DEFAULT, *_DEFAULT_ELSE) if name in names]
     return (wanted or names)[:_MOST_DEFAULT]
-
-
-def sparkline(values: NDArray[np.float64], blocks: str = BLOCKS) -> str:
-    """One character for each value, higher for larger.
-
-    Args:
-        values: Any numbers; those that are not finite become gaps. Values that span two
-            decades are compared by logarithm.
-        blocks: Characters, low to high.
-    """
-    known = np.where(np.isfinite(values), values, np.nan)
-    scaled = np.log10(known) if spans_decades(known) else known
-    finite = scaled[np.isfinite(scaled)]
-    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
-    # Halves, since the difference of the largest and the smallest float overflows.
-    span = high / 2 - low / 2
-    # Values that look alike in four digits are drawn at half height.
-    apart = span > SAME / 2 * max(abs(high), abs(low))
-    middle = np.where(np.isfinite(scaled), 0.5, np.nan)
-    unit = (scaled / 2 - low / 2) / span if apart else middle
-    gap = _GAP if blocks == BLOCKS else _PLAIN_GAP
-    top = len(blocks) - 1
-    return "".join(blocks[round(float(u) * top)] if np.isfinite(u) else gap for u in unit)
 
 
 def profile_text(
