@@ -121,11 +121,12 @@ def compare(
     """Compare models A and B matrix by matrix, or a base A and its adapter B.
 
     A and B are base and tuned model, before and after quantization, or two training steps; each
-    is any MODEL, or the folder of a run for the run's model. Tensors are matched by name, or by
-    their role in the network, so that a GGUF finds its counterparts in a Hugging Face
-    repository. Writes one row for each: relative change and cosine, rank and effective rank of
-    the difference, overlap of the leading singular directions, intruder dimensions. What has no
-    counterpart or another shape is listed as such.
+    is any MODEL, or a finished run of `analyze` for the run's model. Tensors are matched by
+    name, or by their role in the network, so that a GGUF finds its counterparts in a Hugging
+    Face repository. Writes one row for each: relative change and cosine, rank and effective
+    rank of the difference, overlap of the leading singular directions, intruder dimensions.
+    What has no counterpart or another shape is listed as such; models with nothing in common
+    are refused.
     """
     progress = Console(stderr=True, highlight=False)
     spinner = progress.status("") if progress.is_terminal and not quiet else nullcontext()

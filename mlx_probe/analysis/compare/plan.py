@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.compute import native
 from mlx_probe.compute.backends import Backend, choose_backend
 from mlx_probe.compute.solver_crossover import EigenSolvers
-from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.errors import CheckpointError, ConfigError
 from mlx_probe.core.units import format_size
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.fingerprint import file_stamps, fingerprint_of
@@ -97,12 +98,14 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
 
     Raises:
         BackendError: This machine lacks the backend or device.
+        CheckpointError: No selected tensor has a counterpart of its shape.
         ConfigError: No tensor is selected, or the memory limit cannot hold two slabs.
     """
     backend, reason = choose_backend(config.backend, config.device)
     pairs = pair_checkpoints(a, b)
     chosen = set(map(id, select_weights([p.weight for p in pairs], config.include, config.exclude)))
     pairs = tuple(pair for pair in pairs if id(pair.weight) in chosen)
+    _refuse_strangers(a, b, pairs)
     memory = memory_budget(config.memory_limit)
     nothing = Scope(False, False, None, 0)
     scopes = tuple(
@@ -130,4 +133,23 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
         solvers=eigen_solvers(
             pair.weight.short for pair, scope in zip(pairs, scopes, strict=True) if scope.spectrum
         ),
+    )
+
+
+def _refuse_strangers(a: Checkpoint, b: Checkpoint, pairs: Sequence[Pair]) -> None:
+    """Refuse two models of which nothing can be compared: every row would say so."""
+    if any(pair.matched_by is not None and pair.status != "reshaped" for pair in pairs):
+        return
+    one, other = a.files.model_id, b.files.model_id
+    reshaped = next((pair for pair in pairs if pair.status == "reshaped"), None)
+    if reshaped is None:
+        fact = f"{one} and {other} have nothing in common: no tensor matches by name or role"
+    else:
+        fact = (
+            f"{one} and {other} have no tensor of one shape in common: "
+            f"{reshaped.weight.label} is {reshaped.reason}"
+        )
+    raise CheckpointError(
+        fact,
+        "Analyze both, and compare what that recorded: mlx-probe compare-runs RUN_A RUN_B",
     )

@@ -8,7 +8,7 @@ from weightfiles import write_gguf, write_safetensors
 import mlx_probe
 from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.core.dtypes import decode
-from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.errors import CheckpointError, ConfigError
 
 HEADS, KV_HEADS, WIDTH = 4, 2, 32
 LAYER = {
@@ -117,13 +117,33 @@ def test_a_stack_of_experts_and_experts_apart(tmp_path, rng):
 
 def test_what_could_be_several_is_left_alone(tmp_path, rng):
     def model(prefixes):
-        return {f"{p}.layers.0.mlp.up_proj.weight": np.eye(4, dtype=np.float32) for p in prefixes}
+        names = (f"{prefix}.layers.0.mlp.up_proj.weight" for prefix in prefixes)
+        return {name: np.eye(4, dtype=np.float32) for name in ("lm_head.weight", *names)}
 
     a = saved(tmp_path / "a", model(["encoder", "decoder"]))
     b = saved(tmp_path / "b", model(["first", "second"]))
     rows = rows_of(a, b, tmp_path / "out")
+    rows = rows.drop("lm_head.weight")
     assert list(rows.status) == ["only_a", "only_a", "only_b", "only_b"]
     assert rows.status_reason.str.contains("by role none is certain").all()
+
+
+def test_models_with_nothing_in_common_leave_no_run(tmp_path):
+    a = saved(tmp_path / "a", {"first.weight": np.eye(4, dtype=np.float32)})
+    b = saved(tmp_path / "b", {"second.weight": np.eye(4, dtype=np.float32)})
+    with pytest.raises(CheckpointError, match="a and b have nothing in common") as refusal:
+        compare(a, b, out=tmp_path / "out")
+    assert "compare-runs" in refusal.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_of_other_shapes_have_nothing_to_compare(tmp_path):
+    name = "model.layers.0.mlp.up_proj.weight"
+    a = saved(tmp_path / "a", {name: np.ones((4, 6), np.float32)})
+    b = saved(tmp_path / "b", {name: np.ones((8, 6), np.float32)})
+    with pytest.raises(CheckpointError, match=r"no tensor of one shape in common.*4 x 6 in A"):
+        compare(a, b, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_adapter_is_no_base(tmp_path, twins):
