@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["GROUPS", "cli", "main"]
 
 # By what a user wants: name and purpose of each command, which is the attribute of its name in
-# the module of its name. The purposes stand here so that `--help` imports no command.
+# the module of its name, with _ for -. The purposes stand here so that `--help` imports no command.
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "Measure": {
         "plan": "Predict memory and time of analyzing MODEL.",
         "analyze": "Measure every tensor of MODEL.",
         "compare": "Compare two models, or a base and its adapter.",
+        "compare-runs": "Compare finished RUNs, of any models.",
         "report": "Show a finished RUN as a page or as text.",
         "plot": "Draw a column or a spectrum of RUN into a file.",
         "validate": "Check a finished RUN.",
@@ -59,7 +60,8 @@ class _Commands(Mapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in _PURPOSES:
             raise KeyError(name)
-        command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
+        attribute = name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"{__name__}.{attribute}"), attribute)
         return command
 
     def __iter__(self) -> Iterator[str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_probe.analysis.compare_runs.settings import SETTINGS, Setting
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint.packings import PACKINGS
@@ -21,6 +22,7 @@ from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.markdown import table
+from mlx_probe.metrics import FAMILIES, METRICS
 from mlx_probe.report.figures.views import VIEWS
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.source import SOURCES
@@ -94,6 +96,20 @@ def _views() -> str:
     return table(("`--view`", "shows"), [(f"`{name}`", view.about) for name, view in VIEWS.items()])
 
 
+def _settings() -> str:
+    def marked(setting: Setting) -> str:
+        names = [metric.name for metric in METRICS if setting.affects(metric.name)]
+        if len(names) == len(METRICS):
+            return "all"
+        whole = [f for f in FAMILIES if {metric.name for metric in f.metrics} <= set(names)]
+        inside = {metric.name for family in whole for metric in family.metrics}
+        parts = [family.title for family in whole]
+        return ", ".join([*parts, *(f"`{name}`" for name in names if name not in inside)]) or "none"
+
+    rows = [(f"`{s.name}`", marked(s), s.meaning) for s in SETTINGS]
+    return table(("setting", "marks", "what it means"), rows)
+
+
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
@@ -106,6 +122,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "BACKENDS": _backends,
     "STAGES": _stages,
     "VIEWS": _views,
+    "SETTINGS": _settings,
 }
 
 

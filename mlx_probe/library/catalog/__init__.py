@@ -18,6 +18,7 @@ from mlx_probe.library.catalog.duplicates import (
     find_duplicates,
     hash_models,
 )
+from mlx_probe.library.catalog.filter import parse_filter
 from mlx_probe.library.catalog.models import (
     add_tags,
     find_model,
@@ -56,6 +57,7 @@ __all__ = [
     "hash_models",
     "load_models",
     "open_database",
+    "parse_filter",
     "plan_links",
     "remembered_folders",
     "remove_tags",

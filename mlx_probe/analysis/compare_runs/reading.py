@@ -1,0 +1,175 @@
+"""A finished run as the table of runs needs it: few columns, and no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.analysis.compare_runs.depth import depth_bins, grouped_medians
+from mlx_probe.analysis.compare_runs.groups import (
+    GROUP_COLUMNS,
+    Grouping,
+    block_types,
+    groupings,
+    layer_counts,
+    whole_matrices,
+)
+from mlx_probe.analysis.compare_runs.records import Bins, Group
+from mlx_probe.core.errors import ResultError
+from mlx_probe.runs.load import locate_run, read_table
+from mlx_probe.runs.meta import columns_from_meta, read_meta
+from mlx_probe.runs.table.arrays import to_floats
+
+__all__ = ["Header", "Numbers", "open_header", "read_numbers"]
+
+_AGAIN = "Analyze the model again with this version"
+# Without these a row cannot be said to be about the same as one of another run.
+_NEEDED = ("layer_index", "component", "block_type", "param_name", "rows")
+_NUMERIC = ("int64", "float64")
+# Columns of numbers that measure nothing of the weights.
+_NO_METRICS = frozenset(
+    (
+        *("layer_index", "expert_index", "rows", "cols"),
+        *("read_seconds", "compute_seconds", "read_gbps"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a run's metadata say of it.
+
+    Attributes:
+        path: Its run_meta.json.
+        meta: Its content.
+        summary: Its numbers for the whole model.
+        columns: Columns of numbers in its table.
+    """
+
+    path: Path
+    meta: Mapping[str, Any]
+    summary: Mapping[str, float]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a run's table says.
+
+    Attributes:
+        layers: Layers of the model.
+        block_types: Its known block types.
+        medians: For each column the median over the run's matrices; None without a number.
+        profiles: For each column and group the medians over relative depth.
+    """
+
+    layers: int
+    block_types: frozenset[str]
+    medians: Mapping[str, float | None]
+    profiles: Mapping[str, Mapping[Group, Bins]]
+
+
+def open_header(run: str | Path) -> Header:
+    """Read the metadata of a run.
+
+    Args:
+        run: A run folder, its run_meta.json, or one of its tables; a model's folder for its
+            latest run.
+
+    Raises:
+        ResultError: There is no finished run, or it is none of `analyze`, or of a version whose
+            tables lack what is needed.
+    """
+    path = locate_run(Path(run).expanduser())
+    meta = read_meta(path)
+    if meta.get("kind", "analyze") != "analyze":
+        raise ResultError(
+            f"{path} is a comparison of two models", "Name runs of `mlx-probe analyze`"
+        )
+    try:
+        types = {column.name: column.type for column in columns_from_meta(meta)}
+        if not isinstance(meta["model"], dict):
+            raise TypeError("the model is no object")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ResultError(
+            f"{path} does not describe a run of mlx-probe: {error!r}", _AGAIN
+        ) from error
+    columns = tuple(n for n, kind in types.items() if kind in _NUMERIC and n not in _NO_METRICS)
+    missing = [name for name in _NEEDED if name not in types]
+    if missing or not columns:
+        what = ", ".join(missing) or "column of numbers"
+        raise ResultError(f"{path} is of a version whose tables had no {what}", _AGAIN)
+    return Header(path, meta, _summary(meta), columns)
+
+
+def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins: int) -> Numbers:
+    """Read columns of a run and take their medians.
+
+    Args:
+        header: Of the run.
+        names: Columns of numbers; those that the run does not have give no numbers.
+        by: Keys of `groups.BY`.
+        bins: Number of bins of relative depth.
+
+    Raises:
+        ResultError: The table is gone or damaged.
+    """
+    wanted = [name for name in header.columns if name in names]
+    table, _, _ = read_table(header.path, {*GROUP_COLUMNS, *wanted})
+    columns: dict[str, list[Any]] = {
+        name: table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+        for name in GROUP_COLUMNS
+    }
+    declared = _declared_layers(header.meta)
+    counts = layer_counts(columns, declared)
+    depth = depth_bins(to_floats(table["layer_index"]), counts, bins)
+    grouped, own = groupings(columns, by), whole_matrices(columns)
+    medians: dict[str, float | None] = {}
+    profiles: dict[str, Mapping[Group, Bins]] = {}
+    for name in wanted:
+        values = to_floats(table[name])
+        medians[name] = _number(grouped_medians(values, np.where(own, 0, -1), 1)[0])
+        profiles[name] = {
+            group: line
+            for grouping in grouped
+            for group, line in _lines(values, grouping, depth, bins)
+        }
+    return Numbers(int(counts.max(initial=declared)), block_types(columns), medians, profiles)
+
+
+def _lines(
+    values: NDArray[np.float64], grouping: Grouping, depth: NDArray[np.int64], bins: int
+) -> Iterator[tuple[Group, Bins]]:
+    """Each group with its medians over relative depth, if there are any."""
+    keys = np.where((grouping.codes >= 0) & (depth >= 0), grouping.codes * bins + depth, -1)
+    medians = grouped_medians(values, keys, len(grouping.groups) * bins)
+    for at, group in enumerate(grouping.groups):
+        line = tuple(_number(value) for value in medians[at * bins : (at + 1) * bins])
+        if any(value is not None for value in line):
+            yield group, line
+
+
+def _number(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _summary(meta: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a run's summary."""
+    stored = meta.get("summary")
+    return {
+        str(name): value
+        for name, value in (stored.items() if isinstance(stored, Mapping) else ())
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def _declared_layers(meta: Mapping[str, Any]) -> int:
+    """Layers of the model by its configuration; 0 if it does not say."""
+    architecture = meta["model"].get("architecture")
+    layers = architecture.get("layers") if isinstance(architecture, Mapping) else None
+    return layers if isinstance(layers, int) and layers > 0 else 0
