@@ -18,7 +18,7 @@ _MESSAGES = (
 )
 # A page that scrolls by itself moves away under the mouse.
 _STILL = {"name": "prefers-reduced-motion", "value": "reduce"}
-_KEYS = {"ArrowDown": 40, "Enter": 13}
+_KEYS = {"ArrowDown": 40, "Enter": 13, "Escape": 27, "Tab": 9}
 
 
 class Browser:
@@ -74,13 +74,26 @@ class Browser:
     def call(self, method, **params):
         return self._call(method, self._session, **params)
 
-    def open(self, path, width=1400, height=1000, dark=False):
-        """Loads a file and waits until its script says that it is ready."""
+    def open(self, path, width=1400, height=1000, dark=False, address=""):
+        """Loads a file and waits until its script says that it is ready.
+
+        `address` is what stands behind # in the file's address.
+        """
         self.resize(width, height)
+        self.shade(dark)
+        # Another address of the same page would not load it again.
+        self.call("Page.navigate", url="about:blank")
+        self.call("Page.navigate", url=path.absolute().as_uri() + address)
+        self.wait("document.documentElement?.dataset.ready === 'yes'")
+
+    def shade(self, dark):
+        """Whether the system asks for dark pages."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme, _STILL])
-        self.call("Page.navigate", url=path.absolute().as_uri())
-        self.wait("document.documentElement?.dataset.ready === 'yes'")
+
+    def downloads(self, folder):
+        """Where files go that the page saves."""
+        self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def resize(self, width, height):
         self.call(

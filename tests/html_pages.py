@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
+HOSTILE_NAME = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 
 

@@ -1,8 +1,12 @@
+import browser
+import numpy as np
 import pandas as pd
 import pytest
+from html_pages import HOSTILE_NAME
 from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
 
 from mlx_probe.core.records import Column
+from mlx_probe.report.html import report_html
 from mlx_probe.report.run_data import RunData, load_run_data
 
 
@@ -29,3 +33,55 @@ def make():
         return RunData(frame, known, meta or {})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def hostile_run(whole):  # noqa: F811
+    """The tiny model's run, with a tensor and a block type of a hostile name."""
+    data = load_run_data(whole.folder)
+    frame = data.frame.copy()
+    old = frame["param_name"].iloc[0]
+    frame.loc[0, "param_name"] = HOSTILE_NAME
+    frame.loc[0, "block_type"] = HOSTILE_NAME
+    # The tiny model's rows are too short for groups of 64, and its fits too short to be reliable.
+    frame["q4_nrmse"] = np.linspace(0.1, 0.2, len(frame))
+    frame["alpha_reliable"] = np.where(frame["alpha"].isna(), None, frame.index % 2 == 0)
+    frame["alpha_reliable"] = frame["alpha_reliable"].astype("boolean")
+    names = data.spectra["param_name"].replace({old: HOSTILE_NAME})
+    heads = pd.DataFrame(
+        {
+            "layer_index": [0, 0, 1, 1],
+            "circuit": ["qk", "ov", "qk", "ov"],
+            "head_index": [0, 0, 0, 0],
+            "stable_rank": [2.0, 3.0, 4.0, 5.0],
+        }
+    )
+    spectra = data.spectra.assign(param_name=names)
+    return RunData(frame, data.columns, data.meta, {"heads": heads}, spectra)
+
+
+@pytest.fixture(scope="session")
+def page(hostile_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(report_html(hostile_run), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """One browser for all tests of pages."""
+    with browser.Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture
+def opened(chromium, page):
+    """Opened once: what one test clicks, the next may find."""
+    chromium.messages.clear()
+    chromium.requests.clear()
+    if chromium.value("location.href.split('#')[0]") != page.absolute().as_uri():
+        chromium.open(page)
+    yield chromium
+    assert chromium.messages == []
+    outside = ("file:", "data:", "blob:", "about:")
+    assert [url for url in chromium.requests if not url.startswith(outside)] == []

@@ -6,59 +6,18 @@ import browser
 import numpy as np
 import pandas as pd
 import pytest
+from html_pages import HOSTILE_NAME
 
 from mlx_probe.report.html import report_html
-from mlx_probe.report.run_data import RunData, load_run_data
+from mlx_probe.report.run_data import RunData
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(browser.PATH is None, reason="no Chromium on the PATH"),
 ]
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 METRIC = "document.querySelector('#maps select')"
 MAP = "document.querySelector('#maps .plot')"
-
-
-@pytest.fixture(scope="module")
-def page(whole, tmp_path_factory):
-    """The tiny model's page, with a tensor and a block type of a hostile name."""
-    data = load_run_data(whole.folder)
-    frame = data.frame.copy()
-    old = frame["param_name"].iloc[0]
-    frame.loc[0, "param_name"] = HOSTILE
-    frame.loc[0, "block_type"] = HOSTILE
-    # The tiny model's rows are too short for groups of 64.
-    frame["q4_nrmse"] = np.linspace(0.1, 0.2, len(frame))
-    names = data.spectra["param_name"].replace({old: HOSTILE})
-    heads = pd.DataFrame(
-        {
-            "layer_index": [0, 0, 1, 1],
-            "circuit": ["qk", "ov", "qk", "ov"],
-            "head_index": [0, 0, 0, 0],
-            "stable_rank": [2.0, 3.0, 4.0, 5.0],
-        }
-    )
-    spectra = data.spectra.assign(param_name=names)
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    hostile = RunData(frame, data.columns, data.meta, {"heads": heads}, spectra)
-    path.write_text(report_html(hostile), "utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def chromium(page, tmp_path_factory):
-    with browser.Browser(tmp_path_factory.mktemp("profile")) as started:
-        started.open(page)
-        yield started
-
-
-@pytest.fixture
-def opened(chromium):
-    """Opened once: what one test clicks, the next may find."""
-    yield chromium
-    assert chromium.messages == []
-    assert [url for url in chromium.requests if not url.startswith(("file:", "data:"))] == []
 
 
 def test_all_panels_are_drawn(opened):
@@ -72,9 +31,9 @@ def test_all_panels_are_drawn(opened):
 def test_a_hostile_name_is_text(opened):
     assert opened.value("document.images.length") == 0
     assert opened.value("document.scripts.length") == 3
-    assert HOSTILE in opened.value("document.querySelector('#table tbody').textContent")
+    assert HOSTILE_NAME in opened.value("document.querySelector('#table tbody').textContent")
     ticks = opened.value("document.querySelector('#maps .plot .yaxislayer-above').textContent")
-    assert HOSTILE[:39] in ticks
+    assert HOSTILE_NAME[:39] in ticks
 
 
 def test_the_metric_chooser_changes_the_map(opened):
@@ -143,7 +102,7 @@ def column_of(opened, name):
     return opened.value(
         f"""(() => {{
             const heads = [...document.querySelectorAll("#table thead th button")];
-            const at = heads.findIndex((head) => head.textContent.split(" ")[0] === {name!r});
+            const at = heads.findIndex((head) => head.dataset.column === {name!r});
             const rows = [...document.querySelectorAll("#table tbody tr")];
             return rows.map((row) => row.cells[at].textContent);
         }})()"""
@@ -152,27 +111,21 @@ def column_of(opened, name):
 
 def test_the_table_sorts_and_filters(opened, data):
     std = data.frame["std"]
-    opened.value(
-        "[...document.querySelectorAll('#table thead th button')]"
-        ".find((h) => h.textContent === 'std').click()"
-    )
+    opened.value("document.querySelector('#table thead button[data-column=std]').click()")
     shown = [float(text) for text in column_of(opened, "std") if text]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == std.notna().sum()
-    opened.value("document.querySelector('#table input[aria-label=\"Filter std\"]').focus()")
+    opened.value("document.querySelector('#table th input[data-column=std]').focus()")
     opened.type(">0.9")
     assert len(column_of(opened, "std")) == (std > 0.9).sum()
-    opened.value("document.querySelector('#table input[aria-label=\"Filter param_name\"]').focus()")
+    opened.value("document.querySelector('#table th input[data-column=param_name]').focus()")
     opened.type("PROJ")
     wanted = (std > 0.9) & data.frame["param_name"].str.contains("proj")
     assert len(column_of(opened, "std")) == wanted.sum() > 0
 
 
 def test_columns_are_chosen(opened):
-    opened.value(
-        "[...document.querySelectorAll('#table .choices label')]"
-        ".find((label) => label.textContent.trim() === 'rms').querySelector('input').click()"
-    )
+    opened.value("document.querySelector('#table .choices input[data-column=rms]').click()")
     assert [text for text in column_of(opened, "rms") if text]
 
 
@@ -189,12 +142,6 @@ def test_light_and_dark(opened, page):
     assert (opened.value(paper), opened.value(plot)) == light
     opened.click("#theme")
     assert (opened.value(paper), opened.value(plot)) == dark
-
-
-@pytest.mark.parametrize("width", [1000, 2560])
-def test_nothing_hangs_over_the_edge(opened, page, width):
-    opened.open(page, width=width)
-    assert opened.value("document.documentElement.scrollWidth") <= width
 
 
 def other_runs(make, data):

@@ -7,7 +7,7 @@ const LONGEST_ADDRESS = 30000;
 // Two changes of one text within this time are one step back.
 const ONE_STEP = 1500;
 let section = "";
-let writtenAt = 0;
+let writtenAt = -Infinity;
 
 // The choices of one part in an address; what is left over, or is not among the choices, is noted.
 class Given {
@@ -79,7 +79,7 @@ function remember(isTyping = false) {
   const text = currentAddress();
   if (text === location.hash) return;
   const isSameStep = isTyping && performance.now() - writtenAt < ONE_STEP;
-  writtenAt = isTyping ? performance.now() : 0;
+  writtenAt = isTyping ? performance.now() : -Infinity;
   try {
     history[isSameStep ? "replaceState" : "pushState"]({ isView: true }, "", text || location.href.split("#")[0]);
   } catch {

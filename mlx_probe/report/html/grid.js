@@ -38,6 +38,7 @@ function gridPanel(target, table) {
       choices.append(element("h3", {}, family));
       for (const column of columns) {
         const box = element("input", { type: "checkbox" });
+        box.dataset.column = column.name;
         boxes.set(column.name, box);
         box.addEventListener("change", () => {
           const wanted = new Set(state.columns);

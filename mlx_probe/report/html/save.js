@@ -33,7 +33,7 @@ const csvOf = (heads, lines) => [heads.map(csvText), ...lines].map((cells) => `$
 
 function fileName(names, suffix) {
   const words = [...runs.map((run) => run.name), ...names].filter(Boolean);
-  return `${words.map((word) => cut(word.replace(/[^\p{L}\p{N}.]+/gu, "-").replace(/^[-.]+|[-.]+$/g, ""), 60)).join("_")}.${suffix}`;
+  return `${words.map((word) => cut(word.replace(/[^\p{L}\p{N}._]+/gu, "-").replace(/^[-.]+|[-.]+$/g, ""), 60)).join("_")}.${suffix}`;
 }
 
 function download(blob, name) {
