@@ -22,7 +22,7 @@ PACKAGE = ROOT / "mlx_probe"
 ROOMS = ("core", "source", "checkpoint", "compute", "runs", "doctor", "analysis", "library", "cli")
 # Modules whose texts are for programs, or for pages that are English in every language.
 ENGLISH = {
-    *("core/language.py", "core/formats.py", "runs/table/__init__.py", "cli/docs.py"),
+    *("core/language.py", "core/notebook.py", "core/formats.py", "runs/table/__init__.py", "cli/docs.py"),
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
     *(
         "checkpoint/formats/torch_names.py",

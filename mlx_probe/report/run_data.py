@@ -58,7 +58,8 @@ class RunData:
     def __repr__(self) -> str:
         """Model, rows, checks, what lies beside the table, and the first findings."""
         first, *rest = run_line(self.meta).split("\n")
-        return "\n".join([f"<RunData of {first}; {self._beside()}>", *rest])
+        head = tr("<RunData of {facts}; {tables}>", facts=first, tables=self._beside())
+        return "\n".join([head, *rest])
 
     def _repr_html_(self) -> str:
         """The same in a notebook."""

@@ -77,7 +77,8 @@ class Run:
     def __repr__(self) -> str:
         """Model, rows, checks, folder, and the first findings."""
         first, *rest = run_line(self.meta).split("\n")
-        return "\n".join([f"<Run of {first}; {self.folder}>", *rest])
+        head = tr("<Run of {facts}; {folder}>", facts=first, folder=self.folder)
+        return "\n".join([head, *rest])
 
     def _repr_html_(self) -> str:
         """The same in a notebook."""

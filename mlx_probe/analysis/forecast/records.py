@@ -155,7 +155,7 @@ class Forecast:
     def __repr__(self) -> str:
         """Model, weights, memory, time, and whether it fits."""
         facts = "; ".join(f"{label}: {text}" for label, text in self._facts().items())
-        return f"<Forecast of {self.model.get('id', '?')}; {facts}>"
+        return tr("<Forecast of {model}; {facts}>", model=self.model.get("id", "?"), facts=facts)
 
     def _repr_html_(self) -> str:
         """The same in a notebook, with advice."""
