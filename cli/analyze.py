@@ -17,6 +17,7 @@ from mlx_probe.runs.run import Run
 
 from .analysis_options import analysis_options
 from .command import Command
+from .document import json_option, print_document
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     config_option,
@@ -59,6 +60,7 @@ _STAGES = ("measure", "validate", "write")
     is_flag=True,
     help="Print what it would do and what that would take, as `mlx-probe plan` does.",
 )
+@json_option
 @quiet_option
 def analyze(
     model: str,
@@ -69,6 +71,7 @@ def analyze(
     overwrite: bool,
     allow_unknown: bool,
     dry_run: bool,
+    as_json: bool,
     quiet: bool,
     alert: tuple[str, ...],
     prometheus: int,
@@ -93,7 +96,10 @@ def analyze(
         forecast = forecast_model(
             model, out=out, formats=formats, revision=revision, config=config, contexts=()
         )
-        output().print(forecast_text(forecast))
+        if as_json:
+            print_document(forecast.describe())
+        else:
+            output().print(forecast_text(forecast))
         if not forecast.fits:
             raise click.ClickException("it does not fit: see above")
         return
@@ -109,7 +115,11 @@ def analyze(
         progress=watch(quiet),
         fetching=fetching(quiet),
     )
-    if not quiet:
+    if as_json:
+        from mlx_probe.report.documents import run_document
+
+        print_document(run_document(run))
+    elif not quiet:
         _print_summary(run)
     if not run.passed:
         raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))

@@ -19,6 +19,7 @@ from mlx_probe.report.terminal.download_progress import download_progress
 
 from .command import Command
 from .console import output
+from .document import wants_json
 from .options import complete_files, revision_option
 
 __all__ = ["bench"]
@@ -102,6 +103,8 @@ def bench(
     WeightWatcher if they are installed work on the same matrices in turn. Medians, ratios and the
     agreement of the results are printed.
     """
+    if target is not None and target.name == "<stdout>":
+        wants_json(click.get_current_context())
     if model is None and (include or revision):
         raise ConfigError("--include and --revision choose from a MODEL", "Name one")
     if model is not None and (shapes or dtype):

@@ -13,6 +13,7 @@ from mlx_probe.analysis.compare.compare import compare as run_comparison
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
+from mlx_probe.report.documents import run_document
 from mlx_probe.report.terminal.compare import comparison_summary
 from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.report.terminal.download_progress import download_progress
@@ -20,10 +21,12 @@ from mlx_probe.report.terminal.plain import plain
 from mlx_probe.report.terminal.text import printable, warning_text
 from mlx_probe.runs.load import read_table
 from mlx_probe.runs.monitor.watch import WatchConfig
+from mlx_probe.runs.run import Run
 
 from .analysis_options import backend_options
 from .command import Command
 from .console import alert_line, output
+from .document import json_option, print_document
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     SIZE,
@@ -102,6 +105,7 @@ _DEFAULT = CompareConfig()
 @resume_option
 @overwrite_option
 @allow_unknown_option
+@json_option
 @quiet_option
 def compare(
     a: str,
@@ -113,6 +117,7 @@ def compare(
     resume: bool,
     overwrite: bool,
     allow_unknown: bool,
+    as_json: bool,
     quiet: bool,
     alert: tuple[str, ...],
     prometheus: int,
@@ -156,7 +161,18 @@ def compare(
             on_alert=print_alert,
             fetching=download_progress(quiet),
         )
-    console = output(quiet)
+    if as_json:
+        print_document(run_document(run))
+    elif not quiet:
+        _print_summary(run)
+    if not run.passed:
+        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
+    refuse_unread(run, allow_unknown)
+
+
+def _print_summary(run: Run) -> None:
+    """Print what a comparison found and took, and where it is."""
+    console = output()
     table, _, meta = read_table(run.meta_path)
     console.print(comparison_summary(table.to_pylist(), meta))
     console.print(
@@ -173,6 +189,3 @@ def compare(
         console.print(warning_text(run.unread), soft_wrap=True)
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
-    if not run.passed:
-        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
-    refuse_unread(run, allow_unknown)

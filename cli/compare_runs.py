@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from mlx_probe.report.terminal.compare_runs import runs_text
 
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     help="Bins of relative depth: layer / (layers - 1).",
 )
 @click.option("--relative", is_flag=True, help="Divide all numbers by those of the first RUN.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@json_option
 def compare_runs(
     runs: tuple[Path, ...],
     wanted: str | None,
@@ -119,7 +119,7 @@ def compare_runs(
         relative=relative,
     )
     if as_json:
-        click.echo(json.dumps(table.as_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        print_document(table.as_json())
     else:
         console = output()
         console.print(runs_text(table, _drawn(table, metrics), console.encoding))

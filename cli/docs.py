@@ -19,6 +19,7 @@ from mlx_probe.report.docs import filled, page_hash
 
 from . import GROUPS, cli
 from .command import Command, option_variables
+from .json_page import json_page
 
 __all__ = ["command_line_page", "contexts", "generated", "rendered", "stamped", "write_docs"]
 
@@ -133,6 +134,7 @@ def generated(root: Path) -> dict[Path, str]:
     """
     pages = {
         root / "docs/en/command-line.md": f"{GENERATED}\n\n{command_line_page()}",
+        root / "docs/en/json.md": f"{GENERATED}\n\n{json_page()}",
         root / "docs/en/columns.md": f"{GENERATED}\n\n{columns_page()}",
     }
     for path in sorted((root / "docs").rglob("*.md")):

@@ -15,6 +15,7 @@ from mlx_probe.report.terminal.text import printable
 
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 
 __all__ = ["doctor"]
 
@@ -28,9 +29,7 @@ __all__ = ["doctor"]
     ),
 )
 @click.option("--offline", is_flag=True, help="Leave out what needs the network.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print findings and facts as JSON instead of text."
-)
+@json_option
 @click.option(
     "--snapshot",
     type=click.Path(path_type=Path, file_okay=False),
@@ -58,7 +57,7 @@ def doctor(offline: bool, as_json: bool, snapshot: Path | None, compare: Path | 
     differences = None if earlier is None else earlier.differences(facts)
     written = [] if snapshot is None else write_snapshot(snapshot, facts, findings)
     if as_json:
-        click.echo(findings_json(facts, findings, differences))
+        print_document(findings_json(facts, findings, differences))
     else:
         console = output()
         console.print(findings_text(findings))

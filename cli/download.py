@@ -20,6 +20,7 @@ from mlx_probe.source import parse_reference
 
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 from .options import config_option, model_argument, quiet_option, revision_option, watch_options
 
 __all__ = ["download", "endpoint_option"]
@@ -63,7 +64,7 @@ endpoint_option = click.option(
     help="Files at a time.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched; fetch no weights.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @watch_options
 @config_option
 @quiet_option
@@ -96,7 +97,7 @@ def download(
     if dry_run:
         plan = plan_download(ref, config)
         if as_json:
-            click.echo(download_json(plan))
+            print_document(download_json(plan))
         elif not quiet:
             console.print(files_table(plan))
             console.print(download_plan_text(plan), soft_wrap=True)
@@ -104,7 +105,7 @@ def download(
     progress = download_progress(quiet, lines=True)
     done = run_download(ref, config, progress, WatchConfig(alert=alert, prometheus=prometheus))
     if as_json:
-        click.echo(download_json(done))
+        print_document(download_json(done))
     elif not quiet:
         console.print(download_text(done), soft_wrap=True)
 

@@ -8,6 +8,7 @@ from mlx_probe.analysis.opening import named_run, open_checkpoint
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 from mlx_probe.core.units import format_size
+from mlx_probe.report.documents import model_document, rows_document
 from mlx_probe.report.terminal.download_progress import download_progress
 from mlx_probe.report.terminal.run_rows import RUN_COLUMNS, run_text
 from mlx_probe.report.terminal.text import checkpoint_text
@@ -15,6 +16,7 @@ from mlx_probe.runs.load import read_table
 
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 from .options import model_argument, revision_option
 
 __all__ = ["inspect"]
@@ -35,7 +37,8 @@ __all__ = ["inspect"]
     is_flag=True,
     help="Read the headers over the network and download no weights; for the Hub and addresses.",
 )
-def inspect(model: str, revision: str | None, remote: bool) -> None:
+@json_option
+def inspect(model: str, revision: str | None, remote: bool, as_json: bool) -> None:
     """List MODEL's tensors: names, roles, shapes, types, sizes; from file headers only.
 
     MODEL may be a finished run: its folder, its run_meta.json, or one of its tables. Then its
@@ -47,10 +50,16 @@ def inspect(model: str, revision: str | None, remote: bool) -> None:
         if remote or revision is not None:
             raise ConfigError(f"{model} is a run on this disk", "Leave --remote and --revision out")
         rows, _, meta = read_table(run, RUN_COLUMNS)
+        if as_json:
+            print_document(rows_document(run, rows, meta))
+            return
         console.print(run_text(rows, run, meta))
         return
     fetching = download_progress(quiet=False)
     with open_checkpoint(model, revision, remote=remote, fetching=fetching) as checkpoint:
+        if as_json:
+            print_document(model_document(checkpoint))
+            return
         console.print(checkpoint_text(checkpoint))
         opener = checkpoint.files.opener
         if opener is not None:

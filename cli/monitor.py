@@ -19,6 +19,7 @@ from mlx_probe.runs.table.strict_json import encode
 
 from .command import Command
 from .console import output
+from .document import wants_json
 from .options import complete_files
 
 __all__ = ["monitor"]
@@ -38,7 +39,8 @@ INTERVAL = 0.5
 @click.argument("run", metavar="[RUN|PID]", required=False, shell_complete=complete_files)
 @click.option("--once", is_flag=True, help="Print one frame and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Print the samples as JSON, a line each.")
-def monitor(run: str | None, once: bool, as_json: bool) -> None:
+@click.pass_context
+def monitor(ctx: click.Context, run: str | None, once: bool, as_json: bool) -> None:
     """Watch a running job: progress, memory, processor, disk, bandwidth, device, alerts.
 
     PID is the job's process, RUN its folder or one of its files; a model's folder means the run
@@ -46,6 +48,8 @@ def monitor(run: str | None, once: bool, as_json: bool) -> None:
     job is shown; for a run that is over, the samples that were kept. This command does not slow
     the job down, and the job goes on when it ends.
     """
+    if as_json:
+        wants_json(ctx)
     follower = attach(run)
     if as_json:
         _print_lines(follower)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from mlx_probe.report.terminal.forecast import forecast_markdown, forecast_text
 from .analysis_options import analysis_options
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 from .options import config_option, format_option, model_argument, out_option
 
 __all__ = ["plan"]
@@ -69,7 +69,7 @@ class _Width(click.ParamType[int]):
     help="Bits of a weight for that memory, or 'stored'; may be repeated.",
 )
 @click.option("--calibrate", is_flag=True, help="Time this machine again, for about two seconds.")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@json_option
 @click.option("--markdown", is_flag=True, help="Print the plan as a Markdown document.")
 def plan(
     model: str,
@@ -105,7 +105,7 @@ def plan(
         calibrate=calibrate,
     )
     if as_json:
-        click.echo(json.dumps(forecast.describe(), indent=2, ensure_ascii=True))
+        print_document(forecast.describe())
     elif markdown:
         click.echo(forecast_markdown(forecast), nl=False)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mlx_probe.core.language import tr
 from mlx_probe.core.units import format_size
 
 from .command import Command
+from .document import json_option, print_document
 from .options import complete_metrics
 
 __all__ = ["plot"]
@@ -115,7 +115,7 @@ def _tensor_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
 @click.option(
     "--title", metavar="TEXT", help="Above the figure; '' for none.  [default: the model's name]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers of the figure as JSON.")
+@json_option
 def plot(
     run: Path,
     metric: str | None,
@@ -157,4 +157,4 @@ def plot(
         )
         click.echo(note, err=True)
     if as_json:
-        click.echo(json.dumps(made.describe(), indent=1, ensure_ascii=True, allow_nan=False))
+        print_document(made.describe())

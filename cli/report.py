@@ -8,9 +8,11 @@ import click
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.units import format_size
+from mlx_probe.runs.load import locate_run
 
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 from .options import complete_metrics
 
 __all__ = ["report"]
@@ -41,12 +43,14 @@ __all__ = ["report"]
     shell_complete=complete_metrics,
     help="With --terminal: a column to draw over the layers; may be repeated.",
 )
+@json_option
 def report(
     run: Path,
     others: tuple[Path, ...],
     out: Path | None,
     terminal: bool,
     metrics: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Show a finished RUN of analyze or compare, or two side by side.
 
@@ -55,6 +59,8 @@ def report(
     the layers, spectra, outliers, every row, and how the run was made. Two runs share the page:
     maps with one colour scale, spectra in one plot, rows matched by name or role, settings that
     differ marked.
+
+    --json prints where the page is; with --terminal, the numbers of the text instead of it.
     """
     if terminal and out is not None:
         raise ConfigError("--out names a page, and --terminal writes none", "Leave one out")
@@ -68,6 +74,7 @@ def report(
     if metrics and not terminal:
         raise ConfigError("--metric is for --terminal", "Choose metrics in the page itself")
     # pandas, half a second that no other command should pay.
+    from mlx_probe.report.documents import page_document, profile_document
     from mlx_probe.report.html.write import write_report
     from mlx_probe.report.run_data import load_run_data, metric_names
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
@@ -83,7 +90,13 @@ def report(
                     f"Choose from {', '.join(names) or 'another run'}",
                 )
         chosen = list(dict.fromkeys(metrics)) or default_metrics(data)
-        console.print(profile_text(data, chosen, console.width, console.encoding))
+        if as_json:
+            print_document(profile_document(locate_run(run), data, chosen))
+        else:
+            console.print(profile_text(data, chosen, console.width, console.encoding))
         return
     target = write_report(run, out, other=others[0] if others else None)
+    if as_json:
+        print_document(page_document([locate_run(each) for each in (run, *others)], target))
+        return
     console.print(f"{target} ({format_size(target.stat().st_size)})", soft_wrap=True, markup=False)

@@ -7,10 +7,13 @@ from pathlib import Path
 import click
 
 from mlx_probe.analysis.validate import validate as validate_finished
+from mlx_probe.report.documents import checks_document
 from mlx_probe.report.terminal.text import checks_text
+from mlx_probe.runs.load import locate_run
 
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 
 __all__ = ["validate"]
 
@@ -29,14 +32,18 @@ __all__ = ["validate"]
     show_default=True,
     help="Recompute five tensors from the model's files.",
 )
-def validate(run: Path, recompute: bool) -> None:
+@json_option
+def validate(run: Path, recompute: bool, as_json: bool) -> None:
     """Check a finished RUN: its files, its table, and a few tensors recomputed.
 
     For a comparison nothing is recomputed. RUN is a run folder, its run_meta.json, or one of
     its tables; a model's folder means its latest run.
     """
     checks = validate_finished(run, recompute)
-    output().print(checks_text(checks))
+    if as_json:
+        print_document(checks_document(locate_run(run), checks))
+    else:
+        output().print(checks_text(checks))
     failed = sum(not check.passed for check in checks)
     if failed:
         raise click.ClickException(f"{failed} of {len(checks)} checks failed: {run}")

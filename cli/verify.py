@@ -13,6 +13,7 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 from .download import endpoint_option
 from .hashing import hashing
 from .options import complete_files, quiet_option, revision_option, watch_options
@@ -39,7 +40,7 @@ __all__ = ["verify"]
     show_default=True,
     help="Files hashed or fetched at a time.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @watch_options
 @quiet_option
 def verify(
@@ -76,7 +77,7 @@ def verify(
             progress = download_progress(quiet, lines=True)
             done = run_repair(done, config, progress, lambda _: job.gate.wait())
     if as_json:
-        click.echo(verification_json(done))
+        print_document(verification_json(done))
     elif not quiet:
         output().print(verification_text(done), soft_wrap=True)
     if done.damaged:

@@ -18,13 +18,11 @@ from mlx_probe.report.terminal.text import printable
 __all__ = [
     "confirm",
     "id_argument",
-    "json_option",
     "status",
     "with_database",
     "yes_option",
 ]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 id_argument = click.argument("name", metavar="ID")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 

@@ -6,6 +6,7 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.cli.hashing import hashing
 from mlx_probe.cli.options import SIZE, quiet_option
 from mlx_probe.core.errors import ConfigError
@@ -29,7 +30,7 @@ from mlx_probe.report.terminal.catalog import (
     plan_text,
 )
 
-from .common import confirm, json_option, status, with_database, yes_option
+from .common import confirm, status, with_database, yes_option
 
 __all__ = ["dedupe_command", "duplicates_command", "undo_command"]
 
@@ -58,7 +59,7 @@ def duplicates_command(
     """
     result = _duplicates(database, larger, verify, quiet)
     if as_json:
-        click.echo(duplicates_json(result))
+        print_document(duplicates_json(result))
     elif not quiet:
         output().print(duplicates_text(result), soft_wrap=True)
 
@@ -103,7 +104,7 @@ def dedupe_command(
     plan = plan_links(_duplicates(database, larger, False, quiet).groups, link == "symbolic")
     if dry_run or not plan.links:
         if as_json:
-            click.echo(plan_json(plan))
+            print_document(plan_json(plan))
         elif not quiet:
             output().print(plan_text(plan), soft_wrap=True)
         return
@@ -120,7 +121,7 @@ def dedupe_command(
         job.begin(total)
         done = replace_by_links(database, plan, job.add)
     if as_json:
-        click.echo(done_json(done))
+        print_document(done_json(done))
     elif not quiet:
         made = tr("made hard links") if link == "hard" else tr("made symbolic links")
         output().print(done_text(done, made, tr("freed")), soft_wrap=True)
@@ -153,7 +154,7 @@ def undo_command(
     with status(quiet, tr("copying")):
         done = take_links_back(database, everything)
     if as_json:
-        click.echo(done_json(done))
+        print_document(done_json(done))
     elif not quiet:
         text = done_text(done, tr("made separate files again"), tr("used"))
         output().print(text, soft_wrap=True)

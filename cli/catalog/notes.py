@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 from mlx_probe.library.catalog import (
@@ -37,15 +39,20 @@ __all__ = ["forget_command", "note_command", "tag_command"]
 @id_argument
 @click.argument("text", required=False)
 @click.option("--remove", is_flag=True, help="Remove the note.")
+@json_option
 @with_database
-def note_command(database: Database, name: str, text: str | None, remove: bool) -> None:
+def note_command(
+    database: Database, name: str, text: str | None, remove: bool, as_json: bool
+) -> None:
     """Write a note on a model, or print it."""
     model = find_model(load_models(database), name)
     if remove or text is not None:
         if remove and text:
             raise ConfigError("a note cannot be both written and removed", "Leave one out")
         set_note(database, model, _utf8(text or ""))
-    elif model.note:
+    if as_json:
+        print_document(_known(database, model.key))
+    elif model.note and not remove and text is None:
         click.echo(plain(model.note))
 
 
@@ -60,11 +67,16 @@ def note_command(database: Database, name: str, text: str | None, remove: bool) 
 @id_argument
 @click.argument("tags", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Remove the tags.")
+@json_option
 @with_database
-def tag_command(database: Database, name: str, tags: tuple[str, ...], remove: bool) -> None:
+def tag_command(
+    database: Database, name: str, tags: tuple[str, ...], remove: bool, as_json: bool
+) -> None:
     """Add tags to a model, to list it by."""
     model = find_model(load_models(database), name)
     (remove_tags if remove else add_tags)(database, model, tags)
+    if as_json:
+        print_document(_known(database, model.key))
 
 
 @click.command(
@@ -85,9 +97,15 @@ def tag_command(database: Database, name: str, tags: tuple[str, ...], remove: bo
     help="Do not search this folder any more; may be repeated.",
 )
 @yes_option
+@json_option
 @with_database
 def forget_command(
-    database: Database, names: tuple[str, ...], missing: bool, folders: tuple[Path, ...], yes: bool
+    database: Database,
+    names: tuple[str, ...],
+    missing: bool,
+    folders: tuple[Path, ...],
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Remove models with their notes and tags from the catalog; no file is touched."""
     if not names and not missing and not folders:
@@ -96,6 +114,8 @@ def forget_command(
     chosen = {model.key: model for model in (find_model(models, name) for name in names)}
     chosen |= {model.key: model for model in models if missing and model.missing}
     noted = [model for model in chosen.values() if model.note or model.tags]
+    if noted and as_json and not yes:
+        raise ConfigError("--json asks no questions", "Add --yes")
     if noted and not yes:
         question = tr(
             "{count} of {total} models have notes or tags. Forget them?",
@@ -104,7 +124,17 @@ def forget_command(
         )
         confirm(question)
     forget(database, chosen.values(), folders)
-    output().print(tr("forgotten: {count}", count=len(chosen)), soft_wrap=True)
+    if as_json:
+        gone = [{"key": model.key, "id": model.id} for model in chosen.values()]
+        print_document({"forgotten": gone, "folders": [str(folder) for folder in folders]})
+    else:
+        output().print(tr("forgotten: {count}", count=len(chosen)), soft_wrap=True)
+
+
+def _known(database: Database, key: str) -> dict[str, Any]:
+    """Key, name, note and tags of a model, as they are now."""
+    model = next(model for model in load_models(database) if model.key == key)
+    return {"key": key, "id": model.id, "note": model.note, "tags": list(model.tags)}
 
 
 def _utf8(text: str) -> str:

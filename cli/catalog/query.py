@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.cli.options import SIZE
 from mlx_probe.core.files import write_text
 from mlx_probe.core.language import tr
@@ -28,7 +28,7 @@ from mlx_probe.report.terminal.plain import plain
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.source.stores import STORES
 
-from .common import id_argument, json_option, with_database
+from .common import id_argument, with_database
 
 __all__ = ["card_command", "list_command", "show_command"]
 
@@ -81,7 +81,7 @@ def list_command(
     every = load_models(database)
     models = select_models(every, query, sort, reverse)
     if as_json:
-        click.echo(models_json(models))
+        print_document(models_json(models))
         return
     console = output()
     console.print(models_table(models, console.width))
@@ -102,7 +102,7 @@ def show_command(database: Database, name: str, as_json: bool) -> None:
     models = load_models(database)
     model = find_model(models, name)
     if as_json:
-        click.echo(json.dumps(model.describe(), indent=2))
+        print_document(model.describe())
     else:
         output().print(model_text(model, find_versions(model, models)))
 
@@ -119,13 +119,18 @@ def show_command(database: Database, name: str, as_json: bool) -> None:
     metavar="FILE.md",
     help="Write the card to this file.  [default: print it]",
 )
+@json_option
 @with_database
-def card_command(database: Database, name: str, out: Path | None) -> None:
+def card_command(database: Database, name: str, out: Path | None, as_json: bool) -> None:
     """Write a model card in Markdown from what the catalog knows."""
     models = load_models(database)
-    text = card_text(find_model(models, name), models)
-    if out is None:
+    model = find_model(models, name)
+    text = card_text(model, models)
+    if out is not None:
+        write_text(out, text, errors="backslashreplace")
+    if as_json:
+        print_document({"key": model.key, "id": model.id, "out": out and str(out), "card": text})
+    elif out is None:
         click.echo(plain(text), nl=False)
-        return
-    write_text(out, text, errors="backslashreplace")
-    output().print(printable(str(out)), soft_wrap=True)
+    else:
+        output().print(printable(str(out)), soft_wrap=True)

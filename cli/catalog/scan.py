@@ -8,6 +8,7 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.cli.hashing import hashing
 from mlx_probe.cli.options import quiet_option
 from mlx_probe.core.language import tr
@@ -16,7 +17,7 @@ from mlx_probe.report.terminal.catalog import scan_json, scan_text
 from mlx_probe.runs.folder import DEFAULT_ROOT
 from mlx_probe.source.stores import STORES
 
-from .common import json_option, status, with_database
+from .common import status, with_database
 
 __all__ = ["scan_command"]
 
@@ -69,6 +70,6 @@ def scan_command(
         with hashing("scan", "the catalog", quiet) as job:
             report.troubles += hash_models(database, load_models(database), job.update).troubles
     if as_json:
-        click.echo(scan_json(report))
+        print_document(scan_json(report))
     elif not quiet:
         output().print(scan_text(report), soft_wrap=True)

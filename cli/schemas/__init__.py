@@ -1,0 +1,64 @@
+"""The documents of --json: a JSON Schema for each command, or the reason why it has none.
+
+`SCHEMAS` is what `docs/en/json.md` is made from, and what the tests check the commands' documents
+against. A new command is one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
+from .figures import PLOT
+from .machine import BENCH, DOCTOR, SAMPLE
+from .models import DOWNLOAD, VERIFICATION
+from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
+from .shape import FAILURE, Document, Schema, listed
+
+__all__ = ["EXEMPT", "FAILURE", "SCHEMAS", "Document", "Schema", "schema_of"]
+
+# By the words behind `mlx-probe`.
+SCHEMAS: Mapping[str, Document] = {
+    "plan": Document(PLAN),
+    "analyze": Document(RUN, {"with --dry-run": PLAN}),
+    "compare": Document(RUN),
+    "report": Document(PAGE, {"with --terminal": PROFILE}),
+    "plot": Document(PLOT),
+    "validate": Document(CHECKS),
+    "query": Document(ANSWER, {"with --schema": VIEWS}),
+    "inspect": Document(INSPECTION, {"of a run": ROWS}),
+    "bench": Document(BENCH, note="`--json` takes a file; `--json -` prints the document."),
+    "download": Document(DOWNLOAD),
+    "verify": Document(VERIFICATION),
+    "catalog scan": Document(SCAN),
+    "catalog list": Document(listed(MODEL)),
+    "catalog show": Document(MODEL),
+    "catalog card": Document(CARD),
+    "catalog note": Document(NOTED),
+    "catalog tag": Document(NOTED),
+    "catalog forget": Document(FORGOTTEN),
+    "catalog duplicates": Document(DUPLICATES),
+    "catalog dedupe": Document(DEDUPE_DONE, {"with --dry-run": DEDUPE_PLAN}),
+    "catalog undo": Document(DEDUPE_DONE),
+    "doctor": Document(DOCTOR),
+    "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),
+}
+
+# Commands without --json, and why.
+EXEMPT: Mapping[str, str] = {
+    "completion": "prints a script for the shell",
+}
+
+
+def schema_of(command: str) -> Schema:
+    """The JSON Schema of all that a command can print with --json.
+
+    Args:
+        command: A key of `SCHEMAS`.
+    """
+    document = SCHEMAS[command]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"mlx-probe {command} --json",
+        "anyOf": [document.schema, *document.variants.values(), FAILURE],
+    }

@@ -1,0 +1,201 @@
+"""--json of every command: one strict document on standard output, as its schema says.
+
+In Chinese, because data stay English whatever the language of the messages is.
+"""
+
+import json
+import shutil
+from importlib import import_module
+
+import jsonschema
+import numpy as np
+import pytest
+from machines import MAC
+from models import invoke
+from pairs import saved
+
+from mlx_probe.cli.docs import contexts
+from mlx_probe.cli.schemas import EXEMPT, FAILURE, SCHEMAS, schema_of
+
+# What is run, and with which exit code; {word} is one of `places`. Every variant of a document.
+GOOD = {
+    "plan": [("{model}", 0), ("{model} --context 128 --bits 4 --memory-limit 1", 1)],
+    "analyze": [
+        ("{model} --out {out}/run --workers 1", 0),
+        ("{strange} --out {out}/strange --workers 1 --quiet", 3),
+        ("{model} --dry-run", 0),
+    ],
+    "compare": [("{model} {model} --out {out}/pair --workers 1", 0)],
+    "report": [
+        ("{runs}/base --out {out}/page.html", 0),
+        ("{runs}/base --terminal --metric alpha --metric stable_rank", 0),
+        ("{runs}/pair --terminal", 0),
+    ],
+    "plot": [("{runs}/base stable_rank", 0)],
+    "validate": [
+        ("{runs}/base --no-recompute", 0),
+        ("{runs}/pair", 0),
+        ("{broken} --no-recompute", 1),
+    ],
+    "query": [("--runs {runs} from␣params", 0), ("--runs {runs} --schema", 0)],
+    "inspect": [("{model}", 0), ("{strange}", 0), ("{runs}/base", 0), ("{runs}/pair", 0)],
+    "bench": [("--shape 8x8 --contender native --contender numpy --repeat 1", 0)],
+    "download": [
+        ("{model} --local-dir {out}/new --dry-run", 0),
+        ("{model} --local-dir {out}/new", 0),
+    ],
+    "verify": [("{downloaded}", 0), ("{damaged}", 1)],
+    "catalog scan": [("{root}/models --runs {runs}", 0)],
+    "catalog list": [("", 0), ("--analyzed --sort size", 0)],
+    "catalog show": [("base", 0)],
+    "catalog card": [("base", 0), ("base --out {out}/card.md", 0)],
+    "catalog note": [("base a␣note", 0), ("base", 0)],
+    "catalog tag": [("base small", 0)],
+    "catalog forget": [("other --yes", 0)],
+    "catalog duplicates": [("", 0)],
+    "catalog dedupe": [("--dry-run", 0), ("--yes", 0)],
+    "catalog undo": [("--yes", 0)],
+    "doctor": [("--offline", 0)],
+    "monitor": [("{runs}/base", 0)],
+}
+# A failure of each command that has one; the exit code.
+BAD = {
+    "plan": ("{nothing}", 1),
+    "analyze": ("{nothing}", 1),
+    "compare": ("{model} {nothing}", 1),
+    "report": ("{nothing}", 1),
+    "plot": ("{nothing} rank", 1),
+    "validate": ("{nothing}", 1),
+    "query": ("--runs {runs} copy␣params␣to␣'x'", 2),
+    "inspect": ("{nothing}", 1),
+    "bench": ("{nothing}", 1),
+    "download": ("{nothing}", 1),
+    "verify": ("{nothing}", 1),
+    "catalog scan": ("{nothing}", 2),
+    "catalog list": ("--sort nonsense", 2),
+    "catalog show": ("no-such-model", 2),
+    "catalog card": ("no-such-model", 2),
+    "catalog note": ("no-such-model", 2),
+    "catalog tag": ("no-such-model x", 2),
+    "catalog forget": ("", 2),
+    "catalog duplicates": ("--larger nonsense", 2),
+    "catalog dedupe": ("", 2),
+    "catalog undo": ("", 2),
+    "doctor": ("--offline --compare {nothing}", 1),
+    "monitor": ("{nothing}", 1),
+}
+LEAVES = [
+    " ".join(ctx.command_path.split()[1:])
+    for ctx in contexts()
+    if ctx.parent is not None and not hasattr(ctx.command, "commands")
+]
+
+
+@pytest.fixture(scope="module")
+def places(stored, tmp_path_factory):
+    """Models, runs and a catalog with a bit of everything, for all commands."""
+    root = tmp_path_factory.mktemp("json")
+    word = "model.layers.0.mlp.up_proj.weight"
+    values = np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
+    model = saved(root / "models" / "plain", {word: values, "model.norm.weight": values[0]})
+    saved(root / "models" / "copy", {word: values, "model.norm.weight": values[0]})
+    saved(root / "models" / "base", {word: 2 * values})
+    saved(root / "models" / "other", {word: 3 * values})
+    strange = saved(
+        root / "strange",
+        {"x.weight": (np.ones((8, 8), np.uint8), "U8"), word: values},
+        {"model_type": "llama", "quantization_config": {"quant_method": "of_tomorrow"}},
+    )
+    broken = root / "broken"
+    shutil.copytree(stored.runs / "base", broken)
+    table = broken / "params.csv"
+    table.write_text(table.read_text().replace("q_proj", "x_proj", 1))
+    catalog = {"MLX_PROBE_CATALOG": str(root / "catalog.sqlite")}
+    downloaded, damaged = root / "downloaded", root / "damaged"
+    for folder in (downloaded, damaged):
+        assert invoke("download", model, "--local-dir", folder, "-q").exit_code == 0
+    weights = damaged / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    weights.unlink()  # a link: the original stays as it is
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    scanned = invoke("catalog", "scan", root / "models", "--runs", stored.runs, **catalog)
+    assert scanned.exit_code == 0, scanned.output
+    return {
+        "root": root, "model": model, "strange": strange, "broken": broken, "runs": stored.runs,
+        "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
+        "environment": {**catalog, "MLX_PROBE_LANG": "zh"},
+    }  # fmt: skip
+
+
+def run_json(command, arguments, places, out):
+    words = [word.replace("␣", " ").format(**places, out=out) for word in arguments.split()]
+    flag = ["--json", "-"] if command == "bench" else ["--json"]
+    return invoke(*command.split(), *flag, *words, **places["environment"])
+
+
+def strictly(text):
+    def refuse(word):
+        raise ValueError(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def check(command, text):
+    """The text is strict English JSON that the command's schema and no other describes."""
+    assert not [c for c in text if "\u3000" <= c <= "\u9fff" or "\uff00" <= c <= "\uffef"]
+    assert "\\u4e" not in text.lower()
+    documents = text.splitlines() if command == "monitor" else [text]
+    assert documents
+    validator = jsonschema.Draft202012Validator(schema_of(command))
+    for document in map(strictly, documents):
+        error = jsonschema.exceptions.best_match(validator.iter_errors(document))
+        assert error is None, f"{error.json_path}: {error.message}"
+    return strictly(documents[-1])
+
+
+def test_every_command_has_a_schema_or_a_reason():
+    assert set(LEAVES) == {*SCHEMAS, *EXEMPT}
+    assert set(SCHEMAS) == set(GOOD) == set(BAD)
+    assert not set(SCHEMAS) & set(EXEMPT)
+
+
+def test_every_command_with_a_schema_has_the_option():
+    for ctx in contexts():
+        command = " ".join(ctx.command_path.split()[1:])
+        names = {name for option in ctx.command.params for name in option.opts}
+        assert ("--json" in names) == (command in SCHEMAS), command
+
+
+@pytest.mark.parametrize("command", SCHEMAS)
+def test_a_schema_is_one(command):
+    jsonschema.Draft202012Validator.check_schema(schema_of(command))
+
+
+@pytest.mark.parametrize("command", GOOD)
+def test_a_command_prints_its_document(command, places, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(import_module("mlx_probe.cli.doctor"), "gather", lambda offline: MAC)
+    printed = []
+    for arguments, code in GOOD[command]:
+        result = run_json(command, arguments, places, tmp_path)
+        assert result.exit_code == code, result.output
+        document = check(command, result.stdout)
+        assert not (isinstance(document, dict) and "error" in document)
+        printed.append(document)
+    # Each variant is one of the documents.
+    for schema in SCHEMAS[command].variants.values():
+        validator = jsonschema.Draft202012Validator(schema)
+        assert any(validator.is_valid(document) for document in printed), command
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_a_failure_is_a_document_too(command, places, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, code = BAD[command]
+    result = run_json(command, arguments, places, tmp_path)
+    assert result.exit_code == code, result.output
+    document = check(command, result.stdout)
+    jsonschema.validate(document, FAILURE)
+    assert document["error"]["exit_code"] == code
+    assert result.stderr
