@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
-from .figures import PLOT
+from .figures import PLOT, RUNS_TABLE
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
@@ -24,6 +24,7 @@ SCHEMAS: Mapping[str, Document] = {
     "compare": Document(RUN),
     "report": Document(PAGE, {"with --terminal": PROFILE}),
     "plot": Document(PLOT),
+    "compare-runs": Document(RUNS_TABLE),
     "validate": Document(CHECKS),
     "query": Document(ANSWER, {"with --schema": VIEWS}),
     "inspect": Document(INSPECTION, {"of a run": ROWS}),

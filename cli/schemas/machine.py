@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlx_probe.runs.monitor.sample_columns import SAMPLE_COLUMNS
+from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 
 from .shape import (
     ANYTHING,

@@ -98,8 +98,9 @@ PAGE: Schema = record(
 PROFILE: Schema = record(
     {
         "run": _RUN,
-        "title": (TEXT, "The model, or both models."),
-        "facts": (mapping(TEXT), "About the model and the run, in words."),
+        "kind": (one_of(("analyze", "compare")), "The command that made it."),
+        "models": _MODELS,
+        "rows_by_status": (nullable(mapping(INTEGER)), "How many rows have which status."),
         "metrics": (
             listed(
                 record(
@@ -143,7 +144,10 @@ PROFILE: Schema = record(
                                     {
                                         "kind": (TEXT, "status, rank, deviation or fit."),
                                         "column": (TEXT, "The column that it is about."),
-                                        "text": (TEXT, "The reason in words."),
+                                        "size": (
+                                            NUMBER,
+                                            "Robust z of a deviation, share of missing rank.",
+                                        ),
                                     }
                                 )
                             ),
@@ -154,7 +158,6 @@ PROFILE: Schema = record(
             ),
             "Tensors that stand out, the most serious first.",
         ),
-        "unreliable_fits": (nullable(TEXT), "How many power-law fits are not reliable."),
     }
 )
 

@@ -122,10 +122,9 @@ def page_document(runs: Sequence[Path], page: Path) -> dict[str, Any]:
 
 
 def profile_document(run: Path, data: RunData, metrics: Sequence[str]) -> dict[str, Any]:
-    """What the report says on a terminal: facts, numbers over the layers, outliers."""
-    from mlx_probe.report.facts import model_facts, title_of
+    """What the report says on a terminal: the run, numbers over the layers, outliers."""
     from mlx_probe.report.figures import plot
-    from mlx_probe.report.outliers import find_outliers, unreliable_fits
+    from mlx_probe.report.outliers import find_outliers
 
     names = data.frame["param_name"]
     if "other_name" in data.frame:
@@ -133,21 +132,21 @@ def profile_document(run: Path, data: RunData, metrics: Sequence[str]) -> dict[s
         names = names.fillna(data.frame["other_name"])
     return {
         "run": str(run),
-        "title": title_of(data),
-        "facts": dict(model_facts(data)),
+        "kind": data.meta.get("kind", "analyze"),
+        "models": _models(data.meta),
+        "rows_by_status": data.meta.get("rows_by_status"),
         "metrics": [_plotted(plot([run], name, view="lines").describe()) for name in metrics],
         "outliers": [
             {
                 "tensor": str(names.iloc[outlier.row]),
                 "row": outlier.row,
                 "reasons": [
-                    {"kind": reason.kind, "column": reason.column, "text": reason.text}
+                    {"kind": reason.kind, "column": reason.column, "size": reason.size}
                     for reason in outlier.reasons
                 ],
             }
             for outlier in find_outliers(data.frame)
         ],
-        "unreliable_fits": unreliable_fits(data.frame) or None,
     }
 
 

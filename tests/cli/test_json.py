@@ -28,6 +28,7 @@ GOOD = {
     "compare": [("{model} {model} --out {out}/pair --workers 1", 0)],
     "report": [
         ("{runs}/base --out {out}/page.html", 0),
+        ("{runs}/base {runs}/tuned --out {out}/two.html", 0),
         ("{runs}/base --terminal --metric alpha --metric stable_rank", 0),
         ("{runs}/pair --terminal", 0),
     ],
@@ -36,6 +37,10 @@ GOOD = {
         ("{runs}/base --no-recompute", 0),
         ("{runs}/pair", 0),
         ("{broken} --no-recompute", 1),
+    ],
+    "compare-runs": [
+        ("{runs}/base {runs}/tuned {runs}/quick", 0),
+        ("{runs}/base {nothing} --by block_type --relative", 0),
     ],
     "query": [("--runs {runs} from␣params", 0), ("--runs {runs} --schema", 0)],
     "inspect": [("{model}", 0), ("{strange}", 0), ("{runs}/base", 0), ("{runs}/pair", 0)],
@@ -66,6 +71,7 @@ BAD = {
     "report": ("{nothing}", 1),
     "plot": ("{nothing} rank", 1),
     "validate": ("{nothing}", 1),
+    "compare-runs": ("", 2),
     "query": ("--runs {runs} copy␣params␣to␣'x'", 2),
     "inspect": ("{nothing}", 1),
     "bench": ("{nothing}", 1),
