@@ -50,6 +50,12 @@ UNSEEN = {
     *("1; what runs, as labels.", "Rules that are broken."),
     "1 for the state that the job is in, 0 for the others.",
     "What one core copies, from the calibration (bytes/s).",
+    # Values of columns and of options, headers of requests, SQL.
+    *("{0} MB", "auto, {0}", "--exclude {0}", "{0}, block {1}{2}", "qint{0}, {1}", "mx {0}"),
+    *("gpu: {0}", "{0} = excluded.{1}", "Bearer {0}", "kernels {0}", "{0} (part)"),
+    # Too short to be recognized: in Chinese they stay as they are.
+    *("of {0}", " of {0}", " at {0}", "{0} at {1}", "{0} at {1} ({2})", "in {0}: {1}", "no {0}"),
+    *("  {0}  {1}  {2}  in {3}",),
     # The log.
     "%s is damaged at line %d: from there on rows are computed again",
 }
@@ -207,7 +213,7 @@ class _Messages(ast.NodeVisitor):
             return
         if name in SHOWING or name.endswith("Error"):
             for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-                self.keep(argument, 1)
+                self.keep(argument, 1, spaced=False)
         else:
             self.generic_visit(node)
 
@@ -224,7 +230,7 @@ class _Messages(ast.NodeVisitor):
         self.keep(node, 2)
 
     def visit_JoinedStr(self, node):
-        self.keep(node, 2)
+        self.keep(node, 1)
 
     def visit_BinOp(self, node):
         self.keep(node, 2)
@@ -235,12 +241,15 @@ class _Messages(ast.NodeVisitor):
 
     def visit_Subscript(self, node):
         self.visit(node.value)
+        # Pairs of texts, but no names of keys.
+        if isinstance(node.slice, ast.Tuple):
+            self.visit(node.slice)
 
     def visit_Compare(self, node):
         """Texts that are compared are no messages."""
 
-    def keep(self, node, words):
-        """Keep a text; what is none may have texts in it."""
+    def keep(self, node, words, spaced=True):
+        """Keep a text of so many words; what is none may have texts in it."""
         for part in _inside(node):
             self.visit(part)
         for text in _texts(node) or ():
@@ -250,7 +259,7 @@ class _Messages(ast.NodeVisitor):
             if (
                 "{}" not in text
                 and count >= words
-                and (words == 1 or " " in literal.strip())
+                and (" " in literal.strip() or not spaced)
                 and _is_prose(literal)
             ):
                 self.found.append((text, node.lineno))
@@ -259,7 +268,7 @@ class _Messages(ast.NodeVisitor):
 
 
 # SQL and Python.
-_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from )")
+_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from |<)")
 
 
 def _is_prose(text):

@@ -9,19 +9,18 @@ order: ``cannot read {0}: {1}``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from string import Formatter
 
 from .language import LANGUAGES, catalog, language
 
 __all__ = ["Template", "templates", "translated"]
 
-# Names that stand before a message, such as a file's: "model.gguf: it is truncated".
-_AFTER_A_NAME = ": "
-# What lists of messages are joined with.
-_BETWEEN = "; "
+# What stands after a name ("model.gguf: it is truncated") and between the parts of a list.
+_COMMA = ", "
+_SEPARATORS = ((": ", "："), ("; ", "；"), (_COMMA, "，"))
 
 
 @dataclass(frozen=True)
@@ -72,63 +71,102 @@ def translated(text: str) -> str:
     """A message in the reader's language; a text that no catalog has comes back as it is.
 
     Values that are messages themselves, such as the reason in "skipped: reason", are translated
-    too. The lines of a text and what semicolons join are looked up one by one if the whole has
-    no entry.
+    too, and so are the lines of a text and the parts of a list. Of several ways to read a text
+    the one that recognizes most letters is meant.
     """
     name = language()
     if name == LANGUAGES[0] or not text.strip():
         return text
-    return _whole(text, name) or _parts(text, name) or text
+    return _read(text, name, is_whole=True).text
 
 
-def _whole(text: str, name: str) -> str | None:
-    entry = catalog(name).get(text)
-    if entry is not None:
+@dataclass(frozen=True)
+class _Reading:
+    text: str
+    letters: int
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str, name: str, is_whole: bool = False) -> _Reading:
+    entry = _entry(text, name, is_whole)
+    if entry is not None and entry.letters == len(text):
         return entry
-    best: tuple[Template, dict[int, str]] | None = None
-    # Ordered by weight: the first match is the one that is meant.
+    if entry is None and "\n" in text:
+        return _joined([_line(line, name) for line in text.split("\n")], "\n")
+    # The first of several that recognize as much: one that respects the separators.
+    readings = [*_split(text, name), *([entry] if entry else [])]
+    best = max(readings, key=lambda reading: reading.letters, default=None)
+    return best if best is not None and best.letters else _Reading(text, 0)
+
+
+def _entry(text: str, name: str, is_whole: bool = False, begins: str = "") -> _Reading | None:
+    """A text that is an entry or made from a template, without a look at its separators.
+
+    Args:
+        text: The text.
+        name: The language.
+        is_whole: Whether it is no part of another.
+        begins: What the template has to begin with.
+    """
+    # One word inside of a message is a name, such as a column's.
+    entry = catalog(name).get(text) if is_whole or " " in text else None
+    if entry is not None:
+        return _Reading(entry, len(text))
+    found = [
+        _filled(template, values, name)
+        for template, values in _matches(text, name)
+        if template.text.startswith(begins)
+    ]
+    return max(found, key=lambda reading: reading.letters, default=None)
+
+
+def _split(text: str, name: str) -> Iterator[_Reading]:
+    """Readings of a text as two parts, or as a list."""
+    for separator, chinese in _SEPARATORS:
+        at = text.find(separator, 1)
+        while at > 0:
+            head, tail = text[:at], text[at + len(separator) :]
+            # An entry may begin with its separator: "; {0} rows are left".
+            if (whole := _entry(text[at:], name, begins=separator)) is not None:
+                yield _joined([_read(head, name), whole], "")
+            elif separator != _COMMA and (rest := _read(tail, name)).letters:
+                yield _joined([_read(head, name), rest], chinese)
+            at = text.find(separator, at + 1)
+    at = text.find(" (")
+    if at > 0 and text.endswith(")"):
+        yield _joined([_read(text[:at], name), _read(text[at + 2 : -1], name)], "（", "）")
+    if _COMMA in text:
+        pieces = text.split(_COMMA)
+        yield _joined([_entry(piece, name) or _Reading(piece, 0) for piece in pieces], "，")
+
+
+def _matches(text: str, name: str) -> Iterable[tuple[Template, dict[int, str]]]:
     for template in templates(name):
         if (values := template.values(text)) is not None:
-            best = template, values
-            break
-    if best is None:
-        return None
-    template, values = best
-    inner = [translated(values[i]) for i in range(len(values))]
-    return template.translation.format(*inner)
+            yield template, values
 
 
-def _parts(text: str, name: str) -> str | None:
-    if "\n" in text:
-        lines = text.split("\n")
-        return _joined(lines, [_line(line) for line in lines], "\n")
-    if _BETWEEN in text:
-        pieces = text.split(_BETWEEN)
-        joined = _joined(pieces, [translated(piece) for piece in pieces], "；")
-        if joined is not None:
-            return joined
-    head, found, tail = text.partition(_AFTER_A_NAME)
-    while found:
-        rest = _whole(tail, name)
-        if rest is not None:
-            return f"{translated(head)}：{rest}"
-        more, found, tail = tail.partition(_AFTER_A_NAME)
-        head = f"{head}{_AFTER_A_NAME}{more}"
-    return None
+def _filled(template: Template, values: Mapping[int, str], name: str) -> _Reading:
+    inner = [_read(values[i], name) for i in range(len(values))]
+    letters = template.weight + sum(reading.letters for reading in inner)
+    return _Reading(template.translation.format(*(reading.text for reading in inner)), letters)
 
 
-def _line(line: str) -> str:
+def _line(line: str, name: str) -> _Reading:
     bare = line.lstrip()
-    return line[: len(line) - len(bare)] + translated(bare)
+    reading = _read(bare, name)
+    return _Reading(line[: len(line) - len(bare)] + reading.text, reading.letters)
 
 
-def _joined(before: list[str], after: list[str], by: str) -> str | None:
-    return by.join(after) if before != after else None
+def _joined(readings: Sequence[_Reading], by: str, end: str = "") -> _Reading:
+    letters = sum(reading.letters for reading in readings)
+    text = by.join(reading.text for reading in readings) + end
+    return _Reading(text, letters)
 
 
 @cache
 def templates(name: str) -> tuple[Template, ...]:
-    """The templates of a language, those with the most literal text first.
+    """The templates of a language, those that begin with a field last.
 
     Args:
         name: One of `LANGUAGES`.
@@ -138,7 +176,8 @@ def templates(name: str) -> tuple[Template, ...]:
         for text, translation in catalog(name).items()
         if _is_template(text)
     )
-    return tuple(sorted(found, key=lambda template: -template.weight))
+    # Of two that recognize as much, the one that begins with its own words.
+    return tuple(sorted(found, key=lambda t: (t.text.startswith("{"), -t.weight)))
 
 
 def _is_template(text: str) -> bool:

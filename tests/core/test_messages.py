@@ -19,9 +19,11 @@ CATALOG = {
 def chinese(monkeypatch):
     monkeypatch.setenv(languages.VARIABLE, "zh")
     monkeypatch.setattr(messages, "catalog", lambda name: CATALOG)
-    templates.cache_clear()
+    for cached in (templates, messages._read):
+        cached.cache_clear()
     yield
-    templates.cache_clear()
+    for cached in (templates, messages._read):
+        cached.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -32,13 +34,13 @@ def chinese(monkeypatch):
         # Values that are messages, whatever stands before them.
         ("cannot read a.gguf: the header is broken", "无法读取 a.gguf：文件头已损坏"),
         ("a.gguf: the header is broken", "a.gguf：文件头已损坏"),
-        ("a.gguf: part: the header is broken", "a.gguf: part：文件头已损坏"),
+        ("a.gguf: part: the header is broken", "a.gguf：part：文件头已损坏"),
         # The template with more text is meant.
         ("w has 3 rows of its own", "w 自有 3 行"),
         ("w has 3 rows", "w 有 3 行"),
         ("3 of w is {odd}", "w 中 3 为 {odd}"),
-        ("ok; w has 3 rows", "好；w 有 3 行"),
-        ("ok\n  w has 3 rows\n  else", "好\n  w 有 3 行\n  else"),
+        ("ok; w has 3 rows", "ok; w 有 3 行"),
+        ("ok\n  w has 3 rows\n  else", "ok\n  w 有 3 行\n  else"),
         ("what no catalog has", "what no catalog has"),
         ("named x", "named x"),
         ("", ""),

@@ -17,7 +17,8 @@ def check(facts: Facts) -> Iterator[Verdict]:
 
 
 def _check_tool(tool: Tool, facts: Facts) -> Verdict:
-    fact = f"{tool.name} {', '.join(filter(None, (tool.found, tool.detail))) or 'not found'}"
+    known = ", ".join(filter(None, (tool.found, tool.detail)))
+    fact = f"{tool.name} {known}" if known else f"{tool.name} not found"
     if tool.problem:
         remedy = f"Repair or remove {tool.name}; mlx-probe can do without"
         return "warning", f"{fact}: {tool.problem}", remedy
