@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.text import printable
+from mlx_probe.report.terminal.wide_text import WideText
 
 __all__ = ["alert_line", "output"]
 
@@ -23,6 +26,10 @@ class _Output(Console):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Let text break between Chinese characters."""
+        return WideText.of(super().render_str(text, **settings))
 
 
 def output(quiet: bool = False) -> Console:

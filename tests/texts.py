@@ -28,6 +28,7 @@ ENGLISH = {
         "checkpoint/formats/torch_names.py",
         "library/catalog/card.py",
         "compute/spectrum/methods.py",
+        "core/notebook.py",
     ),
 }
 # Modules that pass on texts which are collected here.
@@ -154,7 +155,7 @@ def named():
     from mlx_probe.doctor.checks import CHECKS
     from mlx_probe.source.stores import STORES
 
-    found = {*CHECKS, "ranges", "ranks"}
+    found = {*CHECKS, "ranges", "ranks", "start-up"}
     for table, attribute in ((SIDES, "title"), (STAGES, "limit"), (STORES, "title")):
         found |= {getattr(member, attribute) for member in table.values()}
     return found - UNSEEN

@@ -108,9 +108,11 @@ def _tensors(data: RunData) -> str:
     statuses = ""
     if "status" in data.frame:
         counts = data.frame["status"].value_counts()
-        statuses = " (" + ", ".join(f"{n} {status}" for status, n in counts.items()) + ")"
-    rows = tr("{count} rows", count=f"{len(data.frame):,}")
-    return rows + (statuses if len(data.frame) else "")
+        statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
+    count = f"{len(data.frame):,}"
+    if not statuses:
+        return tr("{count} rows", count=count)
+    return tr("{count} rows ({statuses})", count=count, statuses=statuses)
 
 
 def _compared(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -39,7 +39,7 @@ def chinese(monkeypatch):
         ("w has 3 rows of its own", "w 自有 3 行"),
         ("w has 3 rows", "w 有 3 行"),
         ("3 of w is {odd}", "w 中 3 为 {odd}"),
-        ("ok; w has 3 rows", "ok; w 有 3 行"),
+        ("ok; w has 3 rows", "ok；w 有 3 行"),
         ("ok\n  w has 3 rows\n  else", "ok\n  w 有 3 行\n  else"),
         ("what no catalog has", "what no catalog has"),
         ("named x", "named x"),

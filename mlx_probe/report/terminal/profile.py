@@ -93,7 +93,8 @@ def _side_profiles(
     for name in side.profile:
         if name in filled:
             heading, *rest = _profile(frame, name, groups, label, width, blocks)
-            parts += ["", f"{printable(translated(side.title))}: {heading}", *rest]
+            title = printable(translated(side.title))
+            parts += ["", tr("{title}: {heading}", title=title, heading=heading), *rest]
     return parts
 
 
@@ -162,7 +163,13 @@ def _outliers(data: RunData, outliers: Sequence[Outlier]) -> list[RenderableType
     notes = [fits] if fits else []
     if not outliers:
         return [tr("no outliers"), *notes]
-    counts = ", ".join(f"{kind} {count}" for kind, count in count_kinds(outliers).items())
+    kinds = {
+        "status": tr("status"),
+        "rank": tr("rank"),
+        "deviation": tr("deviation"),
+        "fit": tr("fit"),
+    }
+    counts = ", ".join(f"{kinds[kind]} {count}" for kind, count in count_kinds(outliers).items())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(tr("tensor"), overflow="fold", ratio=2)
     table.add_column(tr("reasons"), overflow="fold", ratio=3)

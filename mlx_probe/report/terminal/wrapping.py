@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
 
-__all__ = ["cells", "clipped", "padded", "wrapped"]
+__all__ = ["break_offsets", "cells", "clipped", "padded", "wrapped"]
 
 # Characters that no line may begin with, and those that none may end with.
 _CLOSING = "，。、；：？！）》」』”’…,.;:?!)]}"
-_OPENING = "（《「『“‘"
+_OPENING = "（《「『“‘([{"
 # Scripts without spaces between words, and their punctuation.
 _WIDE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef"
 _PIECES = re.compile(
-    rf"[ \n]+|[{_OPENING}]*(?:[{_WIDE}]|[^{_WIDE} \n{_OPENING}]+)[{re.escape(_CLOSING)}]*|."
+    rf"[ \n]+|[{re.escape(_OPENING)}]*(?:[{_WIDE}]|[^{_WIDE} \n]+)[{re.escape(_CLOSING)}]*|."
 )
 
 
@@ -34,31 +34,39 @@ def wrapped(text: str, width: int) -> list[str]:
         text: Any text; its own line ends count as spaces.
         width: Cells of a line, at least 2.
     """
-    lines, line = [], ""
-    for piece in _pieces(text):
-        if cells(line) + cells(piece.rstrip()) > width and line.strip():
-            lines.append(line.rstrip())
-            line = ""
-        if line or piece != " ":
-            line += piece
-        while cells(line.rstrip()) > width:
-            start, line = _split(line, width)
-            lines.append(start)
-    return [*lines, line.rstrip()] if line.strip() else lines or [""]
+    text = " ".join(text.split())
+    offsets = [0, *break_offsets(text, width), len(text)]
+    return [text[start:end].strip(" ") for start, end in itertools.pairwise(offsets)]
 
 
-def _split(text: str, width: int) -> tuple[str, str]:
+def break_offsets(text: str, width: int) -> list[int]:
+    """Where lines of a text begin, but the first, so that none is wider than ``width``.
+
+    Args:
+        text: One line; spaces at the end of a line do not count.
+        width: Cells of a line, at least 2.
+    """
+    offsets, start = [], 0
+    for found in _PIECES.finditer(text):
+        if found[0].isspace():
+            continue
+        if cells(text[start : found.end()]) > width and found.start() > start:
+            start = found.start()
+            offsets.append(start)
+        while cells(text[start : found.end()]) > width:
+            start += _fitting(text[start:], width)
+            offsets.append(start)
+    return offsets
+
+
+def _fitting(text: str, width: int) -> int:
+    """How many of the first characters fit."""
     used = 0
     for at, character in enumerate(text):
         used += cells(character)
         if used > width:
-            return text[:at], text[at:]
-    return text, ""
-
-
-def _pieces(text: str) -> Iterator[str]:
-    for found in _PIECES.finditer(text):
-        yield " " if found[0].isspace() else found[0]
+            return max(at, 1)
+    return len(text)
 
 
 def padded(text: str, width: int) -> str:
