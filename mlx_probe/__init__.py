@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mlx_probe.runs.load_side import load_side_table, load_spectra
     from mlx_probe.runs.monitor.samples import load_samples
     from mlx_probe.runs.monitor.watch import WatchConfig
-    from mlx_probe.runs.run import Run
+    from mlx_probe.runs.run import Run, open_run
 
 __all__ = [
     "AnalyzeConfig",
@@ -48,6 +48,7 @@ __all__ = [
     "load_side_table",
     "load_spectra",
     "open_checkpoint",
+    "open_run",
     "plan",
     "plot",
     "query",
@@ -70,6 +71,7 @@ _MODULES = {
     "load_side_table": "runs.load_side",
     "load_spectra": "runs.load_side",
     "open_checkpoint": "analysis.opening",
+    "open_run": "runs.run",
     "plan": "analysis.forecast.model:forecast_model",
     "plot": "report.figures.plot",
     "query": "library.query",

@@ -82,6 +82,13 @@ class Checkpoint:
             vectors.append(Weight(parameter, role, None, shape, None, None, self._mapped))
         return tuple(vectors)
 
+    def tokens(self) -> tuple[str, ...]:
+        """The text of each token, by its number; see `read_tokens`."""
+        # Here, because an analysis needs no tokens.
+        from mlx_probe.checkpoint.vocabulary import read_tokens
+
+        return read_tokens(self.files)
+
     def close(self) -> None:
         """End reading: later requests for chunks raise `CheckpointError`."""
         for file in self._mapped.values():

@@ -19,7 +19,7 @@ from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.packings.protocol import Index, Piece, positions
 from mlx_probe.checkpoint.parameter import Parameter
 from mlx_probe.checkpoint.stored import byte_range, words_of
-from mlx_probe.core.dtypes import DTYPES
+from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.encoding import Encoded, Encoding
 from mlx_probe.core.records import Role
 
@@ -187,6 +187,20 @@ class Weight:
         for pieces, lines, across, shape in self._slabs():
             # Without a variable: it would keep one slab while the next one is unpacked.
             yield self._elements(pieces, lines, across).reshape(shape)
+
+    def values(self) -> Iterator[NDArray[Any]]:
+        """Stream the elements as numbers, in the slabs of `chunks`.
+
+        Yields:
+            Arrays of the shapes of `chunks`, in the narrowest numpy type that holds every value.
+            Plain types are views of the file: copy what must outlive the loop's body.
+
+        Raises:
+            CheckpointError: The file is closed, gone or changed.
+            PackingError: Pieces of a packed weight contradict each other.
+        """
+        for chunk in self.chunks():
+            yield decode(chunk, self.chunk_dtype)
 
     @property
     def encoding(self) -> Encoding | None:

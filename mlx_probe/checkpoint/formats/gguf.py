@@ -19,7 +19,7 @@ from mlx_probe.checkpoint.packings.ggml import block_type
 from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
-__all__ = ["read_header"]
+__all__ = ["read_header", "read_strings"]
 
 # GGUF's value types.
 _SCALARS = {number: Struct(f"<{code}") for number, code in enumerate("BbHhIif?")} | {
@@ -66,6 +66,42 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
     tensors = _locate(path, entries, alignment, data_start, size)
     ordered = in_file_order(path, tensors, size)
     return Header("gguf", ordered, metadata, size, _part(path, metadata))
+
+
+def read_strings(path: Path, file: BinaryIO, size: int, wanted: str) -> list[str]:
+    """An array of strings in a GGUF file's metadata, such as the tokenizer's tokens.
+
+    Args:
+        path: The file's name.
+        file: That file, open at its start.
+        size: Its size in bytes.
+        wanted: The array's key.
+
+    Returns:
+        Its strings; none where the file has no such array. Bytes that are no UTF-8 are replaced.
+
+    Raises:
+        CheckpointError: The file is truncated or breaks the format's rules.
+        OSError: The file cannot be read.
+    """
+    cursor = Cursor(path, file, size)
+    _check_version(path, cursor)
+    cursor.count(_ENTRY, "tensors")
+    for _ in range(cursor.count(_PAIR, "key-value pairs")):
+        key, kind = cursor.string(), cursor.u32()
+        if key == wanted and kind == _ARRAY and cursor.u32() == _STRING:
+            return [cursor.string("replace") for _ in range(cursor.count(_TEXT, "strings"))]
+        if key == wanted:
+            return []
+        if kind in _SCALARS:
+            cursor.scalar(_SCALARS[kind])
+        elif kind == _STRING:
+            cursor.skip_strings(1)
+        elif kind == _ARRAY:
+            _skip_array(path, cursor, key)
+        else:
+            raise damaged(path, f"metadata {key!r} has the unknown type {kind}")
+    return []
 
 
 def _check_version(path: Path, cursor: Cursor) -> None:
