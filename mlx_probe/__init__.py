@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.analyze import analyze
     from mlx_probe.analysis.compare.compare import compare
     from mlx_probe.analysis.compare.config import CompareConfig
+    from mlx_probe.analysis.compare_runs import compare_runs
     from mlx_probe.analysis.config import AnalyzeConfig
     from mlx_probe.analysis.forecast.model import forecast_model as plan
     from mlx_probe.analysis.opening import open_checkpoint, reopen
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "analyze",
     "compare",
+    "compare_runs",
     "load_run",
     "load_samples",
     "load_side_table",
@@ -66,6 +68,7 @@ _MODULES = {
     "WatchConfig": "runs.monitor.watch",
     "analyze": "analysis.analyze",
     "compare": "analysis.compare.compare",
+    "compare_runs": "analysis.compare_runs",
     "load_run": "runs.load",
     "load_samples": "runs.monitor.samples",
     "load_side_table": "runs.load_side",
