@@ -67,7 +67,7 @@ function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDe
   plot.style.minHeight = `${Math.max(220, Math.min(900, (narrow.matches ? 140 : 90) + (narrow.matches ? 26 : 32) * groups.length))}px`;
   const bar = {
     thickness: 12, outlinewidth: 0, ...(log && !isDeviation ? logTicks(...range) : {}),
-    ...(narrow.matches ? { orientation: "h", y: -0.02, yanchor: "top", ypad: 38, nticks: 5 } : {}),
+    ...(narrow.matches ? { orientation: "h", y: -0.02, yanchor: "top", ypad: 52, nticks: 5 } : {}),
   };
   const scale = isDeviation
     ? { colorscale: [[0, "#2166ac"], [0.5, color("card")], [1, "#d6604d"]], zmin: -CLIPPED, zmax: CLIPPED }

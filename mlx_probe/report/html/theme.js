@@ -28,7 +28,7 @@ function draw(target, traces, layout) {
     // A finger that moves over a plot scrolls the page.
     dragmode: narrow.matches ? false : "zoom",
     ...layout,
-  }, { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] });
+  }, { responsive: true, displaylogo: false, displayModeBar: narrow.matches ? false : "hover", modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] });
   // Plotly keeps the size of the plot before; this one may need another.
   if (target.clientHeight !== target._fullLayout.height) Plotly.Plots.resize(target);
   return made;

@@ -12,6 +12,11 @@ function explained(target, content) {
   return target;
 }
 
+// A text whose names of columns, in backticks, look like names.
+function withCode(text) {
+  return text.split(/`([^`]+)`/).map((piece, at) => (at % 2 ? element("code", {}, piece) : visible(piece)));
+}
+
 // Everything that is known of a column, as nodes.
 function columnNodes(column) {
   const lines = [[tr("Usual"), column.typical], [tr("Caution"), column.caveat], [tr("Source"), column.source]];
@@ -19,9 +24,9 @@ function columnNodes(column) {
   const heading = element("p", {}, element("strong", {}, column.title), " ");
   if (column.title !== column.name) heading.append(element("code", {}, column.name));
   if (column.unit) heading.append(" ", tr("Unit: {unit}.", { unit: visible(column.unit) }));
-  const nodes = [heading, element("p", {}, column.plain || column.about)];
+  const nodes = [heading, element("p", {}, ...withCode(column.plain || column.about))];
   if (known.length) {
-    nodes.push(element("dl", {}, ...known.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)])));
+    nodes.push(element("dl", {}, ...known.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, ...withCode(text))])));
   }
   return nodes;
 }
