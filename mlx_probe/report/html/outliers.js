@@ -1,6 +1,8 @@
 // The ranked list of tensors that stand out, with kinds of reasons to filter by.
 
 const PAGE = 25;
+// How the kinds of reasons are called; the page's address has the kinds themselves.
+const KINDS = new Map([["status", tr("status")], ["rank", tr("rank")], ["deviation", tr("deviation")], ["fit", tr("fit")]]);
 
 function startOutliers() {
   const target = document.getElementById("outlier-list");
@@ -40,7 +42,7 @@ function startOutliers() {
     const { run } = state;
     const name = element("button", { type: "button", className: "link" }, run.label(outlier.row));
     name.addEventListener("click", () => chooseTensor(run, outlier.row, true));
-    const reasons = outlier.reasons.map(([kind, text]) => element("div", { className: "reason" }, element("span", { className: `badge ${kind}` }, kind), element("span", {}, text)));
+    const reasons = outlier.reasons.map(([kind, text]) => element("div", { className: "reason" }, element("span", { className: `badge ${kind}` }, KINDS.get(kind) ?? kind), element("span", {}, text)));
     return element("tr", {},
       element("td", { className: "number" }, String(at + 1)), element("td", { className: "wrap" }, name),
       element("td", { className: "number" }, run.params.text("layer_index", outlier.row)),
@@ -54,7 +56,7 @@ function startOutliers() {
 
   function render() {
     const { outliers } = state.run;
-    const kinds = [["", tr("all {count}", { count: outliers.length })], ...[...counts()].map(([kind, count]) => [kind, `${kind} ${count}`])];
+    const kinds = [["", tr("all {count}", { count: outliers.length })], ...[...counts()].map(([kind, count]) => [kind, `${KINDS.get(kind) ?? kind} ${count}`])];
     chips.replaceChildren(...(outliers.length ? kinds : []).map(([kind, name]) => {
       const chip = element("button", { type: "button", ariaPressed: String(kind === state.kind) }, name);
       chip.addEventListener("click", () => { choose({ kind }); remember(); });
