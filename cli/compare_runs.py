@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlx_probe.analysis.compare_runs import BY, RunsTable
+from mlx_probe.analysis.compare_runs import ALL, BY, RunsTable
 from mlx_probe.analysis.compare_runs import compare_runs as compare_them
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.files import write_text
+from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.compare_runs import runs_text
 
 from .command import Command
 from .console import output
 from .document import json_option, print_document
+from .options import complete_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["compare_runs"]
 
-
-def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from mlx_probe.metrics import METRICS
-
-    return [metric.name for metric in METRICS if metric.name.startswith(incomplete)]
+_SUFFIXES = (".html", ".htm")
 
 
 @click.command(
@@ -35,7 +34,7 @@ def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     examples=(
         "mlx-probe compare-runs data/outputs/*",
         "mlx-probe compare-runs base tuned --metric stable_rank --metric alpha --relative",
-        "mlx-probe compare-runs --catalog architecture=llama --sort alpha",
+        "mlx-probe compare-runs --catalog architecture=llama --sort alpha --out runs.html",
     ),
 )
 @click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
@@ -61,14 +60,14 @@ def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     multiple=True,
     metavar="NAME",
     show_default="a few",
-    shell_complete=_metric_names,
+    shell_complete=complete_metrics,
     help='A column of the runs or a number of their summaries; may be repeated; "all" for all.',
 )
 @click.option(
     "--sort",
     metavar="NAME",
     show_default="the first metric",
-    shell_complete=_metric_names,
+    shell_complete=complete_metrics,
     help="The metric to sort by.",
 )
 @click.option("--ascending/--descending", default=False, help="Which end comes first.")
@@ -85,6 +84,12 @@ def _metric_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     help="Bins of relative depth: layer / (layers - 1).",
 )
 @click.option("--relative", is_flag=True, help="Divide all numbers by those of the first RUN.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Write a page with every metric instead of printing the table.",
+)
 @json_option
 def compare_runs(
     runs: tuple[Path, ...],
@@ -96,6 +101,7 @@ def compare_runs(
     by: str,
     bins: int,
     relative: bool,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Compare finished RUNs of `analyze` side by side, whatever their models.
@@ -106,20 +112,26 @@ def compare_runs(
     the last layers of all models are aligned. A run that cannot be read is listed with the
     reason.
     """
+    if out is not None and as_json:
+        raise ConfigError("--out writes a page, and --json prints JSON", "Leave one out")
+    if out is not None and out.suffix.lower() not in _SUFFIXES:
+        raise ConfigError(f"{out} does not name a page", "Give --out a name that ends in .html")
     paths: list[Path] = [*runs, *([] if wanted is None else _from_catalog(wanted, database))]
     if not paths:
         raise ConfigError("no run is named", "Name run folders, or models by --catalog FILTER")
     table = compare_them(
         paths,
-        metrics=metrics,
+        metrics=metrics if out is None else (*metrics, ALL),
         sort=sort,
         ascending=ascending,
-        by=(by,),
+        by=(by,) if out is None else BY,
         bins=bins,
         relative=relative,
     )
     if as_json:
         print_document(table.as_json())
+    elif out is not None:
+        _write_page(table, out)
     else:
         console = output()
         console.print(runs_text(table, _drawn(table, metrics), console.encoding))
@@ -158,3 +170,11 @@ def _drawn(table: RunsTable, metrics: Sequence[str]) -> list[str]:
         return list(metrics)
     names = [table.sort, *(metric.name for metric in table.metrics)]
     return [name for name in names if table.profile_groups(name)][:1]
+
+
+def _write_page(table: RunsTable, out: Path) -> None:
+    # pandas and the plotting library's script, which a table in the terminal does not need.
+    from mlx_probe.report.html.runs_page import runs_html
+
+    write_text(out, runs_html(table))
+    output().print(f"{out} ({format_size(out.stat().st_size)})", soft_wrap=True, markup=False)

@@ -13,6 +13,7 @@ from mlx_probe.report.html import report_html
 from mlx_probe.report.html.encoding import family_title
 from mlx_probe.report.html.markup import LANGUAGE_TAGS, marked_texts, script_texts
 from mlx_probe.report.html.page import SCRIPTS
+from mlx_probe.report.html.runs_page import SCRIPTS as RUNS_SCRIPTS
 
 FOLDER = files("mlx_probe.report.html")
 PARTS = sorted(path.name for path in FOLDER.iterdir() if path.name.endswith((".js", ".html")))
@@ -48,8 +49,9 @@ def test_no_text_of_a_script_escapes_the_collection(name):
     assert text.count("tr(") - text.count("attr(") == len(script_texts(text)), name
 
 
-def test_every_script_is_in_the_page():
-    assert {f"{name}.js" for name in SCRIPTS} == {name for name in PARTS if name.endswith(".js")}
+def test_every_script_is_in_a_page():
+    every = {*SCRIPTS, *RUNS_SCRIPTS}
+    assert {f"{name}.js" for name in every} == {name for name in PARTS if name.endswith(".js")}
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "All rows"), ("zh", "全部行")])

@@ -29,8 +29,8 @@ __all__ = ["ALL", "compare_runs"]
 ALL = "all"
 # Shown unless the user chooses, if any of the runs has them.
 _DEFAULT = (
-    *("parameters", "stable_rank", "effective_rank", "alpha", "q4_nrmse", "kurtosis", "rank"),
-    "std",
+    *("parameters", "stable_rank", "effective_rank_share", "mean_alpha_reliable", "reliable_share"),
+    *("q4_nrmse", "effective_rank", "alpha", "kurtosis", "rank", "std"),
 )
 _MOST_DEFAULT = 5
 
@@ -54,9 +54,9 @@ def compare_runs(
     Args:
         runs: Run folders, their run_meta.json, or tables; a model's folder for its latest run.
             A run that is named twice is listed once.
-        metrics: Columns of the runs' tables or numbers of their summaries; "all" for all. Empty
-            for a few. The number of a run is that of its summary where this has the name, and
-            otherwise the median over the run's matrices.
+        metrics: Columns of the runs' tables, for their medians over a run's matrices, or numbers
+            of the runs' summaries; "all" for all. Empty for a few. A mean of the summary that is
+            called like a column is ``mean_...`` here.
         sort: The metric to sort by; None for the first one.
         ascending: Whether the smallest comes first. Runs with equal numbers are sorted by label.
         by: What the tensors are grouped by over the layers, keys of `BY`.
@@ -138,10 +138,12 @@ def _chosen(metrics: Sequence[str], sort: str | None, headers: Sequence[Header])
     Without a choice of the user's there are more than will be shown, as some may be empty.
     """
     known = dict.fromkeys(name for header in headers for name in (*header.summary, *header.columns))
-    wanted = list(known) if ALL in metrics else []
-    wanted = [*(name for name in metrics if name != ALL), *wanted]
-    if not metrics:
-        wanted = [name for name in _DEFAULT if name in known] or list(known)[:1]
+    usual = [name for name in _DEFAULT if name in known] or list(known)[:1]
+    wanted = [name for name in metrics if name != ALL]
+    if ALL in metrics:
+        wanted += [*usual, *known]
+    elif not metrics:
+        wanted = usual
     if sort is not None:
         wanted = [*wanted, sort]
     for name in wanted:
@@ -189,8 +191,6 @@ def _described(read: Sequence[tuple[Header, Numbers]], names: Sequence[str]) -> 
     labels = _labels([header for header, _ in read])
     settings = [settings_of(header.meta) for header, _ in read]
     strange = deviating(settings)
-    # One definition for all: a run whose summary lacks a number has none.
-    summed = {name for header, _ in read for name in header.summary}
     lines = []
     for (header, numbers), label, own, differs in zip(read, labels, settings, strange, strict=True):
         model, revision = _model(header)
@@ -205,8 +205,7 @@ def _described(read: Sequence[tuple[Header, Numbers]], names: Sequence[str]) -> 
                 settings=own,
                 differs=differs,
                 values={
-                    name: (header.summary if name in summed else numbers.medians).get(name)
-                    for name in names
+                    name: header.summary.get(name, numbers.medians.get(name)) for name in names
                 },
                 profiles=numbers.profiles,
             )

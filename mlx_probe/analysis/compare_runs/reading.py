@@ -47,7 +47,7 @@ class Header:
     Attributes:
         path: Its run_meta.json.
         meta: Its content.
-        summary: Its numbers for the whole model.
+        summary: Its numbers for the whole model; see `_summary`.
         columns: Columns of numbers in its table.
     """
 
@@ -104,7 +104,7 @@ def open_header(run: str | Path) -> Header:
     if missing or not columns:
         what = ", ".join(missing) or "column of numbers"
         raise ResultError(f"{path} is of a version whose tables had no {what}", _AGAIN)
-    return Header(path, meta, _summary(meta), columns)
+    return Header(path, meta, _summary(meta, types), columns)
 
 
 def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins: int) -> Numbers:
@@ -158,14 +158,21 @@ def _number(value: np.float64) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _summary(meta: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a run's summary."""
+def _summary(meta: Mapping[str, Any], columns: Collection[str]) -> dict[str, float]:
+    """The numbers of a run's summary, by names that no column has.
+
+    A mean over the matrices that is called like a column gets "mean_" before its name; counts by
+    component become ``parameters_attention``, and their total ``parameters``.
+    """
+    found: dict[str, float] = {}
     stored = meta.get("summary")
-    return {
-        str(name): value
-        for name, value in (stored.items() if isinstance(stored, Mapping) else ())
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
+    for name, value in stored.items() if isinstance(stored, Mapping) else ():
+        parts = value.items() if isinstance(value, Mapping) else [("total", value)]
+        for part, number in parts:
+            whole = name if part == "total" else f"{name}_{part}"
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                found[f"mean_{whole}" if whole in columns else whole] = number
+    return found
 
 
 def _declared_layers(meta: Mapping[str, Any]) -> int:

@@ -32,8 +32,8 @@ class TableMetric:
 
     Attributes:
         name: A column of the runs' tables, or a number of their summaries.
-        source: "summary" where the number of a run is that of its summary, "median" where it
-            is the median over the run's matrices.
+        source: "median" for a column, whose number for a run is the median over the run's
+            matrices; "summary" for a number of the summaries.
         unit: Of the column; "" for none.
         marked_by: Settings that differ between the runs and change what this metric means.
     """

@@ -30,7 +30,7 @@ from mlx_probe.report.html.sections import (
 from mlx_probe.report.outliers import rule_text, unreliable_fits
 from mlx_probe.report.run_data import RunData
 
-__all__ = ["SCRIPTS", "report_html"]
+__all__ = ["SCRIPTS", "filled_page", "report_html"]
 
 # Each needs only what those before it define, or what is defined when the page has started.
 SCRIPTS = (
@@ -62,8 +62,6 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
             f"{title_of(data)} and {title_of(runs[1])} are runs of different commands",
             "Name two runs of analyze, or two of compare",
         )
-    script = script_of(SCRIPTS)
-    plotly = get_plotlyjs().replace("\r\n", "\n")
     payload = page_payload(runs)
     heads = [title_of(run) for run in runs]
     if len(runs) > 1:
@@ -78,13 +76,12 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         "run": tr("Run"),
     }
     tables = {key: [run["tables"].get(key) for run in payload["runs"]] for key in sides}
-    return Template(part("page.html")).substitute(
-        lang=LANGUAGE_TAGS[language()],
-        policy=_policy((plotly, script)),
-        title=html_text(", ".join(heads)),
-        subtitle=html_text(_subtitle(model_facts(data)) if len(runs) == 1 else ""),
-        links="".join(f'<a href="#{key}">{html_text(name)}</a>' for key, name in sections.items()),
-        style=part("page.css"),
+    return filled_page(
+        payload,
+        SCRIPTS,
+        title=", ".join(heads),
+        subtitle=_subtitle(model_facts(data)) if len(runs) == 1 else "",
+        sections=sections,
         **_headings(runs),
         panels="".join(
             Template(part(f"panel_{key}.html")).substitute(_panel_texts(runs, panels))
@@ -94,6 +91,37 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         sides="".join(side_section(SIDES[key], tables[key], heads) for key in sides),
         model_facts=_facts(tr("Model"), list(map(model_facts, runs)), heads),
         run=_run(runs, heads),
+    )
+
+
+def filled_page(
+    payload: Mapping[str, Any],
+    scripts: Sequence[str],
+    *,
+    title: str,
+    subtitle: str,
+    sections: Mapping[str, str],
+    **html: str,
+) -> str:
+    """A page of its parts: the frame, styles, scripts and policy that all pages share.
+
+    Args:
+        payload: What the scripts draw, as JSON values.
+        scripts: As for `script_of`.
+        title: Of the page, as text.
+        subtitle: The same.
+        sections: Names of the sections in the menu, as texts, by their ids.
+        **html: The other fields of page.html, as HTML.
+    """
+    script = script_of(scripts)
+    plotly = get_plotlyjs().replace("\r\n", "\n")
+    return Template(part("page.html")).substitute(
+        lang=LANGUAGE_TAGS[language()],
+        policy=_policy((plotly, script)),
+        title=html_text(title),
+        subtitle=html_text(subtitle),
+        links="".join(f'<a href="#{key}">{html_text(name)}</a>' for key, name in sections.items()),
+        style=part("page.css"),
         footer=html_text(
             tr(
                 "Made by mlx-probe {version}. This file is complete in itself and opens no "
@@ -104,6 +132,7 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         data=script_json({**payload, "words": script_words([script])}),
         plotly=plotly,
         script=script,
+        **html,
     )
 
 

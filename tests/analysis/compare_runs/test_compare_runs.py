@@ -152,17 +152,16 @@ def test_versions_and_kernels_are_settings_too(tmp_path):
     assert dict(kernels.values) == {"eigen": ("owner/b",), "unknown": ("owner/a",)}
 
 
-def test_the_summary_is_the_number_where_it_has_the_name(tmp_path):
-    a = store(tmp_path / "a", layers(2), "owner/a", summary={"alpha": 3.5, "parameters": 12})
-    b = store(tmp_path / "b", layers(2), "owner/b", summary={"parameters": 10, "model": "b"})
-    table = compare_runs([a, b], metrics=["parameters", "alpha", "std"])
-    assert [(m.name, m.source) for m in table.metrics] == [
-        ("parameters", "summary"),
-        ("alpha", "summary"),
-        ("std", "median"),
-    ]
-    # No median beside means: a run whose summary lacks a number has none.
-    assert [run.values["alpha"] for run in table.runs] == [3.5, None]
+def test_numbers_of_summaries_have_names_of_their_own(tmp_path):
+    parameters = {"total": 12, "attention": 8}
+    a = store(tmp_path / "a", layers(2), "owner/a", summary={"stable_rank": 3.5, "log_norm": 2.0})
+    b = store(tmp_path / "b", layers(2), "owner/b", summary={"parameters": parameters, "x": "y"})
+    names = ["parameters", "parameters_attention", "mean_stable_rank", "log_norm", "stable_rank"]
+    table = compare_runs([a, b], metrics=names)
+    assert [m.source for m in table.metrics] == ["summary"] * 4 + ["median"]
+    values = {run.label: list(run.values.values())[:4] for run in table.runs}
+    assert values == {"owner/a": [None, None, 3.5, 2.0], "owner/b": [12, 8, None, None]}
+    assert all(run.values["stable_rank"] not in (None, 3.5) for run in table.runs)
 
 
 def test_all_metrics_are_those_of_any_run(tmp_path):
