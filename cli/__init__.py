@@ -35,6 +35,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "compare-runs": "Compare finished RUNs, of any models.",
         "report": "Show a finished RUN as a page or as text.",
         "plot": "Draw a column or a spectrum of RUN into a file.",
+        "explain": "Explain what a column means.",
         "validate": "Check a finished RUN.",
         "query": "Answer a question in SQL about finished runs.",
         "inspect": "List MODEL's tensors.",

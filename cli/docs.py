@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from mlx_probe.core.files import replacing
+from mlx_probe.core.language import LANGUAGES, speaking
 from mlx_probe.core.markdown import table
 from mlx_probe.report.columns import columns_page
 from mlx_probe.report.docs import filled, page_hash
@@ -132,14 +133,21 @@ def generated(root: Path) -> dict[Path, str]:
     Args:
         root: The project's folder.
     """
-    pages = {
-        root / "docs/en/command-line.md": f"{GENERATED}\n\n{command_line_page()}",
-        root / "docs/en/json.md": f"{GENERATED}\n\n{json_page()}",
-        root / "docs/en/columns.md": f"{GENERATED}\n\n{columns_page()}",
-    }
-    for path in sorted((root / "docs").rglob("*.md")):
-        if path not in pages:
-            pages[path] = filled(path.read_text("utf-8"), root / "benchmarks" / "results")
+    columns = root / "docs/en/columns.md"
+    # The pages are the same whatever the language of who makes them.
+    with speaking(LANGUAGES[0]):
+        pages = {
+            root / "docs/en/command-line.md": f"{GENERATED}\n\n{command_line_page()}",
+            root / "docs/en/json.md": f"{GENERATED}\n\n{json_page()}",
+            columns: f"{GENERATED}\n\n{columns_page()}",
+        }
+    with speaking("zh"):
+        stamp = _stamp("docs/en/columns.md", pages[columns])
+        pages[root / "docs/zh/columns.md"] = f"{stamp}\n{GENERATED}\n\n{columns_page()}"
+    with speaking(LANGUAGES[0]):
+        for path in sorted((root / "docs").rglob("*.md")):
+            if path not in pages:
+                pages[path] = filled(path.read_text("utf-8"), root / "benchmarks" / "results")
     return pages
 
 
@@ -164,9 +172,12 @@ def stamped(path: Path, root: Path) -> str:
         root: The project's folder.
     """
     original = f"docs/en/{path.name}"
-    digest = page_hash((root / original).read_text("utf-8"))
     text = _STAMP.sub("", path.read_text("utf-8"))
-    return f"<!-- renders {original} sha256:{digest} -->\n{text}"
+    return f"{_stamp(original, (root / original).read_text('utf-8'))}\n{text}"
+
+
+def _stamp(original: str, text: str) -> str:
+    return f"<!-- renders {original} sha256:{page_hash(text)} -->"
 
 
 @click.command()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.compare.config import CompareConfig
     from mlx_probe.analysis.compare_runs import compare_runs
     from mlx_probe.analysis.config import AnalyzeConfig
+    from mlx_probe.analysis.explain import explain
     from mlx_probe.analysis.forecast.model import forecast_model as plan
     from mlx_probe.analysis.opening import open_checkpoint, reopen
     from mlx_probe.analysis.validate import validate
@@ -45,6 +46,7 @@ __all__ = [
     "analyze",
     "compare",
     "compare_runs",
+    "explain",
     "load_run",
     "load_samples",
     "load_side_table",
@@ -69,6 +71,7 @@ _MODULES = {
     "analyze": "analysis.analyze",
     "compare": "analysis.compare.compare",
     "compare_runs": "analysis.compare_runs",
+    "explain": "analysis.explain",
     "load_run": "runs.load",
     "load_samples": "runs.monitor.samples",
     "load_side_table": "runs.load_side",

@@ -14,7 +14,8 @@ from functools import cache
 
 from project import ROOT
 
-from mlx_probe.report.html.encoding import family_title
+from mlx_probe.analysis.families import family_title
+from mlx_probe.core.language import speaking
 from mlx_probe.report.html.markup import marked_texts, script_texts
 
 PACKAGE = ROOT / "mlx_probe"
@@ -22,7 +23,13 @@ PACKAGE = ROOT / "mlx_probe"
 ROOMS = ("core", "source", "checkpoint", "compute", "runs", "doctor", "analysis", "library", "cli")
 # Modules whose texts are for programs, or for pages that are English in every language.
 ENGLISH = {
-    *("core/language.py", "core/notebook.py", "core/formats.py", "runs/table/__init__.py", "cli/docs.py"),
+    *(
+        "core/language.py",
+        "core/notebook.py",
+        "core/formats.py",
+        "runs/table/__init__.py",
+        "cli/docs.py",
+    ),
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
     *(
         "checkpoint/formats/torch_names.py",
@@ -172,11 +179,13 @@ def described():
     sides = (side.columns for side in SIDES.values())
     tables = (table_columns([metric.column for metric in METRICS]), COLUMNS, SAMPLE_COLUMNS, *sides)
     columns = [column for table in tables for column in table]
-    names = ("title", "description", "plain", "typical", "caveat")
+    names = ("title", "description", "plain", "typical", "caveat", "source")
     texts = {getattr(column, name) for column in columns for name in names}
     # Of units only these are words.
     units = {column.unit for column in columns} & {"weight"}
-    return (texts | units | {family_title(column.family) for column in columns}) - {""}
+    with speaking("en"):
+        families = {family_title(column.family) for column in columns}
+    return (texts | units | families) - {""}
 
 
 def told():

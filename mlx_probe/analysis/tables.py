@@ -1,17 +1,19 @@
-"""The tables that mlx-probe writes, and their columns."""
+"""The tables that mlx-probe writes: their columns, and the titles of these."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.core.messages import translated
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
 from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 
-__all__ = ["columns_by_table"]
+__all__ = ["column_title", "columns_by_table"]
 
 
 def columns_by_table() -> Mapping[str, tuple[Column, ...]]:
@@ -22,3 +24,19 @@ def columns_by_table() -> Mapping[str, tuple[Column, ...]]:
         "compare": COMPARE_COLUMNS,
         "monitor": SAMPLE_COLUMNS,
     }
+
+
+@cache
+def _titles() -> Mapping[str, str]:
+    columns = (column for table in columns_by_table().values() for column in table)
+    return {column.name: column.title for column in columns}
+
+
+def column_title(name: str) -> str:
+    """A column's heading written out, in the reader's language; the name if none has it.
+
+    Args:
+        name: Of a column of any table; a column has one title in all tables.
+    """
+    title = _titles().get(name)
+    return translated(title) if title else name

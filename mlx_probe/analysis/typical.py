@@ -27,13 +27,18 @@ __all__ = [
     "POPULATIONS",
     "Population",
     "Spread",
+    "is_measured",
     "number_text",
+    "plain_values",
     "scale_of",
     "scaled",
     "spreads_of",
     "typical_text",
     "with_typical_texts",
 ]
+
+
+_MEASURED = "{measured}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,11 @@ def spreads_of(table: str, name: str) -> Mapping[str, Spread]:
     return {key: Spread(*measured[key]) for key in POPULATIONS if key in measured}
 
 
+def is_measured(column: Column) -> bool:
+    """Whether a column's usual values are measured ones."""
+    return _MEASURED in column.typical
+
+
 def typical_text(column: Column, table: str = "params") -> str:
     """The sentence on a column's usual values, in the reader's language.
 
@@ -102,7 +112,7 @@ def typical_text(column: Column, table: str = "params") -> str:
         column: A column.
         table: The table that it is in.
     """
-    if "{measured}" not in column.typical:
+    if not is_measured(column):
         return tr(column.typical) if column.typical else ""
     ranges = [
         # Each population's text is a literal of the table above.
@@ -168,6 +178,11 @@ def scaled(column: Column, frame: pd.DataFrame) -> NDArray[np.float64]:
         else _floats(frame, scale)
     )
     return np.divide(values, by, out=np.full_like(values, np.nan), where=by > 0)
+
+
+def plain_values(column: Column, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """A column's values as they are, NaN for a null."""
+    return _floats(frame, column.name)
 
 
 def _floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:

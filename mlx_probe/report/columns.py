@@ -1,98 +1,206 @@
-"""``docs/en/columns.md``: every column of every table, generated from the columns themselves."""
+"""The pages ``columns.md``: every column of every table, generated from the columns themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from mlx_probe.analysis.columns import table_columns
-from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
+from mlx_probe.analysis.families import family_title
 from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.analysis.tables import columns_by_table
+from mlx_probe.analysis.typical import typical_text
+from mlx_probe.core.language import LANGUAGES, language, tr
 from mlx_probe.core.markdown import table
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import FAMILIES, METRICS
-from mlx_probe.runs.monitor.columns import SAMPLE_COLUMNS
 
-__all__ = ["columns_page"]
+__all__ = ["columns_page", "formulas_table"]
 
-_INTRODUCTION = """\
-# Columns
-
-This page lists every column of every table that mlx-probe writes, with type, unit and range. How \
-to read the numbers is on the page [metrics](metrics.md).
-
-- Tables: {links}.
-- An empty cell is null: the column does not apply to the row, or the metric set does not compute \
-it.
-- "weight" as a unit is the unit of the weights themselves.
-- The order of the columns in a file is that of `columns` in its `run_meta.json`; here they are \
-grouped by what they are about.
-"""
-_SEE_ALSO = """\
-## See also
-
-- [Metrics](metrics.md): definitions, and how to read them
-- [Compare](compare.md): the table `compare`
-- [Monitor](monitor.md): the samples of a job
-- [Python API](python-api.md#load_run): reading the tables with their types
-"""
+# Pages that the page links to, and those of them that are in English only.
+_PAGES = ("metrics", "explain", "monitor", "python-api")
+_ENGLISH_ONLY = ("monitor", "python-api")
 
 
 def columns_page() -> str:
-    """The page, without the comment at its beginning."""
+    """The page in the reader's language, without the comment at its beginning."""
+    links = {name.replace("-", "_"): _link(name) for name in _PAGES}
     levels = {metric.name: metric.level for metric in METRICS}
-    main = table_columns([metric.column for metric in METRICS])
-    chapters = {
-        "params": "One row for each tensor, by `mlx-probe analyze`. The metric set is the smallest "
-        "value of `--metrics` with which the column is filled; columns without one are always "
-        f"there.\n\n{_families(main, levels)}",
-        **{
-            key: f"{side.title}, written beside `params` with `--metrics {side.level}`: "
-            f"{side.about}\n\n{_families(side.columns)}"
-            for key, side in SIDES.items()
-        },
-        "compare": "One row for each tensor of A or B, by `mlx-probe compare A B`.\n\n"
-        f"{_families(COMPARE_COLUMNS)}",
-        "monitor": "One row for each second of a job, as `monitor.parquet` and for "
-        f"`mlx_probe.load_samples`.\n\n{_families(SAMPLE_COLUMNS)}",
-    }
-    links = ", ".join(f"[{name}](#{name})" for name in chapters)
-    body = "\n".join(f"## {name}\n\n{text}\n" for name, text in chapters.items())
-    return f"{_INTRODUCTION.format(links=links)}\n{body}\n{_SEE_ALSO}"
-
-
-def _families(columns: Sequence[Column], levels: Mapping[str, str] | None = None) -> str:
-    """A table for each family, in the order in which they first occur."""
-    families = dict.fromkeys(column.family for column in columns)
-    return "\n\n".join(
-        f"{_heading(family)}\n\n"
-        + _markdown([column for column in columns if column.family == family], levels)
-        for family in families
+    told: dict[str, Column] = {}
+    chapters = "\n\n".join(
+        f"## {name}\n\n{_about(name)}\n\n"
+        + _families(name, columns, told, levels if name == "params" else None)
+        for name, columns in columns_by_table().items()
     )
+    title, other, introduction, see_also = _frame(links)
+    return f"# {title}\n\n{other}\n\n{introduction}\n\n{chapters}\n\n{see_also}\n"
+
+
+def _link(name: str) -> str:
+    is_elsewhere = name in _ENGLISH_ONLY and language() != LANGUAGES[0]
+    return f"../en/{name}.md" if is_elsewhere else f"{name}.md"
+
+
+def _frame(links: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """Title, link to the other language, introduction, and links at the end."""
+    tables = tr(", ").join(f"[{name}](#{name})" for name in columns_by_table())
+    introduction = [
+        tr(
+            "This page lists every column of every table that mlx-probe writes, with type, unit "
+            "and range, and says in plain words what it is, which values are usual and when it "
+            "misleads. How to read the numbers together is on the page [metrics]({metrics}); "
+            "[`mlx-probe explain`]({explain}) says the same in the terminal.",
+            **links,
+        ),
+        "\n".join(
+            (
+                tr("- Tables: {tables}.", tables=tables),
+                tr(
+                    "- An empty cell is null: the column does not apply to the row, or the metric "
+                    "set does not compute it."
+                ),
+                tr('- "weight" as a unit is the unit of the weights themselves.'),
+                tr(
+                    "- Usual values are those between the quantiles at 5 and 95 % over the weight "
+                    "matrices of each model, measured by `benchmarks/typical.py`."
+                ),
+                tr(
+                    "- The order of the columns in a file is that of `columns` in its "
+                    "`run_meta.json`; here they are grouped by what they are about."
+                ),
+            )
+        ),
+    ]
+    see_also = [
+        tr("## See also"),
+        "\n".join(
+            (
+                tr("- [Metrics]({metrics}): definitions, and how to read them", **links),
+                tr("- [Explain]({explain}): the same of one column, and of a run", **links),
+                tr("- [Monitor]({monitor}): the samples of a job", **links),
+                tr(
+                    "- [Python API]({python_api}#load_run): reading the tables with their types",
+                    **links,
+                ),
+            )
+        ),
+    ]
+    other = (
+        "[English](../en/columns.md)" if language() != LANGUAGES[0] else "[中文](../zh/columns.md)"
+    )
+    return tr("Columns of the tables"), other, "\n\n".join(introduction), "\n\n".join(see_also)
+
+
+def _about(name: str) -> str:
+    if name in SIDES:
+        side = SIDES[name]
+        return tr(
+            "{title}, written beside `params` with `--metrics {level}`: {about}",
+            title=tr(side.title),
+            level=side.level,
+            about=tr(side.about),
+        )
+    texts = {
+        "params": tr(
+            "One row for each tensor, by `mlx-probe analyze`. The metric set is the smallest value "
+            "of `--metrics` with which the column is filled; columns without one are always there."
+        ),
+        "compare": tr("One row for each tensor of A or B, by `mlx-probe compare A B`."),
+        "monitor": tr(
+            "One row for each second of a job, as `monitor.parquet` and for "
+            "`mlx_probe.load_samples`."
+        ),
+    }
+    return texts[name]
+
+
+def _families(
+    name: str,
+    columns: Sequence[Column],
+    told: dict[str, Column],
+    levels: Mapping[str, str] | None,
+) -> str:
+    """A table and a list for each family, in the order in which they first occur."""
+    families = dict.fromkeys(column.family for column in columns)
+    parts = []
+    for family in families:
+        members = [column for column in columns if column.family == family]
+        parts += [_heading(family), _markdown(members, levels), _explained(name, members, told)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _heading(name: str) -> str:
     for family in FAMILIES:
         if family.name == name:
-            return f"**{family.title}**: {family.description}"
-    return "**CPU**" if name == "cpu" else f"**{name.replace('_', ' ').capitalize()}**"
+            return tr(
+                "**{title}**: {question}",
+                title=family_title(name),
+                question=tr(family.description),
+            )
+    return f"**{family_title(name)}**"
 
 
 def _markdown(columns: Iterable[Column], levels: Mapping[str, str] | None) -> str:
     columns = list(columns)
     # A column of the page that would be empty in all rows is left out.
     leveled = levels is not None and any(column.name in levels for column in columns)
-    header = ["column", "type", "unit", "range", *(["metric set"] if leveled else []), "meaning"]
+    header = [
+        *(tr("column"), tr("type"), tr("unit"), tr("range")),
+        *([tr("metric set")] if leveled else []),
+        tr("meaning"),
+    ]
     rows = []
     for column in columns:
         level = [levels.get(column.name, "")] if leveled and levels is not None else []
-        meaning = column.description.replace("|", "\\|").replace("<", "\\<")
+        meaning = _text(tr(column.description)).replace("|", "\\|")
         named, kind = f"`{column.name}`", f"`{column.type}`"
-        rows.append([named, kind, column.unit, _range(column), *level, meaning])
+        unit = tr(column.unit) if column.unit else ""
+        rows.append([named, kind, unit, _range(column), *level, meaning])
     return table(header, rows)
+
+
+def _explained(name: str, columns: Iterable[Column], told: dict[str, Column]) -> str:
+    """A line for each column; what an earlier table said of it is not repeated."""
+    lines = []
+    for column in columns:
+        typical = tr("Usual: {typical}", typical=_text(typical_text(column, name)))
+        before = told.setdefault(column.name, column)
+        if before is column or before.plain != column.plain:
+            texts = [
+                f"**{tr(column.title)}**",
+                _text(tr(column.plain)),
+                typical,
+                tr("Caution: {caveat}", caveat=_text(tr(column.caveat))),
+                tr("Source: {source}.", source=_text(tr(column.source))),
+            ]
+        elif typical_text(before) != typical_text(column, name):
+            texts = [f"**{tr(column.title)}**", typical]
+        else:
+            continue
+        lines.append(f"- `{column.name}` {' '.join(texts)}")
+    return "\n".join(lines)
+
+
+def formulas_table() -> str:
+    """The formula of each column that has one, once."""
+    rows = {
+        column.name: column.formula
+        for name, columns in columns_by_table().items()
+        for column in columns
+        if column.formula and name != "monitor"
+    }
+    return table(
+        ("column", "formula"),
+        [(f"`{name}`", f"`{text}`".replace("|", "\\|")) for name, text in rows.items()],
+    )
+
+
+def _text(text: str) -> str:
+    return text.replace("<", "\\<")
 
 
 def _range(column: Column) -> str:
     lower, upper = column.lower, column.upper
-    if lower is None:
-        return "" if upper is None else f"at most {upper:g}"
-    return f"at least {lower:g}" if upper is None else f"{lower:g} to {upper:g}"
+    if lower is not None and upper is not None:
+        return tr("{low} to {high}", low=f"{lower:g}", high=f"{upper:g}")
+    if lower is not None:
+        return tr("at least {low}", low=f"{lower:g}")
+    return tr("at most {high}", high=f"{upper:g}") if upper is not None else ""

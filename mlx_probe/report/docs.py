@@ -23,6 +23,7 @@ from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.markdown import table
 from mlx_probe.metrics import FAMILIES, METRICS
+from mlx_probe.report.columns import formulas_table
 from mlx_probe.report.figures.views import VIEWS
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.source import SOURCES
@@ -121,6 +122,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "STORES": _stores,
     "BACKENDS": _backends,
     "STAGES": _stages,
+    "FORMULAS": formulas_table,
     "VIEWS": _views,
     "SETTINGS": _settings,
 }

@@ -6,11 +6,11 @@ import pytest
 
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS
+from mlx_probe.analysis.families import family_title
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.language import LANGUAGES, VARIABLE, catalog
 from mlx_probe.metrics import METRICS
 from mlx_probe.report.html import report_html
-from mlx_probe.report.html.encoding import family_title
 from mlx_probe.report.html.markup import LANGUAGE_TAGS, marked_texts, script_texts
 from mlx_probe.report.html.page import SCRIPTS
 from mlx_probe.report.html.runs_page import SCRIPTS as RUNS_SCRIPTS

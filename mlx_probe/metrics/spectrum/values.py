@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.records import Sketch, Spectrum
-from mlx_probe.metrics.measurement import Measurement
+
+if TYPE_CHECKING:
+    from mlx_probe.metrics.measurement import Measurement
 
 __all__ = ["absolute", "energy_shares", "entropy", "leading_values", "shares_of", "singular_values"]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.families import family_title
 from mlx_probe.analysis.robust import spans_decades
 from mlx_probe.core.language import tr
 from mlx_probe.core.records import Column
-from mlx_probe.metrics import FAMILIES
 from mlx_probe.report.numbers import floats
 
-__all__ = ["encode_frame", "encode_numbers", "family_title", "script_json"]
+__all__ = ["encode_frame", "encode_numbers", "script_json"]
 
 # Between these float32 rounds numbers, but neither overflows nor becomes 0.
 _SMALLEST, _LARGEST = 1.2e-38, 3.4e38
@@ -94,7 +94,7 @@ def _meaning(column: Column) -> dict[str, str]:
     """
     return {
         "title": tr(column.title) or column.name,
-        "family": tr(family_title(column.family)),
+        "family": family_title(column.family),
         "unit": column.unit,
         "about": tr(column.description),
         "plain": tr(column.plain),
@@ -102,12 +102,6 @@ def _meaning(column: Column) -> dict[str, str]:
         "caveat": tr(column.caveat),
         "source": tr(column.source),
     }
-
-
-def family_title(name: str) -> str:
-    """The heading of a family of columns, in English."""
-    titles = {family.name: family.title for family in FAMILIES}
-    return titles.get(name) or (name or "columns").replace("_", " ").capitalize()
 
 
 def _is_of_fit(column: Column | None) -> bool:
