@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
+from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
@@ -25,6 +26,7 @@ SCHEMAS: Mapping[str, Document] = {
     "report": Document(PAGE, {"with --terminal": PROFILE}),
     "plot": Document(PLOT),
     "compare-runs": Document(RUNS_TABLE),
+    "explain": Document(EXPLANATIONS),
     "validate": Document(CHECKS),
     "query": Document(ANSWER, {"with --schema": VIEWS}),
     "inspect": Document(INSPECTION, {"of a run": ROWS}),

@@ -33,6 +33,7 @@ GOOD = {
         ("{runs}/pair --terminal", 0),
     ],
     "plot": [("{runs}/base stable_rank", 0)],
+    "explain": [("alpha block_type alpha_reliable --run {runs}/base", 0), ("", 0)],
     "validate": [
         ("{runs}/base --no-recompute", 0),
         ("{runs}/pair", 0),
@@ -70,6 +71,7 @@ BAD = {
     "compare": ("{model} {nothing}", 1),
     "report": ("{nothing}", 1),
     "plot": ("{nothing} rank", 1),
+    "explain": ("nothing", 2),
     "validate": ("{nothing}", 1),
     "compare-runs": ("", 2),
     "query": ("--runs {runs} copy␣params␣to␣'x'", 2),
