@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
-from mlx_probe.core.language import LANGUAGES, VARIABLE, is_supported, language
+from mlx_probe.core.language import LANGUAGES, VARIABLE, is_supported
 from mlx_probe.doctor.checks.finding import Verdict, ok
 from mlx_probe.doctor.facts import Facts
 
@@ -14,7 +13,7 @@ __all__ = ["check"]
 
 def check(facts: Facts) -> Iterator[Verdict]:
     """The language that the environment names is one that mlx-probe has."""
-    wanted, used = os.environ.get(VARIABLE, ""), language()
+    wanted, used = facts.asked_language, facts.language
     if wanted and not is_supported(wanted):
         yield (
             "warning",
