@@ -98,14 +98,14 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
 
     Raises:
         BackendError: This machine lacks the backend or device.
-        CheckpointError: No selected tensor has a counterpart of its shape.
+        CheckpointError: No tensor has a counterpart of its shape, or the adapter changes none.
         ConfigError: No tensor is selected, or the memory limit cannot hold two slabs.
     """
     backend, reason = choose_backend(config.backend, config.device)
     pairs = pair_checkpoints(a, b)
+    _refuse_strangers(a, b, pairs)
     chosen = set(map(id, select_weights([p.weight for p in pairs], config.include, config.exclude)))
     pairs = tuple(pair for pair in pairs if id(pair.weight) in chosen)
-    _refuse_strangers(a, b, pairs)
     memory = memory_budget(config.memory_limit)
     nothing = Scope(False, False, None, 0)
     scopes = tuple(
@@ -138,6 +138,9 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
 
 def _refuse_strangers(a: Checkpoint, b: Checkpoint, pairs: Sequence[Pair]) -> None:
     """Refuse two models of which nothing can be compared: every row would say so."""
+    if b.adapter is not None and a.adapter is None:
+        _refuse_foreign(a, b, pairs)
+        return
     if any(pair.matched_by is not None and pair.status != "reshaped" for pair in pairs):
         return
     one, other = a.files.model_id, b.files.model_id
@@ -153,3 +156,17 @@ def _refuse_strangers(a: Checkpoint, b: Checkpoint, pairs: Sequence[Pair]) -> No
         fact,
         "Analyze both, and compare what that recorded: mlx-probe compare-runs RUN_A RUN_B",
     )
+
+
+def _refuse_foreign(base: Checkpoint, adapter: Checkpoint, pairs: Sequence[Pair]) -> None:
+    """Refuse an adapter of another model: it changes no tensor of this one."""
+    lost = [pair for pair in pairs if pair.a is None]
+    changed = any(
+        pair.a is not None and (pair.b is not None or pair.is_change_unknown) for pair in pairs
+    )
+    if lost and not changed:
+        raise CheckpointError(
+            f"{adapter.files.model_id} changes nothing of {base.files.model_id}: "
+            f"{lost[0].reason} ({lost[0].weight.label})",
+            "Name the base that the adapter was trained on",
+        )

@@ -15,9 +15,11 @@ from mlx.utils import tree_flatten
 from pairs import adapter, agrees, dense, rows_of, saved
 from weightfiles import write_safetensors
 
+from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.analysis.compare.product import product_spectrum
 from mlx_probe.checkpoint.adapters.protocol import Product
 from mlx_probe.compute.spectrum import GRAM_METHODS
+from mlx_probe.core.errors import CheckpointError
 
 PREFIX = "base_model.model."
 Q = "model.layers.0.self_attn.q_proj"
@@ -152,6 +154,16 @@ def test_what_does_not_fit_says_so(arrays, base, tmp_path, rng):
     unknown = adapter(tmp_path / "unknown", stored, {"peft_type": "LORA"})
     row = rows_of(base, unknown, tmp_path / "again").loc[f"{UP}.weight"]
     assert (row.status, pd.isna(row.relative_change)) == ("skipped", True)
+
+
+def test_an_adapter_of_another_model_leaves_no_run(arrays, base, tmp_path, rng):
+    stored, _ = factors(rng, arrays, UP, 4)
+    moved = {name.replace("layers.1", "layers.9"): x for name, x in stored.items()}
+    lora = adapter(tmp_path / "lora", moved, {"r": 4, "lora_alpha": 4})
+    with pytest.raises(CheckpointError, match=r"changes nothing of .*layers\.9") as refusal:
+        compare(base, lora, out=tmp_path / "out")
+    assert "trained on" in refusal.value.remedy
+    assert not (tmp_path / "out").exists()
 
 
 class _Block(nn.Module):
