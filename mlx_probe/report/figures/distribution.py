@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from mlx_probe.report.figures.axes import (
     where,
 )
 from mlx_probe.report.figures.records import Point, Points
-from mlx_probe.report.figures.style import COLORS, HOLLOW, INK, escaped, shortened
+from mlx_probe.report.figures.style import HOLLOW, INK, escaped, line_style, shortened
 
 __all__ = ["distribution_height", "draw_distribution"]
 
@@ -28,13 +28,16 @@ _FILLED = 0.72
 # Steps of the golden ratio spread any number of marks evenly, and the same way each time.
 _GOLDEN = 0.6180339887498949
 _MOST_MARKS = 3000
+# Inches of the rows of a panel, and the most of them that are named.
+_TALLEST, _MOST_LABELS = 9.0, 48
 _LONGEST = 40
 
 
 def distribution_height(points: Points, width: float) -> float:
     """Inches that suit the rows, see `lines_height`."""
     each = max(0.2, 0.16 * len(points.runs))
-    return 0.6 + len(points.panels()) * (0.3 + each * max(2, len(points.groups())))
+    rows = min(_TALLEST, each * max(2, len(points.groups())))
+    return 0.6 + len(points.panels()) * (0.3 + rows)
 
 
 def draw_distribution(figure: Figure, points: Points) -> None:
@@ -53,8 +56,9 @@ def draw_distribution(figure: Figure, points: Points) -> None:
                 members = [p for p in own if (p.group, p.run) == (group, run)]
                 middle = row - _FILLED / 2 + band * (at + 0.5)
                 if members:
-                    _draw_row(axes, members, middle, band, COLORS[at % len(COLORS)])
-        axes.set_yticks(range(len(groups)), [escaped(group) for group in groups])
+                    _draw_row(axes, members, middle, band, line_style(at))
+        named = range(0, len(groups), -(-len(groups) // _MOST_LABELS))
+        axes.set_yticks(named, [escaped(groups[row]) for row in named])
         axes.set_ylim(len(groups) - 0.5, -0.5)
         axes.set_title(where(points, panel, ""))
         axes.grid(visible=False, axis="y")
@@ -65,17 +69,18 @@ def draw_distribution(figure: Figure, points: Points) -> None:
             values = [point.value for point in own]
             log_axis(axes, "x", min(values), max(values))
     axes.set_xlabel(value_label(points))
-    marks: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3}
+    marks: dict[str, Any] = {"linestyle": "", "markersize": 3}
     keys = [
-        Line2D(
-            [], [], color=COLORS[at % len(COLORS)], label=escaped(shortened(run, _LONGEST)), **marks
-        )
+        Line2D([], [], label=escaped(shortened(run, _LONGEST)), **{**line_style(at), **marks})
         for at, run in enumerate(runs)
     ]
     add_legend(figure, [*(keys if len(runs) > 1 else []), *reliability_key(points.points)])
 
 
-def _draw_row(axes: Axes, points: Sequence[Point], middle: float, band: float, color: str) -> None:
+def _draw_row(
+    axes: Axes, points: Sequence[Point], middle: float, band: float, style: Mapping[str, Any]
+) -> None:
+    color = style["color"]
     values = np.array([point.value for point in points])
     heights = middle + 0.8 * band * ((np.arange(len(values)) * _GOLDEN) % 1.0 - 0.5)
     bad = np.array([point.reliable is False for point in points])
@@ -84,11 +89,11 @@ def _draw_row(axes: Axes, points: Sequence[Point], middle: float, band: float, c
             values[bad == hollow],
             heights[bad == hollow],
             linestyle="",
-            marker="o",
+            marker=style["marker"],
             markersize=2.6,
             markerfacecolor=HOLLOW if hollow else color,
             markeredgecolor=color,
-            markeredgewidth=0.5,
+            markeredgewidth=0.8 if hollow else 0.4,
             alpha=0.8,
             rasterized=len(values) > _MOST_MARKS,
         )

@@ -31,7 +31,7 @@ IMAGES: dict[str, dict[str, Any]] = {
 }
 SUFFIXES = (*IMAGES, "csv")
 # Dots to the inch where a notebook shows a figure: small, and sharp enough to read.
-_NOTEBOOK_DPI, _NOTEBOOK_COLORS = 96, 64
+_NOTEBOOK_DPI, _NOTEBOOK_COLORS = 120, 64
 _PRINT_DPI = 300
 
 

@@ -136,3 +136,5 @@ def _scale(axes: Axes, points: Points, own: Sequence[Point]) -> None:
     values = [point.value for point in own]
     if points.log and values:
         log_axis(axes, "y", min(values), max(values))
+    elif all(value.is_integer() for value in values):
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
