@@ -12,6 +12,7 @@ from weightfiles import write_safetensors
 from mlx_probe.compute import native
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.backends.mlx import prepare_mlx
+from mlx_probe.core.language import VARIABLE
 
 # Tests import MLX themselves, and its BLAS must be there before the threads are limited.
 prepare_mlx()
@@ -30,10 +31,12 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_terminal():
-    """The same for all, whether the tests were started on a wide terminal or on none."""
+    """The same for all: no terminal, and English."""
     with pytest.MonkeyPatch.context() as patch:
         for name in TERMINAL:
             patch.delenv(name, raising=False)
+        # Whatever language the system has.
+        patch.setenv(VARIABLE, "en")
         yield
 
 

@@ -27,6 +27,7 @@ SMALLEST = {
     "metrics": [MODEL, "--runs", "1"],
     "moments": ["--elements", "1048576", "--runs", "1"],
     "nulls": ["--trials", "2"],
+    "runs": [MODEL, "--count", "2", "--runs", "1"],
     "sampler": ["--seconds", "1"],
     "scaling": ["--runs", "1", "--largest", "512"],
     "side_by_side": [MODEL, "--runs", "1", "--include", "*"],

@@ -22,22 +22,13 @@ PACKAGE = ROOT / "mlx_probe"
 # Rooms whose sentences are messages, reasons, findings, checks and remedies.
 ROOMS = ("core", "source", "checkpoint", "compute", "runs", "doctor", "analysis", "library", "cli")
 # Modules whose texts are for programs, or for pages that are English in every language.
-ENGLISH = {
-    *(
-        "core/language.py",
-        "core/notebook.py",
-        "core/formats.py",
-        "runs/table/__init__.py",
-        "cli/docs.py",
-    ),
+# Folders end with a slash.
+ENGLISH = (
+    *("core/language.py", "core/notebook.py", "core/formats.py", "runs/table/__init__.py"),
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
-    *(
-        "checkpoint/formats/torch_names.py",
-        "library/catalog/card.py",
-        "compute/spectrum/methods.py",
-        "core/notebook.py",
-    ),
-}
+    *("checkpoint/formats/torch_names.py", "library/catalog/card.py"),
+    *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py", "cli/schemas/"),
+)
 # Modules that pass on texts which are collected here.
 TRANSLATING = {"core/language.py", "report/html/encoding.py", "report/html/markup.py"}
 # Sentences that nobody reads where the reader's language is meant.
@@ -192,7 +183,7 @@ def told():
     """Messages and templates of messages, each with where it stands."""
     found = {}
     for path, tree in modules().items():
-        if path.split("/")[0] in ROOMS and path not in ENGLISH:
+        if path.split("/")[0] in ROOMS and not path.startswith(ENGLISH):
             for text, line in _Messages().of(tree):
                 if text not in UNSEEN:
                     found.setdefault(text, f"{path}:{line}")

@@ -61,12 +61,20 @@ def speaking(name: str) -> Iterator[None]:
         _SPOKEN.reset(before)
 
 
+def is_supported(name: str) -> bool:
+    """Whether a name such as zh_CN.UTF-8 is that of a language with texts."""
+    return _short(name) in LANGUAGES
+
+
+def _short(name: str) -> str:
+    # zh_CN.UTF-8, zh-Hans and Zh all mean the same catalog.
+    return name.replace("-", "_").partition("_")[0].partition(".")[0].lower()
+
+
 def _supported(names: Iterable[str]) -> str:
     for name in names:
-        # zh_CN.UTF-8, zh-Hans and Zh all mean the same catalog.
-        short = name.replace("-", "_").partition("_")[0].partition(".")[0].lower()
-        if short in LANGUAGES:
-            return short
+        if is_supported(name):
+            return _short(name)
     return LANGUAGES[0]
 
 

@@ -167,6 +167,8 @@ class Facts:
         tools: Optional programs and packages, installed or not.
         mlx_remedy: How to correct a setting that keeps MLX from starting; "" if none does.
         kernels: Compiled kernels, used or not.
+        language: The language of messages.
+        asked_language: What MLX_PROBE_LANG asks for; "" if it is not set.
     """
 
     version: str
@@ -181,6 +183,8 @@ class Facts:
     tools: tuple[Tool, ...]
     mlx_remedy: str = ""
     kernels: tuple[Kernel, ...] = ()
+    language: str = "en"
+    asked_language: str = ""
 
     def describe(self) -> dict[str, Any]:
         """All facts, for JSON."""

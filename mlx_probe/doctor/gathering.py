@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 import time
@@ -19,6 +20,7 @@ from mlx_probe.compute.backends.mlx.blas import mlx_blas
 from mlx_probe.compute.backends.mlx.status import MlxStatus, cpu_product_rate, mlx_status
 from mlx_probe.compute.calibration import load_calibration
 from mlx_probe.core.errors import BackendError, ConfigError
+from mlx_probe.core.language import VARIABLE, language
 from mlx_probe.core.machine import blas_library, cpu_model, usable_cores
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.version import __version__
@@ -66,6 +68,8 @@ def gather(offline: bool = False) -> Facts:
             disks=tuple(measure_disk(disk) for disk in _folders()),
             hub=request.answer() if request else None,
             tools=tools.result(),
+            language=language(),
+            asked_language=os.environ.get(VARIABLE, ""),
         )
 
 

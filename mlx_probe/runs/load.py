@@ -24,6 +24,7 @@ __all__ = [
     "load_run",
     "locate_run",
     "read_described",
+    "read_listed",
     "read_table",
     "to_frame",
     "unreadable_table",
@@ -95,10 +96,30 @@ def read_table(
     """
     meta_path, wanted = _locate(Path(path))
     meta = read_meta(meta_path)
+    table, columns = read_listed(meta_path, meta, only, wanted)
+    return table, columns, meta
+
+
+def read_listed(
+    meta_path: Path,
+    meta: Mapping[str, Any],
+    only: Collection[str] | None = None,
+    wanted: str | None = None,
+) -> tuple[pa.Table, tuple[Column, ...]]:
+    """The main table of a run whose metadata are read already.
+
+    Args:
+        meta_path: The run's metadata file.
+        meta: Its content.
+        only: Names of the columns to read; None for all.
+        wanted: The only format asked for; None for the most typed one.
+
+    Raises:
+        ResultError: The table is gone or damaged.
+    """
     stem = stem_of(meta_path)
     names = {suffix: f"{stem}.{suffix}" for suffix in WRITERS if wanted in (None, suffix)}
-    table, columns = read_described(meta_path, meta, meta, names, wanted, only)
-    return table, columns, meta
+    return read_described(meta_path, meta, meta, names, wanted, only)
 
 
 def read_described(

@@ -53,6 +53,7 @@ FAULTS = [
         "mlx needs mlx-metal==0.32.4: 0.31.0",
         "pip install 'mlx-metal==0.32.4'",
     ),
+    ("language", but(asked_language="xx"), "warning", "MLX_PROBE_LANG=xx", "en, zh"),
     ("mlx", but(mlx=None, mlx_problem="no MLX"), "error", "no MLX", "pip install"),
     ("mlx", replace(LINUX, mlx=None, mlx_problem="no"), "warning", "no", "'mlx[cpu]'"),
     ("mlx", LINUX, "warning", "sees no GPU", "Apple-Silicon"),
@@ -115,6 +116,13 @@ def test_kernels_that_are_used_and_one_that_is_not():
     used, unused = verdicts("kernels", but(kernels=both))
     assert used == ("ok", "compiled kernels are used: eigen", "")
     assert unused[0] == "warning"
+
+
+def test_the_language_is_said_with_who_chose_it():
+    assert verdicts("language", but(language="zh"))[0][1].endswith("MLX_PROBE_LANG sets it")
+    chosen = but(language="zh", asked_language="zh_CN.UTF-8")
+    ((status, fact, _),) = verdicts("language", chosen)
+    assert (status, fact) == ("ok", "messages are in the language zh, by MLX_PROBE_LANG")
 
 
 def test_unknown_facts_have_no_findings():

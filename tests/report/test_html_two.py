@@ -1,5 +1,8 @@
 """Two runs in one page: paired rows, one colour scale, spectra in one plot."""
 
+import time
+import xml.etree.ElementTree as ET
+
 import browser
 import numpy as np
 import pandas as pd
@@ -112,8 +115,40 @@ def test_the_page_of_two(opened, hostile_run, other_run, tmp_path):
     np.testing.assert_allclose(shown, changes, rtol=1e-3)
     assert opened.value("document.querySelectorAll('#outlier-list select')[0].value") == "B"
     assert opened.value("document.documentElement.scrollWidth <= innerWidth")
+    # Both maps are saved as one picture.
+    opened.downloads(tmp_path)
+    opened.value("document.querySelector('#maps .save button').click()")
+    deadline = time.monotonic() + browser.TIMEOUT
+    while not (saved := [p for p in tmp_path.glob("*.svg") if p.stat().st_size]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    root = ET.parse(saved[0]).getroot()
+    inner = [one for one in root if one.tag.endswith("svg")]
+    assert [float(one.get("x")) for one in inner] == [0.0, float(inner[0].get("width"))]
+    assert "B: " in "".join(inner[1].itertext())
     view, written = opened.value(VIEW), opened.value("location.hash")
     opened.value("document.querySelector('#siblings').click()")
     opened.value("history.back()")
     opened.wait(f"location.hash === {written!r}")
     assert opened.value(VIEW) == view
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.PATH is None, reason="no Chromium on the PATH")
+def test_two_comparisons_and_an_empty_run(opened, make, hostile_run, tmp_path):
+    def compared(name, changes):
+        meta = {"kind": "compare", "models": {"a": {"id": "base"}, "b": {"id": name}}}
+        return make(meta, other_name=["x", "y"], relative_change=changes, status=["ok", "ok"])
+
+    empty = RunData(hostile_run.frame.iloc[:0], hostile_run.columns, {"model": {"id": "none"}})
+    path = tmp_path / "two.html"
+    for runs in (
+        (compared("one", [0.1, 0.2]), compared("two", [0.3, 0.1])),
+        (hostile_run, empty),
+        (empty, hostile_run),
+        (empty, empty),
+    ):
+        path.write_text(report_html(*runs), "utf-8")
+        opened.open(path)
+        rows = opened.value("document.querySelectorAll('#table tbody tr').length")
+        assert rows == max(len(run.frame) for run in runs)

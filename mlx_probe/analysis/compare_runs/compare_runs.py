@@ -68,7 +68,7 @@ def compare_runs(
         ResultError: No run can be read, or the runs have no block type in common.
     """
     _refuse_nonsense(by, bins)
-    headers: list[Header] = []
+    headers: dict[Path, Header] = {}
     damaged: list[ComparedRun] = []
     for named in runs:
         try:
@@ -76,11 +76,11 @@ def compare_runs(
         except ResultError as error:
             damaged.append(_damaged(str(named), error))
             continue
-        if not any(_same_file(header.path, known.path) for known in headers):
-            headers.append(header)
-    names = _chosen(metrics, sort, headers)
+        headers.setdefault(header.path.resolve(), header)
+    known = list(headers.values())
+    names = _chosen(metrics, sort, known)
     read: list[tuple[Header, Numbers]] = []
-    for header in headers:
+    for header in known:
         try:
             read.append((header, read_numbers(header, names, by, bins)))
         except ResultError as error:
@@ -106,7 +106,7 @@ def compare_runs(
     }
     return RunsTable(
         runs=(*_sorted(lines, by_name, ascending), *damaged),
-        metrics=tuple(_metric(name, headers, marks[name]) for name in names),
+        metrics=tuple(_metric(name, known, marks[name]) for name in names),
         groups=_groups(lines),
         bins=bins,
         sort=by_name,
@@ -126,10 +126,6 @@ def _refuse_nonsense(by: Sequence[str], bins: int) -> None:
 
 def _damaged(path: str, error: ResultError) -> ComparedRun:
     return ComparedRun(path, path, problem=error.fact, remedy=error.remedy)
-
-
-def _same_file(path: Path, other: Path) -> bool:
-    return path == other or path.resolve() == other.resolve()
 
 
 def _chosen(metrics: Sequence[str], sort: str | None, headers: Sequence[Header]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from mlx_probe.analysis.compare_runs.groups import (
 )
 from mlx_probe.analysis.compare_runs.records import Bins, Group
 from mlx_probe.core.errors import ResultError
-from mlx_probe.runs.load import locate_run, read_table
+from mlx_probe.runs.load import locate_run, read_listed
 from mlx_probe.runs.meta import columns_from_meta, read_meta
 from mlx_probe.runs.table.arrays import to_floats
 
@@ -120,7 +121,7 @@ def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins
         ResultError: The table is gone or damaged.
     """
     wanted = [name for name in header.columns if name in names]
-    table, _, _ = read_table(header.path, {*GROUP_COLUMNS, *wanted})
+    table, _ = read_listed(header.path, header.meta, {*GROUP_COLUMNS, *wanted})
     columns: dict[str, list[Any]] = {
         name: table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
         for name in GROUP_COLUMNS
@@ -133,7 +134,7 @@ def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins
     profiles: dict[str, Mapping[Group, Bins]] = {}
     for name in wanted:
         values = to_floats(table[name])
-        medians[name] = _number(grouped_medians(values, np.where(own, 0, -1), 1)[0])
+        medians[name] = _number(float(grouped_medians(values, np.where(own, 0, -1), 1)[0]))
         profiles[name] = {
             group: line
             for grouping in grouped
@@ -148,14 +149,13 @@ def _lines(
     """Each group with its medians over relative depth, if there are any."""
     keys = np.where((grouping.codes >= 0) & (depth >= 0), grouping.codes * bins + depth, -1)
     medians = grouped_medians(values, keys, len(grouping.groups) * bins)
-    for at, group in enumerate(grouping.groups):
-        line = tuple(_number(value) for value in medians[at * bins : (at + 1) * bins])
-        if any(value is not None for value in line):
-            yield group, line
+    lines = medians.reshape(-1, bins)
+    for at in np.flatnonzero(~np.isnan(lines).all(axis=1)).tolist():
+        yield grouping.groups[at], tuple(map(_number, lines[at].tolist()))
 
 
-def _number(value: np.float64) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _summary(meta: Mapping[str, Any], columns: Collection[str]) -> dict[str, float]:

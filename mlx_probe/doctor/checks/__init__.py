@@ -12,6 +12,7 @@ from mlx_probe.doctor.checks import (
     disk,
     hub,
     kernels,
+    language,
     mlx,
     mlx_blas,
     numpy_blas,
@@ -28,6 +29,7 @@ __all__ = ["CHECKS", "examine"]
 # By the name that is shown, in the order in which they are shown.
 CHECKS: dict[str, Callable[[Facts], Iterator[Verdict]]] = {
     "python": python.check,
+    "language": language.check,
     "packages": packages.check,
     "mlx": mlx.check,
     "device memory": device_memory.check,

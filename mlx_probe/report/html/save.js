@@ -44,16 +44,43 @@ function download(blob, name) {
 
 const saveCsv = (text, names) => download(new Blob([text], { type: "text/csv" }), fileName(names, "csv"));
 
-// A plot as its image shows it: on the page's card, with what it is above it.
-async function imageOf(plot, names, format) {
-  const height = plot.clientHeight + 30;
-  const title = { text: plotText([...runs.map((run) => run.name), ...names].filter(Boolean).join(" · ")), font: { size: 14 }, x: 0.01, xanchor: "left" };
+// A plot as SVG, on the page's card, with what it is above it; and its size.
+async function svgOf(plot, names) {
+  const title = { text: plotText(names.filter(Boolean).join(" · ")), font: { size: 14 }, x: 0.01, xanchor: "left" };
   const layout = { ...plot.layout, title, paper_bgcolor: color("card"), margin: { ...plot.layout.margin, t: plot.layout.margin.t + 30 } };
-  const width = Math.max(LEAST_WIDTH, plot.clientWidth);
-  const address = await Plotly.toImage({ data: plot.data, layout }, { format, width, height, scale: format === "png" ? 2 : 1 });
-  const body = address.slice(address.indexOf(",") + 1);
-  if (format === "svg") return new Blob([decodeURIComponent(body)], { type: "image/svg+xml" });
-  return new Blob([Uint8Array.from(atob(body), (c) => c.charCodeAt(0))], { type: "image/png" });
+  const size = { width: Math.max(LEAST_WIDTH, plot.clientWidth), height: plot.clientHeight + 30 };
+  const address = await Plotly.toImage({ data: plot.data, layout }, { format: "svg", ...size });
+  return { text: decodeURIComponent(address.slice(address.indexOf(",") + 1)), ...size };
+}
+
+// Plots beside each other in one SVG; a title for each.
+async function imageOf(plots, titles) {
+  const pieces = [];
+  for (const [at, plot] of plots.entries()) pieces.push(await svgOf(plot, titles[at]));
+  if (pieces.length === 1) return pieces[0];
+  const places = pieces.map((_, at) => pieces.slice(0, at).reduce((sum, { width }) => sum + width, 0));
+  const width = pieces.reduce((sum, piece) => sum + piece.width, 0);
+  const height = Math.max(...pieces.map((piece) => piece.height));
+  const inner = pieces.map(({ text }, at) => text.replace(/^<svg /, `<svg x="${places[at]}" `)).join("");
+  const background = `<rect width="100%" height="100%" fill="${color("card")}"/>`;
+  const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
+  return { text: `<svg xmlns="http://www.w3.org/2000/svg" ${size}>${background}${inner}</svg>`, width, height };
+}
+
+// An SVG as PNG, in twice as many pixels.
+async function pngOf({ text, width, height }) {
+  const picture = new Image();
+  picture.src = `data:image/svg+xml,${encodeURIComponent(text)}`;
+  await picture.decode();
+  const canvas = element("canvas", { width: 2 * width, height: 2 * height });
+  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return new Promise((done) => { canvas.toBlob(done, "image/png"); });
+}
+
+async function savePlots(plots, format, names) {
+  const titles = plots.map((_, at) => [plots.length > 1 ? runs[at].mark + runs[at].name : runs.map((run) => run.name).join(", "), ...names]);
+  const image = await imageOf(plots, titles);
+  download(format === "png" ? await pngOf(image) : new Blob([image.text], { type: "image/svg+xml" }), fileName(names, format));
 }
 
 // Buttons that save: `plots` gives the plots that are shown now, `csv` the text of their numbers,
@@ -67,13 +94,7 @@ function saveButtons({ plots = null, csv, names }) {
   };
   if (plots !== null) {
     for (const format of ["svg", "png"]) {
-      button(format.toUpperCase(), tr("Save this plot as {format}", { format: format.toUpperCase() }), async () => {
-        const shown = plots();
-        for (const [at, plot] of shown.entries()) {
-          const own = shown.length > 1 ? [...names(), runs[at].letter] : names();
-          download(await imageOf(plot, own, format), fileName(own, format));
-        }
-      });
+      button(format.toUpperCase(), tr("Save this plot as {format}", { format: format.toUpperCase() }), () => savePlots(plots(), format, names()));
     }
   }
   button("CSV", tr("Save these numbers as CSV"), () => saveCsv(csv(), names()));

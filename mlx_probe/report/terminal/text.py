@@ -44,6 +44,7 @@ __all__ = [
 _ELEMENTS = ("std", "sparsity")
 # Kinds of reasons that are listed; more are counted.
 _REASONS = 5
+_LONGEST_ROLE = 12
 
 
 def printable(text: str) -> str:
@@ -98,7 +99,11 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in (tr("name"), tr("role"), tr("layer"), tr("dtype"), tr("shape"), tr("size")):
         right = name in (tr("layer"), tr("size"))
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        # Few roles are longer, and the names need the room.
+        most = _LONGEST_ROLE if name == tr("role") else None
+        table.add_column(
+            name, justify="right" if right else "left", overflow="fold", max_width=most
+        )
     files, parameters = checkpoint.files, checkpoint.parameters
     for parameter in parameters:
         role = classify(parameter.name)

@@ -1,4 +1,4 @@
-"""Text for rich that may break between Chinese characters, not only at spaces."""
+"""Text for rich that breaks between Chinese characters too, and in long names behind a dot."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from mlx_probe.report.terminal.wrapping import break_offsets, cells
 
 __all__ = ["WideText"]
 
+# Letters of a word that a column may be too narrow for.
+_LONG = 12
+
 
 class WideText(Text):
     """Rich's text with lines that break where a Chinese reader expects it."""
 
     @classmethod
     def of(cls, text: Text) -> Text:
-        """The text, able to break between wide characters if it has any."""
-        if cells(text.plain) == len(text.plain):
+        """The text, able to break elsewhere than at spaces if it has where."""
+        is_long = any(len(word) > _LONG for word in text.plain.split())
+        if not is_long and cells(text.plain) == len(text.plain):
             return text
         wide = cls(
             text.plain,
@@ -43,7 +47,7 @@ class WideText(Text):
         no_wrap: bool | None = None,
     ) -> Lines:
         """Lines of at most so many cells; see `Text.wrap`."""
-        whole = no_wrap or self.no_wrap or (overflow or self.overflow) == "ignore"
+        whole = no_wrap or self.no_wrap or (overflow or self.overflow or "fold") != "fold"
         if whole or justify == "full":
             return super().wrap(
                 console,

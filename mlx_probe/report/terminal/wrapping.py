@@ -10,6 +10,8 @@ __all__ = ["break_offsets", "cells", "clipped", "padded", "wrapped"]
 # Characters that no line may begin with, and those that none may end with.
 _CLOSING = "，。、；：？！）》」』”’…,.;:?!)]}"
 _OPENING = "（《「『“‘([{"
+# Behind these a name or path breaks if it has to.
+_JOINTS = "./_"
 # Scripts without spaces between words, and their punctuation.
 _WIDE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef"
 _PIECES = re.compile(
@@ -60,12 +62,14 @@ def break_offsets(text: str, width: int) -> list[int]:
 
 
 def _fitting(text: str, width: int) -> int:
-    """How many of the first characters fit."""
-    used = 0
+    """How many of a long word's first characters fit; whole parts of a name, if it has some."""
+    used = last = 0
     for at, character in enumerate(text):
         used += cells(character)
         if used > width:
-            return max(at, 1)
+            return max(last or at, 1)
+        if character in _JOINTS:
+            last = at + 1
     return len(text)
 
 
