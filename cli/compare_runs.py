@@ -68,9 +68,14 @@ _SUFFIXES = (".html", ".htm")
     metavar="NAME",
     show_default="the first metric",
     shell_complete=complete_metrics,
-    help="The metric to sort by.",
+    help="The metric to sort by; run or created_at for the order of names or of time.",
 )
-@click.option("--ascending/--descending", default=False, help="Which end comes first.")
+@click.option(
+    "--ascending/--descending",
+    default=None,
+    show_default="the largest metric first",
+    help="Which end comes first.",
+)
 @click.option(
     "--by",
     type=click.Choice(BY),
@@ -97,7 +102,7 @@ def compare_runs(
     database: Path | None,
     metrics: tuple[str, ...],
     sort: str | None,
-    ascending: bool,
+    ascending: bool | None,
     by: str,
     bins: int,
     relative: bool,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mlx_probe.analysis.columns import BASE_COLUMNS
 from mlx_probe.analysis.compare_runs.groups import BY
@@ -23,7 +25,7 @@ from mlx_probe.analysis.compare_runs.settings import deviating, find_differences
 from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.metrics import METRICS
 
-__all__ = ["ALL", "compare_runs"]
+__all__ = ["ALL", "ORDERS", "compare_runs"]
 
 # In place of a metric's name: all that any of the runs has.
 ALL = "all"
@@ -40,7 +42,7 @@ def compare_runs(
     *,
     metrics: Sequence[str] = (),
     sort: str | None = None,
-    ascending: bool = False,
+    ascending: bool | None = None,
     by: Sequence[str] = ("component",),
     bins: int = 10,
     relative: bool = False,
@@ -57,8 +59,9 @@ def compare_runs(
         metrics: Columns of the runs' tables, for their medians over a run's matrices, or numbers
             of the runs' summaries; "all" for all. Empty for a few. A mean of the summary that is
             called like a column is ``mean_...`` here.
-        sort: The metric to sort by; None for the first one.
-        ascending: Whether the smallest comes first. Runs with equal numbers are sorted by label.
+        sort: The metric to sort by, or one of `ORDERS`; None for the first metric.
+        ascending: Whether the smallest comes first; None for the largest metric and the earliest
+            of `ORDERS`. Runs with equal numbers are sorted by label.
         by: What the tensors are grouped by over the layers, keys of `BY`.
         bins: Bins of relative depth.
         relative: Whether all numbers are divided by those of the first run that can be read.
@@ -78,7 +81,8 @@ def compare_runs(
             continue
         headers.setdefault(header.path.resolve(), header)
     known = list(headers.values())
-    names = _chosen(metrics, sort, known)
+    measured = None if sort in ORDERS else sort
+    names = _chosen(metrics, measured, known)
     read: list[tuple[Header, Numbers]] = []
     for header in known:
         try:
@@ -93,11 +97,12 @@ def compare_runs(
     _refuse_strangers(read)
     lines = _described(read, names)
     if not metrics:
-        names = _filled(names, sort, lines)
+        names = _filled(names, measured, lines)
         lines = [_of(line, names) for line in lines]
     if relative:
         lines = relative_to(lines, lines[0])
     by_name = sort or names[0]
+    upwards = by_name in ORDERS if ascending is None else ascending
     differences = find_differences(
         [line.label for line in lines], [line.settings for line in lines], names
     )
@@ -105,12 +110,12 @@ def compare_runs(
         name: tuple(each.setting for each in differences if name in each.metrics) for name in names
     }
     return RunsTable(
-        runs=(*_sorted(lines, by_name, ascending), *damaged),
+        runs=(*_sorted(lines, by_name, upwards), *damaged),
         metrics=tuple(_metric(name, known, marks[name]) for name in names),
         groups=_groups(lines),
         bins=bins,
         sort=by_name,
-        ascending=ascending,
+        ascending=upwards,
         differences=differences,
         reference=lines[0].path if relative else None,
     )
@@ -230,13 +235,31 @@ def _labels(headers: Sequence[Header]) -> list[str]:
 
 
 def _sorted(lines: Sequence[ComparedRun], name: str, ascending: bool) -> list[ComparedRun]:
-    def key(line: ComparedRun) -> tuple[bool, float, str, str]:
+    """The runs by a metric or one of `ORDERS`; those without the number come last."""
+    ordered = sorted(lines, key=lambda line: (_natural(line.label), line.path))
+    if name in ORDERS:
+        return sorted(ordered, key=ORDERS[name], reverse=not ascending)
+
+    def key(line: ComparedRun) -> tuple[bool, float]:
         value = line.values[name]
         if value is None or math.isnan(value):
-            return True, 0.0, line.label, line.path
-        return False, value if ascending else -value, line.label, line.path
+            return True, 0.0
+        return False, value if ascending else -value
 
-    return sorted(lines, key=key)
+    return sorted(ordered, key=key)
+
+
+def _natural(text: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts step-2 before step-10."""
+    parts = re.findall(r"\d+|\D+", text)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+# What runs can be sorted by, besides metrics.
+ORDERS: Mapping[str, Callable[[ComparedRun], Any]] = {
+    "run": lambda line: _natural(line.label),
+    "created_at": lambda line: line.created_at,
+}
 
 
 def _metric(name: str, headers: Sequence[Header], marks: tuple[str, ...]) -> TableMetric:

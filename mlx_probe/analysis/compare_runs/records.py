@@ -105,7 +105,7 @@ class RunsTable:
         metrics: Chosen metrics, in the order of choice.
         groups: Groups of at least one run, in the order of first occurrence.
         bins: Number of bins of relative depth.
-        sort: Name of the metric that the runs are sorted by.
+        sort: What the runs are sorted by: a metric, "run" or "created_at".
         ascending: Whether the smallest comes first.
         differences: Settings that differ.
         reference: Path of the run that all numbers were divided by; None for plain numbers.

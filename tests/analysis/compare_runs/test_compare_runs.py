@@ -186,6 +186,22 @@ def test_runs_of_one_model_are_told_apart(tmp_path):
     assert set(labels) == {"owner/tiny (third)", *(str(run / "run_meta.json") for run in runs[:2])}
 
 
+def test_the_order_of_names_and_of_time(tmp_path):
+    days = {"step-2": 3, "step-10": 1, "step-1": 2}
+    runs = [
+        store(tmp_path / name, layers(2), f"o/{name}", created_at=f"2026-01-0{day}T08:00:00+00:00")
+        for name, day in days.items()
+    ]
+
+    def order(**options):
+        return [run.label[2:] for run in compare_runs(runs, **options).runs]
+
+    assert order(sort="run") == ["step-1", "step-2", "step-10"]
+    assert order(sort="run", ascending=False) == ["step-10", "step-2", "step-1"]
+    assert order(sort="created_at") == ["step-10", "step-1", "step-2"]
+    assert order(sort="std") == ["step-1", "step-2", "step-10"]  # all equal
+
+
 def test_a_run_named_twice_is_listed_once(stored, tmp_path):
     (tmp_path / "latest").symlink_to(stored[0])
     table = compare_runs([stored[0], stored[0] / "run_meta.json", tmp_path / "latest"])
