@@ -71,16 +71,18 @@ def page(hostile_run, tmp_path_factory):
 def chromium(tmp_path_factory):
     """One browser for all tests of pages."""
     with browser.Browser(tmp_path_factory.mktemp("profile")) as started:
+        started.user = None
         yield started
 
 
 @pytest.fixture
-def opened(chromium, page):
-    """Opened once: what one test clicks, the next may find."""
+def opened(chromium, page, request):
+    """Opened once for a file of tests: what one test clicks, the next may find."""
     chromium.messages.clear()
     chromium.requests.clear()
-    if chromium.value("location.href.split('#')[0]") != page.absolute().as_uri():
+    if chromium.user != request.path:
         chromium.open(page)
+        chromium.user = request.path
     yield chromium
     assert chromium.messages == []
     outside = ("file:", "data:", "blob:", "about:")

@@ -83,10 +83,12 @@ function cellHover(cell, metric, labels, rowsAre) {
 }
 
 // The cells of maps as CSV.
-function cellsCsv(maps, metric, labels, rowsAre) {
+function cellsCsv(maps, metric, labels) {
   const several = runs.length > 1;
-  const heads = [...(several ? ["run"] : []), rowsAre.trim() || "kind", "layer_index", metric, "lowest", "highest", "values", "unreliable_fits"];
-  const lines = maps.flatMap((cells) => cells.all.map((cell) => {
+  const shown = maps.flatMap((cells) => cells.all);
+  const rows = shown.length ? shown[0].table.map.rows : null;
+  const heads = [...(several ? ["run"] : []), rows ?? "kind", "layer_index", metric, "lowest", "highest", "values", "unreliable_fits"];
+  return csvOf(heads, shown.map((cell) => {
     const single = cell.table.raw(metric) instanceof Float32Array;
     return [
       ...(several ? [csvText(cell.table.run.name)] : []), csvText(labels.names[cell.group]),
@@ -94,5 +96,4 @@ function cellsCsv(maps, metric, labels, rowsAre) {
       exactText(cell.low, single), exactText(cell.high, single), String(cell.values.length), String(cell.doubtful),
     ];
   }));
-  return csvOf(heads, lines);
 }

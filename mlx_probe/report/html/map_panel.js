@@ -18,7 +18,7 @@ function mapPanel(section, onCell) {
   const tables = tablesOf(key).filter((table) => table.map !== null);
   const labels = rowLabels(tables);
   const { rows, split: splitBy } = tables[0].map;
-  const rowsAre = rows === null ? "" : `${rows.replace(/_index$/, "")} `;
+  const rowsAre = rows === null ? "" : `${columnOf(tables, rows).title.toLocaleLowerCase()} `;
   const metrics = [...new Set(tables.flatMap((table) => table.map.metrics))];
   const levels = splitBy === null ? [] : [...new Set(tables.flatMap((table) => (table.has(splitBy) ? table.columns.get(splitBy).levels : [])))];
   const views = ["map", "deviation", "lines"];
@@ -40,8 +40,8 @@ function mapPanel(section, onCell) {
   const names = () => [key === "params" ? "" : key, state.metric, state.split ?? "", state.view];
   section.append(element("div", { className: "controls" },
     element("label", {}, tr("metric"), metric), element("label", {}, tr("as"), view), element("label", {}, log, tr("log scale")),
-    ...(splitBy === null ? [] : [element("label", {}, splitBy, split)]),
-    saveButtons({ plots: () => plots, csv: () => cellsCsv(maps(), state.metric, labels, rowsAre), names })), about, area);
+    ...(splitBy === null ? [] : [element("label", {}, columnOf(tables, splitBy)?.title ?? splitBy, split)]),
+    saveButtons({ plots: () => plots, csv: () => cellsCsv(maps(), state.metric, labels), names })), about, area);
 
   const maps = () => tables.map((table) => {
     if (state.split === null || !table.has(splitBy)) return cellsOf(table, state.metric, labels);

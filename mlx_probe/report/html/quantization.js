@@ -16,7 +16,7 @@ function startQuantization() {
   const maps = () => tables.map((table) => cellsOf(table, state.metric, labels));
   const chooser = metricChooser(tables, metrics, (name) => { state.metric = name; show(); remember(); });
   panel.append(element("div", { className: "controls" }, element("label", {}, tr("error of"), chooser),
-    saveButtons({ plots: () => plots, csv: () => cellsCsv(maps(), state.metric, labels, ""), names: () => [state.metric] })), area);
+    saveButtons({ plots: () => plots, csv: () => cellsCsv(maps(), state.metric, labels), names: () => [state.metric] })), area);
   const about = tr("Root mean square error of rounding to 4 or 8 bits (groups of 64, minimum and maximum), as a share of the weight's own root mean square, by layer. Higher means that the tensor suffers more.");
 
   function show() {
