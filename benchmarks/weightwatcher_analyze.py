@@ -3,7 +3,7 @@
     python benchmarks/weightwatcher_analyze.py MATRICES.npz RESULT.json
 
 Imports nothing of ours, so that it runs under an interpreter that has WeightWatcher.
-`whole_run.py --weightwatcher PYTHON` calls it.
+`whole_run.py` and `summary.py` call it by their option --weightwatcher PYTHON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import weightwatcher
 
 
 def main(source: str, target: str) -> None:
-    """Time analyze() alone, with the matrices in memory, and keep the largest eigenvalues."""
+    """Time analyze() alone, with the matrices in memory; keep largest eigenvalues and summary."""
     matrices = np.load(source)
     model = torch.nn.Sequential()
     for name in matrices.files:
@@ -36,7 +36,13 @@ def main(source: str, target: str) -> None:
         matrices.files[int(layer)]: float(value)
         for layer, value in zip(details["longname"], details["spectral_norm"], strict=True)
     }
-    Path(target).write_text(json.dumps({**took, "largest_eigenvalue": largest}))
+    found = {"largest_eigenvalue": largest, "summary": summary_of(watcher, details)}
+    Path(target).write_text(json.dumps({**took, **found}))
+
+
+def summary_of(watcher: weightwatcher.WeightWatcher, details: object) -> dict[str, float]:
+    """get_summary() as plain numbers."""
+    return {name: float(value) for name, value in watcher.get_summary(details).items()}
 
 
 if __name__ == "__main__":

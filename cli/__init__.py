@@ -33,6 +33,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "analyze": "Measure every tensor of MODEL.",
         "compare": "Compare two models, or a base and its adapter.",
         "compare-runs": "Compare finished RUNs, of any models.",
+        "findings": "Say what is unusual about a finished RUN.",
         "report": "Show a finished RUN as a page or as text.",
         "plot": "Draw a column or a spectrum of RUN into a file.",
         "explain": "Explain what a column means.",

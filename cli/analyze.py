@@ -35,6 +35,8 @@ __all__ = ["analyze"]
 
 # The phases of a run's time. "open" may include a download.
 _STAGES = ("measure", "validate", "write")
+# Findings at the end of a run.
+_MOST_FINDINGS = 5
 
 
 @click.command(
@@ -128,7 +130,9 @@ def analyze(
 
 def _print_summary(run: Run) -> None:
     """Print what a run found and took, and where it is."""
+    from mlx_probe.analysis.findings import findings_of
     from mlx_probe.report.terminal.cost import cost_text
+    from mlx_probe.report.terminal.findings import findings_text
     from mlx_probe.report.terminal.text import skipped_text, summary_table, warning_text
 
     from .console import output
@@ -155,5 +159,7 @@ def _print_summary(run: Run) -> None:
         console.print(skipped_text(table))
     if run.unread is not None:
         console.print(warning_text(run.unread), soft_wrap=True)
+    # By the rules, not from the metadata, which are in English.
+    console.print(findings_text(findings_of(run), most=_MOST_FINDINGS, run=str(run.folder)))
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)

@@ -32,6 +32,7 @@ SMALLEST = {
     "scaling": ["--runs", "1", "--largest", "512"],
     "side_by_side": [MODEL, "--runs", "1", "--include", "*"],
     "startup": [MODEL, "--runs", "1"],
+    "summary": [MODEL],
     "tiny_tensors": ["--tensors", "40"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],

@@ -59,7 +59,7 @@ UNSEEN = {
     "%s is damaged at line %d: from there on rows are computed again",
 }
 # Arguments and attributes that only tables of the documentation show.
-DOCUMENTED = {"forms", "example", "about", "description", "install"}
+DOCUMENTED = {"forms", "example", "about", "description", "install", "source"}
 # Calls whose arguments are texts, even of one word. Errors are recognized by their names.
 SHOWING = {"damaged", "Stopped", "Interrupted", "Finding", "Check", "ClickException", "fail"}
 # Calls whose arguments are no messages: looked up elsewhere, or for the log and for parsers.

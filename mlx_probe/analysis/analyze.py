@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from importlib import import_module
@@ -126,8 +126,9 @@ def analyze(
             spectra = job.journal.spectra()
             outputs = finalize(job.paths, table, sides, spectra, SPECTRUM_IDENTITY)
             described = {**_describe(plan, table, sides), **describe_unread(unread)}
+            described |= _judged(table, sides, described)
             run = job.finish(described, checks, outputs, _seconds(table))
-            return replace(run, table=table)
+            return replace(run, table=table, sides=sides)
 
 
 def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
@@ -161,6 +162,8 @@ def _prepare(plan: Plan, job: Job, begun: threading.Event) -> None:
 
     # From known rates only: a calibration would take time and memory of the run.
     job.write_plan(forecast(plan, job.paths, known_rates(plan)).describe())
+    import_module("mlx_probe.analysis.findings")
+    import_module("mlx_probe.analysis.summary")
     import_module("pyarrow.csv")
     import_module("pyarrow.parquet")
     package_versions()
@@ -214,6 +217,18 @@ def _describe(plan: Plan, table: pa.Table, sides: Collection[str]) -> dict[str, 
         "rows_by_status": dict(Counter(table["status"].to_pylist())),
         "tables": {name: {"columns": columns_to_meta(SIDES[name].columns)} for name in sides},
     }
+
+
+def _judged(
+    table: pa.Table, sides: Mapping[str, pa.Table], described: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the rules and the summary say of the model."""
+    from mlx_probe.analysis.findings import RunView, findings_in
+    from mlx_probe.analysis.summary import summary_in
+
+    view = RunView(table, sides, described)
+    findings = [finding.as_json() for finding in findings_in(view)]
+    return {"findings": findings, "summary": summary_in(view)}
 
 
 def _seconds(table: pa.Table) -> dict[str, float]:

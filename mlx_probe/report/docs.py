@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.analysis.compare_runs.settings import SETTINGS, Setting
+from mlx_probe.analysis.findings import FINDINGS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint.packings import PACKINGS
@@ -111,6 +112,11 @@ def _settings() -> str:
     return table(("setting", "marks", "what it means"), rows)
 
 
+def _findings() -> str:
+    rows = [(f"`{rule.name}`", rule.title, rule.about, rule.source) for rule in FINDINGS.values()]
+    return table(("rule", "finds", "when", "source"), rows)
+
+
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
@@ -123,6 +129,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "BACKENDS": _backends,
     "STAGES": _stages,
     "FORMULAS": formulas_table,
+    "FINDINGS": _findings,
     "VIEWS": _views,
     "SETTINGS": _settings,
 }

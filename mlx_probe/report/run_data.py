@@ -12,8 +12,10 @@ import pandas as pd
 
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
+from mlx_probe.analysis.findings import Finding, findings_in, view_of
 from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.analysis.side_tables import SIDES
+from mlx_probe.analysis.summary import summary_in
 from mlx_probe.core.language import tr
 from mlx_probe.core.notebook import card
 from mlx_probe.core.records import Column
@@ -42,6 +44,8 @@ class RunData:
         meta: Run metadata.
         sides: Side tables of the run by their key in `SIDES`; those that it has.
         spectra: Singular values, one row for each matrix; None if the run kept none.
+        findings: What is unusual, most severe first; None for a comparison.
+        summary: As `summary_in` returns it; None for a comparison.
     """
 
     frame: pd.DataFrame
@@ -49,6 +53,8 @@ class RunData:
     meta: Mapping[str, Any]
     sides: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     spectra: pd.DataFrame | None = None
+    findings: Sequence[Finding] | None = None
+    summary: Mapping[str, Any] | None = None
 
     @property
     def is_compare(self) -> bool:
@@ -90,7 +96,16 @@ def load_run_data(run: str | os.PathLike[str]) -> RunData:
     columns = _described(columns_from_meta(meta), table_columns([m.column for m in METRICS]))
     sides = {name: load_side_table(run, name) for name in SIDES}
     present = {name: side for name, side in sides.items() if side is not None and len(side)}
-    return RunData(frame, columns, meta, present, load_spectra(run))
+    view = view_of(run)
+    return RunData(
+        frame,
+        columns,
+        meta,
+        present,
+        load_spectra(run),
+        findings_in(view),
+        summary_in(view),
+    )
 
 
 def _described(columns: Sequence[Column], known: Sequence[Column]) -> tuple[Column, ...]:

@@ -14,8 +14,9 @@ from mlx_probe.runs.table import WRITERS
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-__all__ = ["load_side_table", "load_spectra"]
+__all__ = ["load_side_table", "load_spectra", "read_side_table"]
 
 
 def load_side_table(run: str | os.PathLike[str], name: str) -> pd.DataFrame | None:
@@ -31,6 +32,12 @@ def load_side_table(run: str | os.PathLike[str], name: str) -> pd.DataFrame | No
     Raises:
         ResultError: There is no finished run, or its files are damaged.
     """
+    table = read_side_table(run, name)
+    return None if table is None else to_frame(table)
+
+
+def read_side_table(run: str | os.PathLike[str], name: str) -> pa.Table | None:
+    """The same table as it was written; see `load_side_table`."""
     meta_path = locate_run(Path(run))
     meta = read_meta(meta_path)
     tables = meta.get("tables")
@@ -38,7 +45,7 @@ def load_side_table(run: str | os.PathLike[str], name: str) -> pd.DataFrame | No
     if described is None:
         return None
     names = {suffix: side_name(stem_of(meta_path), name, suffix) for suffix in WRITERS}
-    return to_frame(read_described(meta_path, meta, described, names)[0])
+    return read_described(meta_path, meta, described, names)[0]
 
 
 def load_spectra(run: str | os.PathLike[str]) -> pd.DataFrame | None:

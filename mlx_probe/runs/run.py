@@ -29,11 +29,13 @@ class Run:
         meta_path: Its run_meta.json.
         meta: Its content.
         table: Its rows, still in memory; None if they have to be read. `load` reads them.
+        sides: Tables beside these, by name, where the rows are in memory.
     """
 
     meta_path: Path
     meta: Mapping[str, Any]
     table: pa.Table | None = field(default=None, repr=False, compare=False)
+    sides: Mapping[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
     def __fspath__(self) -> str:
         """The path of run_meta.json."""

@@ -17,6 +17,7 @@ TABLES = {
     "moments.py": ("mlx_probe/metrics/moments.py", r"(MOMENTS\b.*?)(\n\s*Metric\()"),
     "PACKINGS": ("mlx_probe/checkpoint/packings/__init__.py", r"(\nPACKINGS\b[^{]*\{)()"),
     "SIDES": ("mlx_probe/analysis/side_tables/__init__.py", r"(\nSIDES\b[^(]*in \()()"),
+    "FINDINGS": ("mlx_probe/analysis/findings/__init__.py", r"(\n_RULES\b[^(]*\()()"),
     "SOURCES": ("mlx_probe/source/__init__.py", r"(\nSOURCES\b[^{]*\{)()"),
 }
 
@@ -54,7 +55,7 @@ def extended(tmp_path_factory):
         else:
             path.write_text(code, "utf-8")
             module = file.removesuffix(".py").replace("/", ".")
-            for name in re.findall(r"^([A-Z]+) = (?:Side|Source)\(", code, re.M):
+            for name in re.findall(r"^([A-Z]+) = (?:Side|Rule|Source)\(", code, re.M):
                 insert(
                     root / table,
                     r"(\nfrom __future__ import annotations)(\n)",
@@ -70,6 +71,8 @@ def command(extended, tmp_path_factory):
     shelf = tmp_path_factory.mktemp("shelf")
     rng = np.random.default_rng(0)
     tensors = {"model.norm.weight": rng.standard_normal(32).astype(np.float32)}
+    half = rng.standard_normal((300, 32)) * (rng.random((300, 32)) < 0.5)
+    tensors["model.embed_tokens.weight"] = half.astype(np.float32)
     for layer in range(3):
         stem = f"model.layers.{layer}.self_attn.q_proj"
         tensors[f"{stem}.weight_bytes"] = rng.integers(-127, 127, (16, 32)).astype(np.int8)
@@ -109,7 +112,7 @@ def test_help_shows_the_source(command):
 
 
 @pytest.mark.slow
-def test_outputs_and_reports_show_all_four(command, extended):
+def test_outputs_and_reports_show_all(command, extended):
     command(*CLI, "analyze", "shelf:tiny", "--out", "run", "--format", "csv", "--quiet")
     rows = json.loads(
         command(
@@ -126,7 +129,11 @@ def test_outputs_and_reports_show_all_four(command, extended):
     assert lines[1:] == ["0,1,512,576", "1,1,512,576", "2,1,512,576"]
     meta = json.loads((extended / "run" / "run_meta.json").read_text("utf-8"))
     assert "layers" in meta["tables"]
+    (pruned,) = (one for one in meta["findings"] if one["rule"] == "pruned")
+    assert pruned["rows"] == ["model.embed_tokens.weight"]
+    assert pruned["sentence"].startswith("1 embedding are pruned: 5")
     text = command(*CLI, "report", "run", "--terminal", "--metric", "crest_factor")
+    assert "1 embedding are pruned" in " ".join(text.split())
     assert "crest_factor by layer" in text
     assert "Layers: parameters by layer" in text
     command(*CLI, "report", "run")
@@ -135,11 +142,12 @@ def test_outputs_and_reports_show_all_four(command, extended):
     assert "Layers" in page
 
 
-def test_documentation_shows_all_four(command, extended):
+def test_documentation_shows_all(command, extended):
     shutil.copytree(ROOT / "docs", extended / "docs")
     command("-m", "mlx_probe.cli.docs")
     pages = {path.stem: path.read_text("utf-8") for path in (extended / "docs/en").glob("*.md")}
     assert "`crest_factor`" in pages["columns"]
     assert "## layers" in pages["columns"]
     assert "`rowwise`" in pages["formats"]
+    assert "`pruned`" in pages["findings"]
     assert "shelf:Qwen3-0.6B" in pages["models"]

@@ -61,26 +61,17 @@ function gridPanel(target, table) {
     if (state.by !== column.name) Object.assign(state, { by: column.name, down: begin });
     else if (state.down === begin) state.down = !begin;
     else state.by = null;
-    arrows();
+    header();
     select();
     remember();
-  }
-
-  // The headings stay the same elements, which may have the focus or a tooltip.
-  function arrows() {
-    for (const button of head.querySelectorAll("button")) {
-      const column = table.columns.get(button.dataset.column);
-      const isSorted = state.by === column.name;
-      button.textContent = visible(column.title + (isSorted ? (state.down ? " ↓" : " ↑") : ""));
-      if (isSorted) button.parentElement.setAttribute("aria-sort", state.down ? "descending" : "ascending");
-      else button.parentElement.removeAttribute("aria-sort");
-    }
+    head.querySelectorAll("button")[state.columns.indexOf(column.name)].focus({ preventScroll: true });
   }
 
   function header() {
     const cells = state.columns.map((name) => {
       const column = table.columns.get(name);
-      const button = explained(element("button", { type: "button" }), () => columnNodes(column));
+      const isSorted = state.by === name;
+      const button = explained(element("button", { type: "button" }, column.title + (isSorted ? (state.down ? " ↓" : " ↑") : "")), () => columnNodes(column));
       button.dataset.column = name;
       button.addEventListener("click", () => sortBy(column));
       const filter = element("input", { value: state.filters.get(name) ?? "", ariaLabel: tr("Filter {column}", { column: column.title }) });
@@ -90,10 +81,11 @@ function gridPanel(target, table) {
         select();
         remember(true);
       });
-      return element("th", { className: column.kind === "text" ? "" : "number", scope: "col" }, button, element("br"), filter);
+      const cell = element("th", { className: column.kind === "text" ? "" : "number", scope: "col" }, button, element("br"), filter);
+      if (isSorted) cell.setAttribute("aria-sort", state.down ? "descending" : "ascending");
+      return cell;
     });
     head.replaceChildren(element("tr", {}, ...cells));
-    arrows();
   }
 
   function select(page = 0) {

@@ -17,6 +17,7 @@ from mlx_probe.core.messages import translated
 from mlx_probe.core.version import __version__
 from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
 from mlx_probe.report.html.encoding import script_json
+from mlx_probe.report.html.findings import findings_section
 from mlx_probe.report.html.markup import LANGUAGE_TAGS, html_text, part, script_words
 from mlx_probe.report.html.payload import page_payload
 from mlx_probe.report.html.sections import (
@@ -29,6 +30,7 @@ from mlx_probe.report.html.sections import (
 )
 from mlx_probe.report.outliers import rule_text, unreliable_fits
 from mlx_probe.report.run_data import RunData
+from mlx_probe.report.summary import summary_facts
 
 __all__ = ["SCRIPTS", "filled_page", "report_html"]
 
@@ -68,8 +70,10 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         heads = [f"{letter}: {head}" for letter, head in zip("AB", heads, strict=True)]
     sides = [key for key in SIDES if any(key in run.sides for run in runs)]
     panels = _panels(payload["runs"])
+    findings = findings_section(runs, heads)
     sections = {
         "model": tr("Model"),
+        **({"findings": tr("Findings")} if findings else {}),
         **panels,
         "table": tr("Table"),
         **{key: translated(SIDES[key].title) for key in sides},
@@ -83,13 +87,14 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         subtitle=_subtitle(model_facts(data)) if len(runs) == 1 else "",
         sections=sections,
         **_headings(runs),
-        panels="".join(
+        panels=findings
+        + "".join(
             Template(part(f"panel_{key}.html")).substitute(_panel_texts(runs, panels))
             for key in panels
         ),
         grid=grid("params" if len(runs) == 1 else "pairs", "table"),
         sides="".join(side_section(SIDES[key], tables[key], heads) for key in sides),
-        model_facts=_facts(tr("Model"), list(map(model_facts, runs)), heads),
+        model_facts=_facts(tr("Model"), list(map(_model_facts, runs)), heads),
         run=_run(runs, heads),
     )
 
@@ -179,6 +184,11 @@ def _panel_texts(runs: Sequence[RunData], panels: Mapping[str, str]) -> dict[str
         "spectra_heading": html_text(panels["spectra"]),
         "rule": html_text(" ".join([rule_text(), *fits])),
     }
+
+
+def _model_facts(run: RunData) -> Facts:
+    summary = {} if run.summary is None else summary_facts(run.summary)
+    return {**model_facts(run), **summary}
 
 
 def _facts(name: str, facts: Sequence[Mapping[str, str]], heads: Sequence[str]) -> str:

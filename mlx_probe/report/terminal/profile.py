@@ -23,6 +23,8 @@ from mlx_probe.report.outliers import (
     unreliable_fits,
 )
 from mlx_probe.report.run_data import RunData, group_labels, metric_names
+from mlx_probe.report.summary import summary_facts
+from mlx_probe.report.terminal.findings import findings_text
 from mlx_probe.report.terminal.sparkline import blocks_for, sparkline
 from mlx_probe.report.terminal.text import printable
 
@@ -59,7 +61,12 @@ def profile_text(
     facts = Table.grid(padding=(0, 2))
     for name, text in model_facts(data).items():
         facts.add_row(printable(name), printable(text))
+    if data.summary is not None:
+        for name, text in summary_facts(data.summary).items():
+            facts.add_row(printable(name), printable(text))
     parts: list[RenderableType] = [printable(title_of(data)), "", facts]
+    if data.findings is not None:
+        parts += ["", findings_text(data.findings)]
     for name in metrics:
         parts += ["", *_weight_profile(data, name, width, blocks)]
     for key, frame in data.sides.items():

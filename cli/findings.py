@@ -1,0 +1,41 @@
+"""`mlx-probe findings`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mlx_probe.analysis.findings import findings_of
+
+from .command import Command
+from .console import output
+
+__all__ = ["findings"]
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "mlx-probe findings data/outputs/Qwen--Qwen3-0.6B",
+        "mlx-probe findings data/outputs/Qwen--Qwen3-0.6B --json",
+    ),
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects, in English.")
+def findings(run: Path, as_json: bool) -> None:
+    """Say what is unusual about the model of a finished RUN.
+
+    RUN is a run folder of analyze, its run_meta.json, or one of its tables; a model's folder
+    means its latest run. Each finding is a sentence with its severity (high, medium, note), the
+    tensors and numbers behind it, and what to do. The rules look at the run's tables: no weight
+    is read, and runs of older versions have findings, too.
+    """
+    found = findings_of(run)
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in found], indent=2, ensure_ascii=False))
+        return
+    from mlx_probe.report.terminal.findings import findings_text
+
+    output().print(findings_text(found))

@@ -1,0 +1,96 @@
+"""What a rule says: one sentence with its rows and numbers, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlx_probe.core.language import tr
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.findings.view import RunView
+
+__all__ = ["SEVERITIES", "Finding", "Rule", "Severity", "Text"]
+
+Severity = Literal["high", "medium", "note"]
+# Most severe first.
+SEVERITIES: tuple[Severity, ...] = ("high", "medium", "note")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text with its values apart, so that it can be shown in the reader's language.
+
+    Attributes:
+        template: English, with named fields; written literally where it is made, because a test
+            looks for each of them in every catalog.
+        values: The fields' values, formatted: numbers and names, no words.
+    """
+
+    template: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def english(self) -> str:
+        """The text for programs and files."""
+        return self.template.format(**self.values) if self.values else self.template
+
+    @property
+    def shown(self) -> str:
+        """The text in the reader's language."""
+        return tr(self.template, **self.values)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about a model that its reader should know.
+
+    Attributes:
+        severity: high: a number is wrong, or a part of the model does nothing. medium: unusual
+            enough to look into. note: worth knowing.
+        sentence: Subject first, with the number and what it is compared with.
+        rows: Names of the tensors that it is about, the most telling first.
+        evidence: Numbers behind the sentence, with intervals where there are any; JSON values.
+        remedy: What to do.
+        size: How far out, from 0 to 1, to sort findings of one severity.
+        rule: Key in `FINDINGS`; the table fills it in.
+    """
+
+    severity: Severity
+    sentence: Text
+    rows: tuple[str, ...]
+    evidence: Mapping[str, Any]
+    remedy: Text
+    size: float
+    rule: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding for programs, in English."""
+        return {
+            "rule": self.rule,
+            "severity": self.severity,
+            "sentence": self.sentence.english,
+            "rows": list(self.rows),
+            "evidence": dict(self.evidence),
+            "remedy": self.remedy.english,
+        }
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that looks at a run.
+
+    Attributes:
+        name: Key in `FINDINGS`.
+        title: What it finds, in two or three words.
+        about: When a tensor is named, for the documentation.
+        source: Paper, standard or definition that the rule follows.
+        find: Pure function of a view of the run.
+    """
+
+    name: str
+    title: str
+    about: str
+    source: str
+    find: Callable[[RunView], Iterable[Finding]]
