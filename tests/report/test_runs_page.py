@@ -2,7 +2,9 @@
 
 import json
 import re
+from pathlib import Path
 
+import axe_core_python
 import browser
 import pytest
 from made_runs import CONFIGURATION, layers, store
@@ -12,6 +14,7 @@ from mlx_probe.analysis.compare_runs import ALL, BY, compare_runs
 from mlx_probe.core.language import VARIABLE
 from mlx_probe.report.html.runs_page import runs_html
 
+AXE = Path(axe_core_python.__path__[0]) / "axe.min.js"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 PLOT = "document.querySelector('#profiles .plot')"
 
@@ -152,6 +155,12 @@ def test_every_metric_can_be_drawn_in_every_group(opened):
 def test_nothing_hangs_over_the_edge(opened, page, width):
     opened.open(page, width=width)
     assert opened.value("document.documentElement.scrollWidth") <= width
+    opened.value(f"{AXE.read_text('utf-8')};0")
+    found = opened.value(
+        "axe.run(document, { resultTypes: ['violations'] }).then((result) =>"
+        "result.violations.map((one) => [one.impact, one.id, one.nodes[0].html]))"
+    )
+    assert [one for one in found if one[0] in ("serious", "critical")] == []
     assert opened.value("document.querySelectorAll('#table tbody tr').length") == 3
     opened.value("document.querySelector('#table thead button[data-column=std]').click()")
     column = (

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mlx_probe.core.notebook import card
+
 __all__ = ["Bins", "ComparedRun", "Difference", "Group", "RunsTable", "TableMetric"]
 
 # A median for each bin of relative depth; None where a run has no layer or no number there.
@@ -95,7 +97,7 @@ class Difference:
     metrics: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunsTable:
     """Any number of finished runs side by side.
 
@@ -136,6 +138,22 @@ class RunsTable:
                 for value in run.profiles.get(metric, {}).get(group, ())
             )
         ]
+
+    def __repr__(self) -> str:
+        count, names = len(self.readable), ", ".join(metric.name for metric in self.metrics[:4])
+        return f"<{count} runs by {self.sort}; {names}{' ...' if len(self.metrics) > 4 else ''}>"
+
+    def _repr_html_(self) -> str:
+        """The runs with their numbers, for notebooks."""
+        names = [metric.name for metric in self.metrics]
+
+        def numbers(run: ComparedRun) -> str:
+            known = ((name, run.values.get(name)) for name in names)
+            return ", ".join(f"{name} {value:.4g}" for name, value in known if value is not None)
+
+        lines = {run.label: run.problem or numbers(run) for run in self.runs}
+        differing = [(each.setting, each.meaning) for each in self.differences]
+        return card(f"{len(self.readable)} runs by {self.sort}", lines, differing)
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON values; numbers that JSON does not have are None.

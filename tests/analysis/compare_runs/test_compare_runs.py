@@ -307,6 +307,18 @@ def test_the_json_is_as_documented(tmp_path):
     assert text + "\n" == (DATA / "compare_runs.json").read_text("utf-8")
 
 
+def test_it_reads_well_in_python_and_in_a_notebook(stored, tmp_path):
+    evil = store(tmp_path / "evil", layers(2), "<b>evil", configuration=CONFIGURATION | {"seed": 1})
+    table = compare_runs([evil, *stored, tmp_path / "gone"], metrics=["stable_rank", "std"])
+    assert repr(table) == "<5 runs by stable_rank; stable_rank, std>"
+    shown = table._repr_html_()
+    assert "&lt;b&gt;evil" in shown
+    assert "<b>evil" not in shown
+    assert f"stable_rank {table.runs[0].values['stable_rank']:.4g}, std " in shown
+    assert "gone does not exist" in shown
+    assert "Resamples differ" in shown
+
+
 def test_runs_of_analyze_of_two_architectures(tmp_path, rng):
     config = AnalyzeConfig(backend="numpy")
     a = analyze(write_single(tmp_path / "a", weights(rng)), out=tmp_path / "ra", config=config)
