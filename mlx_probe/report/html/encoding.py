@@ -16,6 +16,7 @@ from mlx_probe.analysis.robust import spans_decades
 from mlx_probe.core.language import tr
 from mlx_probe.core.records import Column
 from mlx_probe.report.numbers import floats
+from mlx_probe.report.reliability import FITTED, JUDGE
 
 __all__ = ["encode_frame", "encode_numbers", "script_json"]
 
@@ -79,7 +80,7 @@ def encode_frame(frame: pd.DataFrame, columns: Sequence[Column] = ()) -> list[di
         {
             "name": str(name),
             **_meaning(known.get(name, Column(str(name), "string", "", ""))),
-            "fit": "alpha_reliable" in frame and _is_of_fit(known.get(name)),
+            "fit": JUDGE in frame and name in FITTED,
             **_encode_column(frame, str(name), exact),
         }
         for name in frame.columns
@@ -102,11 +103,6 @@ def _meaning(column: Column) -> dict[str, str]:
         "caveat": tr(column.caveat),
         "source": tr(column.source),
     }
-
-
-def _is_of_fit(column: Column | None) -> bool:
-    """Whether a column comes from the fit of the spectrum's tail."""
-    return column is not None and column.family == "heavy_tail" and column.type != "bool"
 
 
 def _encode_column(frame: pd.DataFrame, name: str, exact: bool) -> Mapping[str, Any]:
