@@ -161,6 +161,8 @@ def _explained(name: str, columns: Iterable[Column], told: dict[str, Column]) ->
     """A line for each column; what an earlier table said of it is not repeated."""
     lines = []
     for column in columns:
+        if not column.title:  # somebody's own
+            continue
         typical = tr("Usual: {typical}", typical=_text(typical_text(column, name)))
         before = told.setdefault(column.name, column)
         if before is column or before.plain != column.plain:
