@@ -136,7 +136,7 @@ def helped():
 
 
 # Placeholders that texts speak of by their names.
-KEPT = {"MODEL", "RUN", "PID", "ID", "TARGET", "SHELL", "GLOB", "REV", "URL", "NAME", "DIR"}
+KEPT = {"SQL", "MODEL", "RUN", "PID", "ID", "TARGET", "SHELL", "GLOB", "REV", "URL", "NAME", "DIR"}
 
 
 def _noted(note):
