@@ -27,7 +27,7 @@ def write(*arguments):
 
 
 def test_all_pages_are_written_once(project):
-    assert len(write()) == 4
+    assert len(write()) == 5
     assert "gram_f64" in (project / "docs/en/page.md").read_text()
     for name in ("columns", "command-line"):
         assert (project / f"docs/en/{name}.md").read_text().startswith(GENERATED)
