@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from mlx_probe.analysis.findings import findings_of
 
 from .command import Command
 from .console import output
+from .document import json_option, print_document
 
 __all__ = ["findings"]
 
@@ -23,7 +23,7 @@ __all__ = ["findings"]
     ),
 )
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects, in English.")
+@json_option
 def findings(run: Path, as_json: bool) -> None:
     """Say what is unusual about the model of a finished RUN.
 
@@ -34,7 +34,7 @@ def findings(run: Path, as_json: bool) -> None:
     """
     found = findings_of(run)
     if as_json:
-        click.echo(json.dumps([one.as_json() for one in found], indent=2, ensure_ascii=False))
+        print_document([one.as_json() for one in found])
         return
     from mlx_probe.report.terminal.findings import findings_text
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.compare_runs import compare_runs
     from mlx_probe.analysis.config import AnalyzeConfig
     from mlx_probe.analysis.explain import explain
+    from mlx_probe.analysis.findings import findings_of as findings
     from mlx_probe.analysis.forecast.model import forecast_model as plan
     from mlx_probe.analysis.opening import open_checkpoint, reopen
     from mlx_probe.analysis.validate import validate
@@ -47,6 +48,7 @@ __all__ = [
     "compare",
     "compare_runs",
     "explain",
+    "findings",
     "load_run",
     "load_samples",
     "load_side_table",
@@ -72,6 +74,7 @@ _MODULES = {
     "compare": "analysis.compare.compare",
     "compare_runs": "analysis.compare_runs",
     "explain": "analysis.explain",
+    "findings": "analysis.findings:findings_of",
     "load_run": "runs.load",
     "load_samples": "runs.monitor.samples",
     "load_side_table": "runs.load_side",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
+from .findings import FINDING
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
@@ -23,6 +24,7 @@ SCHEMAS: Mapping[str, Document] = {
     "plan": Document(PLAN),
     "analyze": Document(RUN, {"with --dry-run": PLAN}),
     "compare": Document(RUN),
+    "findings": Document(listed(FINDING), note="The most severe first."),
     "report": Document(PAGE, {"with --terminal": PROFILE}),
     "plot": Document(PLOT),
     "compare-runs": Document(RUNS_TABLE),

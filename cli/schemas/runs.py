@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .findings import FINDING
 from .shape import (
     ANYTHING,
     FLAG,
@@ -61,7 +62,7 @@ RUN: Schema = record(
         "device": (TEXT, "Where it did."),
         "outputs": (listed(TEXT), "The tables."),
         "findings": (
-            nullable(listed(mapping(ANYTHING))),
+            nullable(listed(FINDING)),
             "As `mlx-probe findings --json` prints them; null for a comparison.",
         ),
         "summary": (nullable(mapping(ANYTHING)), "The model summary; null for a comparison."),

@@ -34,6 +34,7 @@ GOOD = {
     ],
     "plot": [("{runs}/base stable_rank", 0)],
     "explain": [("alpha block_type alpha_reliable --run {runs}/base", 0), ("", 0)],
+    "findings": [("{runs}/base", 0), ("{broken}", 0)],
     "validate": [
         ("{runs}/base --no-recompute", 0),
         ("{runs}/pair", 0),
@@ -72,6 +73,7 @@ BAD = {
     "report": ("{nothing}", 1),
     "plot": ("{nothing} rank", 1),
     "explain": ("nothing", 2),
+    "findings": ("{runs}/pair", 1),
     "validate": ("{nothing}", 1),
     "compare-runs": ("", 2),
     "query": ("--runs {runs} copy␣params␣to␣'x'", 2),

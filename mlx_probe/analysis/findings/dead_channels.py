@@ -16,6 +16,8 @@ __all__ = ["DEAD_CHANNELS", "dead_on_short_side"]
 
 # Shares of dead channels from which a finding is medium and high.
 _MEDIUM, _HIGH = 0.001, 0.1
+# Of fewer elements all can be small by chance.
+_FEWEST = 16
 
 
 class _Side(NamedTuple):
@@ -23,6 +25,7 @@ class _Side(NamedTuple):
 
     dead: str
     size: str
+    elements: str
     one: str
     many: str
 
@@ -30,6 +33,7 @@ class _Side(NamedTuple):
 _ROWS = _Side(
     "dead_rows",
     "rows",
+    "cols",
     "{name} has {dead} dead output channels of {total}: their rows are 0, or below 1 % of the "
     "others.",
     "{count} matrices have dead output channels; {name} has the most, {dead} of {total}: their "
@@ -38,6 +42,7 @@ _ROWS = _Side(
 _COLUMNS = _Side(
     "dead_columns",
     "cols",
+    "rows",
     "{name} has {dead} dead input channels of {total}: their columns are 0, or below 1 % of the "
     "others.",
     "{count} matrices have dead input channels; {name} has the most, {dead} of {total}: their "
@@ -64,7 +69,8 @@ def _find(view: RunView) -> Iterator[Finding]:
 
 def _along(view: RunView, side: _Side, among: Mask) -> Iterator[Finding]:
     dead, total = view.numbers(side.dead), view.numbers(side.size)
-    rows = np.flatnonzero(among & (dead > 0))
+    several = view.numbers(side.elements) >= _FEWEST
+    rows = np.flatnonzero(among & several & (dead > 0))
     if not len(rows):
         return
     share = dead[rows] / total[rows]
