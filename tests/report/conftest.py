@@ -70,6 +70,8 @@ def page(hostile_run, tmp_path_factory):
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory):
     """One browser for all tests of pages."""
+    if browser.PATH is None:
+        pytest.skip("no Chromium on the PATH")
     with browser.Browser(tmp_path_factory.mktemp("profile")) as started:
         started.user = None
         yield started

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import axe_core_python
-import browser
 import pytest
 from made_runs import CONFIGURATION, layers, store
 from models import invoke
@@ -70,22 +69,6 @@ def test_the_command_writes_it(table, tmp_path):
     assert out.read_text("utf-8").startswith("<!doctype html>")
     assert invoke("compare-runs", *paths, "--out", tmp_path / "x.txt").exit_code == 2
     assert invoke("compare-runs", *paths, "--out", out, "--json").exit_code == 2
-
-
-@pytest.fixture(scope="module")
-def chromium(page, tmp_path_factory):
-    if browser.PATH is None:
-        pytest.skip("no Chromium on the PATH")
-    with browser.Browser(tmp_path_factory.mktemp("profile")) as started:
-        started.open(page)
-        yield started
-
-
-@pytest.fixture
-def opened(chromium):
-    yield chromium
-    assert chromium.messages == []
-    assert [url for url in chromium.requests if not url.startswith(("file:", "data:"))] == []
 
 
 def choose(opened, at, value):
