@@ -52,6 +52,8 @@ UNSEEN = {
     # Values of columns and of options, headers of requests, SQL.
     *("{0} MB", "auto, {0}", "--exclude {0}", "{0}, block {1}{2}", "qint{0}, {1}", "mx {0}"),
     *("gpu: {0}", "{0} = excluded.{1}", "Bearer {0}", "kernels {0}", "{0} (part)"),
+    # How Python shows an object.
+    "{0} runs by {1}",
     # Too short to be recognized: in Chinese they stay as they are.
     *("of {0}", " of {0}", " at {0}", "{0} at {1}", "{0} at {1} ({2})", "in {0}: {1}", "no {0}"),
     *("  {0}  {1}  {2}  in {3}",),

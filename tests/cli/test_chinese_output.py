@@ -70,17 +70,19 @@ def printed(*command):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_80_columns_hold_every_line(monkeypatch, model, tmp_path, language):
     monkeypatch.setenv(VARIABLE, language)
-    heading = {"en": "tensors", "zh": "张量"}[language]
     out = tmp_path / "out"
-    for command in (
-        ("inspect", model),
-        ("analyze", model, "--metrics", "full", "--out", out),
-        ("report", out, "--terminal"),
+    for command, english, chinese in (
+        (("inspect", model), "tensors", "张量"),
+        (("plan", model), "estimated time", "预计时间"),
+        (("analyze", model, "--metrics", "full", "--out", out), "limit: ", "限制因素："),
+        (("findings", out), "Findings", "发现"),
+        (("report", out, "--terminal"), "outliers", "离群张量"),
     ):
         lines = printed(*command)
         # The terminal breaks paths, so that they can be copied.
         wide = [line for line in lines if cells(line) > WIDTH and str(tmp_path) not in line]
         assert not wide, wide
+        heading = {"en": english, "zh": chinese}[language]
         assert any(heading in line for line in lines)
 
 
