@@ -139,7 +139,7 @@ def compare_runs(
         _write_page(table, out)
     else:
         console = output()
-        console.print(runs_text(table, _drawn(table, metrics), console.encoding))
+        console.print(runs_text(table, _drawn(table, metrics), console.width, console.encoding))
 
 
 def _from_catalog(wanted: str, database: Path | None) -> list[Path]:

@@ -96,9 +96,8 @@ def compare_runs(
         )
     _refuse_strangers(read)
     lines = _described(read, names)
-    if not metrics:
-        names = _filled(names, measured, lines)
-        lines = [_of(line, names) for line in lines]
+    names = _shown(names, metrics, measured, lines)
+    lines = [_of(line, names) for line in lines]
     if relative:
         lines = relative_to(lines, lines[0])
     by_name = sort or names[0]
@@ -138,7 +137,7 @@ def _chosen(metrics: Sequence[str], sort: str | None, headers: Sequence[Header])
 
     Without a choice of the user's there are more than will be shown, as some may be empty.
     """
-    known = dict.fromkeys(name for header in headers for name in (*header.summary, *header.columns))
+    known = dict.fromkeys(name for header in headers for name in (*header.summed, *header.columns))
     usual = [name for name in _DEFAULT if name in known] or list(known)[:1]
     wanted = [name for name in metrics if name != ALL]
     if ALL in metrics:
@@ -157,10 +156,19 @@ def _chosen(metrics: Sequence[str], sort: str | None, headers: Sequence[Header])
     return list(dict.fromkeys(wanted))
 
 
-def _filled(names: Sequence[str], sort: str | None, lines: Sequence[ComparedRun]) -> list[str]:
-    """The first metrics of which a run has a number, and the one to sort by."""
-    filled = [name for name in names if any(line.values[name] is not None for line in lines)]
-    return list(dict.fromkeys([*filled[:_MOST_DEFAULT], *([sort] if sort else [])])) or [names[0]]
+def _shown(
+    names: Sequence[str], metrics: Sequence[str], sort: str | None, lines: Sequence[ComparedRun]
+) -> list[str]:
+    """The metrics that the user named, and others of which a run has a number."""
+    named = {*metrics, sort}
+    filled = [
+        name
+        for name in names
+        if name in named or any(line.values[name] is not None for line in lines)
+    ]
+    if not metrics:
+        filled = list(dict.fromkeys([*filled[:_MOST_DEFAULT], *([sort] if sort else [])]))
+    return filled or [names[0]]
 
 
 def _of(line: ComparedRun, names: Sequence[str]) -> ComparedRun:
@@ -206,7 +214,7 @@ def _described(read: Sequence[tuple[Header, Numbers]], names: Sequence[str]) -> 
                 settings=own,
                 differs=differs,
                 values={
-                    name: header.summary.get(name, numbers.medians.get(name)) for name in names
+                    name: numbers.summary.get(name, numbers.medians.get(name)) for name in names
                 },
                 profiles=numbers.profiles,
             )
@@ -266,7 +274,7 @@ def _metric(name: str, headers: Sequence[Header], marks: tuple[str, ...]) -> Tab
     units: Mapping[str, str] = {
         column.name: column.unit for column in (*BASE_COLUMNS, *(m.column for m in METRICS))
     }
-    summed = any(name in header.summary for header in headers)
+    summed = any(name in header.summed for header in headers)
     return TableMetric(
         name, "summary" if summed else "median", "" if summed else units.get(name, ""), marks
     )

@@ -21,6 +21,12 @@ from mlx_probe.analysis.compare_runs.groups import (
     whole_matrices,
 )
 from mlx_probe.analysis.compare_runs.records import Bins, Group
+from mlx_probe.analysis.compare_runs.summaries import (
+    SUMMARY_COLUMNS,
+    computed_summary,
+    stored_summary,
+    summary_names,
+)
 from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.load import locate_run, read_listed
 from mlx_probe.runs.meta import columns_from_meta, read_meta
@@ -48,14 +54,21 @@ class Header:
     Attributes:
         path: Its run_meta.json.
         meta: Its content.
-        summary: Its numbers for the whole model; see `_summary`.
+        summary: Numbers of its summary; None if the metadata have none.
         columns: Columns of numbers in its table.
+        every: All of its columns.
     """
 
     path: Path
     meta: Mapping[str, Any]
-    summary: Mapping[str, float]
+    summary: Mapping[str, float] | None
     columns: tuple[str, ...]
+    every: frozenset[str]
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """Names of the numbers of its summary."""
+        return tuple(summary_names(self.every) if self.summary is None else self.summary)
 
 
 @dataclass(frozen=True)
@@ -65,12 +78,14 @@ class Numbers:
     Attributes:
         layers: Layers of the model.
         block_types: Its known block types.
+        summary: Numbers of the summary.
         medians: For each column the median over the run's matrices; None without a number.
         profiles: For each column and group the medians over relative depth.
     """
 
     layers: int
     block_types: frozenset[str]
+    summary: Mapping[str, float]
     medians: Mapping[str, float | None]
     profiles: Mapping[str, Mapping[Group, Bins]]
 
@@ -105,7 +120,7 @@ def open_header(run: str | Path) -> Header:
     if missing or not columns:
         what = ", ".join(missing) or "column of numbers"
         raise ResultError(f"{path} is of a version whose tables had no {what}", _AGAIN)
-    return Header(path, meta, _summary(meta, types), columns)
+    return Header(path, meta, stored_summary(meta, types), columns, frozenset(types))
 
 
 def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins: int) -> Numbers:
@@ -113,7 +128,8 @@ def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins
 
     Args:
         header: Of the run.
-        names: Columns of numbers; those that the run does not have give no numbers.
+        names: Columns of numbers, and numbers of the summary; those that the run does not have
+            give none.
         by: Keys of `groups.BY`.
         bins: Number of bins of relative depth.
 
@@ -121,7 +137,13 @@ def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins
         ResultError: The table is gone or damaged.
     """
     wanted = [name for name in header.columns if name in names]
-    table, _ = read_listed(header.path, header.meta, {*GROUP_COLUMNS, *wanted})
+    # The summary of an older run is computed from the same columns, read at once.
+    missing = header.summary is None and not set(names) <= set(header.columns)
+    more = SUMMARY_COLUMNS if missing else ()
+    table, _ = read_listed(header.path, header.meta, {*GROUP_COLUMNS, *wanted, *more})
+    summary = header.summary or {}
+    if missing:
+        summary = computed_summary(table, header.meta, header.every)
     columns: dict[str, list[Any]] = {
         name: table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
         for name in GROUP_COLUMNS
@@ -140,7 +162,8 @@ def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins
             for grouping in grouped
             for group, line in _lines(values, grouping, depth, bins)
         }
-    return Numbers(int(counts.max(initial=declared)), block_types(columns), medians, profiles)
+    layers = int(counts.max(initial=declared))
+    return Numbers(layers, block_types(columns), summary, medians, profiles)
 
 
 def _lines(
@@ -156,23 +179,6 @@ def _lines(
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _summary(meta: Mapping[str, Any], columns: Collection[str]) -> dict[str, float]:
-    """The numbers of a run's summary, by names that no column has.
-
-    A mean over the matrices that is called like a column gets "mean_" before its name; counts by
-    component become ``parameters_attention``, and their total ``parameters``.
-    """
-    found: dict[str, float] = {}
-    stored = meta.get("summary")
-    for name, value in stored.items() if isinstance(stored, Mapping) else ():
-        parts = value.items() if isinstance(value, Mapping) else [("total", value)]
-        for part, number in parts:
-            whole = name if part == "total" else f"{name}_{part}"
-            if isinstance(number, (int, float)) and not isinstance(number, bool):
-                found[f"mean_{whole}" if whole in columns else whole] = number
-    return found
 
 
 def _declared_layers(meta: Mapping[str, Any]) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_probe.analysis.compare_runs.records import Difference
+from mlx_probe.analysis.compare_runs.summaries import column_behind
 from mlx_probe.metrics import FAMILIES
 
 __all__ = ["SETTINGS", "Setting", "deviating", "find_differences", "settings_of", "value_text"]
@@ -42,8 +43,8 @@ class Setting:
         name: As the metadata of a run, or the option of `analyze`, has it.
         read: Its value from the metadata; None if they do not say.
         meaning: What it means if two runs differ in it, one sentence.
-        affects: Whether the numbers of a metric are not comparable then. Metrics of a summary
-            are judged by the column that they are named after.
+        affects: Whether the numbers of a column are not comparable then. Numbers of a summary
+            are judged by the column that they come from.
     """
 
     name: str
@@ -184,7 +185,7 @@ def find_differences(
             (value, tuple(name for name, text in zip(labels, texts, strict=True) if text == value))
             for value, _ in counts
         )
-        affected = tuple(metric for metric in metrics if setting.affects(metric))
+        affected = tuple(name for name in metrics if setting.affects(column_behind(name)))
         differences.append(Difference(setting.name, values, setting.meaning, affected))
     return tuple(differences)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -23,21 +24,24 @@ __all__ = ["runs_text"]
 _MOST_LINES = 20
 # Labels of a setting's value.
 _MOST_LABELS = 3
+# Cells: of a run's name, of a number, and between two columns.
+_LEAST_NAME, _LEAST_NUMBER, _GAPS = 16, 7, 2
 _GAP = "-"
 # From here on a count is easier to read with a letter.
 _LARGE = 1e6
 
 
-def runs_text(table: RunsTable, drawn: Sequence[str], encoding: str) -> RenderableType:
+def runs_text(table: RunsTable, drawn: Sequence[str], width: int, encoding: str) -> RenderableType:
     """The table of the runs, what differs between their settings, and metrics over the depth.
 
     Args:
         table: The runs.
         drawn: Names of metrics to draw over the relative depth.
+        width: Characters of a line. Metrics that have no room in it follow in a second table.
         encoding: Of the terminal; if it lacks block characters, ASCII ones are used.
     """
-    parts: list[RenderableType] = [_runs(table), _caption(table)]
-    parts += _differences(table)
+    parts: list[RenderableType] = [_runs(table, some) for some in _fitting(table, width)]
+    parts += [_caption(table), *_differences(table)]
     for metric in table.metrics:
         if metric.name in drawn:
             parts += _profiles(table, metric, blocks_for(encoding))
@@ -45,20 +49,55 @@ def runs_text(table: RunsTable, drawn: Sequence[str], encoding: str) -> Renderab
     return Group(*parts)
 
 
-def _runs(table: RunsTable) -> Table:
+def _fitting(table: RunsTable, width: int) -> Iterator[dict[TableMetric, str]]:
+    """The metrics with their headings, in parts that have room beside the names of the runs."""
+    longest = max((cell_len(run.label) for run in table.readable), default=0)
+    room = width - min(max(longest, _LEAST_NAME), width // 3) - _GAPS
+    headings = {metric: f"{metric.name}{_mark(metric)}" for metric in table.metrics}
+    if sum(map(_width, headings.values())) > room:
+        headings = {metric: _narrow(heading) for metric, heading in headings.items()}
+    some: dict[TableMetric, str] = {}
+    for metric, heading in headings.items():
+        if some and sum(map(_width, (*some.values(), heading))) > room:
+            yield some
+            some = {}
+        some[metric] = heading
+    yield some
+
+
+def _mark(metric: TableMetric) -> str:
+    """What says that the numbers are not comparable."""
+    return "*" if metric.marked_by else ""
+
+
+def _width(heading: str) -> int:
+    return max(_LEAST_NUMBER, *map(cell_len, heading.split("\n"))) + _GAPS
+
+
+def _narrow(heading: str) -> str:
+    """A name with blanks, on as many lines as make it narrow."""
+    words = heading.split("_")
+    widest = max(_LEAST_NUMBER, *map(len, words))
+    lines = words[:1]
+    for word in words[1:]:
+        if len(lines[-1]) + 1 + len(word) <= widest:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def _runs(table: RunsTable, metrics: Mapping[TableMetric, str]) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    shown.add_column(tr("run"), overflow="fold", min_width=16)
-    for metric in table.metrics:
-        # Blanks, where a narrow terminal can break the line.
-        heading = printable(metric.name.replace("_", " "))
-        shown.add_column(heading + ("*" if metric.marked_by else ""), justify="right")
+    shown.add_column(tr("run"), overflow="fold", min_width=_LEAST_NAME)
+    for heading in metrics.values():
+        shown.add_column(heading, justify="right", no_wrap=True)
     for run in table.readable:
         label = printable(run.label)
         if run.differs:
             differs = tr("differs in {settings}", settings=", ".join(run.differs))
             label += f"\n  {printable(differs)}"
-        cells = (_number(run.values.get(metric.name)) for metric in table.metrics)
-        shown.add_row(label, *cells)
+        shown.add_row(label, *(_number(run.values.get(metric.name)) for metric in metrics))
     return shown
 
 
@@ -114,7 +153,7 @@ def _profiles(table: RunsTable, metric: TableMetric, blocks: str) -> Iterator[Re
         )
     )
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    shown.add_column(tr("run"), overflow="fold", min_width=16)
+    shown.add_column(tr("run"), overflow="fold", min_width=_LEAST_NAME)
     shown.add_column(tr("first to last layer"), no_wrap=True)
     for end in (tr("first"), tr("middle"), tr("last")):
         shown.add_column(end, justify="right", no_wrap=True)

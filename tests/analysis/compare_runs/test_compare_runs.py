@@ -142,6 +142,15 @@ def test_settings_that_differ_are_marked(tmp_path, change, setting, marked):
     }
 
 
+def test_numbers_of_a_summary_are_marked_by_the_column_behind_them(tmp_path):
+    a = store(tmp_path / "a", layers(2), "owner/a")
+    other = {**CONFIGURATION, "rank_tol": 1e-5}
+    b = store(tmp_path / "b", layers(2), "owner/b", configuration=other)
+    names = ["rank_share", "mean_stable_rank", "parameters"]
+    marked = {m.name for m in compare_runs([a, b], metrics=names).metrics if m.marked_by}
+    assert marked == {"rank_share"}
+
+
 def test_versions_and_kernels_are_settings_too(tmp_path):
     old = store(tmp_path / "a", layers(2), "owner/a", code_version="0.0.1")
     used = {"kernels": {"eigen": "used", "elements": "not built"}}
@@ -164,11 +173,26 @@ def test_numbers_of_summaries_have_names_of_their_own(tmp_path):
     assert all(run.values["stable_rank"] not in (None, 3.5) for run in table.runs)
 
 
+def test_the_summary_of_an_older_run_is_computed(tmp_path, rng):
+    model = write_single(tmp_path / "model", weights(rng))
+    run = analyze(model, out=tmp_path / "new", config=AnalyzeConfig(backend="numpy"))
+    old = shutil.copytree(run.folder, tmp_path / "old")
+    assert run.meta["summary"]["parameters"]["total"] > 0
+    change_meta(summary=...)(old)
+    names = ["parameters", "parameters_attention", "mean_stable_rank", "rank_share", "alpha"]
+    first, second = compare_runs([run.folder, old], metrics=names).runs
+    assert first.values == second.values
+    assert first.values["rank_share"] == run.meta["summary"]["rank_share"]
+    known = {m.name for m in compare_runs([old], metrics=["all"]).metrics}
+    assert known == {m.name for m in compare_runs([run.folder], metrics=["all"]).metrics}
+
+
 def test_all_metrics_are_those_of_any_run(tmp_path):
     a = store(tmp_path / "a", layers(2), summary={"parameters": 12})
     names = [metric.name for metric in compare_runs([a], metrics=["all"], sort="std").metrics]
-    assert {"parameters", "std", "stable_rank", "numel", "bits_per_weight"} <= set(names)
-    assert not {"layer_index", "read_seconds", "alpha_reliable", "dtype"} & set(names)
+    assert {"parameters", "std", "stable_rank", "numel"} <= set(names)
+    # Neither what numbers something, nor what has no number.
+    assert not {"layer_index", "read_seconds", "alpha_reliable", "dtype", "alpha"} & set(names)
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
