@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.findings import findings_of as findings
     from mlx_probe.analysis.forecast.model import forecast_model as plan
     from mlx_probe.analysis.opening import open_checkpoint, reopen
+    from mlx_probe.analysis.summary import summary_of as summary
     from mlx_probe.analysis.validate import validate
     from mlx_probe.library.query import query
     from mlx_probe.report.figures.plot import plot
@@ -59,6 +60,7 @@ __all__ = [
     "plot",
     "query",
     "reopen",
+    "summary",
     "validate",
     "write_report",
 ]
@@ -85,6 +87,7 @@ _MODULES = {
     "plot": "report.figures.plot",
     "query": "library.query",
     "reopen": "analysis.opening",
+    "summary": "analysis.summary:summary_of",
     "validate": "analysis.validate",
     "write_report": "report.html.write",
 }

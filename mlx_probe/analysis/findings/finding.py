@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.findings.view import RunView
@@ -42,7 +43,7 @@ class Text:
         return tr(self.template, **self.values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finding:
     """One thing about a model that its reader should know.
 
@@ -64,6 +65,14 @@ class Finding:
     remedy: Text
     size: float
     rule: str = ""
+
+    def __str__(self) -> str:
+        """Severity and sentence, in the reader's language."""
+        return f"{translated(self.severity)}: {self.sentence.shown}"
+
+    def __repr__(self) -> str:
+        """The same, at a Python prompt."""
+        return f"<{self}>"
 
     def as_json(self) -> dict[str, Any]:
         """The finding for programs, in English."""
