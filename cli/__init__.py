@@ -39,6 +39,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "explain": "Explain what a column means.",
         "validate": "Check a finished RUN.",
         "query": "Answer a question in SQL about finished runs.",
+        "mcp": "Serve finished runs to an assistant.",
         "inspect": "List MODEL's tensors.",
         "bench": "Time methods for singular values.",
     },

@@ -26,6 +26,8 @@ __all__ = ["monitor"]
 
 # Seconds between two frames.
 INTERVAL = 0.5
+# Columns of a frame that goes to a file: longer than any name of a tensor or model.
+_PIPED = 400
 
 
 @click.command(
@@ -79,8 +81,9 @@ def _follow(console: Console, follower: JobFollower) -> None:
 
 def _print_frame(console: Console, follower: JobFollower) -> None:
     width, height = console.size
-    # Without a terminal there is no height to keep to.
-    console.print(dashboard(follower.view(), width, height - 1 if console.is_terminal else 24))
+    # Without a terminal there is no size to keep to: names have room, and graphs are not endless.
+    size = (width, height - 1) if console.is_terminal else (min(width, _PIPED), 24)
+    console.print(dashboard(follower.view(), *size))
 
 
 def _print_lines(follower: JobFollower) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -13,9 +15,40 @@ from .command import Command
 from .console import output
 from .document import json_option, print_document, wants_json
 
-__all__ = ["query"]
+__all__ = ["query", "scope_options"]
 
 _FORMATS = ("table", "json", "csv", "markdown")
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def scope_options(command: Decorated) -> Decorated:
+    """--runs, --catalog and --database: what may be seen."""
+    for option in reversed(_SCOPE):
+        command = option(command)
+    return command
+
+
+_SCOPE: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--runs",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="A run, or a folder below which there are runs; may be repeated.  "
+        "[default: data/outputs]",
+    ),
+    click.option(
+        "--catalog", is_flag=True, help="Add the runs that `mlx-probe catalog scan` found."
+    ),
+    click.option(
+        "--database",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="MLX_PROBE_CATALOG",
+        metavar="FILE",
+        help="The catalog.  [default: catalog.sqlite in the system's data folder]",
+    ),
+)
 
 
 @click.command(
@@ -28,21 +61,7 @@ _FORMATS = ("table", "json", "csv", "markdown")
     ),
 )
 @click.argument("sql", required=False)
-@click.option(
-    "--runs",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="A run, or a folder below which there are runs; may be repeated.  [default: data/outputs]",
-)
-@click.option("--catalog", is_flag=True, help="Add the runs that `mlx-probe catalog scan` found.")
-@click.option(
-    "--database",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="MLX_PROBE_CATALOG",
-    metavar="FILE",
-    help="The catalog.  [default: catalog.sqlite in the system's data folder]",
-)
+@scope_options
 @click.option(
     "--format",
     "format_",
@@ -100,7 +119,8 @@ def query(
     if as_json:
         print_document(answer_document(answer))
     elif format_ == "csv":
-        click.echo(answer_csv(answer), nl=False)
+        for line in answer_csv(answer):
+            click.echo(line, nl=False)
     elif format_ == "markdown":
         click.echo(answer_markdown(answer))
     else:

@@ -34,7 +34,8 @@ ONLY_IN = {
     "matplotlib": ("report",),
     "plotly": ("report",),
     "click": ("cli",),
-    "duckdb": ("library.query",),
+    "duckdb": ("library.query", "cli.mcp"),
+    "mcp": ("cli.mcp", "cli.assistant"),
     "rich": ("report", "cli"),
 }
 # Tables: one line for each member, however many there are.

@@ -28,6 +28,8 @@ ENGLISH = (
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
     *("checkpoint/formats/torch_names.py", "library/catalog/card.py"),
     *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py", "cli/schemas/"),
+    # What an assistant reads.
+    "cli/assistant/",
 )
 # Modules that pass on texts which are collected here.
 TRANSLATING = {"core/language.py", "report/html/encoding.py", "report/html/markup.py"}

@@ -52,6 +52,7 @@ SCHEMAS: Mapping[str, Document] = {
 # Commands without --json, and why.
 EXEMPT: Mapping[str, str] = {
     "completion": "prints a script for the shell",
+    "mcp": "speaks a protocol on standard output",
 }
 
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from mlx_probe.core.markdown import escaped, table
@@ -25,14 +26,12 @@ def answer_document(answer: Answer) -> dict[str, Any]:
     }
 
 
-def answer_csv(answer: Answer) -> str:
+def answer_csv(answer: Answer) -> Iterator[str]:
     """A header line and a line for each row; null is an empty cell, a list is JSON."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(answer.table.column_names)
-    for row in answer_rows(answer):
-        writer.writerow([_cell(value) for value in row])
-    return text.getvalue()
+    for row in chain((answer.table.column_names,), answer_rows(answer)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow([_cell(value) for value in row])
+        yield text.getvalue()
 
 
 def answer_markdown(answer: Answer) -> str:

@@ -52,8 +52,8 @@ FILE_COLUMNS = (
 )
 
 
-def models_view(database: Path) -> View:
-    """One row for each model of the catalog."""
+def models_view(database: Path | None) -> View:
+    """One row for each model of the catalog; none without one."""
 
     def rows(models: Iterable[Model]) -> Iterator[Mapping[str, Any]]:
         for model in models:
@@ -62,7 +62,7 @@ def models_view(database: Path) -> View:
     return _view(database, MODEL_COLUMNS, rows)
 
 
-def files_view(database: Path) -> View:
+def files_view(database: Path | None) -> View:
     """One row for each file of a model of the catalog."""
 
     def rows(models: Iterable[Model]) -> Iterator[Mapping[str, Any]]:
@@ -74,13 +74,12 @@ def files_view(database: Path) -> View:
 
 
 def _view(
-    path: Path,
+    path: Path | None,
     columns: Sequence[Column],
     rows: Callable[[Iterable[Model]], Iterator[Mapping[str, Any]]],
 ) -> View:
     models: Sequence[Model] = ()
-    # Opening one that is not there would make it.
-    if path.is_file():
+    if path is not None:
         with open_database(path, read_only=True) as database:
             models = load_models(database)
     # An empty text means "not known", which SQL has null for.

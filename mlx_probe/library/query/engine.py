@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["Engine", "open_engine", "sql_types"]
+__all__ = ["MOST_COUNTED", "Engine", "open_engine", "sql_types"]
 
 # Python variables are no tables, extensions are neither fetched nor loaded, nothing is spilled.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -38,6 +38,8 @@ _LOCKS = (
 )
 # Part of the free memory that a statement may take.
 _SHARE = 0.5
+# Rows that are counted beyond the limit: a statement may have no end.
+MOST_COUNTED = 1_000_000
 # Rows of a batch of the result.
 _BATCH = 2048
 _INSTALL = "Install it with: pip install 'mlx-probe[query]'"
@@ -81,8 +83,8 @@ class Engine:
             )
         return statements[0]
 
-    def named(self, sql: str, known: list[str]) -> list[str]:
-        """Which of the views a statement names; all where that cannot be said beforehand.
+    def named(self, sql: str, known: list[str]) -> list[str] | None:
+        """Which of the views a statement names; None where that cannot be said beforehand.
 
         It may name none: SHOW TABLES does not, nor do functions that take names as text.
         """
@@ -91,7 +93,8 @@ class Engine:
         try:
             names = {name.lower() for name in self._connection.get_table_names(sql)}
         except duckdb.Error:
-            return known  # a PIVOT; an error comes again when it is executed
+            # A PIVOT, or a JOIN that needs the columns. An error comes again when it is executed.
+            return None
         return [name for name in known if name.lower() in names]
 
     def register(self, views: Mapping[str, View]) -> None:
@@ -101,7 +104,7 @@ class Engine:
 
     def execute(
         self, statement: duckdb.Statement, limit: int | None, timeout: float | None
-    ) -> tuple[pa.Table, bool]:
+    ) -> tuple[pa.Table, int]:
         """The rows that a statement gives.
 
         Args:
@@ -110,7 +113,7 @@ class Engine:
             timeout: Seconds after which the statement is stopped; None for never.
 
         Returns:
-            The table, and whether there are more rows.
+            The table, and how many rows were left out; counting stops at a million.
 
         Raises:
             ConfigError: DuckDB refuses the statement, or it took too long.
@@ -120,15 +123,17 @@ class Engine:
         with explained(), self._stopped_after(timeout):
             reader = self._connection.sql(statement).to_arrow_reader(_BATCH)
             batches: list[pa.RecordBatch] = []
-            rows, more = 0, False
+            rows = 0
             for batch in reader:
-                batches.append(batch)
+                if limit is None or rows < limit:
+                    batches.append(batch)
                 rows += batch.num_rows
-                if limit is not None and rows > limit:
-                    more = True
+                if limit is not None and rows >= limit + MOST_COUNTED:
                     break
             table = pa.Table.from_batches(batches, reader.schema)
-        return (table.slice(0, limit) if more else table), more
+        if limit is None or rows <= limit:
+            return table, 0
+        return table.slice(0, limit), min(rows - limit, MOST_COUNTED)
 
     @contextmanager
     def _stopped_after(self, timeout: float | None) -> Iterator[None]:

@@ -15,7 +15,7 @@ from mlx_probe.library.query.plain_types import plain_table
 from mlx_probe.library.query.stored import Scope, find_named_runs
 from mlx_probe.library.query.tables import RUN
 from mlx_probe.library.query.view import View
-from mlx_probe.library.query.views import VIEWS, build, known_views
+from mlx_probe.library.query.views import QUERY_VIEWS, build, known_views
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,11 +34,11 @@ class Answer:
 
     Attributes:
         table: Its rows, in plain types.
-        more: Whether there are more rows than were asked for.
+        left_out: How many more rows there are; counting stops at `MOST_COUNTED`.
     """
 
     table: pa.Table
-    more: bool
+    left_out: int = 0
 
 
 def query(
@@ -91,25 +91,25 @@ def ask(sql: str, scope: Scope, limit: int | None = None, timeout: float | None 
         runs = find_named_runs(scope)
         known = known_views(runs)
         named = engine.named(sql, known)
-        if not runs and not set(named) <= set(_WITHOUT_RUNS):
+        if not runs and (named is None or not set(named) <= set(_WITHOUT_RUNS)):
             raise ResultError(
                 f"no finished run in {scope.folders}",
                 "Make one with `mlx-probe analyze MODEL`, or name runs or folders with --runs",
             )
         # Without a named view it may be SHOW TABLES, or use a function that takes names as text.
         views = {name: build(name, runs, scope) for name in named or known}
-        for name in named:
+        for name in named or ():
             if views[name].schema.names == [RUN]:
                 raise ResultError(
                     f"none of the {len(runs)} runs in {scope.folders} has rows for {name!r}",
-                    f"It has {VIEWS[name].about}. Name other runs with --runs",
+                    f"It has {QUERY_VIEWS[name].about}. Name other runs with --runs",
                 )
         engine.register(views)
         try:
-            table, more = engine.execute(statement, limit, timeout)
+            table, left_out = engine.execute(statement, limit, timeout)
         except ConfigError as error:
             raise _better(error, views, known) from error
-        return Answer(plain_table(table), more)
+        return Answer(plain_table(table), left_out)
 
 
 def _better(error: ConfigError, views: Mapping[str, View], known: Sequence[str]) -> Exception:

@@ -10,7 +10,7 @@ from mlx_probe.library.query.catalog import FILE_COLUMNS, MODEL_COLUMNS
 from mlx_probe.library.query.engine import sql_types
 from mlx_probe.library.query.facts import FINDING_COLUMNS, RUN_COLUMNS
 from mlx_probe.library.query.stored import Scope, find_named_runs
-from mlx_probe.library.query.views import VIEWS, build, known_views
+from mlx_probe.library.query.views import QUERY_VIEWS, build, known_views
 
 __all__ = ["OWN_COLUMNS", "DescribedView", "describe_views"]
 
@@ -49,6 +49,6 @@ def describe_views(scope: Scope) -> list[DescribedView]:
     described = []
     for name in known_views(runs):
         columns = sql_types(build(name, runs, scope))
-        about = VIEWS[name].about if name in VIEWS else ""
+        about = QUERY_VIEWS[name].about if name in QUERY_VIEWS else ""
         described.append(DescribedView(name, about, tuple(columns)))
     return described

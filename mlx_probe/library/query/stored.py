@@ -29,11 +29,13 @@ class Scope:
         runs: Runs and folders of runs; without any, and without ``catalog``, data/outputs.
         catalog: Whether the runs that the catalog knows belong to it.
         database: The catalog's file; None for the default one.
+        models: Whether the models in the catalog may be seen.
     """
 
     runs: tuple[Path, ...] = ()
     catalog: bool = False
     database: Path | None = None
+    models: bool = True
 
     @property
     def folders(self) -> str:
@@ -45,6 +47,12 @@ class Scope:
     def database_path(self) -> Path:
         """The catalog's file."""
         return self.database or default_database()
+
+    @property
+    def models_path(self) -> Path | None:
+        """The catalog's file, where its models may be seen and it is there."""
+        path = self.database_path
+        return path if self.models and path.is_file() else None
 
 
 @dataclass(frozen=True)

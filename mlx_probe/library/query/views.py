@@ -11,7 +11,7 @@ from mlx_probe.library.query.stored import NamedRun, Scope
 from mlx_probe.library.query.tables import main_view, side_names, side_view, spectra_view
 from mlx_probe.library.query.view import View
 
-__all__ = ["VIEWS", "ViewKind", "build", "known_views"]
+__all__ = ["QUERY_VIEWS", "ViewKind", "build", "known_views"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ViewKind:
     build: Callable[[Sequence[NamedRun], Scope], View]
 
 
-VIEWS: Mapping[str, ViewKind] = {
+QUERY_VIEWS: Mapping[str, ViewKind] = {
     "runs": ViewKind(
         "a row for each run: model, settings, what it took, its findings by severity",
         lambda runs, _: runs_view(runs),
@@ -50,18 +50,18 @@ VIEWS: Mapping[str, ViewKind] = {
     ),
     "models": ViewKind(
         "a row for each model in the catalog",
-        lambda _, scope: models_view(scope.database_path),
+        lambda _, scope: models_view(scope.models_path),
     ),
     "model_files": ViewKind(
         "a row for each file of each model in the catalog",
-        lambda _, scope: files_view(scope.database_path),
+        lambda _, scope: files_view(scope.models_path),
     ),
 }
 
 
 def known_views(runs: Sequence[NamedRun]) -> list[str]:
     """Every view, those of the tables that runs have beside the main one included."""
-    return list(dict.fromkeys([*VIEWS, *side_names(runs)]))
+    return list(dict.fromkeys([*QUERY_VIEWS, *side_names(runs)]))
 
 
 def build(name: str, runs: Sequence[NamedRun], scope: Scope) -> View:
@@ -75,5 +75,5 @@ def build(name: str, runs: Sequence[NamedRun], scope: Scope) -> View:
     Raises:
         ResultError: Something that it needs is damaged.
     """
-    kind = VIEWS.get(name)
+    kind = QUERY_VIEWS.get(name)
     return side_view(runs, name) if kind is None else kind.build(runs, scope)

@@ -22,7 +22,7 @@ from mlx_probe.runs.table.strict_json import encode
 __all__ = ["answer_text", "schema_text"]
 
 # A cell of more characters may wrap before the rows are printed as records.
-_WRAPS = 24
+_WRAPS = 16
 # Characters between two columns.
 _BETWEEN = 2
 

@@ -123,6 +123,11 @@ def test_every_recipe_is_checked():
     assert list(RECIPES) == list(CHECKS)
 
 
+def test_the_chinese_page_has_the_same_statements():
+    page = (ROOT / "docs/zh/query.md").read_text("utf-8")
+    assert re.findall(r"^```sql\n(.*?)^```$", page, re.M | re.S) == list(RECIPES.values())
+
+
 @pytest.mark.parametrize("title", CHECKS)
 def test_a_recipe_gives_what_is_true(ask, stored, title):
     rows = ask(RECIPES[title])
