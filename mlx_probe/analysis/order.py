@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from mlx_probe.checkpoint.weight import Weight, chunk_extent
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
 
-__all__ = ["Task", "work_order"]
+__all__ = ["TINY", "Task", "tasks_of", "work_order"]
 
 # Positions of the weights of a task, in batches that are measured one after the other.
 Task = tuple[tuple[int, ...], ...]
@@ -38,14 +38,26 @@ def work_order(plan: Plan, finished: Collection[int]) -> list[tuple[Task, int]]:
     Returns:
         Tasks, and the working set of each. Copies of other weights are left out.
     """
+    return tasks_of(_batches(plan, finished), lambda batch: _is_tiny(plan, batch))
+
+
+def tasks_of(
+    batches: Iterable[tuple[tuple[int, ...], int]], is_tiny: Callable[[tuple[int, ...]], bool]
+) -> list[tuple[Task, int]]:
+    """Batches as tasks, many tiny ones in a row as one, with the bytes that each needs.
+
+    Args:
+        batches: With the bytes of each.
+        is_tiny: Whether a batch is one of those that are handed out together.
+    """
     tasks: list[tuple[Task, int]] = []
-    for tiny, run in groupby(_batches(plan, finished), lambda each: _is_tiny(plan, each[0])):
-        batches = list(run)
+    for tiny, run in groupby(batches, lambda each: is_tiny(each[0])):
+        together = list(run)
         step = TINY_TOGETHER if tiny else 1
-        for first in range(0, len(batches), step):
-            together = batches[first : first + step]
+        for first in range(0, len(together), step):
+            part = together[first : first + step]
             # One after the other: at most the largest is in memory.
-            tasks.append((tuple(each for each, _ in together), max(size for _, size in together)))
+            tasks.append((tuple(batch for batch, _ in part), max(size for _, size in part)))
     return tasks
 
 

@@ -205,7 +205,7 @@ def test_validate_has_no_word_about_the_samples(tiny, tmp_path, disk):
 
 
 def test_a_comparison_pauses_and_stops_and_goes_on(tiny, tmp_path, disk, monkeypatch):
-    monkeypatch.setattr("mlx_probe.analysis.compare.order.TINY_TOGETHER", 1)
+    monkeypatch.setattr("mlx_probe.analysis.order.TINY_TOGETHER", 1)
     undisturbed = compare(tiny, tiny, out=tmp_path / "whole")
     noticed, texts = threading.Event(), []
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mlx_probe.analysis.compare.scope import is_matrix
-from mlx_probe.analysis.order import TINY, TINY_TOGETHER, Task
+from mlx_probe.analysis.order import TINY, Task, tasks_of
 from mlx_probe.checkpoint import chunk_extent
 
 if TYPE_CHECKING:
@@ -27,16 +27,8 @@ def pair_order(plan: ComparePlan, finished: Collection[int]) -> list[tuple[Task,
         plan: The plan.
         finished: Positions of finished pairs.
     """
-    tasks: list[tuple[Task, int]] = []
     batches = _batches(plan, [i for i in longest_first(plan) if i not in finished])
-    for tiny, run in groupby(batches, lambda each: _is_tiny(plan, each[0])):
-        together = list(run)
-        step = TINY_TOGETHER if tiny else 1
-        for first in range(0, len(together), step):
-            part = together[first : first + step]
-            # One after the other: at most the largest is in memory.
-            tasks.append((tuple(batch for batch, _ in part), max(size for _, size in part)))
-    return tasks
+    return tasks_of(batches, lambda batch: _is_tiny(plan, batch))
 
 
 def longest_first(plan: ComparePlan) -> list[int]:
