@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mlx_probe.compute import fortran, tridiagonal
 from mlx_probe.compute.cores import threads, width, width_address
 from mlx_probe.compute.native import eigen
+from mlx_probe.compute.native.gram import add_products
 from mlx_probe.core.errors import SpectrumError
 
 __all__ = [
@@ -64,7 +65,9 @@ _STRIPE = 1024
 
 
 def add_gram(matrix: Matrix, x: Matrix) -> None:
-    """Add ``x.T @ x`` to the upper triangle of a matrix (BLAS syrk: half a product's work).
+    """Add ``x.T @ x`` to the upper triangle of a matrix: half a product's work.
+
+    Compiled kernels do it where they are faster than BLAS; they change the lower triangle, too.
 
     Tiles of a large matrix are computed side by side on as many cores as the caller has
     (`width`). The tiles are the same for any number, and each is one call in one BLAS thread: no
@@ -104,6 +107,8 @@ def add_gram(matrix: Matrix, x: Matrix) -> None:
 
 def _add_tile(matrix: Matrix, x: Matrix, rows: slice, cols: slice) -> None:
     """The part of `add_gram` in some rows and columns: syrk on the diagonal, gemm above it."""
+    if add_products(matrix[rows, cols], x[:, rows], x[:, cols], rows == cols):
+        return
     n, k = len(matrix), len(x)
     # A matrix in row order is the transpose for LAPACK.
     plain = x.flags.c_contiguous

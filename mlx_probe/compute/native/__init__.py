@@ -28,9 +28,12 @@ VARIABLE = "MLX_PROBE_NATIVE"
 
 # Interface of the C files. Each defines ``probe_<name>_abi`` with its number: a library that was
 # compiled from another version of the sources is not used.
-LIBRARIES = {"eigen": 3, "elements": 5}
+LIBRARIES = {"eigen": 4, "elements": 5}
 
 _REINSTALL = "Install mlx-probe again on a machine with a C compiler (gcc or clang)"
+
+# Libraries whose kernels call BLAS.
+_CALL_BLAS = ("eigen",)
 
 _NUMPY = "Install numpy's own wheel: pip install --force-reinstall numpy"
 
@@ -105,6 +108,6 @@ def _load(name: str) -> Library:
         return Library(name, None, f"{path.name} cannot be loaded: {error}", _REINSTALL)
     if abi != LIBRARIES[name]:
         return Library(name, None, f"{path.name} is of another version", _REINSTALL)
-    if not fortran.is_available():
+    if name in _CALL_BLAS and not fortran.is_available():
         return Library(name, None, "numpy's BLAS lacks routines that the kernels call", _NUMPY)
     return Library(name, handle)

@@ -13,7 +13,7 @@ from mlx_probe.compute.cores import width_address
 from mlx_probe.compute.native import library
 from mlx_probe.core.errors import SpectrumError
 
-__all__ = ["SMALLEST", "eigenvalues", "is_available", "workspace"]
+__all__ = ["SMALLEST", "eigenvalues", "is_available", "loaded", "own_work", "workspace"]
 
 Matrix = NDArray[np.float64]
 
@@ -35,12 +35,12 @@ def is_available(size: int = SMALLEST) -> bool:
     Args:
         size: Order of the matrix.
     """
-    return size >= SMALLEST and _solver() is not None
+    return size >= SMALLEST and loaded() is not None
 
 
 def workspace(size: int) -> int:
     """Bytes of work that the solver takes beside a matrix of an order; 0 if it is not called."""
-    solver = _solver()
+    solver = loaded()
     if solver is None or size < SMALLEST:
         return 0
     return 8 * int(solver.probe_eigen_work(ctypes.c_int64(size)))
@@ -65,9 +65,9 @@ def eigenvalues(matrix: Matrix) -> Matrix:
     Raises:
         SpectrumError: An element is not finite, or the iteration did not converge.
     """
-    solver, n = _solver(), len(matrix)
+    solver, n = loaded(), len(matrix)
     assert solver is not None
-    work, values = _work(workspace(n)), np.empty(n)
+    work, values = own_work(workspace(n)), np.empty(n)
     code = solver.probe_eigenvalues(
         ctypes.c_int64(n),
         ctypes.c_void_p(matrix.ctypes.data),
@@ -83,8 +83,12 @@ def eigenvalues(matrix: Matrix) -> Matrix:
     return values
 
 
-def _work(size: int) -> Matrix:
-    """Memory of this thread, kept from matrix to matrix unless it is large."""
+def own_work(size: int) -> Matrix:
+    """Memory of this thread, kept from matrix to matrix unless it is large.
+
+    Args:
+        size: Bytes, at least.
+    """
     if size > _KEPT:
         return np.empty(size // 8)
     kept: Matrix | None = getattr(_own, "work", None)
@@ -93,13 +97,14 @@ def _work(size: int) -> Matrix:
     return kept
 
 
-def _solver() -> ctypes.CDLL | None:
+def loaded() -> ctypes.CDLL | None:
     """The library, ready to be called; None if it or the product that it calls is missing."""
     solver = library("eigen")
     if solver is None or not fortran.is_available():
         return None
     if not getattr(solver, "ready", False):
         solver.probe_eigen_work.restype = ctypes.c_int64
+        solver.probe_gram_work.restype = ctypes.c_int64
         solver.probe_eigen_routines(fortran.address("dgemm"))
         solver.ready = True  # type: ignore[attr-defined]
     return solver

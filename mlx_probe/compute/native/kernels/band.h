@@ -10,7 +10,7 @@ typedef struct {
     const simd *simd;
     double *a;
     const double *last, *vt;         /* V W V of the panel before, NULL for none; V' of this one, row by row */
-    double *xt;                      /* (A V)', the part of each strip for itself; room for a column of tiles */
+    double *xt;                      /* -(A V)', the part of each strip for itself; room for a column of tiles */
 } matrix;
 
 /* Tile (i, j), high and wide of it at the last row and column, with its height as its lead. */
@@ -56,6 +56,7 @@ static void strip(const void *job, int64_t part)
 {
     const matrix *s = job;
     const int64_t b = s->b, lead = s->lead, side = s->side;
+    const product_routine product = s->simd->product;
     double *xt = s->xt + part * b * lead;
     int64_t start = s->cuts[part] * side > s->first ? s->cuts[part] * side : s->first, high, wide;
     memset(xt + start * b, 0, (s->n - start) * b * sizeof *xt);
@@ -68,15 +69,14 @@ static void strip(const void *job, int64_t part)
             /* On the diagonal in narrow columns, which waste little above it. */
             for (int64_t c = 0, some = i == j ? 16 : n; s->last && c < n; c += some) {
                 int64_t r = i == j ? c : 0;
-                gemm("NT", m - r, least(some, n - c), 2 * b, -1, s->last + row + r, lead,
-                     s->last + col + c + b * lead, lead, 1, tile + r + c * high, high);
+                product(m - r, least(some, n - c), 2 * b, s->last + row + r, lead,
+                        s->last + col + c + b * lead, lead, 1, tile + r + c * high, high);
             }
             if (i == j)
                 for (int64_t c = 0; c < n; c++)
                     for (int64_t r = c + 1; r < n; r++) tile[c + r * high] = tile[r + c * high];
-            /* Row by row: BLAS is slow where the long side of a thin product is the transposed one. */
-            gemm("NT", b, m, n, 1, s->vt + col * b, b, tile, high, 1, xt + row * b, b);
-            if (i != j) gemm("NN", b, n, m, 1, s->vt + row * b, b, tile, high, 1, xt + col * b, b);
+            product(b, m, n, s->vt + col * b, b, tile, high, 1, xt + row * b, b);
+            if (i != j) product(b, n, m, s->vt + row * b, b, tile, high, 0, xt + col * b, b);
         }
     }
 }
@@ -127,7 +127,7 @@ static void full_to_band(matrix *s, double *work, const volatile int64_t *cores)
         share(cores, strips, strip, s);
         for (int64_t p = 1; p < strips; p++)
             for (int64_t i = s->cuts[p] * s->side * b; i < n * b; i++) xt[i] += xt[i + p * b * lead];
-        gemm("TN", m, b, b, 1, xt + s->first * b, b, t, b, 0, w + s->first, lead);
+        gemm("TN", m, b, b, -1, xt + s->first * b, b, t, b, 0, w + s->first, lead);
         gemm("TN", b, b, m, 1, below, lead, w + s->first, lead, 0, k, b);
         gemm("TN", b, b, b, 1, t, b, k, b, 0, k2, b);
         gemm("NN", m, b, b, -.5, below, lead, k2, b, 1, w + s->first, lead);

@@ -1,7 +1,7 @@
-/* All eigenvalues of a symmetric float64 matrix, without vectors.
+/* All eigenvalues of a symmetric float64 matrix, without vectors; and Gram matrices.
  *
- * Full to band by tiles of matrix products (BLAS by address), band to tridiagonal by bulge chasing,
- * tridiagonal by Sturm counts. The result has the same bits for any number of threads. */
+ * Full to band by tiles of matrix products (own ones, or BLAS by address), band to tridiagonal by bulge
+ * chasing, tridiagonal by Sturm counts. The result has the same bits for any number of threads. */
 #define _POSIX_C_SOURCE 200112L
 #include <float.h>
 #include <math.h>
@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-const int probe_eigen_abi = 3;
+const int probe_eigen_abi = 4;
 
 enum { NOT_FINITE = 1, NOT_CONVERGED = 2 };  /* results; 0 for success */
 enum { STRIPS = 8, MOST_THREADS = 16 };
@@ -84,8 +84,26 @@ typedef struct {
     int counted;               /* whether they are wanted */
 } tridiagonal;
 
+/* C <- C - A S or A S'. */
+typedef void (*product_routine)(int64_t m, int64_t n, int64_t k, const double *a, int64_t la, const double *s,
+                                int64_t ls, int transposed, double *c, int64_t lc);
+
+enum { DEEP = 128 }; /* terms of sums that are packed at a time */
+
+/* C, high x wide, of which only the upper half counts if `half`, and what is added: the products of rows of both
+ * sides. Element (row, term) of a side is at row * down + term * across. */
+typedef struct {
+    int64_t high, wide, terms, down, across, lead, half;
+    const double *left, *right;
+    double *c;
+} sides;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /* What needs vectors, for one instruction set. */
 struct simd {
+    product_routine product;
+    void (*gram)(const sides *, double *);
     void (*chase16)(int64_t, double *), (*chase48)(int64_t, double *);
     void (*minors)(const tridiagonal *, int64_t, int);
     void (*factor)(int64_t, int64_t, double *, int64_t, double *);
@@ -120,10 +138,16 @@ static const simd *instructions(void)
 /* Doubles of a band with the zeros after it. */
 static int64_t band_size(int64_t n, int64_t b) { return (n + 2 * b + 8) * (2 * b + 1); }
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 #include "band.h"
 #include "sturm.h"
+
+/* Doubles of work for a product of sides; 0 where BLAS is to compute it. */
+int64_t probe_gram_work(int64_t high, int64_t wide)
+{
+    return instructions() == &simd_base ? 0 : (high + wide + 2 * 24) * DEEP;
+}
+
+void probe_gram(const sides *s, double *work) { instructions()->gram(s, work); }
 
 /* Wide bands suit matrices that the caches do not hold. A narrower one than 16 is no faster, and its
  * reflectors, more in number, round more. */
@@ -134,7 +158,7 @@ typedef struct {
 
 static plan plan_of(int64_t n, const simd *set)
 {
-    if (n < 2304) return (plan){16, n < 256 ? 32 : 64, set->chase16};
+    if (n < 2304) return (plan){16, 48, set->chase16};
     return (plan){48, 96, set->chase48};
 }
 

@@ -49,9 +49,12 @@ typedef uint64_t uvec __attribute__((vector_size(8 * LANES), aligned(8), may_ali
 #include "chase.h"
 #undef B
 #include "panel.h"
+#include "product.h"
+#include "gram.h"
 #include "minors.h"
 
-static const simd SIMD(simd) = {SIMD(chase16), SIMD(chase48), SIMD(minors), SIMD(factor), GROUP};
+static const simd SIMD(simd) = {SIMD(product), SIMD(gram), SIMD(chase16), SIMD(chase48),
+                                SIMD(minors), SIMD(factor), GROUP};
 
 #undef vec
 #undef ivec
