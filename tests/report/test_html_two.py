@@ -125,7 +125,8 @@ def test_the_page_of_two(opened, hostile_run, other_run, tmp_path):
     root = ET.parse(saved[0]).getroot()
     inner = [one for one in root if one.tag.endswith("svg")]
     assert [float(one.get("x")) for one in inner] == [0.0, float(inner[0].get("width"))]
-    assert "B: " in "".join(inner[1].itertext())
+    assert f"B: {HOSTILE_NAME}" in "".join(inner[1].itertext())
+    assert not [one for one in root.iter() if one.tag.endswith(("script", "foreignObject"))]
     view, written = opened.value(VIEW), opened.value("location.hash")
     opened.value("document.querySelector('#siblings').click()")
     opened.value("history.back()")
