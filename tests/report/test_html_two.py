@@ -145,7 +145,6 @@ def test_two_comparisons_and_an_empty_run(opened, make, hostile_run, tmp_path):
     path = tmp_path / "two.html"
     for runs in (
         (compared("one", [0.1, 0.2]), compared("two", [0.3, 0.1])),
-        (hostile_run, empty),
         (empty, hostile_run),
         (empty, empty),
     ):
