@@ -58,7 +58,7 @@ class ComparedRun:
         created_at: When the run ended, ISO 8601.
         layers: Layers of the model; 0 if it has none.
         settings: What decided the numbers, by name; see `settings.SETTINGS`.
-        differs: Settings whose value is not that of most runs.
+        differs: Settings whose value is not that of most runs, of more than half.
         values: The run's number for each metric; None if it has none.
         profiles: For each metric and group the medians over relative depth.
         problem: Why the run cannot be read; "" if it can.

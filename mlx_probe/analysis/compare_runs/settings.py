@@ -157,10 +157,14 @@ def value_text(value: Any) -> str:
 
 
 def deviating(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """For each run the settings in which it is not like most; of equally many, by text."""
-    usual = {setting.name: _counts(settings, setting.name)[0][0] for setting in SETTINGS}
+    """For each run the settings whose value it does not share with more than half of the runs."""
+    counts = {setting.name: dict(_counts(settings, setting.name)) for setting in SETTINGS}
     return [
-        tuple(name for name in usual if value_text(run.get(name)) != usual[name])
+        tuple(
+            name
+            for name, known in counts.items()
+            if len(known) > 1 and 2 * known[value_text(run.get(name))] <= len(settings)
+        )
         for run in settings
     ]
 
