@@ -38,6 +38,8 @@ _AGAIN = "Analyze the model again with this version"
 # Without these a row cannot be said to be about the same as one of another run.
 _NEEDED = ("layer_index", "component", "block_type", "param_name", "rows")
 _NUMERIC = ("int64", "float64")
+# Of columns whose medians are taken together: 8 MB, a few times.
+_ELEMENTS = 1_000_000
 # Columns of numbers that measure nothing of the weights.
 _NO_METRICS = frozenset(
     (
@@ -153,28 +155,29 @@ def read_numbers(header: Header, names: Collection[str], by: Sequence[str], bins
     depth = depth_bins(to_floats(table["layer_index"]), counts, bins)
     grouped, own = groupings(columns, by), whole_matrices(columns)
     medians: dict[str, float | None] = {}
-    profiles: dict[str, Mapping[Group, Bins]] = {}
-    for name in wanted:
-        values = to_floats(table[name])
-        medians[name] = _number(float(grouped_medians(values, np.where(own, 0, -1), 1)[0]))
-        profiles[name] = {
-            group: line
-            for grouping in grouped
-            for group, line in _lines(values, grouping, depth, bins)
-        }
+    profiles: dict[str, dict[Group, Bins]] = {name: {} for name in wanted}
+    together = max(1, _ELEMENTS // max(table.num_rows, 1))
+    for start in range(0, len(wanted), together):
+        some = wanted[start : start + together]
+        values = np.stack([to_floats(table[name]) for name in some])
+        whole = grouped_medians(values, np.where(own, 0, -1), 1)[:, 0]
+        medians.update(zip(some, map(_number, whole.tolist()), strict=True))
+        for grouping in grouped:
+            for at, group, line in _lines(values, grouping, depth, bins):
+                profiles[some[at]][group] = line
     layers = int(counts.max(initial=declared))
     return Numbers(layers, block_types(columns), summary, medians, profiles)
 
 
 def _lines(
     values: NDArray[np.float64], grouping: Grouping, depth: NDArray[np.int64], bins: int
-) -> Iterator[tuple[Group, Bins]]:
-    """Each group with its medians over relative depth, if there are any."""
+) -> Iterator[tuple[int, Group, Bins]]:
+    """Each column's number and group with its medians over relative depth, if there are any."""
     keys = np.where((grouping.codes >= 0) & (depth >= 0), grouping.codes * bins + depth, -1)
-    medians = grouped_medians(values, keys, len(grouping.groups) * bins)
-    lines = medians.reshape(-1, bins)
+    count = len(grouping.groups)
+    lines = grouped_medians(values, keys, count * bins).reshape(-1, bins)
     for at in np.flatnonzero(~np.isnan(lines).all(axis=1)).tolist():
-        yield grouping.groups[at], tuple(map(_number, lines[at].tolist()))
+        yield at // count, grouping.groups[at % count], tuple(map(_number, lines[at].tolist()))
 
 
 def _number(value: float) -> float | None:

@@ -40,17 +40,26 @@ def test_outside_the_layers_there_is_no_depth():
     assert bins_of([np.nan, 0, 3], 4, 10) == [-1, 0, 9]
 
 
-@given(values=arrays(float, st.integers(0, 40), elements=FLOATS | st.just(np.nan)), data=st.data())
-def test_medians_are_those_of_each_key(values, data):
-    keys = data.draw(arrays(np.int64, len(values), elements=st.integers(-1, 3)))
+@given(
+    values=arrays(
+        float,
+        st.tuples(st.integers(1, 3), st.integers(0, 20)),
+        elements=FLOATS | st.just(np.nan),
+    ),
+    data=st.data(),
+)
+def test_medians_are_those_of_each_key_in_each_column(values, data):
+    keys = data.draw(arrays(np.int64, values.shape[1], elements=st.integers(-1, 3)))
     found = grouped_medians(values, keys, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the median of nothing
-        expected = [np.nanmedian(values[keys == key]) for key in range(4)]
+        expected = [[np.nanmedian(own[keys == key]) for key in range(4)] for own in values]
     np.testing.assert_allclose(found, expected, rtol=1e-15, atol=1e-300)
 
 
 def test_infinities_are_numbers():
-    values = np.array([np.inf, np.inf, 1.0, 1.7e308, 1.7e308])
-    keys = np.array([0, 0, 1, 1, 2])
-    assert grouped_medians(values, keys, 3).tolist() == [np.inf, 8.5e307 + 0.5, 1.7e308]
+    values = np.array([[np.inf, np.inf, 1.0, 1.7e308, 1.7e308, -np.inf, np.inf]])
+    keys = np.array([0, 0, 1, 1, 2, 3, 3])
+    found = grouped_medians(values, keys, 4)[0].tolist()
+    assert found[:3] == [np.inf, 8.5e307 + 0.5, 1.7e308]
+    assert np.isnan(found[3])
