@@ -29,7 +29,7 @@ from mlx_probe.analysis.compare_runs.summaries import (
 )
 from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.load import locate_run, read_listed
-from mlx_probe.runs.meta import columns_from_meta, read_meta
+from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.table.arrays import to_floats
 
 __all__ = ["Header", "Numbers", "open_header", "read_numbers"]
@@ -110,7 +110,8 @@ def open_header(run: str | Path) -> Header:
             f"{path} is a comparison of two models", "Name runs of `mlx-probe analyze`"
         )
     try:
-        types = {column.name: column.type for column in columns_from_meta(meta)}
+        # No records of the columns: they take longer than to read some of these.
+        types = {str(entry["name"]): str(entry["type"]) for entry in meta["columns"]}
         if not isinstance(meta["model"], dict):
             raise TypeError("the model is no object")
     except (AttributeError, KeyError, TypeError) as error:
