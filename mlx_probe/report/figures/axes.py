@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ _STEPS = (
     (math.inf, (1.0,)),
 )
 # Letters of a legend to the inch, and those that a line's sample takes.
-_LETTERS, _SAMPLE = 16, 6
+_LETTERS, _SAMPLE = 15, 6
 
 
 def grid_of(figure: Figure, count: int, across: int, *, sharey: bool = False) -> list[Axes]:
@@ -128,7 +129,7 @@ def add_legend(figure: Figure, handles: Sequence[Any], *, below: bool = False) -
 
 
 def _fits(lengths: Sequence[int], across: int, width: float) -> bool:
-    """Whether a legend of that many columns, filled one after the other, is narrow enough."""
-    down = math.ceil(len(lengths) / across)
-    columns = [max(lengths[at : at + down]) for at in range(0, len(lengths), down)]
-    return sum(length + _SAMPLE for length in columns) <= width * _LETTERS
+    """Whether a legend of that many columns is narrow enough."""
+    # As matplotlib fills them: one after the other, the first ones longer where they differ.
+    columns = np.array_split(np.array(lengths), across)
+    return sum(int(column.max()) + _SAMPLE for column in columns) <= width * _LETTERS

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from mlx_probe.analysis.robust import spans_decades
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.report.facts import title_of
 from mlx_probe.report.figures.curves import collect_curves
@@ -131,7 +134,8 @@ def _fitting(points: Points, view: str, log: bool | None) -> Points:
             raise ConfigError(
                 f"no tensor with {points.metric} is in a layer", "Choose --view distribution"
             )
-        points = replace(points, points=inside)
+        values = np.array([point.value for point in inside])
+        points = replace(points, points=inside, log=spans_decades(values))
         lines = len(points.groups())
         if len(points.runs) == 1 and lines > _MOST_LINES:
             raise ConfigError(

@@ -25,8 +25,9 @@ FITS = {
 def drawn(made):
     """The figure as matplotlib has it."""
     with style.styled():
-        figure = Figure(figsize=(made.width, 3))
-        VIEWS[made.view].draw(figure, made.content)
+        view = VIEWS[made.view]
+        figure = Figure(figsize=(made.width, view.height(made.content, made.width)))
+        view.draw(figure, made.content)
     return figure
 
 
@@ -55,6 +56,19 @@ def test_unreliable_fits_are_marked_and_the_legend_says_so(view, width):
         ]
         assert sum(count for hollow, count in marked if hollow) == 1
         assert sum(count for hollow, count in marked if not hollow) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 16])
+@pytest.mark.parametrize("width", [2.0, 3.25, 6.75])
+def test_a_legend_lies_inside_the_figure(count, width):
+    data = some(std=[1.0] * count, block_type=[f"kind_{'x' * (n % 9)}{n}" for n in range(count)])
+    figure = drawn(plot(data, "std", width=width))
+    with style.styled():
+        figure.draw_without_rendering()
+        for legend in figure.legends:
+            box = legend.get_window_extent().transformed(figure.transFigure.inverted())
+            assert box.x0 > 0
+            assert box.x1 < 1
 
 
 @pytest.mark.parametrize("view", ["lines", "map", "distribution"])

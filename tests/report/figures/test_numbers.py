@@ -147,6 +147,10 @@ def test_the_scale_is_logarithmic_where_the_page_has_it_so():
     assert plot(some(std=[1.0, 200.0]), "std").content.log
     assert not plot(some(std=[1.0, 20.0]), "std").content.log
     assert not plot(some(std=[1.0, 200.0]), "std", log=False).content.log
+    # By what is drawn: lines leave out what is outside the layers.
+    outside = some(std=[1.0, 2.0, 999.0], layer_index=[0, 1, None])
+    assert not plot(outside, "std").content.log
+    assert plot(outside, "std", view="map").content.log
     with pytest.raises(ConfigError, match="not positive"):
         plot(some(std=[0.0, 200.0]), "std", log=True)
 
