@@ -43,8 +43,24 @@ def compare_runs(folders: Sequence[Path], work: Path) -> dict[str, list[object]]
     }
 
 
+def query(folders: Sequence[Path], work: Path) -> dict[str, list[object]]:
+    """Calls of `query`, by what they ask for."""
+    command = [PROBE, "query", "--runs", folders[0].parent, "--format", "csv"]
+    medians = "select run, block_type, median(stable_rank) from params group by all"
+    energy = "select run, sum(list_sum(singular_values)) from spectra group by run"
+    return {
+        "query: medians by run and block type": [*command, medians],
+        "query: the runs": [*command, "from runs"],
+        "query: sums of all singular values": [*command, energy],
+        "query: every row of every table": [*command, "from params"],
+    }
+
+
 # Which calls each command has. The limits hold for the first of them.
-COMMANDS: Sequence[Callable[[Sequence[Path], Path], dict[str, list[object]]]] = (compare_runs,)
+COMMANDS: Sequence[Callable[[Sequence[Path], Path], dict[str, list[object]]]] = (
+    compare_runs,
+    query,
+)
 
 
 def store(source: Run, folder: Path, number: int, tables: str) -> None:
@@ -74,7 +90,7 @@ def main(model: str, count: int, runs: int, out: Path) -> None:
     rows, missed = [], False
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        config = AnalyzeConfig(metrics="full", save_spectra=False)
+        config = AnalyzeConfig(metrics="full")
         formats = ["parquet", "csv"]
         source = analyze(model, out=work / "source", formats=formats, config=config)
         lines = sum(source.meta["rows_by_status"].values())
