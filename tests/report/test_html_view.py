@@ -109,6 +109,16 @@ def test_a_link_of_the_menu_keeps_the_view(opened, page):
     assert "maps.metric=std" in address_of(opened)
     assert "at=table" in address_of(opened)
     assert opened.value(VIEW) == view
+    # So does a link to a tensor, as the findings have them.
+    name = "model.layers.0.self_attn.q_proj.weight"
+    opened.value(
+        "(() => { const link = document.createElement('a');"
+        f"link.href = '#at=spectra&tensor={name}'; link.id = 'link';"
+        "document.querySelector('#model').append(link); link.click(); })()"
+    )
+    assert opened.value("document.getElementById('tensor').value") == name
+    assert "maps.metric=std" in address_of(opened)
+    assert "at=spectra" in address_of(opened)
     opened.open(page, address="#run")
     assert opened.value(NOTE) == ""
     assert opened.value("scrollY") > 500

@@ -80,6 +80,10 @@ function remember(isTyping = false) {
   if (text === location.hash) return;
   const isSameStep = isTyping && performance.now() - writtenAt < ONE_STEP;
   writtenAt = isTyping ? performance.now() : -Infinity;
+  write(text, isSameStep);
+}
+
+function write(text, isSameStep) {
   try {
     history[isSameStep ? "replaceState" : "pushState"]({ isView: true }, "", text || location.href.split("#")[0]);
   } catch {
@@ -116,6 +120,17 @@ function startAddress() {
       remember();
     });
   }
+  // A link of the page itself changes what it names, and keeps all other choices.
+  document.addEventListener("click", (event) => {
+    const link = event.target instanceof Element ? event.target.closest("main a[href^='#']") : null;
+    if (link === null || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const search = new URLSearchParams(currentAddress().slice(1));
+    for (const [key, value] of new URLSearchParams(link.hash.slice(1))) search.set(key, value);
+    write(`#${search}`, false);
+    restore();
+    if (section) goTo(section);
+  });
   let shown = location.hash;
   const follow = (isStep) => {
     if (!isStep && location.hash === shown) return;
