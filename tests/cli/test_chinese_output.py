@@ -82,6 +82,8 @@ def test_80_columns_hold_every_line(monkeypatch, model, tmp_path, language):
         # The terminal breaks paths, so that they can be copied.
         wide = [line for line in lines if cells(line) > WIDTH and str(tmp_path) not in line]
         assert not wide, wide
+        # A number without its end is a wrong one.
+        assert not [line for line in lines if re.search(r"\d…", line)]
         heading = {"en": english, "zh": chinese}[language]
         assert any(heading in line for line in lines)
 

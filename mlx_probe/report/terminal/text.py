@@ -66,10 +66,11 @@ def summary_table(rows: pa.Table, title: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column(tr("block type"), no_wrap=True, max_width=18)
+    # In two lines where 80 columns need it.
+    table.add_column(tr("block type"), no_wrap=True, max_width=16)
     headings = (
-        *(tr("tensors"), tr("params"), tr("rank/full"), tr("stable rk"), tr("eff. rk")),
-        *(tr("std"), tr("zeros")),
+        *(tr("tensors"), tr("params"), tr("rank/\nfull"), tr("stable\nrank")),
+        *(tr("effective\nrank"), tr("std"), tr("zeros")),
     )
     for name in headings:
         table.add_column(name, justify="right", no_wrap=True)
@@ -192,6 +193,8 @@ def warning_text(text: str) -> str:
 def checks_text(checks: Sequence[Check]) -> RenderableType:
     """One line for each check."""
     table = Table.grid(padding=(0, 2))
+    for overflow in ("ellipsis", "fold", "fold"):
+        table.add_column(overflow=overflow)
     for check in checks:
         mark = f"[green]{tr('ok')}[/]" if check.passed else f"[bold red]{tr('failed')}[/]"
         name, detail = translated(check.name), translated(check.detail)
