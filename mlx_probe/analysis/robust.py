@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.core.median import median
+
 __all__ = ["FEWEST", "SAME", "THRESHOLD", "robust_z", "spans_decades"]
 
 # A tensor stands out beyond this many robust standard deviations. The usual 3.5 (Iglewicz and
@@ -41,8 +43,8 @@ def robust_z(values: NDArray[np.float64], least: float = 0.0) -> NDArray[np.floa
     z = np.full(values.shape, np.nan)
     if not finite.any():
         return z
-    away = values[finite] - np.median(values[finite])
-    scale = _TO_SIGMA * np.median(np.abs(away)) or _MEAN_TO_SIGMA * np.mean(np.abs(away))
+    away = values[finite] - median(values[finite])
+    scale = _TO_SIGMA * median(np.abs(away)) or _MEAN_TO_SIGMA * np.mean(np.abs(away))
     scale = max(float(scale), least)
     z[finite] = away / scale if scale > 0 else 0.0
     return z

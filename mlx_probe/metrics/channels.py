@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.column_texts import HERE
+from mlx_probe.core.median import median
 from mlx_probe.metrics.measurement import Measurement, Metric, MetricFamily
 
 __all__ = ["CHANNELS", "DEAD_SHARE"]
@@ -19,9 +20,8 @@ DEAD_SHARE = 0.01
 
 
 def _dead(largest: NDArray[np.float64]) -> int:
-    # The share before the median, whose sum of two could overflow. Not `<`, or a matrix of which
-    # most channels are 0 has no dead one.
-    return int(np.count_nonzero(largest <= np.median(DEAD_SHARE * largest)))
+    # Not `<`, or a matrix of which most channels are 0 has no dead one.
+    return int(np.count_nonzero(largest <= DEAD_SHARE * median(largest)))
 
 
 def dead_rows(m: Measurement) -> int | None:

@@ -35,13 +35,16 @@ def _alpha(summary: Mapping[str, Any]) -> str:
     alpha, reliable = summary["alpha"], summary["alpha_reliable"]
     if alpha is None:
         return ""
-    texts = [
-        tr("{alpha} over {count} matrices", alpha=f"{alpha:.4g}", count=summary["matrices"]),
-        tr("{share} of the fits are reliable", share=f"{summary['reliable_share']:.0%}"),
-    ]
-    if reliable is not None:
-        texts.append(tr("{alpha} of these", alpha=f"{reliable:.4g}"))
-    return "; ".join(texts)
+    mean = tr("{alpha} over {count} matrices", alpha=f"{alpha:.4g}", count=summary["matrices"])
+    if reliable is None:
+        return f"{mean}; {tr('no fit is reliable')}"
+    share = f"{summary['reliable_share']:.0%}"
+    text = tr(
+        "{share} of the fits are reliable, with a mean of {alpha}",
+        share=share,
+        alpha=f"{reliable:.4g}",
+    )
+    return f"{mean}; {text}"
 
 
 def _ranks(summary: Mapping[str, Any]) -> str:

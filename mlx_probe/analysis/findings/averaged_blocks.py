@@ -12,6 +12,7 @@ from mlx_probe.analysis.findings.blocks import Stack, stacks
 from mlx_probe.analysis.findings.finding import Finding, Rule, Text
 from mlx_probe.analysis.findings.view import RunView
 from mlx_probe.analysis.findings.words import figure, names_by
+from mlx_probe.core.median import median
 
 __all__ = ["AVERAGED_BLOCKS"]
 
@@ -55,7 +56,7 @@ def _means(view: RunView, stack: Stack) -> NDArray[np.float64] | None:
     whole = (stack.rows >= 0).all(axis=0)
     means = stack.of(view.numbers("mean"))[:, whole]
     means = means[:, np.isfinite(means).all(axis=0)]
-    spread = np.median(np.abs(means - np.median(means, axis=0)), axis=0) * 1.4826
+    spread = median(np.abs(means - median(means))) * 1.4826
     means, spread = means[:, spread > 0][:, :_MOST], spread[spread > 0][:_MOST]
     if means.shape[1] < _FEWEST or len(means) < 3:
         return None

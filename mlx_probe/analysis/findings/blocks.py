@@ -13,6 +13,8 @@ from mlx_probe.analysis.findings.view import RunView
 
 __all__ = ["Stack", "stacks"]
 
+_NUMBER = re.compile(r"\d+")
+
 
 class Stack(NamedTuple):
     """The blocks of one network or tower.
@@ -59,5 +61,8 @@ def stacks(view: RunView) -> Iterator[Stack]:
 
 def _divided(name: str, layer: int) -> tuple[str, bool, str]:
     """A name before and after the number of its layer."""
-    found = re.search(rf"(?<!\d){layer}(?!\d)", name)
-    return (name[: found.start()], True, name[found.end() :]) if found else (name, False, "")
+    # One pattern for all: each layer's own would take longer to compile than all else here.
+    for found in _NUMBER.finditer(name):
+        if int(found[0]) == layer:
+            return name[: found.start()], True, name[found.end() :]
+    return name, False, ""

@@ -9,6 +9,7 @@ import numpy as np
 from mlx_probe.analysis.findings.finding import Finding, Rule, Text
 from mlx_probe.analysis.findings.view import RunView
 from mlx_probe.analysis.findings.words import MOST_NAMES, count, figure
+from mlx_probe.core.median import median
 
 __all__ = ["DEAD_HEADS"]
 
@@ -24,7 +25,7 @@ def _find(view: RunView) -> Iterator[Finding]:
     share = np.full(len(heads), np.nan)
     for circuit in ("qk", "ov"):
         rows = np.flatnonzero(np.array([c == circuit for c in circuits], bool) & np.isfinite(norm))
-        if len(rows) and (middle := float(np.median(norm[rows]))) > 0:
+        if len(rows) and (middle := float(median(norm[rows]))) > 0:
             share[rows] = norm[rows] / middle
     rows = np.flatnonzero(share <= _DEAD)
     if not len(rows):

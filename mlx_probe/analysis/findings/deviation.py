@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.analysis.findings.view import Mask, RunView
 from mlx_probe.analysis.robust import FEWEST, THRESHOLD, robust_z
+from mlx_probe.core.median import median
 
 __all__ = ["Deviations", "deviations"]
 
@@ -49,11 +50,11 @@ def deviations(view: RunView, values: NDArray[np.float64], among: Mask) -> Devia
     """
     count = len(view)
     ratio, z = np.ones(count), np.zeros(count)
-    median, members = np.full(count, np.nan), np.zeros(count, np.intp)
+    medians, members = np.full(count, np.nan), np.zeros(count, np.intp)
     usable = among & np.isfinite(values) & (values > 0)
     for _, rows in view.groups(usable):
-        middle = float(np.median(values[rows]))
-        ratio[rows], median[rows], members[rows] = values[rows] / middle, middle, len(rows)
+        middle = float(median(values[rows]))
+        ratio[rows], medians[rows], members[rows] = values[rows] / middle, middle, len(rows)
         if len(rows) >= FEWEST:
             z[rows] = robust_z(np.log(values[rows]), least=_LEAST_SPREAD)
-    return Deviations(ratio, z, median, members)
+    return Deviations(ratio, z, medians, members)

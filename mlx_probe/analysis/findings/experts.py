@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mlx_probe.analysis.findings.view import Indices, Rows, RunView
 from mlx_probe.analysis.findings.words import MOST_NAMES
 from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE
+from mlx_probe.core.median import median
 
 __all__ = ["Experts", "layer_number"]
 
@@ -73,9 +74,9 @@ def _ratios(view: RunView) -> NDArray[np.float64]:
     among = np.isfinite(view.numbers("expert_index")) & np.isfinite(norm)
     for _, rows in view.groups(among):
         layers = view.layers[rows]
-        for layer in np.unique(layers):
+        for layer in sorted(set(layers.tolist())):
             inside = rows[layers == layer] if np.isfinite(layer) else rows
-            middle = float(np.median(norm[inside]))
+            middle = float(median(norm[inside]))
             if len(inside) > 1 and middle > 0:
                 ratio[inside] = norm[inside] / middle
     return ratio

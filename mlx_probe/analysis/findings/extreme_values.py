@@ -49,6 +49,17 @@ def _find(view: RunView) -> Iterator[Finding]:
             },
         )
     top = float(ratio[worst])
+    remedy = (
+        Text(
+            "Keep these matrices, or their outlier channels, in more bits when you quantize; a "
+            "single value of this size can matter more than its whole layer."
+        )
+        if view.texts("packing")[worst] in (None, "plain")
+        else Text(
+            "Compare with the model before it was quantized: a single value of this size costs "
+            "its whole block its precision."
+        )
+    )
     yield Finding(
         "medium" if top >= _MEDIUM else "note",
         text,
@@ -59,10 +70,7 @@ def _find(view: RunView) -> Iterator[Finding]:
             "gaussian": gauss,
             "kurtosis": number(view, "kurtosis", worst),
         },
-        Text(
-            "Keep these matrices, or their outlier channels, in more bits when you quantize; a "
-            "single value of this size can matter more than its whole layer."
-        ),
+        remedy,
         min(1.0, float(np.log10(top / gauss)) / 2),
     )
 

@@ -11,6 +11,7 @@ from mlx_probe.analysis.findings.deviation import Deviations, deviations
 from mlx_probe.analysis.findings.finding import Finding, Rule, Text
 from mlx_probe.analysis.findings.view import Indices, RunView
 from mlx_probe.analysis.findings.words import count, figure, names_by, ranges
+from mlx_probe.core.median import median
 
 __all__ = ["OUTLIER_LAYERS"]
 
@@ -30,12 +31,11 @@ def _find(view: RunView) -> Iterator[Finding]:
     judged = view.leaves & ~is_norm & np.isfinite(view.layers)
     away = deviations(view, std, judged)
     beyond = np.where(is_matrix, away.beyond(_MATRIX), away.beyond(_VECTOR))
-    rest = np.flatnonzero(beyond)
-    for rows in _layers(view, away, beyond & is_matrix, judged & is_matrix):
+    for rows in list(_layers(view, away, beyond & is_matrix, judged & is_matrix)):
         yield _layer(view, away, rows)
-        rest = np.setdiff1d(rest, rows)
+        beyond[rows] = False
     for among in (is_matrix, ~is_matrix):
-        rows = rest[among[rest]]
+        rows = np.flatnonzero(beyond & among)
         if len(rows):
             yield _weights(view, away, rows, std)
 
@@ -44,7 +44,7 @@ def _layers(
     view: RunView, away: Deviations, beyond: NDArray[np.bool_], judged: NDArray[np.bool_]
 ) -> Iterator[Indices]:
     """Rows of each layer of which most matrices deviate in one direction."""
-    for layer in np.unique(view.layers[beyond]):
+    for layer in sorted(set(view.layers[beyond].tolist())):
         inside = judged & (view.layers == layer)
         for sign in (1, -1):
             rows = np.flatnonzero(inside & beyond & (np.sign(np.log(away.ratio)) == sign))
@@ -74,7 +74,7 @@ def _layer(view: RunView, away: Deviations, rows: Indices) -> Finding:
             "Compare the layer with its neighbours in the report's map of std; look for a scale "
             "that was applied twice or not at all, and for norms that make up for it."
         ),
-        _size(float(np.median(ratio))),
+        _size(float(median(ratio))),
     )
 
 

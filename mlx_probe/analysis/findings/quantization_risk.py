@@ -9,6 +9,7 @@ import numpy as np
 from mlx_probe.analysis.findings.finding import Finding, Rule, Text
 from mlx_probe.analysis.findings.view import RunView
 from mlx_probe.analysis.findings.words import count, figure, names_by, number, percent, whole_number
+from mlx_probe.core.median import median
 
 __all__ = ["QUANTIZATION_RISK"]
 
@@ -25,13 +26,13 @@ def _find(view: RunView) -> Iterator[Finding]:
     if not len(rows):
         return
     worst = int(rows[np.argmax(error[rows])])
-    median = float(np.median(error[view.leaves & np.isfinite(error)]))
+    middle = float(median(error[view.leaves & np.isfinite(error)]))
     values = {
         "name": view.names[worst],
         "error": percent(float(error[worst])),
         "eight": percent(float(view.numbers("q8_nrmse")[worst])),
-        "ratio": figure(float(error[worst]) / median),
-        "median": percent(median),
+        "ratio": figure(float(error[worst]) / middle),
+        "median": percent(middle),
     }
     if len(rows) == 1:
         text = Text(
@@ -54,7 +55,7 @@ def _find(view: RunView) -> Iterator[Finding]:
             "matrices": len(rows),
             "q4_nrmse": [float(error[rows].min()), top],
             "q8_nrmse": number(view, "q8_nrmse", worst),
-            "median": median,
+            "median": middle,
             "outlier_columns": whole_number(view, "outlier_columns", worst),
             "outlier_rows": whole_number(view, "outlier_rows", worst),
         },

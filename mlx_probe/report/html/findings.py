@@ -42,7 +42,7 @@ def _listed(findings: Sequence[Finding]) -> str:
     if not findings:
         return f'<p><span class="passed">{html_text(nothing_found())}</span></p>'
     items = "".join(map(_item, findings))
-    return f'<ol class="findings">{items}</ol>'
+    return f'<ol style="overflow-wrap: anywhere">{items}</ol>'
 
 
 def _item(finding: Finding) -> str:

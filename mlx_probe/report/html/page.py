@@ -72,8 +72,8 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
     panels = _panels(payload["runs"])
     findings = findings_section(runs, heads)
     sections = {
-        "model": tr("Model"),
         **({"findings": tr("Findings")} if findings else {}),
+        "model": tr("Model"),
         **panels,
         "table": tr("Table"),
         **{key: translated(SIDES[key].title) for key in sides},
@@ -87,8 +87,8 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         subtitle=_subtitle(model_facts(data)) if len(runs) == 1 else "",
         sections=sections,
         **_headings(runs),
-        panels=findings
-        + "".join(
+        findings=findings,
+        panels="".join(
             Template(part(f"panel_{key}.html")).substitute(_panel_texts(runs, panels))
             for key in panels
         ),
@@ -116,7 +116,7 @@ def filled_page(
         title: Of the page, as text.
         subtitle: The same.
         sections: Names of the sections in the menu, as texts, by their ids.
-        **html: The other fields of page.html, as HTML.
+        **html: The other fields of page.html, as HTML; a page may have no findings.
     """
     script = script_of(scripts)
     plotly = get_plotlyjs().replace("\r\n", "\n")
@@ -137,7 +137,7 @@ def filled_page(
         data=script_json({**payload, "words": script_words([script])}),
         plotly=plotly,
         script=script,
-        **html,
+        **{"findings": "", **html},
     )
 
 
