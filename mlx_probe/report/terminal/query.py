@@ -37,7 +37,7 @@ def answer_text(answer: Answer, width: int) -> RenderableType:
     names = answer.table.column_names
     rows = [tuple(_shown(value) for value in row) for row in answer_rows(answer)]
     if not rows:
-        return Group(_table(names, (), answer), tr("no rows"))
+        return Group(_table(names, (), answer), Text(tr("no rows")))
     needed = sum(
         min(_WRAPS, max(len(cell) for cell in column)) for column in zip(names, *rows, strict=True)
     )

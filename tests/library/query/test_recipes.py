@@ -18,6 +18,18 @@ def measured(rows, arrays):
     assert seconds == sorted(seconds, reverse=True)
 
 
+def summaries(rows, arrays):
+    # Planted in the metadata: one of severity high, one note.
+    assert {row["run"] for row in rows} == {"base", "tuned", "quick"}
+    base = next(row for row in rows if row["run"] == "base")
+    assert (base["findings_high"], base["findings_medium"]) == (1, 0)
+    # One matrix has lost 28 of its 40 dimensions.
+    assert 0.9 < base["rank_share"] < 1
+    assert base["stable_rank"] > 1
+    high = [row["findings_high"] for row in rows]
+    assert high == sorted(high, reverse=True)
+
+
 def stable_ranks(rows, arrays):
     by_kind = {row["block_type"]: row for row in rows}
     ranks = []
@@ -105,6 +117,7 @@ def unmeasured(rows, arrays):
 
 CHECKS = {
     "What was measured, and what it took": measured,
+    "Models by their summaries, with what is unusual about them": summaries,
     "Stable rank by kind of matrix, a column for each run": stable_ranks,
     "Matrices that have lost rank": lost_rank,
     "Where the parameters are": parameters,
