@@ -81,11 +81,12 @@ class _Program(Group):
         """Run the command line; what click refuses is said in the reader's language too."""
         if language() == LANGUAGES[0] or not settings.get("standalone_mode", True):
             return super().main(*args, **settings)
+        from .refusal import show_error, translate_warnings
+
+        translate_warnings()
         try:
             code = super().main(*args, **{**settings, "standalone_mode": False})
         except click.ClickException as error:
-            from .refusal import show_error
-
             show_error(error)
             code = error.exit_code
         except click.Abort:

@@ -1,13 +1,15 @@
-"""click's own errors in the reader's language."""
+"""click's own errors, and warnings that no log takes, in the reader's language."""
 
 from __future__ import annotations
+
+import logging
 
 import click
 
 from mlx_probe.core.language import LANGUAGES, language, tr
 from mlx_probe.core.messages import translated
 
-__all__ = ["show_error"]
+__all__ = ["show_error", "translate_warnings"]
 
 
 def show_error(error: click.ClickException) -> None:
@@ -27,3 +29,17 @@ def show_error(error: click.ClickException) -> None:
             click.echo(tr("Try '{command}' for help.", command=line) + "\n", err=True)
     message = translated(error.format_message())
     click.echo(tr("Error: {message}", message=message), err=True)
+
+
+def translate_warnings() -> None:
+    """Let warnings outside of a run, which go to standard error, be in the reader's language.
+
+    The log of a run stays English.
+    """
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Translated())
+
+
+class _Translated(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return translated(record.getMessage())

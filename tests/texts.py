@@ -214,6 +214,10 @@ class _Messages(ast.NodeVisitor):
 
     def visit_Call(self, node):
         name = _name(node)
+        if name == "warning" and isinstance(node.args[0], ast.Constant):
+            number = itertools.count()
+            text = re.sub("%[srd]", lambda _: f"{{{next(number)}}}", node.args[0].value)
+            self.found.append((text, node.lineno))
         if name in SILENT:
             return
         if name in SHOWING or name.endswith("Error"):

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from models import invoke
 from terminal import Terminal
-from tinymodel import COMMAND
+from tinymodel import COMMAND, run
 
 from mlx_probe.cli.docs import contexts
 from mlx_probe.core.language import VARIABLE
@@ -41,6 +41,13 @@ def test_a_refusal_is_chinese(says):
     assert f"错误：{says}" in result.stderr
     assert "Error" not in result.stderr
     assert "Usage" not in result.stderr
+
+
+def test_a_warning_without_a_log_is_chinese(tmp_path):
+    """In a process of its own: pytest takes warnings before they reach standard error."""
+    done = run("inspect", "a/b", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path), **CHINESE)
+    assert "a/b：Hub 没有响应（" in done.stderr
+    assert "no answer" not in done.stderr
 
 
 def test_without_arguments_it_helps():

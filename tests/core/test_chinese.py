@@ -53,7 +53,9 @@ def test_a_template_says_enough():
 
 def test_no_entry_is_dead():
     helped = texts.helped()
-    from_source = helped | texts.spoken() | texts.described() | texts.anywhere()
+    from_source = (
+        helped | texts.spoken() | texts.told().keys() | texts.described() | texts.anywhere()
+    )
     # Help with a list in it has a template.
     templated = {
         template.text
