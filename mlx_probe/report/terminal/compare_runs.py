@@ -132,7 +132,8 @@ def _differences(table: RunsTable) -> Iterator[RenderableType]:
             names = ", ".join(labels[:_MOST_LABELS])
             if len(labels) > _MOST_LABELS:
                 names = tr("{count} runs, {names} ...", count=len(labels), names=names)
-            yield f"  {printable(_value(value))}: {printable(names)}"
+            line = tr("{value}: {runs}", value=_value(value), runs=names)
+            yield f"  {printable(line)}"
 
 
 def _value(text: str) -> str:

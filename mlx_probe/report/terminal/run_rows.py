@@ -74,7 +74,8 @@ def _facts(records: Sequence[Row], meta_path: Path, meta: Mapping[str, Any]) -> 
     facts: dict[str, str] = {tr("run"): str(meta_path)}
     for side, model in _mapping(models).items():
         known = _mapping(model)
-        name = f"{known.get('id', '')} at {known.get('revision', '')}"
+        of = {name: known.get(name, "") for name in ("id", "revision")}
+        name = tr("{model} at {revision}", model=of["id"], revision=of["revision"])
         facts[side.upper() or tr("model")] = name
         if not side:
             facts[tr("path")] = str(known.get("path", ""))
@@ -87,11 +88,17 @@ def _facts(records: Sequence[Row], meta_path: Path, meta: Mapping[str, Any]) -> 
     nbytes = sum(row.get("nbytes") or 0 for row in whole)
     facts[tr("parameters")] = f"{numel:,}"
     if nbytes:
-        facts[tr("size")] = f"{format_size(nbytes)}, {8 * nbytes / (numel or 1):.2f} bits a weight"
+        bits = f"{8 * nbytes / (numel or 1):.2f}"
+        facts[tr("size")] = format_size(nbytes) + tr(", {bits} bits a weight", bits=bits)
     facts[tr("settings")] = _pairs(_mapping(meta.get("configuration")))
-    backend = [meta.get(name) for name in ("backend", "device")]
-    facts[tr("backend")] = " on ".join(str(name) for name in backend if name)
-    facts[tr("made")] = f"{meta.get('created_at', '')} by mlx-probe {meta.get('code_version', '')}"
+    if meta.get("backend"):
+        where = {name: meta.get(name, "") for name in ("backend", "device")}
+        facts[tr("backend")] = tr("{backend} on {device}", **where)
+    facts[tr("made")] = tr(
+        "{time} by mlx-probe {version}",
+        time=meta.get("created_at", ""),
+        version=meta.get("code_version", ""),
+    )
     return {name: text for name, text in facts.items() if text}
 
 
