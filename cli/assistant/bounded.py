@@ -20,23 +20,27 @@ _LONGEST_TEXT = 2000
 _LONGEST_LIST = 64
 
 
-def bounded(rows: Iterable[Any], limit: int = MOST_ROWS) -> tuple[list[Any], int]:
+def bounded(
+    rows: Iterable[Any], limit: int = MOST_ROWS, share: float = 1.0
+) -> tuple[list[Any], int]:
     """The first rows, as many as there is room for.
 
     Args:
         rows: JSON values.
         limit: Most rows.
+        share: Part of the room that they may take.
 
     Returns:
         The rows, long texts and lists within them cut, and how many were left out.
     """
     kept: list[Any] = []
-    room = MOST_CHARACTERS
+    room = share * MOST_CHARACTERS
     left_out = 0
     for row in rows:
         small = plain(row)
         # When one row has no room, none behind it has: the order would be another one.
-        room -= len(json.dumps(small)) if room > 0 else 0
+        # Indented, as the SDK writes it.
+        room -= len(json.dumps(small, indent=2)) if room > 0 else 0
         if len(kept) < limit and (room > 0 or not kept):
             kept.append(small)
         else:

@@ -28,6 +28,8 @@ __all__ = ["Tools"]
 
 # Seconds that a statement may take.
 _TIMEOUT = 30.0
+# Room for each of two lists.
+_HALF = 0.5
 # Runs that are compared at a time.
 _MOST_RUNS = 100
 _ROW_COLUMNS = (
@@ -213,9 +215,11 @@ class Tools:
             chosen = [run for run in self._places.runs(runs) if runs or run.kind == "analyze"]
             paths = [run.meta_path for run in islice(chosen, _MOST_RUNS)]
             table = compare_runs(paths, metrics=metrics, sort=sort, ascending=ascending).as_json()
-            lines, cut = bounded(table.pop("runs"))
+            # Settings that are the same for all say nothing; the others are in the facts.
+            compared = [{**run, "settings": None} for run in table.pop("runs")]
             profiles: Iterable[Any] = table.pop("profiles")
-            drawn, undrawn = bounded(profiles if over_depth else ())
+            lines, cut = bounded([_without_nulls(run) for run in compared], share=_HALF)
+            drawn, undrawn = bounded(profiles if over_depth else (), share=_HALF)
             return {
                 "facts": plain(table),
                 "runs": lines,
@@ -231,6 +235,10 @@ def _reported() -> Iterator[None]:
         yield
     except ProbeError as error:
         raise ToolError(f"{error.fact}\n{error.remedy}") from error
+
+
+def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _run_facts(run: NamedRun) -> dict[str, Any]:
