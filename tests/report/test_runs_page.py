@@ -48,6 +48,8 @@ def test_everything_is_in_the_page(page, table):
         c for c in payload["runs"][0]["tables"]["params"]["columns"] if c["name"] == "rank"
     ]
     assert described["title"].endswith(" *")
+    kinds = {c["name"]: c["kind"] for c in payload["runs"][0]["tables"]["params"]["columns"]}
+    assert (kinds["parameters"], kinds["std"]) == ("int", "float")
     assert "Ranks count singular values above different thresholds." in text
     assert "gone does not exist" in text
 

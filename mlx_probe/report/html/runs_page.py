@@ -27,6 +27,8 @@ __all__ = ["SCRIPTS", "runs_html"]
 SCRIPTS = ("text", "data", "address", "theme", "tips", "save", "rows", "grid", "runs")
 # Metrics that the table shows at first; all others are among its columns.
 _SHOWN = 8
+# Names below the page's title.
+_MODELS = 4
 
 
 def runs_html(table: RunsTable) -> str:
@@ -47,7 +49,7 @@ def runs_html(table: RunsTable) -> str:
         _payload(table, title),
         SCRIPTS,
         title=title,
-        subtitle=", ".join(dict.fromkeys(run.model for run in table.readable)),
+        subtitle=_models(table),
         sections=sections,
         heading=html_text(sections["model"]),
         model_facts=fact_list(_facts(table)),
@@ -58,6 +60,12 @@ def runs_html(table: RunsTable) -> str:
         run_heading=html_text(tr("Settings that differ")),
         run=_differences(table) + _unreadable(table),
     )
+
+
+def _models(table: RunsTable) -> str:
+    """The first models; the table has all of them."""
+    names = list(dict.fromkeys(run.model for run in table.readable))
+    return ", ".join([*names[:_MODELS], *(["..."] if len(names) > _MODELS else [])])
 
 
 def _payload(table: RunsTable, title: str) -> dict[str, Any]:
@@ -118,7 +126,11 @@ def _frame(table: RunsTable) -> pd.DataFrame:
     }
     for metric in table.metrics:
         values = [run.values.get(metric.name) for run in runs]
-        columns[metric.name] = np.array([np.nan if v is None else v for v in values], float)
+        if all(value is None or isinstance(value, int) for value in values):
+            # Counts are shown with all their digits.
+            columns[metric.name] = pd.array(values, dtype="Int64")
+        else:
+            columns[metric.name] = np.array([np.nan if v is None else v for v in values], float)
     frame: pd.DataFrame = pd.DataFrame(columns)
     return frame
 
