@@ -110,19 +110,24 @@ struct simd {
     int64_t group;
 };
 
+/* Products alone are fused, by name: fused reflectors of equal elements would round to the same side. */
 #if defined(__x86_64__)
+#include <immintrin.h>
 #define ISA avx512
 #define LANES 8
 #define TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx2,fma")))
+#define FUSED(a, s, c) _mm512_fmadd_pd(a, _mm512_set1_pd(s), c)
 #include "simd.h"
 #define ISA avx2
 #define LANES 4
 #define TARGET __attribute__((target("avx2,fma")))
+#define FUSED(a, s, c) _mm256_fmadd_pd(a, _mm256_set1_pd(s), c)
 #include "simd.h"
 #endif
 #define ISA base
 #define LANES 2
 #define TARGET
+#define FUSED(a, s, c) ((a) * (s) + (c))
 #include "simd.h"
 
 static const simd *instructions(void)

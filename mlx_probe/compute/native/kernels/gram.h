@@ -29,8 +29,11 @@ TARGET static void SIMD(add_block)(int64_t terms, const double *group, const dou
     _Pragma("GCC unroll 8") for (int j = 0; j < LANES; j++) sums[j][0] = sums[j][1] = sums[j][2] = (vec){0};
     for (int64_t t = 0; t < terms; t++, group += WIDTH, strip += WIDTH) {
         vec first = LOAD(strip), second = LOAD(strip + LANES), third = LOAD(strip + 2 * LANES);
-        _Pragma("GCC unroll 8") for (int j = 0; j < LANES; j++)
-            sums[j][0] += first * group[j], sums[j][1] += second * group[j], sums[j][2] += third * group[j];
+        _Pragma("GCC unroll 8") for (int j = 0; j < LANES; j++) {
+            sums[j][0] = FUSED(first, group[j], sums[j][0]);
+            sums[j][1] = FUSED(second, group[j], sums[j][1]);
+            sums[j][2] = FUSED(third, group[j], sums[j][2]);
+        }
     }
     if (high >= LANES && wide >= WIDTH) {
         _Pragma("GCC unroll 8") for (int j = 0; j < LANES; j++, c += lc)

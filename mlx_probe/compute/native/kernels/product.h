@@ -8,10 +8,10 @@
         vec sums[wide][2]; \
         const double *x = a, *y = s; \
         _Pragma("GCC unroll 16") for (int j = 0; j < wide; j++) sums[j][0] = sums[j][1] = (vec){0}; \
-        for (int64_t i = 0; i < k; i++, x += la, y += down) { \
+        for (int64_t l = 0; l < k; l++, x += la, y += down) { \
             vec first = LOAD(x), second = LOAD(x + LANES); \
             _Pragma("GCC unroll 16") for (int j = 0; j < wide; j++) \
-                sums[j][0] += first * y[j * right], sums[j][1] += second * y[j * right]; \
+                sums[j][0] = FUSED(first, y[j * right], sums[j][0]), sums[j][1] = FUSED(second, y[j * right], sums[j][1]); \
         } \
         /* C comes last: larger than the sums, it would round each of their terms. */ \
         _Pragma("GCC unroll 16") for (int j = 0; j < wide; j++) \

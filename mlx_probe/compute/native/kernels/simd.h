@@ -1,5 +1,5 @@
-/* What needs vectors, once for each instruction set: ISA, LANES (doubles of a register) and TARGET are
- * given. The lanes are explicit: the order of every sum is fixed. Macros, not functions: clang
+/* What needs vectors, once for each instruction set: ISA, LANES (doubles of a register), TARGET and
+ * FUSED(a, s, c), which is a s + c for a number s, are given. The lanes are explicit: the order of every sum is fixed. Macros, not functions: clang
  * refuses vectors as arguments where the processor may lack registers of their width. */
 #define JOIN(a, b) a##_##b
 #define EXPAND(a, b) JOIN(a, b)
@@ -76,3 +76,4 @@ static const simd SIMD(simd) = {SIMD(product), SIMD(gram), SIMD(chase16), SIMD(c
 #undef ISA
 #undef LANES
 #undef TARGET
+#undef FUSED
