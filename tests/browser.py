@@ -21,6 +21,10 @@ _STILL = {"name": "prefers-reduced-motion", "value": "reduce"}
 _KEYS = {"ArrowDown": 40, "Enter": 13, "Escape": 27, "Tab": 9}
 
 
+class RefusedError(Exception):
+    """The browser refused a call."""
+
+
 class Browser:
     """One page.
 
@@ -103,9 +107,16 @@ class Browser:
 
     def wait(self, condition):
         deadline = time.monotonic() + TIMEOUT
-        while self.value(condition) is not True:
+        while not self._holds(condition):
             assert time.monotonic() < deadline, f"{condition} never came true: {self.messages}"
             time.sleep(0.05)
+
+    def _holds(self, condition):
+        try:
+            return self.value(condition) is True
+        except RefusedError:
+            # The page that was asked has just given way to the next one.
+            return False
 
     def value(self, expression):
         """What a JavaScript expression gives, as Python values."""
@@ -170,7 +181,8 @@ class Browser:
         while True:
             answer = self._read()
             if answer.get("id") == self._number:
-                assert "error" not in answer, answer["error"]
+                if "error" in answer:
+                    raise RefusedError(answer["error"])
                 return answer["result"]
             event = answer.get("method")
             if event in _MESSAGES:
