@@ -144,10 +144,13 @@ def _fitted(table: pa.Table, run: str, schema: pa.Schema) -> pa.Table:
     """A run's table with the columns of the view."""
     import pyarrow as pa
 
+    # Asked for once: the property makes a list of a hundred names each time.
+    known = set(table.column_names)
+
     def column(field: pa.Field) -> pa.ChunkedArray | pa.Array:
         if field.name == RUN:
             return pa.repeat(pa.scalar(run, pa.string()), table.num_rows)
-        if field.name not in table.column_names:
+        if field.name not in known:
             return pa.nulls(table.num_rows, field.type)
         values = table[field.name]
         return values if values.type == field.type else values.cast(field.type)
