@@ -9,7 +9,7 @@ from models import invoke
 from terminal import Terminal
 from tinymodel import COMMAND, run
 
-from mlx_probe.cli.docs import contexts
+from mlx_probe.cli.docs import command_line_page, contexts
 from mlx_probe.core.language import VARIABLE
 from mlx_probe.report.terminal.wrapping import cells
 
@@ -118,3 +118,8 @@ def test_programs_read_english(model, tmp_path):
         assert path.read_text("utf-8").isascii(), path
     assert invoke("--version", **CHINESE).output.startswith("mlx-probe, version ")
     assert invoke("inspect", model, "--json", **CHINESE).stdout.isascii()
+
+
+def test_the_documentation_is_written_in_english(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "zh")
+    assert not re.search("[\u4e00-\u9fff]", command_line_page())
