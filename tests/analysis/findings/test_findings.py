@@ -110,8 +110,8 @@ def test_overfitted_only_by_reliable_alpha_and_its_whole_interval():
     assert alpha(alpha_reliable=True, alpha_low=1.4, alpha_high=1.8) == ["overfitted"]
     assert alpha(alpha_reliable=True, alpha_low=1.4, alpha_high=2.2) == []
     assert alpha(alpha_reliable=False, alpha_low=1.4, alpha_high=1.8) == []
-    # A run of the standard set has no interval: that of the standard error.
-    assert alpha(alpha_reliable=True) == ["overfitted"]
+    # A run of the standard set has no interval, and the standard error is no substitute.
+    assert alpha(alpha_reliable=True) == []
 
 
 def test_zeros_as_many_as_rows_have_are_dead_tokens():
