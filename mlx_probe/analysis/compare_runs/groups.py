@@ -58,7 +58,7 @@ def groupings(columns: Columns, by: Sequence[str]) -> list[Grouping]:
         columns: `GROUP_COLUMNS` of the run; None for null.
         by: Keys of `BY`.
     """
-    matrix = np.array([rows is not None for rows in columns["rows"]], bool)
+    matrix = _matrices(columns)
     logical = ~_fused(columns)
     found = []
     if "all" in by:
@@ -82,7 +82,7 @@ def whole_matrices(columns: Columns) -> NDArray[np.bool_]:
     Args:
         columns: As of `groupings`.
     """
-    matrix = np.array([rows is not None for rows in columns["rows"]], bool)
+    matrix = _matrices(columns)
     copy = np.array([alias is not None for alias in columns["alias_of"]], bool)
     whole: NDArray[np.bool_] = matrix & ~copy & ~_fused(columns)
     return whole
@@ -113,6 +113,12 @@ def layer_counts(columns: Columns, declared: int) -> NDArray[np.int64]:
 def block_types(columns: Columns) -> frozenset[str]:
     """The block types of a run; what is not known ("other") is nothing that two have in common."""
     return frozenset(name for name in columns["block_type"] if name not in (None, "other"))
+
+
+def _matrices(columns: Columns) -> NDArray[np.bool_]:
+    """Rows of weights with two dimensions; a buffer, such as position_ids, is no weight."""
+    shapes = zip(columns["rows"], columns["block_type"], strict=True)
+    return np.array([rows is not None and kind != "buffer" for rows, kind in shapes], bool)
 
 
 def _towers(columns: Columns) -> NDArray[np.bool_]:

@@ -94,6 +94,17 @@ def test_numbers_are_medians_over_each_matrix_once(tmp_path):
     }
 
 
+def test_a_buffer_of_two_dimensions_is_no_matrix(tmp_path):
+    rows = [matrix(layer, std=1.0) for layer in range(2)]
+    positions = [
+        matrix(layer, "buffer", "attention", name=f"{layer}.mask", std=100.0) for layer in range(3)
+    ]
+    folder = store(tmp_path / "a", [*rows, *positions])
+    table = compare_runs([folder], metrics=["std"], by=["all", "component"], bins=1)
+    assert table.runs[0].values["std"] == 1.0
+    assert set(table.runs[0].profiles["std"].values()) == {(1.0,)}
+
+
 def test_towers_have_layers_of_their_own(tmp_path):
     rows = [matrix(layer, std=1.0 + layer) for layer in range(3)]
     rows += [matrix(at, "v_proj", "vision", name=f"v.{at}", std=10.0 + at) for at in range(2)]
