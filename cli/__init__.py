@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -54,6 +55,8 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "completion": "Print a script for tab completion.",
     },
 }
+# Errors of a full disk, or of a share of one that is used up.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PURPOSES = {name: purpose for group in GROUPS.values() for name, purpose in group.items()}
 
 
@@ -113,6 +116,15 @@ class _Program(Group):
             fact = "interrupted; what was finished is saved"
             remedy = "Run the same command again to go on from there"
             _refuse(ctx, _by_signal(Interrupted(fact, remedy)))
+        except OSError as error:
+            # Files that the program writes have names, and messages of their own.
+            if error.errno not in _FULL or error.filename is not None:
+                raise
+            from .console import close_output
+
+            close_output()
+            fact = f"cannot write standard output: {error.strerror}"
+            _refuse(ctx, ProbeError(fact, "Free space on that disk, or send the output elsewhere"))
         except MemoryError:
             fact = "this machine has no memory left; finished rows are saved"
             _refuse(ctx, ProbeError(fact, "Lower --memory-limit and run the same command again"))

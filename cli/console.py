@@ -13,7 +13,7 @@ from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.report.terminal.wide_text import WideText
 
-__all__ = ["alert_line", "output"]
+__all__ = ["alert_line", "close_output", "output"]
 
 # Columns of a line that goes to a file or another program: names are neither cut nor wrapped.
 _UNLIMITED = 1 << 16
@@ -23,9 +23,7 @@ class _Output(Console):
     def on_broken_pipe(self) -> None:
         """Go on without output: a reader such as `head` has seen enough, and nothing failed."""
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        close_output()
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Let text break between Chinese characters."""
@@ -42,6 +40,13 @@ def output(quiet: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNLIMITED
     return console
+
+
+def close_output() -> None:
+    """Let what is still to be printed go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def alert_line(text: str, is_warning: bool) -> str:

@@ -71,6 +71,22 @@ def test_a_reader_that_leaves_does_not_fail_the_run(model, tmp_path):
     assert len(mlx_probe.load_run(tmp_path / "out")) == 2
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is full")  # noqa: PTH110
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_full_disk_behind_standard_output_is_a_message(model, options):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [COMMAND, "inspect", model, *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"Error: cannot write standard output: No space left on device")
+    assert b"Traceback" not in done.stderr
+
+
 def test_sigterm_is_an_interruption_with_a_message(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {
