@@ -11,7 +11,7 @@ from mlx_probe import checkpoint as checkpoints
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.core.errors import CheckpointError, ResultError
 from mlx_probe.core.records import ModelFiles
-from mlx_probe.runs.contents import finished_runs, journals
+from mlx_probe.runs.contents import journals
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.latest import run_folder
 from mlx_probe.runs.load import locate_run
@@ -103,7 +103,8 @@ def named_run(model: str | Path) -> Path | None:
         return None
     path = run_folder(Path(model).expanduser())
     if path.is_dir():
-        is_run = bool(finished_runs(path) or journals(path))
+        # By its name, not its content: a damaged one is refused as such.
+        is_run = any(path.glob(f"*{meta_name(DEFAULT_STEM)}")) or bool(journals(path))
         return locate_run(path) if is_run and not _holds_weights(path) else None
     is_run = path.name.endswith(meta_name(DEFAULT_STEM)) or path.suffix[1:] in WRITERS
     return locate_run(path) if is_run else None

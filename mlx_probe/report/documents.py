@@ -97,11 +97,13 @@ def rows_document(run: Path, rows: pa.Table, meta: Mapping[str, Any]) -> dict[st
 
 
 def _models(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The model, or both models of a comparison."""
-    models = meta["models"] if meta.get("kind") == "compare" else {"model": meta["model"]}
+    """The model, or both models of a comparison; none that the metadata do not describe."""
+    models = meta.get("models") if meta.get("kind") == "compare" else {"": meta.get("model")}
+    described = models.values() if isinstance(models, Mapping) else ()
     return [
-        {"id": model["id"], "revision": model["revision"], "path": model["path"]}
-        for model in models.values()
+        {key: str(model.get(key, "")) for key in ("id", "revision", "path")}
+        for model in described
+        if isinstance(model, Mapping)
     ]
 
 
@@ -135,7 +137,7 @@ def profile_document(run: Path, data: RunData, metrics: Sequence[str]) -> dict[s
         "kind": data.meta.get("kind", "analyze"),
         "models": _models(data.meta),
         "rows_by_status": data.meta.get("rows_by_status"),
-        "metrics": [_plotted(plot([run], name, view="lines").describe()) for name in metrics],
+        "metrics": [_plotted(plot([run], name, view="map").describe()) for name in metrics],
         "outliers": [
             {
                 "tensor": str(names.iloc[outlier.row]),

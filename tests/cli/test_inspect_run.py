@@ -1,11 +1,12 @@
 """`inspect` and `compare` where a finished run is named."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 from made_runs import matrix, store
-from models import invoke, refuses
+from models import edit_meta, invoke, refuses
 from pairs import base_model, rows_of, saved
 from tinymodel import run
 
@@ -94,3 +95,22 @@ def test_runs_of_models_with_nothing_in_common(tmp_path):
     result = invoke("compare", a, b, "--out", tmp_path / "cmp")
     refuses(result, "nothing in common", "compare-runs")
     assert not (tmp_path / "cmp").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_damaged_run_is_refused_as_one(tmp_path, content):
+    folder = store(tmp_path / "a", [matrix(0)])
+    (folder / "run_meta.json").write_text(content)
+    refuses(invoke("inspect", folder), "run_meta.json")
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("report", "--terminal")])
+@pytest.mark.parametrize("model", [None, "owner/tiny", []])
+def test_a_run_that_does_not_say_its_model_has_a_document(tmp_path, command, model):
+    name, *options = command
+    folder = edit_meta(
+        store(tmp_path / "a", [matrix(0, stable_rank=2.0)]), lambda meta: meta.update(model=model)
+    )
+    result = invoke(name, folder, *options, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["models"] == []

@@ -1,6 +1,9 @@
 """`mlx-probe report`, by the installed command and in this process."""
 
+import json
+
 import pytest
+from made_runs import matrix, store
 from models import invoke, refuses
 from tinymodel import run
 
@@ -49,6 +52,15 @@ def test_text_for_a_terminal(copied):
     assert result.stdout.index("std by layer") < result.stdout.index("kurtosis by layer")
     assert "outliers:" in result.stdout
     assert not (copied / "report.html").exists()
+
+
+def test_numbers_for_programs_without_layers_and_with_many_kinds(tmp_path):
+    outside = store(tmp_path / "a", [matrix(None, "w", stable_rank=2.0)])
+    metric = json.loads(invoke("report", outside, "--terminal", "--json").stdout)["metrics"][0]
+    assert [(point["layer"], point["value"]) for point in metric["points"]] == [(None, 2.0)]
+    kinds = [matrix(0, f"kind_{i}", stable_rank=2.0) for i in range(40)]
+    many = json.loads(invoke("report", store(tmp_path / "b", kinds), "--terminal", "--json").stdout)
+    assert len(many["metrics"][0]["points"]) == 40
 
 
 def test_text_for_a_terminal_without_block_characters(copied):
