@@ -19,7 +19,7 @@ from .language import LANGUAGES, catalog, language
 __all__ = ["Template", "templates", "translated"]
 
 # What stands after a name ("model.gguf: it is truncated") and between the parts of a list.
-_COMMA = ", "
+_COMMA, _OR = ", ", " or "
 _SEPARATORS = ((": ", "："), ("; ", "；"), (_COMMA, "，"))
 
 
@@ -135,6 +135,9 @@ def _split(text: str, name: str) -> Iterator[_Reading]:
     at = text.find(" (")
     if at > 0 and text.endswith(")"):
         yield _joined([_read(text[:at], name), _read(text[at + 2 : -1], name)], "（", "）")
+    names = text.split(_OR)
+    if len(names) > 1 and all(part and " " not in part for part in names):
+        yield _Reading(" 或 ".join(names), len(_OR) * (len(names) - 1))
     if _COMMA in text:
         pieces = text.split(_COMMA)
         yield _joined([_entry(piece, name) or _Reading(piece, 0) for piece in pieces], "，")

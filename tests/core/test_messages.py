@@ -41,6 +41,7 @@ def chinese(monkeypatch):
         ("3 of w is {odd}", "w 中 3 为 {odd}"),
         ("ok; w has 3 rows", "ok；w 有 3 行"),
         ("ok\n  w has 3 rows\n  else", "ok\n  w 有 3 行\n  else"),
+        ("cannot read a.gguf or b.gguf: no space", "无法读取 a.gguf 或 b.gguf：no space"),
         ("what no catalog has", "what no catalog has"),
         ("named x", "named x"),
         ("", ""),

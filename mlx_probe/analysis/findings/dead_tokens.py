@@ -29,7 +29,8 @@ def _dead(view: RunView) -> NDArray[np.float64]:
 
 def _find(view: RunView) -> Iterator[Finding]:
     dead, total = _dead(view), view.numbers("rows")
-    rows = np.flatnonzero(view.whole & view.is_vocabulary & (dead > 0))
+    # A table without any vector is a finding of its own: `zeros`.
+    rows = np.flatnonzero(view.whole & view.is_vocabulary & (dead > 0) & (dead < total))
     for row in map(int, rows):
         share = float(dead[row] / total[row])
         yield Finding(

@@ -22,16 +22,18 @@ def _find(view: RunView) -> Iterator[Finding]:
     worst = int(rows[np.argmax(bad[rows])])
     values = {
         "name": view.names[worst],
+        "bad": count(bad[worst]),
         "nan": count(nans[worst]),
-        "inf": count(infs[worst]),
         "total": count(view.numbers("numel")[worst]),
     }
     if len(rows) == 1:
-        text = Text("{name} holds {nan} NaN and {inf} infinities among its {total} values.", values)
+        text = Text(
+            "{name} is not finite in {bad} of its {total} values, {nan} of them NaN.", values
+        )
     else:
         text = Text(
-            "{count} tensors hold values that are not finite; {name} has the most: {nan} NaN and "
-            "{inf} infinities among {total}.",
+            "{count} tensors hold values that are not finite; {name} has the most: {bad} of "
+            "{total}, {nan} of them NaN.",
             {"count": count(len(rows)), **values},
         )
     yield Finding(

@@ -86,6 +86,9 @@ def _find(view: RunView) -> Iterator[Finding]:
         Text(
             "Check whether the model uses it: a part that was added or never trained may be left "
             "out, or its weights did not load."
+            if len(rows) == 1
+            else "Check whether the model uses these matrices: a part that was added or never "
+            "trained may be left out, or its weights did not load."
         ),
         min(1.0, 0.5 + share),
     )

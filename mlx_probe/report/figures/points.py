@@ -141,9 +141,9 @@ def _require(label: str, frame: pd.DataFrame, metric: str) -> None:
         return
     near = difflib.get_close_matches(metric, names, n=3)
     fact = f"{label} has no numbers in a column {metric!r}"
-    remedy = f"Choose from {', '.join(names) or 'another run'}"
     if near:
-        remedy = f"Did you mean {' or '.join(near)}? {remedy}"
+        raise ConfigError(fact, f"Did you mean {' or '.join(near)}?")
+    remedy = f"Choose from {', '.join(names)}" if names else "Choose another run"
     raise ConfigError(fact, remedy)
 
 

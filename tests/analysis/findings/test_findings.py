@@ -192,7 +192,7 @@ def test_a_comparison_has_none(tiny, tmp_path):  # noqa: F811
 def test_the_command_prints_sentences_or_the_list(whole):  # noqa: F811
     result = invoke("findings", whole.folder)
     assert result.exit_code == 0
-    assert "holds 1 NaN and 1 infinities among its 64 values" in " ".join(result.output.split())
+    assert "is not finite in 2 of its 64 values, 1 of them NaN" in " ".join(result.output.split())
     listed = json.loads(invoke("findings", whole.folder, "--json").output)
     assert listed == read_meta(whole.meta_path)["findings"]
 
