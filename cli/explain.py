@@ -28,7 +28,6 @@ __all__ = ["explain"]
         "mlx-probe explain",
         "mlx-probe explain alpha stable_rank",
         "mlx-probe explain alpha --run data/outputs/Qwen--Qwen3-0.6B",
-        "mlx-probe explain effective_rank --json",
     ),
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)

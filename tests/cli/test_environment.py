@@ -22,7 +22,7 @@ OPTIONS = [
     ("path", "option"), OPTIONS, ids=[f"{' '.join(p)} {o.opts[0]}" for p, o in OPTIONS]
 )
 def test_every_option_has_the_variable_of_its_spelling(path, option, monkeypatch):
-    prefix = "_".join(("MLX_PROBE", *path)).upper()
+    prefix = "_".join(("MLX_PROBE", *path)).upper().replace("-", "_")
     names = {name[2:] for name in option.opts if name.startswith("--")} | {option.name}
     for name in names:
         variable = f"{prefix}_{name.replace('-', '_').upper()}"

@@ -96,7 +96,7 @@ def test_it_is_in_the_html_report(run):
     assert described["extent"] == "Width of the made-up stream."
     page = report_html(data)
     assert '<section id="residual" class="card wide"><h2>Residual &lt;stream&gt;</h2>' in page
-    assert '<a href="#residual">Residual</a>' in page
+    assert '<a href="#residual">Residual &lt;stream&gt;</a>' in page
 
 
 def test_it_is_in_the_terminal_report(run):
