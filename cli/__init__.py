@@ -113,9 +113,8 @@ class _Program(Group):
             print_refusal(ctx, error, arguments)
             raise
         except KeyboardInterrupt:
-            fact = "interrupted; what was finished is saved"
-            remedy = "Run the same command again to go on from there"
-            _refuse(ctx, _by_signal(Interrupted(fact, remedy)))
+            # Jobs and downloads say by themselves that what they finished is saved.
+            _refuse(ctx, _by_signal(Interrupted("interrupted", "Run the same command again")))
         except OSError as error:
             # Files that the program writes have names, and messages of their own.
             if error.errno not in _FULL or error.filename is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.errors import ConfigError, Interrupted
 from mlx_probe.core.language import LANGUAGES, VARIABLE
 
 from .command import Command
@@ -61,4 +61,10 @@ def mcp(
     from .assistant.places import Places
     from .assistant.server import make_server
 
-    make_server(Places(Scope(runs, catalog, database, models=catalog), models)).run("stdio")
+    try:
+        make_server(Places(Scope(runs, catalog, database, models=catalog), models)).run("stdio")
+    except KeyboardInterrupt as error:
+        # Ctrl-C is how a server that was started by hand ends: no failure, and nothing to do again.
+        if type(error) is not KeyboardInterrupt:
+            raise
+        click.get_current_context().exit(Interrupted.exit_code)

@@ -4,13 +4,15 @@ import csv
 import io
 import json
 import math
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 from models import invoke, refuses
-from tinymodel import run
+from tinymodel import COMMAND, heed_ctrl_c, run
 
 from mlx_probe.cli import cli
 
@@ -139,3 +141,28 @@ def test_without_duckdb_there_is_one_clear_message(stored):
 def test_the_installed_command_answers(stored):
     done = run("query", "--runs", stored.runs, "--format", "csv", "select count(*) as n from runs")
     assert (done.returncode, done.stdout, done.stderr) == (0, "n\n4\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("query", "select count(*) from range(1000000) a, range(1000000) b"), "interrupted"),
+        (("mcp",), ""),
+    ],
+)
+def test_ctrl_c_ends_it_without_a_traceback(stored, arguments, says):
+    process = subprocess.Popen(
+        [COMMAND, *arguments, "--runs", stored.runs],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,
+    )
+    # Whatever it is doing then: loading, or already at work.
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert says in stderr

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
@@ -16,6 +17,8 @@ from mlx_probe.library.query.view import View
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+T = TypeVar("T")
 
 __all__ = ["MOST_COUNTED", "Engine", "open_engine", "sql_types"]
 
@@ -120,7 +123,7 @@ class Engine:
         """
         import pyarrow as pa
 
-        with explained(), self._stopped_after(timeout):
+        def fetch() -> tuple[pa.Table, int]:
             reader = self._connection.sql(statement).to_arrow_reader(_BATCH)
             batches: list[pa.RecordBatch] = []
             rows = 0
@@ -130,7 +133,10 @@ class Engine:
                 rows += batch.num_rows
                 if limit is not None and rows >= limit + MOST_COUNTED:
                     break
-            table = pa.Table.from_batches(batches, reader.schema)
+            return pa.Table.from_batches(batches, reader.schema), rows
+
+        with explained(), self._stopped_after(timeout):
+            table, rows = _heeding_ctrl_c(fetch, self._connection.interrupt)
         if limit is None or rows <= limit:
             return table, 0
         return table.slice(0, limit), min(rows - limit, MOST_COUNTED)
@@ -160,6 +166,24 @@ class Engine:
             raise
         finally:
             timer.cancel()
+
+
+def _heeding_ctrl_c(work: Callable[[], T], stop: Callable[[], None]) -> T:
+    """What ``work`` returns, from a thread of its own: DuckDB may never notice Ctrl-C by itself.
+
+    Args:
+        work: What takes long.
+        stop: Interrupts it; without effect where it has not begun.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(work)
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            while not done.done():
+                stop()
+                wait([done], timeout=0.05)
+            raise
 
 
 @contextmanager

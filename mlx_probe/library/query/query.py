@@ -15,7 +15,7 @@ from mlx_probe.library.query.plain_types import plain_table
 from mlx_probe.library.query.stored import Scope, find_named_runs
 from mlx_probe.library.query.tables import RUN
 from mlx_probe.library.query.view import View
-from mlx_probe.library.query.views import QUERY_VIEWS, build, known_views
+from mlx_probe.library.query.views import QUERY_VIEWS, SIDE_VIEWS, build, known_views
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,12 +90,18 @@ def ask(sql: str, scope: Scope, limit: int | None = None, timeout: float | None 
         statement = engine.statement(sql)
         runs = find_named_runs(scope)
         known = known_views(runs)
-        named = engine.named(sql, known)
+        named = engine.named(sql, list(dict.fromkeys([*known, *SIDE_VIEWS])))
         if not runs and (named is None or not set(named) <= set(_WITHOUT_RUNS)):
             raise ResultError(
                 f"no finished run in {scope.folders}",
                 "Make one with `mlx-probe analyze MODEL`, or name runs or folders with --runs",
             )
+        for name in named or ():
+            if name not in known:
+                raise ResultError(
+                    f"none of the {len(runs)} runs in {scope.folders} has a table {name!r}",
+                    "`mlx-probe analyze --metrics full` makes it where the model has such parts",
+                )
         # Without a named view it may be SHOW TABLES, or use a function that takes names as text.
         views = {name: build(name, runs, scope) for name in named or known}
         for name in named or ():

@@ -11,7 +11,7 @@ from mlx_probe.library.query.stored import NamedRun, Scope
 from mlx_probe.library.query.tables import main_view, side_names, side_view, spectra_view
 from mlx_probe.library.query.view import View
 
-__all__ = ["QUERY_VIEWS", "ViewKind", "build", "known_views"]
+__all__ = ["QUERY_VIEWS", "SIDE_VIEWS", "ViewKind", "build", "known_views"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ QUERY_VIEWS: Mapping[str, ViewKind] = {
         lambda _, scope: files_view(scope.models_path),
     ),
 }
+
+
+# Tables that runs may have beside the main one: the keys of `SIDES` of analysis, a room that this
+# one does not import.
+SIDE_VIEWS = ("heads", "experts")
 
 
 def known_views(runs: Sequence[NamedRun]) -> list[str]:

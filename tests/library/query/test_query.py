@@ -9,6 +9,7 @@ import pytest
 from models import edit_meta
 
 import mlx_probe
+from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.library.query import MOST_COUNTED, Scope
 from mlx_probe.library.query import ask as ask_whole
@@ -189,6 +190,13 @@ def test_a_wrong_statement_gets_one_message(ask, sql, says, remedy):
         ask(sql)
     assert says in caught.value.fact
     assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_a_table_that_no_run_has_is_named_with_what_makes_it(ask, stored, name):
+    with pytest.raises(ResultError, match=f"has a table '{name}'") as caught:
+        ask(f"select * from {name}", stored.runs / "quick")
+    assert "--metrics full" in caught.value.remedy
 
 
 def test_a_view_without_rows_says_so(ask, stored):
