@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ _MOST_DEFAULT = 5
 
 
 def compare_runs(
-    runs: Iterable[str | Path],
+    runs: str | Path | Iterable[str | Path],
     *,
     metrics: Sequence[str] = (),
     sort: str | None = None,
@@ -54,8 +55,8 @@ def compare_runs(
     reason.
 
     Args:
-        runs: Run folders, their run_meta.json, or tables; a model's folder for its latest run.
-            A run that is named twice is listed once.
+        runs: One run or several: run folders, their run_meta.json, or tables; a model's folder
+            for its latest run. A run that is named twice is listed once.
         metrics: Columns of the runs' tables, for their medians over a run's matrices, or numbers
             of the runs' summaries; "all" for all. Empty for a few. A mean of the summary that is
             called like a column is ``mean_...`` here.
@@ -73,7 +74,7 @@ def compare_runs(
     _refuse_nonsense(by, bins)
     headers: dict[Path, Header] = {}
     damaged: list[ComparedRun] = []
-    for named in runs:
+    for named in (runs,) if isinstance(runs, (str, os.PathLike)) else runs:
         try:
             header = open_header(named)
         except ResultError as error:
@@ -89,6 +90,8 @@ def compare_runs(
             read.append((header, read_numbers(header, names, by, bins)))
         except ResultError as error:
             damaged.append(_damaged(str(header.path), error))
+    if not read and not damaged:
+        raise ConfigError("no run is named", "Name run folders")
     if not read:
         raise ResultError(
             "\n  ".join(["none of the runs can be read", *(run.problem for run in damaged)]),
@@ -228,10 +231,14 @@ def _model(header: Header) -> tuple[str, str]:
 
 
 def _labels(headers: Sequence[Header]) -> list[str]:
-    """The shortest names that distinguish the runs: model, folder too, or the whole path."""
+    """The shortest names that distinguish the runs: model, folder too, or the whole path.
+
+    The file is named only where a folder holds several runs.
+    """
     shapes = [
         [_model(header)[0] for header in headers],
         [f"{_model(header)[0]} ({header.path.parent.name})" for header in headers],
+        [str(header.path.parent) for header in headers],
     ]
     counts = [Counter(shape) for shape in shapes]
     return [

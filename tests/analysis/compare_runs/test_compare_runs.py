@@ -218,7 +218,7 @@ def test_runs_of_one_model_are_told_apart(tmp_path):
     runs = [store(tmp_path / part / "run", layers(2)) for part in "ab"]
     runs += [store(tmp_path / "third", layers(2))]
     labels = [run.label for run in compare_runs(runs).runs]
-    assert set(labels) == {"owner/tiny (third)", *(str(run / "run_meta.json") for run in runs[:2])}
+    assert set(labels) == {"owner/tiny (third)", *map(str, runs[:2])}
 
 
 def test_the_order_of_names_and_of_time(tmp_path):
@@ -235,6 +235,12 @@ def test_the_order_of_names_and_of_time(tmp_path):
     assert order(sort="run", ascending=False) == ["step-10", "step-2", "step-1"]
     assert order(sort="created_at") == ["step-10", "step-1", "step-2"]
     assert order(sort="std") == ["step-1", "step-2", "step-10"]  # all equal
+
+
+def test_one_run_needs_no_list_and_none_is_refused(stored):
+    assert compare_runs(stored[0]).runs == compare_runs([stored[0]]).runs
+    with pytest.raises(ConfigError, match="no run is named"):
+        compare_runs([])
 
 
 def test_a_run_named_twice_is_listed_once(stored, tmp_path):
