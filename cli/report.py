@@ -81,7 +81,7 @@ def report(
 
     console = output()
     if terminal:
-        data = load_run_data(run)
+        data = load_run_data(run, ("sides", "findings"))
         names = metric_names(data.frame)
         for name in metrics:
             if name not in names:

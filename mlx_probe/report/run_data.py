@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +26,12 @@ from mlx_probe.runs.load_side import load_side_table, load_spectra
 from mlx_probe.runs.meta import columns_from_meta
 from mlx_probe.runs.summary_lines import run_facts, run_findings, run_line, run_title
 
-__all__ = ["RunData", "group_labels", "load_run_data", "metric_names"]
+__all__ = ["BESIDE", "RunData", "group_labels", "load_run_data", "metric_names"]
 
 # Columns that number layers, experts and heads identify a row; they measure nothing.
 _INDEX = "_index"
+# What a run has beside its table.
+BESIDE = ("sides", "spectra", "findings")
 # The report shows the first of these that the run has.
 _FIRST = ("relative_change", "nearest_cosine", "stable_rank", "effective_rank", "std")
 
@@ -43,9 +45,10 @@ class RunData:
         columns: The run's own columns, with descriptions where this version knows them.
         meta: Run metadata.
         sides: Side tables of the run by their key in `SIDES`; those that it has.
-        spectra: Singular values, one row for each matrix; None if the run kept none.
-        findings: What is unusual, most severe first; None for a comparison.
-        summary: As `summary_in` returns it; None for a comparison.
+        spectra: Singular values, one row for each matrix; None if the run kept none, or if
+            they were not read.
+        findings: What is unusual, most severe first; None for a comparison, or if not read.
+        summary: As `summary_in` returns it; None for a comparison, or if not read.
     """
 
     frame: pd.DataFrame
@@ -79,11 +82,13 @@ class RunData:
         return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
 
 
-def load_run_data(run: str | os.PathLike[str]) -> RunData:
+def load_run_data(run: str | os.PathLike[str], beside: Collection[str] = BESIDE) -> RunData:
     """Everything of a finished run that a report can show.
 
     Args:
         run: A run folder, its run_meta.json, or one of its tables.
+        beside: Which of `BESIDE` to read: a damaged file is in the way only of a view that needs
+            it. "findings" are the summary too.
 
     Raises:
         ResultError: There is no finished run, or its files are damaged.
@@ -94,17 +99,18 @@ def load_run_data(run: str | os.PathLike[str]) -> RunData:
     if meta.get("kind") == "compare":
         return RunData(frame, _described(columns_from_meta(meta), COMPARE_COLUMNS), meta)
     columns = _described(columns_from_meta(meta), table_columns([m.column for m in METRICS]))
-    sides = {name: load_side_table(run, name) for name in SIDES}
+    wanted = SIDES if "sides" in beside else ()
+    sides = {name: load_side_table(run, name) for name in wanted}
     present = {name: side for name, side in sides.items() if side is not None and len(side)}
-    view = view_of(run)
+    view = view_of(run) if "findings" in beside else None
     return RunData(
         frame,
         columns,
         meta,
         present,
-        load_spectra(run),
-        findings_in(view),
-        summary_in(view),
+        load_spectra(run) if "spectra" in beside else None,
+        None if view is None else findings_in(view),
+        None if view is None else summary_in(view),
     )
 
 

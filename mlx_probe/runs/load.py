@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
 
 _PARTIAL = ".partial.jsonl"
 _AGAIN = "Run the same command of mlx-probe again"
+_log = logging.getLogger(__name__)
 
 
 def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -84,7 +86,7 @@ def read_table(
 
     Args:
         path: A run folder, its run_meta.json, or one of its tables. Of several tables the
-            most typed format is read.
+            most typed format is read, or the next where that one is gone or damaged.
         only: Names of the columns to read, which takes a fraction of the time; those that the
             run does not have are left out. None for all.
 
@@ -136,7 +138,7 @@ def read_described(
         meta_path: The run's metadata file.
         meta: Its content.
         described: Has the table's "columns".
-        names: File names by format; the last that was written is read.
+        names: File names by format; the last that was written and is whole is read.
         wanted: The only format asked for, for the message; None for any.
         only: Names of the columns to read; None for all.
 
@@ -158,22 +160,35 @@ def read_described(
     if not formats:
         what = "table" if wanted is None else f"{wanted} table"
         raise ResultError(f"{meta_path} lists no {what}", _AGAIN)
-    table_path = meta_path.with_name(names[formats[-1]])
-    try:
-        # A text file that lost its last lines is still well-formed.
-        if (size := table_path.stat().st_size) != sizes[table_path.name]:
-            raise ValueError(f"{size} bytes instead of {sizes[table_path.name]}")
-        if only is not None:
-            columns = tuple(column for column in columns if column.name in only)
-        names_read = None if only is None else [column.name for column in columns]
-        return WRITERS[formats[-1]].read(table_path, schema, names_read), columns
-    except (OSError, TypeError, ValueError, pa.ArrowException) as error:
-        raise unreadable_table(table_path, error) from error
+    if only is not None:
+        columns = tuple(column for column in columns if column.name in only)
+    names_read = None if only is None else [column.name for column in columns]
+    problems: list[ResultError] = []
+    for name in reversed(formats):
+        path = meta_path.with_name(names[name])
+        try:
+            # A text file that lost its last lines is still well-formed.
+            if (size := path.stat().st_size) != sizes[path.name]:
+                raise ValueError(f"{size} bytes instead of {sizes[path.name]}")
+            table = WRITERS[name].read(path, schema, names_read)
+        except (OSError, TypeError, ValueError, pa.ArrowException) as error:
+            problem = unreadable_table(path, error)
+            problem.__cause__ = error
+            problems.append(problem)
+            continue
+        if problems:
+            # Every format holds the same rows.
+            _log.warning("%s; %s is read instead", problems[0].fact, path.name)
+        return table, columns
+    raise problems[0]
 
 
 def unreadable_table(path: Path, error: Exception) -> ResultError:
     """A table of a finished run that cannot be read."""
-    return ResultError(f"cannot read {path}: {error}", f"Restore the file, or: {_AGAIN}")
+    return ResultError(
+        f"cannot read {path}: {error}",
+        "Restore the file, or run the same command of mlx-probe again",
+    )
 
 
 def locate_run(path: Path) -> Path:

@@ -39,6 +39,18 @@ def test_a_tensor_and_another_run(whole, copied):
     assert {point["tensor"] for point in described["points"]} == {name}
 
 
+def test_damaged_spectra_are_in_the_way_of_spectra_only(copied, tmp_path):
+    (copied / "spectra.parquet").write_bytes(b"damaged")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert invoke("plot", copied, "std", "--json").exit_code == 0
+    # The tiny model's heads have no numbers, which is known once their table is read.
+    heads = invoke("plot", copied, "rank", "--table", "heads", "--json")
+    refuses(heads, "no numbers in a column", code=2)
+    assert invoke("report", copied, "--terminal").exit_code == 0
+    refuses(invoke("plot", copied, "--tensor", name, "--json"), "spectra.parquet", "Restore")
+    refuses(invoke("report", copied), "spectra.parquet", "Restore")
+
+
 def test_refusals(whole, tmp_path):
     refuses(invoke("plot", whole.folder, "std"), "where the figure goes", "-o", code=2)
     out = tmp_path / "a.gif"

@@ -83,6 +83,19 @@ def test_the_most_typed_format_is_read(finish, tmp_path, table):
     assert read_table(tmp_path)[0].equals(table)
 
 
+def test_another_table_stands_in_for_one_that_is_gone_or_damaged(finish, tmp_path, table, caplog):
+    paths = finish(tmp_path, ["csv", "jsonl", "parquet"])
+    paths.table("parquet").unlink()
+    assert read_table(tmp_path)[0].equals(table)
+    assert caplog.messages[0].endswith("params.jsonl is read instead")
+    paths.table("jsonl").write_bytes(b"")
+    assert read_table(tmp_path)[0].equals(table)
+    # The user named this one; and the first is named where none is left.
+    fails(paths.table("jsonl"), r"params\.jsonl: 0 bytes instead of", "Restore")
+    paths.table("csv").unlink()
+    fails(tmp_path, r"cannot read .*params\.parquet", "Restore the file, or run the same")
+
+
 def test_tables_of_older_runs_are_not_read(finish, tmp_path, table):
     finish(tmp_path, ["parquet"])
     (tmp_path / "params.parquet").write_bytes(b"old")

@@ -74,7 +74,10 @@ def plot(
     tensors = (tensor,) if isinstance(tensor, str) else tuple(tensor)
     wanted = view or (SPECTRUM if tensors else next(iter(VIEWS)))
     _refuse(metric, wanted, tensors)
-    named = _labelled([runs] if isinstance(runs, (str, os.PathLike, RunData)) else list(runs))
+    needed = "spectra" if wanted == SPECTRUM else "sides" if table != MAIN else ""
+    named = _labelled(
+        [runs] if isinstance(runs, (str, os.PathLike, RunData)) else list(runs), needed
+    )
     content: Points | Curves
     if wanted == SPECTRUM:
         content = collect_curves(named, tensors)
@@ -108,9 +111,14 @@ def _refuse(metric: str | None, view: str, tensors: Sequence[str]) -> None:
         raise ConfigError("a figure needs a metric", "Name a column, such as stable_rank")
 
 
-def _labelled(runs: Sequence[AnyRun]) -> dict[str, RunData]:
-    """Runs by the names of their models; runs of one model also by their folders."""
-    loaded = [run if isinstance(run, RunData) else load_run_data(run) for run in runs]
+def _labelled(runs: Sequence[AnyRun], needed: str) -> dict[str, RunData]:
+    """Runs by the names of their models; runs of one model also by their folders.
+
+    Args:
+        runs: Runs, read or not.
+        needed: What the figure needs beside the table, one of `BESIDE`; "" for nothing.
+    """
+    loaded = [run if isinstance(run, RunData) else load_run_data(run, (needed,)) for run in runs]
     if not loaded:
         raise ConfigError("a figure needs a run", "Name a run folder")
     titles = [title_of(data) for data in loaded]
