@@ -92,7 +92,7 @@ def find_named_runs(scope: Scope) -> list[NamedRun]:
             paths |= dict.fromkeys(known_metas(database))
     if not scope.runs and not scope.catalog:
         paths = dict.fromkeys(find_metas(DEFAULT_ROOT))
-    metas = {path: read_meta(path) for path in paths}
+    metas = {path: _read(path) for path in paths}
     for path, meta in metas.items():
         if not isinstance(meta.get("outputs"), dict):
             raise ResultError(
@@ -102,6 +102,16 @@ def find_named_runs(scope: Scope) -> list[NamedRun]:
     newest = sorted(metas, key=lambda path: str(metas[path].get("created_at")), reverse=True)
     names = _names(newest)
     return [NamedRun(names[path], path, metas[path]) for path in newest]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_meta(path)
+    except ResultError as error:
+        # One damaged run of a folder leaves the others to be asked.
+        raise ResultError(
+            error.fact, "Restore the file, move it away, or name other runs with --runs"
+        ) from error
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -171,6 +171,10 @@ def test_a_damaged_run_is_named(ask, stored, tmp_path):
         ask("select avg(std) from params", tmp_path)
     # Its other views are as they were.
     assert ask("select count(*) as n from heads", tmp_path)[0]["n"] > 0
+    (tmp_path / "base" / "run_meta.json").write_text("{")
+    with pytest.raises(ResultError, match=r"cannot read .*run_meta\.json") as caught:
+        ask("from runs", tmp_path)
+    assert "name other runs with --runs" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
