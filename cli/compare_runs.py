@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ _SUFFIXES = (".html", ".htm")
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE.html",
-    help="Write a page with every metric instead of printing the table.",
+    help="Write a page with every metric instead of printing the table; --json prints as well.",
 )
 @json_option
 def compare_runs(
@@ -117,26 +118,22 @@ def compare_runs(
     the last layers of all models are aligned. A run that cannot be read is listed with the
     reason.
     """
-    if out is not None and as_json:
-        raise ConfigError("--out writes a page, and --json prints JSON", "Leave one out")
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise ConfigError(f"{out} does not name a page", "Give --out a name that ends in .html")
     paths: list[Path] = [*runs, *([] if wanted is None else _from_catalog(wanted, database))]
     if not paths:
         raise ConfigError("no run is named", "Name run folders, or models by --catalog FILTER")
-    table = compare_them(
-        paths,
-        metrics=metrics if out is None else (*metrics, ALL),
-        sort=sort,
-        ascending=ascending,
-        by=(by,) if out is None else BY,
-        bins=bins,
-        relative=relative,
+    choices = partial(
+        compare_them, paths, sort=sort, ascending=ascending, bins=bins, relative=relative
     )
+    if out is not None:
+        _write_page(choices(metrics=(*metrics, ALL), by=BY), out, err=as_json)
+        if not as_json:
+            return
+    # The same document with a page and without: the page has many metrics more.
+    table = choices(metrics=metrics, by=(by,))
     if as_json:
         print_document(table.as_json())
-    elif out is not None:
-        _write_page(table, out)
     else:
         console = output()
         console.print(runs_text(table, _drawn(table, metrics), console.width, console.encoding))
@@ -177,9 +174,9 @@ def _drawn(table: RunsTable, metrics: Sequence[str]) -> list[str]:
     return [name for name in names if table.profile_groups(name)][:1]
 
 
-def _write_page(table: RunsTable, out: Path) -> None:
+def _write_page(table: RunsTable, out: Path, err: bool) -> None:
     # pandas and the plotting library's script, which a table in the terminal does not need.
     from mlx_probe.report.html.runs_page import runs_html
 
     write_text(out, runs_html(table))
-    output().print(f"{out} ({format_size(out.stat().st_size)})", soft_wrap=True, markup=False)
+    click.echo(f"{out} ({format_size(out.stat().st_size)})", err=err)

@@ -84,6 +84,14 @@ def test_it_fits_a_terminal_of_80_columns(runs, monkeypatch, language):
     assert any(("运行" if language == "zh" else "run") in line for line in lines)
 
 
+def test_a_page_and_json_at_once(runs, tmp_path):
+    page = tmp_path / "a.html"
+    both = run("compare-runs", *runs, "--json", "--out", page)
+    assert json.loads(both.stdout) == json.loads(run("compare-runs", *runs, "--json").stdout)
+    assert str(page) in both.stderr
+    assert page.exists()
+
+
 def test_json_is_the_table(runs, monkeypatch):
     monkeypatch.setenv("MLX_PROBE_LANG", "zh")
     result = run("compare-runs", *runs, "--json", "--metric", "std", "--bins", "4")

@@ -70,7 +70,6 @@ def test_the_command_writes_it(table, tmp_path):
     assert f"{out} (" in result.stdout
     assert out.read_text("utf-8").startswith("<!doctype html>")
     assert invoke("compare-runs", *paths, "--out", tmp_path / "x.txt").exit_code == 2
-    assert invoke("compare-runs", *paths, "--out", out, "--json").exit_code == 2
 
 
 def choose(opened, at, value):
