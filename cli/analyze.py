@@ -9,6 +9,7 @@ import click
 
 from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
+from mlx_probe.core.counts import rows_text
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.plain import plain
@@ -146,8 +147,8 @@ def _print_summary(run: Run) -> None:
     statuses = ", ".join(f"{n} {status}" for status, n in meta["rows_by_status"].items())
     console.print(
         tr(
-            "{count} rows ({statuses}) in {seconds} s, {size} MB peak, {backend}",
-            count=table.num_rows,
+            "{rows} ({statuses}) in {seconds} s, {size} MB peak, {backend}",
+            rows=rows_text(table.num_rows),
             statuses=statuses,
             seconds=f"{sum(meta['seconds'][s] for s in _STAGES):.1f}",
             size=f"{meta['peak_process_memory'] / 1e6:.0f}",

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mlx_probe.analysis.compare.compare import compare as run_comparison
 from mlx_probe.analysis.compare.config import CompareConfig
+from mlx_probe.core.counts import rows_text
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.report.documents import run_document
@@ -177,8 +178,8 @@ def _print_summary(run: Run) -> None:
     console.print(comparison_summary(table.to_pylist(), meta))
     console.print(
         tr(
-            "{count} rows in {seconds} s, {size} MB peak, {backend}",
-            count=table.num_rows,
+            "{rows} in {seconds} s, {size} MB peak, {backend}",
+            rows=rows_text(table.num_rows),
             seconds=f"{meta['seconds']['measure']:.1f}",
             size=f"{meta['peak_process_memory'] / 1e6:.0f}",
             backend=translated(meta["backend_reason"]),

@@ -16,6 +16,7 @@ import click
 from mlx_probe.analysis.plan import Plan
 from mlx_probe.analysis.progress import Progress, Silent
 from mlx_probe.checkpoint import Weight
+from mlx_probe.core.counts import weights_text
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
@@ -77,8 +78,11 @@ class _Lines:
         self._done = sum(plan.weights[i].nbytes for i in finished)
         self._resumed = self._done
         self._began = self._last = time.monotonic()
-        again = tr(", {count} rows are there already", count=len(finished)) if finished else ""
-        weights = tr("{count} weights", count=len(plan.weights)) + again
+        weights = weights_text(len(plan.weights))
+        if len(finished) == 1:
+            weights += tr(", 1 row is there already")
+        elif finished:
+            weights += tr(", {count} rows are there already", count=len(finished))
         self._say(f"{one_line(translated(plan.backend_reason))}{tr('; ')}{weights}")
 
     def start(self, weight: Weight) -> None:

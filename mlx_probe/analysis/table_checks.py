@@ -101,14 +101,21 @@ def _check(view: _View, name: str, violations: Violations) -> Check:
         rows = np.flatnonzero(mask)
         names = view.values("param_name")
         examples = ", ".join(f"{names[row]} (row {row})" for row in rows[:3])
-        problems.append(f"{problem} in {len(rows)} rows: {examples}")
+        problems.append(
+            f"{problem} in 1 row: {examples}"
+            if len(rows) == 1
+            else f"{problem} in {len(rows)} rows: {examples}"
+        )
     return Check(name, not problems, "; ".join(problems) or "ok")
 
 
 def _check_rows(table: pa.Table, expected: int | None) -> Check:
-    if expected is None or table.num_rows == expected:
-        return Check("number of rows", True, f"{table.num_rows} rows")
-    return Check("number of rows", False, f"{table.num_rows} rows instead of {expected}")
+    count, name = table.num_rows, "number of rows"
+    if expected is None or count == expected:
+        return Check(name, True, "1 row" if count == 1 else f"{count} rows")
+    if count == 1:
+        return Check(name, False, f"1 row instead of {expected}")
+    return Check(name, False, f"{count} rows instead of {expected}")
 
 
 def _check_columns(table: pa.Table, columns: Sequence[Column]) -> Check:

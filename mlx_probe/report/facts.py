@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlx_probe.core.counts import rows_text
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
@@ -109,10 +110,8 @@ def _tensors(data: RunData) -> str:
     if "status" in data.frame:
         counts = data.frame["status"].value_counts()
         statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
-    count = f"{len(data.frame):,}"
-    if not statuses:
-        return tr("{count} rows", count=count)
-    return tr("{count} rows ({statuses})", count=count, statuses=statuses)
+    rows = rows_text(len(data.frame))
+    return tr("{rows} ({statuses})", rows=rows, statuses=statuses) if statuses else rows
 
 
 def _compared(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -40,7 +40,10 @@ class JobProgress:
     @property
     def text(self) -> str:
         """Finished records and all records, for messages."""
-        return f"{self.count} of {len(self._sizes)} rows" if self._sizes else f"{self.count} rows"
+        total = len(self._sizes)
+        if total == 1:
+            return f"{self.count} of 1 row"
+        return f"{self.count} of {total} rows" if total else f"{self.count} rows"
 
     def state(self) -> JobState:
         """How far the job is now."""

@@ -107,7 +107,7 @@ def test_the_end_says_what_was_not_understood(folder, tmp_path):
     skipped = "skipped 1 weights, 256 bytes (0.4% of all) 1: model.layers.0.mlp.down_proj.weight"
     assert f"{skipped}: U32" in text
     inspected = " ".join(run("inspect", folder, COLUMNS="200").stdout.split())
-    assert "skipped 1 tensors, 256 bytes" in inspected
+    assert "skipped 1 tensor, 256 bytes" in inspected
     assert "mlx affine, 4 bit, group 32" in inspected
 
 

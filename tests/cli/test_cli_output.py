@@ -167,7 +167,7 @@ def test_inspect_lists_what_is_skipped(tmp_path):
     path.write_bytes(safetensors_bytes(header, bytes(12)))
     result = invoke("inspect", path, COLUMNS="200")
     assert "F4 (skipped)" in result.stdout
-    assert "1 tensors, 4 bytes (33.3% of all) 1: w: dtype F4 is not supported" in words(
+    assert "1 tensor, 4 bytes (33.3% of all) 1: w: dtype F4 is not supported" in words(
         result.stdout
     )
 

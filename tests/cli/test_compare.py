@@ -25,7 +25,7 @@ def test_what_it_says(pair, tmp_path):
     assert result.exit_code == 0, result.output
     text = " ".join(result.stdout.split())
     assert "model.layers.7.mlp.up_proj.weight 0.25 1.000000 40" in text
-    assert "1 reshaped, 59 identical, 1 ok, 1 only_b rows" in text
+    assert "62 rows (1 reshaped, 59 identical, 1 ok, 1 only_b)" in text
     assert "90 x 40 in A, 50 x 40 in B" in text
     assert "\x1b[2J" not in result.output
     assert "[red]evil\\x1b[2J" in text

@@ -140,8 +140,13 @@ class RunsTable:
         ]
 
     def __repr__(self) -> str:
-        count, names = len(self.readable), ", ".join(metric.name for metric in self.metrics[:4])
-        return f"<{count} runs by {self.sort}; {names}{' ...' if len(self.metrics) > 4 else ''}>"
+        names = ", ".join(metric.name for metric in self.metrics[:4])
+        return f"<{self._title}; {names}{' ...' if len(self.metrics) > 4 else ''}>"
+
+    @property
+    def _title(self) -> str:
+        count = len(self.readable)
+        return f"1 run by {self.sort}" if count == 1 else f"{count} runs by {self.sort}"
 
     def _repr_html_(self) -> str:
         """The runs with their numbers, for notebooks."""
@@ -153,7 +158,7 @@ class RunsTable:
 
         lines = {run.label: run.problem or numbers(run) for run in self.runs}
         differing = [(each.setting, each.meaning) for each in self.differences]
-        return card(f"{len(self.readable)} runs by {self.sort}", lines, differing)
+        return card(self._title, lines, differing)
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON values; numbers that JSON does not have are None.

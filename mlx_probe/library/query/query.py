@@ -99,7 +99,7 @@ def ask(sql: str, scope: Scope, limit: int | None = None, timeout: float | None 
         for name in named or ():
             if name not in known:
                 raise ResultError(
-                    f"none of the {len(runs)} runs in {scope.folders} has a table {name!r}",
+                    f"no run in {scope.folders} has a table {name!r}",
                     "`mlx-probe analyze --metrics full` makes it where the model has such parts",
                 )
         # Without a named view it may be SHOW TABLES, or use a function that takes names as text.
@@ -107,7 +107,7 @@ def ask(sql: str, scope: Scope, limit: int | None = None, timeout: float | None 
         for name in named or ():
             if views[name].schema.names == [RUN]:
                 raise ResultError(
-                    f"none of the {len(runs)} runs in {scope.folders} has rows for {name!r}",
+                    f"no run in {scope.folders} has rows for {name!r}",
                     f"It has {QUERY_VIEWS[name].about}. Name other runs with --runs",
                 )
         engine.register(views)

@@ -102,7 +102,7 @@ function gridPanel(target, table) {
     body.replaceChildren(...lines.map((row) => element("tr", {}, ...state.columns.map((name) => cell(name, row)))));
     const [rows, all] = [state.rows.length, table.rows].map((number) => number.toLocaleString("en-US"));
     count.textContent = [
-      lines.length ? tr("{from} to {to} of {rows} rows", { from: from + 1, to: from + lines.length, rows }) : tr("{rows} rows", { rows }),
+      lines.length > 1 ? tr("{from} to {to} of {rows} rows", { from: from + 1, to: from + lines.length, rows }) : lines.length ? tr("row {from} of {rows}", { from: from + 1, rows }) : tr("{rows} rows", { rows }),
       state.rows.length < table.rows ? tr("(all: {all})", { all }) : "",
     ].filter(Boolean).join(" ");
     first.disabled = back.disabled = state.page === 0;

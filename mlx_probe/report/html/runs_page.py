@@ -12,6 +12,7 @@ import pandas as pd
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare_runs import Difference, Group, RunsTable, TableMetric
 from mlx_probe.analysis.typical import with_typical_texts
+from mlx_probe.core.counts import runs_text
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.core.records import Column
@@ -37,8 +38,7 @@ def runs_html(table: RunsTable) -> str:
     Args:
         table: The runs, with every metric and group that can be chosen in the page.
     """
-    count = len(table.readable)
-    title = tr("{count} runs", count=count)
+    title = runs_text(len(table.readable))
     sections = {
         "model": tr("Runs"),
         "profiles": tr("Over the relative depth"),

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from mlx_probe.analysis.compare_runs import ComparedRun, RunsTable, TableMetric
 from mlx_probe.analysis.compare_runs import Group as Rows
+from mlx_probe.core.counts import runs_text as count_of_runs
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.sparkline import blocks_for, sparkline
@@ -103,8 +104,8 @@ def _runs(table: RunsTable, metrics: Mapping[TableMetric, str]) -> Table:
 
 def _caption(table: RunsTable) -> str:
     order = tr("smallest first") if table.ascending else tr("largest first")
-    count = len(table.readable)
-    lines = [tr("{count} runs by {metric}, {order}", count=count, metric=table.sort, order=order)]
+    runs = count_of_runs(len(table.readable))
+    lines = [tr("{runs} by {metric}, {order}", runs=runs, metric=table.sort, order=order)]
     medians = [metric.name for metric in table.metrics if metric.source == "median"]
     if medians:
         lines.append(tr("medians over the matrices of a run: {names}", names=", ".join(medians)))

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mlx_probe.analysis.forecast.inference import STORED
 from mlx_probe.analysis.side_tables import side_names
+from mlx_probe.core.counts import weights_text
 from mlx_probe.core.language import tr
 from mlx_probe.core.markdown import escaped, section, table
 from mlx_probe.core.messages import translated
@@ -114,7 +115,7 @@ def _facts(forecast: Forecast) -> dict[str, str]:
         tr("device memory"): tr("{size} recommended", size=format_size(limit)) if limit else "",
         tr("estimated time"): _time(forecast),
     }
-    lines |= skipped_lines(forecast.unreadable, tr("weights"))
+    lines |= skipped_lines(forecast.unreadable, weights_text)
     return {name: text for name, text in lines.items() if text}
 
 

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mlx_probe.analysis.side_tables import SIDES, Side
+from mlx_probe.core.counts import tensors_text
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.report.facts import model_facts, title_of
@@ -187,7 +188,9 @@ def _outliers(data: RunData, outliers: Sequence[Outlier]) -> list[RenderableType
         table.add_row(_label(data, outlier.row), "\n".join(reasons))
     rest = len(outliers) - _MOST_OUTLIERS
     more = [tr("and {count} more, in the HTML report", count=rest)] if rest > 0 else []
-    heading = tr("outliers: {count} tensors ({counts})", count=len(outliers), counts=counts)
+    heading = tr(
+        "outliers: {tensors} ({counts})", tensors=tensors_text(len(outliers)), counts=counts
+    )
     return [heading, table, *more, *notes]
 
 

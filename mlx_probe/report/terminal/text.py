@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from rich.table import Table
 from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
+from mlx_probe.core.counts import tensors_text, weights_text
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
@@ -134,18 +135,18 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
         adapter["targets"] = tr("{count} modules", count=len(adapter["targets"]))
         lines[tr("adapter")] = _pairs(adapter)
     skipped = [(p.name, p.problem, p.nbytes) for p in parameters if p.problem]
-    lines |= skipped_lines(skipped, tr("tensors"), nbytes)
+    lines |= skipped_lines(skipped, tensors_text, nbytes)
     return Group(table, grid({name: text for name, text in lines.items() if text}))
 
 
 def skipped_lines(
-    skipped: Sequence[tuple[str, str, int]], what: str, total_bytes: int = 0
+    skipped: Sequence[tuple[str, str, int]], what: Callable[[int], str], total_bytes: int = 0
 ) -> dict[str, str]:
     """How much could not be read and why, from name, reason and bytes of each.
 
     Args:
         skipped: What could not be read.
-        what: Its name in the plural.
+        what: A number of them in words.
         total_bytes: Stored bytes of the whole: a few kilobytes may be all there is. 0 if unknown.
     """
     if not skipped:
@@ -160,7 +161,7 @@ def skipped_lines(
         reasons[_REASONS:] = [tr("and {count} more reasons", count=len(reasons) - _REASONS)]
     nbytes = sum(nbytes for _, _, nbytes in skipped)
     share = tr(" ({share} of all)", share=f"{nbytes / total_bytes:.1%}") if total_bytes else ""
-    total = f"{len(skipped)} {what}, {format_size(nbytes)}{share}"
+    total = f"{what(len(skipped))}, {format_size(nbytes)}{share}"
     return {tr("skipped"): "\n".join([total, *reasons])}
 
 
@@ -182,7 +183,7 @@ def skipped_text(rows: pa.Table) -> RenderableType:
     # Parts of fused matrices have the bytes of the whole ones.
     pairs = zip(rows["nbytes"].to_pylist(), rows["part"].to_pylist(), strict=True)
     total = sum(nbytes or 0 for nbytes, part in pairs if part is None)
-    return grid(skipped_lines(list(skipped), tr("weights"), total))
+    return grid(skipped_lines(list(skipped), weights_text, total))
 
 
 def warning_text(text: str) -> str:
