@@ -10,6 +10,7 @@ from matrices import FAMILIES
 from mlx_probe.compute import lapack, native
 from mlx_probe.compute.cores import threads
 from mlx_probe.compute.native import eigen
+from mlx_probe.compute.spectrum.bounds import EPS
 from mlx_probe.core.errors import SpectrumError
 
 compiled = pytest.mark.skipif(not eigen.is_available(), reason="no compiled solver")
@@ -68,6 +69,16 @@ def test_clusters_grades_and_extreme_elements(solver, name, size):
 @pytest.mark.parametrize("size", [64, 256])
 def test_sizes_on_both_sides_of_each_band(solver, family, size):
     check(solver, gram(family, size), family in CLUSTERED)
+
+
+@compiled
+@pytest.mark.parametrize("element", [1.0, float(np.float32(0.1))])
+def test_sums_of_equal_elements_do_not_round_to_one_side(element):
+    """One long sum of equal terms is off to the same side at every step: 62 eps, once."""
+    values = lapack.eigenvalues(np.full((2048, 2048), element), "native")
+    exact = np.zeros(2048)
+    exact[-1] = 2048 * element
+    assert np.abs(values - exact).max() / exact[-1] / EPS <= 24
 
 
 def kac_murdock_szego(size, rho):

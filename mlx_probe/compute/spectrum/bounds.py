@@ -38,6 +38,8 @@ def gram_eigenvalue_bound(largest: float, size: int) -> float:
     - The compiled solver: 2 where eigenvalues are apart, up to 4,096. Where half of them
       coincide, the rounding of all reflectors acts within one eigenspace: 12 at 256, 32 at
       1,024, 43 at 2,048 and 40 at 4,096, where the band is wider.
+    - Both together where all elements are equal and sums round to one side: 22 at 2,048, 39 at
+      4,096.
     - LAPACK's reductions: 4 where eigenvalues are apart; where half coincide, 35 at 2,048 and 30
       at 4,096 at once, 45 and 59 by way of a band.
     - LAPACK's sterf on the tridiagonal matrix: 40 at 1,000, 56 at 2,048, 87 at 4,096. From 1,024

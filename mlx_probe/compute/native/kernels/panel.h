@@ -16,8 +16,13 @@ TARGET static void SIMD(factor)(int64_t m, int64_t b, double *a, int64_t lead, d
         for (int64_t j = 0; j < b; j += 4) {
             double *column = a + j * lead, factor[4];
             vec dots[4] = {{0}};
-            for (int64_t i = c; i < m; i += LANES)
-                for (int k = 0; k < 4; k++) dots[k] += LOAD(column + i + k * lead) * LOAD(v + i);
+            /* In parts: one long sum of equal terms rounds to the same side again and again. */
+            for (int64_t i = c; i < m;) {
+                vec part[4] = {{0}};
+                for (int64_t end = least(m, i + 16 * LANES); i < end; i += LANES)
+                    for (int k = 0; k < 4; k++) part[k] += LOAD(column + i + k * lead) * LOAD(v + i);
+                for (int k = 0; k < 4; k++) dots[k] += part[k];
+            }
             for (int k = 0; k < 4; k++) {
                 if (j + k < c) t[j + k + c * b] = SUM(dots[k]);
                 factor[k] = j + k > c ? tau * SUM(dots[k]) : 0;
