@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
+
 from mcp.server import MCPServer
 from mcp_types import ToolAnnotations
 
@@ -46,5 +48,7 @@ def make_server(places: Places) -> MCPServer:
         ("explain", tools.explain),
         ("compare-runs", tools.compare_runs),
     ):
-        server.add_tool(tool, name, annotations=_READS, structured_output=True)
+        # The SDK takes a docstring with its indentation.
+        about = cleandoc(tool.__doc__ or "")
+        server.add_tool(tool, name, description=about, annotations=_READS, structured_output=True)
     return server

@@ -108,6 +108,7 @@ def test_every_tool_is_typed_described_and_read_only(session):
     assert set(session["tools"]) == TOOLS
     for tool in session["tools"].values():
         assert len(tool.description) > 80
+        assert "\n " not in tool.description
         assert tool.annotations.read_only_hint
         assert not tool.annotations.open_world_hint
         assert tool.output_schema["type"] == "object"
