@@ -16,7 +16,8 @@ from mlx_probe.analysis.robust import spans_decades
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.checkpoint.naming.rules import TOWERS
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.records import Column
+from mlx_probe.core.records import METRIC_LEVELS, Column, MetricLevel
+from mlx_probe.metrics import METRICS
 from mlx_probe.report.figures.records import Point, Points
 from mlx_probe.report.numbers import floats
 from mlx_probe.report.reliability import unreliable
@@ -64,7 +65,7 @@ def collect_points(
     column, layers, rows_are = Column(metric, "float64", "", ""), 0, "block_type"
     for label, data in runs.items():
         rows = _table(label, data, table)
-        _require(label, rows.frame, metric)
+        _require(label, data, rows.frame, metric)
         column, rows_are = rows.columns.get(metric, column), rows.rows_are
         found = [point for point in _points(label, rows, metric) if _wanted(point.group, only)]
         if not found:
@@ -135,16 +136,28 @@ def _table(label: str, data: RunData, name: str) -> _Table:
     return _Table(frame, columns, rows or name, groups, panels, _texts(frame, "param_name"))
 
 
-def _require(label: str, frame: pd.DataFrame, metric: str) -> None:
+def _require(label: str, data: RunData, frame: pd.DataFrame, metric: str) -> None:
     names = metric_names(frame)
     if metric in names:
         return
-    near = difflib.get_close_matches(metric, names, n=3)
     fact = f"{label} has no numbers in a column {metric!r}"
+    if frame is data.frame and (level := _larger_set(data, metric)) is not None:
+        raise ConfigError(fact, f"Analyze it with --metrics {level}, or choose another column")
+    near = difflib.get_close_matches(metric, names, n=3)
     if near:
         raise ConfigError(fact, f"Did you mean {' or '.join(near)}?")
     remedy = f"Choose from {', '.join(names)}" if names else "Choose another run"
     raise ConfigError(fact, remedy)
+
+
+def _larger_set(data: RunData, name: str) -> MetricLevel | None:
+    """The metric set that has a column, if that of the run is too small for it."""
+    metric = next((metric for metric in METRICS if metric.name == name), None)
+    settings = data.meta.get("configuration")
+    level = settings.get("metrics") if isinstance(settings, Mapping) else None
+    if metric is None or level not in METRIC_LEVELS or metric.is_in(level):
+        return None
+    return metric.level
 
 
 def _wanted(group: str, only: Sequence[str]) -> bool:

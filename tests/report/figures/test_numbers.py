@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -133,6 +134,17 @@ def test_a_place_is_reliable_if_half_of_its_fits_are():
 def test_rows_without_a_number_are_left_out():
     made = plot(some(std=[1.0, None, np.inf, 4.0]), "std")
     assert [record["layer"] for record in made.records()] == [0, 3]
+
+
+def test_a_column_of_a_larger_metric_set_names_the_set():
+    data = some(std=[1.0, 2.0])
+    basic = replace(data, meta={**data.meta, "configuration": {"metrics": "basic"}})
+    with pytest.raises(ConfigError, match="--metrics standard, or choose"):
+        plot(basic, "alpha")
+    with pytest.raises(ConfigError, match="--metrics full, or choose"):
+        plot(basic, "alpha_low")
+    with pytest.raises(ConfigError, match="Did you mean std"):
+        plot(basic, "sdt")
 
 
 def test_only_some_groups():
