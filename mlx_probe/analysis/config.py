@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from numbers import Real
+from typing import TYPE_CHECKING, Literal
 
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS, MetricLevel
 
-__all__ = ["SPECTRUM_MODES", "AnalyzeConfig", "SpectrumMode", "refuse_nonsense", "refuse_outside"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = [
+    "SPECTRUM_MODES",
+    "AnalyzeConfig",
+    "SpectrumMode",
+    "refuse_no_numbers",
+    "refuse_nonsense",
+    "refuse_outside",
+]
 
 SpectrumMode = Literal["exact", "approx"]
 SPECTRUM_MODES: tuple[SpectrumMode, ...] = ("exact", "approx")
@@ -57,6 +68,7 @@ def refuse_nonsense(config: AnalyzeConfig) -> None:
     Raises:
         ConfigError: A value is outside its domain.
     """
+    refuse_no_numbers(config)
     refuse_outside(
         config,
         (
@@ -70,6 +82,23 @@ def refuse_nonsense(config: AnalyzeConfig) -> None:
             ("memory_limit", config.memory_limit >= 0, "0 or more bytes"),
         ),
     )
+
+
+def refuse_no_numbers(config: DataclassInstance) -> None:
+    """Refuse the first setting that has to be a number and is none.
+
+    Args:
+        config: Its defaults say which settings are numbers.
+
+    Raises:
+        ConfigError: One is no number.
+    """
+    for setting in fields(config):
+        value = getattr(config, setting.name)
+        # True and False are integers of Python.
+        is_number = type(setting.default) in (int, float)
+        if is_number and not isinstance(value, Real):
+            raise ConfigError(f"{setting.name} cannot be {value!r}", "Give a number")
 
 
 def refuse_outside(config: object, domains: Iterable[tuple[str, bool, str]]) -> None:

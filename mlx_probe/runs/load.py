@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.core.errors import ResultError
+from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.core.records import Column
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name, stem_of
 from mlx_probe.runs.latest import run_folder
@@ -96,7 +96,7 @@ def read_table(
     Raises:
         ResultError: There is no finished run, or its files are damaged.
     """
-    meta_path, wanted = _locate(Path(path))
+    meta_path, wanted = _locate(_path(path))
     meta = read_meta(meta_path)
     table, columns = read_listed(meta_path, meta, only, wanted)
     return table, columns, meta
@@ -201,6 +201,14 @@ def locate_run(path: Path) -> Path:
         ResultError: There is no finished run.
     """
     return _locate(path)[0]
+
+
+def _path(run: object) -> Path:
+    if not isinstance(run, (str, os.PathLike)):
+        raise ConfigError(
+            f"a run cannot be {run!r}", "Name a run folder, its run_meta.json, or one of its tables"
+        )
+    return Path(run)
 
 
 def _locate(path: Path) -> tuple[Path, str | None]:

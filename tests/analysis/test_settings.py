@@ -50,6 +50,20 @@ def test_a_wrong_value_is_refused(model, tmp_path):
         mlx_probe.analyze(model, out=tmp_path / "out", metrics="all")
 
 
+@pytest.mark.parametrize("name", ["memory_limit", "workers", "rank_tol"])
+def test_what_is_no_number_is_refused_by_the_name_of_the_setting(model, tmp_path, name):
+    with pytest.raises(ConfigError, match=f"{name} cannot be 'lots'"):
+        mlx_probe.analyze(model, out=tmp_path / "out", **{name: "lots"})
+    with pytest.raises(ConfigError, match=f"{name} cannot be None"):
+        mlx_probe.compare(model, model, out=tmp_path / "out", **{name: None})
+
+
+@pytest.mark.parametrize("read", [mlx_probe.findings, mlx_probe.summary, mlx_probe.load_run])
+def test_what_cannot_be_a_run_is_refused(read):
+    with pytest.raises(ConfigError, match="a run cannot be None"):
+        read(None)
+
+
 def test_an_analysis_by_keywords_is_that_of_the_command(model, tmp_path):
     run = mlx_probe.analyze(model, out=tmp_path / "a", metrics="basic", include="*q_proj*")
     assert run.meta["configuration"]["metrics"] == "basic"

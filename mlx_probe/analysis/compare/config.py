@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlx_probe.analysis.config import refuse_outside
+from mlx_probe.analysis.config import refuse_no_numbers, refuse_outside
 from mlx_probe.compute.backends import BACKENDS
 
 __all__ = ["KIND", "CompareConfig", "refuse_nonsense"]
@@ -52,6 +52,7 @@ def refuse_nonsense(config: CompareConfig) -> None:
     Raises:
         ConfigError: A value is outside its domain.
     """
+    refuse_no_numbers(config)
     refuse_outside(
         config,
         (

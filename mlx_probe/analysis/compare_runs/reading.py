@@ -105,7 +105,13 @@ def open_header(run: str | Path) -> Header:
     """
     path = locate_run(Path(run).expanduser())
     meta = read_meta(path)
-    if meta.get("kind", "analyze") != "analyze":
+    kind = meta.get("kind", "analyze")
+    if kind not in ("analyze", "compare"):
+        raise ResultError(
+            f"{path} is of the kind {kind!r}, which this version does not know",
+            "Update mlx-probe, or leave it out",
+        )
+    if kind == "compare":
         raise ResultError(
             f"{path} is a comparison of two models", "Name runs of `mlx-probe analyze`"
         )

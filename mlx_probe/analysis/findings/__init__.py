@@ -127,8 +127,8 @@ def view_of(run: str | os.PathLike[str]) -> RunView:
     """
     if isinstance(run, Run) and run.table is not None:
         return RunView(run.table, run.sides, run.meta)
+    table, _, meta = read_table(run)
     path = Path(run)
-    table, _, meta = read_table(path)
     if meta.get("kind") == "compare":
         raise ResultError(
             f"{locate_run(path)} is of a comparison, and findings are about one model",

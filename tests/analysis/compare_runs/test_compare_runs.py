@@ -282,6 +282,7 @@ OLD = [{"name": "param_name", "type": "string"}, {"name": "std", "type": "float6
         (spoil_size, "bytes instead of", "Restore the file"),
         (spoil_meta, "cannot read", "Restore the file"),
         (shutil.rmtree, "does not exist", "Check the path"),
+        (change_meta(kind="merge"), "is of the kind 'merge'", "Update mlx-probe"),
         (change_meta(kind="compare"), "is a comparison of two models", "mlx-probe analyze"),
         (change_meta(columns=OLD), "no layer_index, component, block_type, rows", "this version"),
         (change_meta(columns=[3]), "does not describe a run", "this version"),
