@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -17,6 +18,25 @@ __all__ = ["alert_line", "close_output", "output"]
 
 # Columns of a line that goes to a file or another program: names are neither cut nor wrapped.
 _UNLIMITED = 1 << 16
+_TAIL = re.compile(r" +(?=\n)")
+
+
+class _Untailed:
+    """A file for lines without the blanks that fill the last column of a table.
+
+    Args:
+        file: What they go to.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        self._file.write(_TAIL.sub("", text))
+        return len(text)
 
 
 class _Output(Console):
@@ -39,6 +59,8 @@ def output(quiet: bool = False) -> Console:
     console = _Output(highlight=False, quiet=quiet)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNLIMITED
+    if not console.is_terminal:
+        console.file = cast("TextIO", _Untailed(sys.stdout))
     return console
 
 

@@ -40,6 +40,7 @@ def test_names_are_neither_cut_nor_wrapped_in_a_pipe(model, tmp_path):
     done = piped("inspect", model)
     assert done.returncode == 0, done.stderr
     assert LONG in done.stdout.decode("utf-8")
+    assert b" \n" not in done.stdout
     assert piped("analyze", model, "--out", tmp_path / "out", "--quiet").returncode == 0
     checks = piped("validate", tmp_path / "out").stdout.decode("utf-8")
     assert f"spot check of {LONG}" in checks
