@@ -15,6 +15,7 @@ from mlx_probe.report.html.runs_page import runs_html
 
 AXE = Path(axe_core_python.__path__[0]) / "axe.min.js"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+SHARE = {"effective_rank_share": 0.5}
 PLOT = "document.querySelector('#profiles .plot')"
 
 
@@ -23,7 +24,12 @@ def table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     other = {**CONFIGURATION, "rank_tol": 1e-4}
     runs = [
-        store(folder / "a", layers(4, seed=1, rank=6), "owner/a", summary={"parameters": 4321}),
+        store(
+            folder / "a",
+            layers(4, seed=1, rank=6),
+            "owner/a",
+            summary={"parameters": 4321, **SHARE},
+        ),
         store(folder / "b", layers(9, seed=2, rank=5), "owner/b", configuration=other),
         store(folder / "c", layers(2, seed=3, rank=4), HOSTILE),
         folder / "gone",
@@ -50,6 +56,10 @@ def test_everything_is_in_the_page(page, table):
     assert described["title"].endswith(" *")
     kinds = {c["name"]: c["kind"] for c in payload["runs"][0]["tables"]["params"]["columns"]}
     assert (kinds["parameters"], kinds["std"]) == ("int", "float")
+    titles = {c["name"]: c["title"] for c in payload["runs"][0]["tables"]["params"]["columns"]}
+    assert titles["parameters"] == "Parameters"
+    assert titles["effective_rank_share"].startswith("Mean effective rank / short side")
+    assert [name for name, title in titles.items() if title.removesuffix(" *") == name] == []
     assert "Ranks count singular values above different thresholds." in text
     assert "gone does not exist" in text
 

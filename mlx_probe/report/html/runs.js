@@ -62,7 +62,7 @@ function startProfiles() {
       hoverinfo: "text",
     }));
     draw(plot, traces, {
-      xaxis: axis({ title: { text: tr("relative depth: 0 is the first layer, 1 the last") }, range: [0, 1] }),
+      xaxis: axis({ title: { text: tr("relative depth: 0 is the first layer, 1 the last; points in the middle of {bins} bins", { bins }) }, range: [0, 1] }),
       yaxis: axis({ title: { text: plotText(state.over === "" ? title : `${title} / ${cut(names[state.over], 30)}`) }, type: state.log ? "log" : "linear", exponentformat: "power" }),
       showlegend: traces.length > 1,
       legend: narrow.matches ? { orientation: "h", y: -0.2, yanchor: "top" } : { orientation: "v" },

@@ -139,6 +139,7 @@ def _columns(table: RunsTable) -> list[Column]:
     """What is known of the columns; those that are not comparable are marked."""
     of_runs = with_typical_texts(table_columns([metric.column for metric in METRICS]), "params")
     known = {column.name: column for column in of_runs}
+    titles = {column.name: column.title for column in of_runs if column.title}
     own = [
         _own("run", tr("Run"), tr("A name that no other run has.")),
         _own("model", tr("Model"), tr("Name of the model.")),
@@ -148,17 +149,48 @@ def _columns(table: RunsTable) -> list[Column]:
         _own("differs", tr("Differs in"), tr("Settings in which the run is not like most.")),
         _own("path", tr("Path"), tr("The run's run_meta.json.")),
     ]
-    return [*own, *(_column(metric, known.get(metric.name)) for metric in table.metrics)]
+    return [*own, *(_column(metric, known.get(metric.name), titles) for metric in table.metrics)]
 
 
 def _own(name: str, title: str, about: str) -> Column:
     return Column(name, "string", "run", about, title=title)
 
 
-def _column(metric: TableMetric, known: Column | None) -> Column:
+def _summary_title(name: str, titles: Mapping[str, str]) -> str:
+    """The heading of a number of the models' summaries.
+
+    Args:
+        name: As in `summary_names`.
+        titles: Of the columns of runs.
+    """
+    own = {
+        "parameters": tr("Parameters"),
+        "matrices": tr("Matrices in the means"),
+        "log_norm": tr("Mean log10 of the squared Frobenius norm"),
+        "alpha_weighted": tr("Mean weighted alpha"),
+        "log_spectral_norm": tr("Mean log10 of the squared spectral norm"),
+        "reliable_share": tr("Share of reliable fits"),
+        "rank_share": tr("Mean rank / short side"),
+        "effective_rank_share": tr("Mean effective rank / short side"),
+        "noise_share": tr("Mean share of noise"),
+        "mean_alpha": tr("Mean alpha as WeightWatcher fits it"),
+        "mean_alpha_reliable": tr("Mean alpha of the reliable fits"),
+    }
+    if name in own:
+        return own[name]
+    if name.startswith("parameters_"):
+        return tr("Parameters: {part}", part=name.removeprefix("parameters_"))
+    column = name.removeprefix("mean_")
+    if column == name or column not in titles:
+        return name
+    return tr("{column}, mean", column=translated(titles[column]))
+
+
+def _column(metric: TableMetric, known: Column | None, titles: Mapping[str, str]) -> Column:
     if metric.source == "summary" or known is None:
         about = tr("A number of the model's summary.")
-        column = Column(metric.name, "float64", "summary", about, title=metric.name)
+        title = _summary_title(metric.name, titles)
+        column = Column(metric.name, "float64", "summary", about, title=title)
     else:
         column = known
     if not metric.marked_by:
