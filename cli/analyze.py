@@ -11,6 +11,7 @@ from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.core.counts import rows_text
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.plain import plain
 from mlx_probe.runs.monitor.watch import WatchConfig
@@ -144,7 +145,7 @@ def _print_summary(run: Run) -> None:
     model = meta["model"]
     title = tr("{model} at {revision}", model=model["id"], revision=model["revision"])
     console.print(summary_table(table, title))
-    statuses = ", ".join(f"{n} {status}" for status, n in meta["rows_by_status"].items())
+    statuses = enumerated(f"{n} {status}" for status, n in meta["rows_by_status"].items())
     console.print(
         tr(
             "{rows} ({statuses}) in {seconds} s, {size} MB peak, {backend}",

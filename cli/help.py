@@ -17,6 +17,8 @@ __all__ = ["Formatter", "paragraphs", "parts", "words"]
 _NOTES = re.compile(r"\A(?P<help>.*?)\s*\[(?P<notes>[^\[\]]*)\]\Z", re.DOTALL)
 # Words of a placeholder: [OPTIONS], ROWSxCOLS; choices are in lower case, or values.
 _WORD = re.compile(r"(?<![\w.-])[A-Z]{2,}(?![\w-])")
+# How click ends the placeholder of a number with a range, which it says behind the help.
+_RANGE = re.compile(r"(?<=[A-Z]) RANGE\b")
 # A paragraph that click does not wrap begins with it.
 _AS_IT_IS = "\b"
 
@@ -114,7 +116,7 @@ def words(text: str) -> list[str]:
 
 def placeholders(text: str) -> str:
     """A usage line or an option with the reader's words for FILE, NUMBER and so on."""
-    return _WORD.sub(lambda found: translated(found[0]), text)
+    return _WORD.sub(lambda found: translated(found[0]), _RANGE.sub("", text))
 
 
 def meaning_of(text: str) -> str:

@@ -140,7 +140,10 @@ def _split(text: str, name: str) -> Iterator[_Reading]:
         yield _Reading(" 或 ".join(names), len(_OR) * (len(names) - 1))
     if _COMMA in text:
         pieces = text.split(_COMMA)
-        yield _joined([_entry(piece, name) or _Reading(piece, 0) for piece in pieces], "，")
+        readings = [_entry(piece, name) or _Reading(piece, 0) for piece in pieces]
+        # Names have a comma of their own, which clauses do not.
+        are_names = not any(reading.letters for reading in readings[1:])
+        yield _joined(readings, "、" if are_names else "，")
 
 
 def _matches(text: str, name: str) -> Iterable[tuple[Template, dict[int, str]]]:

@@ -9,8 +9,10 @@ import numpy as np
 
 from mlx_probe.core.counts import rows_text
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
+from mlx_probe.report.fields import architecture_text, pairs_text
 from mlx_probe.report.numbers import floats
 from mlx_probe.report.run_data import RunData
 
@@ -40,8 +42,8 @@ def model_facts(data: RunData) -> Facts:
         facts[tr("revision")] = str(model.get("revision", ""))
         facts[tr("path")] = str(model.get("path", ""))
         facts[tr("format")] = _text(model.get("framework"))
-        facts[tr("architecture")] = _pairs(_mapping(model.get("architecture")))
-        facts[tr("adapter")] = _pairs(_mapping(model.get("adapter")))
+        facts[tr("architecture")] = architecture_text(_mapping(model.get("architecture")))
+        facts[tr("adapter")] = pairs_text(_mapping(model.get("adapter")))
     facts[tr("tensors")] = _tensors(data)
     facts[tr("incomplete")] = translated(_text(_mapping(meta.get("unread")).get("text")))
     if "numel" in frame:
@@ -58,7 +60,7 @@ def model_facts(data: RunData) -> Facts:
             facts[tr("bytes")] = f"{nbytes:,}{bits}"
     if "packing" in frame and not data.is_compare:
         counts = frame["packing"].value_counts()
-        facts[tr("packing")] = ", ".join(f"{name} {n}" for name, n in counts.items())
+        facts[tr("packing")] = enumerated(f"{name} {n}" for name, n in counts.items())
     facts[tr("backend")] = tr(" on ").join(
         filter(None, map(_text, (meta.get("backend"), meta.get("device"))))
     )
@@ -73,16 +75,16 @@ def run_facts(data: RunData) -> Facts:
     seconds, total = _mapping(meta.get("seconds")), _mapping(meta.get("total"))
     facts: Facts = {
         tr("command"): " ".join(map(str, meta.get("command") or ())),
-        tr("settings"): _pairs(_mapping(meta.get("configuration"))),
+        tr("settings"): pairs_text(_mapping(meta.get("configuration"))),
         tr("backend"): translated(_text(meta.get("backend_reason"))),
         "mlx-probe": _text(meta.get("code_version")),
         tr("python"): _text(environment.get("python")),
-        tr("packages"): _pairs(_mapping(environment.get("packages"))),
-        tr("machine"): ", ".join(
+        tr("packages"): pairs_text(_mapping(environment.get("packages"))),
+        tr("machine"): enumerated(
             filter(None, (_text(environment.get(key)) for key in ("platform", "cpu")))
         ),
         "BLAS": _text(_mapping(environment.get("blas")).get("numpy")),
-        tr("seconds"): ", ".join(
+        tr("seconds"): enumerated(
             f"{name.replace('_', ' ')} {float(s):.2f}" for name, s in seconds.items()
         ),
         tr("fingerprint"): _text(meta.get("fingerprint")),
@@ -109,7 +111,7 @@ def _tensors(data: RunData) -> str:
     statuses = ""
     if "status" in data.frame:
         counts = data.frame["status"].value_counts()
-        statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
+        statuses = enumerated(f"{n} {status}" for status, n in counts.items())
     rows = rows_text(len(data.frame))
     return tr("{rows} ({statuses})", rows=rows, statuses=statuses) if statuses else rows
 
@@ -137,8 +139,8 @@ def _is(model: Mapping[str, Any]) -> str:
     """Format, architecture and adapter of one side of a comparison."""
     parts = (
         _text(model.get("framework")),
-        _pairs(_mapping(model.get("architecture"))),
-        _pairs(_mapping(model.get("adapter"))),
+        architecture_text(_mapping(model.get("architecture"))),
+        pairs_text(_mapping(model.get("adapter"))),
     )
     return "; ".join(filter(None, parts))
 
@@ -149,8 +151,3 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _text(value: object) -> str:
     return "" if value is None else str(value)
-
-
-def _pairs(known: Mapping[str, Any]) -> str:
-    given = {name: value for name, value in known.items() if value not in (None, [], ())}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.report.terminal.text import short_count
 
 __all__ = ["summary_facts"]
@@ -20,7 +21,7 @@ def summary_facts(summary: Mapping[str, Any]) -> dict[str, str]:
     parts = {name: n for name, n in summary["parameters"].items() if name != "total"}
     largest = sorted(parts, key=lambda name: -parts[name])
     facts = {
-        tr("parameters by part"): ", ".join(f"{n} {short_count(parts[n])}" for n in largest),
+        tr("parameters by part"): enumerated(f"{n} {short_count(parts[n])}" for n in largest),
         tr("mean alpha"): _alpha(summary),
         tr("mean log norms"): _listed(
             summary, "log_norm", "log_spectral_norm", "log_alpha_norm", "alpha_weighted"
@@ -37,14 +38,14 @@ def _alpha(summary: Mapping[str, Any]) -> str:
         return ""
     mean = tr("{alpha} over {count} matrices", alpha=f"{alpha:.4g}", count=summary["matrices"])
     if reliable is None:
-        return f"{mean}; {tr('no fit is reliable')}"
+        return tr("; ").join([mean, tr("no fit is reliable")])
     share = f"{summary['reliable_share']:.0%}"
     text = tr(
         "{share} of the fits are reliable, with a mean of {alpha}",
         share=share,
         alpha=f"{reliable:.4g}",
     )
-    return f"{mean}; {text}"
+    return tr("; ").join([mean, text])
 
 
 def _ranks(summary: Mapping[str, Any]) -> str:
@@ -56,11 +57,11 @@ def _ranks(summary: Mapping[str, Any]) -> str:
         texts.append(tr("effective rank {share}", share=f"{effective:.1%}"))
     if summary["stable_rank"] is not None:
         texts.append(tr("stable rank {rank}", rank=f"{summary['stable_rank']:.4g}"))
-    return ", ".join(texts)
+    return enumerated(texts)
 
 
 def _listed(summary: Mapping[str, Any], *names: str) -> str:
     known = {name: summary[name] for name in names if summary[name] is not None}
     if len(names) == 1:
         return "".join(f"{value:.4g}" for value in known.values())
-    return ", ".join(f"{name} {value:.4g}" for name, value in known.items())
+    return enumerated(f"{name} {value:.4g}" for name, value in known.items())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 
 __all__ = ["run_facts", "run_findings", "run_line", "run_title"]
@@ -54,7 +55,7 @@ def _rows(meta: Mapping[str, Any]) -> str:
     by_status = meta.get("rows_by_status")
     if not isinstance(by_status, Mapping):
         return ""
-    each = ", ".join(f"{count:,} {status}" for status, count in by_status.items())
+    each = enumerated(f"{count:,} {status}" for status, count in by_status.items())
     return f"{sum(by_status.values()):,} ({each})"
 
 

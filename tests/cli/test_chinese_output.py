@@ -83,7 +83,7 @@ def test_80_columns_hold_every_line(monkeypatch, model, tmp_path, language):
         (("plan", model), "estimated time", "预计时间"),
         (("analyze", model, "--metrics", "full", "--out", out), "limit: ", "限制因素："),
         (("findings", out), "Findings", "发现"),
-        (("report", out, "--terminal"), "outliers", "离群张量"),
+        (("report", out, "--terminal"), "outliers", "离群："),
     ):
         lines = printed(*command)
         # The terminal breaks paths, so that they can be copied.

@@ -50,10 +50,8 @@ def test_a_comparison_is_listed_with_both_models(analyzed, tmp_path):
     result = invoke("inspect", compare(model, model, out=tmp_path / "cmp").folder)
     assert result.exit_code == 0, result.output
     assert "11 (11 identical)" in result.stdout
-    assert [line.split()[0] for line in result.stdout.splitlines()[-9:] if line[:1] in "AB"] == [
-        "A",
-        "B",
-    ]
+    last = result.stdout.splitlines()[-9:]
+    assert [line.split()[0] for line in last if line.startswith(("A", "B"))] == ["A", "B"]
 
 
 def test_what_is_no_finished_run_says_why(analyzed, tmp_path):

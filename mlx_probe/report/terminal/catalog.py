@@ -13,9 +13,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.library.catalog import Dedupe, Duplicates, LinkPlan, Model, Scan
+from mlx_probe.report.fields import architecture_text
 from mlx_probe.report.terminal.text import grid, printable, short_count
 from mlx_probe.source.stores import STORES
 
@@ -139,8 +141,8 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
         model: The model.
         versions: From `find_versions`.
     """
-    dtypes = ", ".join(f"{name} {short_count(count)}" for name, count in model.dtypes.items())
-    shape = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in model.shape.items())
+    dtypes = enumerated(f"{name} {short_count(count)}" for name, count in model.dtypes.items())
+    shape = architecture_text(model.shape)
     lines = {
         tr("key"): model.key,
         tr("model"): model.id,
@@ -150,7 +152,7 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
         else model.store,
         tr("path"): str(model.path),
         tr("format"): model.format,
-        tr("architecture"): ", ".join(filter(None, (model.architecture, shape))),
+        tr("architecture"): enumerated(filter(None, (model.architecture, shape))),
         tr("adapter"): model.adapter,
         tr("parameters"): "" if model.parameters is None else f"{model.parameters:,}",
         tr("stored as"): dtypes,

@@ -16,6 +16,7 @@ from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.core.counts import rows_text
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.text import printable
 
@@ -49,7 +50,7 @@ def comparison_summary(
 
 def _totals(rows: Sequence[Mapping[str, Any]]) -> str:
     statuses = Counter(row["status"] for row in rows)
-    counts = ", ".join(f"{n} {status}" for status, n in statuses.items())
+    counts = enumerated(f"{n} {status}" for status, n in statuses.items())
     lines = [tr("{rows} ({statuses})", rows=rows_text(len(rows)), statuses=counts)]
     known = _known(rows)
     count = sum(row["numel"] for row in known)

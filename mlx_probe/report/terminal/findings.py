@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mlx_probe.analysis.findings import FINDINGS, Finding
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["findings_text", "nothing_found", "severity_word"]
@@ -63,7 +64,7 @@ def findings_text(
 
 
 def _names(finding: Finding) -> str:
-    names = ", ".join(finding.rows[:_MOST_NAMES])
+    names = enumerated(finding.rows[:_MOST_NAMES])
     left = len(finding.rows) - _MOST_NAMES
     if left <= 0:
         return tr("Tensors: {names}", names=names)

@@ -14,6 +14,7 @@ from rich.table import Table
 from mlx_probe.analysis.side_tables import SIDES, Side
 from mlx_probe.core.counts import tensors_text
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.report.facts import model_facts, title_of
 from mlx_probe.report.numbers import floats
@@ -177,7 +178,7 @@ def _outliers(data: RunData, outliers: Sequence[Outlier]) -> list[RenderableType
         "deviation": tr("deviation"),
         "fit": tr("fit"),
     }
-    counts = ", ".join(f"{kinds[kind]} {count}" for kind, count in count_kinds(outliers).items())
+    counts = enumerated(f"{kinds[kind]} {count}" for kind, count in count_kinds(outliers).items())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(tr("tensor"), overflow="fold", ratio=2)
     table.add_column(tr("reasons"), overflow="fold", ratio=3)

@@ -12,8 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
+from mlx_probe.report.fields import architecture_text, pairs_text
 from mlx_probe.report.terminal.text import grid, printable, warning_text
 
 if TYPE_CHECKING:
@@ -79,9 +81,9 @@ def _facts(records: Sequence[Row], meta_path: Path, meta: Mapping[str, Any]) -> 
         facts[side.upper() or tr("model")] = name
         if not side:
             facts[tr("path")] = str(known.get("path", ""))
-            facts[tr("architecture")] = _pairs(_mapping(known.get("architecture")))
+            facts[tr("architecture")] = architecture_text(_mapping(known.get("architecture")))
     statuses = Counter(str(row.get("status")) for row in records)
-    counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    counts = enumerated(f"{count} {status}" for status, count in statuses.items())
     facts[tr("rows")] = f"{len(records)} ({counts})" if counts else "0"
     whole = [row for row in records if row.get("part") is None and row.get("alias_of") is None]
     numel = sum(row.get("numel") or 0 for row in whole)
@@ -90,7 +92,7 @@ def _facts(records: Sequence[Row], meta_path: Path, meta: Mapping[str, Any]) -> 
     if nbytes:
         bits = f"{8 * nbytes / (numel or 1):.2f}"
         facts[tr("size")] = format_size(nbytes) + tr(", {bits} bits a weight", bits=bits)
-    facts[tr("settings")] = _pairs(_mapping(meta.get("configuration")))
+    facts[tr("settings")] = pairs_text(_mapping(meta.get("configuration")))
     if meta.get("backend"):
         where = {name: meta.get(name, "") for name in ("backend", "device")}
         facts[tr("backend")] = tr("{backend} on {device}", **where)
@@ -124,11 +126,6 @@ def _changed(a: str | None, b: str | None) -> str:
 
 def _shape(shape: Sequence[int] | None) -> str | None:
     return None if shape is None else " x ".join(map(str, shape)) or "scalar"
-
-
-def _pairs(known: Mapping[str, Any]) -> str:
-    given = {name: value for name, value in known.items() if value not in (None, [], ())}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ from mlx_probe.checkpoint import Checkpoint
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.core.counts import tensors_text, weights_text
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
+from mlx_probe.report.fields import architecture_text, pairs_text
 from mlx_probe.report.terminal.plain import one_line
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.table.arrays import to_floats
@@ -123,9 +125,9 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
         tr("model"): tr("{model} at {revision}", model=files.model_id, revision=files.revision),
         tr("path"): str(files.path),
         tr("format"): f"{checkpoint.framework}, " + tr("{count} file(s)", count=len(files.weights)),
-        tr("architecture"): _pairs(checkpoint.architecture.describe()),
+        tr("architecture"): architecture_text(checkpoint.architecture.describe()),
         tr("tensors"): f"{len(parameters)} "
-        f"({', '.join(f'{n} {t}' for t, n in types.most_common())})",
+        f"({enumerated(f'{n} {t}' for t, n in types.most_common())})",
         tr("parameters"): f"{numel:,}",
         tr("size"): format_size(nbytes)
         + (tr(", {bits} bits a weight", bits=f"{8 * nbytes / numel:.2f}") if numel else ""),
@@ -133,7 +135,7 @@ def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
     if checkpoint.adapter is not None:
         adapter = checkpoint.adapter.describe()
         adapter["targets"] = tr("{count} modules", count=len(adapter["targets"]))
-        lines[tr("adapter")] = _pairs(adapter)
+        lines[tr("adapter")] = pairs_text(adapter)
     skipped = [(p.name, p.problem, p.nbytes) for p in parameters if p.problem]
     lines |= skipped_lines(skipped, tensors_text, nbytes)
     return Group(table, grid({name: text for name, text in lines.items() if text}))
@@ -163,12 +165,6 @@ def skipped_lines(
     share = tr(" ({share} of all)", share=f"{nbytes / total_bytes:.1%}") if total_bytes else ""
     total = f"{what(len(skipped))}, {format_size(nbytes)}{share}"
     return {tr("skipped"): "\n".join([total, *reasons])}
-
-
-def _pairs(known: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value}" for name, value in known.items() if value is not None
-    )
 
 
 def skipped_text(rows: pa.Table) -> RenderableType:
