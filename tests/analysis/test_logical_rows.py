@@ -104,7 +104,7 @@ def test_the_end_says_what_was_not_understood(folder, tmp_path):
     assert result.returncode == 3, result.stderr
     text = " ".join(result.stdout.split())
     assert "8 rows (7 ok, 1 skipped)" in text
-    skipped = "skipped 1 weights, 256 bytes (0.4% of all) 1: model.layers.0.mlp.down_proj.weight"
+    skipped = "skipped 1 weight, 256 bytes (0.4% of all) 1: model.layers.0.mlp.down_proj.weight"
     assert f"{skipped}: U32" in text
     inspected = " ".join(run("inspect", folder, COLUMNS="200").stdout.split())
     assert "skipped 1 tensor, 256 bytes" in inspected
