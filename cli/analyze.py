@@ -162,6 +162,7 @@ def _print_summary(run: Run) -> None:
     if run.unread is not None:
         console.print(warning_text(run.unread), soft_wrap=True)
     # By the rules, not from the metadata, which are in English.
+    console.print()
     console.print(findings_text(findings_of(run), most=_MOST_FINDINGS, run=str(run.folder)))
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)
