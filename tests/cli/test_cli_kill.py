@@ -51,7 +51,8 @@ def test_a_killed_run_goes_on_where_it_was(tiny, whole, tmp_path, rows):
     assert not (tmp_path / "run_meta.json").exists()
     again = run(*command)
     assert again.returncode == 0, again.stderr
-    assert f"{rows} rows are there already" in again.stderr
+    there = "1 row is" if rows == 1 else f"{rows} rows are"
+    assert f"{there} there already" in again.stderr
     logs = "".join(path.read_text("utf-8") for path in sorted(tmp_path.glob("analyze_*.log")))
     assert f"resuming: {rows} of 17 rows are there" in logs
     # Each tensor was measured once. The lines of the last quarter of a second before a kill

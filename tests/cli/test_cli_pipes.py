@@ -114,7 +114,8 @@ def test_sigterm_is_an_interruption_with_a_message(tmp_path):
     assert "Run the same command again" in message
     again = piped(*command[1:])
     assert again.returncode == 0, again.stderr
-    assert b"rows are there already" in again.stderr
+    # "1 row is" or "2 rows are": as many as were saved when the signal came.
+    assert b" there already" in again.stderr
 
 
 def test_masks_of_a_loaded_run_combine(model, tmp_path):
