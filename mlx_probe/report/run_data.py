@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from mlx_probe.metrics import METRICS
 from mlx_probe.report.numbers import floats
 from mlx_probe.runs.load import load_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra
-from mlx_probe.runs.meta import columns_from_meta
+from mlx_probe.runs.meta import check_kind, columns_from_meta
 from mlx_probe.runs.summary_lines import run_facts, run_findings, run_line, run_title
 
 __all__ = ["BESIDE", "RunData", "group_labels", "load_run_data", "metric_names"]
@@ -96,6 +97,7 @@ def load_run_data(run: str | os.PathLike[str], beside: Collection[str] = BESIDE)
     frame = load_run(run)
     # Taken out: pandas copies the attributes with every column that is looked at.
     meta = frame.attrs.pop("meta")
+    check_kind(Path(run), meta)
     if meta.get("kind") == "compare":
         return RunData(frame, _described(columns_from_meta(meta), COMPARE_COLUMNS), meta)
     columns = _described(columns_from_meta(meta), table_columns([m.column for m in METRICS]))

@@ -11,7 +11,14 @@ from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing
 from mlx_probe.core.records import Column
 
-__all__ = ["columns_from_meta", "columns_to_meta", "read_meta", "write_meta"]
+__all__ = [
+    "check_kind",
+    "columns_from_meta",
+    "columns_to_meta",
+    "read_meta",
+    "read_run_meta",
+    "write_meta",
+]
 
 
 def write_meta(path: Path, meta: Mapping[str, Any]) -> None:
@@ -48,6 +55,35 @@ def read_meta(path: Path) -> dict[str, Any]:
             f"{path} is not a JSON object", "Restore the file, or run `mlx-probe analyze` again"
         )
     return meta
+
+
+def read_run_meta(path: Path) -> dict[str, Any]:
+    """The same for a run of `analyze` or `compare`.
+
+    Raises:
+        ResultError: As for `read_meta` and `check_kind`.
+    """
+    meta = read_meta(path)
+    check_kind(path, meta)
+    return meta
+
+
+def check_kind(path: Path, meta: Mapping[str, Any]) -> None:
+    """Refuse a run of a later version's command: it is taken for none of those known here.
+
+    Args:
+        path: What the message names.
+        meta: Run metadata; old ones name no kind and are of an analysis.
+
+    Raises:
+        ResultError: The run is neither of `analyze` nor of `compare`.
+    """
+    kind = meta.get("kind", "analyze")
+    if kind not in ("analyze", "compare"):
+        raise ResultError(
+            f"{path} is of the kind {kind!r}, which this version does not know",
+            "Update mlx-probe, or leave it out",
+        )
 
 
 def columns_to_meta(columns: Sequence[Column]) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from mlx_probe.analysis.compare_runs.summaries import (
 )
 from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.load import locate_run, read_listed
-from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.meta import read_run_meta
 from mlx_probe.runs.table.arrays import to_floats
 
 __all__ = ["Header", "Numbers", "open_header", "read_numbers"]
@@ -104,14 +104,8 @@ def open_header(run: str | Path) -> Header:
             tables lack what is needed.
     """
     path = locate_run(Path(run).expanduser())
-    meta = read_meta(path)
-    kind = meta.get("kind", "analyze")
-    if kind not in ("analyze", "compare"):
-        raise ResultError(
-            f"{path} is of the kind {kind!r}, which this version does not know",
-            "Update mlx-probe, or leave it out",
-        )
-    if kind == "compare":
+    meta = read_run_meta(path)
+    if meta.get("kind") == "compare":
         raise ResultError(
             f"{path} is a comparison of two models", "Name runs of `mlx-probe analyze`"
         )

@@ -38,6 +38,7 @@ from mlx_probe.analysis.findings.zeros import ZEROS
 from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.load_side import read_side_table
+from mlx_probe.runs.meta import check_kind
 from mlx_probe.runs.run import Run
 
 __all__ = [
@@ -129,6 +130,7 @@ def view_of(run: str | os.PathLike[str]) -> RunView:
         return RunView(run.table, run.sides, run.meta)
     table, _, meta = read_table(run)
     path = Path(run)
+    check_kind(path, meta)
     if meta.get("kind") == "compare":
         raise ResultError(
             f"{locate_run(path)} is of a comparison, and findings are about one model",

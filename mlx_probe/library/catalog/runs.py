@@ -14,7 +14,7 @@ from mlx_probe.core.errors import ResultError
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.catalog.records import Analysis, Model
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
-from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.meta import read_run_meta
 
 __all__ = ["StoredRun", "find_metas", "find_runs", "known_metas", "save_runs"]
 
@@ -125,7 +125,7 @@ def _read(path: Path) -> StoredRun | None:
         # Not a pipe: opening one would wait.
         if not path.is_file() or path.stat().st_size > _MOST:
             return None
-        meta = read_meta(path)
+        meta = read_run_meta(path)
     except (OSError, ResultError, RecursionError):
         return None
     created = meta.get("created_at")

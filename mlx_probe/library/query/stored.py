@@ -13,7 +13,7 @@ from mlx_probe.library.catalog.database import default_database, open_database
 from mlx_probe.library.catalog.runs import find_metas, known_metas
 from mlx_probe.runs.folder import DEFAULT_ROOT, DEFAULT_STEM, is_time_name, stem_of
 from mlx_probe.runs.load import locate_run
-from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.meta import read_run_meta
 
 __all__ = ["NamedRun", "Scope", "find_named_runs"]
 
@@ -106,7 +106,7 @@ def find_named_runs(scope: Scope) -> list[NamedRun]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return read_meta(path)
+        return read_run_meta(path)
     except ResultError as error:
         # One damaged run of a folder leaves the others to be asked.
         raise ResultError(
