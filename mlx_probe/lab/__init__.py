@@ -1,0 +1,1 @@
+"""What makes checkpoints: models, data, training, generation and evaluation."""

@@ -1,0 +1,1 @@
+"""Text to tokens: sources, documents, tokenizers, shards on disk, and the loader."""

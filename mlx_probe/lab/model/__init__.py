@@ -1,0 +1,1 @@
+"""MiniLLM: the transformer of the llama and qwen3 families, one file for each piece."""
