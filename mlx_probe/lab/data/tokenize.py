@@ -1,0 +1,174 @@
+"""Text to tokens on disk: `mlx-probe data tokenize`.
+
+    files of all sources -> census: hash and length of each document      (first reading)
+                         -> selection: duplicates, splits, sample
+                         -> tokenizer, trained on the sample             (part of a reading)
+                         -> tokens of each document, in shards           (last reading)
+                         -> manifest.json
+
+What is finished is in `DIR/.work`: after Ctrl-C, kill -9 or a full disk the same command goes on
+from there, and the files have the same bytes as without the interruption, whatever the number of
+processes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.core.errors import Interrupted
+from mlx_probe.core.files import sha256_file, write_error
+from mlx_probe.lab.data.census import Census, take_census
+from mlx_probe.lab.data.config import DataConfig, TokenizerConfig
+from mlx_probe.lab.data.corpus import Corpus, open_corpus
+from mlx_probe.lab.data.encoding import token_dtype
+from mlx_probe.lab.data.manifest import Manifest, SourceRecord, Split, SplitName
+from mlx_probe.lab.data.progress import OnProgress, Progress, counted
+from mlx_probe.lab.data.reading import kept_documents
+from mlx_probe.lab.data.selection import SAMPLE, Selection, select_documents
+from mlx_probe.lab.data.shard_corpus import shard_corpus
+from mlx_probe.lab.data.workspace import WORK, only_one, prepare
+
+__all__ = ["Progress", "tokenize"]
+
+
+def tokenize(
+    data: DataConfig,
+    tokenizer: TokenizerConfig,
+    vocabulary: int,
+    out: Path,
+    on_progress: OnProgress | None = None,
+    overwrite: bool = False,
+) -> Manifest:
+    """Turn text into shards of tokens; a folder that is finished already is read and returned.
+
+    Args:
+        data: The text.
+        tokenizer: The tokenizer, trained on a part of the training documents, or an existing one.
+        vocabulary: Tokens of the tokenizer; 0 for all of an existing one.
+        out: The folder; see `Manifest`.
+        on_progress: Called now and then.
+        overwrite: Whether to replace tokens of other text or settings.
+
+    Raises:
+        SourceError: A source is missing, empty, damaged, or changed meanwhile.
+        ConfigError: The vocabulary does not fit the text.
+        ResultError: `out` holds something else, another process works there, or the disk refuses.
+        Interrupted: Ctrl-C was pressed; what is finished stays.
+    """
+    report = on_progress or (lambda progress: None)
+    corpus = open_corpus(data.sources, data.document, data.text_column, data.validation)
+    settings = _settings(data, tokenizer, vocabulary, corpus)
+    work = out / WORK
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with only_one(out):
+            finished = prepare(out, work, settings, corpus, overwrite)
+            if finished is not None:
+                return finished
+            manifest = _run(corpus, data, tokenizer, vocabulary, settings, out, report)
+            shutil.rmtree(work)
+            return manifest
+    except OSError as error:
+        raise write_error(Path(error.filename or out), error) from error
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; what is finished is kept in {work}",
+            "Run the same command again to go on from there",
+        ) from None
+
+
+def _run(
+    corpus: Corpus,
+    data: DataConfig,
+    config: TokenizerConfig,
+    vocabulary: int,
+    settings: dict[str, Any],
+    out: Path,
+    report: OnProgress,
+) -> Manifest:
+    from mlx_probe.lab.data.tokenizer import load_tokenizer, train_tokenizer
+
+    work = out / WORK
+    total = sum(file.stamp[0] for file in corpus.files)
+    census = take_census(corpus, work, counted("read", total, report))
+    selection = select_documents(census, work, data.validation, config.sample_bytes)
+    folder, marker = out / "tokenizer", work / "tokenizer.done"
+    if not marker.exists():
+        wanted = min(config.sample_bytes, selection.bytes["train"])
+        count = counted("train tokenizer", wanted, report)
+        train_tokenizer(config, vocabulary, _sample(corpus, census, selection, count), folder)
+        marker.touch()
+    tokenizer = load_tokenizer(folder)
+    writers = shard_corpus(corpus, census, selection, tokenizer, data.shard_tokens, out, report)
+    notes = [selection.note] * bool(selection.note)
+    if tokenizer.eos_id is None:
+        notes.append("the tokenizer has no eos token: nothing stands between documents")
+    splits: dict[SplitName, Split] = {}
+    size = sum(writer.tokens * writer.width for writer in writers.values())
+    verified = counted("verify", size, report)
+    for name, writer in writers.items():
+        shards = writer.finish(verified)
+        documents, length = selection.documents[name], selection.bytes[name]
+        splits[name] = Split(documents, length, writer.tokens, shards)
+    left_out: Counter[str] = Counter()
+    for file in census.files:
+        left_out.update(file.left_out)
+    manifest = Manifest(
+        settings=settings,
+        sources=_sources(corpus, census),
+        tokenizer={
+            "vocabulary": tokenizer.vocabulary,
+            "eos": tokenizer.eos_id,
+            "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
+        },
+        dtype="uint16" if token_dtype(tokenizer.vocabulary) == "uint16" else "uint32",
+        splits=splits,
+        dropped={
+            "duplicate": selection.duplicates,
+            "empty": left_out["empty"],
+            "no text": left_out["no text"],
+        },
+        notes=tuple(notes),
+    )
+    manifest.write(out)
+    return manifest
+
+
+def _sample(
+    corpus: Corpus, census: Census, selection: Selection, count: Callable[[int], None]
+) -> Iterator[str]:
+    """The texts that a tokenizer is trained on, in the order of the corpus."""
+    for _, text, use in kept_documents(corpus, census, selection, 0):
+        if use == SAMPLE:
+            yield text
+            count(len(text.encode()))
+
+
+def _settings(
+    data: DataConfig, tokenizer: TokenizerConfig, vocabulary: int, corpus: Corpus
+) -> dict[str, Any]:
+    """What decides the tokens."""
+    return {
+        "sources": list(data.sources),
+        "document": corpus.document,
+        "text_column": data.text_column,
+        "validation": data.validation,
+        "shard_tokens": data.shard_tokens,
+        "vocabulary": vocabulary,
+        "tokenizer": json.loads(json.dumps(asdict(tokenizer))),
+    }
+
+
+def _sources(corpus: Corpus, census: Census) -> tuple[SourceRecord, ...]:
+    return tuple(
+        SourceRecord(
+            file.source, file.name, count.bytes, count.sha256, str(file.path), count.modified
+        )
+        for file, count in zip(corpus.files, census.files, strict=True)
+    )
