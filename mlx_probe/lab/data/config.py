@@ -19,6 +19,7 @@ class TokenizerConfig:
             tokenizer.json, or a model reference.
         sample_bytes: Text that a tokenizer is trained on, at most; documents are taken in the
             order of their hashes.
+        split_digits: Whether each digit is a token of its own, which helps to learn arithmetic.
         special_tokens: Tokens that text never gives, beside those of the chat template.
         chat_template: "chatml", "none", or the path of a Jinja file.
 
@@ -28,6 +29,7 @@ class TokenizerConfig:
 
     kind: str = "sentencepiece"
     sample_bytes: int = 100_000_000
+    split_digits: bool = True
     special_tokens: tuple[str, ...] = ()
     chat_template: str = "chatml"
 
