@@ -77,7 +77,7 @@ class ModelRef:
 
     Attributes:
         text: The reference as typed.
-        source: Key in `SOURCES` ("local", "hub", "pypi", "url").
+        source: Key in `SOURCES` ("local", "hub", "pypi", "url"), or "hub-data" for a data set.
         name: Path, repository id, package name or address.
         revision: Commit, branch, tag or version; None for the newest.
         file: One weight file inside the model, where it has several to choose from.

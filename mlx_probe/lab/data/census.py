@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.files import LineWriter, sha256_file, whole_lines, write_all
-from mlx_probe.lab.data.corpus import Corpus, StoredText, unreadable
+from mlx_probe.lab.data.corpus import Corpus, LeftOut, StoredText
+from mlx_probe.lab.data.origins.local import unreadable
 
 __all__ = ["RECORD", "Census", "FileCount", "changed", "has_changed", "take_census"]
 
@@ -41,7 +41,9 @@ class FileCount:
         bytes: Its length as stored.
         modified: When it was written, in nanoseconds.
         documents: Documents, the empty ones not counted.
-        left_out: What was left out, by reason.
+        left_out: What was left out, by reason; see `LeftOut`.
+        first: Number of the first record that was left out, by reason.
+        columns: Columns of the first record that lacks the text column.
     """
 
     sha256: str
@@ -49,6 +51,8 @@ class FileCount:
     modified: int
     documents: int
     left_out: dict[str, int]
+    first: dict[str, int]
+    columns: list[str]
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,24 @@ def take_census(corpus: Corpus, folder: Path, on_bytes: Callable[[int], None]) -
                 on_bytes(count.bytes)
         finally:
             lines.close()
+    _refuse_without_column(corpus, files)
     return Census(tuple(files), path)
+
+
+def _refuse_without_column(corpus: Corpus, files: Sequence[FileCount]) -> None:
+    """Refuse a source of which no row has the text column; other files of it may lack it."""
+    documents: dict[str, int] = {}
+    lacking: dict[str, tuple[StoredText, FileCount]] = {}
+    for file, count in zip(corpus.files, files, strict=True):
+        documents[file.source] = documents.get(file.source, 0) + count.documents
+        if count.left_out.get("no column"):
+            lacking.setdefault(file.source, (file, count))
+    for source, (file, count) in lacking.items():
+        if not documents[source]:
+            raise SourceError(
+                f"{file.path} has no column {corpus.column!r}; it has {', '.join(count.columns)}",
+                "Name the column of the text with --text-column",
+            )
 
 
 def changed(file: StoredText, count: FileCount) -> bool:
@@ -133,7 +154,7 @@ def has_changed(file: StoredText) -> SourceError:
 
 def _read(corpus: Corpus, file: StoredText, records: IO[bytes]) -> FileCount:
     before, digest = file.stamp, _hash(file)
-    left_out: Counter[str] = Counter()
+    left_out = LeftOut()
     block: list[bytes] = []
     documents = 0
     for document in corpus.documents(file, left_out):
@@ -146,7 +167,8 @@ def _read(corpus: Corpus, file: StoredText, records: IO[bytes]) -> FileCount:
     write_all(records, b"".join(block))
     if file.stamp != before:
         raise has_changed(file)
-    return FileCount(digest, *before, documents, dict(left_out))
+    columns = list(left_out.columns)
+    return FileCount(digest, *before, documents, left_out.counts, left_out.first, columns)
 
 
 def _hash(file: StoredText) -> str:

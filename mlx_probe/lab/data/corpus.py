@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.lab.data.documents import split_documents
-from mlx_probe.lab.data.texts import TextFormat, format_of
+from mlx_probe.lab.data.origins import find_texts
+from mlx_probe.lab.data.origins.local import unreadable
+from mlx_probe.lab.data.texts import NoText, TextFormat, format_of
+from mlx_probe.lab.data.texts.compression import DAMAGED, decompressed, without_compression
 from mlx_probe.lab.data.texts.plain import PLAIN
 
-__all__ = ["Corpus", "StoredText", "open_corpus", "unreadable"]
+if TYPE_CHECKING:
+    from mlx_probe.source.transfer.progress import DownloadProgress
 
-# Files from which `auto` makes each of them a document, in multiples of 1 / validation, and bytes
-# of a file from which it does not.
+__all__ = ["Corpus", "LeftOut", "StoredText", "open_corpus"]
+
+# With "auto", plain files are documents if there are so many of them, in multiples of
+# 1 / validation, and none of them is longer than so many bytes as stored.
 _FILES = 2
 _LONG = 4 << 20
 
@@ -31,32 +35,48 @@ class StoredText:
         name: Its name within the source.
         path: The file.
         format: How to read it.
+        compression: Key of `COMPRESSIONS`, or "".
     """
 
     source: str
     name: str
     path: Path
     format: TextFormat
+    compression: str = ""
 
     @property
     def stamp(self) -> tuple[int, int]:
-        """Its length, and when it was written in nanoseconds."""
+        """Its length, and when it was written in nanoseconds.
+
+        Raises:
+            SourceError: It is not there.
+        """
         try:
             status = self.path.stat()
         except OSError as error:
             raise unreadable(self.path, error) from error
         return status.st_size, status.st_mtime_ns
 
-    def open(self) -> BinaryIO:
-        """The file, open for reading.
 
-        Raises:
-            SourceError: It cannot be read.
-        """
-        try:
-            return self.path.open("rb")
-        except OSError as error:
-            raise unreadable(self.path, error) from error
+@dataclass
+class LeftOut:
+    """What a file holds beside documents.
+
+    Attributes:
+        counts: Records or documents that were left out, by reason: "empty", "no text" (null, NaN
+            or half a surrogate pair), "no column".
+        first: Number of the first such record, from 1.
+        columns: Columns of the first record that lacks the text column.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+
+    def add(self, reason: str, record: int) -> None:
+        """Count one."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.first.setdefault(reason, record)
 
 
 @dataclass(frozen=True)
@@ -73,86 +93,72 @@ class Corpus:
     document: str
     column: str
 
-    def documents(self, file: StoredText, left_out: Counter[str]) -> Iterator[str]:
+    def documents(self, file: StoredText, left_out: LeftOut) -> Iterator[str]:
         """The documents of a file, without empty ones.
 
         Args:
             file: One of `files`.
-            left_out: Counts what is left out, by reason: "empty", "no text".
+            left_out: Counts what is left out.
 
         Raises:
             SourceError: The file cannot be read, or breaks its format's rules.
         """
         try:
-            with file.open() as opened:
-                for record in file.format.read(opened, str(file.path), self.column):
-                    if record is None:
-                        left_out["no text"] += 1
+            with file.path.open("rb") as stored:
+                content = decompressed(stored, file.compression)
+                records = file.format.read(content, str(file.path), self.column)
+                for number, record in enumerate(records, 1):
+                    if isinstance(record, NoText):
+                        left_out.add(record.reason, number)
+                        left_out.columns = left_out.columns or record.columns
                         continue
                     for document in split_documents(record, self.document):
                         if not document or document.isspace():
-                            left_out["empty"] += 1
+                            left_out.add("empty", number)
                         else:
                             yield document
         except OSError as error:
-            raise unreadable(file.path, error) from error
+            # Libraries raise it without a number for damaged data.
+            if error.errno:
+                raise unreadable(file.path, error) from error
+            raise _damaged(file.path, error) from error
+        except DAMAGED as error:
+            raise _damaged(file.path, error) from error
 
 
-def open_corpus(sources: Sequence[str], document: str, column: str, validation: float) -> Corpus:
-    """Find the files of the sources.
+def open_corpus(
+    sources: Sequence[str],
+    document: str,
+    column: str,
+    validation: float,
+    progress: DownloadProgress | None = None,
+) -> Corpus:
+    """Find the files of the sources; fetch what is not on this disk.
 
     Args:
         sources: See `DataConfig`.
         document: A key of `CUTTERS`, or "auto".
         column: See `Corpus`.
         validation: Share of the documents that is for validation.
+        progress: Shows how far a download is; None for nothing.
 
     Raises:
-        SourceError: A source does not exist or has no text.
+        SourceError: A source does not exist, has no text, or cannot be fetched.
     """
-    files = tuple(file for source in sources for file in _find(source))
+    files = []
+    for source in dict.fromkeys(sources):
+        for name, path in find_texts(source, progress).items():
+            form, suffix = format_of(path.name) or PLAIN, without_compression(path.name)[1]
+            if form.seeks and suffix:
+                raise SourceError(f"{path}: {form.title} is not read compressed", "Unpack it")
+            files.append(StoredText(source, name, path, form, suffix))
     if document == "auto":
         rows = any(file.format.rows for file in files)
         few = len(files) < _FILES / validation
         long = any(file.stamp[0] > _LONG for file in files)
         document = "chunk" if not rows and (few or long) else "file"
-    return Corpus(files, document, column)
+    return Corpus(tuple(files), document, column)
 
 
-def _find(source: str) -> Iterator[StoredText]:
-    """The files of a source, sorted by name."""
-    path = Path(source).expanduser()
-    if path.is_file():
-        # A file that is named is text, whatever its name ends in.
-        yield StoredText(source, path.name, path, format_of(path.name) or PLAIN)
-        return
-    if not path.is_dir():
-        raise SourceError(f"{source} does not exist", "Give a file or folder of text")
-    names = sorted(_text_names(path))
-    if not names:
-        raise SourceError(
-            f"{source} holds no text", "Give a folder with .txt or .md files, or name the files"
-        )
-    for name in names:
-        form = format_of(name)
-        assert form is not None
-        yield StoredText(source, name, path / name, form)
-
-
-def _text_names(folder: Path) -> Iterable[str]:
-    for root, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(root, name)
-            if not name.startswith(".") and format_of(name) and path.is_file():
-                yield path.relative_to(folder).as_posix()
-
-
-def _refuse(error: OSError) -> None:
-    raise unreadable(Path(error.filename), error) from error
-
-
-def unreadable(path: Path, error: OSError) -> SourceError:
-    """The error for a source that the system cannot or may not read."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return SourceError(f"cannot read {path}: {reason}", "Check that it is there and readable")
+def _damaged(path: Path, error: Exception) -> SourceError:
+    return SourceError(f"{path} is damaged: {error}", "Get the file again, or leave it out")

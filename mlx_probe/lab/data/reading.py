@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from mlx_probe.lab.data.census import Census, changed, has_changed
-from mlx_probe.lab.data.corpus import Corpus
+from mlx_probe.lab.data.corpus import Corpus, LeftOut
 from mlx_probe.lab.data.selection import Selection
 
 __all__ = ["kept_documents"]
@@ -29,7 +28,7 @@ def kept_documents(
         if changed(file, count):
             raise has_changed(file)
         last = number + count.documents
-        for text in corpus.documents(file, Counter()):
+        for text in corpus.documents(file, LeftOut()):
             if number == last:
                 raise has_changed(file)
             if number >= skip:

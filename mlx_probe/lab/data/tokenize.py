@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe.core.errors import Interrupted
 from mlx_probe.core.files import sha256_file, write_error
@@ -34,6 +34,9 @@ from mlx_probe.lab.data.selection import SAMPLE, Selection, select_documents
 from mlx_probe.lab.data.shard_corpus import shard_corpus
 from mlx_probe.lab.data.workspace import WORK, only_one, prepare
 
+if TYPE_CHECKING:
+    from mlx_probe.source.transfer.progress import DownloadProgress
+
 __all__ = ["Progress", "tokenize"]
 
 
@@ -44,6 +47,7 @@ def tokenize(
     out: Path,
     on_progress: OnProgress | None = None,
     overwrite: bool = False,
+    download: DownloadProgress | None = None,
 ) -> Manifest:
     """Turn text into shards of tokens; a folder that is finished already is read and returned.
 
@@ -54,6 +58,7 @@ def tokenize(
         out: The folder; see `Manifest`.
         on_progress: Called now and then.
         overwrite: Whether to replace tokens of other text or settings.
+        download: Shows how far a download is; None for nothing.
 
     Raises:
         SourceError: A source is missing, empty, damaged, or changed meanwhile.
@@ -62,7 +67,7 @@ def tokenize(
         Interrupted: Ctrl-C was pressed; what is finished stays.
     """
     report = on_progress or (lambda progress: None)
-    corpus = open_corpus(data.sources, data.document, data.text_column, data.validation)
+    corpus = open_corpus(data.sources, data.document, data.text_column, data.validation, download)
     settings = _settings(data, tokenizer, vocabulary, corpus)
     work = out / WORK
     try:
@@ -107,6 +112,7 @@ def _run(
     tokenizer = load_tokenizer(folder)
     writers = shard_corpus(corpus, census, selection, tokenizer, data.shard_tokens, out, report)
     notes = [selection.note] * bool(selection.note)
+    notes += _notes(corpus, census)
     if tokenizer.eos_id is None:
         notes.append("the tokenizer has no eos token: nothing stands between documents")
     splits: dict[SplitName, Split] = {}
@@ -131,8 +137,7 @@ def _run(
         splits=splits,
         dropped={
             "duplicate": selection.duplicates,
-            "empty": left_out["empty"],
-            "no text": left_out["no text"],
+            **{reason: left_out[reason] for reason in ("empty", "no text", "no column")},
         },
         notes=tuple(notes),
     )
@@ -163,6 +168,15 @@ def _settings(
         "vocabulary": vocabulary,
         "tokenizer": json.loads(json.dumps(asdict(tokenizer))),
     }
+
+
+def _notes(corpus: Corpus, census: Census) -> Iterator[str]:
+    """Which files have records without text, and where."""
+    for file, count in zip(corpus.files, census.files, strict=True):
+        for reason, title in (("no text", "no text"), ("no column", f"no {corpus.column!r}")):
+            if number := count.left_out.get(reason):
+                first = count.first[reason]
+                yield f"{file.path}: {number} records have {title}, the first is number {first}"
 
 
 def _sources(corpus: Corpus, census: Census) -> tuple[SourceRecord, ...]:

@@ -29,15 +29,16 @@ class CacheDestination:
     Args:
         repository: Its id.
         commit: The commit.
+        kind: See `Repository`.
     """
 
     variable = "HF_HOME"
 
-    def __init__(self, repository: str, commit: str) -> None:
+    def __init__(self, repository: str, commit: str, kind: str = "model") -> None:
         from huggingface_hub import constants
         from huggingface_hub.file_download import repo_folder_name
 
-        name = repo_folder_name(repo_id=repository, repo_type="model")
+        name = repo_folder_name(repo_id=repository, repo_type=kind)
         self._cache = Path(constants.HF_HUB_CACHE)
         self._storage = self._cache / name
         self._locks = self._cache / ".locks" / name

@@ -14,7 +14,10 @@ from mlx_probe.source.transfer.http_range import LostError, RefusedError
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
-__all__ = ["UnreachableError", "explained"]
+__all__ = ["DATA", "UnreachableError", "explained"]
+
+# `ModelRef.source` of a data set on the Hub.
+DATA = "hub-data"
 
 
 class UnreachableError(SourceError):
@@ -95,6 +98,11 @@ def _refused(ref: ModelRef, error: HfHubHTTPError) -> SourceError:
         return SourceError(
             f"{ref.name} is gated: the Hub gives it only to accounts that accepted its terms",
             "Accept them on the model's page, then log in with `hf auth login` or set HF_TOKEN",
+        )
+    if isinstance(error, RepositoryNotFoundError) and ref.source == DATA:
+        return SourceError(
+            f"the Hub has no data set {ref.name}, or it is private",
+            "Check the spelling; for a private one log in with `hf auth login` or set HF_TOKEN",
         )
     if isinstance(error, RepositoryNotFoundError):
         return SourceError(

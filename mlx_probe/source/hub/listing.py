@@ -12,7 +12,7 @@ from typing import Any
 
 from mlx_probe.core.errors import SourceError
 from mlx_probe.core.records import ModelRef
-from mlx_probe.source.hub.errors import UnreachableError, explained
+from mlx_probe.source.hub.errors import DATA, UnreachableError, explained
 from mlx_probe.source.transfer.digest import PublishedFile
 from mlx_probe.source.transfer.request import Address, FileRequest, shown_address
 from mlx_probe.source.transfer.retry import RetryPolicy
@@ -38,12 +38,14 @@ class Repository:
         commit: The commit.
         files: The files by name.
         endpoints: The Hub and its mirrors, in the order in which they are asked for files.
+        kind: "model" or "dataset", as the Hub calls it.
     """
 
     name: str
     commit: str
     files: Mapping[str, PublishedFile]
     endpoints: tuple[str, ...]
+    kind: str = "model"
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -70,7 +72,13 @@ class Repository:
         headers = build_hf_headers()
         return [
             Address(
-                hf_hub_url(self.name, name, revision=self.commit, endpoint=endpoint),
+                hf_hub_url(
+                    self.name,
+                    name,
+                    repo_type=self.kind,
+                    revision=self.commit,
+                    endpoint=endpoint,
+                ),
                 headers,
                 self.commit,
             )
@@ -83,7 +91,13 @@ class Repository:
 
         endpoint = self.endpoints[0]
         metadata = HfApi(endpoint=endpoint).get_hf_file_metadata(
-            url=hf_hub_url(self.name, file.name, revision=self.commit, endpoint=endpoint)
+            url=hf_hub_url(
+                self.name,
+                file.name,
+                repo_type=self.kind,
+                revision=self.commit,
+                endpoint=endpoint,
+            )
         )
         if metadata.commit_hash not in (None, self.commit):
             raise SourceError(
@@ -160,9 +174,9 @@ def _ask(ref: ModelRef, endpoint: str) -> Any:
 
     with explained(ref):
         try:
-            info = HfApi(endpoint=endpoint).model_info(
-                ref.name, revision=ref.revision, files_metadata=True, timeout=_TIMEOUT
-            )
+            api = HfApi(endpoint=endpoint)
+            ask = api.dataset_info if ref.source == DATA else api.model_info
+            info: Any = ask(ref.name, revision=ref.revision, files_metadata=True, timeout=_TIMEOUT)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError("the answer is not the Hub's") from error
         if not _COMMIT.fullmatch(info.sha or ""):
@@ -191,7 +205,8 @@ def _choose(ref: ModelRef, endpoints: Sequence[str], answers: Mapping[str, Any])
         _log.warning("%s; taking the latter", difference)
     # Mirrors that have the commit come first.
     order = sorted(endpoints, key=lambda e: e in answers and answers[e].sha != info.sha)
-    return Repository(ref.name, info.sha, files, tuple(order))
+    kind = "dataset" if ref.source == DATA else "model"
+    return Repository(ref.name, info.sha, files, tuple(order), kind)
 
 
 def _compare(

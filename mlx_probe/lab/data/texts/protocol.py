@@ -6,12 +6,27 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["ReadRecords", "Record", "TextFormat"]
-
-# The text of a record in pieces; None where it has none.
-Record = Iterable[str] | None
+__all__ = ["NoText", "ReadRecords", "Record", "TextFormat"]
 
 
+@dataclass(frozen=True)
+class NoText:
+    """A record without text.
+
+    Attributes:
+        reason: "no text" (null, NaN or half a surrogate pair), or "no column".
+        columns: With "no column": those that the record has.
+    """
+
+    reason: str
+    columns: tuple[str, ...] = ()
+
+
+# The text of a record in pieces of any length.
+Record = Iterable[str] | NoText
+
+# Given a file, its name for messages, and the text column: yields the records. Raises SourceError
+# where the file breaks the format's rules.
 ReadRecords = Callable[[BinaryIO, str, str], Iterator[Record]]
 
 
@@ -22,9 +37,8 @@ class TextFormat:
     Attributes:
         title: What it is, for the documentation.
         suffixes: Ends of the names of its files, in lower case.
-        read: Given an open file, its name for messages and the text column: yields the records.
-            Raises SourceError where the file breaks the format's rules.
-        rows: Whether a file has many records, each of them a text of its own.
+        read: Reads a file.
+        rows: Whether a file has many records, each a text of its own.
         seeks: Whether the file must allow to seek, which compressed ones do not.
     """
 
