@@ -110,7 +110,9 @@ def _run(
         train_tokenizer(config, vocabulary, _sample(corpus, census, selection, count), folder)
         marker.touch()
     tokenizer = load_tokenizer(folder)
-    writers = shard_corpus(corpus, census, selection, tokenizer, data.shard_tokens, out, report)
+    writers = shard_corpus(
+        corpus, census, selection, tokenizer, out, data.shard_tokens, data.workers, report
+    )
     notes = [selection.note] * bool(selection.note)
     notes += _notes(corpus, census)
     if tokenizer.eos_id is None:
