@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.units import format_size
 from mlx_probe.runs.load import locate_run
+from mlx_probe.runs.training.folder import training_folder
 
 from .command import Command
 from .console import output
@@ -23,11 +25,11 @@ __all__ = ["report"]
     examples=(
         "mlx-probe report data/outputs/Qwen--Qwen3-0.6B",
         "mlx-probe report data/outputs/Qwen--Qwen3-0.6B --terminal --metric stable_rank",
-        "mlx-probe report data/outputs/Qwen--Qwen3-0.6B data/outputs/Qwen--Qwen3-1.7B",
+        "mlx-probe report TRAINING_RUN_A TRAINING_RUN_B",
     ),
 )
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("others", metavar="[RUN_B]", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("others", metavar="[RUN_B]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -41,7 +43,7 @@ __all__ = ["report"]
     multiple=True,
     metavar="COLUMN",
     shell_complete=complete_metrics,
-    help="With --terminal: a column to draw over the layers; may be repeated.",
+    help="With --terminal: a column to draw over the layers, or over the steps; may be repeated.",
 )
 @json_option
 def report(
@@ -52,7 +54,7 @@ def report(
     metrics: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show a finished RUN of analyze or compare, or two side by side.
+    """Show a finished RUN of analyze or compare, or two side by side, or training runs.
 
     RUN is a run folder, its run_meta.json, or one of its tables; a model's folder means its
     latest run. The page is one HTML file that needs no network and nothing beside it: maps over
@@ -60,26 +62,30 @@ def report(
     maps with one colour scale, spectra in one plot, rows matched by name or role, settings that
     differ marked.
 
+    Of training runs, also while they run, the page shows loss, samples, maps over steps and
+    layers, spectra over the steps, and says in words what happened; the curves of several lie
+    over each other.
+
     --json prints where the page is; with --terminal, the numbers of the text instead of it.
     """
     if terminal and out is not None:
         raise ConfigError("--out names a page, and --terminal writes none", "Leave one out")
-    if len(others) > 1:
-        raise ConfigError(
-            f"report shows one run or two, and {1 + len(others)} are named",
-            "mlx-probe compare-runs shows any number",
-        )
-    if terminal and others:
-        raise ConfigError("--terminal shows one run", "Name one, or leave --terminal out")
     if metrics and not terminal:
         raise ConfigError("--metric is for --terminal", "Choose metrics in the page itself")
     # pandas, half a second that no other command should pay.
     from mlx_probe.report.documents import page_document, profile_document
-    from mlx_probe.report.html.write import write_report
+    from mlx_probe.report.html.write import all_training, write_report
     from mlx_probe.report.run_data import load_run_data, metric_names
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
 
     console = output()
+    runs = (run, *others)
+    trained = all_training(runs)
+    if terminal and trained:
+        _print_training(runs, metrics, as_json)
+        return
+    if terminal and others:
+        raise ConfigError("--terminal shows one run", "Name one, or leave --terminal out")
     if terminal:
         data = load_run_data(run, ("sides", "findings"))
         names = metric_names(data.frame)
@@ -95,8 +101,24 @@ def report(
         else:
             console.print(profile_text(data, chosen, console.width, console.encoding))
         return
-    target = write_report(run, out, other=others[0] if others else None)
+    target = write_report(run, out, other=others)
     if as_json:
-        print_document(page_document([locate_run(each) for each in (run, *others)], target))
+        named = [training_folder(each) or locate_run(each) for each in runs]
+        print_document(page_document(named, target))
         return
     console.print(f"{target} ({format_size(target.stat().st_size)})", soft_wrap=True, markup=False)
+
+
+def _print_training(runs: Sequence[Path], metrics: Sequence[str], as_json: bool) -> None:
+    """Training runs on the terminal, or as JSON."""
+    from mlx_probe.report.terminal.training import chosen_metrics, training_text
+    from mlx_probe.report.training_data import load_training_data
+    from mlx_probe.report.training_document import training_document
+
+    data = load_training_data(runs)
+    chosen = chosen_metrics(data, metrics)
+    if as_json:
+        print_document(training_document(data, chosen))
+        return
+    console = output()
+    console.print(training_text(data, chosen, console.width, console.encoding))

@@ -36,8 +36,9 @@ __all__ = ["validate"]
 def validate(run: Path, recompute: bool, as_json: bool) -> None:
     """Check a finished RUN: its files, its table, and a few tensors recomputed.
 
-    For a comparison nothing is recomputed. RUN is a run folder, its run_meta.json, or one of
-    its tables; a model's folder means its latest run.
+    For a comparison and a training run nothing is recomputed; of a training run also the metrics
+    of every step, the final model and the table of its snapshots are checked. RUN is a run folder,
+    its run_meta.json, or one of its tables; a model's folder means its latest run.
     """
     checks = validate_finished(run, recompute)
     if as_json:

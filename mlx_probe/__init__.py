@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from mlx_probe.runs.monitor.samples import load_samples
     from mlx_probe.runs.monitor.watch import WatchConfig
     from mlx_probe.runs.run import Run, open_run
+    from mlx_probe.runs.training.run import TrainingRun, load_training_run
 
 __all__ = [
     "AnalyzeConfig",
     "CompareConfig",
     "Run",
+    "TrainingRun",
     "WatchConfig",
     "__version__",
     "analyze",
@@ -54,6 +56,7 @@ __all__ = [
     "load_samples",
     "load_side_table",
     "load_spectra",
+    "load_training_run",
     "open_checkpoint",
     "open_run",
     "plan",
@@ -71,6 +74,7 @@ _MODULES = {
     "AnalyzeConfig": "analysis.config",
     "CompareConfig": "analysis.compare.config",
     "Run": "runs.run",
+    "TrainingRun": "runs.training.run",
     "WatchConfig": "runs.monitor.watch",
     "analyze": "analysis.analyze",
     "compare": "analysis.compare.compare",
@@ -81,6 +85,7 @@ _MODULES = {
     "load_samples": "runs.monitor.samples",
     "load_side_table": "runs.load_side",
     "load_spectra": "runs.load_side",
+    "load_training_run": "runs.training.run",
     "open_checkpoint": "analysis.opening",
     "open_run": "runs.run",
     "plan": "analysis.forecast.model:forecast_model",

@@ -16,6 +16,7 @@ from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .shape import FAILURE, Document, Schema, listed
+from .training import TRAINING
 
 __all__ = ["EXEMPT", "FAILURE", "SCHEMAS", "Document", "Schema", "schema_of"]
 
@@ -25,7 +26,9 @@ SCHEMAS: Mapping[str, Document] = {
     "analyze": Document(RUN, {"with --dry-run": PLAN}),
     "compare": Document(RUN),
     "findings": Document(listed(FINDING), note="The most severe first."),
-    "report": Document(PAGE, {"with --terminal": PROFILE}),
+    "report": Document(
+        PAGE, {"with --terminal": PROFILE, "with --terminal, of training runs": TRAINING}
+    ),
     "plot": Document(PLOT),
     "compare-runs": Document(RUNS_TABLE),
     "explain": Document(EXPLANATIONS),

@@ -15,18 +15,20 @@ from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.analysis.spotcheck import spot_check
 from mlx_probe.analysis.table_checks import no_failures, validate_table
+from mlx_probe.analysis.training.validate import validate_training
 from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.contents import check_folder
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.outputs import verify_hashes
+from mlx_probe.runs.training.folder import is_training
 
 __all__ = ["validate", "validate_run"]
 
 
 def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]:
-    """Check a finished run of `analyze` or `compare`.
+    """Check a finished run of `analyze`, `compare` or `train`.
 
     Example::
 
@@ -36,7 +38,7 @@ def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]
         run: Run folder, a model's folder for its latest run, run_meta.json, or one of the tables;
             or what `analyze` or `compare` returned.
         recompute: Whether to recompute five tensors from the model's files; nothing is recomputed
-            of a comparison.
+            of a comparison and of a training run, whose snapshots are runs of their own.
 
     Returns:
         One check for each promise: name, ``passed``, and ``detail`` with the first bad rows.
@@ -46,6 +48,8 @@ def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]
             is gone or has changed.
     """
     path = Path(run)
+    if is_training(path):
+        return validate_training(path)
     if read_meta(locate_run(path)).get("kind") == KIND:
         return validate_comparison(path)
     return validate_run(path, recompute)

@@ -13,9 +13,10 @@ from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.core.records import Column
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name, stem_of
 from mlx_probe.runs.latest import run_folder
-from mlx_probe.runs.meta import columns_from_meta, read_meta
+from mlx_probe.runs.meta import check_kind, columns_from_meta, read_meta
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.runs.table.schema import arrow_schema
+from mlx_probe.runs.training.folder import training_folder, training_remedy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +99,7 @@ def read_table(
     """
     meta_path, wanted = _locate(_path(path))
     meta = read_meta(meta_path)
+    check_kind(meta_path, meta)
     table, columns = read_listed(meta_path, meta, only, wanted)
     return table, columns, meta
 
@@ -242,6 +244,11 @@ def _locate(path: Path) -> tuple[Path, str | None]:
 
 
 def _unfinished(folder: Path, stem: str, path: Path | None = None) -> ResultError:
+    if training_folder(folder) is not None:
+        return ResultError(
+            f"{folder} is of a training run, which is no measurement of a model",
+            training_remedy(folder),
+        )
     journals = sorted(folder.glob(f"{stem}.*{_PARTIAL}"))
     if journals:
         return ResultError(

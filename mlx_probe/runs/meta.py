@@ -10,6 +10,7 @@ from typing import Any
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing
 from mlx_probe.core.records import Column
+from mlx_probe.runs.training.folder import KIND, training_remedy
 
 __all__ = [
     "check_kind",
@@ -69,16 +70,23 @@ def read_run_meta(path: Path) -> dict[str, Any]:
 
 
 def check_kind(path: Path, meta: Mapping[str, Any]) -> None:
-    """Refuse a run of a later version's command: it is taken for none of those known here.
+    """Refuse a run that is no measurement of weights: of `train`, or of a later version's command.
 
     Args:
         path: What the message names.
         meta: Run metadata; old ones name no kind and are of an analysis.
 
     Raises:
-        ResultError: The run is neither of `analyze` nor of `compare`.
+        ResultError: The run is neither of `analyze` nor of `compare`; of a training run the
+            remedy says what to name instead.
     """
     kind = meta.get("kind", "analyze")
+    if kind == KIND:
+        folder = path if path.is_dir() else path.parent
+        raise ResultError(
+            f"{path} is of a training run, which is no measurement of a model",
+            training_remedy(folder),
+        )
     if kind not in ("analyze", "compare"):
         raise ResultError(
             f"{path} is of the kind {kind!r}, which this version does not know",

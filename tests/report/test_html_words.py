@@ -14,6 +14,7 @@ from mlx_probe.report.html import report_html
 from mlx_probe.report.html.markup import LANGUAGE_TAGS, marked_texts, script_texts
 from mlx_probe.report.html.page import SCRIPTS
 from mlx_probe.report.html.runs_page import SCRIPTS as RUNS_SCRIPTS
+from mlx_probe.report.html.training_page import SCRIPTS as TRAINING_SCRIPTS
 
 FOLDER = files("mlx_probe.report.html")
 PARTS = sorted(path.name for path in FOLDER.iterdir() if path.name.endswith((".js", ".html")))
@@ -50,7 +51,7 @@ def test_no_text_of_a_script_escapes_the_collection(name):
 
 
 def test_every_script_is_in_a_page():
-    every = {*SCRIPTS, *RUNS_SCRIPTS}
+    every = {*SCRIPTS, *RUNS_SCRIPTS, *TRAINING_SCRIPTS}
     assert {f"{name}.js" for name in every} == {name for name in PARTS if name.endswith(".js")}
 
 

@@ -14,6 +14,7 @@ from mlx_probe.library.catalog.runs import find_metas, known_metas
 from mlx_probe.runs.folder import DEFAULT_ROOT, DEFAULT_STEM, is_time_name, stem_of
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.meta import read_run_meta
+from mlx_probe.runs.training.folder import is_training
 
 __all__ = ["NamedRun", "Scope", "find_named_runs"]
 
@@ -84,14 +85,14 @@ def find_named_runs(scope: Scope) -> list[NamedRun]:
     """
     paths: dict[Path, None] = {}
     for given in scope.runs:
-        found = list(find_metas(given)) if given.is_dir() else []
+        found = _measurements(given) if given.is_dir() else []
         # A model's folder and ``latest`` mean a run, as for every other command.
         paths |= dict.fromkeys(found or [locate_run(given).resolve()])
     if scope.catalog and scope.database_path.is_file():
         with open_database(scope.database_path, read_only=True) as database:
             paths |= dict.fromkeys(known_metas(database))
     if not scope.runs and not scope.catalog:
-        paths = dict.fromkeys(find_metas(DEFAULT_ROOT))
+        paths = dict.fromkeys(_measurements(DEFAULT_ROOT))
     metas = {path: _read(path) for path in paths}
     for path, meta in metas.items():
         if not isinstance(meta.get("outputs"), dict):
@@ -104,10 +105,17 @@ def find_named_runs(scope: Scope) -> list[NamedRun]:
     return [NamedRun(names[path], path, metas[path]) for path in newest]
 
 
+def _measurements(folder: Path) -> list[Path]:
+    """The runs below a folder without training runs, whose snapshots' runs are among them."""
+    return [path for path in find_metas(folder) if not is_training(path)]
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return read_run_meta(path)
     except ResultError as error:
+        if is_training(path):
+            raise
         # One damaged run of a folder leaves the others to be asked.
         raise ResultError(
             error.fact, "Restore the file, move it away, or name other runs with --runs"

@@ -52,8 +52,10 @@ class Table {
 class Run {
   constructor(described, at) {
     Object.assign(this, {
-      at, name: described.name, letter: "AB"[at], groups: described.groups, groupNames: described.group_names,
+      at, name: described.name, letter: String.fromCharCode(65 + at), groups: described.groups, groupNames: described.group_names,
       isCompare: described.compare, outliers: described.outliers, spectra: described.spectra, quantization: described.quantization,
+      // Of training runs alone.
+      curves: described.curves, snapshots: described.snapshots,
     });
     this.tables = new Map(Object.entries(described.tables).map(([name, table]) => [name, new Table(name, table, this)]));
     this.params = this.tables.get("params");

@@ -24,6 +24,9 @@ function layerTicks(columns, width) {
   return { tickvals: shown.map(([, at]) => at), ticktext: shown.map(([layer]) => (layer === OUTSIDE ? tr("outside") : String(layer))) };
 }
 
+// What the columns of a map are: the layers, or what else is said of them.
+const OVER_LAYERS = { title: () => tr("layer"), ticks: layerTicks, place: (cell) => cell.layer, lineTicks: () => ({}) };
+
 // Diagonals over cells, dark on light so that they show on every colour and in print.
 function hatching(places, cellWidth) {
   if (!places.length) return {};
@@ -49,7 +52,7 @@ function shadeRange(maps, shadeOf) {
 
 // A map of one table's cells. `groups` are the lines of the map, `shadeOf` the number behind a
 // cell's colour (null for none), `range` the ends of the colours; `log` for logarithms of numbers.
-function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDeviation, rowsAre }) {
+function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDeviation, rowsAre, across = OVER_LAYERS }) {
   const z = groups.map(() => cells.columns.map(() => null));
   const text = groups.map(() => cells.columns.map(() => ""));
   const at = groups.map(() => cells.columns.map(() => null));
@@ -75,7 +78,7 @@ function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDe
   draw(plot, [{
     type: "heatmap", z, text, customdata: at, hoverinfo: "text", hoverongaps: false, colorbar: bar, xgap: 1, ygap: 1, ...scale,
   }], {
-    xaxis: axis({ title: { text: tr("layer") }, showgrid: false, ...layerTicks(cells.columns, plot.clientWidth) }),
+    xaxis: axis({ title: { text: across.title() }, showgrid: false, ...across.ticks(cells.columns, plot.clientWidth) }),
     yaxis: axis({ title: { text: plotText(rowsAre) }, autorange: "reversed", showgrid: false, ...(rowsAre && names.length > 20 ? {} : { tickvals: names.map((_, n) => n), ticktext: names }) }),
     ...hatching(doubtful, (plot.clientWidth - 150) / cells.columns.length),
   });
@@ -83,14 +86,14 @@ function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDe
 
 // One line over the layers for each row of the map that has more than one layer; open points are
 // those of fits that are not reliable. `range` are the ends of the vertical axis, if it is shared.
-function drawLines(plot, cells, { labels, hover, log, title, range = null }) {
+function drawLines(plot, cells, { labels, hover, log, title, range = null, across = OVER_LAYERS }) {
   const traces = [];
   for (const group of cells.groups) {
     const own = cells.all.filter((cell) => cell.group === group && cell.layer !== OUTSIDE).sort((a, b) => a.layer - b.layer);
     if (!own.length) continue;
     traces.push({
       type: "scatter", mode: own.length > 1 ? "lines+markers" : "markers", name: plotText(cut(labels.names[group], 40)),
-      x: own.map((cell) => cell.layer), y: own.map((cell) => cell.value), text: own.map(hover), hoverinfo: "text",
+      x: own.map((cell) => across.place(cell, cells.columns)), y: own.map((cell) => cell.value), text: own.map(hover), hoverinfo: "text",
       customdata: own.map((cell) => cell.row), line: lineStyle(traces.length),
       marker: { size: own.map((cell) => (cell.isDoubtful ? 7 : 4)), symbol: own.map((cell) => (cell.isDoubtful ? "circle-open" : "circle")) },
     });
@@ -101,7 +104,7 @@ function drawLines(plot, cells, { labels, hover, log, title, range = null }) {
     showarrow: false, font: { size: 11 },
   }];
   return draw(plot, traces, {
-    xaxis: axis({ title: { text: tr("layer") } }),
+    xaxis: axis({ title: { text: across.title() }, ...across.lineTicks(cells.columns, plot.clientWidth) }),
     yaxis: axis({ title: { text: plotText(title) }, type: log ? "log" : "linear", exponentformat: "power", ...(range ? { range } : {}) }),
     showlegend: traces.length > 1, annotations,
     legend: narrow.matches ? { orientation: "h", y: -0.2, yanchor: "top" } : { orientation: "v" },

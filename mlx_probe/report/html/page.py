@@ -1,24 +1,19 @@
-"""The page: template, styles, scripts and data, with a policy that forbids everything else."""
+"""The page of a run, or of two side by side."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.language import language, tr
+from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
-from mlx_probe.core.version import __version__
 from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
-from mlx_probe.report.html.encoding import script_json
 from mlx_probe.report.html.findings import findings_section
-from mlx_probe.report.html.markup import LANGUAGE_TAGS, html_text, part, script_words
+from mlx_probe.report.html.frame import filled_page
+from mlx_probe.report.html.markup import html_text, part
 from mlx_probe.report.html.payload import page_payload
 from mlx_probe.report.html.sections import (
     cost_table,
@@ -32,7 +27,7 @@ from mlx_probe.report.outliers import rule_text, unreliable_fits
 from mlx_probe.report.run_data import RunData
 from mlx_probe.report.summary import summary_facts
 
-__all__ = ["SCRIPTS", "filled_page", "report_html"]
+__all__ = ["SCRIPTS", "report_html"]
 
 # Each needs only what those before it define, or what is defined when the page has started.
 SCRIPTS = (
@@ -97,57 +92,6 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         model_facts=_facts(tr("Model"), list(map(_model_facts, runs)), heads),
         run=_run(runs, heads),
     )
-
-
-def filled_page(
-    payload: Mapping[str, Any],
-    scripts: Sequence[str],
-    *,
-    title: str,
-    subtitle: str,
-    sections: Mapping[str, str],
-    **html: str,
-) -> str:
-    """A page of its parts: the frame, styles, scripts and policy that all pages share.
-
-    Args:
-        payload: What the scripts draw, as JSON values.
-        scripts: As for `script_of`.
-        title: Of the page, as text.
-        subtitle: The same.
-        sections: Names of the sections in the menu, as texts, by their ids.
-        **html: The other fields of page.html, as HTML; a page may have no findings.
-    """
-    script = script_of(scripts)
-    plotly = get_plotlyjs().replace("\r\n", "\n")
-    return Template(part("page.html")).substitute(
-        lang=LANGUAGE_TAGS[language()],
-        policy=_policy((plotly, script)),
-        title=html_text(title),
-        subtitle=html_text(subtitle),
-        links="".join(f'<a href="#{key}">{html_text(name)}</a>' for key, name in sections.items()),
-        style=part("page.css"),
-        footer=html_text(
-            tr(
-                "Made by mlx-probe {version}. This file is complete in itself and opens no "
-                "connection.",
-                version=__version__,
-            )
-        ),
-        data=script_json({**payload, "words": script_words([script])}),
-        plotly=plotly,
-        script=script,
-        **{"findings": "", **html},
-    )
-
-
-def script_of(names: Iterable[str]) -> str:
-    """Scripts of this folder as one, whose names are its own.
-
-    Args:
-        names: The scripts without their suffix, each after those that it needs.
-    """
-    return '"use strict";\n(() => {\n' + "\n".join(part(f"{n}.js") for n in names) + "})();\n"
 
 
 def _panels(payloads: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -228,15 +172,3 @@ def _settings(run: RunData) -> dict[str, str]:
 def _subtitle(facts: Facts) -> str:
     parameters = [f"{facts['parameters']} parameters"] if "parameters" in facts else []
     return ", ".join(parameters + [facts[key] for key in ("format", "revision") if key in facts])
-
-
-def _policy(scripts: Iterable[str]) -> str:
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-        for text in scripts
-    )
-    # Plotly sets styles from its script and draws heat maps as images in data: addresses.
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )

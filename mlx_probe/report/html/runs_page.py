@@ -18,8 +18,8 @@ from mlx_probe.core.messages import translated
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
 from mlx_probe.report.html.encoding import encode_frame, encode_numbers
+from mlx_probe.report.html.frame import filled_page
 from mlx_probe.report.html.markup import html_text, part
-from mlx_probe.report.html.page import filled_page
 from mlx_probe.report.html.sections import fact_list, grid
 from mlx_probe.report.html.sections import table as html_table
 

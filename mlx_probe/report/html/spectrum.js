@@ -3,6 +3,11 @@
 // Below this share of the largest a value would only stretch the plot.
 const LOWEST = 1e-9;
 const EDGE = "#d55e00";
+// Columns that are shown beside the plot, where the run has them.
+const SHOWN = ["shape", "rank", "noise_rank", "stable_rank", "effective_rank", "spectral_norm", "condition_number",
+  "alpha", "alpha_D", "alpha_tail_count", "ww_alpha", "mp_edge", "spikes", "gd_rank", "std", "kurtosis", "q4_nrmse",
+  "outlier_columns", "relative_change", "cosine", "delta_rank", "delta_effective_rank", "left_overlap", "right_overlap",
+  "intruder_count", "spectrum_method", "spectrum_error", "status", "status_reason"];
 
 function sigmaOf(run, row) {
   const { spectra } = run;
@@ -68,14 +73,15 @@ function spectrumTraces(run, row, own, withSiblings) {
   return traces;
 }
 
-// Draws the tensors that have a spectrum: [run, row, own].
-function drawSpectra(target, shown, withSiblings) {
+// Draws the tensors that have a spectrum: [run, row, own]. `behind` are traces below them, `fixed`
+// the ends of the vertical axis where they do not follow from what is shown.
+function drawSpectra(target, shown, withSiblings, { behind = [], fixed = null } = {}) {
   const tops = shown.map(([, , own]) => own.sigma[0]);
   const top = Math.max(...tops);
   const lowest = shown.reduce((least, [, , own]) => own.sigma.reduce((a, v) => (v > 0 ? Math.min(a, v) : a), least), top);
   const floor = Math.min(...tops) * LOWEST;
-  const range = lowest < floor ? { range: [Math.log10(floor), Math.log10(top * 2)] } : {};
-  draw(target, shown.flatMap(([run, row, own]) => spectrumTraces(run, row, own, withSiblings)), {
+  const range = fixed ? { range: fixed } : lowest < floor ? { range: [Math.log10(floor), Math.log10(top * 2)] } : {};
+  draw(target, [...behind, ...shown.flatMap(([run, row, own]) => spectrumTraces(run, row, own, withSiblings))], {
     xaxis: axis({ type: "log", title: { text: tr("rank of the singular value") }, dtick: narrow.matches ? 1 : "D2", exponentformat: "none" }),
     yaxis: axis({ type: "log", title: { text: tr("singular value") }, exponentformat: "power", ...range }),
     legend: narrow.matches ? { orientation: "h", y: -0.2, yanchor: "top" }

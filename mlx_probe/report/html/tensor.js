@@ -1,11 +1,5 @@
 // The panel of one tensor: choosing it, its spectrum, its numbers.
 
-// Columns that are shown beside the plot, where the run has them.
-const SHOWN = ["shape", "rank", "noise_rank", "stable_rank", "effective_rank", "spectral_norm", "condition_number",
-  "alpha", "alpha_D", "alpha_tail_count", "ww_alpha", "mp_edge", "spikes", "gd_rank", "std", "kurtosis", "q4_nrmse",
-  "outlier_columns", "relative_change", "cosine", "delta_rank", "delta_effective_rank", "left_overlap", "right_overlap",
-  "intruder_count", "spectrum_method", "spectrum_error", "status", "status_reason"];
-
 const chosenTensor = { item: -1, first: -1, siblings: false };
 const withSpectra = runs.some((run) => run.spectra);
 

@@ -1,0 +1,118 @@
+"""The page of a training run, or of several: curves, samples, maps and spectra over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.language import tr
+from mlx_probe.report.html.frame import filled_page
+from mlx_probe.report.html.markup import html_text, part
+from mlx_probe.report.html.sections import fact_list, grid
+from mlx_probe.report.html.training_payload import training_payload
+from mlx_probe.report.html.training_sections import (
+    results_html,
+    samples_section,
+    settings_html,
+    summary_section,
+)
+from mlx_probe.report.training_facts import training_facts
+
+if TYPE_CHECKING:
+    from mlx_probe.report.training_data import TrainingData
+
+__all__ = ["MOST_RUNS", "SCRIPTS", "training_html"]
+
+SCRIPTS = (
+    *("text", "data", "address", "theme", "tips", "save", "map", "map_panel", "spectrum"),
+    *("rows", "grid", "training_curves", "training_spectrum", "training_maps", "training_main"),
+)
+# More lines in a plot cannot be told apart.
+MOST_RUNS = 16
+
+
+def training_html(runs: Sequence[TrainingData]) -> str:
+    """Training runs as one HTML page that loads nothing; see `report_html`.
+
+    Args:
+        runs: One, or several whose curves lie over each other.
+
+    Raises:
+        ConfigError: There are more runs than a page can tell apart.
+    """
+    if len(runs) > MOST_RUNS:
+        raise ConfigError(
+            f"a page shows {MOST_RUNS} training runs at most, and {len(runs)} are named",
+            "Name fewer, or make several pages",
+        )
+    alone = len(runs) == 1
+    payload = training_payload(runs)
+    measured = any(run["tables"]["params"]["rows"] for run in payload["runs"])
+    samples = samples_section(runs)
+    panels = ["curves", *(["training_maps", "training_spectrum"] if measured else [])]
+    sections = {
+        "summary": tr("Summary"),
+        "model": tr("The run") if alone else tr("Results"),
+        "curves": tr("Curves"),
+        **({"maps": tr("Maps"), "spectra": tr("Spectrum")} if measured else {}),
+        **({"samples": tr("Samples")} if samples else {}),
+        "table": tr("Evaluations"),
+        **({"rows": tr("Snapshots")} if measured and alone else {}),
+        "run": tr("Settings"),
+    }
+    heads = [run.label for run in runs]
+    return filled_page(
+        payload,
+        SCRIPTS,
+        title=heads[0] if alone else tr("{count} training runs", count=len(runs)),
+        subtitle=_subtitle(runs),
+        sections=sections,
+        findings=summary_section(runs),
+        heading=html_text(sections["model"]),
+        model_facts=fact_list(training_facts(runs[0])) if alone else results_html(runs),
+        panels="".join(part(f"panel_{name}.html") for name in panels)
+        + _nothing(measured)
+        + samples,
+        table_heading=html_text(tr("Evaluations")),
+        grid=_evaluations(runs),
+        sides=_rows() if measured and alone else "",
+        run_heading=html_text(tr("Settings") if alone else tr("Settings that differ")),
+        run=settings_html(runs),
+    )
+
+
+def _subtitle(runs: Sequence[TrainingData]) -> str:
+    if len(runs) > 1:
+        names = [run.label for run in runs]
+        return ", ".join([*names[:4], *(["..."] if len(names) > 4 else [])])
+    parameters = runs[0].run.meta.get("parameters")
+    known = [tr("training run")]
+    if isinstance(parameters, int):
+        known.append(tr("{count} parameters", count=f"{parameters:,}"))
+    return ", ".join(known)
+
+
+def _nothing(measured: bool) -> str:
+    """Why there is no map."""
+    if measured:
+        return ""
+    text = tr("No snapshot of the weights is measured, so that there are no maps and no spectra.")
+    return f'<section class="card wide"><p class="note">{html_text(text)}</p></section>'
+
+
+def _evaluations(runs: Sequence[TrainingData]) -> str:
+    if len(runs) == 1:
+        return grid("evaluations", "table")
+    return "".join(
+        f"<h3>{html_text(f'{chr(65 + at)}: {run.label}')}</h3>"
+        + grid("evaluations", f"table-{chr(65 + at)}", at)
+        for at, run in enumerate(runs)
+    )
+
+
+def _rows() -> str:
+    heading = html_text(tr("All rows of the snapshots"))
+    return (
+        f'<section id="rows" class="card wide"><h2>{heading}</h2>{grid("params", "rows")}</section>'
+    )

@@ -1,0 +1,130 @@
+"""A training run as reports show it: read once, with its sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlx_probe.analysis.columns import table_columns
+from mlx_probe.analysis.training.history import History, history_of
+from mlx_probe.analysis.training.outcome import Outcome, outcome_of
+from mlx_probe.analysis.training.spectral_change import CHANGE
+from mlx_probe.analysis.training.statement import Statement
+from mlx_probe.analysis.training.statements import statements
+from mlx_probe.analysis.typical import with_typical_texts
+from mlx_probe.core.records import Column
+from mlx_probe.metrics import METRICS
+from mlx_probe.report.run_data import metric_names
+from mlx_probe.runs.training.metrics import COLUMNS
+from mlx_probe.runs.training.run import TrainingRun, load_training_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TrainingData", "load_training_data", "snapshot_metrics"]
+
+# Columns of an analysis that say nothing about learning.
+_NOT_SHOWN = (
+    *("rows", "cols", "numel", "nbytes", "read_seconds", "compute_seconds", "read_gbps"),
+    *("bits_per_weight", "spectrum_error", "effective_rank_error", "spectral_entropy_error"),
+)
+# Metrics that are shown first.
+_FIRST = ("stable_rank", "effective_rank", "spectral_norm", "std")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A training run and what is said of it.
+
+    Attributes:
+        run: The run.
+        outcome: Its numbers.
+        history: Its snapshots as series.
+        frame: The rows of its snapshots, with the column `CHANGE`.
+        said: What happened to its matrices.
+        label: A name that no other run of the report has.
+    """
+
+    run: TrainingRun
+    outcome: Outcome
+    history: History
+    frame: pd.DataFrame
+    said: Sequence[Statement]
+    label: str
+
+    @property
+    def bytes_per_token(self) -> float | None:
+        """Mean bytes of a token of the training text, if the run says so."""
+        return _bytes_per_token(self.run)
+
+    @property
+    def columns(self) -> list[Column]:
+        """What is known of the columns of ``frame``."""
+        known = with_typical_texts(table_columns([m.column for m in METRICS]), "params")
+        return [*COLUMNS, *known, CHANGE]
+
+
+def _bytes_per_token(run: TrainingRun) -> float | None:
+    """From the run's metadata, or from the manifest of the text that it tokenized itself."""
+    described = run.meta.get("data")
+    if not isinstance(described, Mapping):
+        try:
+            described = json.loads((run.folder / "data" / "manifest.json").read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+    try:
+        value = described["splits"]["train"]["bytes_per_token"]
+    except (KeyError, TypeError):
+        return None
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None
+
+
+def load_training_data(paths: Sequence[str | os.PathLike[str]]) -> list[TrainingData]:
+    """Training runs for a report.
+
+    Args:
+        paths: As for `load_training_run`.
+
+    Raises:
+        ResultError: One is no training run, or a file is damaged.
+    """
+    runs = [load_training_run(path) for path in paths]
+    return [_read(run, label) for run, label in zip(runs, _labels(runs), strict=True)]
+
+
+def _labels(runs: Sequence[TrainingRun]) -> list[str]:
+    """Names of folders; whole paths where two have the same name."""
+    names = [run.name for run in runs]
+    if len(set(names)) == len(names):
+        return names
+    paths = [str(run.folder) for run in runs]
+    return [
+        path if paths.count(path) == 1 else f"{path} ({at})" for at, path in enumerate(paths, 1)
+    ]
+
+
+def _read(run: TrainingRun, label: str) -> TrainingData:
+    history = history_of(run)
+    frame = history.frame.copy()
+    if history.changes:
+        place = {step: at for at, step in enumerate(run.snapshots)}
+        frame[CHANGE.name] = [
+            history.changes[name][place[step]]
+            if name in history.changes and step in place
+            else None
+            for name, step in zip(frame["param_name"], frame["step"], strict=True)
+        ]
+        frame[CHANGE.name] = frame[CHANGE.name].astype("float64")
+    return TrainingData(
+        run, outcome_of(run), history, frame, statements(history, run.steps_done), label
+    )
+
+
+def snapshot_metrics(frame: pd.DataFrame) -> list[str]:
+    """Columns of numbers that a map over the steps can show, the first drawn first."""
+    names = [n for n in metric_names(frame) if n != "step" and n not in _NOT_SHOWN]
+    first = [name for name in _FIRST if name in names]
+    return [*first[:1], *(name for name in names if name not in first[:1])]

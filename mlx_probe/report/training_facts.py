@@ -1,0 +1,132 @@
+"""Facts about a training run as labelled lines of text, for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.analysis.training.outcome import Outcome
+from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
+from mlx_probe.report.fields import pairs_text
+
+if TYPE_CHECKING:
+    from mlx_probe.report.training_data import TrainingData
+
+__all__ = ["differing_settings", "result_facts", "setting_facts", "training_facts"]
+
+_NOT_KNOWN = ""
+
+
+def result_facts(data: TrainingData) -> dict[str, str]:
+    """How far a run came, and its numbers."""
+    outcome = data.outcome
+    return {
+        tr("state"): tr(outcome.state),
+        tr("steps"): _steps(outcome),
+        tr("best bits per byte"): _at(outcome.best_bpb, outcome.best_bpb_step),
+        tr("last bits per byte"): _at(outcome.last_bpb, outcome.last_bpb_step),
+        tr("best validation loss"): _number(outcome.best_loss, "{:.4f}", tr("nats/token")),
+        tr("training loss"): _number(outcome.train_loss, "{:.4f}", tr("nats/token")),
+        tr("tokens"): _number(outcome.tokens, "{:,}"),
+        tr("time"): _number(outcome.seconds, "{:,.1f}", "s"),
+        tr("throughput"): _number(outcome.tokens_per_second, "{:,.0f}", tr("tokens/s")),
+        tr("snapshots measured"): str(len(data.run.snapshots)),
+    }
+
+
+def training_facts(data: TrainingData) -> dict[str, str]:
+    """Results, model, text and machine of a run; what it does not say is left out."""
+    meta = data.run.meta
+    text = meta.get("data")
+    facts = {
+        **result_facts(data),
+        tr("parameters"): _number(meta.get("parameters"), "{:,}"),
+        tr("training FLOPs per token"): _number(meta.get("flops_per_token"), "{:,}"),
+        tr("model"): _text(data.run.recipe.get("model")),
+        tr("text"): _data(text) if isinstance(text, Mapping) else _NOT_KNOWN,
+        tr("device"): _text(meta.get("device")),
+        tr("BLAS"): _text(meta.get("blas")),
+        tr("compiled"): _text(meta.get("compiled")),
+        tr("processes"): _text(meta.get("world")),
+        tr("watching"): _text(meta.get("watch")),
+        tr("version"): _text(meta.get("code_version")),
+        tr("made"): _text(meta.get("created_at")),
+        tr("folder"): str(data.run.folder),
+    }
+    return {label: value for label, value in facts.items() if value}
+
+
+def setting_facts(data: TrainingData) -> dict[str, str]:
+    """All settings of a run by section and key."""
+    settings: dict[str, str] = {}
+    for section, entries in data.run.recipe.items():
+        if isinstance(entries, Mapping):
+            settings |= {f"{section}.{key}": _text(value) for key, value in entries.items()}
+        else:
+            settings[str(section)] = _text(entries)
+    return settings
+
+
+def differing_settings(runs: Sequence[TrainingData]) -> list[dict[str, str]]:
+    """For each run the settings in which not all runs agree, and what else makes them differ."""
+    settings = [
+        {
+            **setting_facts(run),
+            tr("text by its fingerprint"): _fingerprint(run)[:12],
+            tr("device"): _text(run.run.meta.get("device")),
+            tr("processes"): _text(run.run.meta.get("world")),
+        }
+        for run in runs
+    ]
+    names = dict.fromkeys(name for of in settings for name in of)
+    differ = [name for name in names if len({of.get(name, "") for of in settings}) > 1]
+    return [{name: of.get(name, "") for name in differ} for of in settings]
+
+
+def _fingerprint(data: TrainingData) -> str:
+    text = data.run.meta.get("data")
+    return str(text.get("fingerprint", "")) if isinstance(text, Mapping) else ""
+
+
+def _data(text: Mapping[str, Any]) -> str:
+    parts = [_text(text.get("sources"))]
+    splits = text.get("splits")
+    for name, split in splits.items() if isinstance(splits, Mapping) else ():
+        tokens = split.get("tokens") if isinstance(split, Mapping) else None
+        if isinstance(tokens, int):
+            parts.append(tr("{tokens} tokens for {split}", tokens=f"{tokens:,}", split=name))
+    each = text.get("fingerprint")
+    parts.append(tr("fingerprint {digits}", digits=str(each)[:12]) if each else "")
+    return tr("; ").join(part for part in parts if part)
+
+
+def _steps(outcome: Outcome) -> str:
+    done = f"{outcome.steps_done:,}"
+    if outcome.planned_steps is None or outcome.planned_steps == outcome.steps_done:
+        return done
+    return tr("{done} of {planned}", done=done, planned=f"{outcome.planned_steps:,}")
+
+
+def _at(value: float | None, step: int | None) -> str:
+    if value is None or step is None:
+        return _NOT_KNOWN
+    return tr("{value} at step {step}", value=f"{value:.4f}", step=f"{step:,}")
+
+
+def _number(value: object, form: str, unit: str = "") -> str:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return _NOT_KNOWN
+    return f"{form.format(value)} {unit}".strip()
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return _NOT_KNOWN
+    if isinstance(value, bool):
+        return tr("yes") if value else tr("no")
+    if isinstance(value, Mapping):
+        return pairs_text({str(key): _text(of) for key, of in value.items() if of is not None})
+    if isinstance(value, (list, tuple)):
+        return enumerated(str(item) for item in value)
+    return str(value)

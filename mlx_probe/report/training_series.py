@@ -1,0 +1,50 @@
+"""Long series of a training run in as few points as a reader can see."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["envelope", "with_train_bpb"]
+
+
+def with_train_bpb(metrics: pd.DataFrame, bytes_per_token: float | None) -> pd.DataFrame:
+    """Metrics with the column "train_bpb", where the mean bytes of a training token are known."""
+    if not bytes_per_token or bytes_per_token <= 0 or "train_loss" not in metrics:
+        return metrics
+    bits = metrics["train_loss"] / (math.log(2) * bytes_per_token)
+    extended: pd.DataFrame = metrics.assign(train_bpb=bits)
+    return extended
+
+
+def envelope(values: NDArray[np.float64], points: int) -> dict[str, NDArray[np.float64]]:
+    """Mean, least and largest value of stretches of equally many steps.
+
+    A mean alone would hide jumps, and every n-th value would show a few of them by chance.
+
+    Args:
+        values: In order, NaN where there is none.
+        points: Stretches, at most.
+
+    Returns:
+        "mean", "low" and "high" of each stretch, NaN for one without a value. Infinities, and
+        values that are too large for a mean, are part of the ends.
+    """
+    each = -(-len(values) // points) if len(values) else 1
+    padded = np.full(-(-len(values) // each) * each, np.nan)
+    padded[: len(values)] = values
+    rows = padded.reshape(-1, each)
+    known = ~np.isnan(rows)
+    some = known.any(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = np.where(known, rows, 0).sum(axis=1)
+        mean = np.where(some, sums / np.maximum(known.sum(axis=1), 1), np.nan)
+    low = np.where(some, np.where(known, rows, np.inf).min(axis=1), np.nan)
+    high = np.where(some, np.where(known, rows, -np.inf).max(axis=1), np.nan)
+    return {"mean": mean, "low": low, "high": high}

@@ -1,0 +1,1 @@
+"""Read what a training run left, or leaves while it runs: metrics, samples, spectra over time."""

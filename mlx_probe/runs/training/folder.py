@@ -1,0 +1,84 @@
+"""The folder of a training run: how it is recognized, and the names of its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "ANALYSIS",
+    "KIND",
+    "META",
+    "METRICS",
+    "RECIPE",
+    "SAMPLES",
+    "SPECTRA_OVER_TIME",
+    "is_training",
+    "measured_snapshots",
+    "training_folder",
+    "training_remedy",
+]
+
+# The kind in run_meta.json.
+KIND, META = "train", "run_meta.json"
+METRICS, SAMPLES, RECIPE = "metrics.jsonl", "samples.jsonl", "recipe.yaml"
+SPECTRA_OVER_TIME = "spectra_over_time.parquet"
+# The measurement of a snapshot, inside of its folder: a run of `analyze`.
+ANALYSIS = "analysis"
+
+_STEP = re.compile(r"step-(\d{1,12})")
+
+
+def is_training(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of a training run, finished or not.
+
+    Args:
+        path: Any path: the run's folder, its run_meta.json or its metrics.jsonl.
+    """
+    return training_folder(Path(path)) is not None
+
+
+def training_folder(path: Path) -> Path | None:
+    """The folder of the training run that a path means; None where it means none.
+
+    A run that is not finished has no run_meta.json yet: its recipe and its metrics say what it is.
+    """
+    folder = path.parent if path.name in (METRICS, META) else path
+    meta = folder / META
+    if meta.is_file():
+        return folder if _kind(meta) == KIND else None
+    return folder if (folder / METRICS).is_file() and (folder / RECIPE).is_file() else None
+
+
+def measured_snapshots(folder: Path) -> Mapping[int, Path]:
+    """The snapshots of a training run that are measured: step to the run of `analyze`."""
+    found = {}
+    for path in (folder / "snapshots").glob("step-*"):
+        step = _STEP.fullmatch(path.name)
+        run = path / ANALYSIS
+        # Its metadata are written last.
+        if step and (run / META).is_file():
+            found[int(step[1])] = run
+    return dict(sorted(found.items()))
+
+
+def training_remedy(folder: Path) -> str:
+    """What to do instead of taking a training run for the measurement of a model."""
+    snapshots = measured_snapshots(folder)
+    report = f"`mlx-probe report {folder}` shows the training"
+    if not snapshots:
+        return f"{report}; `mlx-probe analyze {folder / 'model'}` measures its model"
+    last = list(snapshots.values())[-1]
+    return f"Name the measurement of one of its snapshots, such as {last}; {report}"
+
+
+def _kind(meta: Path) -> Any:
+    try:
+        read = json.loads(meta.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return read.get("kind") if isinstance(read, dict) else None

@@ -1,0 +1,170 @@
+"""metrics.jsonl and samples.jsonl: one JSON object a line, written while the model learns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.core.errors import ResultError
+from mlx_probe.core.records import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "metrics_frame", "read_lines", "samples_frame"]
+
+COLUMNS: Sequence[Column] = (
+    Column(
+        "step", "int64", "training", "Updates of the weights so far.", title="Step",
+        plain="How many times the weights have been changed; 0 is before training.",
+    ),
+    Column(
+        "tokens", "int64", "training", "Tokens seen so far, repeated ones included.",
+        title="Tokens", unit="tokens",
+        plain="How much text the model has learned from, counted in tokens.",
+    ),
+    Column(
+        "seconds", "float64", "training", "Seconds of training so far, without pauses between "
+        "starts.", title="Time", unit="s", plain="How long training has taken so far.",
+    ),
+    Column(
+        "train_loss", "float64", "training", "Mean cross-entropy of the step's batch.",
+        title="Training loss", unit="nats/token",
+        plain="How badly the model predicts the next token of the text that it learns from.",
+        caveat="It depends on the tokenizer: compare bits per byte between vocabularies.",
+    ),
+    Column(
+        "val_loss", "float64", "training", "Mean cross-entropy of the validation text.",
+        title="Validation loss", unit="nats/token",
+        plain="The same for text that the model does not learn from.",
+        caveat="It depends on the tokenizer: compare bits per byte between vocabularies.",
+    ),
+    Column(
+        "val_bpb", "float64", "training", "Cross-entropy of the validation text over its bytes of "
+        "UTF-8.", title="Validation bits per byte", unit="bits/byte",
+        plain="Bits that the model needs to write down a byte of text that it does not learn from; "
+        "comparable between tokenizers.",
+    ),
+    Column(
+        "train_bpb", "float64", "training", "Training loss over the mean bytes of a token.",
+        title="Training bits per byte", unit="bits/byte",
+        plain="Bits that the model needs for a byte of the text that it learns from.",
+        caveat="It takes every token to be as long as the mean of the training text.",
+    ),
+    Column(
+        "learning_rate", "float64", "training", "Learning rate of the step.",
+        title="Learning rate", plain="How far a step moves the weights, by the schedule.",
+    ),
+    Column(
+        "grad_norm", "float64", "training", "Euclidean norm of the gradient before clipping.",
+        title="Gradient norm",
+        plain="How strongly the step's text pulls at all weights together; jumps are a warning.",
+    ),
+    Column(
+        "tokens_per_second", "float64", "training", "Tokens of the step over its seconds.",
+        title="Throughput", unit="tokens/s", plain="How fast the model learns from text.",
+    ),
+)  # fmt: skip
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The objects of a file of JSON lines that may still be written.
+
+    Args:
+        path: The file; one that is not there yet has no lines.
+
+    Returns:
+        The objects, and whether the last line is not complete: it is left out.
+
+    Raises:
+        ResultError: Another line is no JSON object, or the file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return [], False
+    except OSError as error:
+        raise ResultError(f"cannot read {path}: {error}", "Check the file's permissions") from error
+    *lines, rest = data.split(b"\n")
+    read = []
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line)
+            if not isinstance(value, dict):
+                raise ValueError("it is no JSON object")
+        except (ValueError, RecursionError) as error:
+            raise ResultError(
+                f"{path}: line {number} cannot be read: {error}",
+                "Restore the file, or run the same command of mlx-probe train again",
+            ) from error
+        read.append(value)
+    return read, bool(rest)
+
+
+def metrics_frame(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Metrics as a table in the order of the steps; NaN where a line says nothing.
+
+    A step that is there twice, because a run was killed between two checkpoints, counts as the
+    later line says.
+
+    Args:
+        lines: As `read_lines` returns them.
+
+    Returns:
+        Column "step" (int64), then float64: "tokens", "seconds" (so far; see `COLUMNS`) and
+        whatever else the lines have as numbers.
+    """
+    import numpy as np
+    import pandas as pd
+
+    by_step = {
+        int(line["step"]): line for line in lines if _is_number(line.get("step"))
+    }  # later lines win
+    steps = sorted(by_step)
+    names = dict.fromkeys(
+        name for line in by_step.values() for name, value in line.items() if _is_number(value)
+    )
+    values = {
+        name: np.array(
+            [v if _is_number(v := by_step[step].get(name)) else np.nan for step in steps], float
+        )
+        for name in names
+        if name != "step"
+    }
+    frame: pd.DataFrame = pd.DataFrame({"step": np.array(steps, np.int64), **values})
+    if "tokens" not in frame:
+        frame["tokens"] = np.nan
+    if "seconds" not in frame:
+        frame["seconds"] = _seconds(frame)
+    return frame
+
+
+def _seconds(frame: pd.DataFrame) -> Any:
+    """Seconds so far, from the throughput of each step."""
+    import numpy as np
+
+    if "tokens_per_second" not in frame:
+        return np.full(len(frame), np.nan)
+    tokens = np.diff(frame["tokens"].to_numpy(), prepend=0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        seconds = tokens / frame["tokens_per_second"].to_numpy()
+    return np.cumsum(np.where(np.isfinite(seconds), seconds, 0.0))
+
+
+def samples_frame(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Samples of text: columns step, prompt, text, in the order in which they were written."""
+    import pandas as pd
+
+    rows = [
+        (int(line["step"]), str(line.get("prompt", "")), str(line.get("text", "")))
+        for line in lines
+        if _is_number(line.get("step"))
+    ]
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=["step", "prompt", "text"])
+    return frame
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
