@@ -43,7 +43,8 @@ def read_over_time(folder: Path, snapshots: Mapping[int, Path]) -> pd.DataFrame:
             frame.insert(0, "step", step)
             frames.append(frame)
     if not frames:
-        return pd.DataFrame({"step": pd.Series(dtype="int64")})
+        nothing: pd.DataFrame = pd.DataFrame({"step": pd.Series(dtype="int64")})
+        return nothing
     table = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     table["step"] = table["step"].astype("int64")
     sorted_table: pd.DataFrame = table.sort_values("step", kind="stable", ignore_index=True)
