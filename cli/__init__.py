@@ -44,6 +44,9 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "inspect": "List MODEL's tensors.",
         "bench": "Time methods for singular values.",
     },
+    "Train": {
+        "generate": "Let MODEL continue a text.",
+    },
     "Models": {
         "download": "Download MODEL and verify its files.",
         "verify": "Check the files of a downloaded model.",

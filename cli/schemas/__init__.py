@@ -12,6 +12,7 @@ from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODE
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
+from .lab import GENERATION
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
@@ -36,6 +37,7 @@ SCHEMAS: Mapping[str, Document] = {
     "query": Document(ANSWER, {"with --schema": VIEWS}),
     "inspect": Document(INSPECTION, {"of a run": ROWS}),
     "bench": Document(BENCH, note="`--json` takes a file; `--json -` prints the document."),
+    "generate": Document(GENERATION),
     "download": Document(DOWNLOAD),
     "verify": Document(VERIFICATION),
     "catalog scan": Document(SCAN),

@@ -13,6 +13,7 @@ import pytest
 from machines import MAC
 from models import invoke
 from pairs import saved
+from tiny_llm import TEXTS, make_model, make_tokenizer
 
 from mlx_probe.cli.docs import contexts
 from mlx_probe.cli.schemas import EXEMPT, FAILURE, SCHEMAS, schema_of
@@ -47,6 +48,10 @@ GOOD = {
     "query": [("--runs {runs} from␣params", 0), ("--runs {runs} --schema", 0)],
     "inspect": [("{model}", 0), ("{strange}", 0), ("{runs}/base", 0), ("{runs}/pair", 0)],
     "bench": [("--shape 8x8 --contender native --contender numpy --repeat 1", 0)],
+    "generate": [
+        ("{lm} --prompt To␣be --max-tokens 3", 0),
+        ("{lm} --prompt To␣be --max-tokens 1 --chat", 0),
+    ],
     "download": [
         ("{model} --local-dir {out}/new --dry-run", 0),
         ("{model} --local-dir {out}/new", 0),
@@ -79,6 +84,7 @@ BAD = {
     "query": ("--runs {runs} copy␣params␣to␣'x'", 2),
     "inspect": ("{nothing}", 1),
     "bench": ("{nothing}", 1),
+    "generate": ("{nothing} --prompt x", 1),
     "download": ("{nothing}", 1),
     "verify": ("{nothing}", 1),
     "catalog scan": ("{nothing}", 2),
@@ -129,11 +135,15 @@ def places(stored, tmp_path_factory):
     weights.unlink()  # a link: the original stays as it is
     content[-1] ^= 1
     weights.write_bytes(content)
+    text = root / "text.txt"
+    text.write_text("\n\n".join(TEXTS))
+    lm = make_model(root / "lm", make_tokenizer(root / "tokenizer"))
     scanned = invoke("catalog", "scan", root / "models", "--runs", stored.runs, **catalog)
     assert scanned.exit_code == 0, scanned.output
     return {
         "root": root, "model": model, "strange": strange, "broken": broken, "runs": stored.runs,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
+        "lm": lm, "text": text,
         "environment": {**catalog, "MLX_PROBE_LANG": "zh"},
     }  # fmt: skip
 

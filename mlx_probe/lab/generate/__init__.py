@@ -1,0 +1,1 @@
+"""Text from a model: sampling, generation token by token, and text that is streamed whole."""
