@@ -1,0 +1,21 @@
+"""The presets in configs/train/ are read, and their models have the size that they name."""
+
+import pytest
+from project import ROOT
+
+from mlx_probe.lab.model.count import parameters
+from mlx_probe.lab.settings import read_settings
+from mlx_probe.lab.train.config import Recipe
+
+FOLDER = ROOT / "configs" / "train"
+MILLIONS = {"tiny": 0.125, "shakespeare": 0.87, "small": 15, "base": 110}
+
+
+def test_each_preset_has_a_size():
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(MILLIONS)
+
+
+@pytest.mark.parametrize("name", MILLIONS)
+def test_a_preset_has_its_size(name):
+    recipe = read_settings(Recipe, FOLDER / f"{name}.yaml")
+    assert parameters(recipe.model) / 1e6 == pytest.approx(MILLIONS[name], rel=0.05)
