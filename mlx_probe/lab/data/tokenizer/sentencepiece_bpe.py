@@ -109,29 +109,17 @@ def train_sentencepiece(
 def merges_of(pieces: Pieces) -> Iterator[tuple[str, str]]:
     """The pairs that byte pair encoding merges, the first ones first.
 
-    SentencePiece merges any two neighbours whose text is a piece, the piece learned first, and
-    the leftmost pair among equals. `tokenizers` has a rank for each pair instead: pairs of the
-    same piece need an order that gives the same result where two of them overlap.
+    SentencePiece merges any two neighbours whose text is a piece, the piece learned first before
+    others, and the leftmost pair among equals. `tokenizers` has a rank for each pair instead.
+    Pairs of the same piece may have any order: two of them would have to overlap (ab, a, ba for
+    the piece aba), and what is left of a text that repeats itself repeats itself too.
     """
     known = set(pieces.texts[pieces.first :])
     for piece in pieces.texts[pieces.first :]:
-        cuts = [cut for cut in range(1, len(piece)) if piece[:cut] in known]
-        yield from (
-            (piece[:cut], piece[cut:])
-            for cut in sorted(cuts, key=lambda cut: _comes_later(piece, cut))
-            if piece[cut:] in known
-        )
-
-
-def _comes_later(piece: str, cut: int) -> bool:
-    """Whether a pair is the right one of two overlapping pairs of the same piece.
-
-    In x y z with xy = yz = piece, y is a border of the piece (a beginning that is also an end).
-    The left pair is cut before it, the right one after it.
-    """
-    left_is_border = piece.endswith(piece[:cut])
-    right_is_border = piece.startswith(piece[cut:])
-    return left_is_border and not right_is_border
+        for cut in range(1, len(piece)):
+            left, right = piece[:cut], piece[cut:]
+            if left in known and right in known:
+                yield left, right
 
 
 def _plain(words: Counter[str]) -> Counter[str]:

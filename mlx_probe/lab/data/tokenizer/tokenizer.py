@@ -13,12 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.lab.data.tokenizer.special import CHAT_END
 from mlx_probe.lab.data.tokenizer.token_bytes import count_token_bytes
+from mlx_probe.lab.data.tokenizer.word_cache import word_cache
 
 if TYPE_CHECKING:
-    import numpy as np
     import tokenizers
     from numpy.typing import NDArray
 
@@ -79,9 +81,9 @@ class Tokenizer:
             ) from error
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._special = self._backend
         # Text is text, even where it looks like a special token.
         self._backend.encode_special_tokens = True
+        self._words = word_cache(self._backend, self._described)
         ids = self._backend.get_vocab(with_added_tokens=True)
         self.vocabulary = max(ids.values(), default=-1) + 1
         self.bos_id = ids.get(_named(config, "bos_token"))
@@ -104,13 +106,18 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of several texts; see `encode`."""
+        return [self.encode_array(text).tolist() for text in texts]
+
+    def encode_array(self, text: str) -> NDArray[np.uint32]:
+        """The ids of a text as an array; see `encode`. The fastest way."""
         try:
-            encoded = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+            if self._words is not None:
+                return self._words.encode(text)
+            encoding = self._backend.encode_batch_fast([text], add_special_tokens=False)[0]
         except TypeError:
-            for number, text in enumerate(texts):
-                _refuse_surrogates(number, text)
+            _refuse_surrogates(text)
             raise
-        return [encoding.ids for encoding in encoded]
+        return np.array(encoding.ids, np.uint32)
 
     def encode_special(self, text: str) -> list[int]:
         """The ids of a text in which special tokens are written out, as `chat` writes them."""
@@ -242,11 +249,11 @@ def _default(config: Mapping[str, Any]) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _refuse_surrogates(number: int, text: str) -> None:
+def _refuse_surrogates(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"text {number} has half a surrogate pair at character {error.start}",
+            f"a text has half a surrogate pair at character {error.start}",
             "Replace it: text.encode('utf-8', 'replace').decode()",
         ) from error

@@ -23,6 +23,7 @@ from mlx_probe.lab.data.tokenizer.sentencepiece_bpe import (
 )
 from mlx_probe.lab.data.tokenizer.special import END, PAD, UNKNOWN, special_tokens
 from mlx_probe.lab.data.tokenizer.tokenizer import TOKENIZER_FILES, Tokenizer, open_tokenizer
+from mlx_probe.lab.data.tokenizer.word_cache import SPACED_WORDS
 from mlx_probe.lab.data.tokenizer.words import WordCount
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ def _backend_of(pieces: Pieces) -> Backend:
             fuse_unk=False,
         )
     )
-    # No piece goes on after a space behind other characters: a cut there changes no id, and
-    # short words can be cached. Spaces stay spaces, so that U+2581 is a character like others.
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(" +[^ ]*|[^ ]+"), "isolated")
+    # No piece goes on after a space behind other characters: a cut there changes no id, and keeps
+    # the queue of merges short. Spaces stay spaces, so that U+2581 is a character like others.
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(SPACED_WORDS), "isolated")
     backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return backend
 
