@@ -91,20 +91,23 @@ class SnapshotFolder:
         except OSError as error:
             raise write_error(target, error) from error
 
-    def refresh(self, metrics: str) -> list[int]:
-        """Remove what a killed process left, and measurements that are not of these weights.
+    def clean(self) -> None:
+        """Remove what a killed trainer left; only the trainer may do that."""
+        for left in self.path.glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def refuse_measurements(self, metrics: str) -> list[int]:
+        """Remove measurements that are not of these weights, or not like the others.
 
         Args:
-            metrics: Metric set that measurements have to have.
+            metrics: Metric set that they have to have.
 
         Returns:
             Steps whose measurement was removed.
         """
-        for left in self.path.glob(".step-*"):
-            shutil.rmtree(left, ignore_errors=True)
         removed = [step for step in self.measured() if not self._is_valid(step, metrics)]
         for step in removed:
-            shutil.rmtree(self.analysis(step))
+            shutil.rmtree(self.analysis(step), ignore_errors=True)
         return removed
 
     def _is_valid(self, step: int, metrics: str) -> bool:

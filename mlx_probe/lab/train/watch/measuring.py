@@ -53,7 +53,7 @@ class Measuring:
 
     def begin(self) -> None:
         """Measure again what an earlier process measured of other weights or in another way."""
-        for step in self._folder.refresh(self._metrics):
+        for step in self._folder.refuse_measurements(self._metrics):
             _log.info("step %d: measured again, for its measurement is not of these weights", step)
         write_over_time(self._run)
 

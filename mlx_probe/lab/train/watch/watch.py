@@ -86,6 +86,7 @@ class Watch:
             self._folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(self._folder.path, error) from error
+        self._folder.clean()
         self._events = len(read_events(self._folder.path))
         # While training goes on, the speed of the machine would come out too low.
         eigen_solvers([self._model.dim])

@@ -67,12 +67,12 @@ def test_a_full_disk_leaves_no_half_snapshot(folder):
             folder.keep(step, fails)
     assert folder.steps() == [1]
     assert (folder.snapshot(1) / "model.safetensors").read_bytes() == b"one"
-    folder.refresh("standard")
+    folder.clean()
     assert [path.name for path in folder.path.iterdir()] == ["step-1"]
 
 
 def test_measurements_that_do_not_describe_the_weights_go(folder):
     folder.keep(1, writer(b"one"))
     measure(folder, 1)
-    assert folder.refresh("standard") == [1]
+    assert folder.refuse_measurements("standard") == [1]
     assert folder.unmeasured() == [1]
