@@ -9,10 +9,15 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlx_probe.lab.model.config import ModelConfig
+from mlx_probe.lab.model.exponential import has_slow_exponential
 from mlx_probe.lab.model.rms_norm import RMSNorm
 from mlx_probe.lab.model.rotary import RotaryEmbedding
+from mlx_probe.lab.model.softmax import softmax
 
-__all__ = ["Attention"]
+__all__ = ["Attention", "attend"]
+
+# Added to the score of a key that a query must not see: exp of it is 0 next to any other.
+HIDDEN = -1e9
 
 
 class Attention(nn.Module):
@@ -73,6 +78,31 @@ class Attention(nn.Module):
         keys = self.rotary(keys.transpose(0, 2, 1, 3), offset)
         if cache is not None:
             keys, values = cache.update_and_fetch(keys, values)
-        scale = 1 / math.sqrt(queries.shape[-1])
-        out = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
+        out = attend(queries, keys, values, mask)
         return self.o_proj(out.transpose(0, 2, 1, 3).reshape(batch, positions, -1))
+
+
+def attend(queries: mx.array, keys: mx.array, values: mx.array, mask: Any) -> mx.array:
+    """The weighted mean of the values for each query.
+
+    Args:
+        queries: Shape (batch, heads, positions, head_dim).
+        keys: Shape (batch, kv_heads, positions of the keys, head_dim).
+        values: As the keys.
+        mask: As in `Attention`.
+
+    Returns:
+        Shape (batch, heads, positions, head_dim).
+    """
+    scale = 1 / math.sqrt(queries.shape[-1])
+    square = queries.shape[2] == keys.shape[2] and isinstance(mask, str)
+    if not (square and queries.dtype == mx.float32 and has_slow_exponential()):
+        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
+    batch, heads, positions, width = queries.shape
+    # Query heads of one group beside each other; their keys and values are used by all of them.
+    groups = keys.shape[1]
+    grouped = (queries * scale).reshape(batch, groups, heads // groups, positions, width)
+    scores = grouped @ keys[:, :, None].swapaxes(-1, -2)
+    place = mx.arange(positions)
+    weights = softmax(scores + mx.where(place[:, None] >= place, 0.0, HIDDEN))
+    return (weights @ values[:, :, None]).reshape(batch, heads, positions, width)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import mlx.core as mx
 import mlx.nn as nn
 
 from mlx_probe.lab.model.config import ModelConfig
+from mlx_probe.lab.model.exponential import exponential, has_slow_exponential
 
-__all__ = ["SwiGLU"]
+__all__ = ["SwiGLU", "gated"]
 
 
 class SwiGLU(nn.Module):
@@ -30,4 +33,27 @@ class SwiGLU(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         """What is added to the residual stream, for x of shape (..., dim)."""
-        return self.down_proj(nn.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        slow = gate.dtype == mx.float32 and has_slow_exponential()
+        return self.down_proj(gated(gate, up) if slow else nn.silu(gate) * up)
+
+
+def gated(gate: mx.array, up: mx.array) -> mx.array:
+    """silu(gate) * up by `exponential`: for CPUs on which MLX's own is slow."""
+    return cast(mx.array, _differentiable(gate, up))
+
+
+@mx.custom_function
+def _differentiable(gate: mx.array, up: mx.array) -> mx.array:
+    return gate * (1 / (1 + exponential(-gate))) * up
+
+
+@_differentiable.vjp
+def _gradient(
+    inputs: tuple[mx.array, mx.array], cotangent: mx.array, _: mx.array
+) -> tuple[mx.array, mx.array]:
+    r"""silu'(z) = s + z s (1 - s), with the sigmoid s = 1 / (1 + exp(-z))."""
+    gate, up = inputs
+    sigmoid = 1 / (1 + exponential(-gate))
+    silu = gate * sigmoid
+    return cotangent * up * (sigmoid + silu * (1 - sigmoid)), cotangent * silu

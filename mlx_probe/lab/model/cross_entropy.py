@@ -1,0 +1,31 @@
+"""The loss."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+
+from mlx_probe.lab.model.exponential import exponential, has_slow_exponential
+
+__all__ = ["cross_entropy"]
+
+
+def cross_entropy(logits: mx.array, targets: mx.array) -> mx.array:
+    r"""-log p(target) in nats for each position, with p = softmax(logits).
+
+        log sum_j exp(z_j - m) + m - z_target,   m = max z
+
+    Args:
+        logits: Shape (..., vocabulary); computed in float32.
+        targets: Integers below the vocabulary, shape (...).
+
+    Returns:
+        Float32, shape (...).
+    """
+    logits = logits.astype(mx.float32)
+    target = mx.take_along_axis(logits, targets[..., None], axis=-1).squeeze(-1)
+    if not has_slow_exponential():
+        return mx.logsumexp(logits, axis=-1) - target
+    # A constant: the loss does not depend on it.
+    largest = mx.stop_gradient(mx.max(logits, axis=-1, keepdims=True))
+    total = mx.sum(exponential(logits - largest), axis=-1)
+    return mx.log(total) + largest.squeeze(-1) - target
