@@ -18,9 +18,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.lab.data.encoding import Encoded, Encodes, encode_group
+from mlx_probe.lab.data.encoding import Encoded, Encoder
+
+if TYPE_CHECKING:
+    from mlx_probe.lab.data.tokenizer import Tokenizer
 
 __all__ = ["Group", "encode_groups"]
 
@@ -43,26 +47,26 @@ class Group:
 
 
 def encode_groups(
-    groups: Iterator[Group], tokenizer: Encodes, folder: Path, processes: int
+    groups: Iterator[Group], tokenizer: Tokenizer, processes: int
 ) -> Generator[tuple[Group, Encoded]]:
     """Encode groups; they come back in order, whatever the number of processes.
 
     Args:
         groups: Read as they are needed; two for each process are in memory.
-        tokenizer: Encodes where there is one process: this one.
-        folder: The tokenizer's files, for other processes.
+        tokenizer: Encodes; other processes read it from its folder.
         processes: Processes that encode; 1 for this one alone.
 
     Raises:
         ResultError: A process ended, for example for want of memory.
     """
     if processes <= 1:
+        encoder = Encoder(tokenizer)
         for group in groups:
-            yield group, encode_group(tokenizer, group.texts, group.is_validation)
+            yield group, encoder.encode(group.texts, group.is_validation)
         return
     waiting: deque[tuple[Group, Future[Encoded]]] = deque()
     with ExitStack() as stack:
-        pool = _Pool(folder)
+        pool = _Pool(tokenizer.folder)
         # Ends the processes first: a thread that waits for one of them goes on then.
         threads = stack.enter_context(ThreadPoolExecutor(processes, "encoder"))
         stack.callback(pool.close)
@@ -127,14 +131,14 @@ def _serve(folder: Path) -> None:
 
     # The parent says when it is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tokenizer = load_tokenizer(folder)
+    encoder = Encoder(load_tokenizer(folder))
     source, target = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
             texts, is_validation = pickle.load(source)
         except EOFError:
             return
-        pickle.dump(encode_group(tokenizer, texts, is_validation), target, pickle.HIGHEST_PROTOCOL)
+        pickle.dump(encoder.encode(texts, is_validation), target, pickle.HIGHEST_PROTOCOL)
         target.flush()
 
 

@@ -90,7 +90,7 @@ def shard_corpus(
     report(Progress("tokenize", mark.bytes, total))
     try:
         groups = _groups(corpus, census, selection, mark.documents)
-        encoded = encode_groups(groups, tokenizer, out / "tokenizer", processes)
+        encoded = encode_groups(groups, tokenizer, processes)
         # Closed before the files: no process is left whatever happens.
         with closing(encoded):
             for number, (group, tokens) in enumerate(encoded, 1):
