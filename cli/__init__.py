@@ -45,6 +45,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "bench": "Time methods for singular values.",
     },
     "Train": {
+        "data": "Prepare text to train on.",
         "generate": "Let MODEL continue a text.",
     },
     "Models": {

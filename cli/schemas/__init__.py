@@ -17,6 +17,7 @@ from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .shape import FAILURE, Document, Schema, listed
+from .tokens import TOKENS
 from .training import TRAINING
 
 __all__ = ["EXEMPT", "FAILURE", "SCHEMAS", "Document", "Schema", "schema_of"]
@@ -37,6 +38,7 @@ SCHEMAS: Mapping[str, Document] = {
     "query": Document(ANSWER, {"with --schema": VIEWS}),
     "inspect": Document(INSPECTION, {"of a run": ROWS}),
     "bench": Document(BENCH, note="`--json` takes a file; `--json -` prints the document."),
+    "data tokenize": Document(TOKENS),
     "generate": Document(GENERATION),
     "download": Document(DOWNLOAD),
     "verify": Document(VERIFICATION),

@@ -48,6 +48,7 @@ GOOD = {
     "query": [("--runs {runs} from␣params", 0), ("--runs {runs} --schema", 0)],
     "inspect": [("{model}", 0), ("{strange}", 0), ("{runs}/base", 0), ("{runs}/pair", 0)],
     "bench": [("--shape 8x8 --contender native --contender numpy --repeat 1", 0)],
+    "data tokenize": [("{texts} --out {out}/tokens --vocabulary 300", 0)],
     "generate": [
         ("{lm} --prompt To␣be --max-tokens 3", 0),
         ("{lm} --prompt To␣be --max-tokens 1 --chat", 0),
@@ -84,6 +85,7 @@ BAD = {
     "query": ("--runs {runs} copy␣params␣to␣'x'", 2),
     "inspect": ("{nothing}", 1),
     "bench": ("{nothing}", 1),
+    "data tokenize": ("{nothing} --out {out}/none", 1),
     "generate": ("{nothing} --prompt x", 1),
     "download": ("{nothing}", 1),
     "verify": ("{nothing}", 1),
@@ -140,8 +142,11 @@ def places(stored, tmp_path_factory):
     lm = make_model(root / "lm", make_tokenizer(root / "tokenizer"))
     scanned = invoke("catalog", "scan", root / "models", "--runs", stored.runs, **catalog)
     assert scanned.exit_code == 0, scanned.output
+    texts = root / "texts.txt"
+    texts.write_text("".join(f"What is written in line {n}?\n\n" for n in range(500)), "utf-8")
     return {
-        "root": root, "model": model, "strange": strange, "broken": broken, "runs": stored.runs,
+        "texts": texts, "root": root, "model": model, "strange": strange, "broken": broken,
+        "runs": stored.runs,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
         "lm": lm, "text": text,
         "environment": {**catalog, "MLX_PROBE_LANG": "zh"},

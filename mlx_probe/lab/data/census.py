@@ -22,12 +22,13 @@ from mlx_probe.core.files import LineWriter, sha256_file, whole_lines, write_all
 from mlx_probe.lab.data.corpus import Corpus, LeftOut, StoredText
 from mlx_probe.lab.data.origins.local import unreadable
 
-__all__ = ["RECORD", "Census", "FileCount", "changed", "has_changed", "take_census"]
+__all__ = ["RECORD", "Census", "FileCount", "changed", "has_changed", "is_stale", "take_census"]
 
 # The first 16 bytes of the document's SHA-256 as two numbers, the more significant first, and the
 # bytes of its text. Two different documents agree in 16 bytes with a chance of 1e-22 in ten
 # million.
 RECORD = np.dtype([("high", ">u8"), ("low", ">u8"), ("bytes", "<u4")])
+_FILES = "files.jsonl"
 # Records that are written at a time.
 _BLOCK = 4096
 
@@ -92,14 +93,8 @@ def take_census(corpus: Corpus, folder: Path, on_bytes: Callable[[int], None]) -
             earlier process or this one read it.
         OSError: The disk refused.
     """
-    lines_path, path = folder / "files.jsonl", folder / "documents.bin"
-    files: list[FileCount] = []
-    end = 0
-    if lines_path.exists():
-        with lines_path.open("rb") as stored:
-            for line in whole_lines(stored):
-                files.append(FileCount(**json.loads(line)))
-                end += len(line)
+    lines_path, path = folder / _FILES, folder / "documents.bin"
+    files, end = _finished(lines_path)
     for file, count in zip(corpus.files, files, strict=False):
         if changed(file, count):
             raise has_changed(file)
@@ -134,6 +129,24 @@ def _refuse_without_column(corpus: Corpus, files: Sequence[FileCount]) -> None:
                 f"{file.path} has no column {corpus.column!r}; it has {', '.join(count.columns)}",
                 "Name the column of the text with --text-column",
             )
+
+
+def is_stale(corpus: Corpus, folder: Path) -> bool:
+    """Whether files have changed since an earlier process counted them."""
+    files, _ = _finished(folder / _FILES)
+    return any(changed(file, count) for file, count in zip(corpus.files, files, strict=False))
+
+
+def _finished(path: Path) -> tuple[list[FileCount], int]:
+    """The files that earlier processes counted, and where their lines end in bytes."""
+    files: list[FileCount] = []
+    end = 0
+    if path.exists():
+        with path.open("rb") as stored:
+            for line in whole_lines(stored):
+                files.append(FileCount(**json.loads(line)))
+                end += len(line)
+    return files, end
 
 
 def changed(file: StoredText, count: FileCount) -> bool:

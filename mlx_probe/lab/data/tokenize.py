@@ -14,6 +14,7 @@ processes.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from mlx_probe.lab.data.census import Census, take_census
 from mlx_probe.lab.data.config import DataConfig, TokenizerConfig
 from mlx_probe.lab.data.corpus import Corpus, open_corpus
 from mlx_probe.lab.data.encoding import token_dtype
+from mlx_probe.lab.data.job import monitored
 from mlx_probe.lab.data.manifest import Manifest, SourceRecord, Split, SplitName
 from mlx_probe.lab.data.progress import OnProgress, Progress, counted
 from mlx_probe.lab.data.reading import kept_documents
@@ -35,9 +37,12 @@ from mlx_probe.lab.data.shard_corpus import shard_corpus
 from mlx_probe.lab.data.workspace import WORK, only_one, prepare
 
 if TYPE_CHECKING:
+    from mlx_probe.runs.monitor.watch import WatchConfig
     from mlx_probe.source.transfer.progress import DownloadProgress
 
 __all__ = ["Progress", "tokenize"]
+
+_log = logging.getLogger(__name__)
 
 
 def tokenize(
@@ -47,6 +52,8 @@ def tokenize(
     out: Path,
     on_progress: OnProgress | None = None,
     overwrite: bool = False,
+    watch: WatchConfig | None = None,
+    on_alert: Callable[[str, bool], None] | None = None,
     download: DownloadProgress | None = None,
 ) -> Manifest:
     """Turn text into shards of tokens; a folder that is finished already is read and returned.
@@ -58,6 +65,9 @@ def tokenize(
         out: The folder; see `Manifest`.
         on_progress: Called now and then.
         overwrite: Whether to replace tokens of other text or settings.
+        watch: Rules on the machine's resources, and who may follow the job; None where it is a
+            part of another job, which has a log and a monitor.
+        on_alert: Told what the rules say, and whether it is a warning.
         download: Shows how far a download is; None for nothing.
 
     Raises:
@@ -65,8 +75,8 @@ def tokenize(
         ConfigError: The vocabulary does not fit the text.
         ResultError: `out` holds something else, another process works there, or the disk refuses.
         Interrupted: Ctrl-C was pressed; what is finished stays.
+        Stopped: A rule ended the job; what is finished stays.
     """
-    report = on_progress or (lambda progress: None)
     corpus = open_corpus(data.sources, data.document, data.text_column, data.validation, download)
     settings = _settings(data, tokenizer, vocabulary, corpus)
     work = out / WORK
@@ -76,7 +86,10 @@ def tokenize(
             finished = prepare(out, work, settings, corpus, overwrite)
             if finished is not None:
                 return finished
-            manifest = _run(corpus, data, tokenizer, vocabulary, settings, out, report)
+            title = ", ".join(data.sources)
+            with monitored(out, title, watch, on_progress, on_alert) as report:
+                manifest = _run(corpus, data, tokenizer, vocabulary, settings, out, report)
+                _log.info("written: %s", manifest.summary())
             shutil.rmtree(work)
             return manifest
     except OSError as error:

@@ -13,7 +13,9 @@ from typing import Any
 
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import write_text
+from mlx_probe.lab.data.census import is_stale
 from mlx_probe.lab.data.corpus import Corpus
+from mlx_probe.lab.data.job import LOG, SAMPLES, SAMPLES_SO_FAR
 from mlx_probe.lab.data.manifest import MANIFEST, SPLITS, Manifest
 
 __all__ = ["JOURNAL", "WORK", "only_one", "prepare"]
@@ -34,7 +36,9 @@ def prepare(
     wanted = {"settings": settings, "files": listing}
     begun = work / "settings.json"
     if overwrite:
-        _remove(out)
+        # Interrupted, the same command with --overwrite goes on as well.
+        if (out / MANIFEST).exists() or not _is_begun(begun, wanted) or is_stale(corpus, work):
+            _remove(out)
     elif (out / MANIFEST).exists():
         manifest = Manifest.read(out)
         _refuse_other(out, dict(manifest.settings), settings)
@@ -70,6 +74,10 @@ def prepare(
     return None
 
 
+def _is_begun(begun: Path, wanted: dict[str, Any]) -> bool:
+    return begun.exists() and bool(json.loads(begun.read_text("utf-8")) == wanted)
+
+
 def _refuse_other(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
     for key, value in settings.items():
         if before.get(key) != value:
@@ -81,7 +89,7 @@ def _refuse_other(out: Path, before: dict[str, Any], settings: dict[str, Any]) -
 
 def _is_ours(path: Path) -> bool:
     named = path.suffix == ".bin" and path.name.split("-")[0] in SPLITS
-    return named or path.name in (MANIFEST, WORK, "tokenizer", "log")
+    return named or path.name in (MANIFEST, WORK, "tokenizer", LOG, SAMPLES, SAMPLES_SO_FAR)
 
 
 def _remove(out: Path) -> None:
