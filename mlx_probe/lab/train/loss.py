@@ -1,0 +1,26 @@
+"""Cross-entropy: the nats that a model needs for each token that really came next."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+
+__all__ = ["next_token_nats"]
+
+
+def next_token_nats(model: nn.Module, tokens: mx.array) -> mx.array:
+    """Negative log-probability of each token after the first, in nats.
+
+        nats_t = log(sum_v exp(logit_tv)) - logit_t,target,    target = token t + 1
+
+    Args:
+        model: Takes (B, T) tokens, gives (B, T, V) logits.
+        tokens: (B, T + 1), any integer type.
+
+    Returns:
+        (B, T), float32 whatever the model computes in: sums of many small numbers need it.
+    """
+    logits = model(tokens[:, :-1].astype(mx.int32)).astype(mx.float32)
+    targets = tokens[:, 1:].astype(mx.int32)
+    nats: mx.array = nn.losses.cross_entropy(logits, targets, reduction="none")
+    return nats

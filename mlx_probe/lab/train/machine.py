@@ -1,0 +1,80 @@
+"""What a run computes with: bits of a resumed run are the same on the same machine only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import mlx.core as mx
+
+from mlx_probe.compute.backends.mlx.blas import mlx_blas
+from mlx_probe.core.language import tr
+from mlx_probe.lab.device import compiles, device_label
+from mlx_probe.lab.train.config import TrainConfig
+
+__all__ = ["Machine"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run computes with.
+
+    Attributes:
+        mlx: Version of MLX.
+        device: Name of the device.
+        blas: Library of the CPU's matrix products; None for MLX's own.
+        dtype: Numbers of forward and backward pass.
+        compiled: Whether the steps are compiled.
+        compile_reason: Why, or why not.
+        world: Processes that train together.
+    """
+
+    mlx: str
+    device: str
+    blas: str | None
+    dtype: str
+    compiled: bool
+    compile_reason: str
+    world: int = 1
+
+    @classmethod
+    def here(cls, config: TrainConfig, world: int = 1) -> Machine:
+        """The machine and device in use.
+
+        Args:
+            config: Says what is wanted.
+            world: Processes that train together.
+        """
+        on_gpu = mx.default_device().type == mx.gpu
+        dtype = config.dtype
+        if dtype == "auto":
+            dtype = "bfloat16" if on_gpu else "float32"
+        compiled, reason = compiles() if config.compile else (False, "train.compile is false")
+        return cls(mx.__version__, device_label(), mlx_blas(), dtype, compiled, reason, world)
+
+    @property
+    def number_type(self) -> mx.Dtype:
+        """The type of the numbers."""
+        return mx.bfloat16 if self.dtype == "bfloat16" else mx.float32
+
+    def describe(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+    def differences(self, earlier: dict[str, object]) -> list[str]:
+        """Warnings: why what follows may have other bits than before.
+
+        Args:
+            earlier: `describe` of the machine that trained before.
+        """
+        now = self.describe()
+        return [
+            tr(
+                "the run began with {name} {before} and goes on with {now}: its numbers may "
+                "differ in the last bits",
+                name=name,
+                before=earlier.get(name),
+                now=now[name],
+            )
+            for name in ("mlx", "device", "blas", "dtype", "compiled", "world")
+            if earlier.get(name) != now[name]
+        ]

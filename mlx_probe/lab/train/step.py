@@ -1,0 +1,169 @@
+"""One step: gradients of the loss, their norm, and the update of the weights.
+
+    g = mean of the gradients of k micro-batches                (accumulation)
+    g <- g min(1, clip / |g|)                                   (Pascanu et al., 2013)
+    W <- optimizer(W, g)
+
+The host waits once in a step, for loss and norm: it sees whether both are finite before anything
+changes the weights, and prepares the next step while the device computes the update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.optimizers import MultiOptimizer
+from mlx.utils import tree_flatten, tree_map
+
+from mlx_probe.lab.train.config import TrainConfig
+from mlx_probe.lab.train.loss import next_token_nats
+from mlx_probe.lab.train.optimizer import set_rates
+from mlx_probe.lab.train.schedule import rate_share
+
+__all__ = ["NotFinite", "Reduction", "StepResult", "TrainStep"]
+
+# Takes gradients and loss of this process, and gives the means of all.
+Reduction = Callable[[Any, mx.array], tuple[Any, mx.array]]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step says of itself.
+
+    Attributes:
+        loss: Mean nats a token, before the update.
+        grad_norm: Norm of the gradient before clipping.
+        learning_rate: Of AdamW.
+    """
+
+    loss: float
+    grad_norm: float
+    learning_rate: float
+
+
+class NotFinite(Exception):  # noqa: N818  the trainer makes an error of it
+    """Loss or gradient is NaN or infinite; the weights are still those of the step before.
+
+    Args:
+        what: "loss" or "gradient norm".
+        value: The number.
+    """
+
+    def __init__(self, what: str, value: float) -> None:
+        super().__init__(f"{what} is {value}")
+        self.what, self.value = what, value
+
+
+class TrainStep:
+    """Makes steps.
+
+    Args:
+        model: The weights, float32.
+        optimizer: From `make_optimizer`, with the state to begin with.
+        config: Clipping, dropout, rates and seed.
+        dtype: Numbers of the forward and backward pass.
+        compiled: Whether the parts are compiled.
+        reduction: Makes the mean over all processes; None for one process.
+        rank: Number of this process: each drops other numbers.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: MultiOptimizer,
+        config: TrainConfig,
+        dtype: mx.Dtype,
+        compiled: bool,
+        reduction: Reduction | None = None,
+        rank: int = 0,
+    ) -> None:
+        self._model, self._optimizer, self._config = model, optimizer, config
+        self._dtype, self._reduction, self._rank = dtype, reduction, rank
+        self._value_and_grad = mx.value_and_grad(self._loss)
+        weights, state = model.state, optimizer.state
+        self._gradients, self._add, self._norm, self._update = (
+            (
+                mx.compile(self._begin, inputs=[weights, mx.random.state], outputs=mx.random.state),
+                mx.compile(self._accumulate, [weights, mx.random.state], mx.random.state),
+                mx.compile(_norm),
+                mx.compile(self._apply, inputs=[weights, state], outputs=[weights, state]),
+            )
+            if compiled
+            else (self._begin, self._accumulate, _norm, self._apply)
+        )
+
+    def __call__(self, step: int, batches: Sequence[mx.array]) -> StepResult:
+        """Make a step.
+
+        Args:
+            step: Its number, from 1.
+            batches: Tokens of each micro-batch, (B, T + 1).
+
+        Raises:
+            NotFinite: The weights are as before.
+        """
+        config = self._config
+        share = rate_share(step, config)
+        for number, tokens in enumerate(batches):
+            if config.dropout:
+                # mx.random.state cannot be restored; a seed for each micro-batch can.
+                parts = [config.seed, step, number, self._rank]
+                mx.random.seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]))
+            if number == 0:
+                loss, gradients = self._gradients(tokens)
+            else:
+                loss, gradients = self._add(tokens, loss, gradients)
+            if len(batches) > 1:
+                # One micro-batch's activations at a time in memory.
+                mx.async_eval(loss, gradients)
+        scale = mx.array(1.0 / len(batches))
+        if self._reduction is not None:
+            gradients, loss = self._reduction(gradients, loss)
+        norm = self._norm(gradients) * scale
+        loss = loss * scale
+        mx.eval(loss, norm)
+        result = StepResult(loss.item(), norm.item(), config.learning_rate * share)
+        for what, value in (("loss", result.loss), ("gradient norm", result.grad_norm)):
+            if not math.isfinite(value):
+                raise NotFinite(what, value)
+        set_rates(self._optimizer, config, share)
+        if config.clip:
+            # In float64 on the host: the norm is there already.
+            scale = mx.array(min(1.0, config.clip / max(result.grad_norm, 1e-30)) / len(batches))
+        self._update(gradients, scale)
+        mx.async_eval(self._model.parameters(), self._optimizer.state)
+        return result
+
+    def _loss(self, weights: dict[str, Any], tokens: mx.array) -> mx.array:
+        if self._dtype != mx.float32:
+            weights = tree_map(lambda weight: weight.astype(self._dtype), weights)
+        self._model.update(weights)
+        return next_token_nats(self._model, tokens).mean()
+
+    def _begin(self, tokens: mx.array) -> tuple[mx.array, Any]:
+        """Loss and gradients of the first micro-batch."""
+        weights = self._model.trainable_parameters()
+        loss, gradients = self._value_and_grad(weights, tokens)
+        self._model.update(weights)  # not the traced ones
+        return loss, gradients
+
+    def _accumulate(self, tokens: mx.array, before: mx.array, total: Any) -> tuple[mx.array, Any]:
+        """Sums of losses and gradients with one more micro-batch."""
+        loss, gradients = self._begin(tokens)
+        return before + loss, tree_map(mx.add, total, gradients)
+
+    def _apply(self, gradients: Any, scale: mx.array) -> None:
+        gradients = tree_map(lambda gradient: gradient * scale, gradients)
+        self._optimizer.update(self._model, gradients)
+
+
+def _norm(gradients: Any) -> mx.array:
+    """Euclidean norm of all gradients together."""
+    squares = [gradient.square().sum() for _, gradient in tree_flatten(gradients)]
+    return mx.sqrt(sum(squares[1:], squares[0]))

@@ -1,0 +1,183 @@
+"""Train a small language model, from text to a checkpoint that other programs open.
+
+`train` is the whole flow; each of its words is a module:
+
+    tokens      text -> tokens of a training and a validation split
+    model       the transformer, new or from a checkpoint
+    optimizer   Muon and AdamW
+    step        gradients, clipping, update
+    loop        steps, evaluations, samples, snapshots, checkpoints
+    checkpoint  everything that an interrupted run needs to go on with the same bits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from mlx.utils import tree_flatten
+
+from mlx_probe.lab.data.loader import Prefetcher
+from mlx_probe.lab.device import DeviceName, use_device
+from mlx_probe.lab.model.count import training_flops_per_token
+from mlx_probe.lab.model.initialize import initialize
+from mlx_probe.lab.model.layout import write_model
+from mlx_probe.lab.model.mini_llm import MiniLLM
+from mlx_probe.lab.train.checkpoint import save_checkpoint
+from mlx_probe.lab.train.checks import check_run
+from mlx_probe.lab.train.config import Recipe
+from mlx_probe.lab.train.evaluation import Evaluator
+from mlx_probe.lab.train.facts import described_result, described_run, step_tokens
+from mlx_probe.lab.train.folder import TrainFolder
+from mlx_probe.lab.train.identity import deciding_settings, run_fingerprint
+from mlx_probe.lab.train.loop import Loop
+from mlx_probe.lab.train.machine import Machine
+from mlx_probe.lab.train.metrics_file import METRIC_COLUMNS, metric_rows
+from mlx_probe.lab.train.optimizer import make_optimizer
+from mlx_probe.lab.train.progress import Silent, TrainProgress
+from mlx_probe.lab.train.samples import make_sampler
+from mlx_probe.lab.train.stages import STAGES
+from mlx_probe.lab.train.state import TrainState
+from mlx_probe.lab.train.step import TrainStep
+from mlx_probe.lab.train.stopping import stop_requests
+from mlx_probe.lab.train.throughput import throughput
+from mlx_probe.lab.train.tokens import open_tokens
+from mlx_probe.runs.job import Job, JobSpec
+from mlx_probe.runs.monitor.watch import WatchConfig
+from mlx_probe.runs.run import Run
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    data: Sequence[str | Path] = (),
+    device: DeviceName = "auto",
+    watch: WatchConfig | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
+    progress: TrainProgress | None = None,
+) -> Run:
+    """Train a model and write it in Hugging Face's layout, with everything that was measured.
+
+    Called again with the same recipe and ``out`` it goes on where it was interrupted, and what
+    follows has the same bits as if it had not been. A finished run is returned as it is.
+
+    Args:
+        recipe: The model, its text, and how it is trained.
+        out: The run folder.
+        data: Sources of text, in the place of the recipe's.
+        device: "cpu", "gpu", or "auto" for a GPU where there is one.
+        watch: Rules on the machine's resources, and where samples go; changes no result.
+        resume: Whether to go on from the checkpoints in ``out``; otherwise they are deleted.
+        overwrite: Whether to replace what ``out`` holds: another run, or files of the user.
+        progress: Follows the run.
+
+    Returns:
+        The run; its metadata say whether it stopped early.
+
+    Raises:
+        ConfigError: A setting has no meaning, or does not fit to another.
+        ResultError: ``out`` holds another run, or one with other settings, or another process
+            trains there just now, or the disk refused.
+        Interrupted: Ctrl-C or SIGTERM; the last step is saved.
+        Stopped: A rule that stops was broken; the last step is saved.
+        Diverged: A number became NaN or infinite; the last good step is saved.
+        ProbeError: The text cannot be read, or no checkpoint is whole.
+    """
+    progress = progress or Silent()
+    if data:
+        recipe = replace(recipe, data=replace(recipe.data, sources=tuple(map(str, data))))
+    use_device(device)
+    folder = TrainFolder(Path(out))
+    fingerprint = run_fingerprint(recipe, None)
+    if resume and not overwrite and (finished := folder.finished(fingerprint)):
+        return finished
+    config = recipe.train
+    job = Job("train", watch=watch, resume=resume, overwrite=overwrite, on_alert=progress.alert)
+    spec = JobSpec(
+        title=f"{folder.path.name} ({', '.join(recipe.data.sources)})",
+        about=(f"train {folder.path}",),
+        paths=folder.paths,
+        columns=METRIC_COLUMNS,
+        fingerprint=lambda: fingerprint,
+        stages=STAGES,
+        described={"configuration": deciding_settings(recipe, None)},
+        sizes=[step_tokens(recipe)] * config.steps,
+    )
+    folder.note_earlier()
+    with job.running(spec), ExitStack() as stack:
+        folder.begin(job, recipe)
+        job.begin("tokenize", "tokenizing")
+        with job.meter.stage("tokenize"):
+            tokens = open_tokens(recipe, folder.path, progress)
+        shape = replace(recipe.model, vocabulary=tokens.vocabulary)
+        machine = Machine.here(config)
+        described = described_run(recipe, shape, tokens, machine)
+        job.write_plan(described)
+
+        job.begin("train", "preparing")
+        model = MiniLLM(shape, config.dropout)
+        model.checkpointing = config.gradient_checkpointing
+        initialize(model, config.seed)
+        optimizer, state = make_optimizer(config, model), TrainState()
+        about = {
+            "fingerprint": fingerprint,
+            "data": tokens.manifest.fingerprint,
+            "machine": machine.describe(),
+        }
+        if saved := folder.checkpoint(about, job.warn):
+            model.load_weights(list(saved.weights.items()))
+            optimizer.state, state = saved.optimizer, saved.state
+            for difference in machine.differences(saved.about["machine"]):
+                job.warn(difference)
+
+        loader = tokens.loader(config.batch, shape.context, config.seed)
+        loop = Loop(
+            config=config,
+            job=job,
+            model=model,
+            optimizer=optimizer,
+            step=TrainStep(model, optimizer, config, machine.number_type, machine.compiled),
+            evaluate=Evaluator(model, tokens.token_bytes(), machine.compiled),
+            batches=stack.enter_context(Prefetcher(loader, state.position)),
+            validation=lambda: tokens.validation(
+                config.batch, shape.context, config.evaluation_tokens
+            ),
+            sample=make_sampler(model, tokens.tokenizer, config, shape.context),
+            metrics=stack.enter_context(folder.metrics(state)),
+            samples=stack.enter_context(folder.samples(state)),
+            save=lambda: save_checkpoint(
+                folder.checkpoints,
+                dict(tree_flatten(model.parameters())),
+                optimizer.state,
+                state,
+                about,
+                config.keep,
+            ),
+            snapshots=None,
+            policy=None,
+            progress=progress,
+            state=state,
+            flops_per_token=training_flops_per_token(shape),
+        )
+        job.progress.finish(range(state.step))
+        progress.begin(described, state.step, config.steps)
+        stack.callback(progress.end)
+        with stop_requests() as stop:
+            loop.run(stop)
+
+        job.begin("write", "writing the model")
+        weights = dict(tree_flatten(model.parameters()))
+        write_model(folder.path / "model", shape, weights, tokens.folder / "tokenizer")
+        checks = check_run(folder.path / "metrics.jsonl", state, weights)
+        outputs = folder.write_tables()
+        metrics = metric_rows(folder.path / "metrics.jsonl")
+        speed = throughput(metrics, described["flops_per_token"], machine.number_type)
+        result = {**described_result(state, config.steps), "throughput": speed}
+        return job.finish({**described, **result}, checks, outputs, {})
+    raise AssertionError("the run is returned within")
