@@ -46,6 +46,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Train": {
         "data": "Prepare text to train on.",
+        "train": "Train a small language model from text.",
         "generate": "Let MODEL continue a text.",
     },
     "Models": {

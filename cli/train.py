@@ -28,7 +28,7 @@ EARLY = 4
     examples=(
         "mlx-probe train --config configs/train/shakespeare.yaml --out shakespeare",
         "mlx-probe train --config configs/train/tiny.yaml --data notes.txt --out notes",
-        "mlx-probe train --config configs/train/tiny.yaml --set steps=200 --set seed=1 --out tiny",
+        "mlx-probe train --config configs/train/tiny.yaml --set batch=16 --set seed=1 --out tiny",
     ),
 )
 @click.option(
@@ -50,7 +50,7 @@ EARLY = 4
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting above the recipe's, such as train.steps=600 or steps=600; may be repeated.",
+    help="A setting above the recipe's, such as train.steps=600, or seed=1 where one section has the key; may be repeated.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @click.option(

@@ -44,7 +44,9 @@ class TrainConfig:
             stay float32), or "auto": bfloat16 on a GPU.
         gradient_checkpointing: Whether blocks are computed again in the backward pass, which
             saves memory.
-        compile: Whether the step is compiled; without effect where no compiler is found.
+        compile: Whether the step is compiled: "always" where a compiler is found, "never", or
+            "auto": on a GPU, and on the CPU in runs that are long enough to make up for the
+            minute in which MLX calls the C++ compiler, once for each of some fifty kernels.
         evaluate_every: Steps between two evaluations; the last step is always evaluated.
         evaluation_tokens: Validation tokens of an evaluation; 0 for all.
         patience: Evaluations without improvement after which training stops; 0 for never.
@@ -80,7 +82,7 @@ class TrainConfig:
     dropout: float = 0.0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
-    compile: bool = True
+    compile: Literal["auto", "always", "never"] = "auto"
     evaluate_every: int = 100
     evaluation_tokens: int = 0
     patience: int = 0

@@ -51,13 +51,16 @@ class TrainingTokens:
         return np.pad(known, (0, self.vocabulary - len(known)))
 
 
-def open_tokens(recipe: Recipe, out: Path, progress: TrainProgress) -> TrainingTokens:
+def open_tokens(
+    recipe: Recipe, out: Path, progress: TrainProgress, overwrite: bool
+) -> TrainingTokens:
     """The tokens of a recipe; text that is no tokens yet is tokenized into `data` of the run.
 
     Args:
         recipe: Data, tokenizer, and the model's vocabulary.
         out: The run folder.
         progress: Follows the tokenizing.
+        overwrite: Whether to replace tokens of other text or settings in `data`.
 
     Raises:
         ConfigError: The vocabularies of model and tokenizer do not fit.
@@ -74,7 +77,8 @@ def open_tokens(recipe: Recipe, out: Path, progress: TrainProgress) -> TrainingT
             recipe.tokenizer,
             wanted,
             folder,
-            lambda done, total: progress.phase("tokenizing", done, total),
+            lambda done: progress.phase(done.stage, done.done, done.total),
+            overwrite,
         )
     tokenizer = load_tokenizer(folder / "tokenizer")
     if wanted and tokenizer.vocabulary > wanted:

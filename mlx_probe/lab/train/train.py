@@ -114,9 +114,10 @@ def train(
         folder.begin(job, recipe)
         job.begin("tokenize", "tokenizing")
         with job.meter.stage("tokenize"):
-            tokens = open_tokens(recipe, folder.path, progress)
+            tokens = open_tokens(recipe, folder.path, progress, not job.journal.starts)
         shape = replace(recipe.model, vocabulary=tokens.vocabulary)
-        machine = Machine.here(config)
+        flops = training_flops_per_token(shape) * step_tokens(recipe) * config.steps
+        machine = Machine.here(config, flops)
         described = described_run(recipe, shape, tokens, machine)
         job.write_plan(described)
 
