@@ -14,7 +14,7 @@ from mlx_probe.runs.run import Run
 
 from .command import Command
 from .document import json_option, print_document
-from .options import overwrite_option, quiet_option, resume_option, watch_options
+from .options import complete_files, overwrite_option, quiet_option, resume_option, watch_options
 
 __all__ = ["train"]
 
@@ -50,8 +50,27 @@ EARLY = 4
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting above the recipe's, such as train.steps=600, or seed=1 where one section has the key; may be repeated.",
+    help="A setting above the recipe's, such as train.steps=600, or seed=1 where one section has "
+    "the key; may be repeated.",
 )
+@click.option(
+    "--init",
+    metavar="MODEL",
+    shell_complete=complete_files,
+    help="Go on from the weights of a model or of a checkpoint, with its shape and tokenizer.",
+)
+@click.option(
+    "--weight-decay-policy",
+    type=click.Choice(["none", "alpha"]),
+    help="Set the weight decay of each matrix from its spectrum; as --set weight_decay_policy.",
+)
+@click.option(
+    "--watch-share",
+    metavar="SHARE",
+    help="Share of the machine that measuring the snapshots may take while training goes on, such "
+    "as 10%; as --set watch_share.",
+)
+@click.option("--keep", type=click.IntRange(1), help="Checkpoints that are kept; as --set keep.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @click.option(
     "--device",
@@ -68,6 +87,10 @@ def train(
     config: Path | None,
     data: tuple[str, ...],
     changes: tuple[str, ...],
+    init: str | None,
+    weight_decay_policy: str | None,
+    watch_share: str | None,
+    keep: int | None,
     out: Path,
     device: Any,
     alert: tuple[str, ...],
@@ -91,10 +114,17 @@ def train(
 
     from .train_progress import train_progress
 
+    shortcuts = {
+        "train.weight_decay_policy": weight_decay_policy,
+        "snapshots.watch_share": watch_share and _share(watch_share),
+        "train.keep": keep,
+    }
+    changes += tuple(f"{key}={value}" for key, value in shortcuts.items() if value is not None)
     run = run_training(
         read_settings(Recipe, config, changes),
         out,
         data=data,
+        init=init,
         device=device,
         watch=WatchConfig(alert=alert, prometheus=prometheus),
         resume=resume,
@@ -109,6 +139,15 @@ def train(
         raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
     if run.meta["stopped_early"]:
         click.get_current_context().exit(EARLY)
+
+
+def _share(text: str) -> str:
+    """10% as 0.1; a number stays what it is."""
+    number = text.strip().removesuffix("%")
+    try:
+        return repr(float(number) / 100) if number != text.strip() else number
+    except ValueError:
+        return text
 
 
 def _document(run: Run) -> dict[str, Any]:

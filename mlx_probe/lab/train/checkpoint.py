@@ -27,7 +27,14 @@ from mlx_probe.core.files import sha256_file, write_error
 from mlx_probe.lab.train.state import TrainState
 from mlx_probe.lab.train.tensors_file import write_tensors
 
-__all__ = ["Saved", "checkpoint_folders", "find_checkpoint", "read_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Saved",
+    "checkpoint_folders",
+    "find_checkpoint",
+    "is_checkpoint",
+    "read_checkpoint",
+    "save_checkpoint",
+]
 
 _FORMAT = 1
 _NAME = re.compile(r"step-(\d+)")
@@ -43,7 +50,8 @@ class Saved:
         weights: By name.
         optimizer: The optimizer's state, as a tree.
         state: How far the run was.
-        about: What it belongs to: "configuration", "fingerprint", "data", "machine", "model".
+        about: What it belongs to: "fingerprint" of the run, "data" (fingerprint of the tokens),
+            "machine", "model" (its shape), "tokenizer" (its folder).
     """
 
     folder: Path
@@ -111,6 +119,11 @@ def checkpoint_folders(root: Path) -> list[Path]:
     found = [(_NAME.fullmatch(path.name), path) for path in root.glob("step-*")]
     numbered = [(int(name[1]), path) for name, path in found if name]
     return [path for _, path in sorted(numbered, reverse=True)]
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is the folder of a checkpoint."""
+    return (path / _STATE).is_file() and (path / _OPTIMIZER).is_file()
 
 
 def find_checkpoint(root: Path, refused: list[str]) -> Saved | None:

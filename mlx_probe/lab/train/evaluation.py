@@ -68,7 +68,7 @@ class Evaluator:
         Returns:
             The result; NaN as bits per byte if no token stands for bytes.
         """
-        nats = with_bytes = 0.0
+        total = np.zeros(2)
         tokens = nbytes = 0
         waiting: list[mx.array] = []
         self._model.eval()
@@ -77,19 +77,18 @@ class Evaluator:
                 before_each()
                 # Sums of a batch in float32, of all in float64.
                 sums = self._sums(mx.array(batch))
-                mx.async_eval(sums)
+                mx.async_eval(sums)  # type: ignore[no-untyped-call]
                 waiting.append(sums)
                 targets = batch[:, 1:]
                 tokens += targets.size
                 nbytes += int(self._bytes[targets].sum())
                 if len(waiting) > _AHEAD:
-                    first, second = waiting.pop(0).tolist()  # type: ignore[misc]
-                    nats, with_bytes = nats + first, with_bytes + second
+                    total += np.array(waiting.pop(0), np.float64)
             for sums in waiting:
-                first, second = sums.tolist()  # type: ignore[misc]
-                nats, with_bytes = nats + first, with_bytes + second
+                total += np.array(sums, np.float64)
         finally:
             self._model.train()
+        nats, with_bytes = (float(each) for each in total)
         bits = with_bytes / (math.log(2) * nbytes) if nbytes else math.nan
         return Evaluation(nats / tokens, bits, tokens)
 

@@ -41,6 +41,6 @@ def deciding_settings(recipe: Recipe, init: str | None) -> dict[str, Any]:
     return {**settings, "init": init}
 
 
-def run_fingerprint(recipe: Recipe, init: str | None) -> str:
-    """SHA-256 of the settings that decide a run's numbers, as hex digits."""
-    return fingerprint_of({"version": _VERSION, "settings": deciding_settings(recipe, init)})
+def run_fingerprint(settings: dict[str, Any]) -> str:
+    """SHA-256 of what `deciding_settings` gives, as hex digits."""
+    return fingerprint_of({"version": _VERSION, "settings": settings})

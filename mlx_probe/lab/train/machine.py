@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 
 import mlx.core as mx
 
@@ -59,7 +60,7 @@ class Machine:
             compiled, reason = False, "the run is shorter than compiling for the CPU"
         else:
             compiled, reason = compiles()
-        return cls(mx.__version__, device_label(), mlx_blas(), dtype, compiled, reason, world)
+        return cls(version("mlx"), device_label(), mlx_blas(), dtype, compiled, reason, world)
 
     @property
     def number_type(self) -> mx.Dtype:

@@ -121,14 +121,14 @@ class TrainStep:
                 loss, gradients = self._add(tokens, loss, gradients)
             if len(batches) > 1:
                 # One micro-batch's activations at a time in memory.
-                mx.async_eval(loss, gradients)
+                mx.async_eval(loss, gradients)  # type: ignore[no-untyped-call]
         scale = mx.array(1.0 / len(batches))
         if self._reduction is not None:
             gradients, loss = self._reduction(gradients, loss)
         norm = self._norm(gradients) * scale
         loss = loss * scale
         mx.eval(loss, norm)
-        result = StepResult(loss.item(), norm.item(), config.learning_rate * share)
+        result = StepResult(float(loss), float(norm), config.learning_rate * share)
         for what, value in (("loss", result.loss), ("gradient norm", result.grad_norm)):
             if not math.isfinite(value):
                 raise NotFinite(what, value)
@@ -137,7 +137,8 @@ class TrainStep:
             # In float64 on the host: the norm is there already.
             scale = mx.array(min(1.0, config.clip / max(result.grad_norm, 1e-30)) / len(batches))
         self._update(gradients, scale)
-        mx.async_eval(self._model.parameters(), self._optimizer.state)
+        state = self._optimizer.state
+        mx.async_eval(self._model.parameters(), state)  # type: ignore[no-untyped-call]
         return result
 
     def _loss(self, weights: dict[str, Any], tokens: mx.array) -> mx.array:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 
@@ -56,8 +57,8 @@ def write_tensors(path: Path, arrays: Mapping[str, mx.array]) -> str:
             write_all(file, data)
         for array in arrays.values():
             # A view of the array's own memory; a scalar has one element.
-            data = memoryview(mx.contiguous(array.reshape(-1)).view(mx.uint8)).cast("B")
-            digest.update(data)
-            write_all(file, data)
+            view: Any = mx.contiguous(array.reshape(-1)).view(mx.uint8)
+            digest.update(memoryview(view))
+            write_all(file, memoryview(view))
         os.fsync(file.fileno())
     return digest.hexdigest()

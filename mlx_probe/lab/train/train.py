@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from mlx.utils import tree_flatten
@@ -25,6 +25,7 @@ from mlx_probe.lab.model.count import training_flops_per_token
 from mlx_probe.lab.model.initialize import initialize
 from mlx_probe.lab.model.layout import write_model
 from mlx_probe.lab.model.mini_llm import MiniLLM
+from mlx_probe.lab.train.alpha_decay import AlphaDecay
 from mlx_probe.lab.train.checkpoint import save_checkpoint
 from mlx_probe.lab.train.checks import check_run
 from mlx_probe.lab.train.config import Recipe
@@ -32,6 +33,7 @@ from mlx_probe.lab.train.evaluation import Evaluator
 from mlx_probe.lab.train.facts import described_result, described_run, step_tokens
 from mlx_probe.lab.train.folder import TrainFolder
 from mlx_probe.lab.train.identity import deciding_settings, run_fingerprint
+from mlx_probe.lab.train.initial import load_float32, open_initial
 from mlx_probe.lab.train.loop import Loop
 from mlx_probe.lab.train.machine import Machine
 from mlx_probe.lab.train.metrics_file import METRIC_COLUMNS, metric_rows
@@ -44,6 +46,7 @@ from mlx_probe.lab.train.step import TrainStep
 from mlx_probe.lab.train.stopping import stop_requests
 from mlx_probe.lab.train.throughput import throughput
 from mlx_probe.lab.train.tokens import open_tokens
+from mlx_probe.lab.train.watch.watch import Watch
 from mlx_probe.runs.job import Job, JobSpec
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.run import Run
@@ -56,6 +59,7 @@ def train(
     out: str | Path,
     *,
     data: Sequence[str | Path] = (),
+    init: str | Path | None = None,
     device: DeviceName = "auto",
     watch: WatchConfig | None = None,
     resume: bool = True,
@@ -71,6 +75,8 @@ def train(
         recipe: The model, its text, and how it is trained.
         out: The run folder.
         data: Sources of text, in the place of the recipe's.
+        init: A model or a checkpoint to go on from, with its shape and its tokenizer in the place
+            of the recipe's; None for new weights.
         device: "cpu", "gpu", or "auto" for a GPU where there is one.
         watch: Rules on the machine's resources, and where samples go; changes no result.
         resume: Whether to go on from the checkpoints in ``out``; otherwise they are deleted.
@@ -93,8 +99,12 @@ def train(
     if data:
         recipe = replace(recipe, data=replace(recipe.data, sources=tuple(map(str, data))))
     use_device(device)
+    initial = open_initial(str(init)) if init is not None else None
+    if initial is not None:
+        recipe = initial.adapt(recipe)
     folder = TrainFolder(Path(out))
-    fingerprint = run_fingerprint(recipe, None)
+    settings = deciding_settings(recipe, None if init is None else str(init))
+    fingerprint = run_fingerprint(settings)
     if resume and not overwrite and (finished := folder.finished(fingerprint)):
         return finished
     config = recipe.train
@@ -106,7 +116,7 @@ def train(
         columns=METRIC_COLUMNS,
         fingerprint=lambda: fingerprint,
         stages=STAGES,
-        described={"configuration": deciding_settings(recipe, None)},
+        described={"configuration": settings},
         sizes=[step_tokens(recipe)] * config.steps,
     )
     folder.note_earlier()
@@ -115,6 +125,8 @@ def train(
         job.begin("tokenize", "tokenizing")
         with job.meter.stage("tokenize"):
             tokens = open_tokens(recipe, folder.path, progress, not job.journal.starts)
+        if initial is not None:
+            initial.refuse_other(tokens.tokenizer)
         shape = replace(recipe.model, vocabulary=tokens.vocabulary)
         flops = training_flops_per_token(shape) * step_tokens(recipe) * config.steps
         machine = Machine.here(config, flops)
@@ -124,19 +136,26 @@ def train(
         job.begin("train", "preparing")
         model = MiniLLM(shape, config.dropout)
         model.checkpointing = config.gradient_checkpointing
-        initialize(model, config.seed)
+        if initial is not None:
+            load_float32(model, initial.read())
+        else:
+            initialize(model, config.seed)
         optimizer, state = make_optimizer(config, model), TrainState()
         about = {
             "fingerprint": fingerprint,
             "data": tokens.manifest.fingerprint,
             "machine": machine.describe(),
+            "model": asdict(shape),
+            "tokenizer": str(tokens.tokenizer.folder.absolute()),
         }
         if saved := folder.checkpoint(about, job.warn):
-            model.load_weights(list(saved.weights.items()))
+            load_float32(model, saved.weights)
             optimizer.state, state = saved.optimizer, saved.state
             for difference in machine.differences(saved.about["machine"]):
                 job.warn(difference)
 
+        snapshots = stack.enter_context(Watch(folder.path, recipe.snapshots, shape, config.steps))
+        policy = AlphaDecay(config.policy_every) if config.weight_decay_policy == "alpha" else None
         loader = tokens.loader(config.batch, shape.context, config.seed)
         loop = Loop(
             config=config,
@@ -160,8 +179,8 @@ def train(
                 about,
                 config.keep,
             ),
-            snapshots=None,
-            policy=None,
+            snapshots=snapshots,
+            policy=policy,
             progress=progress,
             state=state,
             flops_per_token=training_flops_per_token(shape),
@@ -172,6 +191,12 @@ def train(
         with stop_requests() as stop:
             loop.run(stop)
 
+        job.begin("watch", "measuring snapshots")
+        with job.meter.stage("watch"):
+            watched = snapshots.finish(
+                lambda done, total: progress.phase("measuring snapshots", done, total)
+            )
+
         job.begin("write", "writing the model")
         weights = dict(tree_flatten(model.parameters()))
         write_model(folder.path / "model", shape, weights, tokens.folder / "tokenizer")
@@ -179,6 +204,6 @@ def train(
         outputs = folder.write_tables()
         metrics = metric_rows(folder.path / "metrics.jsonl")
         speed = throughput(metrics, described["flops_per_token"], machine.number_type)
-        result = {**described_result(state, config.steps), "throughput": speed}
+        result = {**described_result(state, config.steps), "throughput": speed, "watch": watched}
         return job.finish({**described, **result}, checks, outputs, {})
     raise AssertionError("the run is returned within")

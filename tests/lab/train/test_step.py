@@ -112,7 +112,7 @@ def test_dropout_follows_from_seed_step_and_micro_batch(tokens):
 
 def test_bfloat16_keeps_float32_weights_and_no_nan(tokens):
     batches = [[batch] for batch in tokens] * 3
-    plain, plain_results = trained(batches)
+    _, plain_results = trained(batches)
     half, results = trained(batches, dtype=mx.bfloat16)
     assert all(weight.dtype == np.float32 for weight in half.values())
     assert all(np.isfinite(weight).all() for weight in half.values())
