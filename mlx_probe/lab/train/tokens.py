@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.data.loader import Loader, TokenStream, windows_in_order
 from mlx_probe.lab.data.manifest import MANIFEST, Manifest
-from mlx_probe.lab.data.tokenize import tokenize
 from mlx_probe.lab.data.tokenizer import Tokenizer, load_tokenizer
 from mlx_probe.lab.train.config import Recipe
 from mlx_probe.lab.train.progress import TrainProgress
@@ -71,6 +70,9 @@ def open_tokens(
     if len(sources) == 1 and (given / MANIFEST).is_file():
         folder, manifest = given, Manifest.read(given)
     else:
+        # A folder of tokens needs none of what reads text.
+        from mlx_probe.lab.data.tokenize import tokenize
+
         folder = out / "data"
         manifest = tokenize(
             recipe.data,
