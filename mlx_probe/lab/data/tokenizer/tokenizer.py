@@ -36,6 +36,15 @@ TOKENIZER_FILES = (
 )
 
 
+# Spaces and line ends, U+2581, Unicode that normal forms change, rare characters of all planes.
+_SAMPLE = (
+    "To be, or not to be: that is the question.\n",
+    " leading", "trailing ", "two  spaces", "\ttab\r\n\n", "\u2581", "<|im_start|></s><unk>",
+    "cafe\u0301 \ufb01 \u2126 \u212b", "don 't , .", "\u5e8a\u524d\u660e\u6708\u5149",
+    "\U0001f469\u200d\U0001f467 \ue000\U0010ffff", "\x00\x01\x7f\x85\u2028\ufeff",
+)  # fmt: skip
+
+
 class Tokenizer:
     """Encodes text and decodes ids.
 
@@ -191,6 +200,15 @@ class Tokenizer:
         digest.update(f"\n{self.bos_id} {self.eos_id}".encode())
         return digest.hexdigest()
 
+    @cached_property
+    def exact_round_trip(self) -> bool:
+        """Whether a fixed sample of texts, among them rare ones, comes back from its ids.
+
+        True for all texts where the tokenizer was trained here. Many published ones strip a
+        space, normalize, or have no ids for some characters.
+        """
+        return all(self.decode(self.encode(text)) == text for text in _SAMPLE)
+
     def token_bytes(self) -> NDArray[np.int32]:
         """UTF-8 bytes of the text of each id; 0 for special tokens. See `count_token_bytes`."""
         ids = self._backend.get_vocab(with_added_tokens=True)
@@ -224,7 +242,8 @@ def open_tokenizer(folder: Path) -> Tokenizer:
         raise SourceError(f"{path} is damaged: {error}", "Get the file again") from error
     if not isinstance(config, dict):
         raise SourceError(f"{path} is damaged: no JSON object", "Get the file again")
-    return Tokenizer(folder, content, config, _read(folder / "chat_template.jinja"))
+    template = _read(folder / "chat_template.jinja")
+    return Tokenizer(folder, content, config, template)
 
 
 def _read(path: Path) -> str | None:

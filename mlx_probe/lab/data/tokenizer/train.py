@@ -21,7 +21,7 @@ from mlx_probe.lab.data.tokenizer.sentencepiece_bpe import (
     merges_of,
     train_sentencepiece,
 )
-from mlx_probe.lab.data.tokenizer.special import END, PAD, UNKNOWN, special_tokens
+from mlx_probe.lab.data.tokenizer.special import CHAT_START, END, PAD, UNKNOWN, special_tokens
 from mlx_probe.lab.data.tokenizer.tokenizer import TOKENIZER_FILES, Tokenizer, open_tokenizer
 from mlx_probe.lab.data.tokenizer.word_cache import SPACED_WORDS
 from mlx_probe.lab.data.tokenizer.words import WordCount
@@ -72,7 +72,7 @@ def train_tokenizer(
 
 def _train(config: TokenizerConfig, vocabulary: int, texts: Iterable[str], folder: Path) -> None:
     template = read_template(config.chat_template)
-    special = special_tokens(config.chat_template == "chatml", config.special_tokens)
+    special = special_tokens(CHAT_START in (template or ""), config.special_tokens)
     is_pieces = config.kind == "sentencepiece"
     # SentencePiece has a token for the unknown, and needs a character beside the bytes.
     least = _BYTES + len(special) + 2 * is_pieces
