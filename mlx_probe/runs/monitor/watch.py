@@ -40,11 +40,14 @@ class WatchConfig:
         alert: Rules, as `parse_rule` reads them.
         prometheus: Port on the loopback on which Prometheus gets the samples; 0 for none.
         interval: Seconds between two samples.
+        listed: Whether `mlx-probe monitor` finds the job without its folder: a job within
+            another is not what its user looks for.
     """
 
     alert: tuple[str, ...] = DEFAULT_RULES
     prometheus: int = 0
     interval: float = 1.0
+    listed: bool = True
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -129,7 +132,8 @@ class JobMonitor:
                 self._state, self._device_memory, self._folder, session, accelerator
             )
             # Removed last: followers take it for a sign that the job runs.
-            if (registered := register(self.job)) is not None:
+            registered = register(self.job) if self._config.listed else None
+            if registered is not None:
                 stack.callback(_remove, registered)
             self._sampler = Sampler(self._look, self._config.interval, self.gate.resume)
             # At once: a rule that is broken from the beginning stops the job before it begins.

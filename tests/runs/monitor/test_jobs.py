@@ -10,6 +10,8 @@ from looks import job
 
 from mlx_probe.core.files import atomic_replace
 from mlx_probe.runs.monitor.jobs import JobRecord, jobs_folder, register, running_jobs, started_at
+from mlx_probe.runs.monitor.sample import JobState
+from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +113,10 @@ def test_any_json_is_a_job_or_refused(entry):
 def test_json_round_trip():
     one = here(copy_bandwidth=None)
     assert JobRecord.from_json(one.describe()) == one
+
+
+def test_a_job_within_another_is_not_listed(tmp_path):
+    for listed in (True, False):
+        config = WatchConfig(alert=(), listed=listed)
+        with JobMonitor("analyze", "a model", JobState, config=config, folder=tmp_path):
+            assert [each.title for each in running_jobs()] == ["a model"] * listed

@@ -20,6 +20,9 @@ from mlx_probe.runs.monitor.watch import WatchConfig
 
 __all__ = ["Measuring"]
 
+# Training is the job to follow, and its monitor the one with rules.
+_QUIET = WatchConfig(alert=(), interval=5.0, listed=False)
+
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +86,7 @@ class Measuring:
                 self._folder.snapshot(step),
                 out=self._folder.analysis(step),
                 formats=("parquet",),
-                watch=WatchConfig(alert=()),
+                watch=_QUIET,
                 progress=_Paced(self._pace),
                 workers=1 if self._while_training else 0,
                 **settings,
