@@ -13,7 +13,7 @@ from weightfiles import write_safetensors
 BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_analyze"}
 MODEL = "a small model"
-TINY, TEXT = str(ROOT / "configs/train/tiny.yaml"), str(ROOT / "docs/en")
+WATCHED = ["--config", str(ROOT / "configs/train/tiny.yaml"), "--data", str(ROOT / "docs/en")]
 SMALLEST = {
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
     "compare": [MODEL, "--runs", "1"],
@@ -37,7 +37,7 @@ SMALLEST = {
     "tiny_tensors": ["--tensors", "40"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],
-    "watch": ["--config", TINY, "--data", TEXT, "--steps", "2", "--runs", "1"],
+    "watch": [*WATCHED, "--steps", "2", "--runs", "1"],
     "whole_run": [MODEL, "--runs", "1"],
 }
 # Of those that have more results than the one of their name.
