@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.core.errors import ConfigError, ResultError
-from mlx_probe.core.files import replacing, sha256_file, write_error, write_text
+from mlx_probe.core.files import sha256_file, write_error, write_text
 from mlx_probe.lab.settings import settings_to_yaml
 from mlx_probe.lab.train.checkpoint import Saved, find_checkpoint
 from mlx_probe.lab.train.config import Recipe
-from mlx_probe.lab.train.metrics_file import METRIC_COLUMNS, metric_rows
 from mlx_probe.lab.train.state import TrainState
 from mlx_probe.lab.train.step_lines import StepLines
 from mlx_probe.runs.contents import finished_runs
+from mlx_probe.runs.exporters import EXPORTERS
 from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.job import Job
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.run import Run
-from mlx_probe.runs.table import WRITERS
-from mlx_probe.runs.table.schema import rows_to_table
 
 __all__ = ["TrainFolder"]
 
@@ -134,7 +132,7 @@ class TrainFolder:
         return StepLines(self.path / "samples.jsonl", _last_line(state))
 
     def write_tables(self) -> dict[str, dict[str, Any]]:
-        """Write metrics.parquet, and remove what the run replaced.
+        """Write the metrics in the formats of other tools, and remove what the run replaced.
 
         Returns:
             The metadata's key "outputs".
@@ -142,9 +140,8 @@ class TrainFolder:
         Raises:
             ResultError: The disk refused.
         """
-        table = rows_to_table(metric_rows(self.path / "metrics.jsonl"), METRIC_COLUMNS)
-        with replacing(self.path / "metrics.parquet") as temporary:
-            WRITERS["parquet"].write(table, temporary)
+        for exporter in EXPORTERS.values():
+            exporter.export(self.path, self.path / exporter.name)
         names = ("metrics.jsonl", "metrics.parquet")
         for old in self.paths.replaced:
             if old.name not in names:

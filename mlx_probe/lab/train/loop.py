@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 class Snapshots(Protocol):
     """Keeps the weights of some steps."""
 
-    def due(self, step: int) -> bool:
-        """Whether the weights after a step are kept."""
+    def due(self, step: int, is_last: bool) -> bool:
+        """Whether the weights after a step are kept; training may end before the planned one."""
 
     def keep(self, step: int, weights: Mapping[str, mx.array]) -> None:
         """Keep them."""
@@ -164,12 +164,12 @@ class Loop:
         state.pending = None
         if self.sample is not None and (step % config.sample_every == 0 or is_last):
             self._write_sample(step)
-        if self.snapshots is not None and self.snapshots.due(step):
+        ends = is_last or self.stopped_early
+        if self.snapshots is not None and self.snapshots.due(step, ends):
             with self.job.meter.stage("record"):
                 self.snapshots.keep(step, self._weights())
         if self.policy is not None and self.policy.due(step):
             set_decays(self.optimizer, self.policy.multipliers(self._weights()))
-        ends = is_last or self.stopped_early
         if step > 0 and (step % config.checkpoint_every == 0 or ends):
             with self.job.meter.stage("checkpoint"):
                 self.save()

@@ -56,7 +56,7 @@ class Watch:
         with Watch(run, config, model, total) as watch:
             for step in range(first, total + 1):
                 ...
-                if watch.due(step):
+                if watch.due(step, is_last):
                     watch.keep(step, weights)   # before a checkpoint of the same step
             meta["watch"] = watch.finish(on_progress)
 
@@ -97,9 +97,15 @@ class Watch:
     def __exit__(self, *exception: object) -> None:
         self._stop()
 
-    def due(self, step: int) -> bool:
-        """Whether the weights after a step are kept: it is planned, or was asked for."""
-        return step in self._steps or self._request.exists()
+    def due(self, step: int, is_last: bool = False) -> bool:
+        """Whether the weights after a step are kept.
+
+        Args:
+            step: The step: one of the planned ones, or a snapshot was asked for.
+            is_last: Whether training ends with it, though more steps were planned.
+        """
+        is_last = is_last and self._config.per_decade > 0
+        return step in self._steps or is_last or self._request.exists()
 
     def keep(self, step: int, weights: Mapping[str, mx.array]) -> None:
         """Put the weights on disk, where the measuring process finds them.

@@ -199,6 +199,13 @@ def test_kill_9_takes_the_background_along_and_the_next_start_goes_on(tmp_path):
         assert watch.finish()["measured"] == [1, 2]
 
 
+def test_where_training_stops_early_is_the_last_snapshot(tmp_path):
+    watch = Watch(tmp_path, SnapshotConfig(per_decade=1), MODEL, 100)
+    assert watch.due(37, is_last=True)
+    assert not watch.due(37, is_last=False)
+    assert not make(tmp_path, [4]).due(3, is_last=True)
+
+
 def test_nothing_to_keep(tmp_path):
     with make(tmp_path, []) as watch:
         assert not any(watch.due(step) for step in range(3))
