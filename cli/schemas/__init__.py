@@ -19,12 +19,13 @@ from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VI
 from .shape import FAILURE, Document, Schema, listed
 from .tokens import TOKENS
 from .training import TRAINING
+from .training_plan import TRAINING_PLAN
 
 __all__ = ["EXEMPT", "FAILURE", "SCHEMAS", "Document", "Schema", "schema_of"]
 
 # By the words behind `mlx-probe`.
 SCHEMAS: Mapping[str, Document] = {
-    "plan": Document(PLAN),
+    "plan": Document(PLAN, {"of `plan train CONFIG`": TRAINING_PLAN}),
     "analyze": Document(RUN, {"with --dry-run": PLAN}),
     "compare": Document(RUN),
     "findings": Document(listed(FINDING), note="The most severe first."),

@@ -13,6 +13,7 @@ import pytest
 from machines import MAC
 from models import invoke
 from pairs import saved
+from project import ROOT
 from tiny_llm import TEXTS, make_model, make_tokenizer
 
 from mlx_probe.cli.docs import contexts
@@ -20,7 +21,11 @@ from mlx_probe.cli.schemas import EXEMPT, FAILURE, SCHEMAS, schema_of
 
 # What is run, and with which exit code; {word} is one of `places`. Every variant of a document.
 GOOD = {
-    "plan": [("{model}", 0), ("{model} --context 128 --bits 4 --memory-limit 1", 1)],
+    "plan": [
+        ("{model}", 0),
+        ("{model} --context 128 --bits 4 --memory-limit 1", 1),
+        ("train {recipe}", 0),
+    ],
     "analyze": [
         ("{model} --out {out}/run --workers 1", 0),
         ("{strange} --out {out}/strange --workers 1 --quiet", 3),
@@ -148,7 +153,7 @@ def places(stored, tmp_path_factory):
         "texts": texts, "root": root, "model": model, "strange": strange, "broken": broken,
         "runs": stored.runs,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
-        "lm": lm, "text": text,
+        "lm": lm, "text": text, "recipe": ROOT / "configs" / "train" / "tiny.yaml",
         "environment": {**catalog, "MLX_PROBE_LANG": "zh"},
     }  # fmt: skip
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from mlx_probe.lab.model.config import ModelConfig
 
 __all__ = [
+    "COPIES",
+    "COPIES_OF_EXPONENTIAL",
     "Memory",
     "matrix_parameters",
     "parameter_shapes",
@@ -18,6 +20,10 @@ __all__ = [
 
 # Bytes of a float32 and of a bfloat16 number.
 FLOAT32, BFLOAT16 = 4, 2
+# Arrays of the size of the logits, and of the gate, that exist at once beside what is kept: the
+# parts of their gradients; and those of `exponential`, which has steps between (by MLX's count of
+# its peak memory).
+COPIES, COPIES_OF_EXPONENTIAL = 5, 14
 
 
 def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -95,7 +101,8 @@ class Memory:
         weights: Float32 weights, and their bfloat16 copy where the passes compute in it.
         gradients: One number for each parameter.
         optimizer: AdamW keeps a mean and a mean square of each number, Muon one momentum.
-        activations: What the forward pass keeps for the backward pass, and the logits; estimated.
+        activations: What the forward pass keeps for the backward pass, and the loss's copies of
+            the logits; an estimate from above.
     """
 
     weights: int
@@ -115,6 +122,7 @@ def training_memory(
     optimizer: str,
     bfloat16: bool = False,
     checkpointing: bool = False,
+    copies: int = COPIES,
 ) -> Memory:
     """Bytes of weights, gradients, optimizer state and activations.
 
@@ -124,20 +132,21 @@ def training_memory(
         optimizer: "adamw", or "muon": it has the matrices of the blocks, and AdamW the rest.
         bfloat16: Whether the passes compute in bfloat16.
         checkpointing: Whether blocks are computed again in the backward pass.
+        copies: Arrays as large as the logits, and as the gate, that exist at once.
     """
     count = parameters(config)
     of_muon = matrix_parameters(config) - config.vocabulary * config.dim
     states = 2 * (count - of_muon) + of_muon if optimizer == "muon" else 2 * count
-    number = BFLOAT16 if bfloat16 else FLOAT32
+    numbers = batch * config.context * _numbers_of_a_token(config, checkpointing, copies)
     return Memory(
         weights=count * (FLOAT32 + (BFLOAT16 if bfloat16 else 0)),
         gradients=count * FLOAT32,
         optimizer=states * FLOAT32,
-        activations=batch * config.context * _numbers_of_a_token(config, checkpointing) * number,
+        activations=numbers * (BFLOAT16 if bfloat16 else FLOAT32),
     )
 
 
-def _numbers_of_a_token(config: ModelConfig, checkpointing: bool) -> int:
+def _numbers_of_a_token(config: ModelConfig, checkpointing: bool, copies: int) -> int:
     """Numbers kept for the backward pass for each token."""
     kv = config.kv_heads * config.head_dim
     block = (
@@ -152,5 +161,4 @@ def _numbers_of_a_token(config: ModelConfig, checkpointing: bool) -> int:
         + 4 * config.hidden
     )
     kept = config.layers * config.dim + block if checkpointing else config.layers * block
-    # Logits, their softmax and their gradient.
-    return kept + 2 * config.dim + 3 * config.vocabulary
+    return kept + 2 * config.dim + copies * (config.vocabulary + config.hidden)
