@@ -48,6 +48,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "data": "Prepare text to train on.",
         "train": "Train a small language model from text.",
         "generate": "Let MODEL continue a text.",
+        "evaluate": "Measure how well MODEL predicts a text.",
     },
     "Models": {
         "download": "Download MODEL and verify its files.",

@@ -12,7 +12,7 @@ from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODE
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
-from .lab import GENERATION
+from .lab import EVALUATION, GENERATION
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
@@ -41,6 +41,7 @@ SCHEMAS: Mapping[str, Document] = {
     "bench": Document(BENCH, note="`--json` takes a file; `--json -` prints the document."),
     "data tokenize": Document(TOKENS),
     "generate": Document(GENERATION),
+    "evaluate": Document(EVALUATION),
     "download": Document(DOWNLOAD),
     "verify": Document(VERIFICATION),
     "catalog scan": Document(SCAN),

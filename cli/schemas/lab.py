@@ -1,10 +1,10 @@
-"""Documents of generate."""
+"""Documents of generate and evaluate."""
 
 from __future__ import annotations
 
 from .shape import FLAG, INTEGER, NUMBER, TEXT, Schema, listed, nullable, one_of, record
 
-__all__ = ["GENERATION"]
+__all__ = ["EVALUATION", "GENERATION"]
 
 GENERATION: Schema = record(
     {
@@ -40,5 +40,50 @@ GENERATION: Schema = record(
         "dtype": (TEXT, "Type of the weights that it was computed with."),
         "device": (TEXT, "Where."),
         "runs_by": (one_of(("mlx-probe", "mlx-lm")), "Whose model class."),
+    }
+)
+
+# Null where no token stands for text.
+_INTERVAL: Schema = listed(nullable(NUMBER))
+
+EVALUATION: Schema = record(
+    {
+        "model": (TEXT, "The reference."),
+        "task": (TEXT, "What was measured."),
+        "data": (TEXT, "The text."),
+        "split": (nullable(TEXT), "Part of tokenized data; null for text."),
+        "val_loss": (NUMBER, "Mean nats a token."),
+        "perplexity": (NUMBER, "exp(val_loss)."),
+        "bits_per_byte": (
+            nullable(NUMBER),
+            "Nats of tokens that stand for text / (ln 2 x their bytes).",
+        ),
+        "intervals": (
+            record(
+                {
+                    "level": (NUMBER, "Share of resamples inside."),
+                    "unit": (one_of(("documents", "windows")), "What was resampled."),
+                    "units": (INTEGER, "How many there are."),
+                    "resamples": (INTEGER, "Resamples."),
+                    "seed": (INTEGER, "Of the resamples."),
+                    "val_loss": (_INTERVAL, "Lower and upper end."),
+                    "perplexity": (_INTERVAL, "Lower and upper end."),
+                    "bits_per_byte": (_INTERVAL, "Lower and upper end."),
+                }
+            ),
+            "Bootstrap intervals.",
+        ),
+        "tokens": (INTEGER, "Tokens that were predicted."),
+        "bytes": (INTEGER, "Bytes of text that they stand for."),
+        "documents": (INTEGER, "Documents with such a token."),
+        "context": (INTEGER, "Tokens that the model saw at most."),
+        "stride": (INTEGER, "Tokens between the beginnings of two windows."),
+        "tokenizer": (TEXT, "SHA-256 of what decides the token ids."),
+        "data_fingerprint": (nullable(TEXT), "SHA-256 of tokenized data; null for text."),
+        "retokenized": (FLAG, "Whether tokenized data were encoded anew by the model's tokenizer."),
+        "dtype": (TEXT, "Type of the weights that it was computed with."),
+        "device": (TEXT, "Where."),
+        "runs_by": (one_of(("mlx-probe", "mlx-lm")), "Whose model class."),
+        "seconds": (NUMBER, "Time of the predictions."),
     }
 )

@@ -58,6 +58,7 @@ GOOD = {
         ("{lm} --prompt To␣be --max-tokens 3", 0),
         ("{lm} --prompt To␣be --max-tokens 1 --chat", 0),
     ],
+    "evaluate": [("{lm} --data {text} --out {out}/result.json", 0)],
     "download": [
         ("{model} --local-dir {out}/new --dry-run", 0),
         ("{model} --local-dir {out}/new", 0),
@@ -92,6 +93,7 @@ BAD = {
     "bench": ("{nothing}", 1),
     "data tokenize": ("{nothing} --out {out}/none", 1),
     "generate": ("{nothing} --prompt x", 1),
+    "evaluate": ("{lm} --data {nothing}", 1),
     "download": ("{nothing}", 1),
     "verify": ("{nothing}", 1),
     "catalog scan": ("{nothing}", 2),
