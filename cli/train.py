@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,14 @@ EARLY = 4
     default="auto",
     help="Where MLX computes; auto takes the GPU where there is one.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    help="Processes on this machine that share each batch; `mlx.launch` starts them on several "
+    "machines.",
+)
 @watch_options
 @resume_option
 @overwrite_option
@@ -93,6 +102,7 @@ def train(
     keep: int | None,
     out: Path,
     device: Any,
+    processes: int,
     alert: tuple[str, ...],
     prometheus: int,
     resume: bool,
@@ -109,23 +119,40 @@ def train(
     """
     from mlx_probe.lab.settings import read_settings
     from mlx_probe.lab.train.config import Recipe
-    from mlx_probe.lab.train.train import train as run_training
     from mlx_probe.runs.monitor.watch import WatchConfig
 
     from .train_progress import train_progress
 
+    ctx = click.get_current_context()
     shortcuts = {
         "train.weight_decay_policy": weight_decay_policy,
         "snapshots.watch_share": watch_share and _share(watch_share),
         "train.keep": keep,
     }
     changes += tuple(f"{key}={value}" for key, value in shortcuts.items() if value is not None)
+    recipe = read_settings(Recipe, config, changes)
+    if processes > 1:
+        from mlx_probe.lab.train.distributed.launch import launch
+
+        # The last of two options counts.
+        ctx.exit(launch(processes, [sys.executable, *sys.argv, "--processes", "1"]))
+    from mlx_probe.lab.train.distributed.agreement import check_batch
+    from mlx_probe.lab.train.distributed.follow import follow
+    from mlx_probe.lab.train.distributed.world import join_world
+    from mlx_probe.lab.train.train import train as run_training
+
+    world = join_world()
+    if world is not None:
+        check_batch(recipe.train.batch, world)
+        if world.rank > 0:
+            ctx.exit(follow(recipe, out, world, data=data, init=init, device=device))
     run = run_training(
-        read_settings(Recipe, config, changes),
+        recipe,
         out,
         data=data,
         init=init,
         device=device,
+        world=world,
         watch=WatchConfig(alert=alert, prometheus=prometheus),
         resume=resume,
         overwrite=overwrite,
@@ -138,7 +165,7 @@ def train(
     if not run.passed:
         raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
     if run.meta["stopped_early"]:
-        click.get_current_context().exit(EARLY)
+        ctx.exit(EARLY)
 
 
 def _share(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.errors import ConfigError, SourceError
-from mlx_probe.lab.data.corpus import open_corpus
+from mlx_probe.lab.data.corpus import LeftOut, open_corpus
 from mlx_probe.lab.data.documents import split_segments
 from mlx_probe.lab.data.loader import TokenStream
 from mlx_probe.lab.data.manifest import MANIFEST, Manifest
@@ -74,8 +73,7 @@ def open_text(loaded: LoadedModel, data: str, config: EvaluateConfig) -> Evaluat
     folder = next((p for p in (path, path / "data") if (p / MANIFEST).is_file()), None)
     if folder is None:
         corpus = open_corpus((data,), config.document, config.text_column, _VALIDATION)
-        left_out: Counter[str] = Counter()
-        texts = (text for file in corpus.files for text in corpus.documents(file, left_out))
+        texts = (text for file in corpus.files for text in corpus.documents(file, LeftOut()))
         return EvaluationText(*_encode(loaded, texts, data, config.max_tokens))
     manifest = Manifest.read(folder)
     tokens = _all_tokens(folder, manifest, config)

@@ -23,7 +23,7 @@ from mlx_probe.lab.train.evaluation import Evaluator
 from mlx_probe.lab.train.optimizer import set_decays
 from mlx_probe.lab.train.progress import TrainProgress
 from mlx_probe.lab.train.state import TrainState
-from mlx_probe.lab.train.step import NotFinite, TrainStep
+from mlx_probe.lab.train.step import MakeStep, NotFinite
 from mlx_probe.lab.train.step_lines import StepLines
 from mlx_probe.lab.train.stopping import StopRequest
 from mlx_probe.runs.job import Job
@@ -79,13 +79,14 @@ class Loop:
         progress: Follows the run.
         state: How far it is.
         flops_per_token: Operations of a step for each token.
+        processes: How many share each batch; `batches` are the rows of this one.
     """
 
     config: TrainConfig
     job: Job
     model: nn.Module
     optimizer: MultiOptimizer
-    step: TrainStep
+    step: MakeStep
     evaluate: Evaluator
     batches: Iterator[NDArray[np.integer]]
     validation: Callable[[], Iterable[NDArray[np.integer]]]
@@ -98,6 +99,7 @@ class Loop:
     progress: TrainProgress
     state: TrainState
     flops_per_token: float = 0.0
+    processes: int = 1
 
     def run(self, stop: StopRequest) -> None:
         """Make all steps that are left, or stop early where the configuration says so.
@@ -121,8 +123,9 @@ class Loop:
                 began = clock()
                 with self.job.meter.stage("load"):
                     batches = [next(self.batches) for _ in range(self.config.accumulation)]
-                size = sum(batch[:, 1:].size for batch in batches)
-                with self.job.meter.stage("step", flops=self.flops_per_token * size):
+                size = self.processes * sum(batch[:, 1:].size for batch in batches)
+                flops = self.flops_per_token * size / self.processes
+                with self.job.meter.stage("step", flops=flops):
                     result = self.step(state.step + 1, [mx.array(batch) for batch in batches])
                 state.step += 1
                 state.position += len(batches)

@@ -26,7 +26,7 @@ from mlx_probe.lab.train.loss import next_token_nats
 from mlx_probe.lab.train.optimizer import set_rates
 from mlx_probe.lab.train.schedule import rate_share
 
-__all__ = ["NotFinite", "Reduction", "StepResult", "TrainStep"]
+__all__ = ["MakeStep", "NotFinite", "Reduction", "StepResult", "TrainStep"]
 
 # Takes gradients and loss of this process, and gives the means of all.
 Reduction = Callable[[Any, mx.array], tuple[Any, mx.array]]
@@ -45,6 +45,10 @@ class StepResult:
     loss: float
     grad_norm: float
     learning_rate: float
+
+
+# Given a step's number and the tokens of its micro-batches, makes it; see `TrainStep`.
+MakeStep = Callable[[int, Sequence[mx.array]], StepResult]
 
 
 class NotFinite(Exception):  # noqa: N818  the trainer makes an error of it

@@ -29,6 +29,9 @@ from mlx_probe.lab.train.alpha_decay import AlphaDecay
 from mlx_probe.lab.train.checkpoint import save_checkpoint
 from mlx_probe.lab.train.checks import check_run
 from mlx_probe.lab.train.config import Recipe
+from mlx_probe.lab.train.distributed.agreement import agreed
+from mlx_probe.lab.train.distributed.lead import leading
+from mlx_probe.lab.train.distributed.world import World
 from mlx_probe.lab.train.evaluation import Evaluator
 from mlx_probe.lab.train.facts import described_result, described_run, step_tokens
 from mlx_probe.lab.train.folder import TrainFolder
@@ -65,6 +68,7 @@ def train(
     resume: bool = True,
     overwrite: bool = False,
     progress: TrainProgress | None = None,
+    world: World | None = None,
 ) -> Run:
     """Train a model and write it in Hugging Face's layout, with everything that was measured.
 
@@ -82,6 +86,8 @@ def train(
         resume: Whether to go on from the checkpoints in ``out``; otherwise they are deleted.
         overwrite: Whether to replace what ``out`` holds: another run, or files of the user.
         progress: Follows the run.
+        world: Processes that train together, this one being process 0; see `follow` for the
+            others. None for one process.
 
     Returns:
         The run; its metadata say whether it stopped early.
@@ -91,7 +97,7 @@ def train(
         ResultError: ``out`` holds another run, or one with other settings, or another process
             trains there just now, or the disk refused.
         Interrupted: Ctrl-C or SIGTERM; the last step is saved.
-        Stopped: A rule that stops was broken; the last step is saved.
+        Stopped: A rule that stops was broken, or another process is lost; the last step is saved.
         Diverged: A number became NaN or infinite; the last good step is saved.
         ProbeError: The text cannot be read, or no checkpoint is whole.
     """
@@ -106,7 +112,8 @@ def train(
     settings = deciding_settings(recipe, None if init is None else str(init))
     fingerprint = run_fingerprint(settings)
     if resume and not overwrite and (finished := folder.finished(fingerprint)):
-        return finished
+        with leading(world):
+            return finished
     config = recipe.train
     job = Job("train", watch=watch, resume=resume, overwrite=overwrite, on_alert=progress.alert)
     spec = JobSpec(
@@ -121,15 +128,17 @@ def train(
     )
     folder.note_earlier()
     with job.running(spec), ExitStack() as stack:
+        lead = stack.enter_context(leading(world))
         folder.begin(job, recipe)
         job.begin("tokenize", "tokenizing")
         with job.meter.stage("tokenize"):
             tokens = open_tokens(recipe, folder.path, progress, not job.journal.starts)
         if initial is not None:
             initial.refuse_other(tokens.tokenizer)
+        lead.tokens_ready()
         shape = replace(recipe.model, vocabulary=tokens.vocabulary)
         flops = training_flops_per_token(shape) * step_tokens(recipe) * config.steps
-        machine = Machine.here(config, flops)
+        machine = Machine.here(config, flops, lead.size)
         described = described_run(recipe, shape, tokens, machine)
         job.write_plan(described)
 
@@ -153,18 +162,23 @@ def train(
             optimizer.state, state = saved.optimizer, saved.state
             for difference in machine.differences(saved.about["machine"]):
                 job.warn(difference)
+        facts = agreed(fingerprint, tokens.manifest.fingerprint, machine)
+        lead.start(facts, model, optimizer, state.step, state.position)
 
         snapshots = stack.enter_context(Watch(folder.path, recipe.snapshots, shape, config.steps))
         policy = AlphaDecay(config.policy_every) if config.weight_decay_policy == "alpha" else None
         loader = tokens.loader(config.batch, shape.context, config.seed)
+        step = TrainStep(
+            model, optimizer, config, machine.number_type, machine.compiled, lead.reduction
+        )
         loop = Loop(
             config=config,
             job=job,
             model=model,
             optimizer=optimizer,
-            step=TrainStep(model, optimizer, config, machine.number_type, machine.compiled),
+            step=lead.together(step),
             evaluate=Evaluator(model, tokens.token_bytes(), machine.compiled),
-            batches=stack.enter_context(Prefetcher(loader, state.position)),
+            batches=stack.enter_context(Prefetcher(loader, state.position, 0, lead.size)),
             validation=lambda: tokens.validation(
                 config.batch, shape.context, config.evaluation_tokens
             ),
@@ -180,16 +194,19 @@ def train(
                 config.keep,
             ),
             snapshots=snapshots,
-            policy=policy,
+            policy=lead.shared(policy),
             progress=progress,
             state=state,
             flops_per_token=training_flops_per_token(shape),
+            processes=lead.size,
         )
         job.progress.finish(range(state.step))
         progress.begin(described, state.step, config.steps)
         stack.callback(progress.end)
         with stop_requests() as stop:
+            lead.stop = stop
             loop.run(stop)
+        lead.end(0)
 
         job.begin("watch", "measuring snapshots")
         with job.meter.stage("watch"):
