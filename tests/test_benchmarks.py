@@ -37,7 +37,7 @@ SMALLEST = {
     "tiny_tensors": ["--tensors", "40"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],
-    "watch": [*WATCHED, "--steps", "2", "--runs", "1"],
+    "watch": [*WATCHED, "--steps", "12", "--runs", "1"],
     "whole_run": [MODEL, "--runs", "1"],
 }
 # Of those that have more results than the one of their name.
