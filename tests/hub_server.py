@@ -151,11 +151,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send(self.hub.failing)
         elif self.hub.faults and (refusal := self.hub.faults.refuse(self.command, path)):
             self.send(*refusal)
-        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+        elif match := re.fullmatch(
+            r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/revision/(.+))?", path
+        ):
             self.on_files(match[1], match[2] or "main", self.send_info)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/(.+)", path):
             self.on_files(match[1], match[2], self.send_tree)
-        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        elif match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self.on_files(match[1], match[2], self.send_resolved, match[3])
         elif match := re.fullmatch(r"/cdn/([^/]+/[^/]+)/([^/]+)/(.+)", path):
             _, files = self.hub.files(match[1], match[2])

@@ -19,6 +19,8 @@ CHUNK, LONGEST_CHUNK = 2048, 8192
 SEGMENT = 1 << 17
 
 _BLANK_LINES = re.compile(r"\n(?:[ \t\r]*\n)+")
+_AROUND = re.compile(r"\A(?:[ \t\r]*\n)+|(?:\n[ \t\r]*)+\Z")
+_TEXT = re.compile(r"[^ \t\r\n]")
 
 # Given a text, where a document begins in it, and whether nothing follows: where the document
 # ends; 0 if only more text can say.
@@ -64,7 +66,9 @@ def split_segments(document: str) -> list[str]:
 
 
 def _trimmed(document: str, kind: str) -> str:
-    return document if kind == "file" else document.strip("\r\n")
+    if kind == "file":
+        return document
+    return document.strip("\r\n") if kind == "line" else _AROUND.sub("", document).rstrip("\r")
 
 
 def _cut_file(text: str, start: int, final: bool) -> int:
@@ -74,9 +78,9 @@ def _cut_file(text: str, start: int, final: bool) -> int:
 
 
 def _cut_paragraph(text: str, start: int, final: bool) -> int:
-    # More blank lines may follow those at the end of what is there.
     match = _BLANK_LINES.search(text, start, start + LONGEST)
-    if match and (final or match.end() < len(text)):
+    # More blank lines may follow those at the end of what is there.
+    if match and (final or match.end() == start + LONGEST or _TEXT.search(text, match.end())):
         return match.end()
     return _cut_file(text, start, final)
 

@@ -106,8 +106,10 @@ class _Pool:
             process.stdin.flush()
             encoded: Encoded = pickle.load(process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
             raise ResultError(
-                f"a process that encodes ended with {process.poll()}",
+                f"a process that encodes ended with {process.returncode}",
                 "Run the same command again to go on; use fewer --workers if memory was short",
             ) from error
         return encoded
