@@ -35,6 +35,7 @@ SMALLEST = {
     "startup": [MODEL, "--runs", "1"],
     "summary": [MODEL],
     "tiny_tensors": ["--tensors", "40"],
+    "tokenizing": ["--size", "2MB"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],
     "watch": [*WATCHED, "--steps", "12", "--runs", "1"],

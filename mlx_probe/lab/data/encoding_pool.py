@@ -7,6 +7,7 @@ ends with it, so that nothing is left when the parent is killed.
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -140,8 +141,13 @@ def _serve(folder: Path) -> None:
             texts, is_validation = pickle.load(source)
         except EOFError:
             return
-        pickle.dump(encoder.encode(texts, is_validation), target, pickle.HIGHEST_PROTOCOL)
-        target.flush()
+        encoded = encoder.encode(texts, is_validation)
+        try:
+            pickle.dump(encoded, target, pickle.HIGHEST_PROTOCOL)
+            target.flush()
+        except BrokenPipeError:
+            # The parent was killed.
+            os._exit(1)
 
 
 if __name__ == "__main__":
