@@ -7,6 +7,7 @@ import pytest
 from project import SMOLLM2
 from threadpoolctl import threadpool_limits
 from tinymodel import COMMAND, weights
+from training_runs import make_run
 from weightfiles import write_safetensors
 
 from mlx_probe.compute import native
@@ -54,6 +55,12 @@ def kept_bytecode():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A training run with measured snapshots, made up; tests that change files copy it."""
+    return make_run(tmp_path_factory.mktemp("training") / "run")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -83,7 +83,7 @@ def metric_lines(steps=STEPS, seed=0, every=50, last=None):
     """Lines of metrics.jsonl: the evaluation before training, then a line a step."""
     rng = np.random.default_rng([seed, 7])
     lines = [{"step": 0, "tokens": 0, "val_loss": 6.9, "val_bpb": 5.1, "seconds": 0.4}]
-    for step in range(1, (last or steps) + 1):
+    for step in range(1, (steps if last is None else last) + 1):
         loss = 2.2 + 4.7 * float(np.exp(-step / (0.15 * steps)))
         line = {
             "step": step,
@@ -123,7 +123,7 @@ def make_run(folder, seed=0, snapshots=SNAPSHOTS, recipe=RECIPE, finished=True, 
         parquet.write_table(pa.concat_tables(tables), folder / "spectra_over_time.parquet")
     saved(folder / "model", weights_at(STEPS, seed), CONFIG)
     if finished:
-        described = described_run(folder, recipe, len(snapshots))
+        described = described_run(folder, recipe, snapshots)
         (folder / "run_meta.json").write_text(json.dumps({**described, **meta}), "utf-8")
     return folder
 
@@ -149,7 +149,8 @@ def described_run(folder, recipe, snapshots):
         "tokens": lines[-1]["tokens"],
         "device": "cpu",
         "blas": "openblas",
-        "compiled": {"on": False, "reason": "no C++ compiler was found"},
+        "compiled": False,
+        "compile_reason": "no C++ compiler was found",
         "world": 1,
         "data": {
             "fingerprint": "0" * 64,
@@ -177,7 +178,13 @@ def described_run(folder, recipe, snapshots):
         "planned_steps": recipe["train"]["steps"],
         "stopped_early": False,
         "seconds": 47.0,
-        "watch": {"measured": snapshots, "skipped": 0, "seconds": 3.2},
+        "watch": {
+            "measured": list(snapshots),
+            "measured_at_end": list(snapshots[-1:]),
+            "failed": {},
+            "share": 0.1,
+            "share_taken": 0.034,
+        },
         "outputs": {
             str(path.relative_to(folder)): {
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -110,11 +110,9 @@ def _read(run: TrainingRun, label: str) -> TrainingData:
     history = history_of(run)
     frame = history.frame.copy()
     if history.changes:
-        place = {step: at for at, step in enumerate(run.snapshots)}
+        place = {step: at for at, step in enumerate(history.steps)}
         frame[CHANGE.name] = [
-            history.changes[name][place[step]]
-            if name in history.changes and step in place
-            else None
+            history.changes[name][place[step]] if name in history.changes else None
             for name, step in zip(frame["param_name"], frame["step"], strict=True)
         ]
         frame[CHANGE.name] = frame[CHANGE.name].astype("float64")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.analysis.findings.words import percent
 from mlx_probe.analysis.training.outcome import Outcome
 from mlx_probe.core.language import tr
 from mlx_probe.core.lists import enumerated
@@ -47,9 +48,11 @@ def training_facts(data: TrainingData) -> dict[str, str]:
         tr("text"): _data(text) if isinstance(text, Mapping) else _NOT_KNOWN,
         tr("device"): _text(meta.get("device")),
         tr("BLAS"): _text(meta.get("blas")),
-        tr("compiled"): _text(meta.get("compiled")),
+        tr("numbers"): _text(meta.get("dtype")),
+        tr("compiled"): _compiled(meta),
         tr("processes"): _text(meta.get("world")),
-        tr("watching"): _text(meta.get("watch")),
+        tr("snapshots"): _watch(meta.get("watch")),
+        tr("speed"): _speed(meta.get("throughput")),
         tr("version"): _text(meta.get("code_version")),
         tr("made"): _text(meta.get("created_at")),
         tr("folder"): str(data.run.folder),
@@ -99,6 +102,51 @@ def _data(text: Mapping[str, Any]) -> str:
     each = text.get("fingerprint")
     parts.append(tr("fingerprint {digits}", digits=str(each)[:12]) if each else "")
     return tr("; ").join(part for part in parts if part)
+
+
+def _compiled(meta: Mapping[str, Any]) -> str:
+    """Whether the step was compiled, and why not."""
+    known, reason = meta.get("compiled"), meta.get("compile_reason")
+    return tr("; ").join(text for text in (_text(known), _text(reason)) if text)
+
+
+def _watch(watch: object) -> str:
+    """How the snapshots were measured while the run went on."""
+    if not isinstance(watch, Mapping):
+        return _NOT_KNOWN
+    counts = {
+        tr("{count} measured"): watch.get("measured"),
+        tr("{count} of them at the end"): watch.get("measured_at_end"),
+        tr("{count} failed"): watch.get("failed"),
+    }
+    parts = [
+        text.format(count=len(of))
+        for text, of in counts.items()
+        if isinstance(of, (list, tuple, Mapping)) and of
+    ]
+    taken, share = watch.get("share_taken"), watch.get("share")
+    if isinstance(taken, (int, float)) and isinstance(share, (int, float)):
+        parts.append(
+            tr(
+                "{taken} of the machine while training, of at most {share}",
+                taken=percent(taken),
+                share=percent(share),
+            )
+        )
+    return enumerated(parts)
+
+
+def _speed(throughput: object) -> str:
+    """Floating-point operations, and their share of what a matrix product reaches here."""
+    if not isinstance(throughput, Mapping):
+        return _NOT_KNOWN
+    rate, share = throughput.get("flops_per_second"), throughput.get("share_of_product")
+    if not isinstance(rate, (int, float)):
+        return _NOT_KNOWN
+    text = f"{rate / 1e9:,.3g} GFLOP/s"
+    if not isinstance(share, (int, float)):
+        return text
+    return tr("{rate}, {share} of a matrix product here", rate=text, share=percent(share))
 
 
 def _steps(outcome: Outcome) -> str:

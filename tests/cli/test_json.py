@@ -37,6 +37,8 @@ GOOD = {
         ("{runs}/base {runs}/tuned --out {out}/two.html", 0),
         ("{runs}/base --terminal --metric alpha --metric stable_rank", 0),
         ("{runs}/pair --terminal", 0),
+        ("{trained} {trained} --out {out}/trained.html", 0),
+        ("{trained} --terminal --metric stable_rank", 0),
     ],
     "plot": [("{runs}/base stable_rank", 0)],
     "explain": [("alpha block_type alpha_reliable --run {runs}/base", 0), ("", 0)],
@@ -45,6 +47,7 @@ GOOD = {
         ("{runs}/base --no-recompute", 0),
         ("{runs}/pair", 0),
         ("{broken} --no-recompute", 1),
+        ("{trained}", 0),
     ],
     "compare-runs": [
         ("{runs}/base {runs}/tuned {runs}/quick", 0),
@@ -117,7 +120,7 @@ LEAVES = [
 
 
 @pytest.fixture(scope="module")
-def places(stored, tmp_path_factory):
+def places(stored, trained, tmp_path_factory):
     """Models, runs and a catalog with a bit of everything, for all commands."""
     root = tmp_path_factory.mktemp("json")
     word = "model.layers.0.mlp.up_proj.weight"
@@ -153,7 +156,7 @@ def places(stored, tmp_path_factory):
     texts.write_text("".join(f"What is written in line {n}?\n\n" for n in range(500)), "utf-8")
     return {
         "texts": texts, "root": root, "model": model, "strange": strange, "broken": broken,
-        "runs": stored.runs,
+        "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
         "lm": lm, "text": text, "recipe": ROOT / "configs" / "train" / "tiny.yaml",
         "environment": {**catalog, "MLX_PROBE_LANG": "zh"},

@@ -77,4 +77,4 @@ def history_of(run: TrainingRun) -> History:
         )
     }
     steps = [int(step) for step in frame["step"].unique()]
-    return History(steps, list(layers), layers, frame, spectral_changes(run))
+    return History(steps, list(layers), layers, frame, spectral_changes(run, steps))

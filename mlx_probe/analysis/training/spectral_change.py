@@ -35,7 +35,7 @@ CHANGE = Column(
 )
 
 
-def spectral_changes(run: TrainingRun) -> Mapping[str, NDArray[np.float64]]:
+def spectral_changes(run: TrainingRun, steps: Sequence[int]) -> Mapping[str, NDArray[np.float64]]:
     """The column `CHANGE` for each matrix.
 
     By Mirsky's inequality the Euclidean distance of two matrices' singular values is at most the
@@ -44,16 +44,16 @@ def spectral_changes(run: TrainingRun) -> Mapping[str, NDArray[np.float64]]:
 
     Args:
         run: A training run.
+        steps: Steps of snapshots, ascending.
 
     Returns:
-        For each name a value for each step of ``run.snapshots``, NaN where it has no spectrum;
+        For each name a value for each step, NaN where it has no spectrum;
         nothing for matrices without a spectrum in the last snapshot, or one that is not complete
         (an approximate method gives the leading values only).
 
     Raises:
         ResultError: A file is damaged.
     """
-    steps = list(run.snapshots)
     last = _complete(run, steps[-1]) if steps else {}
     changes = {name: np.full(len(steps), np.nan) for name in last}
     for at, step in enumerate(steps):
@@ -88,7 +88,8 @@ def settled_at(changes: NDArray[np.float64], steps: Sequence[int]) -> int | None
 
 def _complete(run: TrainingRun, step: int) -> dict[str, NDArray[np.float64]]:
     """The whole spectra of a snapshot by the names of their matrices."""
-    frame = run.spectra(step)
+    # The table over time outlives snapshots that somebody removed.
+    frame = run.spectra(step) if step in run.snapshots else None
     if frame is None:
         return {}
     kept = zip(

@@ -30,11 +30,11 @@ function curveTraces(run, name, over, isOfSteps, style) {
   if (curve === null || !curve.mean.some(Number.isFinite)) return [];
   const x = Array.from(curve.x);
   const { title, unit } = metricColumn(name);
-  const shown = run.mark + title;
+  const shown = runs.length > 1 ? cut(run.mark + run.name, 28) : isOfSteps ? tr("training") : tr("validation");
   const at = (index) => `${plotText(axisName(over))} ${short(x[index])}`;
   const range = (index) => (curve.low ? `<br>${tr("of {count} steps: {low} to {high}", { count: run.curves.each, low: short(curve.low[index]), high: short(curve.high[index]) })}` : "");
   const text = x.map((_, index) => `<b>${plotText(runs.length > 1 ? `${run.mark}${run.name}` : title)}</b><br>${at(index)}<br>${short(curve.mean[index])} ${plotText(unit)}${range(index)}`);
-  const line = { type: "scatter", name: plotText(shown), x, y: finite(curve.mean), text, hoverinfo: "text", connectgaps: true, legendgroup: shown,
+  const line = { type: "scatter", name: plotText(shown), x, y: finite(curve.mean), text, hoverinfo: "text", connectgaps: true, legendgroup: shown, showlegend: style.isNamed,
     mode: isOfSteps ? "lines" : "lines+markers", line: { color: style.color, dash: style.dash, width: isOfSteps ? style.width : 2 }, marker: { size: 5, color: style.color } };
   if (!curve.low) return [line];
   const end = (values, more) => ({ type: "scatter", mode: "lines", x, y: finite(values), line: { width: 0, color: style.color }, hoverinfo: "skip", showlegend: false, connectgaps: true, legendgroup: shown, ...more });
@@ -56,19 +56,25 @@ function startCurves() {
   logY.addEventListener("change", () => { state.logY = logY.checked; chosen(); });
   const drawnCurves = CURVES.filter(({ steps, evaluations }) => runs.some((run) => run.curves.curves[steps] || run.curves.evaluations[evaluations]));
   const each = Math.max(...runs.map((run) => run.curves.each));
-  const note = each > 1 ? tr("A point is the mean of up to {count} steps; the band behind a line reaches from the least to the largest of them.", { count: each }) : "";
+  const notes = [
+    runs.length > 1 ? tr("Dotted: training; with points: validation. A run has the same colour in all plots.") : "",
+    each > 1 ? tr("A point is the mean of up to {count} steps; the band behind a line reaches from the least to the largest of them.", { count: each }) : "",
+  ];
   const plots = drawnCurves.map(({ key }) => element("div", { className: "plot", id: `curve-${key}` }));
+  // Room for the names of many runs.
+  if (runs.length > 2 && plots.length) plots[0].style.height = `${320 + 20 * Math.ceil(runs.length / 2)}px`;
   const figures = drawnCurves.map((curve, at) => {
     const buttons = saveButtons({ plots: () => [plots[at]], csv: () => curveCsv(curve), names: () => [curve.name()] });
     return element("figure", {}, element("figcaption", {}, captionOf(curve), buttons), plots[at]);
   });
   panel.append(element("div", { className: "controls" }, element("label", {}, tr("over"), over),
     element("label", {}, logX, tr("logarithmic steps")), element("label", {}, logY, tr("logarithmic values"))),
-  element("p", { className: "note" }, note), element("div", { className: "curves" }, ...figures));
+  element("p", { className: "note" }, notes.filter(Boolean).join(" ")), element("div", { className: "curves" }, ...figures));
 
   function captionOf({ name, steps, evaluations }) {
-    const columns = [steps, evaluations].map((one) => one && metricColumn(one)).filter(Boolean);
-    return element("span", {}, ...(columns.length === 1 ? [term(columns[0], name())] : [`${name()}: `, ...columns.flatMap((column, at) => [...(at ? [", "] : []), term(column)])]));
+    const known = [[steps, tr("training")], [evaluations, tr("validation")]].filter(([one]) => one && metricColumn(one));
+    if (known.length === 1) return element("span", {}, term(metricColumn(steps), name()));
+    return element("span", {}, `${name()}: `, ...known.flatMap(([one, text], at) => [...(at ? [", "] : []), term(metricColumn(one), text)]));
   }
 
   // The points as CSV: those of steps, then those of evaluations.
@@ -87,8 +93,8 @@ function startCurves() {
       const [own, other] = runs.length === 1 ? [LINES[0], LINES[1]] : [LINES[run.at % LINES.length], LINES[run.at % LINES.length]];
       const dash = DASHES[Math.floor(run.at / LINES.length) % DASHES.length];
       return [
-        ...curveTraces(run, steps, state.over, true, { color: own, dash: runs.length > 1 && evaluations ? "dot" : dash, width: run.curves.each > 1 || !evaluations ? 1.6 : 1 }),
-        ...(evaluations ? curveTraces(run, evaluations, state.over, false, { color: other, dash }) : []),
+        ...curveTraces(run, steps, state.over, true, { color: own, dash: runs.length > 1 && evaluations ? "dot" : dash, width: run.curves.each > 1 || !evaluations ? 1.6 : 1, isNamed: runs.length === 1 }),
+        ...(evaluations ? curveTraces(run, evaluations, state.over, false, { color: other, dash, isNamed: true }) : []),
       ];
     });
   }
@@ -100,7 +106,8 @@ function startCurves() {
       draw(plots[at], traces, {
         xaxis: axis({ title: { text: plotText(axisName(state.over)) }, type: state.logX ? "log" : "linear", exponentformat: "SI" }),
         yaxis: axis({ title: { text: plotText(column.unit || column.title) }, type: state.logY && curve.isLog ? "log" : "linear", exponentformat: "power" }),
-        showlegend: traces.filter((trace) => trace.showlegend !== false).length > 1,
+        // One legend is enough for lines that have the same colours everywhere.
+        showlegend: Boolean(curve.evaluations) && (runs.length === 1 || at === 0),
         legend: { orientation: "h", y: -0.28, yanchor: "top" }, hovermode: "closest",
       });
     });

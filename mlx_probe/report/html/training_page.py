@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_RUNS", "SCRIPTS", "training_html"]
 
 SCRIPTS = (
-    *("text", "data", "address", "theme", "tips", "save", "map", "map_panel", "spectrum"),
+    *("text", "data", "address", "theme", "tips", "save", "cells", "map", "map_panel", "spectrum"),
     *("rows", "grid", "training_curves", "training_spectrum", "training_maps", "training_main"),
 )
 # More lines in a plot cannot be told apart.

@@ -11,7 +11,7 @@ from mlx_probe.analysis.training.statement import Statement
 from mlx_probe.analysis.training.statements import RULES
 from mlx_probe.core.language import tr
 from mlx_probe.report.html.markup import html_text
-from mlx_probe.report.html.sections import fact_list, fact_table
+from mlx_probe.report.html.sections import cost_table, fact_list, fact_table
 from mlx_probe.report.training_facts import differing_settings, result_facts, setting_facts
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ def _sample(step: int, prompt: str, text: str, is_open: bool) -> str:
 
 
 def settings_html(runs: Sequence[TrainingData]) -> str:
-    """All settings of one run; results of several beside each other, and settings that differ."""
+    """All settings and the cost of one run; of several the settings that differ."""
     if len(runs) == 1:
-        return fact_list(setting_facts(runs[0]))
+        return fact_list(setting_facts(runs[0])) + cost_table(runs[0].run.meta)
     heads = [_marked(runs, at) for at in range(len(runs))]
     differ = differing_settings(runs)
     if not differ[0]:

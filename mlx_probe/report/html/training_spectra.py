@@ -65,8 +65,8 @@ def encode_training_spectra(
     row_of = {
         key: row for row, key in enumerate(zip(frame["step"], frame["param_name"], strict=True))
     }
-    steps = list(dict.fromkeys(frame["step"]))
-    last = run.spectra(int(steps[-1])) if steps else None
+    steps = [int(step) for step in frame["step"].unique() if step in run.snapshots]
+    last = run.spectra(steps[-1]) if steps else None
     if last is None:
         return None
     lengths = [len(values) for values in last["singular_values"]]
@@ -77,7 +77,7 @@ def encode_training_spectra(
     ranks: dict[str, list[int]] = {}
     total = 0
     for step in steps:
-        spectra = last if step == steps[-1] else run.spectra(int(step))
+        spectra = last if step == steps[-1] else run.spectra(step)
         if spectra is None:
             continue
         total += len(spectra)
