@@ -183,11 +183,6 @@ class Tokenizer:
         return text
 
     @property
-    def described(self) -> Mapping[str, Any]:
-        """The content of tokenizer.json."""
-        return self._described
-
-    @property
     def stop_ids(self) -> tuple[int, ...]:
         """Ids at which generation ends: the end of a document, and of a message of ChatML."""
         end = self._backend.token_to_id(CHAT_END)

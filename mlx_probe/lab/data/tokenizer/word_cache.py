@@ -26,8 +26,8 @@ SPACED_WORDS = " +[^ ]*|[^ ]+"
 # Before white space that follows something else, the expression of GPT-2 always cuts, and what it
 # does on one side does not depend on the other. Python's \S leaves out all that is white there.
 _AFTER_INK = re.compile(r"(?<=\S)(?=[ \n\t\r])")
-# Characters of the words that are kept: some tens of megabytes with their ids.
-_KEPT = 2_000_000
+# Words that are kept, and characters of such a word, at most: some 50 MB with their ids.
+_WORDS, _LONGEST = 200_000, 48
 
 
 class WordCache:
@@ -42,25 +42,21 @@ class WordCache:
         """
         self._backend, self._split = backend, split
         self._ids: dict[str, bytes] = {}
-        self._characters = 0
 
     def encode(self, text: str) -> NDArray[np.uint32]:
         """The ids of a text, without special tokens."""
         words = self._split(text)
-        missing = list(set(words).difference(self._ids))
-        if missing:
-            if self._characters > _KEPT:
-                self._ids.clear()
-                self._characters = 0
-                missing = list(set(words))
-            self._learn(missing)
-        return np.frombuffer(b"".join(map(self._ids.__getitem__, words)), np.uint32)
-
-    def _learn(self, words: list[str]) -> None:
-        encoded = self._backend.encode_batch_fast(words, add_special_tokens=False)
-        for word, encoding in zip(words, encoded, strict=True):
+        if len(self._ids) > _WORDS:
+            self._ids.clear()
+        new = list(set(words).difference(self._ids))
+        encoded = self._backend.encode_batch_fast(new, add_special_tokens=False)
+        for word, encoding in zip(new, encoded, strict=True):
             self._ids[word] = np.array(encoding.ids, np.uint32).tobytes()
-            self._characters += len(word)
+        ids = np.frombuffer(b"".join(map(self._ids.__getitem__, words)), np.uint32)
+        for word in new:
+            if len(word) > _LONGEST:
+                del self._ids[word]
+        return ids
 
 
 def word_cache(backend: Tokenizer, described: Mapping[str, Any]) -> WordCache | None:
