@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,11 @@ class TrainFolder:
         """samples.jsonl as it was at a state."""
         return StepLines(self.path / "samples.jsonl", _last_line(state))
 
-    def write_tables(self) -> dict[str, dict[str, Any]]:
-        """Write the metrics in the formats of other tools, and remove what the run replaced.
+    def write_tables(self, replaced: Sequence[Path]) -> dict[str, dict[str, Any]]:
+        """Write the metrics in the formats of `EXPORTERS`, and remove what the run replaces.
+
+        Args:
+            replaced: Files of earlier runs, from the job's paths.
 
         Returns:
             The metadata's key "outputs".
@@ -143,7 +146,7 @@ class TrainFolder:
         for exporter in EXPORTERS.values():
             exporter.export(self.path, self.path / exporter.name)
         names = ("metrics.jsonl", "metrics.parquet")
-        for old in self.paths.replaced:
+        for old in replaced:
             if old.name not in names:
                 _remove(old)
         files = [self.path / name for name in names]

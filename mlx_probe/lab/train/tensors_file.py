@@ -41,7 +41,9 @@ def write_tensors(path: Path, arrays: Mapping[str, mx.array]) -> str:
     """
     header: dict[str, object] = {"__metadata__": {"format": "mlx"}}
     end = 0
-    for name, array in arrays.items():
+    # In the order of the names: a tree that was read has another order than a new one.
+    ordered = sorted(arrays.items())
+    for name, array in ordered:
         begin, end = end, end + array.nbytes
         header[name] = {
             "dtype": _DTYPES[array.dtype],
@@ -55,7 +57,7 @@ def write_tensors(path: Path, arrays: Mapping[str, mx.array]) -> str:
         for data in (len(text).to_bytes(8, "little"), text):
             digest.update(data)
             write_all(file, data)
-        for array in arrays.values():
+        for _, array in ordered:
             # A view of the array's own memory; a scalar has one element.
             view: Any = mx.contiguous(array.reshape(-1)).view(mx.uint8)
             digest.update(memoryview(view))

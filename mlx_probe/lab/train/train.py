@@ -218,7 +218,7 @@ def train(
         weights = dict(tree_flatten(model.parameters()))
         write_model(folder.path / "model", shape, weights, tokens.folder / "tokenizer")
         checks = check_run(folder.path / "metrics.jsonl", state, weights)
-        outputs = folder.write_tables()
+        outputs = folder.write_tables(job.paths.replaced)
         metrics = metric_rows(folder.path / "metrics.jsonl")
         speed = throughput(metrics, described["flops_per_token"], machine.number_type)
         result = {**described_result(state, config.steps), "throughput": speed, "watch": watched}
