@@ -181,7 +181,7 @@ def _document(run: Run) -> dict[str, Any]:
     meta = run.meta
     keys = (
         "parameters", "vocabulary", "planned_steps", "steps_done", "stopped_early", "tokens",
-        "best", "final", "device", "training_seconds", "throughput",
+        "final", "best", "device", "compiled", "compile_reason", "training_seconds", "throughput",
     )  # fmt: skip
     return {
         "folder": str(run.folder),

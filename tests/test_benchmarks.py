@@ -28,6 +28,7 @@ SMALLEST = {
     "metrics": [MODEL, "--runs", "1"],
     "moments": ["--elements", "1048576", "--runs", "1"],
     "nulls": ["--trials", "2"],
+    "resume": ["--kills", "1", "--steps", "8"],
     "runs": [MODEL, "--count", "2", "--runs", "1"],
     "sampler": ["--seconds", "1"],
     "scaling": ["--runs", "1", "--largest", "512"],

@@ -12,7 +12,7 @@ from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODE
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
-from .lab import EVALUATION, GENERATION
+from .lab import EVALUATION, GENERATION, TRAINED
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
@@ -40,6 +40,7 @@ SCHEMAS: Mapping[str, Document] = {
     "inspect": Document(INSPECTION, {"of a run": ROWS}),
     "bench": Document(BENCH, note="`--json` takes a file; `--json -` prints the document."),
     "data tokenize": Document(TOKENS),
+    "train": Document(TRAINED),
     "generate": Document(GENERATION),
     "evaluate": Document(EVALUATION),
     "download": Document(DOWNLOAD),

@@ -1,10 +1,50 @@
-"""Documents of generate and evaluate."""
+"""Documents of train, generate and evaluate."""
 
 from __future__ import annotations
 
 from .shape import FLAG, INTEGER, NUMBER, TEXT, Schema, listed, nullable, one_of, record
 
-__all__ = ["EVALUATION", "GENERATION"]
+__all__ = ["EVALUATION", "GENERATION", "TRAINED"]
+
+_FOUND: Schema = record(
+    {
+        "step": (INTEGER, "After which step."),
+        "val_loss": (NUMBER, "Nats a token of the validation text."),
+        "val_bpb": (NUMBER, "Bits for each byte of it; comparable between vocabularies."),
+    }
+)
+
+TRAINED: Schema = record(
+    {
+        "folder": (TEXT, "The run folder."),
+        "model": (TEXT, "The final model, in Hugging Face's layout."),
+        "parameters": (INTEGER, "Numbers that were learned."),
+        "vocabulary": (INTEGER, "Tokens."),
+        "planned_steps": (INTEGER, "Steps of the recipe."),
+        "steps_done": (INTEGER, "Steps that were made."),
+        "stopped_early": (FLAG, "Whether `train.patience` ended it before; exit code 4."),
+        "tokens": (INTEGER, "Tokens trained on."),
+        "final": (_FOUND, "The last evaluation."),
+        "best": (_FOUND, "The best one."),
+        "device": (TEXT, "Where it was trained."),
+        "compiled": (FLAG, "Whether the steps were compiled."),
+        "compile_reason": (TEXT, "Why, or why not."),
+        "training_seconds": (NUMBER, "From the first step to the last, over all starts."),
+        "throughput": (
+            record(
+                {
+                    "tokens_per_second": (NUMBER, "Of the steps alone."),
+                    "flops_per_second": (NUMBER, "Operations of forward and backward pass."),
+                    "product_rate": (NUMBER, "Operations a second of large matrix products."),
+                    "share_of_product": (NUMBER, "The quotient of both."),
+                }
+            ),
+            "How fast.",
+        ),
+        "passed": (FLAG, "Whether all checks passed."),
+        "failures": (listed(TEXT), "Failed checks."),
+    }
+)
 
 GENERATION: Schema = record(
     {

@@ -57,6 +57,14 @@ GOOD = {
     "inspect": [("{model}", 0), ("{strange}", 0), ("{runs}/base", 0), ("{runs}/pair", 0)],
     "bench": [("--shape 8x8 --contender native --contender numpy --repeat 1", 0)],
     "data tokenize": [("{texts} --out {out}/tokens --vocabulary 300", 0)],
+    "train": [
+        (
+            "--data {texts} --out {out}/trained --device cpu --set tokenizer.kind=bytes "
+            "--set vocabulary=270 --set dim=32 --set layers=1 --set hidden=32 --set context=16 "
+            "--set train.steps=2 --set warmup=1 --set per_decade=0 --watch-share 0 --quiet",
+            0,
+        ),
+    ],
     "generate": [
         ("{lm} --prompt To␣be --max-tokens 3", 0),
         ("{lm} --prompt To␣be --max-tokens 1 --chat", 0),
@@ -95,6 +103,7 @@ BAD = {
     "inspect": ("{nothing}", 1),
     "bench": ("{nothing}", 1),
     "data tokenize": ("{nothing} --out {out}/none", 1),
+    "train": ("--data {nothing} --out {out}/none", 1),
     "generate": ("{nothing} --prompt x", 1),
     "evaluate": ("{lm} --data {nothing}", 1),
     "download": ("{nothing}", 1),

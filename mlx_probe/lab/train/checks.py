@@ -8,25 +8,25 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from mlx_probe.lab.train.metrics_file import metric_rows
 from mlx_probe.lab.train.state import TrainState
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.exporters.metrics import read_metrics
 
 __all__ = ["check_run"]
 
 
-def check_run(metrics: Path, state: TrainState, weights: Mapping[str, mx.array]) -> list[Check]:
+def check_run(run: Path, state: TrainState, weights: Mapping[str, mx.array]) -> list[Check]:
     """The checks of a run.
 
     Args:
-        metrics: metrics.jsonl.
+        run: The run folder.
         state: After the last step.
         weights: The final ones.
     """
     steps, wrong = [], []
-    for row in metric_rows(metrics):
-        steps.append(row.values["step"])
-        numbers = [value for value in row.values.values() if isinstance(value, float)]
+    for values in read_metrics(run):
+        steps.append(values["step"])
+        numbers = [value for value in values.values() if value is not None]
         if not all(map(math.isfinite, numbers)):
             wrong.append(steps[-1])
     broken = [name for name, weight in weights.items() if not mx.isfinite(weight).all().item()]

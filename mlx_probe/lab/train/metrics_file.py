@@ -1,16 +1,10 @@
-"""metrics.jsonl: the columns of its lines, and the table that they make."""
+"""metrics.jsonl: the columns of its lines."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
+from mlx_probe.core.records import Column
 
-from mlx_probe.core.errors import ResultError
-from mlx_probe.core.files import whole_lines
-from mlx_probe.core.records import Column, Row
-
-__all__ = ["METRIC_COLUMNS", "TIMES", "metric_rows"]
+__all__ = ["METRIC_COLUMNS", "TIMES"]
 
 _FAMILY = "training"
 
@@ -27,17 +21,3 @@ METRIC_COLUMNS: tuple[Column, ...] = (
 )  # fmt: skip
 # They differ between a run and one that was resumed; all others are the same, bit for bit.
 TIMES = ("tokens_per_second", "seconds")
-
-
-def metric_rows(path: Path) -> Iterator[Row]:
-    """The lines of a file as rows of `METRIC_COLUMNS`.
-
-    Raises:
-        ResultError: It cannot be read, or a line is damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            for index, line in enumerate(whole_lines(file)):
-                yield Row(index, json.loads(line))
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path} cannot be read: {error}", "Restore the file") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from mlx_probe.core.records import Row
+from mlx_probe.runs.exporters.metrics import Values
 
 __all__ = ["product_rate", "throughput"]
 
@@ -34,11 +34,11 @@ def product_rate(dtype: mx.Dtype) -> float:
     return best
 
 
-def throughput(rows: Iterable[Row], flops_per_token: float, dtype: mx.Dtype) -> dict[str, Any]:
+def throughput(lines: Iterable[Values], flops_per_token: float, dtype: mx.Dtype) -> dict[str, Any]:
     """The metadata's key "throughput".
 
     Args:
-        rows: Of metrics.jsonl.
+        lines: Of metrics.jsonl.
         flops_per_token: Operations of forward and backward pass for each token.
         dtype: What the run computed in.
 
@@ -46,17 +46,17 @@ def throughput(rows: Iterable[Row], flops_per_token: float, dtype: mx.Dtype) -> 
         "tokens_per_second" of the steps alone; "flops_per_second"; "product_rate" of the device;
         "share_of_product", their quotient.
     """
-    seconds, before, tokens = 0.0, 0, 0
-    for row in rows:
-        tokens, rate = row.values["tokens"], row.values.get("tokens_per_second")
+    seconds, before, tokens = 0.0, 0.0, 0.0
+    for values in lines:
+        tokens, rate = values["tokens"] or 0, values.get("tokens_per_second")
         if rate:
             seconds += (tokens - before) / rate
         before = tokens
     speed = tokens / seconds if seconds else 0.0
-    rate = product_rate(dtype)
+    products = product_rate(dtype)
     return {
         "tokens_per_second": speed,
         "flops_per_second": speed * flops_per_token,
-        "product_rate": rate,
-        "share_of_product": speed * flops_per_token / rate,
+        "product_rate": products,
+        "share_of_product": speed * flops_per_token / products,
     }

@@ -39,7 +39,7 @@ from mlx_probe.lab.train.identity import deciding_settings, run_fingerprint
 from mlx_probe.lab.train.initial import load_float32, open_initial
 from mlx_probe.lab.train.loop import Loop
 from mlx_probe.lab.train.machine import Machine
-from mlx_probe.lab.train.metrics_file import METRIC_COLUMNS, metric_rows
+from mlx_probe.lab.train.metrics_file import METRIC_COLUMNS
 from mlx_probe.lab.train.optimizer import make_optimizer
 from mlx_probe.lab.train.progress import Silent, TrainProgress
 from mlx_probe.lab.train.samples import make_sampler
@@ -50,6 +50,7 @@ from mlx_probe.lab.train.stopping import stop_requests
 from mlx_probe.lab.train.throughput import throughput
 from mlx_probe.lab.train.tokens import open_tokens
 from mlx_probe.lab.train.watch.watch import Watch
+from mlx_probe.runs.exporters.metrics import read_metrics
 from mlx_probe.runs.job import Job, JobSpec
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.run import Run
@@ -217,10 +218,11 @@ def train(
         job.begin("write", "writing the model")
         weights = dict(tree_flatten(model.parameters()))
         write_model(folder.path / "model", shape, weights, tokens.folder / "tokenizer")
-        checks = check_run(folder.path / "metrics.jsonl", state, weights)
+        checks = check_run(folder.path, state, weights)
         outputs = folder.write_tables(job.paths.replaced)
-        metrics = metric_rows(folder.path / "metrics.jsonl")
-        speed = throughput(metrics, described["flops_per_token"], machine.number_type)
+        speed = throughput(
+            read_metrics(folder.path), described["flops_per_token"], machine.number_type
+        )
         result = {**described_result(state, config.steps), "throughput": speed, "watch": watched}
         return job.finish({**described, **result}, checks, outputs, {})
     raise AssertionError("the run is returned within")
