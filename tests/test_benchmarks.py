@@ -14,7 +14,13 @@ BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_analyze"}
 MODEL = "a small model"
 WATCHED = ["--config", str(ROOT / "configs/train/tiny.yaml"), "--data", str(ROOT / "docs/en")]
+SHAPE = (
+    *("model.dim=32", "model.layers=1", "model.vocabulary=320", "evaluation_tokens=640"),
+    "train.compile=false",
+)
+TINY = [*WATCHED, *(word for change in SHAPE for word in ("--set", change))]
 SMALLEST = {
+    "alpha_decay": [*TINY, "--steps", "12", "--seeds", "2"],
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
     "compare": [MODEL, "--runs", "1"],
     "coverage": ["--trials", "2"],
@@ -27,6 +33,7 @@ SMALLEST = {
     "memory": ["--size", "1MB", "--scale", "32"],
     "metrics": [MODEL, "--runs", "1"],
     "moments": ["--elements", "1048576", "--runs", "1"],
+    "nanogpt": [*TINY, "--iterations", "2", "--seeds", "2", "--no-seconds"],
     "nulls": ["--trials", "2"],
     "resume": ["--kills", "1", "--steps", "8"],
     "runs": [MODEL, "--count", "2", "--runs", "1"],
@@ -37,6 +44,7 @@ SMALLEST = {
     "summary": [MODEL],
     "tiny_tensors": ["--tensors", "40"],
     "tokenizing": ["--size", "2MB"],
+    "training": [*TINY, "--optimizer", "adamw", "--steps", "30", "--runs", "1"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],
     "watch": [*WATCHED, "--steps", "12", "--runs", "1"],
