@@ -42,7 +42,10 @@ def find_tokenizer(reference: str | Path) -> Path:
     from mlx_probe.source import SOURCES, ListingOptions, parse_reference, resolve
     from mlx_probe.source.hub.errors import UnreachableError
 
-    ref = parse_reference(str(reference))
+    try:
+        ref = parse_reference(str(reference))
+    except SourceError as error:
+        raise SourceError(f"no tokenizer {str(reference)!r}: {error.fact}", _REMEDY) from error
     if ref.source == "url":
         raise SourceError(f"{ref.text} is one file, without a tokenizer", _REMEDY)
     try:

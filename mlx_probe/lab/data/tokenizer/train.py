@@ -76,6 +76,11 @@ def _train(config: TokenizerConfig, vocabulary: int, texts: Iterable[str], folde
     is_pieces = config.kind == "sentencepiece"
     # SentencePiece has a token for the unknown, and needs a character beside the bytes.
     least = _BYTES + len(special) + 2 * is_pieces
+    if vocabulary == 0:
+        raise ConfigError(
+            "a vocabulary of 0 takes all tokens of an existing tokenizer; one is trained here",
+            f"Set model.vocabulary to {least} or more",
+        )
     if vocabulary < least:
         raise ConfigError(
             f"a vocabulary of {vocabulary} has no room for {_BYTES} bytes and special tokens",

@@ -58,6 +58,11 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
         load_tokenizer(tmp_path)
 
 
+def test_a_kind_that_is_none_is_refused_with_the_kinds(tmp_path):
+    with pytest.raises(SourceError, match=r"no tokenizer 'sentence'.*\n  .*sentencepiece or bytes"):
+        train_tokenizer(TokenizerConfig(kind="sentence"), 0, [], tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -71,3 +71,8 @@ def test_a_vocabulary_without_room_for_bytes_is_refused(kind, tmp_path):
         train_tokenizer(TokenizerConfig(kind=kind), 100, [TEXT], tmp_path)
     least = int(error.value.remedy.removeprefix("Choose at least "))
     assert train_tokenizer(TokenizerConfig(kind=kind), least, [TEXT], tmp_path)
+
+
+def test_all_tokens_of_no_tokenizer_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="0 takes all tokens of an existing tokenizer"):
+        train_tokenizer(TokenizerConfig(), 0, [TEXT], tmp_path)
