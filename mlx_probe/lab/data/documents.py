@@ -19,7 +19,7 @@ CHUNK, LONGEST_CHUNK = 2048, 8192
 SEGMENT = 1 << 17
 
 _BLANK_LINES = re.compile(r"\n(?:[ \t\r]*\n)+")
-_AROUND = re.compile(r"\A(?:[ \t\r]*\n)+|(?:\n[ \t\r]*)+\Z")
+_BEFORE = re.compile(r"(?:[ \t\r]*\n)*")
 _TEXT = re.compile(r"[^ \t\r\n]")
 
 # Given a text, where a document begins in it, and whether nothing follows: where the document
@@ -35,7 +35,8 @@ def split_documents(blocks: Iterable[str], kind: str) -> Iterator[str]:
         kind: Key of `CUTTERS`.
 
     Yields:
-        Documents. "file" keeps every character; the others leave out line ends around a document.
+        Documents. "file" keeps every character, "line" leaves out the line end, the others leave
+        out blank lines before a document and white space behind it.
     """
     cut, text = CUTTERS[kind], ""
     for block in blocks:
@@ -54,12 +55,17 @@ def split_documents(blocks: Iterable[str], kind: str) -> Iterator[str]:
 def split_segments(document: str) -> list[str]:
     """A document in pieces that a tokenizer takes; most documents are one piece.
 
-    A piece ends with a line where there is one, so that tokens rarely differ from those of the
-    whole.
+    A piece ends before a space that follows a word, where the tokenizers that are trained here cut
+    a text themselves: the tokens are those of the whole.
     """
     pieces, start = [], 0
     while len(document) - start > SEGMENT:
-        end = _last_break(document, start + SEGMENT // 2, start + SEGMENT)
+        low, high = start + SEGMENT // 2, start + SEGMENT
+        end = document.rfind(" ", low, high)
+        while end > low and document[end - 1].isspace():
+            end = document.rfind(" ", low, end)
+        if end <= low:
+            end = _last_break(document, low, high)
         pieces.append(document[start:end])
         start = end
     return [*pieces, document[start:]]
@@ -68,7 +74,10 @@ def split_segments(document: str) -> list[str]:
 def _trimmed(document: str, kind: str) -> str:
     if kind == "file":
         return document
-    return document.strip("\r\n") if kind == "line" else _AROUND.sub("", document).rstrip("\r")
+    if kind == "line":
+        return document.strip("\r\n")
+    before = _BEFORE.match(document)
+    return document[before.end() if before else 0 :].rstrip(" \t\r\n")
 
 
 def _cut_file(text: str, start: int, final: bool) -> int:
