@@ -11,10 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from project import ROOT
 from token_folders import all_documents, sentences
 from wheels import write_wheel
 
 from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.lab.data.origins import ORIGINS
+from mlx_probe.lab.data.texts import TEXTS
 from mlx_probe.lab.data.texts.json_objects import _values
 
 LINES = sentences(60)
@@ -236,3 +239,13 @@ def test_json_arrives_in_pieces(rows, size):
     text = json.dumps(rows, indent=1)
     blocks = (text[i : i + size] for i in range(0, len(text), size))
     assert list(_values(blocks, "rows.json")) == rows
+
+
+def test_the_page_has_every_format_and_origin():
+    page = (ROOT / "docs" / "en" / "data.md").read_text("utf-8")
+    for form in TEXTS.values():
+        assert f"| {form.title} | " in page
+        assert all(f"`{suffix}`" in page for suffix in form.suffixes)
+    for origin in ORIGINS.values():
+        examples = ", ".join(f"`{example}`" for example in origin.example.split(", "))
+        assert f"| {origin.title} | {examples} |" in page
