@@ -1,55 +1,23 @@
 """Samples of text while a model learns, in samples.jsonl.
 
-The random numbers are numpy's, seeded by the run's seed and the step: sampling changes no number
-of the training, and a resumed run writes the same samples.
+The random numbers are seeded by the run's seed and the step, and MLX's global random state stays
+as it is: sampling changes no number of the training, and a resumed run writes the same samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.data.tokenizer import Tokenizer
+from mlx_probe.lab.generate.config import SamplingConfig
+from mlx_probe.lab.generate.live import sample_tokens
 from mlx_probe.lab.train.config import TrainConfig
 
-__all__ = ["TEMPERATURE", "TextSampler", "make_sampler", "sample_tokens"]
+__all__ = ["TEMPERATURE", "TextSampler", "make_sampler"]
 
 TEMPERATURE = 0.8
-
-
-def sample_tokens(
-    model: nn.Module, prompt: Sequence[int], count: int, context: int, seed: Sequence[int]
-) -> list[int]:
-    """Tokens that a model writes after a prompt.
-
-        p_v proportional to exp(logit_v / temperature)
-
-    Args:
-        model: Takes (1, T) tokens, gives (1, T, V) logits.
-        prompt: One token or more.
-        count: Tokens to write.
-        context: Tokens that the model sees at most.
-        seed: Of the random numbers.
-
-    Returns:
-        The new tokens.
-    """
-    random = np.random.Generator(np.random.PCG64(list(seed)))
-    tokens = list(prompt)
-    model.eval()
-    try:
-        for _ in range(count):
-            logits = model(mx.array([tokens[-context:]], dtype=mx.int32))[0, -1]
-            scaled = np.array(logits.astype(mx.float32), np.float64) / TEMPERATURE
-            # The largest of logits with Gumbel noise is a draw from their softmax.
-            tokens.append(int(np.argmax(scaled + random.gumbel(size=scaled.shape))))
-    finally:
-        model.train()
-    return tokens[len(prompt) :]
 
 
 class TextSampler:
@@ -83,12 +51,10 @@ class TextSampler:
     def __call__(self, step: int) -> str:
         """The text that follows the prompt after a step."""
         config = self._config
+        (seed,) = np.random.SeedSequence([config.seed, step]).generate_state(1, np.uint64)
+        sampling = SamplingConfig(temperature=TEMPERATURE, seed=int(seed))
         tokens = sample_tokens(
-            self._model,
-            self._prompt,
-            config.sample_tokens,
-            self._context,
-            (config.seed, step),
+            self._model, self._prompt, config.sample_tokens, self._context, sampling
         )
         return self._tokenizer.decode(tokens)
 

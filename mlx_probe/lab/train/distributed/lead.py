@@ -10,7 +10,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.optimizers import MultiOptimizer
 
-from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.errors import ConfigError, Interrupted
 from mlx_probe.lab.train.distributed.state import share_state
 from mlx_probe.lab.train.distributed.world import PeerLost, World
 from mlx_probe.lab.train.loop import DecayPolicy
@@ -149,6 +149,9 @@ def leading(world: World | None) -> Iterator[Lead]:
     except PeerLost:
         raise
     except BaseException as error:
+        # A launcher stops the others when one of its processes is lost: that is not the cause.
+        if isinstance(error, Interrupted) and (loss := world.loss()) is not None:
+            raise loss from error
         with suppress(PeerLost):
             lead.end(getattr(error, "exit_code", 1))
         raise

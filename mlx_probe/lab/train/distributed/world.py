@@ -190,6 +190,17 @@ class World:
         if self._heartbeat is not None:
             self._heartbeat.stop_all(number)
 
+    def loss(self) -> PeerLost | None:
+        """The error that names the process that is lost; None if none is known to be."""
+        rank = None if self._heartbeat is None else self._heartbeat.lost
+        if rank is None:
+            return None
+        return PeerLost(
+            f"process {rank} on {self.hosts[rank]} is lost: it was killed, or its machine or "
+            "network failed",
+            "Run the same command again to go on from the last checkpoint",
+        )
+
     def close(self) -> None:
         """Leave: what happens to the others from now on is no loss."""
         if self._heartbeat is not None:
@@ -207,13 +218,8 @@ class World:
         """The error of a failed sum, with the name of the process that is lost."""
         until = time.monotonic() + _VERDICT
         while self._heartbeat is not None and time.monotonic() < until:
-            rank = self._heartbeat.lost
-            if rank is not None:
-                return PeerLost(
-                    f"process {rank} on {self.hosts[rank]} is lost: it was killed, or its machine "
-                    "or network failed",
-                    "Run the same command again to go on from the last checkpoint",
-                )
+            if (loss := self.loss()) is not None:
+                return loss
             time.sleep(0.02)
         return PeerLost(
             f"the connection between the processes is lost: {error}",
