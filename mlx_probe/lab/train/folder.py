@@ -61,11 +61,24 @@ class TrainFolder:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
-    def finished(self, fingerprint: str) -> Run | None:
-        """The finished run of these settings, if there is one."""
+    def finished(self, fingerprint: str, resume: bool) -> Run | None:
+        """The finished run of these settings, if there is one.
+
+        Args:
+            fingerprint: Of the settings.
+            resume: Whether the user is content with it.
+
+        Raises:
+            ResultError: The user is not: hours of work are not replaced without a word.
+        """
         meta = finished_runs(self.path, only=self.paths.meta).get(self.paths.meta)
         if meta is None or meta.get("fingerprint") != fingerprint:
             return None
+        if not resume:
+            raise ResultError(
+                f"{self.path} holds this run, finished",
+                "Choose another --out, or replace it with --overwrite",
+            )
         return Run(self.paths.meta, meta)
 
     def note_earlier(self) -> None:

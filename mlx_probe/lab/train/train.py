@@ -112,7 +112,7 @@ def train(
     folder = TrainFolder(Path(out))
     settings = deciding_settings(recipe, None if init is None else str(init))
     fingerprint = run_fingerprint(settings)
-    if resume and not overwrite and (finished := folder.finished(fingerprint)):
+    if not overwrite and (finished := folder.finished(fingerprint, resume)):
         with leading(world):
             return finished
     config = recipe.train

@@ -140,7 +140,7 @@ def test_finished_run_is_returned_as_it_is(tmp_path, tokens, monkeypatch):
     again = train(RECIPE, tmp_path, data=[tokens], device="cpu")
     assert again.meta["created_at"] == first.meta["created_at"]
     assert again.meta_path.stat().st_mtime_ns == written
-    with pytest.raises(ResultError, match="holds files that are not of a run"):
+    with pytest.raises(ResultError, match="holds this run, finished"):
         train(RECIPE, tmp_path, data=[tokens], device="cpu", resume=False)
 
 
