@@ -10,6 +10,7 @@ from typing import Literal
 import mlx.core as mx
 
 from mlx_probe.core.errors import BackendError
+from mlx_probe.lab.precompiled_header import precompile_header
 
 __all__ = ["DeviceName", "compiles", "device_label", "use_device"]
 
@@ -66,6 +67,7 @@ def _compiles_on_cpu() -> tuple[bool, str]:
         subprocess.run([COMPILER, "--version"], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return False, f"no C++ compiler: MLX calls {COMPILER} to compile for the CPU"
+    precompile_header(COMPILER)
     try:
         # A compiler can lack its headers, and the folder for temporary files can be full.
         with mx.stream(mx.cpu):

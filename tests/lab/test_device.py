@@ -1,6 +1,7 @@
 """Where MLX computes: before it is imported, and in this process."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import mlx.core as mx
 import pytest
 
 from mlx_probe.core.errors import BackendError
-from mlx_probe.lab import device
+from mlx_probe.lab import device, precompiled_header
 from mlx_probe.lab.device import compiles, device_label, use_device
 
 
@@ -50,6 +51,7 @@ def test_a_compiler_that_fails(monkeypatch):
 
     use_device("cpu")
     monkeypatch.setattr(device, "COMPILER", sys.executable)
+    monkeypatch.setattr(device, "precompile_header", lambda compiler: None)
     monkeypatch.setattr(device.mx, "compile", fails)
     device._compiles_on_cpu.cache_clear()
     works, reason = compiles()
@@ -57,6 +59,41 @@ def test_a_compiler_that_fails(monkeypatch):
     assert not works
     assert "Failed to compile function" in reason
     assert "lines of g++" not in reason
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="GCC on Linux only")
+def test_the_precompiled_header_gives_the_same_kernels(tmp_path):
+    """Once without the header and once with it, each in an empty folder for temporary files."""
+    code = (
+        "import sys\n"
+        "from mlx_probe.lab import device\n"
+        "import mlx.core as mx\n"
+        "if sys.argv[1] == 'without': device.precompile_header = lambda compiler: None\n"
+        "device.use_device('cpu')\n"
+        "assert device.compiles()[0], device.compiles()\n"
+    )
+    kernels = {}
+    for way in ("without", "with"):
+        folder = tmp_path / way
+        folder.mkdir()
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        subprocess.run([sys.executable, "-c", code, way], env=environment, check=True)
+        # A kernel names its source, a file of a random name.
+        kernels[way] = {
+            path.name: re.sub(rb"tmp_[0-9a-f]+\.cpp", b"", path.read_bytes())
+            for path in folder.rglob("*.so")
+        }
+        assert len(list(folder.rglob("*.gch"))) == (way == "with")
+        assert not list(folder.rglob(".*.gch"))
+    assert len(kernels["with"]) == 1
+    assert kernels["with"] == kernels["without"]
+
+
+def test_a_header_that_cannot_be_compiled_is_no_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(precompiled_header.tempfile, "gettempdir", lambda: str(tmp_path))
+    precompiled_header.precompile_header("no-such-compiler")
+    assert not list(tmp_path.rglob("*.gch"))
 
 
 def test_compiling_switched_off(monkeypatch):
