@@ -12,7 +12,7 @@ from mlx_probe.metrics.random_matrix import noise_level
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["bulk_noise"]
+__all__ = ["bulk_noise", "noise_within"]
 
 
 def bulk_noise(spectra: pd.DataFrame, at: int, sigma: NDArray[np.float64]) -> float | None:
@@ -28,8 +28,19 @@ def bulk_noise(spectra: pd.DataFrame, at: int, sigma: NDArray[np.float64]) -> fl
         below the method's error is not a measured one.
     """
     rows, cols = int(spectra["rows"].iloc[at]), int(spectra["cols"].iloc[at])
-    stated = spectra["spectrum_error"].iloc[at]
-    error = 0.0 if np.isnan(stated) else float(stated)
+    return noise_within(sigma, rows, cols, float(spectra["spectrum_error"].iloc[at]))
+
+
+def noise_within(sigma: NDArray[np.float64], rows: int, cols: int, stated: float) -> float | None:
+    """The same of one matrix.
+
+    Args:
+        sigma: Its singular values.
+        rows: Its rows.
+        cols: Its columns.
+        stated: Error of the method, as a share of the largest value; NaN for none.
+    """
+    error = 0.0 if np.isnan(stated) else stated
     if len(sigma) != min(rows, cols) or not np.median(sigma) > error * sigma[0]:
         return None
     return noise_level(sigma, rows, cols)

@@ -6,8 +6,10 @@ const EVERY_KIND = "";
 // Ticks below the snapshots, whose steps grow like powers: a place each.
 function stepTicks(steps, width) {
   const every = Math.ceil(steps.length / Math.max(2, Math.floor(width / 55)));
-  const shown = steps.map((step, at) => [step, at]).filter(([, at]) => at % every === 0 || at === steps.length - 1);
-  return { tickvals: shown.map(([, at]) => at), ticktext: shown.map(([step]) => short(step)) };
+  const last = steps.length - 1;
+  // The last step is always named, and no other so near that both would be written over each other.
+  const shown = steps.map((step, at) => [step, at]).filter(([, at]) => at === last || (at % every === 0 && at <= last - every));
+  return { tickvals: shown.map(([, at]) => at), ticktext: shown.map(([step]) => (step < 10000 ? String(step) : `${short(Math.round(step / 1000))}k`)) };
 }
 
 const OVER_STEPS = {

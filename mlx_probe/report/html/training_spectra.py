@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.metrics.random_matrix import null_singular_values
-from mlx_probe.report.bulk import bulk_noise
+from mlx_probe.report.bulk import noise_within
 from mlx_probe.report.html.encoding import encode_numbers
 
 if TYPE_CHECKING:
@@ -81,15 +81,17 @@ def encode_training_spectra(
         if spectra is None:
             continue
         total += len(spectra)
-        for at, name in enumerate(spectra["param_name"]):
+        columns = ("param_name", "rows", "cols", "spectrum_error", "singular_values")
+        for name, rows, cols, error, values in zip(
+            *(spectra[c].tolist() for c in columns), strict=True
+        ):
             row = row_of.get((step, name))
-            sigma = np.asarray(spectra["singular_values"].iloc[at], np.float64)
+            sigma = np.asarray(values, np.float64)
             if row is None or name not in kept_names or not len(sigma):
                 continue
             at_ranks = ranks_within(len(sigma), points)
             ranks[str(len(sigma))] = at_ranks.tolist()
-            rows, cols = int(spectra["rows"].iloc[at]), int(spectra["cols"].iloc[at])
-            shape, noise = f"{rows} x {cols}", bulk_noise(spectra, at, sigma)
+            shape, noise = f"{rows} x {cols}", noise_within(sigma, rows, cols, error)
             if noise is not None and shape not in nulls:
                 nulls[shape] = encode_numbers(null_singular_values(rows, cols, 1.0)[at_ranks - 1])
             of[str(row)] = {
