@@ -60,11 +60,17 @@ function startMaps() {
   const known = runs.filter((run) => run.params.rows);
   const metrics = [...new Set(known.flatMap((run) => run.params.map.metrics))];
   const tables = known.map((run) => run.params);
-  const kindsOf = (run) => [...new Set(run.groups.map((group) => run.groupNames[group]))];
+  // Kinds of tensors that have numbers of a metric.
+  const kindsOf = ({ params, groups, groupNames }, metric) => {
+    const values = params.has(metric) ? params.raw(metric) : [];
+    return [...new Set(Array.from(values, (value, row) => (Number.isNaN(value) ? null : groupNames[groups[row]])))].filter((kind) => kind !== null);
+  };
   const isLog = (name) => tables.some((table) => table.has(name) && table.columns.get(name).log);
   const views = ["map", "change", "lines"];
-  const usualKind = (run) => kindsOf(run).find((kind) => run.groups.filter((group, row) => run.groupNames[group] === kind && !Number.isNaN(run.params.number("layer_index", row))).length > run.snapshots.length) ?? EVERY_KIND;
-  const usual = { run: known[0], metric: metrics[0], kind: usualKind(known[0]), view: "map", log: isLog(metrics[0]) };
+  // The first kind that is in the layers.
+  const inLayers = (run, kind) => run.groups.some((group, row) => run.groupNames[group] === kind && !Number.isNaN(run.params.number("layer_index", row)));
+  const usualKind = (run, metric) => kindsOf(run, metric).find((kind) => inLayers(run, kind)) ?? EVERY_KIND;
+  const usual = { run: known[0], metric: metrics[0], kind: usualKind(known[0], metrics[0]), view: "map", log: isLog(metrics[0]) };
   const state = { ...usual };
   const about = element("div", { className: "note about" });
   const plot = element("div", { className: "plot" });
@@ -126,8 +132,8 @@ function startMaps() {
   }
 
   function show() {
-    const kinds = [EVERY_KIND, ...kindsOf(state.run)];
-    if (!kinds.includes(state.kind)) state.kind = usualKind(state.run);
+    const kinds = [EVERY_KIND, ...kindsOf(state.run, state.metric)];
+    if (!kinds.includes(state.kind)) state.kind = usualKind(state.run, state.metric);
     kind.replaceChildren(...kinds.map((name) => option(name, name === EVERY_KIND ? tr("every kind, median over its layers") : visible(name))));
     Object.assign(which, { value: String(state.run.at) });
     Object.assign(metric, { value: state.metric });
@@ -146,14 +152,14 @@ function startMaps() {
   inAddress("maps", () => ({
     run: state.run === usual.run ? "" : state.run.letter,
     metric: state.metric === usual.metric ? "" : state.metric,
-    kind: state.kind === usualKind(state.run) ? "" : state.kind || "every",
+    kind: state.kind === usualKind(state.run, state.metric) ? "" : state.kind || "every",
     view: state.view === usual.view ? "" : state.view,
     log: state.log === isLog(state.metric) ? "" : (state.log ? "yes" : "no"),
   }), (given) => {
     const letter = given.one("run", known.map((run) => run.letter), usual.run.letter);
     state.run = known.find((run) => run.letter === letter);
     state.metric = given.one("metric", metrics, usual.metric);
-    const wanted = given.one("kind", ["every", ...kindsOf(state.run)], usualKind(state.run));
+    const wanted = given.one("kind", ["every", ...kindsOf(state.run, state.metric)], usualKind(state.run, state.metric) || "every");
     state.kind = wanted === "every" ? EVERY_KIND : wanted;
     state.view = given.one("view", views, usual.view);
     state.log = given.one("log", ["yes", "no"], isLog(state.metric) ? "yes" : "no") === "yes";
