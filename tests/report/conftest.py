@@ -1,13 +1,19 @@
+import json
+import shutil
+
 import browser
 import numpy as np
 import pandas as pd
 import pytest
 from html_pages import HOSTILE_NAME
 from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
+from training_runs import RECIPE, metric_lines, write_metrics
 
 from mlx_probe.core.records import Column
 from mlx_probe.report.html import report_html
+from mlx_probe.report.html.training_page import training_html
 from mlx_probe.report.run_data import RunData, load_run_data
+from mlx_probe.report.training_data import load_training_data
 
 
 @pytest.fixture
@@ -89,3 +95,34 @@ def opened(chromium, page, request):
     assert chromium.messages == []
     outside = ("file:", "data:", "blob:", "about:")
     assert [url for url in chromium.requests if not url.startswith(outside)] == []
+
+
+@pytest.fixture(scope="session")
+def training(trained):
+    return load_training_data([trained])
+
+
+@pytest.fixture(scope="session")
+def other_training(trained, tmp_path_factory):
+    """A run with other metrics and settings, and the same snapshots."""
+    folder = tmp_path_factory.mktemp("other") / "second run"
+    shutil.copytree(trained, folder)
+    write_metrics(folder, metric_lines(seed=1))
+    meta = json.loads((folder / "run_meta.json").read_text())
+    recipe = {**RECIPE, "train": {**RECIPE["train"], "learning_rate": 6e-3}}
+    (folder / "run_meta.json").write_text(json.dumps({**meta, "recipe": recipe}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def training_page(training, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(training_html(training), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def training_pages(trained, other_training, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pages") / "two.html"
+    path.write_text(training_html(load_training_data([trained, other_training])), "utf-8")
+    return path
