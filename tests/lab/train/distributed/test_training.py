@@ -8,14 +8,17 @@ import os
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tiny_llm import TEXTS
 from tinymodel import COMMAND
 
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.settings import read_settings
 from mlx_probe.lab.train.config import Recipe
+from mlx_probe.lab.train.distributed.agreement import check_batch
 from mlx_probe.lab.train.distributed.launch import _ports
 from mlx_probe.lab.train.train import train
 
@@ -171,9 +174,7 @@ def test_processes_that_would_train_something_else(text, tmp_path):
         assert "another recipe" in error
 
 
-def test_a_batch_that_two_cannot_share(text, tmp_path):
-    two = Two(tmp_path, text, tmp_path / "run", ("--set train.batch=3",) * 2)
-    codes, errors = two.ends()
-    assert codes == [2, 2]
-    assert all("train.batch is 3" in error for error in errors)
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+def test_a_batch_that_two_cannot_share():
+    check_batch(4, SimpleNamespace(size=2))
+    with pytest.raises(ConfigError, match="3, which 2 processes cannot share"):
+        check_batch(3, SimpleNamespace(size=2))
