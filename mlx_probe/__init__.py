@@ -8,6 +8,11 @@ The Python interface, named as the commands::
     with mlx_probe.open_checkpoint("path/to/model") as checkpoint:
         print([weight.shape for weight in checkpoint.weights()])
 
+    recipe = mlx_probe.read_recipe("configs/train/tiny.yaml")
+    mlx_probe.train(recipe, "runs/tiny", data=["notes.txt"])
+    model = mlx_probe.load_model("runs/tiny")
+    print(mlx_probe.generate(model, "Once").text)
+
 Read `mlx_probe.analysis.stream` first: it is the main path.
 """
 
@@ -30,6 +35,18 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.opening import open_checkpoint, reopen
     from mlx_probe.analysis.summary import summary_of as summary
     from mlx_probe.analysis.validate import validate
+    from mlx_probe.lab.data.config import DataConfig, TokenizerConfig
+    from mlx_probe.lab.data.tokenize import tokenize
+    from mlx_probe.lab.data.tokenizer import load_tokenizer
+    from mlx_probe.lab.evaluate.config import EvaluateConfig
+    from mlx_probe.lab.evaluate.evaluate import evaluate
+    from mlx_probe.lab.generate.config import GenerateConfig, SamplingConfig
+    from mlx_probe.lab.generate.generate import generate
+    from mlx_probe.lab.generate.loading import load_model
+    from mlx_probe.lab.model.config import ModelConfig
+    from mlx_probe.lab.train.config import Recipe, SnapshotConfig, TrainConfig
+    from mlx_probe.lab.train.recipe_file import read_recipe
+    from mlx_probe.lab.train.train import train
     from mlx_probe.library.query import query
     from mlx_probe.report.figures.plot import plot
     from mlx_probe.report.html.write import write_report
@@ -43,27 +60,43 @@ if TYPE_CHECKING:
 __all__ = [
     "AnalyzeConfig",
     "CompareConfig",
+    "DataConfig",
+    "EvaluateConfig",
+    "GenerateConfig",
+    "ModelConfig",
+    "Recipe",
     "Run",
+    "SamplingConfig",
+    "SnapshotConfig",
+    "TokenizerConfig",
+    "TrainConfig",
     "TrainingRun",
     "WatchConfig",
     "__version__",
     "analyze",
     "compare",
     "compare_runs",
+    "evaluate",
     "explain",
     "findings",
+    "generate",
+    "load_model",
     "load_run",
     "load_samples",
     "load_side_table",
     "load_spectra",
+    "load_tokenizer",
     "load_training_run",
     "open_checkpoint",
     "open_run",
     "plan",
     "plot",
     "query",
+    "read_recipe",
     "reopen",
     "summary",
+    "tokenize",
+    "train",
     "validate",
     "write_report",
 ]
@@ -73,26 +106,42 @@ __all__ = [
 _MODULES = {
     "AnalyzeConfig": "analysis.config",
     "CompareConfig": "analysis.compare.config",
+    "DataConfig": "lab.data.config",
+    "EvaluateConfig": "lab.evaluate.config",
+    "GenerateConfig": "lab.generate.config",
+    "ModelConfig": "lab.model.config",
+    "Recipe": "lab.train.config",
     "Run": "runs.run",
+    "SamplingConfig": "lab.generate.config",
+    "SnapshotConfig": "lab.train.config",
+    "TokenizerConfig": "lab.data.config",
+    "TrainConfig": "lab.train.config",
     "TrainingRun": "runs.training.run",
     "WatchConfig": "runs.monitor.watch",
     "analyze": "analysis.analyze",
     "compare": "analysis.compare.compare",
     "compare_runs": "analysis.compare_runs",
+    "evaluate": "lab.evaluate.evaluate",
     "explain": "analysis.explain",
     "findings": "analysis.findings:findings_of",
+    "generate": "lab.generate.generate",
+    "load_model": "lab.generate.loading",
     "load_run": "runs.load",
     "load_samples": "runs.monitor.samples",
     "load_side_table": "runs.load_side",
     "load_spectra": "runs.load_side",
+    "load_tokenizer": "lab.data.tokenizer",
     "load_training_run": "runs.training.run",
     "open_checkpoint": "analysis.opening",
     "open_run": "runs.run",
     "plan": "analysis.forecast.model:forecast_model",
     "plot": "report.figures.plot",
     "query": "library.query",
+    "read_recipe": "lab.train.recipe_file",
     "reopen": "analysis.opening",
     "summary": "analysis.summary:summary_of",
+    "tokenize": "lab.data.tokenize",
+    "train": "lab.train.train",
     "validate": "analysis.validate",
     "write_report": "report.html.write",
 }

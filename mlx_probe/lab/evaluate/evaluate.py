@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from mlx_probe.core.errors import ConfigError
@@ -15,8 +16,8 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: str,
-    data: str,
+    model: str | os.PathLike[str],
+    data: str | os.PathLike[str],
     task: str = "perplexity",
     config: EvaluateConfig | None = None,
     on_progress: OnProgress = lambda done, total: None,
@@ -41,11 +42,12 @@ def evaluate(
     if task not in TASKS:
         raise ConfigError(f"unknown task {task!r}", f"Choose one of {', '.join(TASKS)}")
     loaded = load_model(model)
-    values = TASKS[task].run(loaded, data, config or EvaluateConfig(), on_progress)
+    source = os.fspath(data)
+    values = TASKS[task].run(loaded, source, config or EvaluateConfig(), on_progress)
     return {
-        "model": model,
+        "model": loaded.name,
         "task": task,
-        "data": data,
+        "data": source,
         **values,
         "dtype": loaded.dtype,
         "device": device_label(),

@@ -17,7 +17,7 @@ def find_model_folder(reference: str) -> Path:
     """The folder with a model's files, fetched if need be.
 
     Args:
-        reference: A model reference, or the folder of a finished training run.
+        reference: A model reference, or the folder of a finished training run or its run_meta.json.
 
     Returns:
         A folder with config.json and safetensors files.
@@ -26,6 +26,8 @@ def find_model_folder(reference: str) -> Path:
         SourceError: The model cannot be had, or is in another layout.
     """
     path = Path(reference).expanduser()
+    if path.name == "run_meta.json":
+        path = path.parent
     if (path / "run_meta.json").is_file():
         if not (path / "model" / "config.json").is_file():
             raise SourceError(

@@ -82,7 +82,7 @@ def chat_tokens(loaded: LoadedModel, text: str, system: str | None = None) -> li
 
 def generate(
     loaded: LoadedModel,
-    prompt: Sequence[int],
+    prompt: str | Sequence[int],
     config: GenerateConfig | None = None,
     on_text: Callable[[str], None] = lambda piece: None,
 ) -> Generation:
@@ -90,7 +90,7 @@ def generate(
 
     Args:
         loaded: The model.
-        prompt: From `prompt_tokens` or `chat_tokens`.
+        prompt: Text, or the tokens of `prompt_tokens` or `chat_tokens`.
         config: How much, and how.
         on_text: Called with each piece of text; the pieces together are the text.
 
@@ -99,6 +99,8 @@ def generate(
         CheckpointError: The model's logits are no numbers.
     """
     config = config or GenerateConfig()
+    if isinstance(prompt, str):
+        prompt = prompt_tokens(loaded, prompt)
     count = _room(loaded, prompt, config.max_tokens)
     stream = TextStream(loaded.tokenizer.decode, prompt, config.stop)
     sampler = Sampler(config.sampling, prompt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,22 +52,23 @@ class LoadedModel:
     dtype: str
 
 
-def load_model(reference: str) -> LoadedModel:
+def load_model(reference: str | os.PathLike[str]) -> LoadedModel:
     """Open a model on the device that MLX computes on.
 
     Models of the families of MiniLLM run by it, all others by mlx-lm. On a CPU weights of 16
     bits become float32: bfloat16 is slow there, and was wrong.
 
     Args:
-        reference: A model reference whose files are in Hugging Face's layout, or the folder of a
-            finished training run.
+        reference: A model reference whose files are in Hugging Face's layout, or a finished
+            training run: its folder, or what `train` returned.
 
     Raises:
         SourceError: The model cannot be had, or is in another layout.
         CheckpointError: Its files are damaged, or do not fit together.
         ConfigError: Neither MiniLLM nor mlx-lm knows it.
     """
-    folder = find_model_folder(reference)
+    name = os.fspath(reference)
+    folder = find_model_folder(name)
     config = _read_json(folder / "config.json")
     tokenizer = load_tokenizer(tokenizer_folder(folder))
     model = _mini_llm(folder)
@@ -78,7 +80,7 @@ def load_model(reference: str) -> LoadedModel:
     model.eval()
     mx.eval(model.parameters())
     return LoadedModel(
-        name=reference,
+        name=name,
         folder=folder,
         model=model,
         tokenizer=tokenizer,
