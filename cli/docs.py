@@ -21,6 +21,7 @@ from mlx_probe.report.docs import filled, page_hash
 from . import GROUPS, cli
 from .command import Command, option_variables
 from .json_page import json_page
+from .recipe_tables import RECIPE_TABLES
 
 __all__ = ["command_line_page", "contexts", "generated", "rendered", "stamped", "write_docs"]
 
@@ -147,7 +148,8 @@ def generated(root: Path) -> dict[Path, str]:
     with speaking(LANGUAGES[0]):
         for path in sorted((root / "docs").rglob("*.md")):
             if path not in pages:
-                pages[path] = filled(path.read_text("utf-8"), root / "benchmarks" / "results")
+                text, results = path.read_text("utf-8"), root / "benchmarks" / "results"
+                pages[path] = filled(text, results, RECIPE_TABLES)
     return pages
 
 

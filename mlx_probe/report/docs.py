@@ -135,21 +135,23 @@ TABLES: Mapping[str, Callable[[], str]] = {
 }
 
 
-def filled(page: str, results: Path) -> str:
+def filled(page: str, results: Path, tables: Mapping[str, Callable[[], str]] | None = None) -> str:
     """A page with the tables between its markers as they are now.
 
     Args:
         page: Its text.
         results: Folder of the benchmarks' result files.
+        tables: Tables beside `TABLES`, of what a report does not import.
 
     Raises:
         KeyError: A marker names no table.
         ValueError: A result file is none.
     """
+    known = {**TABLES, **(tables or {})}
 
     def replaced(part: re.Match[str]) -> str:
         kind, name = part["kind"], part["name"]
-        body = TABLES[name]() if kind == "table" else results_text(results / f"{name}.json")
+        body = known[name]() if kind == "table" else results_text(results / f"{name}.json")
         return f"<!-- {kind}: {name} -->\n{body}\n<!-- /{kind} -->"
 
     return _PART.sub(replaced, page)

@@ -1,0 +1,62 @@
+"""Tables of the keys of recipes, from the dataclasses that read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial
+from inspect import getdoc
+from typing import Any
+
+from mlx_probe.core.markdown import table
+from mlx_probe.lab.settings import settings_to_dict
+from mlx_probe.lab.train.config import Recipe
+
+__all__ = ["RECIPE_TABLES", "key_meanings"]
+
+# A line of an Attributes section: "    name: The beginning of what it means".
+_KEY = re.compile(r"^    (\w+): (.*)$")
+
+
+def key_meanings(kind: type) -> dict[str, str]:
+    """What each key of a section means, by its name, from the section's docstring.
+
+    Args:
+        kind: A dataclass whose docstring has an Attributes section.
+    """
+    _, _, text = (getdoc(kind) or "").partition("\nAttributes:\n")
+    meanings: dict[str, str] = {}
+    for line in text.split("\n\n")[0].splitlines():
+        if key := _KEY.match(line):
+            name = key[1]
+            meanings[name] = key[2]
+        else:
+            meanings[name] += f" {line.strip()}"
+    return meanings
+
+
+def _section(name: str) -> str:
+    section = getattr(Recipe(), name)
+    meanings = key_meanings(type(section))
+    defaults: Mapping[str, Any] = settings_to_dict(Recipe())[name]
+    rows = [
+        (f"`{name}.{field.name}`", f"`{_text(defaults[field.name])}`", meanings[field.name])
+        for field in fields(section)
+    ]
+    return table(("key", "default", "meaning"), rows)
+
+
+def _text(value: Any) -> str:
+    """A default as a file of YAML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value) or '""'
+
+
+# Markdown of each table, by the name in its markers: RECIPE_MODEL, RECIPE_TRAIN ...
+RECIPE_TABLES: Mapping[str, Callable[[], str]] = {
+    f"RECIPE_{field.name.upper()}": partial(_section, field.name) for field in fields(Recipe)
+}
