@@ -23,7 +23,7 @@ from _processes import PROBE, run
 from _results import out_option, publish, rounded
 
 from mlx_probe.core.files import sha256_file
-from mlx_probe.lab.train.metrics_file import TIMES
+from mlx_probe.runs.training.metrics import TIMES
 
 COLUMNS = (
     "snapshots",

@@ -224,5 +224,6 @@ def _print_summary(run: Run) -> None:
         )
     if not meta["compiled"]:
         click.echo(tr("not compiled: {reason}", reason=translated(meta["compile_reason"])))
-    for path in (run.folder / "model", *run.outputs, run.meta_path):
+    names = {Path(name).parts[0]: None for name in ("model", *meta["outputs"])}
+    for path in (*(run.folder / name for name in names), run.meta_path):
         click.echo(f"  {plain(str(path))}")

@@ -9,7 +9,7 @@ from mlx_probe.lab.data.config import DataConfig, TokenizerConfig
 from mlx_probe.lab.data.tokenize import tokenize
 from mlx_probe.lab.model.config import ModelConfig
 from mlx_probe.lab.train.config import Recipe, SnapshotConfig, TrainConfig
-from mlx_probe.lab.train.metrics_file import TIMES
+from mlx_probe.runs.training.metrics import TIMES
 
 # 12 steps of 2 micro-batches pass the end of three epochs.
 RECIPE = Recipe(

@@ -18,7 +18,7 @@ from mlx_probe.analysis.typical import with_typical_texts
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
 from mlx_probe.report.run_data import metric_names
-from mlx_probe.runs.training.metrics import COLUMNS
+from mlx_probe.runs.training.metrics import COLUMNS, TRAIN_BPB
 from mlx_probe.runs.training.run import TrainingRun, load_training_run
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class TrainingData:
     def columns(self) -> list[Column]:
         """What is known of the columns of ``frame``."""
         known = with_typical_texts(table_columns([m.column for m in METRICS]), "params")
-        return [*COLUMNS, *known, CHANGE]
+        return [*COLUMNS, TRAIN_BPB, *known, CHANGE]
 
 
 def _bytes_per_token(run: TrainingRun) -> float | None:

@@ -20,6 +20,7 @@ from mlx_probe.runs.contents import (
     begun_by,
     files_of,
     finished_runs,
+    is_of_training,
     journals,
     lines_beside,
     strange_files,
@@ -28,6 +29,7 @@ from mlx_probe.runs.folder import RunPaths, is_time_name, prepare_folder
 from mlx_probe.runs.identity import RunIdentity
 from mlx_probe.runs.journal import refuse_busy
 from mlx_probe.runs.table import WRITERS
+from mlx_probe.runs.training.folder import FILES, KIND
 
 __all__ = ["claimed"]
 
@@ -63,6 +65,7 @@ def claimed(
                 paths = _interrupted(paths, paths.group, identity) or _new(paths)
             refuse_busy(paths.journal(identity.fingerprint))
             if paths.group is None:
+                _refuse_training(paths, identity)
                 paths = replace(paths, replaced=_replaced(paths, identity, sides, overwrite))
             try:
                 prepare_folder(paths)
@@ -143,6 +146,25 @@ def _replaced(
         names = files_of(meta_path, meta) - {meta_path.name, paths.plan.name}
         files += [meta_path.with_name(name) for name in sorted(names)]
     return (*files, *finished)
+
+
+def _refuse_training(paths: RunPaths, identity: RunIdentity) -> None:
+    """Keep a training run from another command, also with --overwrite: it took hours.
+
+    A table beside its files is welcome.
+
+    Raises:
+        ResultError: The folder is that of a training run.
+    """
+    if identity.kind == KIND or not is_of_training(paths.folder):
+        return
+    tables = {paths.table(name).name for name in paths.formats}
+    if paths.shares and tables.isdisjoint(FILES):
+        return
+    raise ResultError(
+        f"{paths.folder} holds a training run, which `mlx-probe {identity.kind}` does not replace",
+        _ELSEWHERE,
+    )
 
 
 def _refuse_runs(

@@ -14,6 +14,7 @@ from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.spectra import SPECTRA
 from mlx_probe.runs.table import WRITERS
+from mlx_probe.runs.training.folder import KIND, training_folder
 
 __all__ = [
     "RUN",
@@ -21,6 +22,7 @@ __all__ = [
     "check_folder",
     "files_of",
     "finished_runs",
+    "is_of_training",
     "journals",
     "lines_beside",
     "planned_files",
@@ -65,6 +67,13 @@ def files_of(meta_path: Path, meta: Mapping[str, Any]) -> set[str]:
         *tables,
         *(side_name(stem, name, suffix) for name, suffix in sides),
     }
+
+
+def is_of_training(folder: Path) -> bool:
+    """Whether a folder is that of a training run, which may just have begun."""
+    plan = _read(folder / side_name(DEFAULT_STEM, "plan", "json")).get(RUN)
+    begun = isinstance(plan, dict) and plan.get("kind") == KIND
+    return begun or training_folder(folder) is not None
 
 
 def journals(folder: Path, stem: str | None = None) -> list[Path]:

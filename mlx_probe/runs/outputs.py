@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing, sha256_file, write_error
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.folder import RunPaths
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["finalize", "verify_hashes"]
+__all__ = ["finalize", "hashed", "verify_hashes"]
 
 
 def finalize(
@@ -61,9 +62,31 @@ def finalize(
                 _remove(old)
         # The metadata of an older run would list these tables as its own.
         _remove(paths.meta)
-    return {
-        file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size} for file in files
-    }
+    return hashed(paths.folder, files)
+
+
+def hashed(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """The metadata's key "outputs": files by their paths in the run folder.
+
+    Args:
+        folder: The run folder.
+        files: Files in it.
+
+    Raises:
+        ResultError: One cannot be read.
+    """
+    described = {}
+    for file in files:
+        try:
+            described[file.relative_to(folder).as_posix()] = {
+                "sha256": sha256_file(file),
+                "bytes": file.stat().st_size,
+            }
+        except OSError as error:
+            raise ResultError(
+                f"cannot read {file}: {error.strerror}", "Run the same command again"
+            ) from error
+    return described
 
 
 def _remove(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy as np
 from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.core.errors import ProbeError, ResultError
 from mlx_probe.runs.check import Check
+from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.outputs import verify_hashes
-from mlx_probe.runs.training.folder import METRICS, SPECTRA_OVER_TIME
+from mlx_probe.runs.training.folder import META, METRICS, SPECTRA_OVER_TIME, training_folder
 from mlx_probe.runs.training.metrics import read_lines
 from mlx_probe.runs.training.over_time import written_over_time
 from mlx_probe.runs.training.run import TrainingRun, load_training_run
@@ -31,28 +33,52 @@ def validate_training(path: str | os.PathLike[str]) -> list[Check]:
         path: Its folder, its run_meta.json or its metrics.jsonl.
 
     Returns:
-        One check for each promise: the outputs are as written, every step has one line of
-        metrics, the numbers are finite, the model opens with the parameters that the run says,
-        and the table of the snapshots has each of them once with the same tensors.
+        One check for each promise: the outputs and the tables of the measurements are as written,
+        every step has one line of metrics, the numbers are finite, the model opens with the
+        parameters that the run says, and the table of the snapshots has each of them once with
+        the same tensors.
 
     Raises:
         ResultError: The run is not finished, or cannot be read.
     """
-    run = load_training_run(path)
-    if not run.meta:
+    folder = training_folder(Path(path))
+    if folder is not None and not (folder / META).is_file():
         raise ResultError(
-            f"{run.folder} is of a training run that is not finished",
+            f"{folder} is of a training run that is not finished",
             "Run the same command of mlx-probe train again to go on with it",
         )
-    lines, torn = read_lines(run.folder / METRICS)
+    hashes = [] if folder is None else verify_hashes(folder, read_meta(folder / META))
+    try:
+        run = load_training_run(path)
+        lines, torn = read_lines(run.folder / METRICS)
+    except ResultError as error:
+        if all(check.passed for check in hashes):
+            raise
+        return [*hashes, Check("files", False, error.fact)]
     steps = [line["step"] for line in lines if isinstance(line.get("step"), int)]
     return [
-        *verify_hashes(run.folder, run.meta),
+        *hashes,
+        *_measurements(run),
         _every_step(steps, len(lines), torn, run.meta.get("steps_done")),
         _finite(run),
         *_model(run),
         *_snapshots(run),
     ]
+
+
+def _measurements(run: TrainingRun) -> Iterator[Check]:
+    """Whether the tables of each snapshot's measurement are as written."""
+    for step, measured in run.snapshots.items():
+        name = f"measurement of step {step}"
+        try:
+            checks = verify_hashes(measured, read_meta(measured / META))
+        except ResultError as error:
+            yield Check(name, False, error.fact)
+            continue
+        bad = next((check for check in checks if not check.passed), None)
+        where = measured.relative_to(run.folder)
+        detail = f"{bad.name} in {where}: {bad.detail}" if bad else f"{len(checks)} files"
+        yield Check(name, bad is None, detail)
 
 
 def _every_step(steps: list[int], lines: int, torn: bool, done: Any) -> Check:

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.core.errors import ConfigError, ResultError
-from mlx_probe.core.files import sha256_file, write_error, write_text
-from mlx_probe.lab.settings import settings_to_yaml
+from mlx_probe.core.files import write_error, write_text
+from mlx_probe.lab.settings import settings_to_dict, settings_to_yaml
 from mlx_probe.lab.train.checkpoint import Saved, find_checkpoint
 from mlx_probe.lab.train.config import Recipe
 from mlx_probe.lab.train.state import TrainState
 from mlx_probe.lab.train.step_lines import StepLines
-from mlx_probe.runs.contents import finished_runs
+from mlx_probe.runs.contents import RUN, finished_runs
 from mlx_probe.runs.exporters import EXPORTERS
 from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.job import Job
 from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.outputs import hashed
 from mlx_probe.runs.run import Run
+from mlx_probe.runs.training.folder import KIND, RECIPE
 
 __all__ = ["TrainFolder"]
 
@@ -33,6 +35,18 @@ _MADE = (
     "samples.jsonl",
     "spectra_over_time.parquet",
     "tensorboard",
+)
+# Of what a run makes, the results: see `verify_hashes`. The measurement of a snapshot is a run of
+# its own, with its own hashes, and so are the tokens.
+_RESULTS = (
+    "metrics.jsonl",
+    "metrics.parquet",
+    "samples.jsonl",
+    "spectra_over_time.parquet",
+    "recipe.yaml",
+    "tensorboard/*",
+    "model/*",
+    "snapshots/step-*/*",
 )
 
 
@@ -54,7 +68,6 @@ class TrainFolder:
         self.path, self.paths = path, resolve_output(path, ("parquet",), path.name, "train")
         if self.paths.shares:
             raise ConfigError(f"--out {path} is the name of a file", "Name a folder")
-        self._is_ours = False
 
     @property
     def checkpoints(self) -> Path:
@@ -81,31 +94,49 @@ class TrainFolder:
             )
         return Run(self.paths.meta, meta)
 
-    def note_earlier(self) -> None:
-        """Note whether the folder is that of a training run, before the job's plan replaces it."""
-        try:
-            self._is_ours = read_meta(self.paths.plan)["run"]["kind"] == "train"
-        except (ResultError, KeyError, TypeError):
-            self._is_ours = False
-
-    def begin(self, job: Job, recipe: Recipe) -> None:
+    def begin(self, job: Job, recipe: Recipe, fingerprint: str, resume: bool) -> bool:
         """Remove what an earlier run left, unless this one goes on from there.
 
         Args:
             job: It is running.
             recipe: Is written down.
+            fingerprint: Of the settings.
+            resume: Whether to go on from what is there.
+
+        Returns:
+            Whether tokens of an earlier training run may be replaced, too.
 
         Raises:
             ResultError: The folder holds files of the user, or the disk refused.
         """
-        if not job.journal.starts:
-            for path in (self.path / name for name in _MADE):
-                if path.exists() and not self._is_ours:
-                    raise ResultError(
-                        f"{path} is not of a training run", "Move it away, or choose another --out"
-                    )
-                _remove(path)
-        write_text(self.path / "recipe.yaml", settings_to_yaml(recipe))
+        earlier = self._earlier()
+        is_ours = earlier.get("kind") == KIND
+        for path in (self.path / name for name in (*_MADE, RECIPE)):
+            # Also behind an earlier start, which this has ended.
+            if path.exists() and not is_ours:
+                raise ResultError(
+                    f"{path} is not of a training run", "Move it away, or choose another --out"
+                )
+        # The journal says what the run cost; it is not what training goes on from.
+        same = resume and earlier.get("fingerprint") == fingerprint and not self.paths.meta.exists()
+        anew = not (job.journal.starts or same)
+        if anew:
+            # The metadata first: they say that all the rest is there.
+            for path in (self.paths.meta, *(self.path / name for name in _MADE)):
+                if is_ours:
+                    _remove(path)
+        # From here on the folder is that of a training run.
+        job.write_plan({"recipe": settings_to_dict(recipe)})
+        write_text(self.path / RECIPE, settings_to_yaml(recipe))
+        return anew and is_ours
+
+    def _earlier(self) -> dict[str, Any]:
+        """What the plan in the folder says of its run; empty without any."""
+        try:
+            earlier = read_meta(self.paths.plan)[RUN]
+        except (ResultError, KeyError):
+            return {}
+        return earlier if isinstance(earlier, dict) else {}
 
     def checkpoint(self, about: Mapping[str, Any], warn: Callable[[str], None]) -> Saved | None:
         """The checkpoint to go on from; None to begin.
@@ -158,14 +189,16 @@ class TrainFolder:
         """
         for exporter in EXPORTERS.values():
             exporter.export(self.path, self.path / exporter.name)
-        names = ("metrics.jsonl", "metrics.parquet")
+        files = [
+            path
+            for pattern in _RESULTS
+            for path in sorted(self.path.glob(pattern))
+            if path.is_file() and not path.name.startswith(".")
+        ]
         for old in replaced:
-            if old.name not in names:
+            if old not in files:
                 _remove(old)
-        files = [self.path / name for name in names]
-        return {
-            file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size} for file in files
-        }
+        return hashed(self.path, files)
 
 
 def _last_line(state: TrainState) -> int:

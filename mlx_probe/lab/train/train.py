@@ -39,7 +39,6 @@ from mlx_probe.lab.train.identity import deciding_settings, run_fingerprint
 from mlx_probe.lab.train.initial import load_float32, open_initial
 from mlx_probe.lab.train.loop import Loop
 from mlx_probe.lab.train.machine import Machine
-from mlx_probe.lab.train.metrics_file import METRIC_COLUMNS
 from mlx_probe.lab.train.optimizer import make_optimizer
 from mlx_probe.lab.train.progress import Silent, TrainProgress
 from mlx_probe.lab.train.samples import make_sampler
@@ -54,6 +53,7 @@ from mlx_probe.runs.exporters.metrics import read_metrics
 from mlx_probe.runs.job import Job, JobSpec
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.run import Run
+from mlx_probe.runs.training.metrics import COLUMNS
 
 __all__ = ["train"]
 
@@ -121,19 +121,18 @@ def train(
         title=f"{folder.path.name} ({', '.join(recipe.data.sources)})",
         about=(f"train {folder.path}",),
         paths=folder.paths,
-        columns=METRIC_COLUMNS,
+        columns=COLUMNS,
         fingerprint=lambda: fingerprint,
         stages=STAGES,
         described={"configuration": settings},
         sizes=[step_tokens(recipe)] * config.steps,
     )
-    folder.note_earlier()
     with job.running(spec), ExitStack() as stack:
         lead = stack.enter_context(leading(world))
-        folder.begin(job, recipe)
+        anew = folder.begin(job, recipe, fingerprint, resume)
         job.begin("tokenize", "tokenizing")
         with job.meter.stage("tokenize"):
-            tokens = open_tokens(recipe, folder.path, progress, not job.journal.starts)
+            tokens = open_tokens(recipe, folder.path, progress, anew)
         if initial is not None:
             initial.refuse_other(tokens.tokenizer)
         lead.tokens_ready()

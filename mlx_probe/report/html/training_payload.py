@@ -14,7 +14,7 @@ from mlx_probe.report.html.training_spectra import BUDGET, encode_training_spect
 from mlx_probe.report.run_data import group_labels
 from mlx_probe.report.training_data import TrainingData, snapshot_metrics
 from mlx_probe.report.training_series import with_train_bpb
-from mlx_probe.runs.training.metrics import COLUMNS
+from mlx_probe.runs.training.metrics import COLUMNS, TRAIN_BPB
 
 __all__ = ["MOST_CELLS", "training_payload"]
 
@@ -65,7 +65,7 @@ def _run(data: TrainingData, room: int) -> dict[str, Any]:
             },
             "evaluations": {
                 "rows": len(evaluated),
-                "columns": encode_frame(evaluated, COLUMNS),
+                "columns": encode_frame(evaluated, (*COLUMNS, TRAIN_BPB)),
                 "shown": [
                     n
                     for n in (*_EVALUATIONS, *_STEPS)
@@ -110,7 +110,7 @@ def _evaluations(metrics: pd.DataFrame) -> pd.DataFrame:
     rows = metrics[metrics[known].notna().any(axis=1)] if known else metrics[-1:]
     # Thousands of evaluations are a table that nobody reads; the curves have them.
     rows = rows if len(rows) <= MOST_POINTS else rows[-MOST_POINTS:]
-    every = [column.name for column in COLUMNS]
+    every = [column.name for column in (*COLUMNS, TRAIN_BPB)]
     frame: pd.DataFrame = rows.reindex(columns=every).reset_index(drop=True)
     tokens = frame["tokens"]
     if tokens.notna().all():

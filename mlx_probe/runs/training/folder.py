@@ -11,6 +11,7 @@ from typing import Any
 
 __all__ = [
     "ANALYSIS",
+    "FILES",
     "KIND",
     "META",
     "METRICS",
@@ -27,6 +28,8 @@ __all__ = [
 KIND, META = "train", "run_meta.json"
 METRICS, SAMPLES, RECIPE = "metrics.jsonl", "samples.jsonl", "recipe.yaml"
 SPECTRA_OVER_TIME = "spectra_over_time.parquet"
+# What a measurement in the same folder must not be called.
+FILES = frozenset({METRICS, "metrics.parquet", SAMPLES, SPECTRA_OVER_TIME})
 # The measurement of a snapshot, inside of its folder: a run of `analyze`.
 ANALYSIS = "analysis"
 

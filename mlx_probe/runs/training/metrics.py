@@ -13,24 +13,27 @@ from mlx_probe.core.records import Column
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "metrics_frame", "read_lines", "samples_frame"]
+__all__ = ["COLUMNS", "TIMES", "TRAIN_BPB", "metrics_frame", "read_lines", "samples_frame"]
 
-COLUMNS: Sequence[Column] = (
+# Of the lines of metrics.jsonl.
+COLUMNS: tuple[Column, ...] = (
     Column(
-        "step", "int64", "training", "Updates of the weights so far.", title="Step",
+        "step", "int64", "training", "Updates of the weights so far.", required=True, lower=0,
+        title="Step",
         plain="How many times the weights have been changed; 0 is before training.",
     ),
     Column(
         "tokens", "int64", "training", "Tokens seen so far, repeated ones included.",
-        title="Tokens", unit="tokens",
+        required=True, lower=0, title="Tokens", unit="tokens",
         plain="How much text the model has learned from, counted in tokens.",
     ),
     Column(
         "seconds", "float64", "training", "Seconds of training so far, without pauses between "
-        "starts.", title="Time", unit="s", plain="How long training has taken so far.",
+        "starts.", lower=0, title="Time", unit="s", plain="How long training has taken so far.",
     ),
     Column(
-        "train_loss", "float64", "training", "Mean cross-entropy of the step's batch.",
+        "train_loss", "float64", "training", "Mean cross-entropy of the step's batch, before the "
+        "update.",
         title="Training loss", unit="nats/token",
         plain="How badly the model predicts the next token of the text that it learns from.",
         caveat="It depends on the tokenizer: compare bits per byte between vocabularies.",
@@ -48,24 +51,27 @@ COLUMNS: Sequence[Column] = (
         "comparable between tokenizers.",
     ),
     Column(
-        "train_bpb", "float64", "training", "Training loss over the mean bytes of a token.",
-        title="Training bits per byte", unit="bits/byte",
-        plain="Bits that the model needs for a byte of the text that it learns from.",
-        caveat="It takes every token to be as long as the mean of the training text.",
-    ),
-    Column(
-        "learning_rate", "float64", "training", "Learning rate of the step.",
+        "learning_rate", "float64", "training", "Learning rate of AdamW at the step.", lower=0,
         title="Learning rate", plain="How far a step moves the weights, by the schedule.",
     ),
     Column(
         "grad_norm", "float64", "training", "Euclidean norm of the gradient before clipping.",
-        title="Gradient norm",
+        lower=0, title="Gradient norm",
         plain="How strongly the step's text pulls at all weights together; jumps are a warning.",
     ),
     Column(
         "tokens_per_second", "float64", "training", "Tokens of the step over its seconds.",
-        title="Throughput", unit="tokens/s", plain="How fast the model learns from text.",
+        lower=0, title="Throughput", unit="tokens/s", plain="How fast the model learns from text.",
     ),
+)  # fmt: skip
+# They differ between a run and one that was resumed; all others are the same, bit for bit.
+TIMES = ("tokens_per_second", "seconds")
+# Not in the lines: it follows from the training loss.
+TRAIN_BPB = Column(
+    "train_bpb", "float64", "training", "Training loss over the mean bytes of a token.",
+    title="Training bits per byte", unit="bits/byte",
+    plain="Bits that the model needs for a byte of the text that it learns from.",
+    caveat="It takes every token to be as long as the mean of the training text.",
 )  # fmt: skip
 
 

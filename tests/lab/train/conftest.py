@@ -1,4 +1,5 @@
 import pytest
+from models import arrays, tiny  # noqa: F401  fixtures
 from training import RECIPE, results_of, write_tokens
 
 from mlx_probe.lab.train.train import train

@@ -1,10 +1,13 @@
 import json
+import shutil
 from dataclasses import replace
 
 import mlx.core as mx
 import pytest
 from training import RECIPE, metrics_of, recipe_with, results_of, write_tokens
 
+import mlx_probe
+from mlx_probe import AnalyzeConfig
 from mlx_probe.core.errors import CheckpointError, ConfigError, Interrupted, ProbeError, ResultError
 from mlx_probe.core.files import sha256_file
 from mlx_probe.lab.train.checkpoint import checkpoint_folders, read_checkpoint
@@ -13,6 +16,7 @@ from mlx_probe.lab.train.progress import Silent
 from mlx_probe.lab.train.train import train
 
 pytestmark = pytest.mark.slow
+BASIC = AnalyzeConfig(backend="numpy", metrics="basic", workers=1, save_spectra=False)
 
 
 class Stopping(Silent):
@@ -134,10 +138,85 @@ def test_number_that_is_not_finite_ends_the_run_with_good_weights(tmp_path, toke
 def test_files_of_the_user_stay(tmp_path, tokens):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.txt").write_text("mine")
-    for overwrite in (False, True):
+    # Again and again: a start that was refused is not one to go on from.
+    for overwrite in (False, True, True, False):
         with pytest.raises(ResultError):
             train(RECIPE, tmp_path, data=[tokens], device="cpu", overwrite=overwrite)
     assert (tmp_path / "model" / "mine.txt").read_text() == "mine"
+
+
+def test_a_recipe_and_texts_of_the_user_stay(tmp_path):
+    text = tmp_path / "data" / "text.txt"
+    text.parent.mkdir()
+    write_tokens(text.parent)
+    shutil.rmtree(text.parent / "tokens")
+    (tmp_path / "recipe.yaml").write_text("# mine")
+    recipe = replace(RECIPE, data=replace(RECIPE.data, document="paragraph", workers=1))
+    for _ in range(2):
+        with pytest.raises(ResultError, match=r"recipe\.yaml is not of a training run"):
+            train(recipe, tmp_path, data=[text], device="cpu", overwrite=True)
+    assert (tmp_path / "recipe.yaml").read_text() == "# mine"
+    (tmp_path / "recipe.yaml").unlink()
+    before = text.read_bytes()
+    for _ in range(2):
+        with pytest.raises(ResultError, match=r"data holds files that are not tokens: text\.txt"):
+            train(recipe, tmp_path, data=[text], device="cpu", overwrite=True)
+    assert text.read_bytes() == before
+
+
+def test_a_run_in_the_folder_of_an_analysis(tiny, tmp_path, tokens):
+    out = tmp_path / "out"
+    mlx_probe.analyze(tiny, out=out, config=BASIC)
+    with pytest.raises(ResultError, match="holds a finished run of `mlx-probe analyze`"):
+        train(RECIPE, out, data=[tokens], device="cpu")
+    with pytest.raises(Interrupted):
+        train(RECIPE, out, data=[tokens], device="cpu", overwrite=True, progress=Stopping(3))
+    # It goes when the run that replaces it is finished, and not before.
+    assert all(check.passed for check in mlx_probe.validate(out))
+    (out / "notes.txt").write_text("mine")
+    assert train(RECIPE, out, data=[tokens], device="cpu").meta["kind"] == "train"
+    assert not (out / "params.csv").exists()
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_no_analysis_replaces_a_training_run(interrupted, tiny, tokens):
+    def refused(kept):
+        before = {path: path.stat().st_mtime_ns for path in interrupted.rglob("*")}
+        for overwrite in (False, True):
+            for out in (interrupted, interrupted / "metrics.parquet"):
+                with pytest.raises(ResultError, match="holds a training run, which `mlx-probe an"):
+                    mlx_probe.analyze(tiny, out=out, config=BASIC, overwrite=overwrite)
+        assert {
+            p: t for p, t in before.items() if p.stat().st_mtime_ns != t or not p.exists()
+        } == {}
+        assert all((interrupted / name).exists() for name in kept)
+
+    refused(("checkpoints/step-7/state.json", "recipe.yaml"))
+    train(RECIPE, interrupted, data=[tokens], device="cpu")
+    refused(("checkpoints/step-12/state.json", "model/model.safetensors", "run_meta.json"))
+    # A table of another name is no danger, and neither is the folder of the model.
+    beside = mlx_probe.analyze(interrupted / "model", out=interrupted / "final.csv", config=BASIC)
+    assert beside.passed
+    assert all(check.passed for check in mlx_probe.validate(interrupted))
+
+
+def test_a_finished_run_that_is_being_replaced_is_not_finished(interrupted, tokens, undisturbed):
+    train(RECIPE, interrupted, data=[tokens], device="cpu")
+    progress = Stopping(2)
+    with pytest.raises(Interrupted):
+        train(RECIPE, interrupted, data=[tokens], device="cpu", overwrite=True, progress=progress)
+    assert not (interrupted / "run_meta.json").exists()
+    train(RECIPE, interrupted, data=[tokens], device="cpu")
+    assert results_of(interrupted) == undisturbed
+
+
+def test_a_run_goes_on_without_its_journal(interrupted, tokens, undisturbed):
+    (journal,) = interrupted.glob("*.partial.jsonl")
+    # As one of another version, with other columns.
+    journal.write_text('{"journal": 1, "fingerprint": "", "columns": []}\n')
+    train(RECIPE, interrupted, data=[tokens], device="cpu")
+    assert results_of(interrupted) == undisturbed
+    assert metrics_of(interrupted)[-1]["step"] == 12
 
 
 def test_overwrite_replaces_another_run(interrupted, tokens, undisturbed):
