@@ -1,6 +1,7 @@
 """Nothing that a user can name is missing from the documentation."""
 
 import re
+from dataclasses import fields
 
 import click
 import pytest
@@ -12,9 +13,12 @@ from mlx_probe.analysis.compare.columns import COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.cli.docs import contexts
+from mlx_probe.cli.recipe_tables import key_meanings
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
+from mlx_probe.lab.settings import read_settings, settings_to_dict
+from mlx_probe.lab.train.config import Recipe
 from mlx_probe.metrics import METRICS
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.source import SOURCES
@@ -96,5 +100,26 @@ def test_every_environment_variable_is_on_the_page_of_the_configuration():
 
 def test_pages_use_plain_words():
     text = "\n".join(page(name).text for name in ENGLISH).lower()
+    # Names in code are not prose: early stopping's `patience` is the field's term.
+    text = re.sub(r"`[^`\n]+`", "", text)
     for word in ("course", "crew", "patience", "supply", "errand", "onlooker"):
         assert not re.search(rf"\b{word}\b", text), word
+
+
+@pytest.mark.parametrize("section", fields(Recipe), ids=lambda section: section.name)
+def test_every_key_of_a_recipe_has_a_meaning_and_a_row(section):
+    kind = type(getattr(Recipe(), section.name))
+    keys = [field.name for field in fields(kind)]
+    assert list(key_meanings(kind)) == keys
+    text = page("docs/en/configuration.md").text
+    defaults = settings_to_dict(Recipe())[section.name]
+    for key, meaning in key_meanings(kind).items():
+        row = re.search(rf"^\| `{section.name}\.{key}` \| `(.*)` \| (.*) \|$", text, re.M)
+        assert row[2] == meaning
+        # What the page says is what a file with this value gives.
+        assert (
+            settings_to_dict(read_settings(Recipe, None, [f"{section.name}.{key}={row[1]}"]))[
+                section.name
+            ]
+            == defaults
+        )
