@@ -35,6 +35,7 @@ from _training import CONFIGS, recipe_of, tokenized
 
 from mlx_probe.lab.data.loader import Loader, TokenStream
 from mlx_probe.lab.device import device_label, use_device
+from mlx_probe.lab.model.exponential import fused
 from mlx_probe.lab.model.initialize import initialize
 from mlx_probe.lab.model.mini_llm import MiniLLM
 from mlx_probe.lab.train.config import Recipe
@@ -75,14 +76,14 @@ def bare(recipe: Recipe, tokens: Path) -> float:
     optimizer = make_optimizer(config, model)
     state = [model.state, optimizer.state]
 
-    @partial(mx.compile, inputs=state, outputs=state)
-    def step(batch: mx.array) -> mx.array:
+    def plain(batch: mx.array) -> mx.array:
         loss, gradients = nn.value_and_grad(
             model, lambda rows: next_token_nats(model, rows).mean()
         )(batch)
         optimizer.update(model, gradients)
         return loss
 
+    step = fused(plain, inputs=state, outputs=state)
     loader = Loader(TokenStream(tokens, "train"), config.batch, recipe.model.context, config.seed)
     batches = [mx.array(loader.batch_at(i)) for i in range(config.steps)]
     mx.eval(batches)
@@ -163,7 +164,7 @@ def main(
     fixed = [
         f"train.steps={steps}", f"train.evaluate_every={steps}", f"train.checkpoint_every={steps}",
         "train.evaluation_tokens=1", "train.clip=0", "train.warmup=1", "train.sample_every=0",
-        "snapshots.per_decade=0",
+        "train.compile=always", "snapshots.per_decade=0",
     ]  # fmt: skip
     rates: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as name:

@@ -35,7 +35,10 @@ TRAINED: Schema = record(
                 {
                     "tokens_per_second": (NUMBER, "Of the steps alone."),
                     "flops_per_second": (NUMBER, "Operations of forward and backward pass."),
-                    "product_rate": (NUMBER, "Operations a second of large matrix products."),
+                    "product_rate": (
+                        NUMBER,
+                        "Operations a second in products of the model's sizes.",
+                    ),
                     "share_of_product": (NUMBER, "The quotient of both."),
                 }
             ),

@@ -6,9 +6,11 @@ chance; the safetensors package wants numpy, which has no bfloat16.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,15 @@ DTYPES = {
 ALIGNMENT = 8
 
 
-def write_tensors(path: Path, arrays: Mapping[str, mx.array]) -> None:
+def write_tensors(path: Path, arrays: Mapping[str, mx.array]) -> str:
     """Write arrays in their order, and flush them to the disk.
 
     Args:
         path: The file; it does not exist.
         arrays: Of the types in `DTYPES`, by name.
+
+    Returns:
+        SHA-256 of the file, as 64 hex digits.
 
     Raises:
         OSError: The disk refused.
@@ -48,10 +53,17 @@ def write_tensors(path: Path, arrays: Mapping[str, mx.array]) -> None:
         }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % ALIGNMENT)
+    digest = hashlib.sha256()
     with path.open("xb", buffering=0) as file:
-        write_all(file, len(text).to_bytes(8, "little"))
-        write_all(file, text)
-        for array in arrays.values():
-            flat: Any = mx.contiguous(array.reshape(-1)).view(mx.uint8)
-            write_all(file, memoryview(flat).cast("B"))
+        head: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text]
+        for data in chain(head, map(_bytes, arrays.values())):
+            digest.update(data)
+            write_all(file, data)
         os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _bytes(array: mx.array) -> memoryview:
+    """A view of an array's own memory; a scalar has one element."""
+    flat: Any = mx.contiguous(array.reshape(-1)).view(mx.uint8)
+    return memoryview(flat)

@@ -9,7 +9,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlx_probe.lab.model.config import ModelConfig
-from mlx_probe.lab.model.exponential import has_slow_exponential
+from mlx_probe.lab.model.exponential import uses_exponential
 from mlx_probe.lab.model.rms_norm import RMSNorm
 from mlx_probe.lab.model.rotary import RotaryEmbedding
 from mlx_probe.lab.model.softmax import softmax
@@ -96,7 +96,7 @@ def attend(queries: mx.array, keys: mx.array, values: mx.array, mask: Any) -> mx
     """
     scale = 1 / math.sqrt(queries.shape[-1])
     square = queries.shape[2] == keys.shape[2] and isinstance(mask, str)
-    if not (square and queries.dtype == mx.float32 and has_slow_exponential()):
+    if not (square and queries.dtype == mx.float32 and uses_exponential()):
         return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
     batch, heads, positions, width = queries.shape
     # Query heads of one group beside each other; their keys and values are used by all of them.

@@ -21,9 +21,9 @@ __all__ = [
 # Bytes of a float32 and of a bfloat16 number.
 FLOAT32, BFLOAT16 = 4, 2
 # Arrays of the size of the logits, and of the gate, that exist at once beside what is kept: the
-# parts of their gradients; and those of `exponential`, which has steps between (by MLX's count of
-# its peak memory).
-COPIES, COPIES_OF_EXPONENTIAL = 5, 14
+# parts of their gradients; and those of compiled steps with `exponential`, which has steps between
+# (by MLX's count of its peak memory).
+COPIES, COPIES_OF_EXPONENTIAL = 7, 10
 
 
 def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import platform
-from typing import cast
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, cast
 
 import mlx.core as mx
 
-from mlx_probe.lab.device import compiles
-
-__all__ = ["HIGHEST", "LOWEST", "exponential", "has_slow_exponential"]
+__all__ = [
+    "HIGHEST",
+    "LOWEST",
+    "exponential",
+    "fused",
+    "has_slow_exponential",
+    "uses_exponential",
+]
 
 # Arguments are clipped to these, so that every result is a normal float32 number. A result that is
 # not takes a hundred times longer on many CPUs.
@@ -23,16 +30,45 @@ ROUND = 12582912.0
 # The bits of float32's exponent field begin at 23, and hold the exponent plus 127.
 FIELD, BIAS = 8388608.0, 127.0
 
+_is_traced = ContextVar("_is_traced", default=False)
+
 
 def has_slow_exponential() -> bool:
     """Whether MLX's own exp is many times slower here than `exponential`.
 
     MLX has vector code for ARM and for GPUs. On an x86 CPU its exp emulates seven fused
-    multiplications and additions for each number: 16 ns, and 3 to 5 ns in `exponential`. That
-    gains only where its operations are compiled into few passes.
+    multiplications and additions for each number: 16 ns, and 3 to 5 ns in `exponential`.
     """
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return x86 and mx.default_device().type == mx.cpu and compiles()[0]
+    return x86 and mx.default_device().type == mx.cpu
+
+
+def uses_exponential() -> bool:
+    """Whether `exponential` is faster than MLX's own here and now.
+
+    Only within `fused`: its twenty operations gain nothing before they are fused into few
+    passes, and a run that does without a C++ compiler must not call one.
+    """
+    return _is_traced.get() and has_slow_exponential()
+
+
+def fused(function: Callable[..., Any], inputs: Any = None, outputs: Any = None) -> Any:
+    """`mx.compile`, with `exponential` where MLX's own is slow.
+
+    Args:
+        function: See `mx.compile`.
+        inputs: See `mx.compile`.
+        outputs: See `mx.compile`.
+    """
+
+    def traced(*arguments: Any) -> Any:
+        token = _is_traced.set(True)
+        try:
+            return function(*arguments)
+        finally:
+            _is_traced.reset(token)
+
+    return mx.compile(traced, inputs, outputs)
 
 
 def exponential(x: mx.array) -> mx.array:
@@ -60,7 +96,6 @@ def _gradient(x: mx.array, cotangent: mx.array, y: mx.array) -> mx.array:
     return cotangent * y
 
 
-@mx.compile
 def _polynomial(x: mx.array) -> mx.array:
     x = mx.clip(x, LOWEST, HIGHEST)
     k = (x * LOG2_E + ROUND) - ROUND

@@ -8,7 +8,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from mlx_probe.lab.model.config import ModelConfig
-from mlx_probe.lab.model.exponential import exponential, has_slow_exponential
+from mlx_probe.lab.model.exponential import exponential, uses_exponential
 
 __all__ = ["SwiGLU", "gated"]
 
@@ -34,7 +34,7 @@ class SwiGLU(nn.Module):
     def __call__(self, x: mx.array) -> mx.array:
         """What is added to the residual stream, for x of shape (..., dim)."""
         gate, up = self.gate_proj(x), self.up_proj(x)
-        slow = gate.dtype == mx.float32 and has_slow_exponential()
+        slow = gate.dtype == mx.float32 and uses_exponential()
         return self.down_proj(gated(gate, up) if slow else nn.silu(gate) * up)
 
 

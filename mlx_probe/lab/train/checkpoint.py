@@ -24,8 +24,8 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_probe.core.errors import CheckpointError, ProbeError
 from mlx_probe.core.files import sha256_file, write_error
+from mlx_probe.lab.tensors_file import write_tensors
 from mlx_probe.lab.train.state import TrainState
-from mlx_probe.lab.train.tensors_file import write_tensors
 
 __all__ = [
     "Saved",
@@ -91,11 +91,11 @@ def save_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
+            states: dict[str, mx.array] = dict(tree_flatten(dict(optimizer)))
             hashes = {
-                _MODEL: write_tensors(temporary / _MODEL, weights),
-                _OPTIMIZER: write_tensors(
-                    temporary / _OPTIMIZER, dict(tree_flatten(dict(optimizer)))
-                ),
+                # In the order of the names: a tree that was read has another order than a new one.
+                name: write_tensors(temporary / name, dict(sorted(arrays.items())))
+                for name, arrays in ((_MODEL, weights), (_OPTIMIZER, states))
             }
             content = {"format": _FORMAT, "hashes": hashes, "state": asdict(state), **about}
             _write_flushed(temporary / _STATE, json.dumps(content, indent=1))

@@ -46,7 +46,7 @@ class TrainConfig:
             saves memory.
         compile: Whether the step is compiled: "always" where a compiler is found, "never", or
             "auto": on a GPU, and on the CPU in runs that are long enough to make up for the
-            minute in which MLX calls the C++ compiler, once for each of some fifty kernels.
+            time in which MLX calls the C++ compiler, once for each of some sixty kernels.
         evaluate_every: Steps between two evaluations; the last step is always evaluated.
         evaluation_tokens: Validation tokens of an evaluation; 0 for all.
         patience: Evaluations without improvement after which training stops; 0 for never.

@@ -18,6 +18,7 @@ import mlx.nn as nn
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.lab.model.exponential import fused
 from mlx_probe.lab.train.loss import next_token_nats
 
 __all__ = ["Evaluation", "Evaluator"]
@@ -54,7 +55,7 @@ class Evaluator:
         self._model, self._bytes = model, token_bytes
         self._has_bytes = mx.array(token_bytes > 0)
         inputs = [model.state]
-        self._sums = mx.compile(self._forward, inputs=inputs) if compiled else self._forward
+        self._sums = fused(self._forward, inputs=inputs) if compiled else self._forward
 
     def __call__(
         self, batches: Iterable[NDArray[np.integer]], before_each: Callable[[], None]

@@ -26,14 +26,15 @@ from mlx_probe.lab.model.count import (
 )
 from mlx_probe.lab.model.exponential import has_slow_exponential
 from mlx_probe.lab.train.config import Recipe
+from mlx_probe.lab.train.facts import step_tokens
+from mlx_probe.lab.train.machine import compile_steps
 from mlx_probe.lab.train.rate import product_rate
 
 __all__ = ["EFFICIENCY", "TrainingPlan", "plan_training"]
 
-# Share of the rate of products that whole steps reach on a CPU: measured on two x86 cores for 1 to
-# 15 million parameters. What a GPU reaches was not measured: its time is that of the products
-# alone.
-EFFICIENCY = {"cpu": 0.35, "gpu": 1.0}
+# Assumed share of the rate of products that steps reach, not compiled and compiled. What a GPU
+# reaches was not measured: its time is that of the products alone.
+EFFICIENCY = {"cpu": {False: 0.3, True: 0.35}, "gpu": {False: 1.0, True: 1.0}}
 # Share of the memory above which a plan warns: other programs need some too.
 TIGHT = 0.8
 
@@ -55,7 +56,7 @@ class TrainingPlan:
         available: Bytes of the machine, or of its GPU.
         device: Where MLX computes.
         blas: Library of the products on a CPU; None for MLX's own.
-        compiled: Whether operations are compiled into few passes.
+        compiled: Whether steps are compiled.
         compile_reason: Why, or why not.
         product_rate: Measured operations a second in products of the model's sizes.
         efficiency: Assumed share of that rate.
@@ -112,21 +113,21 @@ def plan_training(recipe: Recipe, device: DeviceName = "auto") -> TrainingPlan:
         )
     gpu = use_device(device).type == mx.gpu
     bfloat16 = train.dtype == "bfloat16" or (train.dtype == "auto" and gpu)
+    tokens_per_step = step_tokens(recipe)
+    tokens = tokens_per_step * train.steps
+    per_token = training_flops_per_token(model)
+    compiled, reason = compile_steps(train, per_token * tokens)
     memory = training_memory(
         model,
         train.batch,
         train.optimizer,
         bfloat16,
         train.gradient_checkpointing,
-        COPIES_OF_EXPONENTIAL if has_slow_exponential() else COPIES,
+        COPIES_OF_EXPONENTIAL if compiled and has_slow_exponential() else COPIES,
     )
     available = _available(gpu)
-    tokens_per_step = train.batch * train.accumulation * model.context
-    tokens = tokens_per_step * train.steps
-    per_token = training_flops_per_token(model)
-    efficiency = EFFICIENCY["gpu" if gpu else "cpu"]
+    efficiency = EFFICIENCY["gpu" if gpu else "cpu"][compiled]
     rate = product_rate(model, train.batch * model.context, mx.bfloat16 if bfloat16 else mx.float32)
-    compiled, reason = compiles()
     return TrainingPlan(
         family=ARCHITECTURES[model.qk_norm][0],
         parameters=parameters(model),
@@ -147,7 +148,7 @@ def plan_training(recipe: Recipe, device: DeviceName = "auto") -> TrainingPlan:
         least_seconds=per_token * tokens / rate,
         seconds=per_token * tokens / (rate * efficiency),
         fits=memory.total <= available,
-        warnings=tuple(_warnings(recipe, memory, available, gpu, compiled, reason)),
+        warnings=tuple(_warnings(recipe, memory, available, gpu)),
     )
 
 
@@ -161,9 +162,7 @@ def _available(gpu: bool) -> int:
     return int(psutil.virtual_memory().total)
 
 
-def _warnings(
-    recipe: Recipe, memory: Memory, available: int, gpu: bool, compiled: bool, reason: str
-) -> list[str]:
+def _warnings(recipe: Recipe, memory: Memory, available: int, gpu: bool) -> list[str]:
     """What the user should know or change."""
     warnings = []
     if memory.total > TIGHT * available:
@@ -175,7 +174,8 @@ def _warnings(
         )
     if not gpu and recipe.train.dtype == "bfloat16":
         warnings.append(tr("bfloat16 is many times slower than float32 on a CPU: set train.dtype"))
-    if not compiled:
+    works, reason = compiles()
+    if not works and recipe.train.compile != "never":
         warnings.append(
             tr("operations run one by one, which takes longer: {reason}", reason=reason)
         )

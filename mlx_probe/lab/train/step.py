@@ -21,6 +21,7 @@ import numpy as np
 from mlx.optimizers import MultiOptimizer
 from mlx.utils import tree_flatten, tree_map
 
+from mlx_probe.lab.model.exponential import fused
 from mlx_probe.lab.train.config import TrainConfig
 from mlx_probe.lab.train.loss import next_token_nats
 from mlx_probe.lab.train.optimizer import set_rates
@@ -91,16 +92,17 @@ class TrainStep:
         self._dtype, self._reduction, self._rank = dtype, reduction, rank
         self._value_and_grad = mx.value_and_grad(self._loss)
         weights, state = model.state, optimizer.state
-        self._gradients, self._add, self._norm, self._update = (
+        parts: tuple[Callable[..., Any], ...] = (
             (
-                mx.compile(self._begin, inputs=[weights, mx.random.state], outputs=mx.random.state),
-                mx.compile(self._accumulate, [weights, mx.random.state], mx.random.state),
-                mx.compile(_norm),
-                mx.compile(self._apply, inputs=[weights, state], outputs=[weights, state]),
+                fused(self._begin, inputs=[weights, mx.random.state], outputs=mx.random.state),
+                fused(self._accumulate, [weights, mx.random.state], mx.random.state),
+                fused(_norm),
+                fused(self._apply, inputs=[weights, state], outputs=[weights, state]),
             )
             if compiled
             else (self._begin, self._accumulate, _norm, self._apply)
         )
+        self._gradients, self._add, self._norm, self._update = parts
 
     def __call__(self, step: int, batches: Sequence[mx.array]) -> StepResult:
         """Make a step.

@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
-import mlx.core as mx
-
 from mlx_probe.runs.exporters.metrics import Values
 
-__all__ = ["product_rate", "throughput"]
-
-# Sides of the matrices, and how often the product is timed.
-_SIDES = {mx.cpu: 768, mx.gpu: 4096}
-_TIMES = 5
+__all__ = ["throughput"]
 
 
-def product_rate(dtype: mx.Dtype) -> float:
-    """Operations a second in products of square matrices on the device in use, at its best.
-
-    Args:
-        dtype: Of the matrices.
-    """
-    side = _SIDES[mx.default_device().type]
-    matrix = mx.ones((side, side), dtype)
-    mx.eval(matrix)
-    best = 0.0
-    for _ in range(_TIMES):
-        began = time.perf_counter()
-        mx.eval(matrix @ matrix)
-        best = max(best, 2 * side**3 / (time.perf_counter() - began))
-    return best
-
-
-def throughput(lines: Iterable[Values], flops_per_token: float, dtype: mx.Dtype) -> dict[str, Any]:
+def throughput(
+    lines: Iterable[Values], flops_per_token: float, product_rate: float
+) -> dict[str, Any]:
     """The metadata's key "throughput".
 
     Args:
         lines: Of metrics.jsonl.
         flops_per_token: Operations of forward and backward pass for each token.
-        dtype: What the run computed in.
+        product_rate: Operations a second in products of the model's sizes.
 
     Returns:
-        "tokens_per_second" of the steps alone; "flops_per_second"; "product_rate" of the device;
+        "tokens_per_second" of the steps alone; "flops_per_second"; "product_rate";
         "share_of_product", their quotient.
     """
     seconds, before, tokens = 0.0, 0.0, 0.0
@@ -53,10 +31,9 @@ def throughput(lines: Iterable[Values], flops_per_token: float, dtype: mx.Dtype)
             seconds += (tokens - before) / rate
         before = tokens
     speed = tokens / seconds if seconds else 0.0
-    products = product_rate(dtype)
     return {
         "tokens_per_second": speed,
         "flops_per_second": speed * flops_per_token,
-        "product_rate": products,
-        "share_of_product": speed * flops_per_token / products,
+        "product_rate": product_rate,
+        "share_of_product": speed * flops_per_token / product_rate,
     }

@@ -41,6 +41,7 @@ from mlx_probe.lab.train.loop import Loop
 from mlx_probe.lab.train.machine import Machine
 from mlx_probe.lab.train.optimizer import make_optimizer
 from mlx_probe.lab.train.progress import Silent, TrainProgress
+from mlx_probe.lab.train.rate import product_rate
 from mlx_probe.lab.train.samples import make_sampler
 from mlx_probe.lab.train.stages import STAGES
 from mlx_probe.lab.train.state import TrainState
@@ -220,7 +221,9 @@ def train(
         checks = check_run(folder.path, state, weights)
         outputs = folder.write_tables(job.paths.replaced)
         speed = throughput(
-            read_metrics(folder.path), described["flops_per_token"], machine.number_type
+            read_metrics(folder.path),
+            described["flops_per_token"],
+            product_rate(shape, config.batch * shape.context, machine.number_type),
         )
         result = {**described_result(state, config.steps), "throughput": speed, "watch": watched}
         return job.finish({**described, **result}, checks, outputs, {})

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
-from mlx_probe.lab.device import use_device
+from mlx_probe.lab.device import compiles, use_device
 from mlx_probe.lab.model.config import ModelConfig
 from mlx_probe.lab.model.count import (
-    COPIES,
     COPIES_OF_EXPONENTIAL,
     matrix_parameters,
     parameters,
@@ -19,7 +18,7 @@ from mlx_probe.lab.model.count import (
     training_memory,
 )
 from mlx_probe.lab.model.cross_entropy import cross_entropy
-from mlx_probe.lab.model.exponential import has_slow_exponential
+from mlx_probe.lab.model.exponential import fused, has_slow_exponential
 from mlx_probe.lab.model.mini_llm import MiniLLM
 
 shapes = st.builds(
@@ -99,12 +98,33 @@ def test_activations_are_an_estimate_from_above(changes, batch, checkpointing):
     def loss(ids):
         return cross_entropy(model(ids[:, :-1]), ids[:, 1:]).mean()
 
+    memory = training_memory(config, batch, "adamw", False, checkpointing)
+    check(model, nn.value_and_grad(model, loss), ids, memory)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (compiles()[0] and has_slow_exponential()), reason="x86 with g++ only")
+def test_activations_of_compiled_steps():
+    config = ModelConfig()
+    model = MiniLLM(config)
+    ids = mx.array(np.random.default_rng(0).integers(0, 1024, (8, config.context + 1)))
+
+    def loss(ids):
+        return cross_entropy(model(ids[:, :-1]), ids[:, 1:]).mean()
+
+    state = [model.state]
+    gradients = fused(nn.value_and_grad(model, loss), inputs=state, outputs=state)
+    mx.eval(gradients(ids))
+    memory = training_memory(config, 8, "adamw", copies=COPIES_OF_EXPONENTIAL)
+    check(model, gradients, ids, memory)
+
+
+def check(model, gradients, ids, memory):
+    """Compare what a call takes with what is predicted."""
     mx.eval(model.parameters())
     before = mx.get_active_memory()
     mx.reset_peak_memory()
-    mx.eval(nn.value_and_grad(model, loss)(ids))
+    mx.eval(gradients(ids))
     used = mx.get_peak_memory() - before
-    copies = COPIES_OF_EXPONENTIAL if has_slow_exponential() else COPIES
-    memory = training_memory(config, batch, "adamw", False, checkpointing, copies)
     predicted = memory.activations + memory.gradients
     assert 0.9 * used < predicted < 2 * used

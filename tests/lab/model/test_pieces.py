@@ -31,7 +31,7 @@ def cpu():
 def slow_exponential(request, monkeypatch):
     """Both ways, whatever this machine has."""
     for module in (attention, cross_entropy, feed_forward):
-        monkeypatch.setattr(module, "has_slow_exponential", lambda: request.param)
+        monkeypatch.setattr(module, "uses_exponential", lambda: request.param)
     return request.param
 
 
@@ -200,7 +200,7 @@ def test_gradients_are_the_same_both_ways(monkeypatch):
     results = []
     for ours in (False, True):
         for each in (attention, feed_forward):
-            monkeypatch.setattr(each, "has_slow_exponential", lambda ours=ours: ours)
+            monkeypatch.setattr(each, "uses_exponential", lambda ours=ours: ours)
         _, gradients = nn.value_and_grad(module, lambda x: (module(x) * target).sum())(x)
         results.append(dict(tree_flatten(gradients)))
     for name, gradient in results[0].items():
