@@ -138,9 +138,11 @@ def train(
         ctx.exit(launch(processes, [sys.executable, *sys.argv, "--processes", "1"]))
     from mlx_probe.lab.train.distributed.agreement import check_batch
     from mlx_probe.lab.train.distributed.follow import follow
+    from mlx_probe.lab.train.distributed.launch import end_with_the_launcher
     from mlx_probe.lab.train.distributed.world import join_world
     from mlx_probe.lab.train.train import train as run_training
 
+    end_with_the_launcher()
     world = join_world()
     if world is not None:
         check_batch(recipe.train.batch, world)

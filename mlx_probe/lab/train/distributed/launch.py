@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,7 +19,7 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.train.distributed.ring import HOSTFILE
 from mlx_probe.lab.train.distributed.world import is_launched
 
-__all__ = ["launch"]
+__all__ = ["end_with_the_launcher", "launch"]
 
 # Seconds that the others have to end after process 0.
 GRACE = 10.0
@@ -25,11 +27,16 @@ GRACE = 10.0
 _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
+# Set in the processes that `launch` starts: their standard input ends with it.
+_LAUNCHED = "MLX_PROBE_LAUNCHED"
+
+
 def launch(processes: int, command: Sequence[str]) -> int:
     """Run a command in several processes that find each other by MLX's ring.
 
     Process 0 has this process's standard output; all have its standard error. Ctrl-C in a
-    terminal reaches all of them, and SIGTERM is passed on to process 0, which ends the others.
+    terminal reaches all of them, and SIGTERM is passed on to process 0, which ends the others. If
+    this process is killed, they end as by SIGTERM, with a checkpoint: see `end_with_the_launcher`.
 
     Args:
         processes: How many, 2 or more.
@@ -50,16 +57,40 @@ def launch(processes: int, command: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mlx-probe-ring-") as folder:
         hostfile = Path(folder, "hosts.json")
         hostfile.write_text(json.dumps([[f"127.0.0.1:{port}"] for port in _ports(processes)]))
-        common = {**dict.fromkeys(_THREADS, threads), **os.environ, HOSTFILE: str(hostfile)}
+        common = {
+            **dict.fromkeys(_THREADS, threads),
+            **os.environ,
+            HOSTFILE: str(hostfile),
+            _LAUNCHED: "1",
+        }
         started = [
             subprocess.Popen(
                 command,
                 env={**common, "MLX_RANK": str(rank)},
+                stdin=subprocess.PIPE,
                 stdout=None if rank == 0 else subprocess.DEVNULL,
             )
             for rank in range(processes)
         ]
         return _wait(started)
+
+
+def end_with_the_launcher() -> None:
+    """End as by SIGTERM when the process that started this one with `launch` is gone.
+
+    Nothing else tells of a launcher that was killed: its processes would train on, and nobody
+    would know of them. Does nothing in a process that `launch` did not start.
+    """
+    # Removed, because processes that this one starts have a standard input of their own.
+    if os.environ.pop(_LAUNCHED, None):
+        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+
+
+def _end_with_standard_input() -> None:
+    # Not by Linux's PR_SET_PDEATHSIG, which other systems do not have.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _wait(started: Sequence[subprocess.Popen[bytes]]) -> int:
@@ -81,6 +112,8 @@ def _wait(started: Sequence[subprocess.Popen[bytes]]) -> int:
             if other.poll() is None:
                 other.kill()
                 other.wait()
+            if other.stdin is not None:
+                other.stdin.close()
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, ignored)
     # The shell's convention for a signal.

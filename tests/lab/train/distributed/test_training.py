@@ -11,6 +11,7 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from tiny_llm import TEXTS
 from tinymodel import COMMAND
@@ -162,6 +163,21 @@ def test_a_signal_to_any_process_stops_all(text, tmp_path):
     last = lines(out)[-1]["step"]
     assert last < 50
     assert f"interrupted after step {last}" in error
+    assert (out / "checkpoints" / f"step-{last}").is_dir()
+
+
+def test_a_killed_launcher_ends_its_processes_with_a_checkpoint(text, tmp_path):
+    out = tmp_path / "run"
+    command = [COMMAND, "train", "--data", text, "--out", out, *OPTIONS, "--processes", "2"]
+    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_steps(SimpleNamespace(processes=[launcher]), out, 3)
+    started = psutil.Process(launcher.pid).children()
+    launcher.kill()
+    launcher.wait()
+    assert len(started) == 2
+    assert psutil.wait_procs(started, timeout=60)[1] == []
+    last = lines(out)[-1]["step"]
+    assert last < 50
     assert (out / "checkpoints" / f"step-{last}").is_dir()
 
 
