@@ -58,7 +58,8 @@ EARLY = 4
     "--init",
     metavar="MODEL",
     shell_complete=complete_files,
-    help="Go on from the weights of a model or of a checkpoint, with its shape and tokenizer.",
+    help="Go on from the weights of a model, or of a run, a snapshot or a checkpoint of it, with "
+    "its shape and tokenizer.",
 )
 @click.option(
     "--weight-decay-policy",

@@ -50,7 +50,7 @@ if __name__ == "__main__":
         snapshots=SnapshotConfig(per_decade=0),
     )
     # Shape and tokenizer are those of the model that it goes on from.
-    tuned = mlx_probe.train(recipe, "runs/tuned", data=[new], init=base.folder / "model")
+    tuned = mlx_probe.train(recipe, "runs/tuned", data=[new], init=base)
 
     metrics = mlx_probe.load_training_run(tuned).metrics
     print("bits per byte        old text  new text")

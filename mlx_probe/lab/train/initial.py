@@ -11,12 +11,12 @@ import mlx.nn as nn
 
 from mlx_probe.core.errors import CheckpointError, ConfigError
 from mlx_probe.lab.data.tokenizer import Tokenizer, load_tokenizer
+from mlx_probe.lab.generate.folder import find_model_folder, tokenizer_folder
 from mlx_probe.lab.model.architecture import read_config
 from mlx_probe.lab.model.config import ModelConfig
 from mlx_probe.lab.model.layout import load_weights
 from mlx_probe.lab.train.checkpoint import is_checkpoint, read_checkpoint
 from mlx_probe.lab.train.config import Recipe
-from mlx_probe.source import resolve
 
 __all__ = ["Initial", "load_float32", "open_initial"]
 
@@ -71,7 +71,8 @@ def open_initial(reference: str) -> Initial:
     """Find a model.
 
     Args:
-        reference: A model reference, or a checkpoint of a training run.
+        reference: A model reference, or of a training run: the folder, if it is finished, a
+            snapshot, or a checkpoint.
 
     Raises:
         SourceError: There is none, or it has no tokenizer.
@@ -88,10 +89,10 @@ def open_initial(reference: str) -> Initial:
                 f"{path} does not say which model it is of", "Give the run's folder `model`"
             ) from error
         return Initial(reference, shape, tokenizer, lambda: saved.weights)
-    files = resolve(reference)
-    folder = files.path if files.path.is_dir() else files.path.parent
+    folder = find_model_folder(reference)
     shape = read_config(folder)
-    return Initial(reference, shape, load_tokenizer(folder), lambda: load_weights(folder, shape))
+    tokenizer = load_tokenizer(tokenizer_folder(folder))
+    return Initial(reference, shape, tokenizer, lambda: load_weights(folder, shape))
 
 
 def load_float32(model: nn.Module, weights: Mapping[str, mx.array]) -> None:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -64,7 +65,7 @@ def train(
     out: str | Path,
     *,
     data: Sequence[str | Path] = (),
-    init: str | Path | None = None,
+    init: str | os.PathLike[str] | None = None,
     device: DeviceName = "auto",
     watch: WatchConfig | None = None,
     resume: bool = True,
@@ -107,11 +108,11 @@ def train(
     if data:
         recipe = replace(recipe, data=replace(recipe.data, sources=tuple(map(str, data))))
     use_device(device)
-    initial = open_initial(str(init)) if init is not None else None
+    initial = open_initial(os.fspath(init)) if init is not None else None
     if initial is not None:
         recipe = initial.adapt(recipe)
     folder = TrainFolder(Path(out))
-    settings = deciding_settings(recipe, None if init is None else str(init))
+    settings = deciding_settings(recipe, None if init is None else os.fspath(init))
     fingerprint = run_fingerprint(settings)
     if not overwrite and (finished := folder.finished(fingerprint, resume)):
         with leading(world):
