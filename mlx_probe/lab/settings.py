@@ -63,7 +63,7 @@ def read_settings(
     for change in changes:
         section, key, text = _split(change, sections)
         values[section][key] = _convert(f"{section}.{key}", text, _types(sections[section])[key])
-    return kind(**{name: sections[name](**values[name]) for name in sections})
+    return kind(**{name: _made(name, sections[name], values[name]) for name in sections})
 
 
 def settings_to_dict(settings: Any) -> dict[str, Any]:
@@ -81,6 +81,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _made(section: str, kind: Any, values: Mapping[str, Any]) -> Any:
+    """A section's dataclass; what it refuses is named as the user writes it."""
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        key, space, rest = error.fact.partition(" ")
+        if key not in _types(kind):
+            raise
+        raise ConfigError(f"{section}.{key}{space}{rest}", error.remedy) from error
 
 
 def _sections(kind: type) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class SnapshotConfig:
     Attributes:
         per_decade: Snapshots for each tenfold of the steps, at log-spaced steps; the first step,
             the last one and the weights before training (step 0) always have one. 0 for none.
-        steps: More steps that have one.
+        at: More steps that have one.
         watch_share: Share of the machine's cores that measuring may take while training runs;
             0 leaves all measuring to the end.
         metrics: Metric set of the measurements: "basic", "standard" or "full".
@@ -136,7 +136,7 @@ class SnapshotConfig:
     """
 
     per_decade: int = 4
-    steps: tuple[int, ...] = field(default=())
+    at: tuple[int, ...] = field(default=())
     watch_share: float = 0.1
     metrics: MetricLevel = "standard"
 
@@ -146,7 +146,7 @@ class SnapshotConfig:
             self,
             (
                 ("per_decade", self.per_decade >= 0, "0 or more"),
-                ("steps", all(step >= 0 for step in self.steps), "0 or more each"),
+                ("at", all(step >= 0 for step in self.at), "0 or more each"),
                 ("watch_share", 0 <= self.watch_share <= 1, "between 0 and 1"),
                 ("metrics", self.metrics in METRIC_LEVELS, ", ".join(METRIC_LEVELS)),
             ),

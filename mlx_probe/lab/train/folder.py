@@ -14,10 +14,11 @@ from mlx_probe.lab.train.checkpoint import Saved, find_checkpoint
 from mlx_probe.lab.train.config import Recipe
 from mlx_probe.lab.train.state import TrainState
 from mlx_probe.lab.train.step_lines import StepLines
-from mlx_probe.runs.contents import RUN, finished_runs
+from mlx_probe.runs.contents import RUN, finished_runs, journals, lines_beside
 from mlx_probe.runs.exporters import EXPORTERS
 from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.job import Job
+from mlx_probe.runs.journal import refuse_busy
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.outputs import hashed
 from mlx_probe.runs.run import Run
@@ -93,6 +94,32 @@ class TrainFolder:
                 "Choose another --out, or replace it with --overwrite",
             )
         return Run(self.paths.meta, meta)
+
+    def drop_first_try(self, fingerprint: str) -> None:
+        """Forget a run with other settings that ended before it trained.
+
+        Such as one with a wrong file name, or a vocabulary that the text does not allow: there is
+        nothing in it to keep. A run that has trained is not touched, see `claimed`.
+
+        Args:
+            fingerprint: Of the settings now.
+
+        Raises:
+            ResultError: Another process is at it, or the disk refused.
+        """
+        made = any((self.path / name).exists() for name in _MADE)
+        if made or self.paths.meta.exists() or self._earlier().get("kind") != KIND:
+            return
+        own = self.paths.journal(fingerprint)
+        earlier = [path for path in journals(self.path) if path != own]
+        for journal in earlier:
+            refuse_busy(journal)
+        if earlier and not own.exists():
+            # Empty, it says that the folder is this run's.
+            write_text(own, "")
+        for journal in earlier:
+            _remove(journal)
+            _remove(lines_beside(journal))
 
     def begin(self, job: Job, recipe: Recipe, fingerprint: str, resume: bool) -> bool:
         """Remove what an earlier run left, unless this one goes on from there.

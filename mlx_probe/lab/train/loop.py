@@ -72,7 +72,7 @@ class Loop:
         validation: Gives the validation batches, from the first one.
         sample: Writes a text after a number of steps; None without samples.
         metrics: Gets a line for each step.
-        samples: Gets a line for each sample.
+        samples: Gets a line for each sample; None without samples.
         save: Writes a checkpoint of the state.
         snapshots: Keeps weights; None for none.
         policy: Sets weight decays; None for none.
@@ -92,7 +92,7 @@ class Loop:
     validation: Callable[[], Iterable[NDArray[np.integer]]]
     sample: Callable[[int], str] | None
     metrics: StepLines
-    samples: StepLines
+    samples: StepLines | None
     save: Callable[[], Path]
     snapshots: Snapshots | None
     policy: DecayPolicy | None
@@ -200,6 +200,7 @@ class Loop:
 
     def _write_sample(self, step: int) -> None:
         assert self.sample is not None
+        assert self.samples is not None
         with self.job.meter.stage("sample"):
             text = self.sample(step)
         line = {"step": step, "prompt": self.config.sample_prompt, "text": text}

@@ -129,6 +129,7 @@ def train(
         described={"configuration": settings},
         sizes=[step_tokens(recipe)] * config.steps,
     )
+    folder.drop_first_try(fingerprint)
     with job.running(spec), ExitStack() as stack:
         lead = stack.enter_context(leading(world))
         anew = folder.begin(job, recipe, fingerprint, resume)
@@ -186,7 +187,7 @@ def train(
             ),
             sample=make_sampler(model, tokens.tokenizer, config, shape.context),
             metrics=stack.enter_context(folder.metrics(state)),
-            samples=stack.enter_context(folder.samples(state)),
+            samples=stack.enter_context(folder.samples(state)) if config.sample_every else None,
             save=lambda: save_checkpoint(
                 folder.checkpoints,
                 dict(tree_flatten(model.parameters())),

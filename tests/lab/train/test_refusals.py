@@ -123,6 +123,21 @@ def test_text_that_changed_is_refused(tmp_path):
         train(recipe, run, data=[text], device="cpu")
 
 
+def test_a_first_try_that_did_not_train_is_no_obstacle(tmp_path, tokens):
+    run = tmp_path / "run"
+    with pytest.raises(ProbeError, match="does not exist"):
+        train(recipe_with(seed=1), run, data=[tmp_path / "typo.txt"], device="cpu")
+    (run / "notes.md").write_text("mine")
+    short = recipe_with(steps=1, warmup=0, sample_every=0)
+    train(short, run, data=[tokens], device="cpu")
+    assert (run / "notes.md").read_text() == "mine"
+    assert not list(run.glob("*.partial.jsonl*"))
+    # Without samples there is no file of samples.
+    assert not (run / "samples.jsonl").exists()
+    with pytest.raises(ResultError, match="holds a finished run"):
+        train(recipe_with(seed=1), run, data=[tokens], device="cpu")
+
+
 def test_number_that_is_not_finite_ends_the_run_with_good_weights(tmp_path, tokens):
     recipe = recipe_with(muon_learning_rate=1e30, learning_rate=1e20, warmup=0)
     for _ in range(2):  # the same command meets the same end

@@ -24,13 +24,13 @@ def snapshot_steps(config: SnapshotConfig, total: int) -> frozenset[int]:
     Raises:
         ConfigError: A step that the configuration names comes after the last one.
     """
-    beyond = [step for step in config.steps if step > total]
+    beyond = [step for step in config.at if step > total]
     if beyond:
         raise ConfigError(
-            f"snapshots.steps cannot be {beyond[0]}: the run has {total} steps",
+            f"snapshots.at cannot be {beyond[0]}: the run has {total} steps",
             f"Give steps between 0 and {total}",
         )
     if not config.per_decade:
-        return frozenset(config.steps)
+        return frozenset(config.at)
     spaced = (round(10 ** (k / config.per_decade)) for k in count(1))
-    return frozenset({0, 1, total, *takewhile(lambda step: step < total, spaced), *config.steps})
+    return frozenset({0, 1, total, *takewhile(lambda step: step < total, spaced), *config.at})

@@ -15,7 +15,7 @@ TOTALS = st.integers(1, 10**7)
 
 
 def test_the_steps_of_a_run():
-    steps = snapshot_steps(SnapshotConfig(per_decade=4, steps=(5,)), 600)
+    steps = snapshot_steps(SnapshotConfig(per_decade=4, at=(5,)), 600)
     assert sorted(steps) == [0, 1, 2, 3, 5, 6, 10, 18, 32, 56, 100, 178, 316, 562, 600]
 
 
@@ -49,5 +49,5 @@ def test_none():
 
 
 def test_a_step_after_the_last_is_refused():
-    with pytest.raises(ConfigError, match=r"snapshots.steps cannot be 9: the run has 8 steps"):
-        snapshot_steps(SnapshotConfig(steps=(3, 9)), 8)
+    with pytest.raises(ConfigError, match=r"snapshots.at cannot be 9: the run has 8 steps"):
+        snapshot_steps(SnapshotConfig(at=(3, 9)), 8)

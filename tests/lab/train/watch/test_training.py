@@ -16,7 +16,7 @@ from mlx_probe.lab.train.train import train
 from mlx_probe.runs.training.metrics import TIMES
 
 STEPS = 12
-WATCHED = SnapshotConfig(per_decade=2, steps=(5,), watch_share=0.5)
+WATCHED = SnapshotConfig(per_decade=2, at=(5,), watch_share=0.5)
 
 pytestmark = pytest.mark.slow
 

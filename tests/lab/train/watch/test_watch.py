@@ -39,7 +39,7 @@ def weights(seed):
 
 
 def make(run, steps, share=0.0):
-    config = SnapshotConfig(per_decade=0, steps=tuple(steps), watch_share=share)
+    config = SnapshotConfig(per_decade=0, at=tuple(steps), watch_share=share)
     return Watch(run, config, MODEL, max(steps, default=1))
 
 
@@ -214,5 +214,5 @@ def test_nothing_to_keep(tmp_path):
 
 
 def test_a_step_after_the_last_is_refused_before_anything_runs(tmp_path):
-    with pytest.raises(ConfigError, match=r"snapshots.steps cannot be 9"):
-        Watch(tmp_path, SnapshotConfig(steps=(9,)), MODEL, 8)
+    with pytest.raises(ConfigError, match=r"snapshots.at cannot be 9"):
+        Watch(tmp_path, SnapshotConfig(at=(9,)), MODEL, 8)
