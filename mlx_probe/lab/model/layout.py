@@ -58,9 +58,12 @@ def write_model(
         with whole_folder(folder) as new:
             if tokenizer_folder is not None:
                 _copy_tokenizer(tokenizer_folder, new)
-            special = {} if tokenizer_folder is None else _special_tokens(new)
+            special, stops = ({}, []) if tokenizer_folder is None else _special_tokens(new)
             _write_json(new / "config.json", config_to_json(config, dtype, special))
-            _write_json(new / "generation_config.json", special)
+            # A chat ends with its message, and a text with its document: mlx-lm and transformers
+            # stop at any of these.
+            ends = {"eos_token_id": stops} if len(stops) > 1 else {}
+            _write_json(new / "generation_config.json", special | ends)
             _write_shards(new, weights, DTYPES[dtype])
     except OSError as error:
         raise write_error(folder, error) from error
@@ -129,13 +132,14 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
-def _special_tokens(folder: Path) -> dict[str, int]:
-    """Ids of the tokens that begin and end a text, under the keys of config.json."""
+def _special_tokens(folder: Path) -> tuple[dict[str, int], list[int]]:
+    """Ids of the tokens that begin and end a text, by the keys of config.json; all that end one."""
     from mlx_probe.lab.data.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
     ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
-    return {key: number for key, number in ids.items() if number is not None}
+    known = {key: number for key, number in ids.items() if number is not None}
+    return known, list(tokenizer.stop_ids)
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
+from mlx_probe.lab.data.config import TokenizerConfig
+from mlx_probe.lab.data.tokenizer import train_tokenizer
 from mlx_probe.lab.device import use_device
 from mlx_probe.lab.model.config import ModelConfig
 from mlx_probe.lab.model.count import parameter_shapes
@@ -90,3 +92,21 @@ def test_mlx_lm_computes_the_same_logits(written, ids):
     model, _ = load_by_mlx_lm(folder)
     theirs = np.array(model(mx.array(ids, dtype=mx.int32)))
     np.testing.assert_allclose(ours(folder, ids), theirs, atol=1e-4)
+
+
+def test_mlx_lm_and_transformers_stop_at_the_end_of_a_message(tmp_path):
+    from mlx_lm import load
+    from transformers import GenerationConfig
+
+    tokenizer = train_tokenizer(
+        TokenizerConfig(kind="bytes"), 300, ["to be or not to be, that is the question"], tmp_path
+    )
+    config = ModelConfig(dim=8, layers=1, heads=1, kv_heads=1, hidden=8, vocabulary=300)
+    model = MiniLLM(config)
+    initialize(model, 0)
+    folder = tmp_path / "model"
+    write_model(folder, config, dict(tree_flatten(model.parameters())), tmp_path)
+    assert len(tokenizer.stop_ids) == 2
+    _, theirs = load(str(folder))
+    assert theirs.eos_token_ids == set(tokenizer.stop_ids)
+    assert GenerationConfig.from_pretrained(folder).eos_token_id == list(tokenizer.stop_ids)
