@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .shape import INTEGER, NUMBER, TEXT, Schema, listed, mapping, one_of, record
+from .shape import FLAG, INTEGER, NUMBER, TEXT, Schema, listed, mapping, one_of, record
 
 __all__ = ["TOKENS"]
 
@@ -27,6 +27,7 @@ TOKENS: Schema = record(
         ),
         "dropped": (mapping(INTEGER), "Documents and rows that were left out, by reason."),
         "notes": (listed(TEXT), "What to know about the splits and the rows without text."),
+        "exact_round_trip": (FLAG, "Whether a sample of difficult texts comes back."),
         "dtype": (one_of(("uint16", "uint32")), "Type of a token on the disk."),
     }
 )

@@ -102,6 +102,8 @@ class Manifest:
         dropped: Documents that are in no split, by reason: "empty", "duplicate", "no text" (a row
             whose text is null).
         notes: What a reader should know about the splits.
+        exact_round_trip: Whether a sample of difficult texts comes back from its tokens; see
+            `Tokenizer.exact_round_trip`.
     """
 
     settings: Mapping[str, Any]
@@ -111,6 +113,7 @@ class Manifest:
     splits: Mapping[SplitName, Split]
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    exact_round_trip: bool = True
 
     @property
     def fingerprint(self) -> str:
@@ -144,6 +147,7 @@ class Manifest:
             "splits": splits,
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
+            "exact_round_trip": self.exact_round_trip,
         }
 
     def write(self, folder: Path) -> None:
@@ -251,4 +255,5 @@ def _from_json(entry: Any) -> Manifest:
         splits=splits,
         dropped=entry["dropped"],
         notes=tuple(entry["notes"]),
+        exact_round_trip=entry["exact_round_trip"],
     )

@@ -130,6 +130,10 @@ def _run(
     notes += _notes(corpus, census)
     if tokenizer.eos_id is None:
         notes.append("the tokenizer has no eos token: nothing stands between documents")
+    if not tokenizer.exact_round_trip:
+        notes.append("the tokenizer changes some texts: not every one comes back from its tokens")
+    if tokenizer.vocabulary < vocabulary:
+        notes.append(f"the tokenizer has {tokenizer.vocabulary} tokens of the {vocabulary} wanted")
     splits: dict[SplitName, Split] = {}
     size = sum(writer.tokens * writer.width for writer in writers.values())
     verified = counted("verify", size, report)
@@ -155,6 +159,7 @@ def _run(
             **{reason: left_out[reason] for reason in ("empty", "no text", "no column")},
         },
         notes=tuple(notes),
+        exact_round_trip=tokenizer.exact_round_trip,
     )
     manifest.write(out)
     return manifest

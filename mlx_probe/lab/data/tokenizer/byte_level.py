@@ -18,9 +18,9 @@ __all__ = ["byte_of_letter", "train_byte_level"]
 
 
 def train_byte_level(
-    texts: Iterable[str], vocabulary: int, special: Sequence[str], split_digits: bool
+    texts: Iterable[str], vocabulary: int, special: Sequence[str], split_digits: bool, fewer: bool
 ) -> Tokenizer:
-    """Train a tokenizer with exactly the given number of tokens.
+    """Train a tokenizer with exactly the given number of tokens, or at most that.
 
     Text is cut into words by the regular expression of GPT-2 before pairs are counted; merges
     never cross words.
@@ -30,6 +30,7 @@ def train_byte_level(
         vocabulary: Tokens: special ones, 256 bytes, merged pieces.
         special: Special tokens; they get the first ids.
         split_digits: Whether each digit is a token of its own.
+        fewer: Whether the number is a limit; otherwise a text that allows fewer is refused.
 
     Raises:
         ConfigError: The vocabulary is larger than the text allows.
@@ -51,7 +52,7 @@ def train_byte_level(
     )
     tokenizer.train_from_iterator(texts, trainer)
     size = tokenizer.get_vocab_size()
-    if size < vocabulary:
+    if size < vocabulary and not fewer:
         raise ConfigError(
             f"a vocabulary of {vocabulary} is larger than the text allows",
             f"Choose at most {size}, or give more text",

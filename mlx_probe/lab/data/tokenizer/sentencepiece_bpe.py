@@ -44,15 +44,16 @@ class Pieces:
 
 
 def train_sentencepiece(
-    words: Counter[str], vocabulary: int, special: Sequence[str], split_digits: bool
+    words: Counter[str], vocabulary: int, special: Sequence[str], split_digits: bool, fewer: bool
 ) -> Pieces:
-    """Train a vocabulary of exactly the given size.
+    """Train a vocabulary of exactly the given size, or at most that.
 
     Args:
         words: How often each word occurs.
         vocabulary: Tokens: special ones, 256 bytes, characters and merged pieces.
         special: `END`, `PAD`, and all others after `UNKNOWN`, which has id 0.
         split_digits: Whether each digit is a token of its own.
+        fewer: Whether the size is a limit; otherwise a text that allows fewer is refused.
 
     Raises:
         ConfigError: The vocabulary is too small for bytes and special tokens, or larger than
@@ -74,7 +75,7 @@ def train_sentencepiece(
             model_writer=model,
             model_type="bpe",
             vocab_size=vocabulary,
-            hard_vocab_limit=True,
+            hard_vocab_limit=not fewer,
             input_format="tsv",
             character_coverage=1.0,
             byte_fallback=True,

@@ -33,6 +33,10 @@ __all__ = ["train_tokenizer"]
 
 _BYTES = 256
 
+# A vocabulary up to this size is given to any text, however uniform: bytes and special tokens are
+# most of it, and some rows of an embedding without a token are no reason to refuse a text.
+_ANY_TEXT = 512
+
 
 def train_tokenizer(
     config: TokenizerConfig, vocabulary: int, texts: Iterable[str], folder: Path
@@ -42,7 +46,7 @@ def train_tokenizer(
     Args:
         config: Its kind and special tokens.
         vocabulary: Tokens that it has, special ones included. An existing tokenizer may have
-            fewer, and 0 takes as many as it has.
+            fewer, and 0 takes as many as it has. Up to 512, a uniform text may give fewer.
         texts: What it is trained on, in a fixed order: the same texts give the same files. Not
             read for an existing tokenizer, nor after ``config.sample_bytes``.
         folder: Where it is written; made if need be.
@@ -91,15 +95,17 @@ def _train(config: TokenizerConfig, vocabulary: int, texts: Iterable[str], folde
     first = next((text for text in sample if text), None)
     if first is None:
         raise ConfigError("no text to train a tokenizer on", "Give sources with text in them")
+    fewer = vocabulary <= _ANY_TEXT
     if is_pieces:
         for _ in sample:
             pass
-        pieces = train_sentencepiece(count.words, vocabulary, special, config.split_digits)
+        pieces = train_sentencepiece(count.words, vocabulary, special, config.split_digits, fewer)
         (folder / "tokenizer.model").write_bytes(pieces.model)
         backend = _backend_of(pieces)
         special = (UNKNOWN, *special)
     else:
-        backend = train_byte_level(chain([first], sample), vocabulary, special, config.split_digits)
+        every = chain([first], sample)
+        backend = train_byte_level(every, vocabulary, special, config.split_digits, fewer)
     _mark_special(backend, special)
     (folder / "tokenizer.json").write_text(backend.to_str(pretty=True) + "\n", "utf-8")
     _write_description(folder, special, template)

@@ -8,7 +8,9 @@ from hub_server import hub  # noqa: F401  a fixture
 from tokenizer_texts import POEMS, STRINGS, TEXT
 
 from mlx_probe.core.errors import ConfigError, SourceError
-from mlx_probe.lab.data.config import TokenizerConfig
+from mlx_probe.lab.data.config import DataConfig, TokenizerConfig
+from mlx_probe.lab.data.manifest import Manifest
+from mlx_probe.lab.data.tokenize import tokenize
 from mlx_probe.lab.data.tokenizer import load_tokenizer, train_tokenizer
 
 
@@ -112,3 +114,10 @@ def test_an_inexact_round_trip_is_known(tmp_path):
     assert not ours.exact_round_trip
     assert ours.encode("To be be be") == [1, 2, 2, 2]
     assert (ours.bos_id, ours.eos_id, ours.chat_template) == (None, None, None)
+    text = tmp_path / "text.txt"
+    text.write_text("To be\nbe to\nto to\nbe", "utf-8")
+    data = DataConfig((str(text),), document="line", validation=0.5, workers=1)
+    manifest = tokenize(data, TokenizerConfig(kind=str(tmp_path)), 0, tmp_path / "tokens")
+    assert not manifest.exact_round_trip
+    assert any("not every one comes back" in note for note in manifest.notes)
+    assert Manifest.read(tmp_path / "tokens") == manifest

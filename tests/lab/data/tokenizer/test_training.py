@@ -55,7 +55,15 @@ def test_a_vocabulary_larger_than_the_text_allows_names_the_largest(kind, tmp_pa
     most = int(error.value.remedy.split("at most ")[1].split(",")[0])
     assert train_tokenizer(config, most, ["abcab"], tmp_path).vocabulary == most
     with pytest.raises(ConfigError, match="larger than the text allows"):
-        train_tokenizer(config, most + 1, ["abcab"], tmp_path)
+        train_tokenizer(config, 513, ["abcab"], tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_vocabulary_takes_what_a_uniform_text_gives(kind, tmp_path):
+    text = "the same line again\n" * 6000
+    tokenizer = train_tokenizer(TokenizerConfig(kind=kind), 512, [text], tmp_path)
+    assert 260 < tokenizer.vocabulary < 512
+    assert tokenizer.decode(tokenizer.encode(text + " \U0001f469")) == text + " \U0001f469"
 
 
 @pytest.mark.parametrize("kind", KINDS)
