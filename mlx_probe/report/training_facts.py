@@ -114,16 +114,13 @@ def _watch(watch: object) -> str:
     """How the snapshots were measured while the run went on."""
     if not isinstance(watch, Mapping):
         return _NOT_KNOWN
-    counts = {
-        tr("{count} measured"): watch.get("measured"),
-        tr("{count} of them at the end"): watch.get("measured_at_end"),
-        tr("{count} failed"): watch.get("failed"),
-    }
-    parts = [
-        text.format(count=len(of))
-        for text, of in counts.items()
-        if isinstance(of, (list, tuple, Mapping)) and of
-    ]
+    parts = []
+    if count := _size(watch.get("measured")):
+        parts.append(tr("{count} measured", count=count))
+    if count := _size(watch.get("measured_at_end")):
+        parts.append(tr("{count} of them at the end", count=count))
+    if count := _size(watch.get("failed")):
+        parts.append(tr("{count} failed", count=count))
     taken, share = watch.get("share_taken"), watch.get("share")
     if isinstance(taken, (int, float)) and isinstance(share, (int, float)):
         parts.append(
@@ -134,6 +131,11 @@ def _watch(watch: object) -> str:
             )
         )
     return enumerated(parts)
+
+
+def _size(of: object) -> int:
+    """Entries of a list or a mapping of the metadata; 0 for anything else."""
+    return len(of) if isinstance(of, (list, tuple, Mapping)) else 0
 
 
 def _speed(throughput: object) -> str:
