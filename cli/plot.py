@@ -18,8 +18,9 @@ from .options import complete_metrics
 __all__ = ["plot"]
 
 # As in `mlx_probe.report.figures`, which a test compares: help imports no pandas.
-_VIEWS = ("lines", "map", "distribution", "spectrum")
+_VIEWS = ("lines", "map", "distribution", "spectrum", "steps")
 _TABLES = ("params", "heads", "experts")
+_OVER = ("step", "tokens", "seconds")
 # A small figure by mistake is a waste of a minute; a poster needs no more.
 _DPI = click.IntRange(36, 2400)
 
@@ -43,7 +44,7 @@ def _tensor_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     cls=Command,
     examples=(
         "mlx-probe plot data/outputs/Qwen--Qwen3-0.6B alpha --view map -o alpha.pdf",
-        "mlx-probe plot RUN --tensor model.layers.0.mlp.up_proj.weight -o spectrum.svg",
+        "mlx-probe plot TRAINING_RUN val_bpb --over tokens -o bpb.svg",
         "mlx-probe plot RUN_A effective_rank --with RUN_B -o both.svg -o both.csv",
     ),
 )
@@ -69,7 +70,7 @@ def _tensor_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
 @click.option(
     "--view",
     type=click.Choice(_VIEWS),
-    help="How it is drawn.  [default: lines; spectrum with --tensor]",
+    help="How it is drawn.  [default: lines; spectrum with --tensor; steps of training runs]",
 )
 @click.option(
     "--tensor",
@@ -91,6 +92,11 @@ def _tensor_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     default=_TABLES[0],
     show_default=True,
     help="The table that METRIC is a column of.",
+)
+@click.option(
+    "--over",
+    type=click.Choice(_OVER),
+    help="Of training runs: what the curve is drawn over.  [default: step]",
 )
 @click.option(
     "--log/--linear",
@@ -131,8 +137,9 @@ def plot(
     RUN is a run folder, its run_meta.json, or one of its tables; a model's folder means its
     latest run. With --tensor the singular values of a matrix are drawn, and METRIC is left out.
     Several runs (--with) are drawn over their relative depth. Marks are hollow, and cells of a
-    map hatched, where a power-law fit is not reliable. Images need matplotlib:
-    pip install 'mlx-probe[plot]'.
+    map hatched, where a power-law fit is not reliable. Of a training run, which may still go on,
+    METRIC is a column of its metrics, such as val_bpb, train_loss or learning_rate. Images need
+    matplotlib: pip install 'mlx-probe[plot]'.
     """
     if not outs and not as_json:
         raise ConfigError(

@@ -20,7 +20,7 @@ __all__ = ["PLOT", "RUNS_TABLE"]
 
 PLOT: Schema = record(
     {
-        "view": (TEXT, "lines, map, distribution or spectrum."),
+        "view": (TEXT, "lines, map, distribution, spectrum or steps."),
         "metric": (nullable(TEXT), "The column."),
         "title": (TEXT, "Above the figure."),
         "unit": (TEXT, "Unit of the values."),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from mlx_probe.analysis.typical import with_typical_texts
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
 from mlx_probe.report.run_data import metric_names
+from mlx_probe.report.training_series import bytes_per_token
 from mlx_probe.runs.training.metrics import COLUMNS, TRAIN_BPB
 from mlx_probe.runs.training.run import TrainingRun, load_training_run
 
@@ -58,28 +58,13 @@ class TrainingData:
     @property
     def bytes_per_token(self) -> float | None:
         """Mean bytes of a token of the training text, if the run says so."""
-        return _bytes_per_token(self.run)
+        return bytes_per_token(self.run)
 
     @property
     def columns(self) -> list[Column]:
         """What is known of the columns of ``frame``."""
         known = with_typical_texts(table_columns([m.column for m in METRICS]), "params")
         return [*COLUMNS, TRAIN_BPB, *known, CHANGE]
-
-
-def _bytes_per_token(run: TrainingRun) -> float | None:
-    """From the run's metadata, or from the manifest of the text that it tokenized itself."""
-    described = run.meta.get("data")
-    if not isinstance(described, Mapping):
-        try:
-            described = json.loads((run.folder / "data" / "manifest.json").read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return None
-    try:
-        value = described["splits"]["train"]["bytes_per_token"]
-    except (KeyError, TypeError):
-        return None
-    return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
 
 def load_training_data(paths: Sequence[str | os.PathLike[str]]) -> list[TrainingData]:

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.runs.training.run import TrainingRun
+
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["envelope", "with_train_bpb"]
+__all__ = ["bytes_per_token", "envelope", "with_train_bpb"]
+
+
+def bytes_per_token(run: TrainingRun) -> float | None:
+    """From the run's metadata, or from the manifest of the text that it tokenized itself."""
+    described = run.meta.get("data")
+    if not isinstance(described, Mapping):
+        try:
+            described = json.loads((run.folder / "data" / "manifest.json").read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+    try:
+        value = described["splits"]["train"]["bytes_per_token"]
+    except (KeyError, TypeError):
+        return None
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
 
 def with_train_bpb(metrics: pd.DataFrame, bytes_per_token: float | None) -> pd.DataFrame:

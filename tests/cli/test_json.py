@@ -40,7 +40,7 @@ GOOD = {
         ("{trained} {trained} --out {out}/trained.html", 0),
         ("{trained} --terminal --metric stable_rank", 0),
     ],
-    "plot": [("{runs}/base stable_rank", 0)],
+    "plot": [("{runs}/base stable_rank", 0), ("{trained} val_bpb --over tokens", 0)],
     "explain": [("alpha block_type alpha_reliable --run {runs}/base", 0), ("", 0)],
     "findings": [("{runs}/base", 0), ("{broken}", 0)],
     "validate": [

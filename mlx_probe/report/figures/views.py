@@ -8,10 +8,10 @@ from typing import Any
 
 from mlx_probe.core.deferred import deferred
 
-__all__ = ["SPECTRUM", "VIEWS", "View"]
+__all__ = ["SPECTRUM", "STEPS", "VIEWS", "View"]
 
 _HERE = "mlx_probe.report.figures"
-SPECTRUM = "spectrum"
+SPECTRUM, STEPS = "spectrum", "steps"
 
 
 @dataclass(frozen=True)
@@ -57,5 +57,11 @@ VIEWS: dict[str, View] = {
         "singular values of a tensor over their ranks, with the edge of noise and the fitted tail",
         deferred(f"{_HERE}.spectrum", "draw_spectrum"),
         deferred(f"{_HERE}.spectrum", "spectrum_height"),
+    ),
+    STEPS: View(
+        "of training runs: a curve of a metric over the steps, the tokens or the seconds for each "
+        "run",
+        deferred(f"{_HERE}.steps", "draw_steps"),
+        deferred(f"{_HERE}.steps", "steps_height"),
     ),
 }
