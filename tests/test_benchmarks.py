@@ -44,6 +44,7 @@ SMALLEST = {
     "summary": [MODEL],
     "tiny_tensors": ["--tensors", "40"],
     "tokenizing": ["--size", "2MB"],
+    "efficiency": ["--steps", "1", "--models", "1"],
     "training": [*TINY, "--optimizer", "adamw", "--steps", "30", "--runs", "1"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],

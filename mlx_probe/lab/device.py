@@ -10,6 +10,7 @@ from typing import Literal
 import mlx.core as mx
 
 from mlx_probe.core.errors import BackendError
+from mlx_probe.lab.kernel_compiler import use_kernel_compiler
 from mlx_probe.lab.precompiled_header import precompile_header
 
 __all__ = ["DeviceName", "compiles", "device_label", "use_device"]
@@ -68,6 +69,7 @@ def _compiles_on_cpu() -> tuple[bool, str]:
     except (OSError, subprocess.CalledProcessError):
         return False, f"no C++ compiler: MLX calls {COMPILER} to compile for the CPU"
     precompile_header(COMPILER)
+    use_kernel_compiler(COMPILER)
     try:
         # A compiler can lack its headers, and the folder for temporary files can be full.
         with mx.stream(mx.cpu):
