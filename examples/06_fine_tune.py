@@ -60,4 +60,5 @@ if __name__ == "__main__":
 
     loaded = mlx_probe.load_model(tuned)
     setting = GenerateConfig(40, sampling=SamplingConfig(temperature=0.5))
-    print("At night" + mlx_probe.generate(loaded, "At night", setting).text)
+    # Paragraphs on one line.
+    print("At night", *mlx_probe.generate(loaded, "At night", setting).text.split())
