@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
@@ -81,6 +82,16 @@ class Machine:
     def describe(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
+
+    @property
+    def slow_products(self) -> str | None:
+        """A warning where MLX multiplies many times slower than this machine can."""
+        if self.blas or sys.platform != "linux" or mx.default_device().type == mx.gpu:
+            return None
+        return tr(
+            "MLX multiplies with the slow BLAS of its wheel: install libopenblas0-pthread (apt) or "
+            "mkl (pip), and do not set MLX_PROBE_MLX_BLAS=0; `mlx-probe doctor` says more"
+        )
 
     def differences(self, earlier: dict[str, object]) -> list[str]:
         """Warnings: why what follows may have other bits than before.

@@ -142,6 +142,8 @@ def train(
         shape = replace(recipe.model, vocabulary=tokens.vocabulary)
         flops = training_flops_per_token(shape) * step_tokens(recipe) * config.steps
         machine = Machine.here(config, flops, lead.size)
+        if warning := machine.slow_products:
+            job.warn(warning)
         described = described_run(recipe, shape, tokens, machine)
         job.write_plan(described)
 

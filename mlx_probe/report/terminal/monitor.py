@@ -123,7 +123,10 @@ def _head(view: View, width: int) -> list[Text]:
         return lines
     share = min(last.done / last.total, 1.0) if last.total else 0.0
     left_text = view.seconds_left
-    done, total = format_size(last.done), format_size(last.total)
+    # What a training run works through are tokens, and what others do are bytes.
+    in_tokens = job is not None and job.kind == "train"
+    done, total = (f"{n:,}" if in_tokens else format_size(n) for n in (last.done, last.total))
+    total = tr("{count} tokens", count=total) if in_tokens else total
     counts = f" {share:4.0%}  " + tr("{done} of {total}", done=done, total=total)
     if left_text is not None:
         counts += "  " + tr("{time} left", time=timedelta(seconds=round(left_text)))
