@@ -88,11 +88,11 @@ def test_watching_changes_no_bit_of_training(run, tmp_path):
                 "model/tokenizer.json",
                 "snapshots/step-5/model.safetensors",
                 "snapshots/step-5/config.json",
+                "snapshots/step-10/analysis/params.parquet",
+                "snapshots/step-10/analysis/spectra.parquet",
             )
         ),
-        ("snapshots/step-10/analysis/params.parquet", "measurement of step 10"),
-        ("snapshots/step-10/analysis/spectra.parquet", "measurement of step 10"),
-        ("snapshots/step-10/analysis/run_meta.json", "measurement of step 10"),
+        ("snapshots/step-10/analysis/run_meta.json", "measurements of the snapshots"),
     ],
 )
 def test_a_damaged_file_is_named(run, tmp_path, name, check):
