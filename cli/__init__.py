@@ -49,6 +49,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "train": "Train a small language model from text.",
         "generate": "Let MODEL continue a text.",
         "evaluate": "Measure how well MODEL predicts a text.",
+        "export": "Write MODEL for another program.",
     },
     "Models": {
         "download": "Download MODEL and verify its files.",

@@ -12,7 +12,7 @@ from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODE
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
-from .lab import EVALUATION, GENERATION, TRAINED
+from .lab import EVALUATION, EXPORTED, GENERATION, TRAINED
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
@@ -43,6 +43,7 @@ SCHEMAS: Mapping[str, Document] = {
     "train": Document(TRAINED),
     "generate": Document(GENERATION),
     "evaluate": Document(EVALUATION),
+    "export": Document(EXPORTED),
     "download": Document(DOWNLOAD),
     "verify": Document(VERIFICATION),
     "catalog scan": Document(SCAN),

@@ -1,10 +1,10 @@
-"""Documents of train, generate and evaluate."""
+"""Documents of train, generate, evaluate and export."""
 
 from __future__ import annotations
 
 from .shape import FLAG, INTEGER, NUMBER, TEXT, Schema, listed, nullable, one_of, record
 
-__all__ = ["EVALUATION", "GENERATION", "TRAINED"]
+__all__ = ["EVALUATION", "EXPORTED", "GENERATION", "TRAINED"]
 
 _FOUND: Schema = record(
     {
@@ -128,5 +128,21 @@ EVALUATION: Schema = record(
         "device": (TEXT, "Where."),
         "runs_by": (one_of(("mlx-probe", "mlx-lm")), "Whose model class."),
         "seconds": (NUMBER, "Time of the predictions."),
+    }
+)
+
+EXPORTED: Schema = record(
+    {
+        "to": (one_of(("gguf",)), "The format."),
+        "model": (TEXT, "The reference."),
+        "file": (TEXT, "What was written."),
+        "type": (one_of(("f32", "f16", "bf16")), "Type of the matrices in it."),
+        "architecture": (TEXT, "Its name of the model's architecture."),
+        "parameters": (INTEGER, "Numbers in it."),
+        "tensors": (INTEGER, "Tensors in it."),
+        "bytes": (INTEGER, "Its size."),
+        "tokenizer": (TEXT, "Its names of the tokenizer's algorithm and of how it cuts text."),
+        "vocabulary": (INTEGER, "Tokens, unused ones included."),
+        "notes": (listed(TEXT), "What the format cannot say as the model does."),
     }
 )

@@ -70,6 +70,7 @@ GOOD = {
         ("{lm} --prompt To␣be --max-tokens 1 --chat", 0),
     ],
     "evaluate": [("{lm} --data {text} --out {out}/result.json", 0)],
+    "export": [("{lm} --to gguf --out {out}/new/model.gguf", 0)],
     "download": [
         ("{model} --local-dir {out}/new --dry-run", 0),
         ("{model} --local-dir {out}/new", 0),
@@ -106,6 +107,7 @@ BAD = {
     "train": ("--data {nothing} --out {out}/none", 1),
     "generate": ("{nothing} --prompt x", 1),
     "evaluate": ("{lm} --data {nothing}", 1),
+    "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
     "download": ("{nothing}", 1),
     "verify": ("{nothing}", 1),
     "catalog scan": ("{nothing}", 2),

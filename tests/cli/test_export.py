@@ -1,0 +1,42 @@
+"""`mlx-probe export`: text, JSON, refusals."""
+
+import json
+
+import pytest
+from models import invoke, refuses
+from tiny_llm import make_model, make_tokenizer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    root = tmp_path_factory.mktemp("export")
+    return make_model(root / "model", make_tokenizer(root / "tokenizer"))
+
+
+def test_a_document_and_a_text(model, tmp_path):
+    out = tmp_path / "new" / "m.gguf"
+    result = invoke("export", model, "--to", "gguf", "--type", "bf16", "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    whole = json.loads(result.stdout)
+    assert whole["bytes"] == out.stat().st_size
+    assert (whole["type"], whole["architecture"], whole["tensors"]) == ("bf16", "llama", 20)
+    said = invoke("export", model, "--to", "gguf", "--out", out).stdout
+    assert f"{whole['parameters']:,} numbers, f32" in said
+    assert "tokenizer llama, default with 320 tokens" in said
+    assert "U+2581" in said
+    assert invoke("export", model, "--to", "gguf", "--out", out, "--quiet").output == ""
+
+
+def test_the_engine_opens_it(model, tmp_path):
+    out = tmp_path / "m.gguf"
+    assert invoke("export", model, "--to", "gguf", "--out", out, "--quiet").exit_code == 0
+    listed = json.loads(invoke("inspect", out, "--json").stdout)
+    assert len(listed["tensors"]) == 20
+
+
+def test_what_is_refused(model, tmp_path):
+    refuses(invoke("export", tmp_path / "none", "--to", "gguf", "--out", tmp_path / "m"), "none")
+    refuses(invoke("export", model, "--to", "gguf", "--out", tmp_path), "is a folder")
+    result = invoke("export", model, "--to", "onnx", "--out", tmp_path / "m")
+    assert result.exit_code == 2
+    assert "'onnx' is not 'gguf'" in result.stderr
