@@ -6,6 +6,8 @@ import pytest
 from models import invoke, refuses
 from tiny_llm import make_model, make_tokenizer
 
+from mlx_probe.runs.load import read_table
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -32,6 +34,10 @@ def test_the_engine_opens_it(model, tmp_path):
     assert invoke("export", model, "--to", "gguf", "--out", out, "--quiet").exit_code == 0
     listed = json.loads(invoke("inspect", out, "--json").stdout)
     assert len(listed["tensors"]) == 20
+    run = tmp_path / "run"
+    assert invoke("compare", model, out, "--out", run, "--quiet").exit_code == 0
+    changes = read_table(run)[0].column("relative_change").to_pylist()
+    assert changes == [0.0] * 20
 
 
 def test_what_is_refused(model, tmp_path):

@@ -125,8 +125,8 @@ CASES = {
         "f32",
         1e-4,
     ),
-    "llama, bytes, bf16": (tiny(False), "bytes", "bfloat16", "bf16", 0.2),
-    "qwen3, bytes, f16": (tiny(True), "bytes", "float16", "f16", 0.05),
+    "llama, bytes, bf16": (tiny(False), "bytes", "bfloat16", "bf16", 0.05),
+    "qwen3, bytes, f16": (tiny(True), "bytes", "float16", "f16", 0.01),
 }
 PROMPTS, LENGTH = 20, 8
 
@@ -162,7 +162,6 @@ def test_answers(tmp_path, case):
     # Enough answers, which are not all the same token.
     assert steps > PROMPTS * LENGTH // 2
     assert len(seen) > 20
-    print("worst", worst, steps, len(seen))
     assert worst < most
 
 
