@@ -56,15 +56,21 @@ class Tokenizing:
         if progress.stage != self._stage:
             self._stage, self._began, self._first = progress.stage, now, progress.done
             # Set apart: what an earlier process did does not count for the speed of this one.
-            self.bar.reset(self._task, total=progress.total, description=_title(progress.stage))
+            self.bar.reset(self._task, total=progress.total, description=progress.title)
         self.bar.update(self._task, completed=progress.done)
         if self._draws or self._quiet or now - self._last < LINE_INTERVAL:
             return
         self._last = now
         rate = (progress.done - self._first) / max(now - self._began, 1e-9) / 1e6
         share = progress.done / progress.total if progress.total else 1.0
-        line = tr("{rate} MB/s", rate=f"{rate:.1f}")
-        self._say(f"{_title(progress.stage)}: {share:4.0%}, {line}")
+        self._say(
+            tr(
+                "{stage}: {share}, {rate} MB/s",
+                stage=progress.title,
+                share=f"{share:4.0%}",
+                rate=f"{rate:.1f}",
+            )
+        )
 
     def alert(self, text: str, is_warning: bool) -> None:
         """Print a message about a rule."""
@@ -89,13 +95,3 @@ def tokenizing(quiet: bool) -> Iterator[Tokenizing]:
     shown = Tokenizing(quiet)
     with shown.bar:
         yield shown
-
-
-def _title(stage: str) -> str:
-    titles = {
-        "read": tr("reading"),
-        "train tokenizer": tr("training the tokenizer"),
-        "tokenize": tr("tokenizing"),
-        "verify": tr("verifying"),
-    }
-    return titles[stage]

@@ -64,7 +64,7 @@ class _Told:
             parts.append(tr("{bits} bits per byte", bits=f"{self.bits:.3f}"))
         if self.rate is not None:
             parts.append(tr("{rate} tokens/s", rate=f"{self.rate:,.0f}"))
-        return ", ".join(parts)
+        return tr(", ").join(parts)
 
 
 def _mean(before: float | None, now: float | None) -> float | None:
@@ -160,7 +160,7 @@ class _Lines(TrainProgress):
         left = (self._steps - step) * (now - self._began) / max(1, step - self._first)
         if step > self._first:
             text += tr(", {seconds} s left", seconds=f"{left:.0f}")
-        self._say(f"{text}, {self._told.text}")
+        self._say(tr(", ").join([text, self._told.text]))
 
     def sample(self, step: int, text: str) -> None:
         self._say(tr("step {step}: {text}", step=step, text=text))

@@ -146,12 +146,15 @@ def helped():
     from mlx_probe.cli import GROUPS
     from mlx_probe.cli.docs import contexts
     from mlx_probe.cli.help import paragraphs, parts, words
+    from mlx_probe.cli.plan_train import plan_train
     from mlx_probe.source import model_forms
 
     found = {"Options", "Commands", "Examples", "Show this message and exit."}
     found |= {*GROUPS, *(text for group in GROUPS.values() for text in group.values())}
     found |= {title for title, _ in model_forms()}
-    for ctx in contexts():
+    # `plan` calls it itself where a configuration follows.
+    plan = next(ctx for ctx in contexts() if ctx.command.name == "plan")
+    for ctx in (*contexts(), *contexts(plan_train, plan)):
         found |= set(paragraphs(ctx.command.help or ""))
         if ctx.parent is not None:
             found.add(ctx.command.get_short_help_str(1000))

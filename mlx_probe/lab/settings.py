@@ -108,8 +108,9 @@ def _load(path: Path) -> dict[str, Any]:
         # Values stay text, and each setting reads its own: `1e-3` is text for PyYAML's numbers.
         entries = yaml.load(path.read_text("utf-8"), yaml.BaseLoader) or {}
     except (OSError, UnicodeError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"cannot read {path}: {error}", "Check the file's path and its YAML syntax"
+            f"cannot read {path}: {reason}", "Check the file's path and its YAML syntax"
         ) from error
     if not isinstance(entries, dict):
         raise ConfigError(f"{path} is not a mapping", "Write sections such as `train:` in it")

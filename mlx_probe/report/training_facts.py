@@ -9,6 +9,7 @@ from mlx_probe.analysis.findings.words import percent
 from mlx_probe.analysis.training.outcome import Outcome
 from mlx_probe.core.language import tr
 from mlx_probe.core.lists import enumerated
+from mlx_probe.core.messages import translated
 from mlx_probe.report.fields import pairs_text
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def result_facts(data: TrainingData) -> dict[str, str]:
     outcome = data.outcome
     return {
         tr("state"): tr(outcome.state),
-        tr("steps"): _steps(outcome),
+        tr("training steps"): _steps(outcome),
         tr("best bits per byte"): _at(outcome.best_bpb, outcome.best_bpb_step),
         tr("last bits per byte"): _at(outcome.last_bpb, outcome.last_bpb_step),
         tr("best validation loss"): _number(outcome.best_loss, "{:.4f}", tr("nats/token")),
@@ -95,10 +96,13 @@ def _fingerprint(data: TrainingData) -> str:
 def _data(text: Mapping[str, Any]) -> str:
     parts = [_text(text.get("sources"))]
     splits = text.get("splits")
+    names = {"train": tr("training"), "validation": tr("validation")}
     for name, split in splits.items() if isinstance(splits, Mapping) else ():
         tokens = split.get("tokens") if isinstance(split, Mapping) else None
         if isinstance(tokens, int):
-            parts.append(tr("{tokens} tokens for {split}", tokens=f"{tokens:,}", split=name))
+            parts.append(
+                tr("{tokens} tokens for {split}", tokens=f"{tokens:,}", split=names.get(name, name))
+            )
     each = text.get("fingerprint")
     parts.append(tr("fingerprint {digits}", digits=str(each)[:12]) if each else "")
     return tr("; ").join(part for part in parts if part)
@@ -107,7 +111,7 @@ def _data(text: Mapping[str, Any]) -> str:
 def _compiled(meta: Mapping[str, Any]) -> str:
     """Whether the step was compiled, and why not."""
     known, reason = meta.get("compiled"), meta.get("compile_reason")
-    return tr("; ").join(text for text in (_text(known), _text(reason)) if text)
+    return tr("; ").join(text for text in (_text(known), translated(_text(reason))) if text)
 
 
 def _watch(watch: object) -> str:
@@ -130,7 +134,7 @@ def _watch(watch: object) -> str:
                 share=percent(share),
             )
         )
-    return enumerated(parts)
+    return tr(", ").join(parts)
 
 
 def _size(of: object) -> int:

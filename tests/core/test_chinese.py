@@ -33,7 +33,13 @@ def test_every_text_has_its_chinese(kind):
 
 
 def test_help_has_its_chinese():
-    wanted = {text for text in texts.helped() if translated(text) == text}
+    """A template with a list in it begins with words of its own: others take any text by chance."""
+    lists = [template for template in templates("zh") if not template.text.startswith("{")]
+    wanted = {
+        text
+        for text in texts.helped() - CHINESE.keys()
+        if all(template.values(text) is None for template in lists)
+    }
     assert not wanted, lacking(wanted)
 
 

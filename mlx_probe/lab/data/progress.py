@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mlx_probe.core.language import tr
+
 __all__ = ["OnProgress", "Progress", "counted"]
 
 
@@ -21,6 +23,17 @@ class Progress:
     stage: str
     done: int
     total: int
+
+    @property
+    def title(self) -> str:
+        """What is going on, for the reader."""
+        titles = {
+            "read": tr("reading"),
+            "train tokenizer": tr("training the tokenizer"),
+            "tokenize": tr("tokenizing"),
+            "verify": tr("verifying"),
+        }
+        return titles[self.stage]
 
 
 OnProgress = Callable[[Progress], None]

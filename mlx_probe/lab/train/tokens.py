@@ -79,7 +79,7 @@ def open_tokens(
             recipe.tokenizer,
             wanted,
             folder,
-            lambda done: progress.phase(done.stage, done.done, done.total),
+            lambda done: progress.phase(done.title, done.done, done.total),
             overwrite,
         )
     tokenizer = load_tokenizer(folder / "tokenizer")

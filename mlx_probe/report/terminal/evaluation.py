@@ -7,6 +7,7 @@ from typing import Any
 
 from mlx_probe.core.language import tr
 from mlx_probe.report.terminal.plain import one_line
+from mlx_probe.report.terminal.wrapping import cells, padded
 
 __all__ = ["evaluation_text"]
 
@@ -23,11 +24,11 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
         "perplexity": tr("perplexity"),
         "bits_per_byte": tr("bits per byte"),
     }
-    width = max(map(len, names.values()))
+    width = max(map(cells, names.values()))
     lines = [
         f"{one_line(result['model'])}: {one_line(result['data'])}",
         *(
-            f"  {title:<{width}}  {result[key]:.4f}  [{intervals[key][0]:.4f}, "
+            f"  {padded(title, width)}  {result[key]:.4f}  [{intervals[key][0]:.4f}, "
             f"{intervals[key][1]:.4f}]"
             for key, title in names.items()
         ),

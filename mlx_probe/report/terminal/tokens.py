@@ -38,8 +38,12 @@ def tokens_text(described: Mapping[str, Any]) -> RenderableType:
         "no text": tr("rows without text"),
         "no column": tr("rows without the column"),
     }
-    dropped = [f"{reasons[key]}: {count:,}" for key, count in described["dropped"].items() if count]
-    lines = [Text(tr("left out: {what}", what=", ".join(dropped)))] * bool(dropped)
+    dropped = [
+        tr("{name}: {count}", name=reasons[key], count=f"{count:,}")
+        for key, count in described["dropped"].items()
+        if count
+    ]
+    lines = [Text(tr("left out: {what}", what=tr(", ").join(dropped)))] * bool(dropped)
     lines += [Text(translated(note)) for note in described["notes"]]
     vocabulary = tr("vocabulary: {count}", count=f"{described['vocabulary']:,}")
     return Group(printable(described["folder"]), table, Text(vocabulary), *lines)
