@@ -197,11 +197,15 @@ def described():
     from mlx_probe.analysis.columns import table_columns
     from mlx_probe.analysis.compare.columns import COLUMNS
     from mlx_probe.analysis.side_tables import SIDES
+    from mlx_probe.analysis.training.spectral_change import CHANGE
     from mlx_probe.metrics import METRICS
     from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
+    from mlx_probe.runs.training.metrics import COLUMNS as OF_STEPS
+    from mlx_probe.runs.training.metrics import TRAIN_BPB
 
     sides = (side.columns for side in SIDES.values())
     tables = (table_columns([metric.column for metric in METRICS]), COLUMNS, SAMPLE_COLUMNS, *sides)
+    tables = (*tables, OF_STEPS, (TRAIN_BPB, CHANGE))
     columns = [column for table in tables for column in table]
     names = ("title", "description", "plain", "typical", "caveat", "source")
     texts = {getattr(column, name) for column in columns for name in names}

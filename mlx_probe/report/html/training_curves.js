@@ -74,7 +74,7 @@ function startCurves() {
   function captionOf({ name, steps, evaluations }) {
     const known = [[steps, tr("training")], [evaluations, tr("validation")]].filter(([one]) => one && metricColumn(one));
     if (known.length === 1) return element("span", {}, term(metricColumn(steps), name()));
-    return element("span", {}, `${name()}: `, ...known.flatMap(([one, text], at) => [...(at ? [", "] : []), term(metricColumn(one), text)]));
+    return element("span", {}, tr("{name}: ", { name: name() }), ...known.flatMap(([one, text], at) => [...(at ? [tr(", ")] : []), term(metricColumn(one), text)]));
   }
 
   // The points as CSV: those of steps, then those of evaluations.

@@ -85,7 +85,7 @@ function startMaps() {
   log.addEventListener("change", () => { state.log = log.checked; chosen(); });
   panel.append(element("div", { className: "controls" },
     ...(known.length > 1 ? [element("label", {}, tr("run"), which)] : []),
-    element("label", {}, tr("metric"), metric), element("label", {}, tr("of"), kind), element("label", {}, tr("as"), view), element("label", {}, log, tr("log scale")),
+    element("label", {}, tr("metric"), metric), element("label", {}, tr("of tensors"), kind), element("label", {}, tr("as"), view), element("label", {}, log, tr("log scale")),
     saveButtons({ plots: () => [plot], csv, names: () => [state.metric, state.kind, state.view] })), about, plot);
 
   function cellsNow() {

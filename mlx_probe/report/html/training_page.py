@@ -90,7 +90,7 @@ def _subtitle(runs: Sequence[TrainingData]) -> str:
     known = [tr("training run")]
     if isinstance(parameters, int):
         known.append(tr("{count} parameters", count=f"{parameters:,}"))
-    return ", ".join(known)
+    return tr(", ").join(known)
 
 
 def _nothing(measured: bool) -> str:
