@@ -309,8 +309,8 @@ class _Messages(ast.NodeVisitor):
             self.generic_visit(node)
 
 
-# SQL, Python and Jinja.
-_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from |<|\{%)")
+# SQL, Python, Jinja and shell.
+_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from |<|\{%|#!)")
 
 
 def _is_prose(text):
