@@ -26,7 +26,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal, cast
 
 import click
 import mlx_lm
@@ -65,7 +65,7 @@ def ours(recipe: Recipe, tokens: Path, out: Path) -> float:
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
     # The last step is followed by an evaluation and a checkpoint.
     first, last = lines[REPORT], lines[-2]
-    return (last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"])
+    return float((last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"]))
 
 
 def bare(recipe: Recipe, tokens: Path) -> float:
@@ -81,7 +81,7 @@ def bare(recipe: Recipe, tokens: Path) -> float:
             model, lambda rows: next_token_nats(model, rows).mean()
         )(batch)
         optimizer.update(model, gradients)
-        return loss
+        return cast(mx.array, loss)
 
     step = fused(plain, inputs=state, outputs=state)
     loader = Loader(TokenStream(tokens, "train"), config.batch, recipe.model.context, config.seed)
@@ -153,7 +153,7 @@ def main(
     config: Path,
     data: str | None,
     changes: tuple[str, ...],
-    optimizers: tuple[str, ...],
+    optimizers: tuple[Literal["adamw", "muon"], ...],
     steps: int,
     runs: int,
     out: Path,
@@ -183,7 +183,7 @@ def main(
                 for way, measure in ways.items():
                     rates.setdefault((optimizer, way), []).append(measure())
     middle = {key: median(values) for key, values in rates.items()}
-    shares = {
+    shares: dict[str, float] = {
         optimizer: 1 - middle[optimizer, "mlx-probe train"] / middle[optimizer, "bare step"]
         for optimizer in optimizers
     }

@@ -75,4 +75,4 @@ def use_kernel_compiler(compiler: str) -> None:
     except OSError:
         return
     if os.access(script, os.X_OK):
-        os.environ["PATH"] = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
+        os.environ["PATH"] = os.pathsep.join([str(folder), *os.get_exec_path()])

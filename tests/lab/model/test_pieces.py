@@ -156,8 +156,8 @@ def test_swiglu(slow_exponential):
     def check(seed, positions, dim, hidden):
         rng = np.random.default_rng(seed)
         module = filled(SwiGLU(ModelConfig(dim=2 * dim, heads=1, kv_heads=1, hidden=hidden)), rng)
-        x = drawn(rng, 2, positions, 2 * dim) * 3
-        near(module(mx.array(x)), swiglu(module, x.astype(np.float64)), atol=3e-5)
+        x = drawn(rng, 2, positions, 2 * dim)
+        near(module(mx.array(x)), swiglu(module, x.astype(np.float64)))
 
     check()
 
