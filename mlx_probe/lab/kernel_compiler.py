@@ -1,10 +1,11 @@
-"""A C++ compiler that lets several processes compile the same kernels at once.
+"""A C++ compiler that writes kernels whole, and that Ctrl-C does not end.
 
-MLX has g++ write a kernel into the file that every other process loads as soon as it exists, and
-writes the source anew while another g++ may read it. Two trainings that begin together can load
-half a kernel. Here MLX's call goes to a script of the same name, first in PATH: it compiles a copy
-of the source into a file of its own, and renames that. Ctrl-C ends no compilation within: what is
-computing then is whole, and the program stops where it wants to.
+MLX calls g++ for each kernel. Before 0.32.4, g++ writes into the file that every other process
+loads as soon as it exists, and MLX writes the source anew while another g++ may read it: two
+trainings that begin together can load half a kernel. In every version Ctrl-C ends g++ too, and the
+step that needs the kernel fails. Here MLX's call goes to a script of the same name, first in PATH:
+it compiles a copy of the source into a file of its own, renames that, and lets no Ctrl-C through.
+What is computing then is whole, and the program stops where it wants to.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from mlx_probe.core.paths import cache_dir
 
 __all__ = ["use_kernel_compiler"]
 
-# MLX's call is g++ OPTIONS SOURCE.cpp -o lib*.so; any other goes to the compiler as it is. Sources
-# end with a brace. Private names have one length, as kernels contain the name of their source.
+# MLX's call is g++ OPTIONS SOURCE.cpp -o lib*.so, or tmp_*.so since 0.32.4; any other goes to the
+# compiler as it is. Sources end with a brace. Private names have one length, as kernels contain the
+# name of their source.
 SCRIPT = """\
 #!/bin/sh
 # Written by mlx-probe: see mlx_probe/lab/kernel_compiler.py.
 for target in "$@"; do :; done
 case $target in
-    */mlx/*/cpu/lib*.so) ;;
+    */mlx/*/cpu/*.so) ;;
     *) exec {compiler} "$@" ;;
 esac
 trap '' INT
