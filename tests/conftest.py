@@ -4,6 +4,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from project import SMOLLM2
 from threadpoolctl import threadpool_limits
 from tinymodel import COMMAND, weights
@@ -18,6 +19,11 @@ from mlx_probe.core.language import VARIABLE
 # Tests import MLX themselves, and its BLAS must be there before the threads are limited.
 prepare_mlx()
 
+# How fast a busy machine draws an example, or runs one, says nothing of the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 # What a shell says of its terminal: a test that needs a terminal makes one.
 TERMINAL = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
