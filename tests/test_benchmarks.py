@@ -16,7 +16,7 @@ MODEL = "a small model"
 WATCHED = ["--config", str(ROOT / "configs/train/tiny.yaml"), "--data", str(ROOT / "docs/en")]
 SHAPE = (
     *("model.dim=32", "model.layers=1", "model.vocabulary=320", "evaluation_tokens=640"),
-    "train.compile=false",
+    "train.compile=never",
 )
 TINY = [*WATCHED, *(word for change in SHAPE for word in ("--set", change))]
 SMALLEST = {
