@@ -92,7 +92,8 @@ def main(
             trained(
                 config,
                 [*changes, f"train.steps={steps}", f"train.seed={seed}", "snapshots.per_decade=0",
-                 f"train.evaluate_every={steps}", f"train.checkpoint_every={steps}"],
+                 f"train.evaluate_every={steps}", f"train.checkpoint_every={steps}",
+                 "train.evaluation_tokens=0"],
                 tokens,
                 Path(folder) / f"run-{seed}",
             )
