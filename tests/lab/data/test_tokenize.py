@@ -97,6 +97,7 @@ def test_a_tokenizer_is_trained_on_training_documents_only(run, tmp_path, kind):
 
 
 CHILD = """
+import signal
 import sys
 from pathlib import Path
 from mlx_probe.lab.data import shard_corpus
@@ -104,6 +105,8 @@ from mlx_probe.lab.data.config import DataConfig, TokenizerConfig
 from mlx_probe.lab.data.tokenize import tokenize
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background ignores it for all of them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     shard_corpus._GROUP, shard_corpus.WORTH = 2000, 1
     source, kind, out, workers = sys.argv[1:]
     data = DataConfig((source,), document="line", shard_tokens=7001, workers=int(workers))
@@ -131,7 +134,7 @@ def test_killed_at_any_moment_the_shards_are_the_same(run, text, ready, tmp_path
                     break
                 child.stdin.write("\n")
                 child.stdin.flush()
-            child.wait()
+            child.wait(60)
         assert not (out / "manifest.json").exists()
     begun = []
     run(
