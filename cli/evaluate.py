@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 
 from mlx_probe.core.files import write_text
 from mlx_probe.core.language import tr
@@ -18,8 +15,9 @@ from mlx_probe.runs.table.strict_json import document
 
 from .command import Command
 from .console import output
+from .counting_bar import counting_bar
 from .document import json_option, print_document
-from .options import config_option, model_argument, quiet_option
+from .options import config_option, device_option, model_argument, quiet_option
 
 __all__ = ["evaluate"]
 
@@ -79,12 +77,7 @@ __all__ = ["evaluate"]
     "--text-column", metavar="NAME", default="text", help="Column of JSONL and Parquet files."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the resamples.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    help="Where the model runs; auto takes a GPU where MLX has one.",
-)
+@device_option("Where the model runs; auto takes a GPU where MLX has one.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -117,7 +110,7 @@ def evaluate(
 
     config = EvaluateConfig(**settings)
     use_device(device)  # type: ignore[arg-type]
-    with _bar(quiet) as on_progress:
+    with counting_bar(tr("evaluating"), MofNCompleteColumn(), quiet) as on_progress:
         result = run_evaluation(model, data, config=config, on_progress=on_progress)
     if out is not None:
         write_text(out, document(result) + "\n")
@@ -125,21 +118,3 @@ def evaluate(
         print_document(result)
     elif not quiet:
         output().print(evaluation_text(result), markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar of tokens on standard error."""
-    console = Console(stderr=True, highlight=False)
-    bar = Progress(
-        TextColumn(tr("evaluating")),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    )
-    task = bar.add_task("", total=None)
-    with bar:
-        yield lambda done, total: bar.update(task, completed=done, total=total)

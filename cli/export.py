@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn
 
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
@@ -20,6 +17,7 @@ from mlx_probe.lab.export.gguf import TYPES
 
 from .command import Command
 from .console import output
+from .counting_bar import counting_bar
 from .document import json_option, print_document
 from .options import config_option, model_argument, quiet_option
 
@@ -67,7 +65,7 @@ def export(model: str, to: str, kind: str, out: Path, as_json: bool, quiet: bool
     The file is written beside FILE and renamed at the end. A type that the weights are stored in
     keeps every bit of them. A model or tokenizer that would become another one is refused.
     """
-    with _bar(quiet) as on_progress:
+    with counting_bar(tr("exporting"), DownloadColumn(), quiet) as on_progress:
         exported = EXPORTS[to](model, out, kind, on_progress)
     if as_json:
         print_document({"to": to, **asdict(exported), "file": str(exported.file)})
@@ -94,21 +92,3 @@ def _text(exported: Exported) -> str:
         *(translated(note) for note in exported.notes),
     ]
     return "\n".join(lines)
-
-
-@contextmanager
-def _bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar of bytes on standard error."""
-    console = Console(stderr=True, highlight=False)
-    bar = Progress(
-        TextColumn(tr("exporting")),
-        BarColumn(bar_width=24),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    )
-    task = bar.add_task("", total=None)
-    with bar:
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -15,7 +15,7 @@ from mlx_probe.core.language import tr
 from .command import Command
 from .console import close_output
 from .document import json_option, print_document
-from .options import config_option, model_argument, quiet_option
+from .options import config_option, device_option, model_argument, quiet_option
 
 if TYPE_CHECKING:
     from mlx_probe.lab.generate.config import GenerateConfig
@@ -88,12 +88,7 @@ __all__ = ["generate"]
 @click.option(
     "--stream/--no-stream", default=True, help="Print text as it comes, or all at the end."
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    help="Where the model runs; auto takes a GPU where MLX has one.",
-)
+@device_option("Where the model runs; auto takes a GPU where MLX has one.")
 @config_option
 @json_option
 @quiet_option

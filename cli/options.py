@@ -23,6 +23,7 @@ __all__ = [
     "complete_files",
     "complete_metrics",
     "config_option",
+    "device_option",
     "format_option",
     "model_argument",
     "out_option",
@@ -172,6 +173,13 @@ def out_option(folder: str) -> Callable[[Command], Command]:
         type=click.Path(path_type=Path),
         help="Folder for the results, or a file whose suffix names the format.  "
         f"[default: {folder}]",
+    )
+
+
+def device_option(text: str) -> Callable[[Command], Command]:
+    """--device of the commands that run a model through MLX; ``text`` is the help."""
+    return click.option(
+        "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", help=text
     )
 
 

@@ -11,7 +11,7 @@ import click
 from .command import Command
 from .console import output
 from .document import json_option, print_document
-from .options import complete_files
+from .options import complete_files, device_option
 
 __all__ = ["plan_train", "training_arguments"]
 
@@ -56,12 +56,7 @@ def training_arguments(args: Sequence[str]) -> list[str] | None:
     metavar="KEY=VALUE",
     help="A setting above the file's, such as train.steps=600; may be repeated.",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    help="Where MLX would compute; auto takes the GPU where there is one.",
-)
+@device_option("Where MLX would compute; auto takes the GPU where there is one.")
 @json_option
 def plan_train(config: Path, changes: tuple[str, ...], device: Any, as_json: bool) -> None:
     """Show what `mlx-probe train --config CONFIG` would need.

@@ -15,7 +15,14 @@ from mlx_probe.runs.run import Run
 
 from .command import Command
 from .document import json_option, print_document
-from .options import complete_files, overwrite_option, quiet_option, resume_option, watch_options
+from .options import (
+    complete_files,
+    device_option,
+    overwrite_option,
+    quiet_option,
+    resume_option,
+    watch_options,
+)
 
 __all__ = ["train"]
 
@@ -74,12 +81,7 @@ EARLY = 4
 )
 @click.option("--keep", type=click.IntRange(1), help="Checkpoints that are kept; as --set keep.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    help="Where MLX computes; auto takes the GPU where there is one.",
-)
+@device_option("Where MLX computes; auto takes the GPU where there is one.")
 @click.option(
     "--processes",
     type=click.IntRange(1),
