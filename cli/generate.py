@@ -30,7 +30,7 @@ __all__ = ["generate"]
     context_settings={"show_default": True},
     examples=(
         "mlx-probe generate ./runs/shakespeare --prompt 'To be, or'",
-        "mlx-probe generate Qwen/Qwen3-0.6B --chat --prompt 'Why is the sky blue?' --top-p 0.95",
+        "mlx-probe generate Qwen/Qwen3-0.6B --chat --prompt 'Why is it dark?' --top-p 0.9",
         "mlx-probe generate ./model --prompt @question.txt --temperature 0 --json",
     ),
 )

@@ -36,7 +36,7 @@ EARLY = 4
     examples=(
         "mlx-probe train --config configs/train/shakespeare.yaml --out shakespeare",
         "mlx-probe train --config configs/train/tiny.yaml --data notes.txt --out notes",
-        "mlx-probe train --config configs/train/tiny.yaml --set batch=16 --set seed=1 --out tiny",
+        "mlx-probe train --config configs/train/tiny.yaml --set seed=1 --out tiny",
     ),
 )
 @click.option(

@@ -55,7 +55,7 @@ def not_source(folder, names):
     return {
         name
         for name in names
-        if name in here or name == "__pycache__" or "_cache" in name or name.endswith(".so")
+        if name in here or name == "__pycache__" or name.endswith("_cache") or name.endswith(".so")
     }
 
 

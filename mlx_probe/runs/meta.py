@@ -18,6 +18,7 @@ __all__ = [
     "columns_to_meta",
     "read_meta",
     "read_run_meta",
+    "refuse_training",
     "write_meta",
 ]
 
@@ -80,17 +81,30 @@ def check_kind(path: Path, meta: Mapping[str, Any]) -> None:
         ResultError: The run is neither of `analyze` nor of `compare`; of a training run the
             remedy says what to name instead.
     """
+    refuse_training(path, meta)
     kind = meta.get("kind", "analyze")
-    if kind == KIND:
-        folder = path if path.is_dir() else path.parent
-        raise ResultError(
-            f"{path} is of a training run, which is no measurement of a model",
-            training_remedy(folder),
-        )
     if kind not in ("analyze", "compare"):
         raise ResultError(
             f"{path} is of the kind {kind!r}, which this version does not know",
             "Update mlx-probe, or leave it out",
+        )
+
+
+def refuse_training(path: Path, meta: Mapping[str, Any]) -> None:
+    """Refuse a training run, which has no table of measurements.
+
+    Args:
+        path: What the message names.
+        meta: Run metadata.
+
+    Raises:
+        ResultError: The run is of `train`; the remedy says what to name instead.
+    """
+    if meta.get("kind") == KIND:
+        folder = path if path.is_dir() else path.parent
+        raise ResultError(
+            f"{path} is of a training run, which is no measurement of a model",
+            training_remedy(folder),
         )
 
 

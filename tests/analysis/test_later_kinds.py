@@ -9,7 +9,7 @@ from mlx_probe.report.run_data import load_run_data
 from mlx_probe.runs.meta import read_run_meta
 
 
-@pytest.mark.parametrize("kind", ["train", "", None])
+@pytest.mark.parametrize("kind", ["reindex", "", None])
 @pytest.mark.parametrize(
     "use",
     [

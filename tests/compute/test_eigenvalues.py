@@ -74,11 +74,14 @@ def test_sizes_on_both_sides_of_each_band(solver, family, size):
 @compiled
 @pytest.mark.parametrize("element", [1.0, float(np.float32(0.1))])
 def test_sums_of_equal_elements_do_not_round_to_one_side(element):
-    """One long sum of equal terms is off to the same side at every step: 62 eps, once."""
+    """One long sum of equal terms is off to the same side at every step: 62 eps, once.
+
+    With sums in parts it is 21 to 23, as the BLAS has kernels.
+    """
     values = lapack.eigenvalues(np.full((2048, 2048), element), "native")
     exact = np.zeros(2048)
     exact[-1] = 2048 * element
-    assert np.abs(values - exact).max() / exact[-1] / EPS <= 24
+    assert np.abs(values - exact).max() / exact[-1] / EPS <= 32
 
 
 def kac_murdock_szego(size, rho):

@@ -120,10 +120,9 @@ def test_other_folders_are_none(trained, tmp_path):
         mlx_probe.load_run,
         mlx_probe.findings,
         mlx_probe.summary,
-        lambda run: mlx_probe.plot(run, "alpha"),
         lambda run: mlx_probe.compare_runs([run]),
     ],
-    ids=["load_run", "findings", "summary", "plot", "compare-runs"],
+    ids=["load_run", "findings", "summary", "compare-runs"],
 )
 def test_what_measures_models_says_what_to_name(trained, tmp_path, use, finished):
     folder = trained
