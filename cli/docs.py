@@ -145,11 +145,12 @@ def generated(root: Path) -> dict[Path, str]:
     with speaking("zh"):
         stamp = _stamp("docs/en/columns.md", pages[columns])
         pages[root / "docs/zh/columns.md"] = f"{stamp}\n{GENERATED}\n\n{columns_page()}"
-    with speaking(LANGUAGES[0]):
-        for path in sorted((root / "docs").rglob("*.md")):
-            if path not in pages:
-                text, results = path.read_text("utf-8"), root / "benchmarks" / "results"
-                pages[path] = filled(text, results, RECIPE_TABLES)
+    results = root / "benchmarks" / "results"
+    for path in sorted((root / "docs").rglob("*.md")):
+        if path not in pages:
+            # A folder of pages has its language's name.
+            with speaking(path.parent.name):
+                pages[path] = filled(path.read_text("utf-8"), results, RECIPE_TABLES)
     return pages
 
 

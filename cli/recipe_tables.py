@@ -1,4 +1,4 @@
-"""Tables of the keys of recipes, from the dataclasses that read them."""
+"""Tables of the keys of recipes, from the dataclasses that read them, in the reader's language."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from functools import partial
 from inspect import getdoc
 from typing import Any
 
+from mlx_probe.core.language import tr
 from mlx_probe.core.markdown import table
+from mlx_probe.core.messages import translated
 from mlx_probe.lab.settings import settings_to_dict
 from mlx_probe.lab.train.config import Recipe
 
@@ -41,10 +43,14 @@ def _section(name: str) -> str:
     meanings = key_meanings(type(section))
     defaults: Mapping[str, Any] = settings_to_dict(Recipe())[name]
     rows = [
-        (f"`{name}.{field.name}`", f"`{_text(defaults[field.name])}`", meanings[field.name])
+        (
+            f"`{name}.{field.name}`",
+            f"`{_text(defaults[field.name])}`",
+            translated(meanings[field.name]),
+        )
         for field in fields(section)
     ]
-    return table(("key", "default", "meaning"), rows)
+    return table((tr("key"), tr("default"), tr("meaning")), rows)
 
 
 def _text(value: Any) -> str:

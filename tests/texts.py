@@ -4,12 +4,13 @@
 - `helped`: help of commands and options, as `mlx_probe.cli.help` looks it up.
 - `named`: names of checks, stages, stores, side tables.
 - `told`: messages that code puts together; templates with fields ``{0}``, ``{1}`` in order.
-- `described`: what the columns say of themselves.
+- `described`: what the columns say of themselves, and what the keys of recipes mean.
 """
 
 import ast
 import itertools
 import re
+from dataclasses import fields
 from functools import cache
 
 from project import ROOT
@@ -194,11 +195,13 @@ def named():
 
 
 def described():
-    """What columns say of themselves; empty fields are none."""
+    """What columns say of themselves, empty fields being none, and what keys of recipes mean."""
     from mlx_probe.analysis.columns import table_columns
     from mlx_probe.analysis.compare.columns import COLUMNS
     from mlx_probe.analysis.side_tables import SIDES
     from mlx_probe.analysis.training.spectral_change import CHANGE
+    from mlx_probe.cli.recipe_tables import key_meanings
+    from mlx_probe.lab.train.config import Recipe
     from mlx_probe.metrics import METRICS
     from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
     from mlx_probe.runs.training.metrics import COLUMNS as OF_STEPS
@@ -214,7 +217,9 @@ def described():
     units = {column.unit for column in columns} & {"weight"}
     with speaking("en"):
         families = {family_title(column.family) for column in columns}
-    return (texts | units | families) - {""}
+    sections = [type(getattr(Recipe(), section.name)) for section in fields(Recipe)]
+    keys = {text for section in sections for text in key_meanings(section).values()}
+    return (texts | units | families | keys) - {""}
 
 
 def told():
