@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.checkpoint.formats.gguf import read_strings
+from mlx_probe.checkpoint.formats.gguf import read_array
 from mlx_probe.core.errors import damaged, unreadable
 from mlx_probe.core.records import ModelFiles
 
@@ -57,7 +57,7 @@ def _from_gguf(path: Path) -> tuple[str, ...]:
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
-            tokens = read_strings(path, file, size, _GGUF_TOKENS)
+            tokens = read_array(path, file, size, _GGUF_TOKENS)
     except OSError as error:
         raise unreadable(path, error) from error
     # Only the byte-level vocabularies have this letter, the space, in front of their words.

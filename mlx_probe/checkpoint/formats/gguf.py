@@ -19,7 +19,7 @@ from mlx_probe.checkpoint.packings.ggml import block_type
 from mlx_probe.core.errors import damaged
 from mlx_probe.core.records import TensorInfo
 
-__all__ = ["read_header", "read_strings"]
+__all__ = ["read_array", "read_header"]
 
 # GGUF's value types.
 _SCALARS = {number: Struct(f"<{code}") for number, code in enumerate("BbHhIif?")} | {
@@ -68,8 +68,8 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
     return Header("gguf", ordered, metadata, size, _part(path, metadata))
 
 
-def read_strings(path: Path, file: BinaryIO, size: int, wanted: str) -> list[str]:
-    """An array of strings in a GGUF file's metadata, such as the tokenizer's tokens.
+def read_array(path: Path, file: BinaryIO, size: int, wanted: str) -> list[Any]:
+    """An array in a GGUF file's metadata, such as the tokenizer's tokens.
 
     Args:
         path: The file's name.
@@ -78,7 +78,8 @@ def read_strings(path: Path, file: BinaryIO, size: int, wanted: str) -> list[str
         wanted: The array's key.
 
     Returns:
-        Its strings; none where the file has no such array. Bytes that are no UTF-8 are replaced.
+        Its strings or numbers; none where the file has no such array. Bytes that are no UTF-8 are
+        replaced.
 
     Raises:
         CheckpointError: The file is truncated or breaks the format's rules.
@@ -89,10 +90,8 @@ def read_strings(path: Path, file: BinaryIO, size: int, wanted: str) -> list[str
     cursor.count(_ENTRY, "tensors")
     for _ in range(cursor.count(_PAIR, "key-value pairs")):
         key, kind = cursor.string(), cursor.u32()
-        if key == wanted and kind == _ARRAY and cursor.u32() == _STRING:
-            return [cursor.string("replace") for _ in range(cursor.count(_TEXT, "strings"))]
         if key == wanted:
-            return []
+            return _read_items(cursor) if kind == _ARRAY else []
         if kind in _SCALARS:
             cursor.scalar(_SCALARS[kind])
         elif kind == _STRING:
@@ -101,6 +100,16 @@ def read_strings(path: Path, file: BinaryIO, size: int, wanted: str) -> list[str
             _skip_array(path, cursor, key)
         else:
             raise damaged(path, f"metadata {key!r} has the unknown type {kind}")
+    return []
+
+
+def _read_items(cursor: Cursor) -> list[Any]:
+    kind = cursor.u32()
+    if kind == _STRING:
+        return [cursor.string("replace") for _ in range(cursor.count(_TEXT, "strings"))]
+    if kind in _SCALARS:
+        form = _SCALARS[kind]
+        return [cursor.scalar(form) for _ in range(cursor.count(form.size, "numbers"))]
     return []
 
 

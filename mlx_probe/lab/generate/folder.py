@@ -20,10 +20,12 @@ def find_model_folder(reference: str) -> Path:
         reference: A model reference, or the folder of a finished training run or its run_meta.json.
 
     Returns:
-        A folder with config.json and safetensors files.
+        A folder with config.json and safetensors files; for a GGUF file one that is made of it
+        and kept in the cache.
 
     Raises:
         SourceError: The model cannot be had, or is in another layout.
+        CheckpointError: It is a GGUF file that cannot be read; see `import_gguf`.
     """
     path = Path(reference).expanduser()
     if path.name == "run_meta.json":
@@ -37,6 +39,10 @@ def find_model_folder(reference: str) -> Path:
             )
         return path / "model"
     files = resolve(reference)
+    if _is_gguf(files.weights[0]):
+        from mlx_probe.lab.import_gguf import import_gguf
+
+        return import_gguf(files)
     _refuse_other_layouts(reference, files)
     folder = files.weights[0].parent
     ref = parse_reference(reference)
@@ -70,11 +76,21 @@ def tokenizer_folder(folder: Path) -> Path:
     )
 
 
+def _is_gguf(path: Path) -> bool:
+    if path.suffix.lower() == ".gguf":
+        return True
+    if path.suffix:
+        return False
+    # Ollama's blobs have no suffix.
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
 def _refuse_other_layouts(reference: str, files: ModelFiles) -> None:
     suffix = files.weights[0].suffix.lower()
     if suffix != ".safetensors":
         raise SourceError(
-            f"{reference} is a {suffix or 'GGUF'} file, which is not run here",
+            f"{reference} is a {suffix or 'nameless'} file, which is not run here",
             f"Give the model in Hugging Face's layout: {_LAYOUT}",
         )
     if files.config is not None and files.config.name == "adapter_config.json":
