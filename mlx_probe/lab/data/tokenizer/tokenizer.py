@@ -146,13 +146,19 @@ class Tokenizer:
         return text
 
     def chat(
-        self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         """The text of a conversation by the chat template; `encode_special` gives its ids.
+
+        `mlx_probe.lab.conversation` is for templates that have no place for tools.
 
         Args:
             messages: Each with "role" ("system", "user" or "assistant") and "content".
             add_generation_prompt: Whether the text ends with what an answer begins with.
+            tools: Functions that may be called, in OpenAI's form; a template may ignore them.
 
         Raises:
             ConfigError: There is no template, or it does not take the messages.
@@ -171,6 +177,7 @@ class Tokenizer:
             rendered, _ = render(
                 conversations=[[dict(message) for message in messages]],
                 chat_template=self.chat_template,
+                tools=[dict(tool) for tool in tools] or None,
                 add_generation_prompt=add_generation_prompt,
                 **names,
             )
