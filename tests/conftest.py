@@ -25,6 +25,14 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+# What BLAS libraries and PyTorch read when they are loaded.
+ONE_THREAD = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
 # What a shell says of its terminal: a test that needs a terminal makes one.
 TERMINAL = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
 
@@ -60,6 +68,15 @@ def kept_bytecode():
     """Hundreds of starts of the command: compiling the package is three quarters of one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_a_process():
+    """Two processes share two cores, and each starts commands: threads that wait take the cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ONE_THREAD:
+            patch.setenv(name, "1")
         yield
 
 
