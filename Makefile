@@ -76,6 +76,7 @@ clean:
 .venv/installed-referees: WANTED := -e ".[dev,referees]"
 .venv/installed-referees: pyproject.toml $(KERNELS) | .venv/bin/python
 	$(call install,$(WANTED))
+	$(call install,--no-deps bfcl-eval==2026.3.23)
 	touch .venv/installed .venv/installed-dev $@
 
 .venv/bin/python:

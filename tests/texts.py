@@ -107,6 +107,9 @@ SILENT = {
         "NotImplementedError",
         "KeyError",
         "import_module",
+        # Reasons in results, which are data.
+        "Mismatch",
+        "Verdict",
     ),
 }
 _WORD = re.compile(r"[A-Za-z]{2,}")
