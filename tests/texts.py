@@ -44,6 +44,9 @@ ENGLISH = (
     *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py", "cli/schemas/"),
     # What an assistant reads.
     "cli/assistant/",
+    # What a model reads, and reasons in results, which are data.
+    *("lab/evaluate/answers/prompting.py", "lab/evaluate/bfcl/faulty.py"),
+    "lab/evaluate/function_calls/metrics.py",
 )
 # Modules that pass on texts which are collected here.
 TRANSLATING = {"core/language.py", "report/html/encoding.py", "report/html/markup.py"}

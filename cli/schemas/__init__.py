@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .answers import BFCL, COMPARISON, FUNCTION_CALLS
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
@@ -42,7 +43,14 @@ SCHEMAS: Mapping[str, Document] = {
     "data tokenize": Document(TOKENS),
     "train": Document(TRAINED),
     "generate": Document(GENERATION),
-    "evaluate": Document(EVALUATION),
+    "evaluate": Document(
+        EVALUATION,
+        {
+            "with --task function-calls": FUNCTION_CALLS,
+            "with --task bfcl": BFCL,
+            "with --compare": COMPARISON,
+        },
+    ),
     "export": Document(EXPORTED),
     "download": Document(DOWNLOAD),
     "verify": Document(VERIFICATION),

@@ -10,6 +10,7 @@ from importlib import import_module
 import jsonschema
 import numpy as np
 import pytest
+from bfcl_folder import RIGHT, write_bfcl, write_lines, write_prepared
 from machines import MAC
 from models import invoke
 from pairs import saved
@@ -69,7 +70,13 @@ GOOD = {
         ("{lm} --prompt To␣be --max-tokens 3", 0),
         ("{lm} --prompt To␣be --max-tokens 1 --chat", 0),
     ],
-    "evaluate": [("{lm} --data {text} --out {out}/result.json", 0)],
+    "evaluate": [
+        ("{lm} --data {text} --out {out}/result.json", 0),
+        ("--task function-calls --data {calls} --predictions {answers} --out {out}/calls", 0),
+        ("--task bfcl --data {bfcl} --predictions {answers} --out {out}/bfcl", 0),
+        ("--compare {out}/calls {out}/calls", 0),
+        ("--compare {out}/bfcl {out}/bfcl", 0),
+    ],
     "export": [("{lm} --to gguf --out {out}/new/model.gguf", 0)],
     "download": [
         ("{model} --local-dir {out}/new --dry-run", 0),
@@ -165,7 +172,13 @@ def places(stored, trained, tmp_path_factory):
     assert scanned.exit_code == 0, scanned.output
     texts = root / "texts.txt"
     texts.write_text("".join(f"What is written in line {n}?\n\n" for n in range(500)), "utf-8")
+    answers = write_lines(
+        root / "answers.jsonl",
+        [{"id": name, "text": text} for name, text in {**RIGHT, "a": "no"}.items()],
+    )
     return {
+        "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
+        "answers": answers,
         "texts": texts, "root": root, "model": model, "strange": strange, "broken": broken,
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.device import device_label
 from mlx_probe.lab.evaluate import TASKS
+from mlx_probe.lab.evaluate.answers.config import AnswerConfig
+from mlx_probe.lab.evaluate.answers.run import evaluate_answers
 from mlx_probe.lab.evaluate.config import EvaluateConfig
-from mlx_probe.lab.evaluate.protocol import OnProgress
+from mlx_probe.lab.evaluate.protocol import OnProgress, Task
 from mlx_probe.lab.generate.loading import load_model
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: str | os.PathLike[str],
-    data: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None,
+    data: str | os.PathLike[str] | None = None,
     task: str = "perplexity",
-    config: EvaluateConfig | None = None,
+    config: EvaluateConfig | AnswerConfig | None = None,
     on_progress: OnProgress = lambda done, total: None,
+    out: str | os.PathLike[str] | None = None,
+    predictions: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a model on the device that MLX computes on.
+    """Evaluate a model on the device that MLX computes on, or one behind an address.
 
     Args:
-        model: See `load_model`.
-        data: A folder of `mlx-probe data tokenize`, or a source of text.
+        model: See `load_model`. Tasks that ask questions also take the address of an
+            OpenAI-compatible server, and None with ``predictions``.
+        data: For "perplexity" a folder of `mlx-probe data tokenize`, or a source of text. For
+            "function-calls" a folder of `mlx-probe data toolcalls`. For "bfcl" a folder of its
+            files; None takes the package bfcl-eval.
         task: Key in `TASKS`.
-        config: Settings.
-        on_progress: Called with tokens done and tokens to do.
+        config: Settings: `AnswerConfig` for tasks that ask questions, otherwise `EvaluateConfig`.
+        on_progress: Called with what is done and the whole: tokens, or questions.
+        out: Folder that keeps the answers of a task that asks questions; the same call goes on
+            with what has no answer yet.
+        predictions: File of answers to judge in place of a model's.
 
     Returns:
         The task's values, and what they were measured with, for JSON.
@@ -38,12 +49,29 @@ def evaluate(
         ConfigError: A setting does not fit the model or the data.
         SourceError: Model or data cannot be had.
         CheckpointError: The model is damaged, or predicts NaN.
+        ResultError: Answers cannot be read or written.
     """
     if task not in TASKS:
         raise ConfigError(f"unknown task {task!r}", f"Choose one of {', '.join(TASKS)}")
-    loaded = load_model(model)
-    source = os.fspath(data)
-    values = TASKS[task].run(loaded, source, config or EvaluateConfig(), on_progress)
+    chosen = TASKS[task]
+    name = None if model is None else os.fspath(model)
+    source = None if data is None else os.fspath(data)
+    if not isinstance(chosen, Task):
+        return evaluate_answers(
+            task,
+            chosen,
+            name,
+            source,
+            None if out is None else Path(out),
+            config if isinstance(config, AnswerConfig) else None,
+            predictions,
+            on_progress,
+        )
+    if name is None or source is None:
+        raise ConfigError(f"task {task} needs a model and data", "Give both")
+    loaded = load_model(name)
+    settings = config if isinstance(config, EvaluateConfig) else EvaluateConfig()
+    values = chosen.run(loaded, source, settings, on_progress)
     return {
         "model": loaded.name,
         "task": task,

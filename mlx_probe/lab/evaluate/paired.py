@@ -7,7 +7,6 @@ the items are the same; comparing two separate intervals would not, and finds le
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +29,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     total, fewer = only_first + only_second, min(only_first, only_second)
     # In integers: the powers of a half of thousands of items are no floats.
-    tail = sum(math.comb(total, k) for k in range(fewer + 1))
+    tail = ways = 1
+    for k in range(fewer):
+        ways = ways * (total - k) // (k + 1)
+        tail += ways
     return min(1.0, 2 * tail / 2**total)
 
 

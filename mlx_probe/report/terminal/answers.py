@@ -1,0 +1,142 @@
+"""Results of tasks that ask questions, as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlx_probe.core.language import tr
+from mlx_probe.report.terminal.plain import one_line
+from mlx_probe.report.terminal.wrapping import cells, padded
+
+__all__ = ["answers_text", "comparison_text"]
+
+# Faulty items, and examples of an error, that are shown.
+_SHOWN = 5
+
+
+def answers_text(result: Mapping[str, Any]) -> str:
+    """Metrics with their intervals, then what went wrong, the most frequent first.
+
+    Args:
+        result: From `evaluate`, of a task that asks questions.
+    """
+    lines = [f"{one_line(str(result['model']))}: {one_line(result['data'])}"]
+    if "metrics" in result:
+        titles = _titles()
+        rows = [(titles[name], record) for name, record in result["metrics"].items()]
+    else:
+        rows = [(each["category"], each["accuracy"]) for each in result["categories"]]
+        for each in result["categories"]:
+            if each["strict"] is not None:
+                name = tr("{category}, broken calls are wrong", category=each["category"])
+                rows.append((name, each["strict"]))
+        rows.append((tr("all"), result["accuracy"]))
+        if result["faulty"]:
+            rows.append((tr("all but faulty items"), result["accuracy_without_faulty"]))
+    lines += _table([(title, *_cells(record)) for title, record in rows])
+    missing = result["items"] - result["answered"]
+    if missing:
+        lines.append(
+            tr("questions without an answer, which count as wrong: {count}", count=missing)
+        )
+    if result["errors"]:
+        lines += ["", tr("What went wrong")]
+        lines += _table(
+            [
+                (group["error"], str(group["items"]), _examples(group["examples"]))
+                for group in result["errors"]
+            ]
+        )
+    lines += _faulty(result.get("faulty") or ())
+    return "\n".join(lines)
+
+
+def comparison_text(result: Mapping[str, Any]) -> str:
+    """The differences of two results, with their intervals and p.
+
+    Args:
+        result: From `compare_results`.
+    """
+    lines = [
+        tr(
+            "{second} against {first}: {items} items of {task}",
+            first=one_line(result["first"]),
+            second=one_line(result["second"]),
+            items=result["items"],
+            task=result["task"],
+        )
+    ]
+    titles = _titles() | {
+        "accuracy": tr("accuracy"),
+        "strict": tr("accuracy, broken calls are wrong"),
+    }
+    rows = []
+    for name, record in result["metrics"].items():
+        if not record["items"]:
+            continue
+        low, high = record["interval"]
+        p = "" if record["p"] is None else f"p {record['p']:.2g}"
+        rows.append(
+            (
+                titles.get(name, name),
+                f"{record['first']:.3f} → {record['second']:.3f}",
+                f"{record['difference']:+.3f}",
+                f"[{low:+.3f}, {high:+.3f}]",
+                p,
+            )
+        )
+    lines += _table(rows)
+    lines.append(
+        tr(
+            "became right: {right}; became wrong: {wrong}",
+            right=len(result["became_right"]),
+            wrong=len(result["became_wrong"]),
+        )
+    )
+    left = result["only_in_first"] + result["only_in_second"]
+    if left:
+        lines.append(tr("items of one of them only, left out: {count}", count=left))
+    return "\n".join(lines)
+
+
+def _titles() -> dict[str, str]:
+    return {
+        "parse_rate": tr("can be read"),
+        "name_accuracy": tr("right functions"),
+        "parameter_f1": tr("F1 of parameters"),
+        "schema_rate": tr("hold the schema"),
+        "execution_rate": tr("run as wanted"),
+        "all_together": tr("all together"),
+    }
+
+
+def _cells(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    if record["value"] is None:
+        return tr("not measured"), "", ""
+    low, high = record["interval"]
+    of = f"{record['items']}" if record["count"] is None else f"{record['count']}/{record['items']}"
+    return f"{record['value']:.3f}", f"[{low:.3f}, {high:.3f}]", of
+
+
+def _examples(examples: Sequence[Mapping[str, Any]]) -> str:
+    first = examples[0]
+    return one_line(f"{first['id']}: {first['detail']}" if first["detail"] else first["id"])[:100]
+
+
+def _faulty(faulty: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not faulty:
+        return []
+    lines = ["", tr("faulty items, as their own data show: {count}", count=len(faulty))]
+    lines += _table([(item["id"], one_line(item["reason"])) for item in faulty[:_SHOWN]])
+    if len(faulty) > _SHOWN:
+        lines.append("  …")
+    return lines
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(cells(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(padded(c, w) for c, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
