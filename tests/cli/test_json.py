@@ -16,6 +16,7 @@ from models import invoke
 from pairs import saved
 from project import ROOT
 from tiny_llm import TEXTS, make_model, make_tokenizer
+from tool_data import write_xlam
 
 from mlx_probe.cli.docs import contexts
 from mlx_probe.cli.schemas import EXEMPT, FAILURE, SCHEMAS, schema_of
@@ -58,6 +59,10 @@ GOOD = {
     "inspect": [("{model}", 0), ("{strange}", 0), ("{runs}/base", 0), ("{runs}/pair", 0)],
     "bench": [("--shape 8x8 --contender native --contender numpy --repeat 1", 0)],
     "data tokenize": [("{texts} --out {out}/tokens --vocabulary 300", 0)],
+    "data toolcalls": [
+        ("{xlam} --out {out}/calls", 0),
+        ("{xlam} --out {out}/rendered --tokenizer {lm}", 0),
+    ],
     "train": [
         (
             "--data {texts} --out {out}/trained --device cpu --set tokenizer.kind=bytes "
@@ -111,6 +116,7 @@ BAD = {
     "inspect": ("{nothing}", 1),
     "bench": ("{nothing}", 1),
     "data tokenize": ("{nothing} --out {out}/none", 1),
+    "data toolcalls": ("{texts} --out {out}/none", 1),
     "train": ("--data {nothing} --out {out}/none", 1),
     "generate": ("{nothing} --prompt x", 1),
     "evaluate": ("{lm} --data {nothing}", 1),
@@ -178,7 +184,7 @@ def places(stored, trained, tmp_path_factory):
     )
     return {
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
-        "answers": answers,
+        "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),
         "texts": texts, "root": root, "model": model, "strange": strange, "broken": broken,
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",

@@ -1,4 +1,4 @@
-"""What makes tokenizing a job: a log, samples of what it takes, and rules that pause or stop it."""
+"""What makes preparing data a job: a log, samples of its use, and rules that pause or stop it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def monitored(
     watch: WatchConfig | None,
     on_progress: OnProgress | None,
     on_alert: Callable[[str, bool], None] | None = None,
+    job: str = "tokenize",
+    log: str = LOG,
 ) -> Iterator[OnProgress]:
     """Log and monitor the job within ``with``.
 
@@ -36,6 +38,8 @@ def monitored(
             has them.
         on_progress: Told how far it is.
         on_alert: Told what the rules say, and whether it is a warning.
+        job: Name of the kind of job, by which followers know it.
+        log: Name of the log file.
 
     Yields:
         What the job tells how far it is; waits while a rule pauses the job.
@@ -60,11 +64,11 @@ def monitored(
     monitor: JobMonitor | None = None
     with ExitStack() as stack:
         if watch is not None:
-            stack.enter_context(log_file(out / LOG))
+            stack.enter_context(log_file(out / log))
             lines = out / SAMPLES_SO_FAR
             monitor = stack.enter_context(
                 JobMonitor(
-                    "tokenize",
+                    job,
                     title,
                     lambda: state,
                     config=watch,

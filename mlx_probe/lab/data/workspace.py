@@ -111,7 +111,7 @@ def only_one(out: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ResultError(
-                f"another process tokenizes into {out}", "Wait for it, or choose another --out"
+                f"another process works in {out}", "Wait for it, or choose another --out"
             ) from error
         except OSError:
             pass  # a file system without locks

@@ -108,7 +108,10 @@ def argument_problems(
         return (Problem("schema", _path(error.absolute_path), _short(error.message)),)
     except (Unresolvable, RecursionError, TypeError, re.error) as error:
         return (Problem("schema", "", _short(str(error) or type(error).__name__)),)
-    return tuple(problem for error in errors for problem in _problems(error))
+    problems = [problem for error in errors for problem in _problems(error)]
+    # A value of the wrong type is among no others either: the type says more.
+    wrong = {problem.path for problem in problems if problem.kind == "type"}
+    return tuple(p for p in problems if p.kind != "value" or p.path not in wrong)
 
 
 @lru_cache(maxsize=1024)

@@ -18,7 +18,7 @@ from wheels import write_wheel
 from mlx_probe.core.errors import ConfigError, SourceError
 from mlx_probe.lab.data.origins import ORIGINS
 from mlx_probe.lab.data.texts import TEXTS
-from mlx_probe.lab.data.texts.json_objects import _values
+from mlx_probe.lab.data.texts.json_objects import json_values
 
 LINES = sentences(60)
 
@@ -238,7 +238,7 @@ VALUES = st.recursive(
 def test_json_arrives_in_pieces(rows, size):
     text = json.dumps(rows, indent=1)
     blocks = (text[i : i + size] for i in range(0, len(text), size))
-    assert list(_values(blocks, "rows.json")) == rows
+    assert list(json_values(blocks, "rows.json")) == rows
 
 
 def test_the_page_has_every_format_and_origin():

@@ -12,7 +12,7 @@ from mlx_probe.lab.data.texts.column import text_of
 from mlx_probe.lab.data.texts.plain import decoded
 from mlx_probe.lab.data.texts.protocol import Record, TextFormat
 
-__all__ = ["JSON"]
+__all__ = ["JSON", "json_values"]
 
 # Characters of an object at most.
 _LONGEST = 64 << 20
@@ -21,11 +21,11 @@ _DECODER = json.JSONDecoder()
 
 
 def _read(file: BinaryIO, name: str, column: str) -> Iterator[Record]:
-    for number, value in enumerate(_values(decoded(file, name), name), 1):
+    for number, value in enumerate(json_values(decoded(file, name), name), 1):
         yield text_of(value, column, f"{name}: object {number}")
 
 
-def _values(blocks: Iterator[str], name: str) -> Iterator[Any]:
+def json_values(blocks: Iterator[str], name: str) -> Iterator[Any]:
     """The elements of the array, or the values of the file."""
     text = _Text(blocks, name)
     if text.peek() != "[":
