@@ -42,6 +42,9 @@ def fault_of(question: Question) -> str | None:
         return f"its accepted answer breaks its own schema: {problems[0]}"
     if len(valid[0]) > 1 and not _check(question, valid[0][::-1]).valid:
         return "the order of the calls decides, though any order is accepted"
+    if len(valid) < len(tried):
+        refused = next(verdict for _, verdict in tried if not verdict.valid)
+        return f"not all of its accepted values pass: {'; '.join(refused.errors)}"
     return None
 
 
