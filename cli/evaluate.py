@@ -255,8 +255,8 @@ def _text_config(settings: dict[str, Any]) -> Any:
 
 
 def _answer_config(settings: dict[str, Any]) -> Any:
+    from mlx_probe.lab.data.toolcalls.config import SYSTEM
     from mlx_probe.lab.evaluate.answers.config import AnswerConfig
-    from mlx_probe.lab.evaluate.answers.prompting import SYSTEM
 
     values = {name: settings[name] for name in (*_OF_QUESTIONS, "categories", "seed")}
     system = settings["system"]

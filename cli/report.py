@@ -9,6 +9,7 @@ import click
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.units import format_size
+from mlx_probe.runs.answers import is_evaluation
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.training.folder import training_folder
 
@@ -66,6 +67,9 @@ def report(
     layers, spectra over the steps, and says in words what happened; the curves of several lie
     over each other.
 
+    Of an evaluation that asked questions (the --out of `mlx-probe evaluate`) the page shows what
+    went wrong, grouped by error.
+
     --json prints where the page is; with --terminal, the numbers of the text instead of it.
     """
     if terminal and out is not None:
@@ -80,7 +84,12 @@ def report(
 
     console = output()
     runs = (run, *others)
-    trained = all_training(runs)
+    if terminal and is_evaluation(run):
+        raise ConfigError(
+            f"{run} is an evaluation, which --terminal does not show",
+            "mlx-probe evaluate prints it; without --terminal there is a page",
+        )
+    trained = not is_evaluation(run) and all_training(runs)
     if terminal and trained:
         _print_training(runs, metrics, as_json)
         return
@@ -103,7 +112,10 @@ def report(
         return
     target = write_report(run, out, other=others)
     if as_json:
-        named = [training_folder(each) or locate_run(each) for each in runs]
+        named = [
+            each if is_evaluation(each) else training_folder(each) or locate_run(each)
+            for each in runs
+        ]
         print_document(page_document(named, target))
         return
     console.print(f"{target} ({format_size(target.stat().st_size)})", soft_wrap=True, markup=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.lab.evaluate.answers.folder import read_result
 from mlx_probe.lab.evaluate.paired import paired_record
+from mlx_probe.runs.answers import read_evaluation
 
 __all__ = ["compare_results"]
 
@@ -31,7 +31,7 @@ def compare_results(
         ResultError: One is no folder of results.
         ConfigError: They have nothing in common.
     """
-    (one, left), (two, right) = read_result(Path(first)), read_result(Path(second))
+    (one, left), (two, right) = read_evaluation(Path(first)), read_evaluation(Path(second))
     if one.get("task") != two.get("task"):
         raise ConfigError(
             f"{first} is of the task {one.get('task')}, {second} of {two.get('task')}",

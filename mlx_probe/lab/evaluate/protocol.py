@@ -42,8 +42,9 @@ class Judged:
 
     Attributes:
         values: The task's own values, for JSON.
-        items: Of each question, in their order: "id", "category", "values" by metric (right or
-            wrong, a number, or null where it does not apply), "error" and "detail".
+        items: Of each question, in their order: "id", "category", "question", "wanted", "answer",
+            "values" by metric (right or wrong, a number, or null where it does not apply),
+            "error" and "detail".
     """
 
     values: Mapping[str, Any]

@@ -15,7 +15,7 @@ from mlx_probe.core.version import __version__
 from mlx_probe.report.html.encoding import script_json
 from mlx_probe.report.html.markup import LANGUAGE_TAGS, html_text, part, script_words
 
-__all__ = ["filled_page", "script_of"]
+__all__ = ["filled_page", "footer_text", "script_of"]
 
 
 def filled_page(
@@ -46,17 +46,19 @@ def filled_page(
         subtitle=html_text(subtitle),
         links="".join(f'<a href="#{key}">{html_text(name)}</a>' for key, name in sections.items()),
         style=part("page.css"),
-        footer=html_text(
-            tr(
-                "Made by mlx-probe {version}. This file is complete in itself and opens no "
-                "connection.",
-                version=__version__,
-            )
-        ),
+        footer=html_text(footer_text()),
         data=script_json({**payload, "words": script_words([script])}),
         plotly=plotly,
         script=script,
         **{"findings": "", **html},
+    )
+
+
+def footer_text() -> str:
+    """What all pages end with."""
+    return tr(
+        "Made by mlx-probe {version}. This file is complete in itself and opens no connection.",
+        version=__version__,
     )
 
 

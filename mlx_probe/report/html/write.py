@@ -9,10 +9,12 @@ from pathlib import Path
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import write_text
 from mlx_probe.report.facts import title_of
+from mlx_probe.report.html.answers_page import answers_html
 from mlx_probe.report.html.page import report_html
 from mlx_probe.report.html.training_page import training_html
 from mlx_probe.report.run_data import load_run_data
 from mlx_probe.report.training_data import TrainingData, load_training_data
+from mlx_probe.runs.answers import is_evaluation, read_evaluation
 from mlx_probe.runs.folder import DEFAULT_STEM, folder_name, stem_of
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.training.folder import is_training
@@ -32,7 +34,8 @@ def write_report(
 ) -> Path:
     """Write the report of a finished run, or of two side by side, as one HTML page.
 
-    Training runs need not be finished, and a page has any number of them.
+    Training runs need not be finished, and a page has any number of them. The folder of an
+    evaluation that asked questions gives a page of what went wrong.
 
     Example::
 
@@ -55,6 +58,15 @@ def write_report(
             f"{os.fspath(out)} does not name a page", "Give --out a name that ends in .html"
         )
     others = _listed(other)
+    if is_evaluation(run):
+        if others:
+            raise ConfigError(
+                f"{os.fspath(run)} is an evaluation, and a page has one of them",
+                "mlx-probe evaluate --compare A B compares two",
+            )
+        target = Path(run) / "report.html" if out is None else Path(out)
+        write_text(target, answers_html(*read_evaluation(Path(run))))
+        return target
     if all_training((run, *others)):
         trained = load_training_data((run, *others))
         target = _beside_training(trained) if out is None else Path(out)

@@ -9,7 +9,7 @@ from mlx_probe.core.language import tr
 from mlx_probe.report.terminal.plain import one_line
 from mlx_probe.report.terminal.wrapping import cells, padded
 
-__all__ = ["answers_text", "comparison_text"]
+__all__ = ["answers_text", "comparison_text", "measured_rows", "measured_texts"]
 
 # Faulty items, and examples of an error, that are shown.
 _SHOWN = 5
@@ -22,19 +22,7 @@ def answers_text(result: Mapping[str, Any]) -> str:
         result: From `evaluate`, of a task that asks questions.
     """
     lines = [f"{one_line(str(result['model']))}: {one_line(result['data'])}"]
-    if "metrics" in result:
-        titles = _titles()
-        rows = [(titles[name], record) for name, record in result["metrics"].items()]
-    else:
-        rows = [(each["category"], each["accuracy"]) for each in result["categories"]]
-        for each in result["categories"]:
-            if each["strict"] is not None:
-                name = tr("{category}, broken calls are wrong", category=each["category"])
-                rows.append((name, each["strict"]))
-        rows.append((tr("all"), result["accuracy"]))
-        if result["faulty"]:
-            rows.append((tr("all but faulty items"), result["accuracy_without_faulty"]))
-    lines += _table([(title, *_cells(record)) for title, record in rows])
+    lines += _table([(title, *measured_texts(record)) for title, record in measured_rows(result)])
     missing = result["items"] - result["answered"]
     if missing:
         lines.append(
@@ -50,6 +38,26 @@ def answers_text(result: Mapping[str, Any]) -> str:
         )
     lines += _faulty(result.get("faulty") or ())
     return "\n".join(lines)
+
+
+def measured_rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What was measured, each with its title.
+
+    Args:
+        result: From `evaluate`, of a task that asks questions.
+    """
+    if "metrics" in result:
+        titles = _titles()
+        return [(titles.get(name, name), record) for name, record in result["metrics"].items()]
+    rows = [(each["category"], each["accuracy"]) for each in result["categories"]]
+    for each in result["categories"]:
+        if each["strict"] is not None:
+            name = tr("{category}, broken calls are wrong", category=each["category"])
+            rows.append((name, each["strict"]))
+    rows.append((tr("all"), result["accuracy"]))
+    if result["faulty"]:
+        rows.append((tr("all but faulty items"), result["accuracy_without_faulty"]))
+    return rows
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:
@@ -111,7 +119,8 @@ def _titles() -> dict[str, str]:
     }
 
 
-def _cells(record: Mapping[str, Any]) -> tuple[str, str, str]:
+def measured_texts(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The value of what was measured, its interval, and of how many items."""
     if record["value"] is None:
         return tr("not measured"), "", ""
     low, high = record["interval"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mlx_probe.analysis.config import refuse_no_numbers, refuse_outside
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.lab.evaluate.answers.prompting import PROMPTING, SYSTEM
+from mlx_probe.lab.data.toolcalls.config import SYSTEM
+from mlx_probe.lab.evaluate.answers.prompting import PROMPTING
 
 __all__ = ["AnswerConfig"]
 

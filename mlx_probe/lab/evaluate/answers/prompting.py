@@ -12,13 +12,8 @@ from typing import Any
 
 from mlx_probe.lab.evaluate.answers.question import Question
 
-__all__ = ["FUNCTIONS", "PROMPTING", "SYSTEM", "Prompting"]
+__all__ = ["FUNCTIONS", "PROMPTING", "Prompting"]
 
-# Of questions that have none, as in training data.
-SYSTEM = (
-    "You are a helpful assistant with access to tools. When you need to call a function, output "
-    "a JSON object with 'name' and 'arguments' fields."
-)
 # Where a system prompt of the user's own wants the functions.
 FUNCTIONS = "{functions}"
 

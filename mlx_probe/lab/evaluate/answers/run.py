@@ -12,10 +12,11 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.evaluate.answers.address import ServedModel, is_address
 from mlx_probe.lab.evaluate.answers.ask import Answerer, ask_all
 from mlx_probe.lab.evaluate.answers.config import AnswerConfig
-from mlx_probe.lab.evaluate.answers.folder import PREDICTIONS, claim, finish
+from mlx_probe.lab.evaluate.answers.folder import claim, finish
 from mlx_probe.lab.evaluate.answers.prediction import Prediction, read_predictions
 from mlx_probe.lab.evaluate.answers.question import Question
 from mlx_probe.lab.evaluate.protocol import AnswerTask
+from mlx_probe.runs.answers import PREDICTIONS
 
 __all__ = ["evaluate_answers"]
 

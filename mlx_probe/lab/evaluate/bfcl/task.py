@@ -7,7 +7,7 @@ from typing import Any
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.evaluate.answers.config import AnswerConfig
-from mlx_probe.lab.evaluate.answers.errors import UNANSWERED, error_groups
+from mlx_probe.lab.evaluate.answers.errors import UNANSWERED, asked, error_groups
 from mlx_probe.lab.evaluate.answers.prediction import Prediction
 from mlx_probe.lab.evaluate.answers.prompting import PROMPTING
 from mlx_probe.lab.evaluate.answers.question import Question
@@ -86,8 +86,7 @@ def _item(question: Question, prediction: Prediction | None, python: bool) -> di
     if CATEGORIES[question.category].kind == "irrelevance" and prediction is not None:
         values["strict"] = verdict.valid and _says_no_call(prediction)
     return {
-        "id": question.id,
-        "category": question.category,
+        **asked(question, prediction),
         "values": values,
         "error": verdict.error_type,
         "detail": "; ".join(verdict.errors),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlx_probe.lab.evaluate.answers.config import AnswerConfig
-from mlx_probe.lab.evaluate.answers.errors import UNANSWERED, error_groups
+from mlx_probe.lab.evaluate.answers.errors import UNANSWERED, asked, error_groups
 from mlx_probe.lab.evaluate.answers.prediction import Prediction
 from mlx_probe.lab.evaluate.answers.question import Question
 from mlx_probe.lab.evaluate.function_calls.data import read_questions
@@ -63,8 +63,7 @@ def _item(
         values.whole,
     )
     return {
-        "id": question.id,
-        "category": question.category,
+        **asked(question, prediction),
         "values": dict(zip(METRICS, measured, strict=True)),
         "error": UNANSWERED if prediction is None else values.error,
         "detail": values.detail,
