@@ -89,6 +89,8 @@ def calls_of(value: Any) -> list[Call] | None:
         if isinstance(value.get(key), dict):
             return calls_of(value[key])
     given = [key for key in _ARGUMENTS if key in value]
+    if given == ["parameters"] and not value.keys() <= _BESIDE:
+        return None  # the description of a function, which small models like to repeat
     if "name" in value and given:
         return [_call(value["name"], value[given[0]])]
     if "name" in value and value.keys() <= _BESIDE:

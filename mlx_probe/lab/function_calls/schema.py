@@ -114,7 +114,7 @@ def argument_problems(
     return tuple(p for p in problems if p.kind != "value" or p.path not in wrong)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)
 def _validator(parameters: str) -> Draft202012Validator:
     schema = normal_schema(json.loads(parameters))
     if not isinstance(schema, dict):

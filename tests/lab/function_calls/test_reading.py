@@ -73,6 +73,11 @@ READ = {
         "",
     ),
     "data": ('{"name": "Ann", "age": 3}', [], '{"name": "Ann", "age": 3}'),
+    "the description of a function": (
+        '{"name": "f", "description": "Does it.", "parameters": {"type": "object"}}',
+        [],
+        '{"name": "f", "description": "Does it.", "parameters": {"type": "object"}}',
+    ),
     "a call inside data": (f'{{"seen": [{ONE}]}}', [], f'{{"seen": [{ONE}]}}'),
     "numbers": ("[1, 2]", [], "[1, 2]"),
     "empty array": ("[]", [], "[]"),

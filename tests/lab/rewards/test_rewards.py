@@ -1,6 +1,7 @@
 """What answers earn, with what the usual scripts get wrong."""
 
 import pytest
+from project import ROOT
 from tool_data import tool
 
 from mlx_probe.core.errors import ConfigError
@@ -198,6 +199,14 @@ def test_own_rewards_that_go_wrong(own, name, message):
 def test_weights_that_make_no_reward(weights, message):
     with pytest.raises(ConfigError, match=message):
         make_judge(weights)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_has_every_reward(language):
+    page = (ROOT / "docs" / language / "rewards.md").read_text("utf-8")
+    for name, reward in REWARDS.items():
+        assert f"| `{name}` | {WEIGHTS[name]:g} | " in page
+        assert language == "zh" or f"| {reward.about} |" in page
 
 
 def test_every_reward_has_a_weight():

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 __all__ = ["REASONS", "Example", "Rejected", "called_names", "function_key"]
@@ -40,7 +41,7 @@ class Example:
             call["function"] for message in self.messages for call in message.get("tool_calls", ())
         ]
 
-    @property
+    @cached_property
     def fingerprint(self) -> bytes:
         """16 bytes that say whether two examples are equal, whatever their names."""
         return _digest([self.messages, self.tools])[:16]

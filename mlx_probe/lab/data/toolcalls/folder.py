@@ -45,7 +45,9 @@ def finished(
     Raises:
         ResultError: The folder holds other data.
     """
-    strangers = [path.name for path in out.iterdir() if path.name not in _OURS]
+    names = [path.name for path in out.iterdir()]
+    # Hidden files are the system's own, such as .DS_Store.
+    strangers = [name for name in names if name not in _OURS and not name.startswith(".")]
     if strangers:
         raise ResultError(
             f"{out} holds files that are not examples: {', '.join(sorted(strangers)[:3])}",
