@@ -143,8 +143,8 @@ _OF_QUESTIONS = (
     "--registered",
     metavar="NAME",
     default="",
-    help="Dictionary of functions that calls are run with, for the execution rate, as "
-    "module:attribute.",
+    help="Functions that calls are run with, for the execution rate: module:TABLE, file.py:TABLE "
+    "or built-in.",
 )
 @click.option(
     "--predictions",

@@ -1,6 +1,6 @@
 """Questions in BFCL's form, one or more of each category, with every type that it declares."""
 
-__all__ = ["CASES", "RAISES", "bfcl_eval"]
+__all__ = ["CASES", "RAISES", "READ", "bfcl_eval"]
 
 # The leaderboard's checker ends with an exception: a number where a dictionary is wanted. Ours is
 # a verdict.
@@ -64,6 +64,44 @@ CASES = {
     "three kinds": ("live_parallel_multiple", ALL, [JARS, CORNER, EGGS]),
     "alike": ("live_parallel", [MIX], [DOUGH, DOUGH]),
 }
+
+# Answers of the prompting mode, and what bfcl-eval 2026.3.23 reads; None: it cannot.
+READ = [
+    ("[f(a=1)]", [{"f": {"a": 1}}]),
+    ("f(a=1)", [{"f": {"a": 1}}]),
+    ("f(a=1), g(b=2)", [{"f": {"a": 1}}, {"g": {"b": 2}}]),
+    ("```\n[f(a=1)]\n```", [{"f": {"a": 1}}]),
+    ("```python\n[f(a=1)]```", None),
+    ("'[f(a=1)]'", None),
+    ("[f(1)]", [{"f": {}}]),
+    ("[f(1, a=2)]", [{"f": {"a": 2}}]),
+    ("[a.b.c(d=1)]", [{"a.b.c": {"d": 1}}]),
+    ("[f(a=-1)]", [{"f": {"a": -1}}]),
+    ("[f(a=+5)]", [{"f": {"a": -5}}]),
+    ("[f(a=1+2*3)]", [{"f": {"a": 7}}]),
+    ("[f(a='x'*3)]", [{"f": {"a": "xxx"}}]),
+    ("[f(a=1/0)]", None),
+    ("[f(a=true)]", [{"f": {"a": "true"}}]),
+    ("[f(a=...)]", [{"f": {"a": "..."}}]),
+    ("[f(a=g(b=1))]", [{"f": {"a": {"g": {"b": 1}}}}]),
+    ("[f(a=g(1))]", [{"f": {"a": "g(1)"}}]),
+    ("[f(a=x[0:2])]", [{"f": {"a": "x[0:2]"}}]),
+    ("[f(a=x.y)]", None),
+    ("[f(a=(1, 2))]", [{"f": {"a": (1, 2)}}]),
+    ("[f(a={'k': [1, {'z': 2}]})]", [{"f": {"a": {"k": [1, {"z": 2}]}}}]),
+    ("[f(**{'a': 1})]", [{"f": {None: {"a": 1}}}]),
+    ("[f(a=1, a=2)]", [{"f": {"a": 2}}]),
+    ("[f(a=lambda: 1)]", None),
+    ("[f(a=f'{x}')]", None),
+    ("[f(a='\\d')]", [{"f": {"a": "\\d"}}]),
+    ("[]", []),
+    ("", []),
+    ("I cannot do that.", None),
+    ('{"name": "f", "arguments": {"a": 1}}', None),
+    ("[f(a=1)] is the call", None),
+    ("[[f(a=1)]]", None),
+    ("[f(a='x\x00')]", None),
+]
 
 
 def bfcl_eval():

@@ -30,7 +30,8 @@ class AnswerConfig:
         name: The model's name at an address; "" for the first one that it has.
         api_key: Token that an address wants; "" for none.
         concurrency: Questions at a time, at an address.
-        registered: "module:attribute" of a dictionary of functions that may be run; "" for none.
+        registered: "module:TABLE" or "file.py:TABLE" of functions that may be run, or "built-in";
+            see `Sandbox`. "" for none.
 
     Raises:
         ConfigError: A value has no meaning.

@@ -3,7 +3,7 @@
 values.py      whether two JSON values are the same
 matching.py    which call of an answer stands for which call that was wanted
 metrics.py     one answer -> its six values, and what went wrong first
-execution.py   what registered functions make of the calls
+execution.py   whether the calls do what the wanted ones do
 data.py        a prepared data set -> questions
 task.py        the task
 """

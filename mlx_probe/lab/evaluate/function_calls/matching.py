@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 
-from mlx_probe.lab.evaluate.function_calls.values import same
 from mlx_probe.lab.function_calls.call import Call
+from mlx_probe.lab.rewards.values import same_value
 
 __all__ = ["equal_arguments", "is_same_call", "pairs", "same_calls"]
 
@@ -17,7 +17,7 @@ _EXACT = 10
 
 def is_same_call(one: Call, other: Call) -> bool:
     """Whether name and arguments are equal."""
-    return one.name == other.name and same(dict(one.arguments), dict(other.arguments))
+    return one.name == other.name and same_value(dict(one.arguments), dict(other.arguments))
 
 
 def same_calls(made: Sequence[Call], wanted: Sequence[Call]) -> bool:
@@ -36,7 +36,7 @@ def equal_arguments(made: Call, wanted: Call) -> int:
     if made.name != wanted.name:
         return 0
     return sum(
-        name in wanted.arguments and same(value, wanted.arguments[name])
+        name in wanted.arguments and same_value(value, wanted.arguments[name])
         for name, value in made.arguments.items()
     )
 

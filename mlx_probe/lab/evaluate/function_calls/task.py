@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from mlx_probe.lab.evaluate.answers.config import AnswerConfig
@@ -10,15 +11,12 @@ from mlx_probe.lab.evaluate.answers.errors import UNANSWERED, asked, error_group
 from mlx_probe.lab.evaluate.answers.prediction import Prediction
 from mlx_probe.lab.evaluate.answers.question import Question
 from mlx_probe.lab.evaluate.function_calls.data import read_questions
-from mlx_probe.lab.evaluate.function_calls.execution import (
-    Registered,
-    executes,
-    registered_functions,
-)
+from mlx_probe.lab.evaluate.function_calls.execution import Run, executes
 from mlx_probe.lab.evaluate.function_calls.metrics import METRICS, item_values
 from mlx_probe.lab.evaluate.intervals import mean_record, share_record
 from mlx_probe.lab.evaluate.protocol import AnswerTask, Judged
 from mlx_probe.lab.function_calls.call import Answer
+from mlx_probe.lab.rewards.sandbox import BUILT_IN, Sandbox
 
 __all__ = ["FUNCTION_CALLS"]
 
@@ -26,8 +24,12 @@ __all__ = ["FUNCTION_CALLS"]
 def _judge(
     questions: Sequence[Question], found: Mapping[str, Prediction], config: AnswerConfig
 ) -> Judged:
-    registered = registered_functions(config.registered) if config.registered else None
-    items = [_item(question, found.get(question.id), registered) for question in questions]
+    with ExitStack() as stack:
+        run: Run | None = None
+        if config.registered:
+            table = BUILT_IN if config.registered == "built-in" else config.registered
+            run = stack.enter_context(Sandbox(table)).run
+        items = [_item(question, found.get(question.id), run) for question in questions]
     categories = dict.fromkeys(item["category"] for item in items)
     values = {
         "metrics": _metrics(items, config.seed),
@@ -43,14 +45,12 @@ def _judge(
     return Judged(values, items)
 
 
-def _item(
-    question: Question, prediction: Prediction | None, registered: Registered | None
-) -> dict[str, Any]:
+def _item(question: Question, prediction: Prediction | None, run: Run | None) -> dict[str, Any]:
     # Without an answer nothing was said.
     answer = prediction.answer() if prediction is not None else Answer((), "", UNANSWERED)
     executed = None
-    if registered is not None:
-        executed = executes(answer.calls, question.truth, registered)
+    if run is not None:
+        executed = executes(answer.calls, question.truth, run)
         # What could not be read did not run either.
         executed = executed if executed is None else executed and answer.malformed is None
     values = item_values(answer, question.truth, question.functions, executed)
