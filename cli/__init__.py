@@ -51,6 +51,10 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "evaluate": "Measure how well MODEL predicts a text.",
         "export": "Write MODEL for another program.",
     },
+    "Serve": {
+        "serve": "Serve MODEL by OpenAI's interface.",
+        "load-test": "Measure how fast a server answers many clients.",
+    },
     "Models": {
         "download": "Download MODEL and verify its files.",
         "verify": "Check the files of a downloaded model.",

@@ -42,8 +42,9 @@ ENGLISH = (
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
     *("checkpoint/formats/torch_names.py", "library/catalog/card.py"),
     *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py", "cli/schemas/"),
-    # What an assistant reads.
-    "cli/assistant/",
+    # What an assistant reads, and what a server says to clients and to Prometheus.
+    *("cli/assistant/", "lab/serve/request_body.py", "lab/serve/handler.py"),
+    *("lab/serve/metrics.py", "lab/serve/watched.py"),
     # What a model reads, and reasons in results, which are data.
     *("lab/evaluate/answers/prompting.py", "lab/evaluate/bfcl/faulty.py"),
     "lab/evaluate/function_calls/metrics.py",
@@ -70,6 +71,7 @@ UNSEEN = {
     "What one core copies, from the calibration (bytes/s).",
     # Values of columns and of options, headers of requests, SQL.
     *("{0} MB", "auto, {0}", "--exclude {0}", "{0}, block {1}{2}", "qint{0}, {1}", "mx {0}"),
+    *("text/event-stream, application/json", "{0} {1} HTTP/1.1"),
     *("gpu: {0}", "{0} = excluded.{1}", "Bearer {0}", "kernels {0}", "{0} (part)"),
     # How Python shows an object.
     "{0} runs by {1}",

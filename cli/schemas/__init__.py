@@ -14,6 +14,7 @@ from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
 from .lab import EVALUATION, EXPORTED, GENERATION, TRAINED
+from .load_test import LOAD_TEST
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
@@ -54,6 +55,11 @@ SCHEMAS: Mapping[str, Document] = {
         },
     ),
     "export": Document(EXPORTED),
+    "load-test": Document(
+        LOAD_TEST,
+        note="`mean`, `median`, `std` and percentiles of each latency are further keys: "
+        "`mean_ttft_ms`, `p99_e2el_ms`; null without a value.",
+    ),
     "download": Document(DOWNLOAD),
     "verify": Document(VERIFICATION),
     "catalog scan": Document(SCAN),
@@ -73,6 +79,7 @@ SCHEMAS: Mapping[str, Document] = {
 # Commands without --json, and why.
 EXEMPT: Mapping[str, str] = {
     "completion": "prints a script for the shell",
+    "serve": "runs until it is stopped, and says at first where",
     "mcp": "speaks a protocol on standard output",
 }
 

@@ -14,6 +14,7 @@ from bfcl_folder import RIGHT, write_bfcl, write_lines, write_prepared
 from machines import MAC
 from models import invoke
 from pairs import saved
+from planned import planned_server
 from project import ROOT
 from tiny_llm import TEXTS, make_model, make_tokenizer
 from tool_data import write_xlam
@@ -83,6 +84,15 @@ GOOD = {
         ("--compare {out}/bfcl {out}/bfcl", 0),
     ],
     "export": [("{lm} --to gguf --out {out}/new/model.gguf", 0)],
+    "load-test": [
+        ("{server} --dataset-path {plans} --num-prompts 2", 0),
+        ("{server} --dataset-path {plans} --num-prompts 2 --no-save-detailed", 0),
+        (
+            "{server} --dataset-path {plans} --num-prompts 2 --sweep --goodput e2el:0.01 "
+            "--request-rate 200",
+            0,
+        ),
+    ],
     "download": [
         ("{model} --local-dir {out}/new --dry-run", 0),
         ("{model} --local-dir {out}/new", 0),
@@ -121,6 +131,7 @@ BAD = {
     "generate": ("{nothing} --prompt x", 1),
     "evaluate": ("{lm} --data {nothing}", 1),
     "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
+    "load-test": ("ftp://x", 2),
     "download": ("{nothing}", 1),
     "verify": ("{nothing}", 1),
     "catalog scan": ("{nothing}", 2),
@@ -144,7 +155,13 @@ LEAVES = [
 
 
 @pytest.fixture(scope="module")
-def places(stored, trained, tmp_path_factory):
+def server():
+    with planned_server.running() as port:
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def places(stored, trained, server, tmp_path_factory):
     """Models, runs and a catalog with a bit of everything, for all commands."""
     root = tmp_path_factory.mktemp("json")
     word = "model.layers.0.mlp.up_proj.weight"
@@ -182,7 +199,12 @@ def places(stored, trained, tmp_path_factory):
         root / "answers.jsonl",
         [{"id": name, "text": text} for name, text in {**RIGHT, "a": "no"}.items()],
     )
+    answer = planned_server.chunk(content="a") + planned_server.event("[DONE]")
+    plans = root / "plans.jsonl"
+    prompt = planned_server.Plan("json").send(0.0, answer).prompt()
+    plans.write_text(json.dumps({"prompt": prompt}))
     return {
+        "server": server, "plans": plans,
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
         "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),
         "texts": texts, "root": root, "model": model, "strange": strange, "broken": broken,

@@ -52,7 +52,7 @@ class LoadedModel:
     dtype: str
 
 
-def load_model(reference: str | os.PathLike[str]) -> LoadedModel:
+def load_model(reference: str | os.PathLike[str], by_mlx_lm: bool = False) -> LoadedModel:
     """Open a model on the device that MLX computes on.
 
     Models of the families of MiniLLM run by it, all others by mlx-lm. On a CPU weights of 16
@@ -61,6 +61,7 @@ def load_model(reference: str | os.PathLike[str]) -> LoadedModel:
     Args:
         reference: A model reference whose files are in Hugging Face's layout, or a finished
             training run: its folder, or what `train` returned.
+        by_mlx_lm: Whether MiniLLM's families run by mlx-lm, too: its server needs its classes.
 
     Raises:
         SourceError: The model cannot be had, or is in another layout.
@@ -71,7 +72,7 @@ def load_model(reference: str | os.PathLike[str]) -> LoadedModel:
     folder = find_model_folder(name)
     config = _read_json(folder / "config.json")
     tokenizer = load_tokenizer(tokenizer_folder(folder))
-    model = _mini_llm(folder)
+    model = None if by_mlx_lm else _mini_llm(folder)
     runs_by = "mlx-lm" if model is None else "mlx-probe"
     if model is None:
         model = _by_mlx_lm(folder, config)
