@@ -102,9 +102,9 @@ _OF_QUESTIONS = (
 )
 @click.option(
     "--items",
-    metavar="RANGE",
+    metavar="ROWS",
     default="",
-    help="Which questions are asked, of each category; 0:100 for the first hundred.",
+    help="Which questions are asked, of each category, counted from 0; 0-99 for the first hundred.",
 )
 @click.option(
     "--prompting",

@@ -46,6 +46,7 @@ _BEFORE = {
     "data": (TEXT, "Where the questions are."),
     "items": (INTEGER, "Questions."),
     "answered": (INTEGER, "Questions with an answer; the others count as wrong."),
+    "cut_off": (INTEGER, "Answers that --max-tokens or the model's context has cut off."),
 }
 _BEHIND = {
     "errors": (_ERRORS, "What went wrong, the most frequent first."),

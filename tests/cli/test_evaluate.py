@@ -68,7 +68,7 @@ def test_bfcl_says_what_is_faulty(tmp_path):
     assert "irrelevance, broken calls are wrong" in result.stdout
     assert "faulty items, as their own data show: 1" in result.stdout
     assert "questions without an answer, which count as wrong: 3" in result.stdout
-    chosen = ("--category", "irrelevance", "--items", "0:1", "--quiet")
+    chosen = ("--category", "irrelevance", "--items", "0", "--quiet")
     result = invoke("evaluate", "--task", "bfcl", "--data", data, "--predictions", answers, *chosen)
     assert result.output == ""
 
@@ -84,10 +84,10 @@ def test_a_model_answers(places, tmp_path):
     refuses(invoke(*command, tmp_path / "chat"), "question a", "no chat template", code=2)
     template.write_text("{% for m in messages %}{{ m['content'][:9] }}{% endfor %}")
     command = (*command, "--system", "", "--json")
-    first = invoke(*command, tmp_path / "chat", "--out", tmp_path / "out", "--items", "0:2")
+    first = invoke(*command, tmp_path / "chat", "--out", tmp_path / "out", "--items", "0-1")
     assert first.exit_code == 0, first.output
     second = json.loads(invoke(*command, tmp_path / "chat", "--out", tmp_path / "out").stdout)
-    assert (second["items"], second["answered"]) == (4, 4)
+    assert (second["items"], second["answered"], second["cut_off"]) == (4, 4, 4)
     lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["a", "b", "c#1", "c#3"]
     assert all(json.loads(line)["tokens"] <= 3 for line in lines)

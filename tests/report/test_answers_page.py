@@ -14,6 +14,7 @@ MEASURED = {"value": 0.5, "interval": [0.1, 0.9], "count": 1, "items": 2, "metho
 NONE = {"value": None, "interval": None, "count": 0, "items": 0, "method": "wilson"}
 RESULT = {
     "model": "<b>model</b>", "task": "bfcl", "data": "data", "items": 2, "answered": 2,
+    "cut_off": 0,
     "accuracy": MEASURED, "accuracy_without_faulty": NONE,
     "categories": [
         {"category": "irrelevance", "accuracy": MEASURED, "strict": MEASURED, "faulty": 1}

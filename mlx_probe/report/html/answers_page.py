@@ -101,7 +101,9 @@ def _faulty(faulty: Sequence[Mapping[str, Any]]) -> str:
 
 def _facts(result: Mapping[str, Any]) -> dict[str, str]:
     settings = {key: value for key, value in result["settings"].items() if value not in ("", None)}
-    named = {key: result[key] for key in ("items", "answered", "device", "dtype", "runs_by")}
+    named = {
+        key: result[key] for key in ("items", "answered", "cut_off", "device", "dtype", "runs_by")
+    }
     facts = {**settings, **{"questions": named.pop("items")}, **named}
     return {key: str(value) for key, value in facts.items() if value is not None}
 

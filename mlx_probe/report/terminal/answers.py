@@ -28,6 +28,10 @@ def answers_text(result: Mapping[str, Any]) -> str:
         lines.append(
             tr("questions without an answer, which count as wrong: {count}", count=missing)
         )
+    if result["cut_off"]:
+        lines.append(
+            tr("answers cut off by --max-tokens or the context: {count}", count=result["cut_off"])
+        )
     if result["errors"]:
         lines += ["", tr("What went wrong")]
         lines += _table(

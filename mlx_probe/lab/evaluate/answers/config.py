@@ -20,7 +20,7 @@ class AnswerConfig:
     Attributes:
         split: Part of prepared data: "test", "valid" or "train".
         categories: Of BFCL; none for all.
-        items: Which questions of each category, "0:100" for the first hundred; "" for all.
+        items: Which questions of each category, "0-99" for the first hundred; "" for all.
         prompting: Key in `PROMPTING`.
         system: System prompt of questions that have none. For "words" only one with "{functions}"
             in it is used, in place of the usual one.
@@ -67,10 +67,12 @@ class AnswerConfig:
 
     def slice(self) -> slice:
         """Which questions are asked."""
-        match = re.fullmatch(r"(\d*):(\d*)", self.items or ":")
-        if match is None:
+        match = re.fullmatch(r"(\d+)(-)?(\d*)", self.items or "0-")
+        if match is None or (match[3] and not match[2]):
             raise ConfigError(
-                f"items cannot be {self.items!r}",
-                "Write FIRST:END, such as 0:100, END not included",
+                f"items cannot be {self.items!r}", "Write the first and the last, such as 0-99"
             )
-        return slice(*(int(number) if number else None for number in match.groups()))
+        first = int(match[1])
+        if match[2] is None:
+            return slice(first, first + 1)
+        return slice(first, int(match[3]) + 1 if match[3] else None)

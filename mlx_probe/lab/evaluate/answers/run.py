@@ -85,6 +85,7 @@ def evaluate_answers(
         "data": source,
         "items": len(questions),
         "answered": len(found),
+        "cut_off": sum(each.finish_reason in ("length", "too_long") for each in found.values()),
         **judged.values,
         "settings": {**_settings(config), "items": config.items, "split": config.split},
         **facts,

@@ -73,7 +73,7 @@ def test_bfcl_in_words(tmp_path):
 
 
 def test_a_part_of_the_questions(tmp_path):
-    result = bfcl(tmp_path, categories=("irrelevance", "simple"), items="1:3")
+    result = bfcl(tmp_path, categories=("irrelevance", "simple"), items="1-2")
     assert (result["items"], result["answered"]) == (3, 3)
     result = bfcl(tmp_path, texts={"irrelevance_0": "no"}, categories=("irrelevance",))
     assert (result["items"], result["answered"]) == (4, 1)
@@ -224,7 +224,7 @@ def test_data_that_are_none(tmp_path):
     with pytest.raises(ConfigError, match="Java"):
         evaluate(None, data, "bfcl", AnswerConfig(categories=("simple_java",)), predictions=path)
     with pytest.raises(ConfigError, match="no question"):
-        evaluate(None, data, "bfcl", AnswerConfig(items="90:"), predictions=path)
+        evaluate(None, data, "bfcl", AnswerConfig(items="90-"), predictions=path)
     (data / "possible_answer" / "BFCL_v4_parallel.json").unlink()
     with pytest.raises(SourceError, match="accepted answers of parallel"):
         evaluate(None, data, "bfcl", predictions=path)
@@ -242,8 +242,8 @@ def test_data_that_are_none(tmp_path):
     "settings",
     [
         {"split": "all"},
-        {"items": "5"},
-        {"items": "-1:"},
+        {"items": "a-b"},
+        {"items": "-1"},
         {"prompting": "json"},
         {"max_tokens": 0},
         {"temperature": float("nan")},
