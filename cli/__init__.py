@@ -47,6 +47,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Train": {
         "data": "Prepare text to train on.",
         "train": "Train a small language model from text.",
+        "tune": "Tune MODEL on conversations.",
         "generate": "Let MODEL continue a text.",
         "evaluate": "Measure how well MODEL predicts a text.",
         "export": "Write MODEL for another program.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import partial
 from inspect import getdoc
 from typing import Any
@@ -14,6 +14,7 @@ from mlx_probe.core.markdown import table
 from mlx_probe.core.messages import translated
 from mlx_probe.lab.settings import settings_to_dict
 from mlx_probe.lab.train.config import Recipe
+from mlx_probe.lab.tune.config import TuneRecipe
 
 __all__ = ["RECIPE_TABLES", "key_meanings"]
 
@@ -38,10 +39,13 @@ def key_meanings(kind: type) -> dict[str, str]:
     return meanings
 
 
-def _section(name: str) -> str:
-    section = getattr(Recipe(), name)
-    meanings = key_meanings(type(section))
-    defaults: Mapping[str, Any] = settings_to_dict(Recipe())[name]
+def _section(recipe: Any, name: str) -> str:
+    section = getattr(recipe, name)
+    meanings: dict[str, str] = {}
+    for kind in reversed(type(section).__mro__):
+        # A section may have keys of another one, with a meaning of its own.
+        meanings |= key_meanings(kind) if is_dataclass(kind) else {}
+    defaults: Mapping[str, Any] = settings_to_dict(recipe)[name]
     rows = [
         (
             f"`{name}.{field.name}`",
@@ -62,7 +66,9 @@ def _text(value: Any) -> str:
     return str(value) or '""'
 
 
-# Markdown of each table, by the name in its markers: RECIPE_MODEL, RECIPE_TRAIN ...
+# Markdown of each table, by the name in its markers: RECIPE_MODEL, RECIPE_TRAIN, TUNING_DATA ...
 RECIPE_TABLES: Mapping[str, Callable[[], str]] = {
-    f"RECIPE_{field.name.upper()}": partial(_section, field.name) for field in fields(Recipe)
+    f"{prefix}_{field.name.upper()}": partial(_section, recipe, field.name)
+    for prefix, recipe in (("RECIPE", Recipe()), ("TUNING", TuneRecipe()))
+    for field in fields(recipe)
 }

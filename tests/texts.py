@@ -216,6 +216,7 @@ def described():
     from mlx_probe.analysis.training.spectral_change import CHANGE
     from mlx_probe.cli.recipe_tables import key_meanings
     from mlx_probe.lab.train.config import Recipe
+    from mlx_probe.lab.tune.config import TuneRecipe
     from mlx_probe.metrics import METRICS
     from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
     from mlx_probe.runs.training.metrics import COLUMNS as OF_STEPS
@@ -231,7 +232,8 @@ def described():
     units = {column.unit for column in columns} & {"weight"}
     with speaking("en"):
         families = {family_title(column.family) for column in columns}
-    sections = [type(getattr(Recipe(), section.name)) for section in fields(Recipe)]
+    recipes = Recipe(), TuneRecipe()
+    sections = [type(getattr(each, section.name)) for each in recipes for section in fields(each)]
     keys = {text for section in sections for text in key_meanings(section).values()}
     return (texts | units | families | keys) - {""}
 

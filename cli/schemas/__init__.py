@@ -13,7 +13,7 @@ from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODE
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
-from .lab import EVALUATION, EXPORTED, GENERATION, TRAINED
+from .lab import EVALUATION, EXPORTED, GENERATION, TRAINED, TUNED, TUNING_PLAN
 from .load_test import LOAD_TEST
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
@@ -45,6 +45,7 @@ SCHEMAS: Mapping[str, Document] = {
     "data tokenize": Document(TOKENS),
     "data toolcalls": Document(TOOLCALLS),
     "train": Document(TRAINED),
+    "tune": Document(TUNED, {"with --dry-run": TUNING_PLAN}),
     "generate": Document(GENERATION),
     "evaluate": Document(
         EVALUATION,

@@ -1,10 +1,10 @@
-"""Documents of train, generate, evaluate and export."""
+"""Documents of train, tune, generate, evaluate and export."""
 
 from __future__ import annotations
 
-from .shape import FLAG, INTEGER, NUMBER, TEXT, Schema, listed, nullable, one_of, record
+from .shape import FLAG, INTEGER, NUMBER, TEXT, Schema, listed, mapping, nullable, one_of, record
 
-__all__ = ["EVALUATION", "EXPORTED", "GENERATION", "TRAINED"]
+__all__ = ["EVALUATION", "EXPORTED", "GENERATION", "TRAINED", "TUNED", "TUNING_PLAN"]
 
 _FOUND: Schema = record(
     {
@@ -43,6 +43,114 @@ TRAINED: Schema = record(
                 }
             ),
             "How fast.",
+        ),
+        "passed": (FLAG, "Whether all checks passed."),
+        "failures": (listed(TEXT), "Failed checks."),
+    }
+)
+
+_SPLIT: Schema = record(
+    {
+        "examples": (INTEGER, "Conversations, or their answers one by one."),
+        "tokens": (INTEGER, "All of their tokens."),
+        "answer_tokens": (INTEGER, "Those that the assistant writes."),
+        "longest": (INTEGER, "Tokens of the longest one."),
+    }
+)
+_CONVERSATIONS: Schema = record(
+    {
+        "sources": (listed(TEXT), "The folder."),
+        "fingerprint": (TEXT, "SHA-256 of all tokens, and of which are learned."),
+        "max_tokens": (INTEGER, "Longest that an example may be."),
+        "splits": (
+            record(
+                {
+                    "train": (_SPLIT, "To learn from."),
+                    "validation": (_SPLIT, "To evaluate with."),
+                }
+            ),
+            "What is used.",
+        ),
+        "skipped": (
+            listed(
+                record(
+                    {
+                        "file": (TEXT, "Its name."),
+                        "reason": (TEXT, "Why they are left out or cut."),
+                        "count": (INTEGER, "How many."),
+                    }
+                )
+            ),
+            "What is left out or cut; skipped.jsonl names each.",
+        ),
+    }
+)
+_MEMORY: Schema = record(
+    {
+        "weights": (INTEGER, "Bytes."),
+        "learning": (INTEGER, "Bytes of gradients and optimizer."),
+        "activations": (INTEGER, "Bytes of the largest batch, estimated."),
+        "rows": (INTEGER, "Its examples."),
+        "length": (INTEGER, "Their padded length."),
+        "answers": (INTEGER, "Its learned tokens."),
+        "available": (INTEGER, "Bytes of the machine, or of its GPU."),
+        "total": (INTEGER, "Sum of the first three."),
+    }
+)
+_METHOD = one_of(("lora", "dora", "full"))
+
+TUNING_PLAN: Schema = record(
+    {
+        "base": (TEXT, "Reference of the model."),
+        "method": (_METHOD, "What is learned."),
+        "parameters": (INTEGER, "Of the model, without adapters."),
+        "learned_parameters": (INTEGER, "Numbers that are learned."),
+        "steps": (INTEGER, "Updates."),
+        "tokens": (INTEGER, "Tokens that are read in all steps."),
+        "epochs": (NUMBER, "How often each example is learned from."),
+        "data": (_CONVERSATIONS, "The conversations."),
+        "memory": (_MEMORY, "Memory at its peak."),
+        "device": (TEXT, "Where MLX computes."),
+        "fits": (FLAG, "Whether the memory is enough."),
+        "problem": (nullable(TEXT), "What is wrong where it is not."),
+        "remedy": (nullable(TEXT), "What to change then."),
+    }
+)
+
+TUNED: Schema = record(
+    {
+        "folder": (TEXT, "The run folder."),
+        "adapter": (TEXT, "The final adapter, as mlx-lm loads it."),
+        "base": (TEXT, "Reference of the model."),
+        "base_folder": (TEXT, "Where its files are."),
+        "method": (_METHOD, "What was learned."),
+        "parameters": (INTEGER, "Of the model, without adapters."),
+        "learned_parameters": (INTEGER, "Numbers that were learned."),
+        "quantized": (FLAG, "Whether the base is."),
+        "planned_steps": (INTEGER, "Steps of the recipe."),
+        "steps_done": (INTEGER, "Steps that were made."),
+        "stopped_early": (FLAG, "Whether `train.patience` ended it before; exit code 4."),
+        "tokens": (INTEGER, "Tokens that were read."),
+        "epochs": (NUMBER, "How often each example was planned to be learned from."),
+        "initial": (_FOUND, "The evaluation before the first step."),
+        "final": (_FOUND, "The last evaluation, in nats of the answers."),
+        "best": (_FOUND, "The best one."),
+        "data": (_CONVERSATIONS, "The conversations."),
+        "memory": (_MEMORY, "Memory at its peak, as it was predicted."),
+        "peak_memory": (INTEGER, "Bytes by MLX's count, from the first step to the last."),
+        "device": (TEXT, "Where it was tuned."),
+        "compiled": (FLAG, "Whether the steps were compiled."),
+        "compile_reason": (TEXT, "Why, or why not."),
+        "training_seconds": (NUMBER, "From the first step to the last, over all starts."),
+        "differences": (
+            record(
+                {
+                    "snapshots": (listed(INTEGER), "Steps whose adapter is kept."),
+                    "compared": (listed(INTEGER), "Those that are compared with the base."),
+                    "failed": (mapping(TEXT), "Why others are not, by the step."),
+                }
+            ),
+            "What it did to each matrix: snapshots/step-N/difference.",
         ),
         "passed": (FLAG, "Whether all checks passed."),
         "failures": (listed(TEXT), "Failed checks."),

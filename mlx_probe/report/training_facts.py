@@ -45,7 +45,7 @@ def training_facts(data: TrainingData) -> dict[str, str]:
         **result_facts(data),
         tr("parameters"): _number(meta.get("parameters"), "{:,}"),
         tr("training FLOPs per token"): _number(meta.get("flops_per_token"), "{:,}"),
-        tr("model"): _text(data.run.recipe.get("model")),
+        tr("model"): _text(data.run.recipe.get("model") or meta.get("base")),
         tr("text"): _data(text) if isinstance(text, Mapping) else _NOT_KNOWN,
         tr("device"): _text(meta.get("device")),
         tr("BLAS"): _text(meta.get("blas")),

@@ -29,7 +29,7 @@ from mlx_probe.runs.folder import RunPaths, is_time_name, prepare_folder
 from mlx_probe.runs.identity import RunIdentity
 from mlx_probe.runs.journal import refuse_busy
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.runs.training.folder import FILES, KIND
+from mlx_probe.runs.training.folder import FILES, KINDS
 
 __all__ = ["claimed"]
 
@@ -156,7 +156,7 @@ def _refuse_training(paths: RunPaths, identity: RunIdentity) -> None:
     Raises:
         ResultError: The folder is that of a training run.
     """
-    if identity.kind == KIND or not is_of_training(paths.folder):
+    if identity.kind in KINDS or not is_of_training(paths.folder):
         return
     tables = {paths.table(name).name for name in paths.formats}
     if paths.shares and tables.isdisjoint(FILES):

@@ -14,7 +14,7 @@ from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.spectra import SPECTRA
 from mlx_probe.runs.table import WRITERS
-from mlx_probe.runs.training.folder import KIND, training_folder
+from mlx_probe.runs.training.folder import KINDS, training_folder
 
 __all__ = [
     "RUN",
@@ -72,7 +72,7 @@ def files_of(meta_path: Path, meta: Mapping[str, Any]) -> set[str]:
 def is_of_training(folder: Path) -> bool:
     """Whether a folder is that of a training run, which may just have begun."""
     plan = _read(folder / side_name(DEFAULT_STEM, "plan", "json")).get(RUN)
-    begun = isinstance(plan, dict) and plan.get("kind") == KIND
+    begun = isinstance(plan, dict) and plan.get("kind") in KINDS
     return begun or training_folder(folder) is not None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing
 from mlx_probe.core.records import Column
-from mlx_probe.runs.training.folder import KIND, training_remedy
+from mlx_probe.runs.training.folder import KINDS, training_remedy
 
 __all__ = [
     "check_kind",
@@ -100,7 +100,7 @@ def refuse_training(path: Path, meta: Mapping[str, Any]) -> None:
     Raises:
         ResultError: The run is of `train`; the remedy says what to name instead.
     """
-    if meta.get("kind") == KIND:
+    if meta.get("kind") in KINDS:
         folder = path if path.is_dir() else path.parent
         raise ResultError(
             f"{path} is of a training run, which is no measurement of a model",

@@ -18,6 +18,7 @@ from planned import planned_server
 from project import ROOT
 from tiny_llm import TEXTS, make_model, make_tokenizer
 from tool_data import write_xlam
+from tuning import write_data
 
 from mlx_probe.cli.docs import contexts
 from mlx_probe.cli.schemas import EXEMPT, FAILURE, SCHEMAS, schema_of
@@ -71,6 +72,14 @@ GOOD = {
             "--set train.steps=2 --set warmup=1 --set per_decade=0 --watch-share 0 --quiet",
             0,
         ),
+    ],
+    "tune": [
+        (
+            "{lm} --data {talks} --out {out}/tuned --device cpu --set train.steps=2 --set warmup=1 "
+            "--set max_tokens=200 --quiet",
+            0,
+        ),
+        ("{lm} --data {talks} --out {out}/planned --set max_tokens=200 --dry-run", 0),
     ],
     "generate": [
         ("{lm} --prompt To␣be --max-tokens 3", 0),
@@ -128,6 +137,7 @@ BAD = {
     "data tokenize": ("{nothing} --out {out}/none", 1),
     "data toolcalls": ("{texts} --out {out}/none", 1),
     "train": ("--data {nothing} --out {out}/none", 1),
+    "tune": ("{nothing} --data {root} --out {out}/none", 1),
     "generate": ("{nothing} --prompt x", 1),
     "evaluate": ("{lm} --data {nothing}", 1),
     "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
@@ -207,7 +217,8 @@ def places(stored, trained, server, tmp_path_factory):
         "server": server, "plans": plans,
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
         "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),
-        "texts": texts, "root": root, "model": model, "strange": strange, "broken": broken,
+        "texts": texts, "talks": write_data(root / "talks"), "root": root,
+        "model": model, "strange": strange, "broken": broken,
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
         "lm": lm, "text": text, "recipe": ROOT / "configs" / "train" / "tiny.yaml",

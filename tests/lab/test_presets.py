@@ -1,4 +1,4 @@
-"""The presets in configs/train/ are read, and their models have the size that they name."""
+"""The presets are read, and the models of those in configs/train/ have the size that they name."""
 
 import pytest
 from project import ROOT
@@ -6,6 +6,7 @@ from project import ROOT
 from mlx_probe.lab.model.count import parameters
 from mlx_probe.lab.settings import read_settings
 from mlx_probe.lab.train.config import Recipe
+from mlx_probe.lab.tune.config import TuneRecipe
 
 FOLDER = ROOT / "configs" / "train"
 MILLIONS = {"tiny": 0.125, "shakespeare": 0.87, "small": 15, "base": 110}
@@ -19,3 +20,10 @@ def test_each_preset_has_a_size():
 def test_a_preset_has_its_size(name):
     recipe = read_settings(Recipe, FOLDER / f"{name}.yaml")
     assert parameters(recipe.model) / 1e6 == pytest.approx(MILLIONS[name], rel=0.05)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "tune").glob("*_sft.yaml")))
+def test_presets_of_tuning(path):
+    recipe = read_settings(TuneRecipe, path)
+    assert recipe.adapter.method == "lora"
+    assert recipe.train.dropout > 0

@@ -15,7 +15,7 @@ from mlx_probe.core.errors import ProbeError, ResultError
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.outputs import verify_hashes
-from mlx_probe.runs.training.folder import META, METRICS, SPECTRA_OVER_TIME, training_folder
+from mlx_probe.runs.training.folder import META, METRICS, SPECTRA_OVER_TIME, TUNING, training_folder
 from mlx_probe.runs.training.metrics import read_lines
 from mlx_probe.runs.training.over_time import written_over_time
 from mlx_probe.runs.training.run import TrainingRun, load_training_run
@@ -118,19 +118,21 @@ def _finite(run: TrainingRun) -> Check:
 
 
 def _model(run: TrainingRun) -> Iterator[Check]:
-    """Whether the final model opens, and is as large as the run says."""
-    folder = run.folder / "model"
+    """Whether the final model or adapter opens, and is as large as the run says."""
+    tuned = run.meta.get("kind") == TUNING
+    name = "adapter" if tuned else "model"
+    folder = run.folder / name
     try:
         with open_checkpoint(folder) as checkpoint:
             damaged = [p.name for p in checkpoint.parameters if p.problem]
             numel = sum(parameter.numel for parameter in checkpoint.parameters)
             count = len(checkpoint.parameters)
     except ProbeError as error:
-        yield Check("model", False, f"{folder} cannot be opened: {error.fact}")
+        yield Check(name, False, f"{folder} cannot be opened: {error.fact}")
         return
     detail = f"cannot be read: {damaged[0]}" if damaged else f"{count} tensors"
-    yield Check("model", not damaged, detail)
-    expected = run.meta.get("parameters")
+    yield Check(name, not damaged, detail)
+    expected = run.meta.get("adapter_parameters" if tuned else "parameters")
     if isinstance(expected, int):
         detail = f"{numel:,} parameters"
         same = numel == expected

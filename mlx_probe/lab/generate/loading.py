@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mlx.utils import tree_map
 
 from mlx_probe.core.errors import CheckpointError, ConfigError, SourceError
 from mlx_probe.lab.data.tokenizer import Tokenizer, load_tokenizer
+from mlx_probe.lab.generate.adapted import find_adapter, load_adapted
 from mlx_probe.lab.generate.folder import find_model_folder, tokenizer_folder
 from mlx_probe.lab.model.layout import load_weights, read_config
 from mlx_probe.lab.model.mini_llm import MiniLLM
@@ -59,8 +61,9 @@ def load_model(reference: str | os.PathLike[str], by_mlx_lm: bool = False) -> Lo
     bits become float32: bfloat16 is slow there, and was wrong.
 
     Args:
-        reference: A model reference whose files are in Hugging Face's layout, or a finished
-            training run: its folder, or what `train` returned.
+        reference: A model reference whose files are in Hugging Face's layout or one GGUF file,
+            or a finished training run: its folder, or what `train` returned. An adapter in
+            mlx-lm's layout, or the folder of a tuning, is its base with the adapter.
         by_mlx_lm: Whether MiniLLM's families run by mlx-lm, too: its server needs its classes.
 
     Raises:
@@ -69,6 +72,8 @@ def load_model(reference: str | os.PathLike[str], by_mlx_lm: bool = False) -> Lo
         ConfigError: Neither MiniLLM nor mlx-lm knows it.
     """
     name = os.fspath(reference)
+    if adapter := find_adapter(name):
+        return load_adapted(name, adapter, partial(load_model, by_mlx_lm=by_mlx_lm))
     folder = find_model_folder(name)
     config = _read_json(folder / "config.json")
     tokenizer = load_tokenizer(tokenizer_folder(folder))

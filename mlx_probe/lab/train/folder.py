@@ -11,7 +11,6 @@ from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.core.files import write_error, write_text
 from mlx_probe.lab.settings import settings_to_dict, settings_to_yaml
 from mlx_probe.lab.train.checkpoint import Saved, find_checkpoint
-from mlx_probe.lab.train.config import Recipe
 from mlx_probe.lab.train.state import TrainState
 from mlx_probe.lab.train.step_lines import StepLines
 from mlx_probe.runs.contents import RUN, finished_runs, journals, lines_beside
@@ -56,6 +55,9 @@ class TrainFolder:
 
     Args:
         path: The folder; it need not exist.
+        kind: The command that trains.
+        made: What a run makes before it is finished; another run begins without it.
+        results: Of what a run makes, the results, as patterns; see `verify_hashes`.
 
     Attributes:
         path: The folder.
@@ -65,8 +67,15 @@ class TrainFolder:
         ConfigError: The name is that of a file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.paths = path, resolve_output(path, ("parquet",), path.name, "train")
+    def __init__(
+        self,
+        path: Path,
+        kind: str = KIND,
+        made: Sequence[str] = _MADE,
+        results: Sequence[str] = _RESULTS,
+    ) -> None:
+        self.path, self.paths = path, resolve_output(path, ("parquet",), path.name, kind)
+        self._kind, self._made, self._results = kind, made, results
         if self.paths.shares:
             raise ConfigError(f"--out {path} is the name of a file", "Name a folder")
 
@@ -107,8 +116,8 @@ class TrainFolder:
         Raises:
             ResultError: Another process is at it, or the disk refused.
         """
-        made = any((self.path / name).exists() for name in _MADE)
-        if made or self.paths.meta.exists() or self._earlier().get("kind") != KIND:
+        made = any((self.path / name).exists() for name in self._made)
+        if made or self.paths.meta.exists() or self._earlier().get("kind") != self._kind:
             return
         own = self.paths.journal(fingerprint)
         earlier = [path for path in journals(self.path) if path != own]
@@ -121,12 +130,12 @@ class TrainFolder:
             _remove(journal)
             _remove(lines_beside(journal))
 
-    def begin(self, job: Job, recipe: Recipe, fingerprint: str, resume: bool) -> bool:
+    def begin(self, job: Job, recipe: Any, fingerprint: str, resume: bool) -> bool:
         """Remove what an earlier run left, unless this one goes on from there.
 
         Args:
             job: It is running.
-            recipe: Is written down.
+            recipe: Settings, which are written down.
             fingerprint: Of the settings.
             resume: Whether to go on from what is there.
 
@@ -137,8 +146,8 @@ class TrainFolder:
             ResultError: The folder holds files of the user, or the disk refused.
         """
         earlier = self._earlier()
-        is_ours = earlier.get("kind") == KIND
-        for path in (self.path / name for name in (*_MADE, RECIPE)):
+        is_ours = earlier.get("kind") == self._kind
+        for path in (self.path / name for name in (*self._made, RECIPE)):
             # Also behind an earlier start, which this has ended.
             if path.exists() and not is_ours:
                 raise ResultError(
@@ -149,7 +158,7 @@ class TrainFolder:
         anew = not (job.journal.starts or same)
         if anew:
             # The metadata first: they say that all the rest is there.
-            for path in (self.paths.meta, *(self.path / name for name in _MADE)):
+            for path in (self.paths.meta, *(self.path / name for name in self._made)):
                 if is_ours:
                     _remove(path)
         # From here on the folder is that of a training run.
@@ -218,7 +227,7 @@ class TrainFolder:
             exporter.export(self.path, self.path / exporter.name)
         files = [
             path
-            for pattern in _RESULTS
+            for pattern in self._results
             for path in sorted(self.path.glob(pattern))
             if path.is_file() and not path.name.startswith(".")
         ]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mlx_probe.core.errors import Interrupted, ProbeError, Stopped
 from mlx_probe.core.language import tr
 from mlx_probe.lab.train.config import TrainConfig
-from mlx_probe.lab.train.evaluation import Evaluator
+from mlx_probe.lab.train.evaluation import Evaluation
 from mlx_probe.lab.train.optimizer import set_decays
 from mlx_probe.lab.train.progress import TrainProgress
 from mlx_probe.lab.train.state import TrainState
@@ -28,7 +28,7 @@ from mlx_probe.lab.train.step_lines import StepLines
 from mlx_probe.lab.train.stopping import StopRequest
 from mlx_probe.runs.job import Job
 
-__all__ = ["DecayPolicy", "Diverged", "Loop", "Snapshots"]
+__all__ = ["DecayPolicy", "Diverged", "Evaluate", "Loop", "Snapshots"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +43,10 @@ class Snapshots(Protocol):
         """Keep them."""
 
 
+# Given the validation batches and what to call before each, evaluates the model.
+Evaluate = Callable[[Iterable[Any], Callable[[], None]], Evaluation]
+
+
 class DecayPolicy(Protocol):
     """Sets the weight decay of each matrix anew at some steps."""
 
@@ -55,6 +59,18 @@ class DecayPolicy(Protocol):
 
 class Diverged(ProbeError):  # noqa: N818  what happened to the training
     """Loss, gradient or validation loss is no finite number any more."""
+
+
+def _predicted(batch: NDArray[np.integer]) -> int:
+    """Every token but the first of a row."""
+    return batch[:, 1:].size
+
+
+def _advice(checkpoint: Path) -> str:
+    return (
+        "Lower train.learning_rate and train.muon_learning_rate, or raise train.warmup, and "
+        f"train again with another --out; --init {checkpoint} goes on from these weights"
+    )
 
 
 @dataclass
@@ -80,6 +96,9 @@ class Loop:
         state: How far it is.
         flops_per_token: Operations of a step for each token.
         processes: How many share each batch; `batches` are the rows of this one.
+        tokens_of: Tokens that a micro-batch predicts.
+        to_device: Makes of a micro-batch what the step takes.
+        advice: What to do after numbers that are not finite, given the last good checkpoint.
     """
 
     config: TrainConfig
@@ -87,9 +106,9 @@ class Loop:
     model: nn.Module
     optimizer: MultiOptimizer
     step: MakeStep
-    evaluate: Evaluator
-    batches: Iterator[NDArray[np.integer]]
-    validation: Callable[[], Iterable[NDArray[np.integer]]]
+    evaluate: Evaluate
+    batches: Iterator[Any]
+    validation: Callable[[], Iterable[Any]]
     sample: Callable[[int], str] | None
     metrics: StepLines
     samples: StepLines | None
@@ -100,6 +119,9 @@ class Loop:
     state: TrainState
     flops_per_token: float = 0.0
     processes: int = 1
+    tokens_of: Callable[[Any], int] = _predicted
+    to_device: Callable[[Any], Any] = mx.array
+    advice: Callable[[Path], str] = _advice
 
     def run(self, stop: StopRequest) -> None:
         """Make all steps that are left, or stop early where the configuration says so.
@@ -123,10 +145,10 @@ class Loop:
                 began = clock()
                 with self.job.meter.stage("load"):
                     batches = [next(self.batches) for _ in range(self.config.accumulation)]
-                size = self.processes * sum(batch[:, 1:].size for batch in batches)
+                size = self.processes * sum(map(self.tokens_of, batches))
                 flops = self.flops_per_token * size / self.processes
                 with self.job.meter.stage("step", flops=flops):
-                    result = self.step(state.step + 1, [mx.array(batch) for batch in batches])
+                    result = self.step(state.step + 1, [self.to_device(batch) for batch in batches])
                 state.step += 1
                 state.position += len(batches)
                 state.tokens += size
@@ -218,8 +240,7 @@ class Loop:
         return Diverged(
             f"step {step}: the {what} is {value}; the weights of step {self.state.step}, "
             f"the last good ones, are saved in {folder}",
-            "Lower train.learning_rate and train.muon_learning_rate, or raise train.warmup, and "
-            f"train again with another --out; --init {folder} goes on from these weights",
+            self.advice(folder),
         )
 
     def _count_seconds(self) -> None:

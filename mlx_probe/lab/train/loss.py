@@ -7,7 +7,7 @@ import mlx.nn as nn
 
 from mlx_probe.lab.model.cross_entropy import cross_entropy
 
-__all__ = ["next_token_nats"]
+__all__ = ["mean_nats", "next_token_nats"]
 
 
 def next_token_nats(model: nn.Module, tokens: mx.array) -> mx.array:
@@ -23,3 +23,8 @@ def next_token_nats(model: nn.Module, tokens: mx.array) -> mx.array:
         (B, T), float32 whatever the model computes in: sums of many small numbers need it.
     """
     return cross_entropy(model(tokens[:, :-1].astype(mx.int32)), tokens[:, 1:].astype(mx.int32))
+
+
+def mean_nats(model: nn.Module, tokens: mx.array) -> mx.array:
+    """The mean of `next_token_nats`: what a model is trained to make small."""
+    return next_token_nats(model, tokens).mean()

@@ -30,7 +30,7 @@ from mlx_probe.lab.train.facts import step_tokens
 from mlx_probe.lab.train.machine import compile_steps
 from mlx_probe.lab.train.rate import product_rate
 
-__all__ = ["EFFICIENCY", "TrainingPlan", "plan_training"]
+__all__ = ["EFFICIENCY", "TIGHT", "TrainingPlan", "available_memory", "plan_training"]
 
 # Assumed share of the rate of products that steps reach, not compiled and compiled. The values are
 # assumptions: only their ratio follows the processor time of steps of 0.9 million parameters, on
@@ -127,7 +127,7 @@ def plan_training(recipe: Recipe, device: DeviceName = "auto") -> TrainingPlan:
         train.gradient_checkpointing,
         COPIES_OF_EXPONENTIAL if compiled and has_slow_exponential() else COPIES,
     )
-    available = _available(gpu)
+    available = available_memory(gpu)
     efficiency = EFFICIENCY["gpu" if gpu else "cpu"][compiled]
     rate = product_rate(model, train.batch * model.context, mx.bfloat16 if bfloat16 else mx.float32)
     return TrainingPlan(
@@ -154,7 +154,7 @@ def plan_training(recipe: Recipe, device: DeviceName = "auto") -> TrainingPlan:
     )
 
 
-def _available(gpu: bool) -> int:
+def available_memory(gpu: bool) -> int:
     """Bytes that a run may take at most."""
     if gpu:
         info = dict(mx.device_info(mx.gpu))

@@ -23,11 +23,14 @@ from mlx.utils import tree_flatten, tree_map
 
 from mlx_probe.lab.model.exponential import fused
 from mlx_probe.lab.train.config import TrainConfig
-from mlx_probe.lab.train.loss import next_token_nats
+from mlx_probe.lab.train.loss import mean_nats
 from mlx_probe.lab.train.optimizer import set_rates
 from mlx_probe.lab.train.schedule import rate_share
 
-__all__ = ["MakeStep", "NotFinite", "Reduction", "StepResult", "TrainStep"]
+__all__ = ["LossOf", "MakeStep", "NotFinite", "Reduction", "StepResult", "TrainStep"]
+
+# Takes a model and a micro-batch, and gives the loss whose gradient is taken.
+LossOf = Callable[[nn.Module, Any], mx.array]
 
 # Takes gradients and loss of this process, and gives the means of all.
 Reduction = Callable[[Any, mx.array], tuple[Any, mx.array]]
@@ -49,7 +52,7 @@ class StepResult:
 
 
 # Given a step's number and the tokens of its micro-batches, makes it; see `TrainStep`.
-MakeStep = Callable[[int, Sequence[mx.array]], StepResult]
+MakeStep = Callable[[int, Sequence[Any]], StepResult]
 
 
 class NotFinite(Exception):  # noqa: N818  the trainer makes an error of it
@@ -76,6 +79,8 @@ class TrainStep:
         compiled: Whether the parts are compiled.
         reduction: Makes the mean over all processes; None for one process.
         rank: Number of this process: each drops other numbers.
+        loss: Of a micro-batch; by default the mean nats a token.
+        divisor: What the sum of the micro-batches' losses is divided by; by default their number.
     """
 
     def __init__(
@@ -87,8 +92,11 @@ class TrainStep:
         compiled: bool,
         reduction: Reduction | None = None,
         rank: int = 0,
+        loss: LossOf = mean_nats,
+        divisor: Callable[[Sequence[Any]], int] = len,
     ) -> None:
         self._model, self._optimizer, self._config = model, optimizer, config
+        self._loss_of, self._divisor = loss, divisor
         self._dtype, self._reduction, self._rank = dtype, reduction, rank
         self._value_and_grad = mx.value_and_grad(self._loss)
         weights, state = model.state, optimizer.state
@@ -104,18 +112,18 @@ class TrainStep:
         )
         self._gradients, self._add, self._norm, self._update = parts
 
-    def __call__(self, step: int, batches: Sequence[mx.array]) -> StepResult:
+    def __call__(self, step: int, batches: Sequence[Any]) -> StepResult:
         """Make a step.
 
         Args:
             step: Its number, from 1.
-            batches: Tokens of each micro-batch, (B, T + 1).
+            batches: Tokens of each micro-batch, (B, T + 1), or what else the loss takes.
 
         Raises:
             NotFinite: The weights are as before.
         """
         config = self._config
-        share = rate_share(step, config)
+        share, count = rate_share(step, config), self._divisor(batches)
         for number, tokens in enumerate(batches):
             if config.dropout:
                 # mx.random.state cannot be restored; a seed for each micro-batch can.
@@ -128,7 +136,7 @@ class TrainStep:
             if len(batches) > 1:
                 # One micro-batch's activations at a time in memory.
                 mx.async_eval(loss, gradients)  # type: ignore[no-untyped-call]
-        scale = mx.array(1.0 / len(batches))
+        scale = mx.array(1.0 / count)
         if self._reduction is not None:
             gradients, loss = self._reduction(gradients, loss)
         norm = self._norm(gradients) * scale
@@ -141,26 +149,26 @@ class TrainStep:
         set_rates(self._optimizer, config, share)
         if config.clip:
             # In float64 on the host: the norm is there already.
-            scale = mx.array(min(1.0, config.clip / max(result.grad_norm, 1e-30)) / len(batches))
+            scale = mx.array(min(1.0, config.clip / max(result.grad_norm, 1e-30)) / count)
         self._update(gradients, scale)
         state = self._optimizer.state
         mx.async_eval(self._model.parameters(), state)  # type: ignore[no-untyped-call]
         return result
 
-    def _loss(self, weights: dict[str, Any], tokens: mx.array) -> mx.array:
+    def _loss(self, weights: dict[str, Any], tokens: Any) -> mx.array:
         if self._dtype != mx.float32:
             weights = tree_map(lambda weight: weight.astype(self._dtype), weights)
         self._model.update(weights)
-        return next_token_nats(self._model, tokens).mean()
+        return self._loss_of(self._model, tokens)
 
-    def _begin(self, tokens: mx.array) -> tuple[mx.array, Any]:
+    def _begin(self, tokens: Any) -> tuple[mx.array, Any]:
         """Loss and gradients of the first micro-batch."""
         weights = self._model.trainable_parameters()
         loss, gradients = self._value_and_grad(weights, tokens)
         self._model.update(weights)  # not the traced ones
         return loss, gradients
 
-    def _accumulate(self, tokens: mx.array, before: mx.array, total: Any) -> tuple[mx.array, Any]:
+    def _accumulate(self, tokens: Any, before: mx.array, total: Any) -> tuple[mx.array, Any]:
         """Sums of losses and gradients with one more micro-batch."""
         loss, gradients = self._begin(tokens)
         return before + loss, tree_map(mx.add, total, gradients)

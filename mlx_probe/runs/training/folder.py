@@ -13,19 +13,22 @@ __all__ = [
     "ANALYSIS",
     "FILES",
     "KIND",
+    "KINDS",
     "META",
     "METRICS",
     "RECIPE",
     "SAMPLES",
     "SPECTRA_OVER_TIME",
+    "TUNING",
     "is_training",
     "measured_snapshots",
     "training_folder",
     "training_remedy",
 ]
 
-# The kind in run_meta.json.
-KIND, META = "train", "run_meta.json"
+# Kinds in run_meta.json: of new models, and of those that are tuned.
+KIND, TUNING, META = "train", "tune", "run_meta.json"
+KINDS = frozenset({KIND, TUNING})
 METRICS, SAMPLES, RECIPE = "metrics.jsonl", "samples.jsonl", "recipe.yaml"
 SPECTRA_OVER_TIME = "spectra_over_time.parquet"
 # What a measurement in the same folder must not be called.
@@ -53,7 +56,7 @@ def training_folder(path: Path) -> Path | None:
     folder = path.parent if path.name in (METRICS, META) else path
     meta = folder / META
     if meta.is_file():
-        return folder if _kind(meta) == KIND else None
+        return folder if _kind(meta) in KINDS else None
     return folder if (folder / METRICS).is_file() and (folder / RECIPE).is_file() else None
 
 

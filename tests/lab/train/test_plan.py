@@ -48,7 +48,7 @@ def test_numbers():
 
 
 def test_a_model_that_is_too_large(monkeypatch):
-    monkeypatch.setattr(planning, "_available", lambda gpu: 20_000_000)
+    monkeypatch.setattr(planning, "available_memory", lambda gpu: 20_000_000)
     plan = planned("batch=64")
     assert not plan.fits
     assert "needs" in plan.warnings[0]
@@ -62,7 +62,7 @@ def test_a_model_that_is_too_large(monkeypatch):
 
 def test_nearly_too_large_warns_and_fits(monkeypatch):
     plan = planned()
-    monkeypatch.setattr(planning, "_available", lambda gpu: int(plan.memory.total * 1.1))
+    monkeypatch.setattr(planning, "available_memory", lambda gpu: int(plan.memory.total * 1.1))
     tight = planned()
     assert tight.fits
     assert "needs" in tight.warnings[0]
@@ -106,7 +106,7 @@ def test_the_command():
 
 
 def test_the_command_for_too_large_a_model(monkeypatch):
-    monkeypatch.setattr(planning, "_available", lambda gpu: 1)
+    monkeypatch.setattr(planning, "available_memory", lambda gpu: 1)
     ran = invoke("plan", "train", TINY, "--device", "cpu")
     assert ran.exit_code == 1
     assert "does not fit" in ran.stderr

