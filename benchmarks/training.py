@@ -29,7 +29,6 @@ from statistics import median
 from typing import Any, Literal, cast
 
 import click
-import mlx_lm
 from _results import Cell, out_option, publish, rounded
 from _training import CONFIGS, recipe_of, tokenized
 
@@ -46,6 +45,7 @@ from mlx_probe.lab.train.train import train
 # After what loads a BLAS for it.
 import mlx.core as mx  # isort: skip
 import mlx.nn as nn  # isort: skip
+import mlx_lm  # isort: skip
 from mlx.optimizers import AdamW  # isort: skip
 from mlx_lm.tuner.trainer import TrainingArgs  # isort: skip
 from mlx_lm.tuner.trainer import train as train_by_mlx_lm  # isort: skip
