@@ -5,7 +5,8 @@
     W <- optimizer(W, g)
 
 The host waits once in a step, for loss and norm: it sees whether both are finite before anything
-changes the weights, and prepares the next step while the device computes the update.
+changes the weights. It describes the update while the device computes the gradients, and prepares
+the next step while the device computes the update.
 """
 
 from __future__ import annotations
@@ -141,18 +142,24 @@ class TrainStep:
             gradients, loss = self._reduction(gradients, loss)
         norm = self._norm(gradients) * scale
         loss = loss * scale
-        mx.eval(loss, norm)
+        mx.async_eval(loss, norm)  # type: ignore[no-untyped-call]
+        # While these are computed, the update is described. It is computed, in the memory of the
+        # arrays that it replaces, once the norm is known to be finite.
+        weights, state = self._model.parameters(), tree_map(_same, self._optimizer.state)
+        set_rates(self._optimizer, config, share)
+        if config.clip:
+            scale = scale * mx.minimum(1.0, config.clip / mx.maximum(norm, 1e-30))
+        self._update(gradients, scale)
         result = StepResult(float(loss), float(norm), config.learning_rate * share)
         for what, value in (("loss", result.loss), ("gradient norm", result.grad_norm)):
             if not math.isfinite(value):
+                self._model.update(weights)
+                _put_back(self._optimizer.state, state)
                 raise NotFinite(what, value)
-        set_rates(self._optimizer, config, share)
-        if config.clip:
-            # In float64 on the host: the norm is there already.
-            scale = mx.array(min(1.0, config.clip / max(result.grad_norm, 1e-30)) / count)
-        self._update(gradients, scale)
-        state = self._optimizer.state
-        mx.async_eval(self._model.parameters(), state)  # type: ignore[no-untyped-call]
+        del gradients, weights, state
+        mx.async_eval(  # type: ignore[no-untyped-call]
+            self._model.parameters(), self._optimizer.state
+        )
         return result
 
     def _loss(self, weights: dict[str, Any], tokens: Any) -> mx.array:
@@ -182,3 +189,16 @@ def _norm(gradients: Any) -> mx.array:
     """Euclidean norm of all gradients together."""
     squares = [gradient.square().sum() for _, gradient in tree_flatten(gradients)]
     return mx.sqrt(sum(squares[1:], squares[0]))
+
+
+def _same(array: mx.array) -> mx.array:
+    return array
+
+
+def _put_back(tree: Any, before: Any) -> None:
+    """Set the arrays of a tree in its own dictionaries, which compiled functions hold."""
+    for key, value in before.items() if isinstance(before, dict) else enumerate(before):
+        if isinstance(value, (dict, list)):
+            _put_back(tree[key], value)
+        else:
+            tree[key] = value
