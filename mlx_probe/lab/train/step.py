@@ -187,7 +187,9 @@ class TrainStep:
 
 def _norm(gradients: Any) -> mx.array:
     """Euclidean norm of all gradients together."""
-    squares = [gradient.square().sum() for _, gradient in tree_flatten(gradients)]
+    flat = [gradient.reshape(-1) for _, gradient in tree_flatten(gradients)]
+    # As products, which need no array of squares.
+    squares = [(vector[None] @ vector[:, None]).reshape(()) for vector in flat]
     return mx.sqrt(sum(squares[1:], squares[0]))
 
 
