@@ -32,11 +32,10 @@ from mlx_probe.lab.train.rate import product_rate
 
 __all__ = ["EFFICIENCY", "TIGHT", "TrainingPlan", "available_memory", "plan_training"]
 
-# Assumed share of the rate of products that steps reach, not compiled and compiled. The values are
-# assumptions: only their ratio follows the processor time of steps of 0.9 million parameters, on
-# two shared cores of an AMD EPYC (Zen 5, November 2026). benchmarks/efficiency.py measures them on
-# a machine. On a GPU nothing was measured: its time is that of the products alone.
-EFFICIENCY = {"cpu": {False: 0.25, True: 0.35}, "gpu": {False: 1.0, True: 1.0}}
+# Share of the rate of products that steps reach, not compiled and compiled: medians of
+# benchmarks/results/efficiency.json, from two shared cores of an AMD EPYC (Zen 5, November 2026).
+# On a GPU nothing was measured: its time is that of the products alone.
+EFFICIENCY = {"cpu": {False: 0.24, True: 0.28}, "gpu": {False: 1.0, True: 1.0}}
 # Share of the memory above which a plan warns: other programs need some too.
 TIGHT = 0.8
 
