@@ -15,7 +15,7 @@ from mlx_probe.lab.function_calls.call import Call, UnreadableError, checked_cal
 
 __all__ = ["begins_calls", "python_calls"]
 
-_SPACE = re.compile(r"(?:\s|#[^\n]*|\\\n)*")
+_SPACE = re.compile(r"\s*(?:(?:#[^\n]*|\\\n)\s*)*")
 _NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _BEGINS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\s*\(\s*(?:[^\W\d]\w*\s*=(?!=)|\))")
 _NUMBER = re.compile(
@@ -79,7 +79,9 @@ class _Reader:
 
     def after_space(self) -> int:
         match = _SPACE.match(self.text, self.at)
-        return match.end() if match else self.at
+        # Kept: whoever looks here next does not look at the blanks again.
+        self.at = match.end() if match else self.at
+        return self.at
 
     def skip(self, sign: str) -> bool:
         at = self.after_space()

@@ -249,7 +249,7 @@ def test_any_pieces_are_read(text):
 )
 def test_a_megabyte_is_read_soon(piece):
     text = piece * (1_000_000 // len(piece))
-    start = time.perf_counter()
+    start = time.process_time()
     for hostile in (text, f"[f(a={text}", f'{{"name": "f", "arguments": {{"a": {text}'):
         read_answer(hostile)
-    assert time.perf_counter() - start < 6
+    assert time.process_time() - start < 5
