@@ -60,7 +60,7 @@ class TrainingPlan:
         compiled: Whether steps are compiled.
         compile_reason: Why, or why not.
         product_rate: Measured operations a second in products of the model's sizes.
-        efficiency: Assumed share of that rate.
+        efficiency: Share of that rate that steps reach.
         least_seconds: Time of the products alone.
         seconds: Expected time of the steps; evaluations, samples and snapshots come on top.
         fits: Whether the memory is enough.
