@@ -97,15 +97,18 @@ class _Server(asyncio.Protocol):
                 length = int(value)
         if not end or len(body) < length:
             return
-        received = time.perf_counter()
-        self._data = body[length:]
+        # What is asked is read when all that came at the same moment has been noted.
+        asked, self._data = body[:length], body[length:]
+        asyncio.get_running_loop().call_soon(self._take, head, asked, time.perf_counter())
+
+    def _take(self, head: bytes, body: bytes, received: float) -> None:
         path = head.split()[1].decode()
         if path == "/times":
             self._answer(json.dumps(self.times).encode())
         elif path == "/v1/models":
             self._answer(json.dumps({"data": [{"id": "planned"}]}).encode())
         else:
-            asked = json.loads(body[:length])
+            asked = json.loads(body)
             text = asked.get("prompt") or asked["messages"][-1]["content"]
             self._task = asyncio.ensure_future(self._follow(json.loads(text), received))
 

@@ -7,17 +7,21 @@ no task has to be woken for a chunk.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mlx_probe.lab.load_test.address import Address
 from mlx_probe.lab.load_test.response import ProtocolError, ResponseParser
 
-__all__ = ["Client", "OnData", "explained"]
+__all__ = ["Client", "OnData", "OnHead", "explained"]
 
 # Called with the time at which a piece of the body came, and the piece.
 OnData = Callable[[float, bytes], None]
+# Called when the head of the response is there; returns what takes the body.
+OnHead = Callable[[ResponseParser], OnData]
 
 
 class _Connection(asyncio.Protocol):
@@ -28,7 +32,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = ResponseParser()
         self._answer: asyncio.Future[None] | None = None
-        self._on_head: Callable[[ResponseParser], OnData] | None = None
+        self._on_head: OnHead | None = None
         self._on_data: OnData | None = None
         self.received = False
         self.last = 0.0
@@ -68,9 +72,7 @@ class _Connection(asyncio.Protocol):
                     ConnectionError(str(exc) if exc else "the server closed the connection")
                 )
 
-    async def exchange(
-        self, request: bytes, on_head: Callable[[ResponseParser], OnData]
-    ) -> ResponseParser:
+    async def exchange(self, request: bytes, on_head: OnHead) -> ResponseParser:
         """Send a request, and wait until its response is whole."""
         assert self._transport is not None
         self._parser, self._on_head, self._on_data = ResponseParser(), on_head, None
@@ -103,6 +105,7 @@ class Client:
         self._address, self._stall = address, stall_timeout
         self._headers = {"Host": address.authority, "Accept-Encoding": "identity", **headers}
         self._idle: list[_Connection] = []
+        self._found: Sequence[tuple[Any, ...]] | None = None
         self._tls = ssl.create_default_context() if address.secure else None
 
     async def request(
@@ -110,7 +113,8 @@ class Client:
         method: str,
         path: str,
         body: bytes,
-        on_head: Callable[[ResponseParser], OnData],
+        on_head: OnHead,
+        on_start: Callable[[float], None] = lambda now: None,
     ) -> None:
         """Make a request.
 
@@ -118,7 +122,8 @@ class Client:
             method: "GET" or "POST".
             path: With the leading slash.
             body: JSON; empty for none.
-            on_head: Called when the head of the response is there; returns what takes the body.
+            on_head: See `OnHead`.
+            on_start: Called with the time at which it is sent, or a connection for it is opened.
 
         Raises:
             OSError: There is no connection, or it broke.
@@ -131,6 +136,8 @@ class Client:
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         lines += [f"{name}: {value}" for name, value in headers.items()]
         message = "\r\n".join((*lines, "", "")).encode("latin-1", "replace") + body
+        # Here, where nothing comes between it and the write, if there is an idle connection.
+        on_start(time.perf_counter())
         while True:
             connection, is_new = await self._connected()
             try:
@@ -150,6 +157,12 @@ class Client:
                 connection.abort()
             return
 
+    async def open(self, count: int) -> None:
+        """Open connections before there are requests for them; why one fails, its request says."""
+        opening = (self._new() for _ in range(count))
+        found = await asyncio.gather(*opening, return_exceptions=True)
+        self._idle += [one for one in found if isinstance(one, _Connection)]
+
     async def close(self) -> None:
         """Close all connections."""
         for connection in self._idle:
@@ -163,17 +176,34 @@ class Client:
             connection = self._idle.pop()
             if connection.open:
                 return connection, False
+        return await self._new(), True
+
+    async def _new(self) -> _Connection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            _Connection, self._address.host, self._address.port, ssl=self._tls
-        )
-        return connection, True
+        host, port = self._address.host, self._address.port
+        if self._found is None:
+            self._found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        error: OSError | None = None
+        # Asked once: a name is looked up in a thread, whose work would show in the latencies.
+        for _, _, _, _, place in self._found:
+            try:
+                _, connection = await loop.create_connection(
+                    _Connection,
+                    place[0],
+                    port,
+                    ssl=self._tls,
+                    server_hostname=host if self._tls else None,
+                )
+                return connection
+            except OSError as failure:
+                error = error or failure
+        raise error or OSError(f"no address of {host}")
 
     async def _watched(
         self,
         connection: _Connection,
         message: bytes,
-        on_head: Callable[[ResponseParser], OnData],
+        on_head: OnHead,
     ) -> ResponseParser:
         """The exchange, given up when no byte comes."""
         exchange = connection.exchange(message, on_head)

@@ -153,6 +153,9 @@ class _Test:
         await _until_ready(client, self._address, config)
         warmups = [Request(self.requests[0].prompt) for _ in range(config.num_warmups)]
         await asyncio.gather(*(self._ask(client, slots, request) for request in warmups))
+        if config.max_concurrency:
+            # Users keep their connections; to open all at once would show in the first latencies.
+            await client.open(min(config.max_concurrency, len(self.requests)))
         self._done = 0
         self._on_progress(0, len(self.requests))
         arrivals = arrival_times(
@@ -179,11 +182,14 @@ class _Test:
                 answer.begin(response.status, response.reason, kind)
                 return answer.add
 
+            def on_start(now: float) -> None:
+                request.start = now
+
             body = self._bodies[id(request.prompt)]
             request.start = time.perf_counter()
             try:
                 await asyncio.wait_for(
-                    client.request("POST", self._address.endpoint, body, on_head),
+                    client.request("POST", self._address.endpoint, body, on_head, on_start),
                     self._config.timeout or None,
                 )
                 answer.finish()
