@@ -8,7 +8,7 @@ from typing import Any
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import write_text
-from mlx_probe.runs.answers import IDENTITY, ITEMS, RESULTS, read_object
+from mlx_probe.runs.answers import IDENTITY, ITEMS, PREDICTIONS, RESULTS, read_object
 from mlx_probe.runs.table.strict_json import document, encode
 
 __all__ = ["claim", "finish"]
@@ -25,18 +25,19 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
         ConfigError: It holds answers that were made in another way.
         ResultError: It cannot be written.
     """
-    path = folder / IDENTITY
-    if path.exists():
-        before = read_object(path)
+    path, answers = folder / IDENTITY, folder / PREDICTIONS
+    if folder.is_file():
+        raise ConfigError(f"{folder} is a file", "Give a folder with --out")
+    before = read_object(path) if path.exists() else None
+    # Settings without an answer bind nobody.
+    if before is not None and answers.exists() and answers.stat().st_size:
         names = [key for key in identity if before.get(key) != identity[key]]
         if names:
             raise ConfigError(
                 f"{folder} holds answers that were made with other settings: {', '.join(names)}",
                 "Choose another --out",
             )
-    elif folder.is_file():
-        raise ConfigError(f"{folder} is a file", "Give a folder with --out")
-    else:
+    elif before != identity:
         write_text(path, document(identity) + "\n")
 
 

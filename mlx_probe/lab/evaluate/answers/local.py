@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from mlx_probe.lab.evaluate.answers.config import AnswerConfig
 from mlx_probe.lab.evaluate.answers.prediction import Prediction
 from mlx_probe.lab.evaluate.answers.prompting import PROMPTING
 from mlx_probe.lab.evaluate.answers.question import Question
+from mlx_probe.lab.generate.adapted import find_adapter
 from mlx_probe.lab.generate.config import GenerateConfig, SamplingConfig
 from mlx_probe.lab.generate.generate import generate
 from mlx_probe.lab.generate.loading import LoadedModel, load_model
 
-__all__ = ["LocalModel"]
+__all__ = ["LocalModel", "weights_fingerprint"]
 
 
 class LocalModel:
@@ -39,7 +40,9 @@ class LocalModel:
 
     def identity(self) -> dict[str, Any]:
         """What decides the answers, beside the settings."""
-        return {"model": self.name, "weights": _fingerprint(self._loaded.folder)}
+        adapter = find_adapter(self.name)
+        folders = [self._loaded.folder, *([adapter] if adapter else [])]
+        return {"model": self.name, "weights": weights_fingerprint(folders)}
 
     def facts(self) -> Mapping[str, Any]:
         """What it ran with."""
@@ -86,10 +89,17 @@ def _prompt(loaded: LoadedModel, question: Question, config: AnswerConfig) -> li
     return loaded.tokenizer.encode_special(text)
 
 
-def _fingerprint(folder: Path) -> str:
-    """Of the weights' files by name, size and time: a model that is trained on is another one."""
+def weights_fingerprint(folders: Iterable[Path]) -> str:
+    """16 hex digits of the weights' files by name, size and time.
+
+    A model that is trained on, and an adapter that is, answers otherwise.
+
+    Args:
+        folders: Of the model, and of its adapter if there is one.
+    """
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
-        stat = path.stat()
-        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    for folder in folders:
+        for path in sorted(folder.rglob("*.safetensors")):
+            stat = path.stat()
+            digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

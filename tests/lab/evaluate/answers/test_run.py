@@ -9,6 +9,7 @@ from mlx_probe.core.errors import ConfigError, ResultError, SourceError
 from mlx_probe.lab.evaluate import TASKS
 from mlx_probe.lab.evaluate.answers import run
 from mlx_probe.lab.evaluate.answers.config import AnswerConfig
+from mlx_probe.lab.evaluate.answers.local import weights_fingerprint
 from mlx_probe.lab.evaluate.answers.prediction import Prediction, read_predictions
 from mlx_probe.lab.evaluate.comparison import compare_results
 from mlx_probe.lab.evaluate.evaluate import evaluate
@@ -166,6 +167,29 @@ def test_what_has_an_answer_is_not_asked_again(tmp_path, monkeypatch, concurrenc
     assert model.asked[len(RIGHT) :] == ["parallel_0"]
     with pytest.raises(ConfigError, match="other settings: system"):
         evaluate("http://x", data, "bfcl", AnswerConfig(system="You are"), out=out)
+
+
+def test_settings_without_an_answer_bind_nobody(tmp_path, monkeypatch):
+    data, model = write_bfcl(tmp_path / "bfcl"), Model(breaks=0)
+    monkeypatch.setattr(run, "ServedModel", lambda address, config: model)
+    with pytest.raises(SourceError):
+        evaluate("http://x", data, "bfcl", out=tmp_path / "out")
+    model.breaks = None
+    config = AnswerConfig(max_tokens=9)
+    assert evaluate("http://x", data, "bfcl", config, out=tmp_path / "out")["answered"] == 7
+    with pytest.raises(ConfigError, match="is a file"):
+        evaluate("http://x", data, "bfcl", out=data / "BFCL_v4_parallel.json")
+
+
+def test_another_adapter_is_another_model(tmp_path):
+    folders = [tmp_path / "model", tmp_path / "adapter"]
+    for folder in folders:
+        write_lines(folder / "x.safetensors", [1])
+    whole = weights_fingerprint(folders)
+    assert whole == weights_fingerprint(folders)
+    assert whole != weights_fingerprint(folders[:1])
+    write_lines(folders[1] / "x.safetensors", [1, 2])
+    assert whole != weights_fingerprint(folders)
 
 
 def test_compare(tmp_path):
