@@ -108,6 +108,8 @@ class TuneConfig(TrainConfig):
         dropout: Probability that a number that goes into an adapter is dropped.
         dtype: Numbers of forward and backward pass: "float32", "bfloat16" (what is learned stays
             float32), or "auto": those of the model, on a CPU float32.
+        compile: Whether the step is compiled: "always" where a compiler is found, "never", or
+            "auto": on a GPU. Each shape of a batch is compiled anew.
         sample_prompt: What a user says; samples are the model's answers.
 
     Raises:

@@ -134,7 +134,9 @@ def tune(
         per_token = flops_per_token(network, learned, recipe.adapter.method)
         flops = per_token * planned_tokens(recipe, examples)
         dtype: Any = "bfloat16" if number_type(network) == mx.bfloat16 else "float32"
-        machine = Machine.here(replace(config, dtype=dtype), flops)
+        # On a CPU each of many shapes would be compiled anew, which is never made up for.
+        eager = config.compile == "auto" and mx.default_device().type == mx.cpu
+        machine = Machine.here(replace(config, dtype=dtype), 0.0 if eager else flops)
         if warning := machine.slow_products:
             job.warn(warning)
         memory = require_memory(recipe, began.sizes, network, examples)
