@@ -124,6 +124,24 @@ def test_numbers_that_are_not_finite(talker, talks, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("checkpointed", ["true", "false"])
+def test_compiled_steps_have_the_same_losses(talker, talks, tmp_path, checkpointed):
+    """Also with dropout, whose keys go through the compiled function, and other shapes."""
+    runs = [
+        tune(
+            recipe(f"compile={name}", f"gradient_checkpointing={checkpointed}", "accumulation=2"),
+            talker, talks, tmp_path / name, device="cpu",
+        )
+        for name in ("always", "never")
+    ]  # fmt: skip
+    if not runs[0].meta["compiled"]:
+        pytest.skip(runs[0].meta["compile_reason"])
+    first, second = (results_of(run.folder)[1] for run in runs)
+    for one, other in zip(first, second, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 4])
 def test_a_killed_command_goes_on_with_the_same_bits(talker, talks, tmp_path, lines):
     def command(name):
