@@ -36,7 +36,7 @@ SETTINGS = (
     "evaluate_every=5", "checkpoint_every=3", "compare=none", "bucket=8",
 )  # fmt: skip
 # Examples, their tokens as nearly as words make them, and another setting.
-SIZES = ((1, 256, ""), (4, 256, ""), (4, 512, ""), (4, 512, "gradient_checkpointing=true"))
+SIZES = ((1, 128, ""), (2, 256, ""), (4, 256, ""), (2, 256, "gradient_checkpointing=true"))
 WORD = " hello"
 
 
