@@ -50,6 +50,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "tune": "Tune MODEL on conversations.",
         "generate": "Let MODEL continue a text.",
         "evaluate": "Measure how well MODEL predicts a text.",
+        "merge": "Write a base and its adapter as one model.",
         "export": "Write MODEL for another program.",
     },
     "Serve": {
@@ -59,6 +60,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Models": {
         "download": "Download MODEL and verify its files.",
         "verify": "Check the files of a downloaded model.",
+        "model": "Look at one model as a whole.",
         "catalog": "List and manage the models on this machine.",
     },
     "Machine": {

@@ -19,8 +19,12 @@ def stored(path):
     tensors = {}
     with open_checkpoint(ModelFiles("m", "local", path, (path,))) as checkpoint:
         for weight in checkpoint.weights():
+            if weight.part is not None:
+                continue
             axis = 0 if weight.rows is None or weight.tall else 1
             words = np.concatenate([chunk.copy() for chunk in weight.chunks()], axis)
+            if weight.stack_index:
+                words = np.concatenate([tensors[weight.name][1], words])
             tensors[weight.name] = weight.dtype, words
     return tensors
 

@@ -8,11 +8,13 @@ import sys
 import numpy as np
 import pytest
 from project import ROOT
+from tiny_llm import make_model, make_tokenizer
 from weightfiles import write_safetensors
 
 BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_analyze"}
 MODEL = "a small model"
+RUNS = "a small model that runs"
 WATCHED = ["--config", str(ROOT / "configs/train/tiny.yaml"), "--data", str(ROOT / "docs/en")]
 SHAPE = (
     *("model.dim=32", "model.layers=1", "model.vocabulary=320", "evaluation_tokens=640"),
@@ -27,6 +29,7 @@ SMALLEST = {
     "eigenvalues": ["--sizes", "64", "--runs", "1", "--exact-sizes", "40"],
     "elements": ["--elements", "1048576", "--runs", "1"],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
+    "exporting": [RUNS, "--type", "f32", "--prompts", "2", "--length", "3"],
     "forecast": [MODEL, "--runs", "1"],
     "hard_spectra": ["--sizes", "64"],
     "large_matrices": ["--runs", "1", "--scale", "32"],
@@ -84,10 +87,16 @@ def small(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return str(make_model(root / "model", make_tokenizer(root / "tokenizer", "bytes")))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SMALLEST)
-def test_it_writes_its_result(script, small, tmp_path):
-    words = [small if word == MODEL else word for word in SMALLEST[script]]
+def test_it_writes_its_result(script, small, runs, tmp_path):
+    words = [{MODEL: small, RUNS: runs}.get(word, word) for word in SMALLEST[script]]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / f"{script}.py", *words, "--out", tmp_path],
         capture_output=True,

@@ -41,6 +41,7 @@ ENGLISH = (
     *("core/language.py", "core/notebook.py", "core/formats.py", "runs/table/__init__.py"),
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
     *("checkpoint/formats/torch_names.py", "library/catalog/card.py"),
+    *("lab/about/card.py",),
     *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py", "cli/schemas/"),
     # What an assistant reads, and what a server says to clients and to Prometheus.
     *("cli/assistant/", "lab/serve/request_body.py", "lab/serve/handler.py"),
@@ -75,6 +76,8 @@ UNSEEN = {
     *("gpu: {0}", "{0} = excluded.{1}", "Bearer {0}", "kernels {0}", "{0} (part)"),
     # How Python shows an object.
     "{0} runs by {1}",
+    # Names of algorithms.
+    "{0} with byte fallback",
     # Too short to be recognized: in Chinese they stay as they are.
     *("of {0}", " of {0}", " at {0}", "{0} at {1}", "{0} at {1} ({2})", "in {0}: {1}", "no {0}"),
     "{0} is {1}",

@@ -13,7 +13,18 @@ from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODE
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
-from .lab import EVALUATION, EXPORTED, GENERATION, TRAINED, TUNED, TUNING_PLAN
+from .lab import (
+    EVALUATION,
+    EXPORTED,
+    GENERATION,
+    MERGED,
+    MODEL_CARD,
+    MODEL_FACTS,
+    MODEL_VERIFIED,
+    TRAINED,
+    TUNED,
+    TUNING_PLAN,
+)
 from .load_test import LOAD_TEST
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
@@ -55,6 +66,7 @@ SCHEMAS: Mapping[str, Document] = {
             "with --compare": COMPARISON,
         },
     ),
+    "merge": Document(MERGED),
     "export": Document(EXPORTED),
     "load-test": Document(
         LOAD_TEST,
@@ -63,6 +75,9 @@ SCHEMAS: Mapping[str, Document] = {
     ),
     "download": Document(DOWNLOAD),
     "verify": Document(VERIFICATION),
+    "model verify": Document(MODEL_VERIFIED),
+    "model info": Document(MODEL_FACTS),
+    "model card": Document(MODEL_CARD),
     "catalog scan": Document(SCAN),
     "catalog list": Document(listed(MODEL)),
     "catalog show": Document(MODEL),

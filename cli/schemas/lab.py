@@ -1,10 +1,33 @@
-"""Documents of train, tune, generate, evaluate and export."""
+"""Documents of train, tune, generate, evaluate, merge and export."""
 
 from __future__ import annotations
 
-from .shape import FLAG, INTEGER, NUMBER, TEXT, Schema, listed, mapping, nullable, one_of, record
+from .shape import (
+    ANYTHING,
+    FLAG,
+    INTEGER,
+    NUMBER,
+    TEXT,
+    Schema,
+    listed,
+    mapping,
+    nullable,
+    one_of,
+    record,
+)
 
-__all__ = ["EVALUATION", "EXPORTED", "GENERATION", "TRAINED", "TUNED", "TUNING_PLAN"]
+__all__ = [
+    "EVALUATION",
+    "EXPORTED",
+    "GENERATION",
+    "MERGED",
+    "MODEL_CARD",
+    "MODEL_FACTS",
+    "MODEL_VERIFIED",
+    "TRAINED",
+    "TUNED",
+    "TUNING_PLAN",
+]
 
 _FOUND: Schema = record(
     {
@@ -241,16 +264,107 @@ EVALUATION: Schema = record(
 
 EXPORTED: Schema = record(
     {
-        "to": (one_of(("gguf",)), "The format."),
+        "to": (one_of(("gguf", "mlx", "peft")), "The format."),
         "model": (TEXT, "The reference."),
-        "file": (TEXT, "What was written."),
-        "type": (one_of(("f32", "f16", "bf16")), "Type of the matrices in it."),
-        "architecture": (TEXT, "Its name of the model's architecture."),
+        "file": (TEXT, "What was written: a file, or a folder."),
+        "type": (TEXT, "Type of the matrices in it, as in `--type`; `4bit` for `--bits 4`."),
+        "architecture": (TEXT, "Its name of the model's architecture; of an adapter its kind."),
         "parameters": (INTEGER, "Numbers in it."),
         "tensors": (INTEGER, "Tensors in it."),
-        "bytes": (INTEGER, "Its size."),
-        "tokenizer": (TEXT, "Its names of the tokenizer's algorithm and of how it cuts text."),
-        "vocabulary": (INTEGER, "Tokens, unused ones included."),
+        "bytes": (INTEGER, "Size of the files with weights."),
+        "tokenizer": (
+            nullable(TEXT),
+            "Its names of the tokenizer's algorithm and of how it cuts text; null beside gguf.",
+        ),
+        "vocabulary": (nullable(INTEGER), "Tokens, unused ones included; null for an adapter."),
         "notes": (listed(TEXT), "What the format cannot say as the model does."),
+    }
+)
+
+MERGED: Schema = record(
+    {
+        "base": (TEXT, "The reference of the base."),
+        "adapter": (TEXT, "The reference of the adapter."),
+        "folder": (TEXT, "Where the model is, in Hugging Face's layout."),
+        "kind": (TEXT, "What the adapter is: `lora`, `dora`, or another kind of PEFT."),
+        "layout": (one_of(("peft", "mlx-lm", "gguf")), "Whose adapter it is."),
+        "ranks": (listed(INTEGER), "Ranks of its factors."),
+        "changed": (INTEGER, "Tensors that it changed."),
+        "tensors": (INTEGER, "Tensors of the model."),
+        "unpacked": (INTEGER, "Tensors that were packed, and are plain now."),
+        "parameters": (INTEGER, "Numbers in the model."),
+        "bytes": (INTEGER, "Size of its weights."),
+        "files": (listed(TEXT), "Names of the files with weights."),
+        "notes": (listed(TEXT), "What else is different."),
+    }
+)
+
+MODEL_VERIFIED: Schema = record(
+    {
+        "model": (TEXT, "The reference."),
+        "folder": (TEXT, "Its files."),
+        "files": (
+            listed(
+                record(
+                    {
+                        "name": (TEXT, "Name of the file."),
+                        "bytes": (INTEGER, "Its size."),
+                        "sha256": (TEXT, "64 hex digits."),
+                    }
+                )
+            ),
+            "The files that decide what the model says.",
+        ),
+        "sha256": (TEXT, "One hash for all: of the lines `HASH  NAME`, by name."),
+        "checks": (
+            listed(
+                record(
+                    {
+                        "name": (TEXT, "`hash`, `tensors`, `loads`, `generates`, and others."),
+                        "passed": (FLAG, "Whether it holds."),
+                        "text": (TEXT, "What was seen."),
+                    }
+                )
+            ),
+            "What was tried, up to the first that fails.",
+        ),
+        "prompt": (TEXT, "The text that was continued."),
+        "text": (TEXT, "What the model made of it, always the most likely token."),
+        "tokens": (listed(INTEGER), "The tokens of that."),
+        "passed": (FLAG, "Whether all checks hold; exit code 1 if not."),
+    }
+)
+
+MODEL_FACTS: Schema = record(
+    {
+        "model": (TEXT, "The reference."),
+        "path": (TEXT, "Its folder or file."),
+        "format": (TEXT, "Format of its files: `safetensors`, `gguf` and others."),
+        "architecture": (
+            mapping(ANYTHING),
+            "Family, layers, widths and heads, as far as its files say.",
+        ),
+        "context": (nullable(INTEGER), "Positions that it was trained on."),
+        "parameters": (INTEGER, "Numbers in it."),
+        "bytes": (INTEGER, "Size of its tensors."),
+        "bits": (NUMBER, "Bits for each number, scales included."),
+        "tensors": (INTEGER, "Its parameters."),
+        "types": (mapping(INTEGER), "Numbers by the type that they are stored in."),
+        "tied": (nullable(FLAG), "Whether the output head is the embedding."),
+        "tokenizer": (nullable(TEXT), "The algorithm of its tokenizer."),
+        "tokens": (nullable(INTEGER), "Tokens of it."),
+        "chat": (FLAG, "Whether it has a chat template."),
+        "adapter": (
+            nullable(mapping(ANYTHING)),
+            "Kind, layout, ranks, scale and targets of an adapter.",
+        ),
+    }
+)
+
+MODEL_CARD: Schema = record(
+    {
+        "file": (nullable(TEXT), "The card; null with `--out -`."),
+        "sections": (listed(TEXT), "Titles of its sections."),
+        "text": (TEXT, "Markdown with its block of metadata."),
     }
 )

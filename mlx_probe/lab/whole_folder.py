@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["whole_folder"]
+from mlx_probe.core.errors import ResultError
+
+__all__ = ["require_empty", "whole_folder"]
 
 
 @contextmanager
@@ -54,3 +56,19 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_empty(folder: Path, mark: str | None = None) -> None:
+    """Refuse a folder with content that would be lost.
+
+    Args:
+        folder: The folder to write; need not exist.
+        mark: A file by which we know what we wrote before, and may replace.
+
+    Raises:
+        ResultError: It is a file, or holds something.
+    """
+    if folder.is_file():
+        raise ResultError(f"{folder} is a file", "Name a folder with --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (mark and (folder / mark).is_file()):
+        raise ResultError(f"the folder {folder} is not empty", "Choose another folder with --out")

@@ -45,4 +45,28 @@ def test_what_is_refused(model, tmp_path):
     refuses(invoke("export", model, "--to", "gguf", "--out", tmp_path), "is a folder")
     result = invoke("export", model, "--to", "onnx", "--out", tmp_path / "m")
     assert result.exit_code == 2
-    assert "'onnx' is not 'gguf'" in result.stderr
+    assert "'onnx' is not one of 'gguf', 'mlx', 'peft'" in result.stderr
+
+
+def test_options_that_contradict_each_other(model, tmp_path):
+    out = ("--out", tmp_path / "x")
+    for words, says in [
+        (("gguf", "--bits", "4"), "--bits with --to gguf"),
+        (("mlx", "--bits", "4", "--type", "f16"), "--bits with --to mlx --type f16"),
+        (("peft", "--type", "q8_0"), "--to peft writes no q8_0"),
+    ]:
+        refuses(invoke("export", model, "--to", *words, *out), says, code=2)
+    result = invoke("export", model, "--to", "gguf", "--type", "q4_k_m", *out)
+    assert result.exit_code == 2
+    assert "'q4_k_m' is not one of 'auto', 'f32'" in result.stderr
+
+
+def test_a_packed_folder(tmp_path):
+    tokenizer = make_tokenizer(tmp_path / "tokenizer")
+    model = make_model(tmp_path / "model", tokenizer, dim=64, hidden=96)
+    result = invoke("export", model, "--to", "mlx", "--bits", "8", "--out", tmp_path / "packed")
+    assert result.exit_code == 0, result.output
+    assert "numbers, 8bit" in result.stdout
+    assert "2 matrices are not packed" in result.stdout
+    said = invoke("model", "info", tmp_path / "packed").stdout
+    assert "8 bit" in said

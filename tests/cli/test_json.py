@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 from bfcl_folder import RIGHT, write_bfcl, write_lines, write_prepared
+from lora_adapters import peft_adapter
 from machines import MAC
 from models import invoke
 from pairs import saved
@@ -92,7 +93,11 @@ GOOD = {
         ("--compare {out}/calls {out}/calls", 0),
         ("--compare {out}/bfcl {out}/bfcl", 0),
     ],
-    "export": [("{lm} --to gguf --out {out}/new/model.gguf", 0)],
+    "merge": [("{lm} {adapter} --out {out}/merged", 0)],
+    "export": [
+        ("{lm} --to gguf --out {out}/new/model.gguf", 0),
+        ("{lm} --to mlx --bits 8 --out {out}/packed", 0),
+    ],
     "load-test": [
         ("{server} --dataset-path {plans} --num-prompts 2", 0),
         ("{server} --dataset-path {plans} --num-prompts 2 --no-save-detailed", 0),
@@ -107,6 +112,9 @@ GOOD = {
         ("{model} --local-dir {out}/new", 0),
     ],
     "verify": [("{downloaded}", 0), ("{damaged}", 1)],
+    "model verify": [("{lm} --max-tokens 2", 0), ("{lm} --expect 00000000", 1)],
+    "model info": [("{lm}", 0), ("{adapter}", 0), ("{trained}", 0)],
+    "model card": [("{lm} --out {out}/README.md", 0), ("{adapter} --out -", 0)],
     "catalog scan": [("{root}/models --runs {runs}", 0)],
     "catalog list": [("", 0), ("--analyzed --sort size", 0)],
     "catalog show": [("base", 0)],
@@ -140,10 +148,14 @@ BAD = {
     "tune": ("{nothing} --data {root} --out {out}/none", 1),
     "generate": ("{nothing} --prompt x", 1),
     "evaluate": ("{lm} --data {nothing}", 1),
+    "merge": ("{lm} {nothing} --out {out}/none", 1),
     "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
     "load-test": ("ftp://x", 2),
     "download": ("{nothing}", 1),
     "verify": ("{nothing}", 1),
+    "model verify": ("{nothing}", 1),
+    "model info": ("{nothing}", 1),
+    "model card": ("{nothing} --out -", 1),
     "catalog scan": ("{nothing}", 2),
     "catalog list": ("--sort nonsense", 2),
     "catalog show": ("no-such-model", 2),
@@ -203,6 +215,7 @@ def places(stored, trained, server, tmp_path_factory):
     lm = make_model(root / "lm", make_tokenizer(root / "tokenizer"))
     scanned = invoke("catalog", "scan", root / "models", "--runs", stored.runs, **catalog)
     assert scanned.exit_code == 0, scanned.output
+    peft_adapter(root / "adapter", lm)
     texts = root / "texts.txt"
     texts.write_text("".join(f"What is written in line {n}?\n\n" for n in range(500)), "utf-8")
     answers = write_lines(
@@ -221,7 +234,8 @@ def places(stored, trained, server, tmp_path_factory):
         "model": model, "strange": strange, "broken": broken,
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
-        "lm": lm, "text": text, "recipe": ROOT / "configs" / "train" / "tiny.yaml",
+        "lm": lm, "adapter": root / "adapter", "text": text,
+        "recipe": ROOT / "configs" / "train" / "tiny.yaml",
         "environment": {**catalog, "MLX_PROBE_LANG": "zh"},
     }  # fmt: skip
 

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mlx_probe.lab.export.gguf import export_gguf
-from mlx_probe.lab.export.protocol import Export, Exported
+from mlx_probe.lab.export.gguf import TYPES, export_gguf
+from mlx_probe.lab.export.mlx_layout import BIT_TYPES, FLOAT_TYPES, export_mlx
+from mlx_probe.lab.export.peft_adapter import export_peft
+from mlx_probe.lab.export.protocol import Export, Exported, Format
 
-__all__ = ["EXPORTS", "Export", "Exported"]
+__all__ = ["EXPORTS", "FORMATS", "Export", "Exported", "Format"]
 
 # By the value of --to.
-EXPORTS: Mapping[str, Export] = {"gguf": export_gguf}
+FORMATS: Mapping[str, Format] = {
+    "gguf": Format(export_gguf, tuple(TYPES)),
+    "mlx": Format(export_mlx, (*FLOAT_TYPES, *BIT_TYPES)),
+    "peft": Format(export_peft, tuple(FLOAT_TYPES)),
+}
+EXPORTS: Mapping[str, Export] = {name: form.export for name, form in FORMATS.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Export", "Exported"]
+__all__ = ["Export", "Exported", "Format"]
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,15 @@ class Exported:
 
     Attributes:
         model: The reference that it was opened by.
-        file: What was written.
+        file: What was written: a file, or a folder.
         type: Type of the matrices in it.
-        architecture: The name of the model's architecture there.
+        architecture: The name of the model's architecture there; for an adapter its kind.
         parameters: Numbers in it.
         tensors: Tensors in it.
-        bytes: Size of the file.
-        tokenizer: The kind of its tokenizer, in the words of the format.
-        vocabulary: Tokens.
+        bytes: Size of the files with weights.
+        tokenizer: The kind of its tokenizer, in the words of the format; None if it says nothing
+            of it.
+        vocabulary: Tokens; None likewise.
         notes: What the format cannot say as the model does.
     """
 
@@ -34,9 +35,22 @@ class Exported:
     parameters: int
     tensors: int
     bytes: int
-    tokenizer: str
-    vocabulary: int
+    tokenizer: str | None
+    vocabulary: int | None
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of another program.
+
+    Attributes:
+        export: Writes it.
+        types: Types of matrices that it takes, beside "auto".
+    """
+
+    export: Export
+    types: tuple[str, ...]
 
 
 class Export(Protocol):
@@ -52,9 +66,10 @@ class Export(Protocol):
         """Write a model, whole or not at all.
 
         Args:
-            reference: A model reference, or the folder of a finished training run.
-            out: Where; what is there is replaced.
-            kind: Type of the matrices, or "auto" for the one that they have.
+            reference: A model reference, or the folder of a finished run.
+            out: Where; a file that is there is replaced, a folder has to be empty.
+            kind: Type of the matrices, one of `Format.types`; or "auto" for the one that they
+                have.
             on_progress: Called with the bytes that are written, and all.
 
         Raises:

@@ -96,7 +96,7 @@ def _refuse_other_layouts(reference: str, files: ModelFiles) -> None:
     if files.config is not None and files.config.name == "adapter_config.json":
         raise SourceError(
             f"{reference} is an adapter, not a model",
-            "Merge it first: `mlx_lm.fuse --model BASE --adapter-path ADAPTER --save-path DIR`",
+            "Merge it first: `mlx-probe merge BASE ADAPTER --out DIR`",
         )
     if files.config is None:
         raise SourceError(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,12 +20,11 @@ from mlx_probe.core.errors import CheckpointError, damaged
 from mlx_probe.core.files import write_error
 from mlx_probe.core.paths import cache_dir
 from mlx_probe.core.records import ModelFiles
-from mlx_probe.lab.export.gguf.architecture import Place
+from mlx_probe.lab.export.gguf.architectures import Place
 from mlx_probe.lab.export.gguf.types import read_as
 from mlx_probe.lab.import_gguf.shape import config_json, read_architecture, read_shape
 from mlx_probe.lab.import_gguf.tokenizer import write_tokenizer
-from mlx_probe.lab.model.layout import INDEX, SHARD_BYTES, WEIGHTS
-from mlx_probe.lab.tensors_file import write_tensors
+from mlx_probe.lab.tensor_stream import StoredTensor, write_shards
 from mlx_probe.lab.whole_folder import whole_folder
 from mlx_probe.runs.fingerprint import file_stamps
 from mlx_probe.source.transfer.disk_space import require_space
@@ -39,7 +37,7 @@ _log = logging.getLogger(__name__)
 _VERSION = 1
 # Types that are kept; everything else is unpacked to float32, which holds its numbers exactly.
 _KEPT = {"F16": "float16", "BF16": "bfloat16"}
-_MLX = {"float16": mx.float16, "bfloat16": mx.bfloat16, "float32": mx.float32}
+_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
 def import_gguf(files: ModelFiles) -> Path:
@@ -74,13 +72,13 @@ def import_gguf(files: ModelFiles) -> Path:
         dtype = _dtype(checkpoint)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            size = sum(prod(place.shape) for place in places) * _MLX[dtype].size
+            size = sum(prod(place.shape) for place in places) * _SIZES[dtype]
             require_space(folder.parent, size, f"{first.name}, unpacked,", "MLX_PROBE_CACHE")
             with whole_folder(folder) as new:
                 ends = write_tokenizer(new, first, checkpoint.metadata, shape.vocabulary)
                 _write_json(new / "config.json", config_json(shape, dtype, ends))
                 _write_json(new / "generation_config.json", ends)
-                _write_weights(new, places, weights, dtype)
+                write_shards(new, [_stored(each, weights[each.name], dtype) for each in places])
         except OSError as error:
             raise write_error(folder, error) from error
     _log.info("%s: unpacked into %s", first, folder)
@@ -108,48 +106,19 @@ def _dtype(checkpoint: Checkpoint) -> str:
     return _KEPT.get(next(iter(kinds)), "float32") if len(kinds) == 1 else "float32"
 
 
-def _write_weights(
-    folder: Path, places: Sequence[Place], weights: Mapping[str, Weight], dtype: str
-) -> None:
-    """Write the shards, one after the other in memory."""
-    shards = list(_shards(places, _MLX[dtype].size))
-    names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
-    if len(shards) == 1:
-        names = [WEIGHTS]
-    where: dict[str, str] = {}
-    for name, shard in zip(names, shards, strict=True):
-        write_tensors(
-            folder / name,
-            {place.source: _array(place, weights[place.name], dtype) for place in shard},
-        )
-        where |= {place.source: name for place in shard}
-    if len(shards) > 1:
-        size = sum(prod(place.shape) for place in places) * _MLX[dtype].size
-        _write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": where})
-
-
-def _shards(places: Sequence[Place], itemsize: int) -> Iterator[list[Place]]:
-    shard: list[Place] = []
-    size = 0
-    for place in sorted(places, key=lambda each: each.source):
-        needed = prod(place.shape) * itemsize
-        if shard and size + needed > SHARD_BYTES:
-            yield shard
-            shard, size = [], 0
-        shard.append(place)
-        size += needed
-    yield shard
-
-
-def _array(place: Place, weight: Weight, dtype: str) -> mx.array:
+def _stored(place: Place, weight: Weight, dtype: str) -> StoredTensor:
+    """A tensor of Hugging Face's layout, read when its turn comes."""
     kept = next((name for name, known in _KEPT.items() if known == dtype), "F32")
-    words = read_as(weight, kept)
-    if place.turned_heads:
-        words = _separate(words, place.turned_heads)
-    array = mx.array(np.ascontiguousarray(words))
-    # numpy has no bfloat16: its words are integers.
-    is_float = DTYPES[kept].storage.kind == "f"
-    return array if is_float else array.view(_MLX[dtype])
+
+    def data() -> list[memoryview]:
+        words = read_as(weight, kept)
+        if place.turned_heads:
+            words = _separate(words, place.turned_heads)
+        whole: Any = np.ascontiguousarray(words)
+        return [memoryview(whole).cast("B")]
+
+    size = prod(place.shape) * DTYPES[kept].itemsize
+    return StoredTensor(place.sources[0], kept, place.shape, size, data)
 
 
 def _separate(matrix: NDArray[Any], heads: int) -> NDArray[Any]:

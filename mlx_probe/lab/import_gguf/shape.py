@@ -10,7 +10,7 @@ import numpy as np
 
 from mlx_probe.checkpoint.weight import Weight
 from mlx_probe.core.errors import CheckpointError, damaged
-from mlx_probe.lab.export.gguf.architecture import ARCHITECTURES, Architecture
+from mlx_probe.lab.export.gguf.architectures import ARCHITECTURES, Architecture
 from mlx_probe.lab.export.gguf.shape import Shape
 from mlx_probe.lab.model.architecture import KEYS, THETA
 
@@ -86,6 +86,7 @@ def read_shape(
         model_type=architecture.name,
         **values,
         head_dim=head_dim,
+        rotary=head_dim,
         norm_epsilon=_plain(metadata.get(f"{prefix}attention.layer_norm_rms_epsilon", 1e-6)),
         rope_theta=_plain(metadata.get(f"{prefix}rope.freq_base", THETA)),
         tied_embeddings="output.weight" not in weights,

@@ -16,16 +16,13 @@ from mlx_probe.lab.model.architecture import config_to_json, read_config
 from mlx_probe.lab.model.config import ModelConfig
 from mlx_probe.lab.model.count import parameter_shapes
 from mlx_probe.lab.model.mini_llm import MiniLLM
-from mlx_probe.lab.tensors_file import write_tensors
+from mlx_probe.lab.tensor_stream import INDEX, WEIGHTS, write_shards
+from mlx_probe.lab.tensors_file import stored
 from mlx_probe.lab.whole_folder import whole_folder
 
 __all__ = ["load_model", "load_weights", "read_config", "write_model"]
 
-# Larger files trouble file systems and downloads; Hugging Face's own limit.
-SHARD_BYTES = 5_000_000_000
-
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def write_model(
@@ -64,7 +61,8 @@ def write_model(
             # stop at any of these.
             ends = {"eos_token_id": stops} if len(stops) > 1 else {}
             _write_json(new / "generation_config.json", special | ends)
-            _write_shards(new, weights, DTYPES[dtype])
+            kind = DTYPES[dtype]
+            write_shards(new, [stored(name, each, kind) for name, each in weights.items()])
     except OSError as error:
         raise write_error(folder, error) from error
 
@@ -144,28 +142,6 @@ def _special_tokens(folder: Path) -> tuple[dict[str, int], list[int]]:
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-
-
-def _write_shards(folder: Path, weights: Mapping[str, mx.array], dtype: mx.Dtype) -> None:
-    groups: list[list[str]] = [[]]
-    size = 0
-    for name in sorted(weights):
-        bytes_of = weights[name].size * dtype.size
-        if groups[-1] and size + bytes_of > SHARD_BYTES:
-            groups.append([])
-            size = 0
-        groups[-1].append(name)
-        size += bytes_of
-    total = len(groups)
-    files = [f"model-{i + 1:05}-of-{total:05}.safetensors" for i in range(total)]
-    if total == 1:
-        files = [WEIGHTS]
-    for file, names in zip(files, groups, strict=True):
-        write_tensors(folder / file, {name: weights[name].astype(dtype) for name in names})
-    if total > 1:
-        whole = sum(weights[name].size * dtype.size for name in weights)
-        places = {name: file for file, names in zip(files, groups, strict=True) for name in names}
-        _write_json(folder / INDEX, {"metadata": {"total_size": whole}, "weight_map": places})
 
 
 def _shards(folder: Path) -> Iterator[Path]:

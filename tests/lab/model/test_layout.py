@@ -11,7 +11,7 @@ from mlx.utils import tree_flatten
 
 from mlx_probe import open_checkpoint
 from mlx_probe.core.errors import CheckpointError, ResultError
-from mlx_probe.lab import tensors_file
+from mlx_probe.lab import tensor_stream, tensors_file
 from mlx_probe.lab.device import use_device
 from mlx_probe.lab.model import layout
 from mlx_probe.lab.model.config import ModelConfig
@@ -77,7 +77,7 @@ def test_the_same_weights_are_the_same_bytes(tmp_path):
 
 
 def test_shards_with_an_index(tmp_path, monkeypatch):
-    monkeypatch.setattr(layout, "SHARD_BYTES", 20_000)
+    monkeypatch.setattr(tensor_stream, "SHARD_BYTES", 20_000)
     config = tiny()
     weights = weights_of(config)
     write_model(tmp_path / "model", config, weights)
@@ -124,7 +124,7 @@ def test_a_full_disk_leaves_the_old_model(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         file.write(data)
 
-    monkeypatch.setattr(tensors_file, "write_all", full)
+    monkeypatch.setattr(tensor_stream, "write_all", full)
     with pytest.raises(ResultError, match=r"cannot write .*model: No space left") as failure:
         write_model(tmp_path / "model", config, weights_of(config, seed=2))
     assert "Free space" in failure.value.remedy

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.weight import Weight
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing, write_error
-from mlx_probe.lab.export.gguf.architecture import Place
+from mlx_probe.lab.export.gguf.architectures import Place
+from mlx_probe.lab.export.gguf.architectures.architecture import Metadata
 from mlx_probe.lab.export.gguf.shape import Shape
-from mlx_probe.lab.export.gguf.types import interleave, read_as
+from mlx_probe.lab.export.gguf.types import interleave, is_packed, nbytes_of, read_as
 from mlx_probe.source.transfer.disk_space import require_space
 
 if TYPE_CHECKING:
@@ -33,18 +34,30 @@ class Tensor:
 
     Attributes:
         place: Its name and shape.
-        weight: Where its elements are.
+        weights: Where its elements are; of a stack one for each expert.
         dtype: Value of `TYPES`.
     """
 
     place: Place
-    weight: Weight
+    weights: tuple[Weight, ...]
     dtype: str
 
     @property
     def nbytes(self) -> int:
         """Bytes of its elements."""
-        return prod(self.place.shape) * DTYPES[self.dtype].itemsize
+        return nbytes_of(self.place.shape, self.dtype)
+
+    def data(self) -> Iterator[NDArray[Any]]:
+        """What is written, one weight after the other."""
+        if self.place.values:
+            yield np.array(self.place.values, np.float32)
+        for weight in self.weights:
+            elements = read_as(weight, self.dtype)
+            if self.place.turned_heads:
+                elements = interleave(elements, self.place.turned_heads)
+            if self.place.added:
+                elements = elements + elements.dtype.type(self.place.added)
+            yield np.ascontiguousarray(elements)
 
 
 def write_gguf(
@@ -52,6 +65,7 @@ def write_gguf(
     architecture: str,
     name: str,
     shape: Shape,
+    metadata: Metadata,
     vocabulary: Vocabulary,
     tensors: Sequence[Tensor],
     dtype: str,
@@ -64,6 +78,7 @@ def write_gguf(
         architecture: llama.cpp's name.
         name: The model's name.
         shape: The model's shape.
+        metadata: What else is said of the architecture.
         vocabulary: Its tokenizer.
         tensors: In the order of the file.
         dtype: Type of the matrices.
@@ -91,6 +106,7 @@ def write_gguf(
         writer = GGUFWriter(temporary, architecture)
         try:
             _add_shape(writer, name, shape, dtype)
+            _add_metadata(writer, architecture, metadata)
             vocabulary.add_to(writer)
             _write(writer, temporary, tensors, total, on_progress)
         finally:
@@ -113,9 +129,23 @@ def _add_shape(writer: GGUFWriter, name: str, shape: Shape, dtype: str) -> None:
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
-    writer.add_rope_dimension_count(shape.head_dim)
+    writer.add_rope_dimension_count(shape.rotary)
     writer.add_rope_freq_base(shape.rope_theta)
     writer.add_vocab_size(shape.vocabulary)
+
+
+def _add_metadata(writer: GGUFWriter, architecture: str, metadata: Metadata) -> None:
+    for key, value in metadata.items():
+        name = f"{architecture}.{key}"
+        # A truth value is an integer, too.
+        if isinstance(value, bool):
+            writer.add_bool(name, value)
+        elif isinstance(value, int):
+            writer.add_uint32(name, value)
+        elif isinstance(value, float):
+            writer.add_float32(name, value)
+        else:
+            writer.add_string(name, value)
 
 
 def _write(
@@ -126,11 +156,17 @@ def _write(
     on_progress: Callable[[int, int], None],
 ) -> None:
     from gguf import GGMLQuantizationType
+    from gguf.quants import quant_shape_to_byte_shape
 
     for tensor in tensors:
-        place, storage = tensor.place, DTYPES[tensor.dtype].storage
+        packed = is_packed(tensor.dtype)
         kind = GGMLQuantizationType[tensor.dtype]
-        writer.add_tensor_info(place.name, place.shape, storage, tensor.nbytes, kind)
+        storage = np.dtype(np.uint8) if packed else DTYPES[tensor.dtype].storage
+        # Of packed bytes the writer works the shape out of them.
+        shape = (
+            quant_shape_to_byte_shape(tensor.place.shape, kind) if packed else tensor.place.shape
+        )
+        writer.add_tensor_info(tensor.place.name, shape, storage, tensor.nbytes, kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -140,11 +176,9 @@ def _write(
     with path.open("ab") as file:
         for tensor in tensors:
             writer.write_padding(file, file.tell())
-            elements = read_as(tensor.weight, tensor.dtype)
-            if tensor.place.turned_heads:
-                elements = interleave(elements, tensor.place.turned_heads)
-            data: Any = np.ascontiguousarray(elements)
-            file.write(memoryview(data).cast("B"))
-            done += tensor.nbytes
-            on_progress(done, total)
+            for elements in tensor.data():
+                data: Any = elements
+                file.write(memoryview(data).cast("B"))
+                done += data.nbytes
+                on_progress(done, total)
         writer.write_padding(file, file.tell())

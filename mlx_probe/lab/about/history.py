@@ -1,0 +1,99 @@
+"""What made a model: the training or tuning run around it, or the merge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.lab.merge.record import RECORD
+from mlx_probe.runs.meta import read_meta
+
+__all__ = ["History", "read_history"]
+
+_META = "run_meta.json"
+
+
+@dataclass(frozen=True)
+class History:
+    """What is known of how a model came to be.
+
+    Attributes:
+        run: run_meta.json of the run that made it; None if it says nothing.
+        merge: The record of a merge; None if it is no merged model.
+        base: Reference of the model that it was made from; None for one that began at random.
+        datasets: Data that it learned from.
+        tags: What it is, in single words.
+    """
+
+    run: Mapping[str, Any] | None
+    merge: Mapping[str, Any] | None
+    base: str | None
+    datasets: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def read_history(reference: str, folder: Path) -> History:
+    """The history of a model.
+
+    Args:
+        reference: As the user gave it.
+        folder: Where its files are.
+
+    Raises:
+        ResultError: run_meta.json is damaged.
+    """
+    run = _run(reference, folder)
+    merge = _object(folder / RECORD)
+    base = _base(run, merge, folder)
+    tags = []
+    if run is not None:
+        tags.append(str(run.get("kind")))
+        tags += [str(run["method"])] if run.get("method") else []
+    if merge is not None:
+        tags += ["merge", str(merge.get("kind"))]
+    data = run.get("data") if run is not None else None
+    source = data.get("source") if isinstance(data, dict) else None
+    names = source if isinstance(source, list) else [source] if source else []
+    # The metadata of a card names data sets of the Hub.
+    hub = tuple(str(name).removeprefix("hub:") for name in names if str(name).startswith("hub:"))
+    return History(run, merge, base, hub, tuple(tags))
+
+
+def _run(reference: str, folder: Path) -> Mapping[str, Any] | None:
+    """The run that a model belongs to: it lies in the run's folder, or among its snapshots."""
+    path = Path(reference).expanduser()
+    places = [path if path.name == _META else path / _META]
+    if folder.name in ("model", "adapter"):
+        places.append(folder.parent / _META)
+    if folder.parent.name == "snapshots":
+        places.append(folder.parent.parent / _META)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        return None
+    meta = read_meta(found)
+    # Analyses and comparisons made no model.
+    return meta if meta.get("kind") in ("train", "tune", "grpo") else None
+
+
+def _base(
+    run: Mapping[str, Any] | None, merge: Mapping[str, Any] | None, folder: Path
+) -> str | None:
+    if run is not None:
+        base = run.get("base") or run.get("init")
+        return str(base) if base else None
+    if merge is not None:
+        return str(merge.get("base_model") or merge["base"])
+    adapter = _object(folder / "adapter_config.json") or {}
+    base = adapter.get("base_model_name_or_path") or adapter.get("model")
+    return str(base) if base else None
+
+
+def _object(path: Path) -> Mapping[str, Any] | None:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,115 @@
+"""Safetensors files, written one tensor after the other.
+
+The safetensors package wants all tensors at once, and as numpy, which has no bfloat16.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from mlx_probe.core.files import write_all
+
+__all__ = ["INDEX", "WEIGHTS", "StoredTensor", "write_shards", "write_stream"]
+
+# The data begins at a multiple of it, as the format asks.
+ALIGNMENT = 8
+# Larger files trouble file systems and downloads; Hugging Face's own limit.
+SHARD_BYTES = 5_000_000_000
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that is about to be written.
+
+    Attributes:
+        name: Its name.
+        dtype: Its type in the words of the format.
+        shape: Its shape.
+        nbytes: Bytes of its elements.
+        data: Gives them, piece by piece, when their turn comes.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    data: Callable[[], Iterable[memoryview]]
+
+
+def write_stream(path: Path, tensors: Sequence[StoredTensor]) -> str:
+    """Write tensors in their order, and flush them to the disk.
+
+    Args:
+        path: The file; it does not exist.
+        tensors: One at a time is in memory.
+
+    Returns:
+        SHA-256 of the file, as 64 hex digits.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    # transformers wants to know who wrote the tensors; "pt" is understood by every version.
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for tensor in tensors:
+        begin, end = end, end + tensor.nbytes
+        header[tensor.name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    digest = hashlib.sha256()
+    with path.open("xb", buffering=0) as file:
+        head: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text]
+        pieces = chain.from_iterable(tensor.data() for tensor in tensors)
+        for data in chain(head, pieces):
+            digest.update(data)
+            write_all(file, data)
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def write_shards(folder: Path, tensors: Iterable[StoredTensor]) -> tuple[Path, ...]:
+    """Write a model's tensors in Hugging Face's layout: one file, or shards with their index.
+
+    Args:
+        folder: Where.
+        tensors: All of them; they are written in the order of their names.
+
+    Returns:
+        The files with weights.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    groups: list[list[StoredTensor]] = [[]]
+    size = whole = 0
+    for tensor in sorted(tensors, key=lambda each: each.name):
+        if groups[-1] and size + tensor.nbytes > SHARD_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(tensor)
+        size += tensor.nbytes
+        whole += tensor.nbytes
+    total = len(groups)
+    files = [f"model-{i + 1:05}-of-{total:05}.safetensors" for i in range(total)]
+    if total == 1:
+        files = [WEIGHTS]
+    for file, group in zip(files, groups, strict=True):
+        write_stream(folder / file, group)
+    if total > 1:
+        pairs = zip(files, groups, strict=True)
+        places = {tensor.name: file for file, group in pairs for tensor in group}
+        index = {"metadata": {"total_size": whole}, "weight_map": places}
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+    return tuple(folder / file for file in files)
