@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["load_test_image"]
 
 _WIDTH, _HEIGHT, _DPI = 7.0, 2.7, 200
-# Bins of the time that a test took.
-_BINS = 60
+# Moments at which requests are counted, and chunks in a bin of tokens, on average.
+_MOMENTS, _CHUNKS = 200, 12
 
 
 def load_test_image(result: Mapping[str, Any], form: str) -> bytes:
@@ -71,16 +71,18 @@ def _draw_latencies(axes: Axes, result: Mapping[str, Any]) -> None:
             share = np.arange(1, len(numbers) + 1) / len(numbers)
             style = {**line_style(number), "marker": ""}
             axes.step(numbers, share, where="post", linewidth=1.2, label=name, **style)
-    axes.set_xscale("log")
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(tr("latency (ms)"))
     axes.set_ylabel(tr("share below"))
     if axes.lines:
-        axes.legend(loc="lower right")
+        _plain_axis(axes, [float(x) for line in axes.lines for x in np.asarray(line.get_xdata())])
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(axes.lines))
 
 
 def _draw_time(axes: Axes, result: Mapping[str, Any]) -> None:
     """Requests in flight, and tokens a second, over the time of the test."""
+    from matplotlib.ticker import MaxNLocator
+
     rows = [
         row
         for row in zip(
@@ -89,13 +91,14 @@ def _draw_time(axes: Axes, result: Mapping[str, Any]) -> None:
         )
         if row[1] is not None
     ]
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(tr("time (s)"))
     axes.set_ylabel(tr("requests in flight"))
     if not rows:
         return
     begin = min(start for start, *_ in rows)
     end = max(start + whole for start, whole, *_ in rows)
-    moments = np.linspace(0, end - begin, _BINS + 1)
+    moments = np.linspace(0, end - begin, _MOMENTS + 1)
     starts = np.sort([row[0] - begin for row in rows])
     ends = np.sort([row[0] + row[1] - begin for row in rows])
     flight = np.searchsorted(starts, moments, "right") - np.searchsorted(ends, moments, "right")
@@ -103,7 +106,9 @@ def _draw_time(axes: Axes, result: Mapping[str, Any]) -> None:
     axes.set_ylim(bottom=0)
     times, weights = _tokens(rows, begin)
     if len(times):
-        counts, edges = np.histogram(times, moments, weights=weights)
+        # Few chunks in narrow bins would show when each came, not how many come.
+        bins = int(np.clip(len(times) // _CHUNKS, 4, 60))
+        counts, edges = np.histogram(times, bins, (0, end - begin), weights=weights)
         other = axes.twinx()
         other.spines["right"].set_visible(True)
         other.grid(visible=False)
@@ -140,7 +145,15 @@ def _draw_sweep(axes: Axes, result: Mapping[str, Any]) -> None:
     axes.axhline(sweep["target"], color=MUTED, linewidth=0.8, linestyle="--")
     if sweep["highest_rate"] is not None:
         axes.axvline(sweep["highest_rate"], color=MUTED, linewidth=0.8, linestyle=":")
-    axes.set_xscale("log")
+    _plain_axis(axes, [step["request_rate"] for step in steps])
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(tr("requests/s asked"))
     axes.set_ylabel(tr("share of good requests"))
+
+
+def _plain_axis(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers."""
+    # It imports matplotlib, which a test without a report does not need.
+    from mlx_probe.report.figures.axes import log_axis
+
+    log_axis(axes, "x", min(values), max(values))
