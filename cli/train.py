@@ -23,6 +23,7 @@ from .options import (
     resume_option,
     watch_options,
 )
+from .train_summary import print_early_stop, print_steps, print_written
 
 __all__ = ["train"]
 
@@ -199,36 +200,15 @@ def _document(run: Run) -> dict[str, Any]:
 
 def _print_summary(run: Run) -> None:
     meta = run.meta
-    final, rate = meta["final"], meta["throughput"]
-    click.echo(
-        tr(
-            "{steps} of {planned} steps, {tokens} tokens in {seconds} s, {rate} tokens/s on "
-            "{device}",
-            steps=meta["steps_done"],
-            planned=meta["planned_steps"],
-            tokens=f"{meta['tokens']:,}",
-            seconds=f"{meta['training_seconds']:.1f}",
-            rate=f"{rate['tokens_per_second']:,.0f}",
-            device=meta["device"],
-        )
-    )
+    print_steps(meta, meta["throughput"]["tokens_per_second"])
     click.echo(
         tr(
             "validation: {loss} nats a token, {bits} bits per byte",
-            loss=f"{final['val_loss']:.4f}",
-            bits=f"{final['val_bpb']:.4f}",
+            loss=f"{meta['final']['val_loss']:.4f}",
+            bits=f"{meta['final']['val_bpb']:.4f}",
         )
     )
-    if meta["stopped_early"]:
-        best = meta["best"]
-        click.echo(
-            tr(
-                "stopped early: no evaluation after step {step} was better (train.patience)",
-                step=best["step"],
-            )
-        )
+    print_early_stop(meta)
     if not meta["compiled"]:
         click.echo(tr("not compiled: {reason}", reason=translated(meta["compile_reason"])))
-    names = {Path(name).parts[0]: None for name in ("model", *meta["outputs"])}
-    for path in (*(run.folder / name for name in names), run.meta_path):
-        click.echo(f"  {plain(str(path))}")
+    print_written(run, "model")

@@ -24,6 +24,7 @@ from .options import (
     watch_options,
 )
 from .train import EARLY
+from .train_summary import print_early_stop, print_steps, print_written
 
 __all__ = ["tune"]
 
@@ -193,33 +194,13 @@ def _document(run: Run) -> dict[str, Any]:
 
 def _print_summary(run: Run) -> None:
     meta = run.meta
-    final, rate = meta["final"], meta["tokens"] / max(meta["training_seconds"], 1e-9)
-    click.echo(
-        tr(
-            "{steps} of {planned} steps, {tokens} tokens in {seconds} s, {rate} tokens/s on "
-            "{device}",
-            steps=meta["steps_done"],
-            planned=meta["planned_steps"],
-            tokens=f"{meta['tokens']:,}",
-            seconds=f"{meta['training_seconds']:.1f}",
-            rate=f"{rate:,.0f}",
-            device=meta["device"],
-        )
-    )
+    print_steps(meta, meta["tokens"] / max(meta["training_seconds"], 1e-9))
     click.echo(
         tr(
             "validation: {loss} nats a token of the answers, {before} before",
-            loss=f"{final['val_loss']:.4f}",
+            loss=f"{meta['final']['val_loss']:.4f}",
             before=f"{meta['initial']['val_loss']:.4f}",
         )
     )
-    if meta["stopped_early"]:
-        click.echo(
-            tr(
-                "stopped early: no evaluation after step {step} was better (train.patience)",
-                step=meta["best"]["step"],
-            )
-        )
-    names = {Path(name).parts[0]: None for name in ("adapter", *meta["outputs"])}
-    for path in (*(run.folder / name for name in names), run.meta_path):
-        click.echo(f"  {plain(str(path))}")
+    print_early_stop(meta)
+    print_written(run, "adapter")
