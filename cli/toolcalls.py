@@ -29,9 +29,9 @@ _SHOWN = ("formats", "rows", "parts", "rejected", "split", "notes", "outputs")
     "toolcalls",
     cls=Command,
     examples=(
-        "mlx-probe data toolcalls hub:Salesforce/xlam-function-calling-60k --out data/xlam",
-        "mlx-probe data toolcalls pypi:bfcl-eval --items simple_python:100-379 --out data/bfcl",
-        "mlx-probe data toolcalls calls.jsonl --tokenizer MODEL --max-tokens 2048 --out data/mine",
+        "mlx-probe data toolcalls hub:owner/xlam-60k --out data/xlam",
+        "mlx-probe data toolcalls pypi:bfcl-eval --items simple_python:0-99 --out calls",
+        "mlx-probe data toolcalls own.jsonl --tokenizer MODEL --out data/own",
     ),
 )
 @click.argument(

