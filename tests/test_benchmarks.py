@@ -51,7 +51,7 @@ SMALLEST = {
     "tokenizing": ["--size", "2MB"],
     "efficiency": ["--steps", "1", "--models", "1"],
     "training": [*TINY, "--optimizer", "adamw", "--steps", "30", "--runs", "1"],
-    "tuning": ["--kills", "1", "--steps", "8", "--model", "tiny"],
+    "tuning": ["--kills", "1", "--steps", "4", "--model", "tiny"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],
     "watch": [*WATCHED, "--steps", "12", "--runs", "1"],
