@@ -10,11 +10,10 @@ import click
 
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
-from mlx_probe.report.terminal.plain import plain
 from mlx_probe.runs.run import Run
 
 from .command import Command
-from .document import json_option, print_document
+from .document import json_option
 from .options import (
     complete_files,
     device_option,
@@ -23,12 +22,9 @@ from .options import (
     resume_option,
     watch_options,
 )
-from .train_summary import print_early_stop, print_steps, print_written
+from .train_summary import end_run, print_early_stop, print_steps, print_written
 
 __all__ = ["train"]
-
-# Training ended before the last planned step, as the configuration wanted.
-EARLY = 4
 
 
 @click.command(
@@ -164,14 +160,7 @@ def train(
         overwrite=overwrite,
         progress=train_progress(quiet),
     )
-    if as_json:
-        print_document(_document(run))
-    elif not quiet:
-        _print_summary(run)
-    if not run.passed:
-        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
-    if run.meta["stopped_early"]:
-        ctx.exit(EARLY)
+    end_run(run, _document, _print_summary, as_json, quiet)
 
 
 def _share(text: str) -> str:

@@ -1,8 +1,8 @@
-"""What `train` and `tune` say at their end alike."""
+"""How `train` and `tune` end alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,42 @@ from mlx_probe.core.language import tr
 from mlx_probe.report.terminal.plain import plain
 from mlx_probe.runs.run import Run
 
-__all__ = ["print_early_stop", "print_steps", "print_written"]
+from .document import print_document
+
+__all__ = ["end_run", "print_early_stop", "print_steps", "print_written"]
+
+# Training ended before the last planned step, as the configuration wanted.
+EARLY = 4
+
+
+def end_run(
+    run: Run,
+    document: Callable[[Run], dict[str, Any]],
+    summary: Callable[[Run], None],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print a finished run, and end with its exit code where that is not 0.
+
+    Args:
+        run: The run.
+        document: Makes the document of --json.
+        summary: Prints the run for people.
+        as_json: Whether --json was given.
+        quiet: Whether --quiet was given.
+
+    Raises:
+        click.ClickException: The validation failed.
+        click.exceptions.Exit: It stopped early.
+    """
+    if as_json:
+        print_document(document(run))
+    elif not quiet:
+        summary(run)
+    if not run.passed:
+        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
+    if run.meta["stopped_early"]:
+        raise click.exceptions.Exit(EARLY)
 
 
 def print_steps(meta: Mapping[str, Any], tokens_per_second: float) -> None:

@@ -10,7 +10,6 @@ import click
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 from mlx_probe.core.units import format_size
-from mlx_probe.report.terminal.plain import plain
 from mlx_probe.runs.run import Run
 
 from .command import Command
@@ -23,8 +22,7 @@ from .options import (
     resume_option,
     watch_options,
 )
-from .train import EARLY
-from .train_summary import print_early_stop, print_steps, print_written
+from .train_summary import end_run, print_early_stop, print_steps, print_written
 
 __all__ = ["tune"]
 
@@ -132,14 +130,7 @@ def tune(
         overwrite=overwrite,
         progress=train_progress(quiet),
     )
-    if as_json:
-        print_document(_document(run))
-    elif not quiet:
-        _print_summary(run)
-    if not run.passed:
-        raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
-    if run.meta["stopped_early"]:
-        click.get_current_context().exit(EARLY)
+    end_run(run, _document, _print_summary, as_json, quiet)
 
 
 def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
