@@ -89,6 +89,8 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=path.absolute().as_uri() + address)
         self.wait("document.documentElement?.dataset.ready === 'yes'")
+        # As in a new tab: once 50 pages are kept, a step back loads its page again.
+        self.call("Page.resetNavigationHistory")
 
     def shade(self, dark):
         """Whether the system asks for dark pages."""
