@@ -91,7 +91,9 @@ class Watch:
         # While training goes on, the speed of the machine would come out too low.
         eigen_solvers([self._model.dim])
         load_calibration(rates=True)
-        self._start_beside_training()
+        # Without steps to measure the process has nothing to do until a snapshot is asked for.
+        if self._steps:
+            self._start_beside_training()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -123,7 +125,9 @@ class Watch:
         with suppress(OSError):
             self._request.unlink()
         self._log_events()
-        if self._process is not None and self._process.poll() is not None:
+        if self._process is None:
+            self._start_beside_training()
+        elif self._process.poll() is not None:
             _log.warning("measuring ended by itself, see %s", self._folder.path / LOG)
             self._stop()
             self._start_beside_training()

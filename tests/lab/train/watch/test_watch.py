@@ -213,6 +213,16 @@ def test_nothing_to_keep(tmp_path):
     assert not (tmp_path / "spectra_over_time.parquet").exists()
 
 
+def test_without_planned_steps_the_background_begins_with_the_first_request(tmp_path):
+    with make(tmp_path, [], share=0.5) as watch:
+        assert psutil.Process().children() == []
+        (SnapshotFolder(tmp_path).path / "request").touch()
+        assert watch.due(1)
+        watch.keep(1, weights(1))
+        (process,) = psutil.Process().children()
+    assert not process.is_running()
+
+
 def test_a_step_after_the_last_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match=r"snapshots.at cannot be 9"):
         Watch(tmp_path, SnapshotConfig(at=(9,)), MODEL, 8)
