@@ -57,15 +57,21 @@ def together(text, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def tokens(together):
+    """What the text became: not every run has to make it again."""
+    return together / "data"
+
+
 class Two:
     """Two processes, started as `mlx.launch` does."""
 
-    def __init__(self, folder, text, out, more=("",) * 2, silence=20):
+    def __init__(self, folder, data, out, more=("",) * 2, silence=20):
         hosts = folder / "hosts.json"
         hosts.write_text(json.dumps([[f"127.0.0.1:{port}"] for port in _ports(2)]))
         self.processes = [
             subprocess.Popen(
-                [COMMAND, "train", "--data", text, "--out", out, *OPTIONS, *extra.split()],
+                [COMMAND, "train", "--data", data, "--out", out, *OPTIONS, *extra.split()],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -113,9 +119,9 @@ def test_two_processes_have_the_losses_of_one(together, text, tmp_path):
     assert (meta["world"], run.meta["world"]) == (2, 1)
 
 
-def test_a_killed_process_is_named_and_the_run_goes_on(together, text, tmp_path):
+def test_a_killed_process_is_named_and_the_run_goes_on(together, tokens, tmp_path):
     out = tmp_path / "run"
-    two = Two(tmp_path, text, out)
+    two = Two(tmp_path, tokens, out)
     wait_for_steps(two, out, 14)
     two.processes[1].kill()
     (code, killed), (error, _) = two.ends()
@@ -125,15 +131,15 @@ def test_a_killed_process_is_named_and_the_run_goes_on(together, text, tmp_path)
     # The last complete step is saved, not only every tenth.
     last = lines(out)[-1]["step"]
     assert (out / "checkpoints" / f"step-{last}").is_dir()
-    command = [COMMAND, "train", "--data", text, "--out", out, *OPTIONS, "--processes", "2"]
+    command = [COMMAND, "train", "--data", tokens, "--out", out, *OPTIONS, "--processes", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert without_times(out) == without_times(together)
 
 
-def test_a_frozen_process_is_lost_after_its_silence(text, tmp_path):
+def test_a_frozen_process_is_lost_after_its_silence(tokens, tmp_path):
     out = tmp_path / "run"
-    two = Two(tmp_path, text, out, silence=2)
+    two = Two(tmp_path, tokens, out, silence=2)
     wait_for_steps(two, out, 5)
     two.processes[1].send_signal(signal.SIGSTOP)
     error = two.processes[0].communicate(timeout=60)[1]
@@ -143,9 +149,9 @@ def test_a_frozen_process_is_lost_after_its_silence(text, tmp_path):
     assert "process 1 on " in error
 
 
-def test_the_loss_of_process_0_ends_the_others(text, tmp_path):
+def test_the_loss_of_process_0_ends_the_others(tokens, tmp_path):
     out = tmp_path / "run"
-    two = Two(tmp_path, text, out)
+    two = Two(tmp_path, tokens, out)
     wait_for_steps(two, out, 3)
     two.processes[0].kill()
     (_, code), (_, error) = two.ends()
@@ -153,9 +159,9 @@ def test_the_loss_of_process_0_ends_the_others(text, tmp_path):
     assert "process 0 on " in error
 
 
-def test_a_signal_to_any_process_stops_all(text, tmp_path):
+def test_a_signal_to_any_process_stops_all(tokens, tmp_path):
     out = tmp_path / "run"
-    two = Two(tmp_path, text, out)
+    two = Two(tmp_path, tokens, out)
     wait_for_steps(two, out, 3)
     two.processes[1].send_signal(signal.SIGTERM)
     codes, (error, _) = two.ends()
@@ -166,9 +172,9 @@ def test_a_signal_to_any_process_stops_all(text, tmp_path):
     assert (out / "checkpoints" / f"step-{last}").is_dir()
 
 
-def test_a_killed_launcher_ends_its_processes_with_a_checkpoint(text, tmp_path):
+def test_a_killed_launcher_ends_its_processes_with_a_checkpoint(tokens, tmp_path):
     out = tmp_path / "run"
-    command = [COMMAND, "train", "--data", text, "--out", out, *OPTIONS, "--processes", "2"]
+    command = [COMMAND, "train", "--data", tokens, "--out", out, *OPTIONS, "--processes", "2"]
     launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_steps(SimpleNamespace(processes=[launcher]), out, 3)
     started = psutil.Process(launcher.pid).children()
@@ -181,8 +187,8 @@ def test_a_killed_launcher_ends_its_processes_with_a_checkpoint(text, tmp_path):
     assert (out / "checkpoints" / f"step-{last}").is_dir()
 
 
-def test_processes_that_would_train_something_else(text, tmp_path):
-    two = Two(tmp_path, text, tmp_path / "run", ("", "--set train.seed=1"))
+def test_processes_that_would_train_something_else(tokens, tmp_path):
+    two = Two(tmp_path, tokens, tmp_path / "run", ("", "--set train.seed=1"))
     codes, errors = two.ends()
     assert codes == [2, 2]
     for error in errors:
