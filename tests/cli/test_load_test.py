@@ -117,10 +117,19 @@ def test_reports(port, tmp_path, is_sweep):
     assert "<script" not in text
     assert f"{found['mean_ttft_ms']:,.2f}" in text
     assert ("At no rate" in text) == is_sweep
-    for suffix, begin in ((".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")):
-        image = tmp_path / f"image{suffix}"
-        run(port, path, "--num-prompts", 2, "--report", image, "--no-save-detailed")
-        assert image.read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begin"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")]
+)
+def test_images(port, tmp_path, suffix, begin):
+    image = tmp_path / f"image{suffix}"
+    path = write_plans(tmp_path / f"image {suffix}.jsonl", 2)
+    run(port, path, "--num-prompts", 2, "--report", image, "--no-save-detailed")
+    assert image.read_bytes().startswith(begin)
+
+
+def test_a_report_of_an_unknown_format(tmp_path):
     refused = ("load-test", "127.0.0.1:1", "--report", tmp_path / "x.txt")
     refuses(invoke(*refused), "names no format", code=2)
 

@@ -102,11 +102,11 @@ def test_kill_9_keeps_the_samples_and_the_next_process_goes_on_with_them(held, w
     assert held.process.returncode == -signal.SIGKILL
     before = read_recording(find_recording(held.out)).samples
     assert len(before) >= 2
-    shown = run("monitor", held.out, COLUMNS="80")
-    assert shown.returncode == 0, shown.stderr
+    shown = invoke("monitor", held.out, COLUMNS="80")
+    assert shown.exit_code == 0, shown.output
     assert "not finished" in shown.stdout
     # What it left behind is nobody's.
-    refused(run("monitor"), "no job is running")
+    refuses(invoke("monitor"), "no job is running")
     assert list(jobs_folder().iterdir()) == []
     again = run(*held.command)
     assert again.returncode == 0, again.stderr
@@ -121,33 +121,33 @@ def test_kill_9_keeps_the_samples_and_the_next_process_goes_on_with_them(held, w
 def test_a_stop_is_a_message_and_an_exit_code(tiny, tmp_path):
     out = tmp_path / "out"
     command = ("analyze", tiny, "--out", out, "--backend", "numpy")
+    result = run(*command, "--alert", "memory above 0.001% stop")
     said = refused(
-        run(*command, "--alert", "memory above 0.001% stop"),
+        result,
         'stopped by the rule "memory above 0.001% stop"',
         "run the same command again to go on from there",
     )
     assert "stopping: memory at" in said
-    result = run(*command, "--alert", "memory above 0.001% stop")
     assert result.returncode == Stopped.exit_code
-    assert run(*command).returncode == 0
+    assert invoke(*command).exit_code == 0
 
 
 def test_a_comparison_that_waits_says_so(tiny, tmp_path):
-    result = run("compare", tiny, tiny, "--out", tmp_path, "--alert", "process above 1MB stop")
-    said = refused(result, "process above 1MB stop")
+    command = ("compare", tiny, tiny, "--out", tmp_path)
+    said = refused(run(*command, "--alert", "process above 1MB stop"), "process above 1MB stop")
     assert "stopping: process at" in said
-    result = run("compare", tiny, tiny, "--out", tmp_path, "--alert", "process above 1MB warn")
-    assert result.returncode == 0
+    result = invoke(*command, "--alert", "process above 1MB warn")
+    assert result.exit_code == 0
     assert result.stderr.count("process at") == 1
-    quiet = run("compare", tiny, tiny, "--out", tmp_path, "--alert", "process above 1MB warn", "-q")
-    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    quiet = invoke(*command, "--alert", "process above 1MB warn", "-q")
+    assert (quiet.exit_code, quiet.output) == (0, "")
 
 
 def test_a_running_job_is_shown_once_and_as_json(held):
     held.wait_for_samples(2)
     for target in ((), (held.process.pid,), (held.out,)):
-        shown = run("monitor", *target, "--once", COLUMNS="80")
-        assert shown.returncode == 0, shown.stderr
+        shown = invoke("monitor", *target, "--once", COLUMNS="80")
+        assert shown.exit_code == 0, shown.output
         lines = shown.stdout.splitlines()
         assert lines[0].startswith("mlx-probe analyze  tiny")
         assert "paused" in lines[0]
@@ -168,21 +168,21 @@ def test_a_running_job_is_shown_once_and_as_json(held):
 
 def test_a_finished_run_is_shown(whole, tmp_path):
     for target in (whole.folder, whole.meta_path, whole.folder / "params.csv"):
-        shown = run("monitor", target, COLUMNS="100")
-        assert shown.returncode == 0, shown.stderr
+        shown = invoke("monitor", target, COLUMNS="100")
+        assert shown.exit_code == 0, shown.output
         assert "finished" in shown.stdout.splitlines()[0]
         assert "on average" in shown.stdout
-    told = run("monitor", whole.folder, "--json").stdout.splitlines()
+    told = invoke("monitor", whole.folder, "--json").stdout.splitlines()
     assert len(told) == whole.meta["monitor"]["samples"]
 
 
 def test_what_cannot_be_shown(whole, tmp_path):
-    refused(run("monitor"), "no job is running")
-    refused(run("monitor", "1"), "process 1 is no running job")
-    refused(run("monitor", tmp_path / "none"), "does not exist")
-    refused(run("monitor", tmp_path), "has no samples")
+    refuses(invoke("monitor"), "no job is running")
+    refuses(invoke("monitor", "1"), "process 1 is no running job")
+    refuses(invoke("monitor", tmp_path / "none"), "does not exist")
+    refuses(invoke("monitor", tmp_path), "has no samples")
     (tmp_path / "monitor.parquet").write_bytes(b"PAR1nonsense")
-    refused(run("monitor", tmp_path), "monitor.parquet")
+    refuses(invoke("monitor", tmp_path), "monitor.parquet")
 
 
 def frames(text):
@@ -221,8 +221,7 @@ def test_several_jobs_are_listed_harmlessly(held):
     record = json.loads(next(jobs_folder().glob("*.json")).read_text())
     record |= {"pid": os.getpid(), "process_started": started_at(), "title": "\x1b[2Jevil"}
     file = register(JobRecord.from_json(record))
-    result = run("monitor")
-    said = refused(result, "2 jobs are running", str(held.process.pid), str(os.getpid()))
+    said = refuses(invoke("monitor"), "2 jobs are running", str(held.process.pid), str(os.getpid()))
     assert "\x1b" not in said
     file.unlink()
 
