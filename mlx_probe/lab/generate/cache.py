@@ -43,8 +43,12 @@ class KeyValueCache:
 
     @property
     def state(self) -> list[mx.array]:
-        """The arrays, to be evaluated."""
+        """The arrays, to be evaluated; others of as many positions may take their place."""
         return [array for array in (self._keys, self._values) if array is not None]
+
+    @state.setter
+    def state(self, arrays: list[mx.array]) -> None:
+        self._keys, self._values = arrays or (None, None)
 
 
 def new_cache(model: Any) -> list[Any]:
