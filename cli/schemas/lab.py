@@ -121,10 +121,21 @@ _MEMORY: Schema = record(
     }
 )
 _METHOD = one_of(("lora", "dora", "full"))
+_OBJECTIVE = one_of(("sft", "grpo"))
+_MEASURED: Schema = record(
+    {
+        "step": (INTEGER, "After which step."),
+        "val_loss": (NUMBER, "Nats a token of the validation answers; not with GRPO."),
+        "val_bpb": (NUMBER, "Bits for each byte of them; not with GRPO."),
+        "val_reward": (NUMBER, "Mean reward of the held-out prompts; only with GRPO."),
+    },
+    optional=("val_loss", "val_bpb", "val_reward"),
+)
 
 TUNING_PLAN: Schema = record(
     {
         "base": (TEXT, "Reference of the model."),
+        "objective": (_OBJECTIVE, "Answers as they are (sft), or rewards (grpo)."),
         "method": (_METHOD, "What is learned."),
         "parameters": (INTEGER, "Of the model, without adapters."),
         "learned_parameters": (INTEGER, "Numbers that are learned."),
@@ -146,6 +157,7 @@ TUNED: Schema = record(
         "adapter": (TEXT, "The final adapter, as mlx-lm loads it."),
         "base": (TEXT, "Reference of the model."),
         "base_folder": (TEXT, "Where its files are."),
+        "objective": (_OBJECTIVE, "Answers as they are (sft), or rewards (grpo)."),
         "method": (_METHOD, "What was learned."),
         "parameters": (INTEGER, "Of the model, without adapters."),
         "learned_parameters": (INTEGER, "Numbers that were learned."),
@@ -155,9 +167,26 @@ TUNED: Schema = record(
         "stopped_early": (FLAG, "Whether `train.patience` ended it before; exit code 4."),
         "tokens": (INTEGER, "Tokens that were read."),
         "epochs": (NUMBER, "How often each example was planned to be learned from."),
-        "initial": (_FOUND, "The evaluation before the first step."),
-        "final": (_FOUND, "The last evaluation, in nats of the answers."),
-        "best": (_FOUND, "The best one."),
+        "initial": (_MEASURED, "The evaluation before the first step."),
+        "final": (_MEASURED, "The last evaluation."),
+        "best": (_MEASURED, "The best one."),
+        "reward": (
+            nullable(
+                record(
+                    {
+                        "items": (INTEGER, "Held-out prompts."),
+                        "first": (NUMBER, "Mean reward before the first step."),
+                        "second": (NUMBER, "After the last evaluation."),
+                        "difference": (NUMBER, "Second minus first."),
+                        "interval": (
+                            listed(NUMBER),
+                            "Its 95 % interval, by bootstrap over the prompts.",
+                        ),
+                    }
+                )
+            ),
+            "What GRPO brought; null with sft.",
+        ),
         "data": (_CONVERSATIONS, "The conversations."),
         "memory": (_MEMORY, "Memory at its peak, as it was predicted."),
         "peak_memory": (INTEGER, "Bytes by MLX's count, from the first step to the last."),

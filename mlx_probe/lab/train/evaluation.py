@@ -10,8 +10,9 @@ Special tokens stand for no bytes and count in val_loss alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -40,6 +41,15 @@ class Evaluation:
     loss: float
     bits_per_byte: float
     tokens: int
+
+    @property
+    def values(self) -> dict[str, float]:
+        """For metrics.jsonl."""
+        return {"val_loss": self.loss, "val_bpb": self.bits_per_byte}
+
+    def is_better(self, best: Mapping[str, Any]) -> bool:
+        """Whether it is better than the values of another one."""
+        return self.loss < float(best["val_loss"])
 
 
 class Evaluator:

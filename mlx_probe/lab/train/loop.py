@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from mlx_probe.core.errors import Interrupted, ProbeError, Stopped
 from mlx_probe.core.language import tr
 from mlx_probe.lab.train.config import TrainConfig
-from mlx_probe.lab.train.evaluation import Evaluation
 from mlx_probe.lab.train.optimizer import set_decays
 from mlx_probe.lab.train.progress import TrainProgress
 from mlx_probe.lab.train.state import TrainState
@@ -43,8 +42,23 @@ class Snapshots(Protocol):
         """Keep them."""
 
 
+class Found(Protocol):
+    """What an evaluation finds."""
+
+    @property
+    def loss(self) -> float:
+        """What is to become small."""
+
+    @property
+    def values(self) -> dict[str, float]:
+        """For metrics.jsonl."""
+
+    def is_better(self, best: Mapping[str, Any]) -> bool:
+        """Whether it is better than the values of another one."""
+
+
 # Given the validation batches and what to call before each, evaluates the model.
-Evaluate = Callable[[Iterable[Any], Callable[[], None]], Evaluation]
+Evaluate = Callable[[Iterable[Any], Callable[[], None]], Found]
 
 
 class DecayPolicy(Protocol):
@@ -141,7 +155,7 @@ class Loop:
             # Step 0 is evaluated, or the step whose evaluation was interrupted.
             self._finish_step()
             while state.step < self.config.steps and not self.stopped_early:
-                self._wait()
+                self.wait()
                 began = clock()
                 with self.job.meter.stage("load"):
                     batches = [next(self.batches) for _ in range(self.config.accumulation)]
@@ -158,6 +172,7 @@ class Loop:
                     "train_loss": result.loss,
                     "learning_rate": result.learning_rate,
                     "grad_norm": result.grad_norm,
+                    **result.more,
                     "tokens_per_second": size / (clock() - began),
                 }
                 self._finish_step()
@@ -173,6 +188,12 @@ class Loop:
     def stopped_early(self) -> bool:
         """Whether so many evaluations brought nothing better that training stops."""
         return 0 < self.config.patience <= self.state.stale
+
+    def wait(self) -> None:
+        """Wait while the monitor pauses the run; end it where monitor or user want that."""
+        if self._stop.signal is not None:
+            raise self._stop.error(f"interrupted after step {self.state.step}, which is saved")
+        self.job.meter.gate.wait()
 
     def _finish_step(self) -> None:
         """Everything that comes after the update of a step."""
@@ -208,16 +229,17 @@ class Loop:
         state = self.state
         self.progress.phase("evaluating")
         with self.job.meter.stage("evaluate"):
-            found = self.evaluate(self.validation(), self._wait)
+            found = self.evaluate(self.validation(), self.wait)
         if not math.isfinite(found.loss):
             raise self._diverged(state.step, "validation loss", found.loss)
-        values = {"val_loss": found.loss, "val_bpb": found.bits_per_byte}
+        values = found.values
         state.latest = {"step": state.step, **values}
-        if state.best is None or found.loss < state.best["val_loss"]:
+        if state.best is None or found.is_better(state.best):
             state.best, state.stale = state.latest, 0
         else:
             state.stale += 1
-        _log.info("step %d: validation loss %.4f, %.4f bits per byte", state.step, *values.values())
+        told = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        _log.info("step %d: %s", state.step, told)
         return values
 
     def _write_sample(self, step: int) -> None:
@@ -228,12 +250,6 @@ class Loop:
         line = {"step": step, "prompt": self.config.sample_prompt, "text": text}
         self.samples.append(line)
         self.progress.sample(step, text)
-
-    def _wait(self) -> None:
-        """Wait while the monitor pauses the run; end it where monitor or user want that."""
-        if self._stop.signal is not None:
-            raise self._stop.error(f"interrupted after step {self.state.step}, which is saved")
-        self.job.meter.gate.wait()
 
     def _diverged(self, step: int, what: str, value: float) -> Diverged:
         folder = self.save()

@@ -23,7 +23,7 @@ class TrainState:
         seconds: Time taken, over all starts.
         pending: Metrics of the last step while they are not in metrics.jsonl: its evaluation is
             still to come. None if nothing is open.
-        latest: "step", "val_loss" and "val_bpb" of the latest evaluation.
+        latest: "step" and the values of the latest evaluation, such as "val_loss".
         best: The same of the best one.
         stale: Evaluations since the best one.
     """

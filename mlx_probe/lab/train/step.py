@@ -12,8 +12,8 @@ the next step while the device computes the update.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import mlx.core as mx
@@ -45,11 +45,13 @@ class StepResult:
         loss: Mean nats a token, before the update.
         grad_norm: Norm of the gradient before clipping.
         learning_rate: Of AdamW.
+        more: Other metrics of the step, by the names of their columns.
     """
 
     loss: float
     grad_norm: float
     learning_rate: float
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 # Given a step's number and the tokens of its micro-batches, makes it; see `TrainStep`.

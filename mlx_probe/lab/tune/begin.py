@@ -15,6 +15,7 @@ from mlx_probe.lab.tune.checkpointing import checkpoint_blocks
 from mlx_probe.lab.tune.config import TuneRecipe
 from mlx_probe.lab.tune.example import Examples
 from mlx_probe.lab.tune.examples import read_examples
+from mlx_probe.lab.tune.grpo.prompts import Prompts, read_prompts
 from mlx_probe.lab.tune.memory import Shape, read_sizes
 from mlx_probe.lab.tune.weights import cast, to_float32, trainable
 
@@ -32,14 +33,14 @@ class Beginning:
         loaded: The base, with its adapters.
         adapters: What is learned.
         learned: Numbers of each trainable parameter by name: arrays would stay in memory.
-        examples: The conversations.
+        examples: The conversations, or their prompts.
         sizes: Of the model.
     """
 
     loaded: LoadedModel
     adapters: Adapters
     learned: dict[str, int]
-    examples: Examples
+    examples: Examples | Prompts
     sizes: Shape
 
 
@@ -60,8 +61,7 @@ def begin(
     loaded = load_model(model)
     network, config = loaded.model, recipe.train
     limit = recipe.data.max_tokens or min(loaded.context or DEFAULT_TOKENS, DEFAULT_TOKENS)
-    cut = recipe.data.too_long == "cut"
-    examples = read_examples(data, loaded.tokenizer, limit, cut, on_progress)
+    examples = _examples(recipe, data, loaded, limit, on_progress)
     if config.dtype != "auto":
         cast(network, config.dtype)
     adapters = add_adapters(network, recipe.adapter, config.dropout, config.seed)
@@ -71,6 +71,20 @@ def begin(
     network.train()
     learned = {name: each.size for name, each in trainable(network).items()}
     return Beginning(loaded, adapters, learned, examples, read_sizes(loaded.folder))
+
+
+def _examples(
+    recipe: TuneRecipe,
+    data: Path,
+    loaded: LoadedModel,
+    limit: int,
+    on_progress: Callable[[int, int], None],
+) -> Examples | Prompts:
+    if recipe.train.objective == "sft":
+        cut = recipe.data.too_long == "cut"
+        return read_examples(data, loaded.tokenizer, limit, cut, on_progress)
+    length = recipe.grpo.answer_tokens
+    return read_prompts(data, loaded.tokenizer, limit, length, recipe.answers, on_progress)
 
 
 def _checkpoint(network: nn.Module) -> None:

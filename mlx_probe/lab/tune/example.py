@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Example", "Examples", "Skipped"]
+__all__ = ["Example", "Examples", "Skipped", "summary"]
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,49 @@ class Examples:
             digest.update(b"--\n")
         return digest.hexdigest()
 
+    @property
+    def bounds(self) -> Sequence[Example]:
+        """What memory has to be there for."""
+        return self.train
+
+    @property
+    def mean_tokens(self) -> float:
+        """Tokens that are read of an example."""
+        return sum(len(each.tokens) - 1 for each in self.train) / len(self.train)
+
     def summary(self) -> dict[str, Any]:
         """Counts, for the metadata."""
-        reasons = Counter((each.file, each.reason) for each in self.skipped)
-        return {
-            "sources": [str(self.folder)],
-            "fingerprint": self.fingerprint(),
-            "max_tokens": self.max_tokens,
-            "splits": {"train": _counts(self.train), "validation": _counts(self.valid)},
-            "skipped": [
-                {"file": file, "reason": reason, "count": count}
-                for (file, reason), count in sorted(reasons.items())
-            ],
-        }
+        splits = {"train": _counts(self.train), "validation": _counts(self.valid)}
+        return summary(self.folder, self.fingerprint(), self.max_tokens, splits, self.skipped)
+
+
+def summary(
+    folder: Path,
+    fingerprint: str,
+    max_tokens: int,
+    splits: Mapping[str, Mapping[str, int]],
+    skipped: Sequence[Skipped],
+) -> dict[str, Any]:
+    """The metadata's key "data".
+
+    Args:
+        folder: Of the conversations.
+        fingerprint: Of what is used of them.
+        max_tokens: Longest that an example may be.
+        splits: Counts by split.
+        skipped: What is left out or cut.
+    """
+    reasons = Counter((each.file, each.reason) for each in skipped)
+    return {
+        "sources": [str(folder)],
+        "fingerprint": fingerprint,
+        "max_tokens": max_tokens,
+        "splits": splits,
+        "skipped": [
+            {"file": file, "reason": reason, "count": count}
+            for (file, reason), count in sorted(reasons.items())
+        ],
+    }
 
 
 def _counts(split: Sequence[Example]) -> dict[str, int]:

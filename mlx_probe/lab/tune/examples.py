@@ -1,23 +1,17 @@
-"""Files of conversations as examples: what is in them, and what is left out."""
+"""Conversations as examples: what is learned from them, and what is left out."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.data.tokenizer import Tokenizer
+from mlx_probe.lab.tune.conversations import Conversation, read_conversations
 from mlx_probe.lab.tune.example import Example, Examples, Skipped
 from mlx_probe.lab.tune.rendering import TemplateError, render
 
 __all__ = ["read_examples"]
-
-TRAIN, VALID = "train.jsonl", "valid.jsonl"
-# Longer lines are no conversations that anyone trains on.
-MAX_LINE = 64 << 20
 
 
 def read_examples(
@@ -27,83 +21,36 @@ def read_examples(
     cut: bool,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Examples:
-    """Read train.jsonl and valid.jsonl.
-
-    A line is an object with "messages" and, if there are some, "tools": what `mlx-probe data
-    toolcalls` writes and mlx-lm reads.
+    """Read the conversations of a folder.
 
     Args:
-        folder: Has the files.
+        folder: Has the files; see `read_conversations` for them and for other errors.
         tokenizer: The model's, with its chat template.
         max_tokens: Longest example.
         cut: Whether longer ones are cut, and not left out.
         on_progress: Called with bytes read and bytes of both files.
 
     Raises:
-        SourceError: A file is missing or cannot be read.
-        ConfigError: No example is left in one, or the template is not for training.
+        ConfigError: The template is not for training.
     """
-    if tokenizer.chat_template is None:
-        raise ConfigError(
-            f"{tokenizer.folder}: the tokenizer has no chat template",
-            "Add chat_template.jinja there",
-        )
-    paths = [folder / TRAIN, folder / VALID]
-    for path in paths:
-        if not path.is_file():
-            raise SourceError(
-                f"{path} does not exist",
-                "Prepare the data with `mlx-probe data toolcalls SOURCE --out DIR`",
-            )
-    total, done = sum(path.stat().st_size for path in paths), 0
-    splits: list[tuple[Example, ...]] = []
-    skipped: list[Skipped] = []
-    for path in paths:
-        examples: list[Example] = []
-        for number, line in _lines(path):
-            done += len(line)
-            for part in _read_line(path.name, number, line, tokenizer, max_tokens, cut):
-                if isinstance(part, Skipped):
-                    skipped.append(part)
-                else:
-                    # What was cut is both.
-                    examples.append(part)
-            on_progress(done, total)
-        if not examples:
-            reasons = Counter(each.reason for each in skipped if each.file == path.name)
-            why = "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
-            raise ConfigError(
-                f"{path} leaves no example: {why or 'it is empty'}",
-                "Raise data.max_tokens, set data.too_long=cut, or correct the file",
-            )
-        splits.append(tuple(examples))
-    return Examples(splits[0], splits[1], tuple(skipped), max_tokens, folder)
+
+    def parse(file: str, number: int, conversation: Conversation) -> Iterator[Example | Skipped]:
+        return _examples(file, number, conversation, tokenizer, max_tokens, cut)
+
+    return Examples(*read_conversations(folder, tokenizer, parse, on_progress), max_tokens, folder)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            yield from enumerate(file, 1)
-    except OSError as error:
-        raise SourceError(
-            f"cannot read {path}: {error.strerror}", "Check its permissions"
-        ) from error
-
-
-def _read_line(
-    file: str, number: int, line: bytes, tokenizer: Tokenizer, max_tokens: int, cut: bool
+def _examples(
+    file: str,
+    number: int,
+    conversation: Conversation,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    cut: bool,
 ) -> Iterator[Example | Skipped]:
-    if not line.strip():
-        return
+    name = conversation["id"]
     try:
-        entry: Any = json.loads(line) if len(line) <= MAX_LINE else None
-        messages, tools = _conversation(entry)
-    except (ValueError, RecursionError) as error:
-        yield Skipped(file, number, "", "no conversation", detail=str(error))
-        return
-    name = str(entry.get("id", f"line {number}"))
-    try:
-        parts = render(tokenizer, messages, tools)
+        parts = render(tokenizer, conversation["messages"], conversation["tools"])
     except TemplateError:
         raise
     except ConfigError as error:
@@ -125,28 +72,3 @@ def _read_line(
             yield example
         else:
             yield Skipped(file, number, own, "no answer to learn", length)
-
-
-def _conversation(
-    entry: Any,
-) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """Messages and tools of a line.
-
-    Raises:
-        ValueError: There are none.
-    """
-    if not isinstance(entry, dict):
-        raise ValueError("no JSON object")
-    messages, tools = entry.get("messages"), entry.get("tools") or []
-    if messages is None and {"prompt", "completion"} <= entry.keys():
-        messages = [
-            {"role": "user", "content": entry["prompt"]},
-            {"role": "assistant", "content": entry["completion"]},
-        ]
-    if not isinstance(messages, list) or not messages:
-        raise ValueError("messages are missing")
-    if not all(isinstance(each, dict) and isinstance(each.get("role"), str) for each in messages):
-        raise ValueError("a message is no object with a role")
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise ValueError("tools are no list of objects")
-    return messages, tools

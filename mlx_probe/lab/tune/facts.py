@@ -16,8 +16,9 @@ from mlx_probe.lab.train.machine import Machine
 from mlx_probe.lab.tune.adapters import Adapters
 from mlx_probe.lab.tune.config import TuneRecipe
 from mlx_probe.lab.tune.example import Examples
+from mlx_probe.lab.tune.grpo.prompts import Prompts
 
-__all__ = ["described_tuning", "flops_per_token", "parameter_count", "planned_tokens"]
+__all__ = ["described_tuning", "epochs", "flops_per_token", "parameter_count", "planned_tokens"]
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -55,12 +56,33 @@ def flops_per_token(model: nn.Module, learned: Mapping[str, int], method: str) -
     )
 
 
-def planned_tokens(recipe: TuneRecipe, examples: Examples) -> int:
-    """Tokens that are read in all steps, by the mean length of an example."""
+def planned_tokens(recipe: TuneRecipe, examples: Examples | Prompts) -> int:
+    """Tokens that are read in all steps, by the mean length of an example.
+
+    Args:
+        recipe: All settings.
+        examples: What is learned from; with GRPO answers count as long as they may be.
+    """
     train = recipe.train
-    mean = sum(len(each.tokens) - 1 for each in examples.train) / len(examples.train)
-    rows = min(train.batch, len(examples.train))
-    return round(mean * rows * train.accumulation * train.steps)
+    if train.objective == "grpo":
+        rows = recipe.answers
+    else:
+        rows = min(train.batch, len(examples.train)) * train.accumulation
+    return round(examples.mean_tokens * rows * train.steps)
+
+
+def epochs(recipe: TuneRecipe, examples: Examples | Prompts) -> float:
+    """How often each example, or prompt, is learned from.
+
+    Args:
+        recipe: All settings.
+        examples: What is learned from.
+    """
+    train = recipe.train
+    rounds = train.steps / recipe.grpo.updates
+    if train.objective == "grpo":
+        return rounds * recipe.grpo.prompts / len(examples.train)
+    return train.steps * train.batch * train.accumulation / len(examples.train)
 
 
 def described_tuning(
@@ -68,7 +90,7 @@ def described_tuning(
     loaded: LoadedModel,
     adapters: Adapters,
     learned: Mapping[str, int],
-    examples: Examples,
+    examples: Examples | Prompts,
     machine: Machine,
 ) -> dict[str, Any]:
     """What is known before the first step, for the plan and the metadata.
@@ -81,7 +103,6 @@ def described_tuning(
         examples: The conversations.
         machine: What computes.
     """
-    steps, per_step = recipe.train.steps, recipe.train.batch * recipe.train.accumulation
     total = parameter_count(loaded.model)
     count = sum(learned.values())
     config = json.loads((loaded.folder / "config.json").read_text("utf-8"))
@@ -92,15 +113,16 @@ def described_tuning(
         "model_type": config.get("model_type"),
         "quantized": any(hasattr(module, "bits") for _, module in loaded.model.named_modules()),
         "runs_by": loaded.runs_by,
+        "objective": recipe.train.objective,
         "method": recipe.adapter.method,
         "ranks": dict(adapters.ranks),
         "parameters": total if recipe.adapter.method == "full" else total - count,
         "learned_parameters": count,
         "vocabulary": loaded.tokenizer.vocabulary,
         "flops_per_token": flops_per_token(loaded.model, learned, recipe.adapter.method),
-        "planned_steps": steps,
+        "planned_steps": recipe.train.steps,
         "planned_tokens": planned_tokens(recipe, examples),
-        "epochs": steps * per_step / len(examples.train),
+        "epochs": epochs(recipe, examples),
         "data": examples.summary(),
         **machine.describe(),
     }

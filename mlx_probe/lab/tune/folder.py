@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlx_probe.core.files import write_error, write_text
 from mlx_probe.lab.tune.example import Skipped
+from mlx_probe.lab.tune.grpo.store import ROLLOUTS
 
 __all__ = ["ADAPTER", "MADE", "RESULTS", "SKIPPED", "write_skipped"]
 
@@ -18,6 +19,7 @@ MADE = (
     "snapshots",
     ADAPTER,
     SKIPPED,
+    ROLLOUTS,
     "metrics.jsonl",
     "metrics.parquet",
     "samples.jsonl",
@@ -32,6 +34,7 @@ RESULTS = (
     "differences_over_time.parquet",
     "recipe.yaml",
     SKIPPED,
+    f"{ROLLOUTS}/*",
     "tensorboard/*",
     f"{ADAPTER}/*",
     "snapshots/step-*/*",

@@ -42,6 +42,8 @@ def deciding_settings(recipe: TuneRecipe, model: str, data: Path) -> dict[str, A
     }
     for key in _FREE:
         del settings[key]
+    if recipe.train.objective != "grpo":
+        settings = {key: each for key, each in settings.items() if not key.startswith("grpo.")}
     return {**settings, "model": model, "data": str(data)}
 
 

@@ -30,10 +30,11 @@ class AnswerNats:
     Args:
         model: From now on, within a call of this object, its scores are those of the learned
             positions alone.
+        temperature: Scores are divided by it.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._where = _Where()
+    def __init__(self, model: nn.Module, temperature: float = 1.0) -> None:
+        self._where, self._temperature = _Where(), temperature
         inner = model.get("model") if isinstance(model, dict) else None
         self._picks = isinstance(inner, nn.Module)
         if isinstance(inner, nn.Module):
@@ -41,6 +42,10 @@ class AnswerNats:
 
     def __call__(self, model: nn.Module, batch: Mapping[str, mx.array]) -> mx.array:
         """Nats of each learned token, (n,), float32; 0 where the batch is filled up."""
+        return self.each(model, batch) * batch["weights"]
+
+    def each(self, model: nn.Module, batch: Mapping[str, mx.array]) -> mx.array:
+        """Nats of each target, (n,), float32, whatever its weight."""
         self._where.positions = batch["positions"] if self._picks else None
         try:
             logits = model(batch["tokens"])
@@ -49,7 +54,9 @@ class AnswerNats:
         logits = logits.reshape(-1, logits.shape[-1])
         if not self._picks:
             logits = logits[batch["positions"]]
-        return cross_entropy(logits, batch["targets"]) * batch["weights"]
+        if self._temperature != 1:
+            logits = logits.astype(mx.float32) / self._temperature
+        return cross_entropy(logits, batch["targets"])
 
     def total(self, model: nn.Module, batch: Mapping[str, mx.array]) -> mx.array:
         """Their sum: what a step makes small, over `learned_tokens`."""

@@ -4,7 +4,8 @@
     learning     the optimizer's state, and the gradients: those of a step and those that are
                  being summed
     activations  what the forward pass keeps for the backward pass, for the largest batch, and the
-                 scores of the head where a token is learned
+                 scores of the head where a token is learned; with GRPO at least the keys and
+                 values of a group of answers
 
 The counts of the activations follow MLX's own peak memory on a CPU (`benchmarks/tuning.py`).
 """
@@ -27,6 +28,7 @@ from mlx_probe.lab.train.plan import available_memory
 from mlx_probe.lab.tune.batches import Batch, longest_batch
 from mlx_probe.lab.tune.config import TuneRecipe
 from mlx_probe.lab.tune.example import Examples
+from mlx_probe.lab.tune.grpo.prompts import Prompts
 from mlx_probe.lab.tune.weights import number_type, trainable
 
 __all__ = [
@@ -50,6 +52,8 @@ OF_SCORES = 1.1
 OF_AGAIN = 0.7
 # Arrays of the size of the head's scores that are there at once.
 OF_HEAD = 4.0
+# Keys and values while answers are drawn: those before and after an answer has ended.
+OF_CACHE = 2.0
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def read_sizes(folder: Path) -> Shape:
 
 
 def predict_memory(
-    recipe: TuneRecipe, shape: Shape, network: nn.Module, examples: Examples
+    recipe: TuneRecipe, shape: Shape, network: nn.Module, examples: Examples | Prompts
 ) -> TuningMemory:
     """The peak memory of the steps.
 
@@ -139,21 +143,30 @@ def predict_memory(
         recipe: Batch, gradient checkpointing, dropout, accumulation, method.
         shape: Of the model.
         network: With its adapters.
-        examples: The conversations.
+        examples: The conversations, or their prompts.
     """
     train = recipe.train
-    batch = longest_batch(examples.train, train.batch, recipe.data.bucket)
+    batch = longest_batch(examples.bounds, train.batch, recipe.data.bucket)
     learned = sum(each.size for each in trainable(network).values())
     weights = sum(each.nbytes for _, each in tree_flatten(network.parameters()))
     size = number_type(network).size
     copies = 2 if size < FLOAT32 else 1
     states = 1 if train.optimizer == "muon" else 2
-    sums = 2 if train.accumulation > 1 or recipe.adapter.method != "full" else 1
+    adds = train.accumulation > 1 or train.objective == "grpo"
+    sums = 2 if adds or recipe.adapter.method != "full" else 1
     rows, length = batch.tokens.shape
+    activations = _activations(recipe, shape, batch, size)
+    reference = 0
+    if train.objective == "grpo":
+        activations = max(activations, _answers(recipe, shape, length, size))
+        # What is learned as it was before tuning.
+        reference = learned if recipe.grpo.kl else 0
     return TuningMemory(
         weights=weights,
-        learning=(states + sums) * learned * FLOAT32 + (copies - 1) * learned * size,
-        activations=_activations(recipe, shape, batch, size),
+        learning=(states + sums) * learned * FLOAT32
+        + (copies - 1) * learned * size
+        + reference * FLOAT32,
+        activations=activations,
         rows=rows,
         length=length,
         answers=batch.learned,
@@ -162,7 +175,7 @@ def predict_memory(
 
 
 def memory_problem(
-    recipe: TuneRecipe, shape: Shape, network: nn.Module, examples: Examples
+    recipe: TuneRecipe, shape: Shape, network: nn.Module, examples: Examples | Prompts
 ) -> ConfigError | None:
     """What is wrong where a step does not fit, with the first change that helps; else None.
 
@@ -184,26 +197,21 @@ def memory_problem(
     again = replace(recipe, train=replace(recipe.train, gradient_checkpointing=True))
     if fits(again):
         return ConfigError(fact, "Set train.gradient_checkpointing=true")
-    rows = recipe.train.batch * recipe.train.accumulation
     for batch in _smaller(recipe.train.batch):
         if fits(replace(recipe, train=replace(recipe.train, batch=batch))):
-            return ConfigError(
-                fact, f"Set train.batch={batch} and train.accumulation={rows // batch}"
-            )
+            return ConfigError(fact, _fewer_rows(recipe, batch))
     for batch in _smaller(recipe.train.batch):
         if fits(replace(again, train=replace(again.train, batch=batch))):
-            return ConfigError(
-                fact,
-                f"Set train.gradient_checkpointing=true, train.batch={batch} and "
-                f"train.accumulation={rows // batch}",
-            )
+            return ConfigError(fact, _fewer_rows(again, batch))
+    if recipe.train.objective == "grpo":
+        return ConfigError(fact, "Lower grpo.group or grpo.answer_tokens")
     if recipe.adapter.method == "full":
         return ConfigError(fact, "Set adapter.method=lora")
     return ConfigError(fact, "Lower data.max_tokens, or choose a quantized or a smaller model")
 
 
 def require_memory(
-    recipe: TuneRecipe, shape: Shape, network: nn.Module, examples: Examples
+    recipe: TuneRecipe, shape: Shape, network: nn.Module, examples: Examples | Prompts
 ) -> TuningMemory:
     """The peak memory of the steps, which fits.
 
@@ -214,6 +222,22 @@ def require_memory(
     if problem is not None:
         raise problem
     return predict_memory(recipe, shape, network, examples)
+
+
+def _fewer_rows(recipe: TuneRecipe, batch: int) -> str:
+    """What to set for fewer rows in a forward pass, and as many in a step."""
+    train = recipe.train
+    rows = train.batch * train.accumulation // batch
+    if train.objective == "grpo":
+        if train.gradient_checkpointing:
+            return f"Set train.gradient_checkpointing=true and train.batch={batch}"
+        return f"Set train.batch={batch}"
+    if train.gradient_checkpointing:
+        return (
+            f"Set train.gradient_checkpointing=true, train.batch={batch} and "
+            f"train.accumulation={rows}"
+        )
+    return f"Set train.batch={batch} and train.accumulation={rows}"
 
 
 def _smaller(batch: int) -> list[int]:
@@ -237,3 +261,9 @@ def _activations(recipe: TuneRecipe, shape: Shape, batch: Batch, size: int) -> i
     numbers = rows * length * (kept + 2 * shape.dim)
     head = len(batch.positions) * shape.vocabulary * OF_HEAD
     return round(numbers * size + head * FLOAT32)
+
+
+def _answers(recipe: TuneRecipe, shape: Shape, length: int, size: int) -> int:
+    """Bytes while a group of answers is drawn."""
+    cache = 2 * shape.kv * shape.layers * length * size * OF_CACHE
+    return round(recipe.grpo.group * (cache + shape.vocabulary * OF_HEAD * FLOAT32))

@@ -10,7 +10,7 @@ from typing import Any
 from mlx_probe.lab.device import DeviceName, device_label, use_device
 from mlx_probe.lab.tune.begin import begin
 from mlx_probe.lab.tune.config import TuneRecipe
-from mlx_probe.lab.tune.facts import parameter_count, planned_tokens
+from mlx_probe.lab.tune.facts import epochs, parameter_count, planned_tokens
 from mlx_probe.lab.tune.memory import TuningMemory, memory_problem, predict_memory
 
 __all__ = ["TuningPlan", "plan_tuning"]
@@ -22,6 +22,7 @@ class TuningPlan:
 
     Attributes:
         base: Reference of the model.
+        objective: "sft" or "grpo".
         method: What is learned.
         parameters: Of the model, without adapters.
         learned_parameters: Numbers that are learned.
@@ -37,6 +38,7 @@ class TuningPlan:
     """
 
     base: str
+    objective: str
     method: str
     parameters: int
     learned_parameters: int
@@ -75,17 +77,18 @@ def plan_tuning(
     use_device(device)
     began = begin(recipe, os.fspath(model), Path(data))
     arguments = recipe, began.sizes, began.loaded.model, began.examples
-    memory, train, problem = predict_memory(*arguments), recipe.train, memory_problem(*arguments)
+    memory, problem = predict_memory(*arguments), memory_problem(*arguments)
     learned = sum(began.learned.values())
     total = parameter_count(began.loaded.model)
     return TuningPlan(
         base=began.loaded.name,
+        objective=recipe.train.objective,
         method=recipe.adapter.method,
         parameters=total if recipe.adapter.method == "full" else total - learned,
         learned_parameters=learned,
-        steps=train.steps,
+        steps=recipe.train.steps,
         tokens=planned_tokens(recipe, began.examples),
-        epochs=train.steps * train.batch * train.accumulation / len(began.examples.train),
+        epochs=epochs(recipe, began.examples),
         data=began.examples.summary(),
         memory=memory,
         device=device_label(),

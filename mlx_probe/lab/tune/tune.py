@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 
 from mlx_probe.core.language import tr
 from mlx_probe.lab.device import DeviceName, use_device
@@ -28,19 +27,18 @@ from mlx_probe.lab.train.optimizer import make_optimizer
 from mlx_probe.lab.train.progress import Silent, TrainProgress
 from mlx_probe.lab.train.stages import STAGES
 from mlx_probe.lab.train.state import TrainState
-from mlx_probe.lab.train.step import LossOf, TrainStep
 from mlx_probe.lab.train.stopping import stop_requests
-from mlx_probe.lab.tune.adapters import Adapters, adapter_numbers, write_adapter
-from mlx_probe.lab.tune.batches import Batch, BatchOrder, training_batches, validation_batches
+from mlx_probe.lab.tune.adapters import adapter_numbers, write_adapter
 from mlx_probe.lab.tune.begin import begin
 from mlx_probe.lab.tune.config import TuneRecipe
 from mlx_probe.lab.tune.differences import Differences
-from mlx_probe.lab.tune.evaluation import AnswerEvaluator
 from mlx_probe.lab.tune.facts import described_tuning, flops_per_token, planned_tokens
 from mlx_probe.lab.tune.folder import ADAPTER, MADE, RESULTS, SKIPPED, write_skipped
+from mlx_probe.lab.tune.grpo.objective import learn_rewards
+from mlx_probe.lab.tune.grpo.prompts import Prompts
 from mlx_probe.lab.tune.identity import base_digest, deciding_settings, tuning_fingerprint
-from mlx_probe.lab.tune.loss import AnswerNats, learned_tokens
 from mlx_probe.lab.tune.memory import require_memory
+from mlx_probe.lab.tune.objective import Setting, learn_answers
 from mlx_probe.lab.tune.samples import make_answers
 from mlx_probe.lab.tune.weights import load_trainable, number_type, trainable
 from mlx_probe.runs.exporters.metrics import read_metrics
@@ -145,6 +143,8 @@ def tune(
         job.write_plan(described)
 
         optimizer, state = make_optimizer(config, network), TrainState()
+        compares = config.objective == "grpo" and recipe.grpo.kl > 0
+        reference_weights = trainable(network) if compares else {}
         about = {
             "fingerprint": fingerprint,
             "data": examples.fingerprint() + base_digest(loaded.folder),
@@ -162,31 +162,26 @@ def tune(
             write_adapter(path, adapters, only, reference, config.dropout)
 
         differences = Differences(folder.path, recipe.snapshots, loaded.folder, config.steps, write)
-        nats = AnswerNats(network)
-        step = TrainStep(
-            network,
-            optimizer,
-            config,
-            machine.number_type,
-            machine.compiled,
-            loss=_loss(nats, adapters),
-            divisor=learned_tokens,
-        )
-        multiple = recipe.data.bucket
-        order = BatchOrder([len(e.tokens) for e in examples.train], config.batch, config.seed)
+        setting = Setting(recipe, began, optimizer, machine, state, folder.path)
+
+        def wait() -> None:
+            loop.wait()
+
+        if isinstance(examples, Prompts):
+            objective = learn_rewards(
+                setting, examples, reference_weights, stack, lambda: job.meter.stage("sample"), wait
+            )
+        else:
+            objective = learn_answers(setting, examples)
         loop = Loop(
             config=config,
             job=job,
             model=network,
             optimizer=optimizer,
-            step=step,
-            evaluate=AnswerEvaluator(
-                network, nats, loaded.tokenizer.token_bytes(), machine.compiled
-            ),
-            batches=training_batches(examples.train, order, state.position, multiple),
-            validation=lambda: validation_batches(
-                examples.valid, config.batch, multiple, config.evaluation_tokens
-            ),
+            step=objective.step,
+            evaluate=objective.evaluate,
+            batches=objective.batches,
+            validation=objective.validation,
             sample=make_answers(network, loaded.tokenizer, config, examples.max_tokens),
             metrics=stack.enter_context(folder.metrics(state)),
             samples=stack.enter_context(folder.samples(state)) if config.sample_every else None,
@@ -203,8 +198,8 @@ def tune(
             progress=progress,
             state=state,
             flops_per_token=per_token,
-            tokens_of=lambda batch: batch.read,
-            to_device=Batch.to_device,
+            tokens_of=objective.tokens_of,
+            to_device=objective.to_device,
             advice=_advice,
         )
         job.progress.finish(range(state.step))
@@ -228,7 +223,8 @@ def tune(
         outputs = folder.write_tables(job.paths.replaced)
         result = {
             **described_result(state, config.steps),
-            "initial": _initial(folder.path),
+            "initial": _initial(folder.path, state),
+            **objective.result(),
             "adapter_parameters": written,
             "peak_memory": peak,
             "differences": compared,
@@ -237,21 +233,10 @@ def tune(
     raise AssertionError("the run is returned within")
 
 
-def _loss(nats: AnswerNats, adapters: Adapters) -> LossOf:
-    """Nats of a batch's answers, with other numbers dropped in each step."""
-
-    def loss(model: nn.Module, batch: Mapping[str, mx.array]) -> mx.array:
-        # They stay until the next step: checkpointed blocks are computed again after this returns.
-        adapters.draw(model.training)
-        return nats.total(model, batch)
-
-    return loss
-
-
-def _initial(run: Path) -> dict[str, Any]:
-    """The evaluation before the first step."""
+def _initial(run: Path, state: TrainState) -> dict[str, Any]:
+    """The evaluation before the first step, with the values of the latest one."""
     first = next(iter(read_metrics(run)))
-    return {name: first.get(name) for name in ("step", "val_loss", "val_bpb")}
+    return {name: first.get(name) for name in state.latest or ()}
 
 
 def _skipped(count: int, folder: Path) -> str:

@@ -33,7 +33,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "train_loss", "float64", "training", "Mean cross-entropy of the step's batch, before the "
-        "update.",
+        "update; with GRPO the negative objective.",
         title="Training loss", unit="nats/token",
         plain="How badly the model predicts the next token of the text that it learns from.",
         caveat="It depends on the tokenizer: compare bits per byte between vocabularies.",
@@ -62,6 +62,32 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "tokens_per_second", "float64", "training", "Tokens of the step over its seconds.",
         lower=0, title="Throughput", unit="tokens/s", plain="How fast the model learns from text.",
+    ),
+    Column(
+        "reward", "float64", "training", "Mean reward of the answers that the step learned from "
+        "(GRPO).", lower=0, upper=1, title="Reward",
+        plain="What the answers that the model drew are worth, from 0 to 1.",
+    ),
+    Column(
+        "reward_std", "float64", "training", "Standard deviation of the rewards of a prompt's "
+        "answers, mean over the prompts (GRPO).", lower=0, title="Spread of rewards",
+        plain="How much answers to one prompt differ in worth; where they do not, nothing is "
+        "learned from them.",
+    ),
+    Column(
+        "kl", "float64", "training", "Divergence from the model before tuning, mean over the "
+        "answers' tokens (GRPO).", lower=0, title="Divergence", unit="nats/token",
+        plain="How far the model's answers are from those that it gave before tuning.",
+    ),
+    Column(
+        "answer_tokens", "float64", "training", "Mean tokens of the answers that the step learned "
+        "from (GRPO).", lower=0, title="Length of answers", unit="tokens",
+        plain="How long the answers are that the model draws.",
+    ),
+    Column(
+        "val_reward", "float64", "training", "Mean reward of the most likely answers to held-out "
+        "prompts (GRPO).", lower=0, upper=1, title="Validation reward",
+        plain="What the model's answers to prompts that it does not learn from are worth.",
     ),
 )  # fmt: skip
 # They differ between a run and one that was resumed; all others are the same, bit for bit.

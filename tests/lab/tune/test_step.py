@@ -12,7 +12,7 @@ from mlx_probe.lab.tune.begin import _checkpoint
 from mlx_probe.lab.tune.config import AdapterConfig
 from mlx_probe.lab.tune.example import Example
 from mlx_probe.lab.tune.loss import AnswerNats, learned_tokens
-from mlx_probe.lab.tune.tune import _loss
+from mlx_probe.lab.tune.objective import answer_loss
 from mlx_probe.lab.tune.weights import to_float32, trainable
 
 GENERATOR = np.random.default_rng(0)
@@ -68,7 +68,7 @@ def test_nats_are_those_of_each_example_alone(folder):
 
 
 def gradients_of(model, adapters, batch, seed):
-    loss = _loss(AnswerNats(model), adapters)
+    loss = answer_loss(AnswerNats(model), adapters)
     mx.random.seed(seed)
 
     def of(weights):
@@ -97,7 +97,7 @@ def test_gradients_equal_finite_differences(folder, dropout):
     model, adapters = prepared(folder, dropout)
     batch = make_batch(EXAMPLES, 16).to_device()
     _, gradients = gradients_of(model, adapters, batch, seed=1)
-    loss = _loss(AnswerNats(model), adapters)
+    loss = answer_loss(AnswerNats(model), adapters)
     for name in ("model.layers.0.self_attn.v_proj.lora_a", "model.layers.1.mlp.down_proj.lora_b"):
         weight, values = trainable(model)[name], []
         direction = mx.array(gradients[name]) / np.linalg.norm(gradients[name])

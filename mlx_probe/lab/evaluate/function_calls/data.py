@@ -13,7 +13,7 @@ from mlx_probe.lab.evaluate.answers.question import Question
 from mlx_probe.lab.function_calls.call import Call, UnreadableError
 from mlx_probe.lab.function_calls.json_calls import calls_of
 
-__all__ = ["read_questions"]
+__all__ = ["questions_of", "read_questions"]
 
 
 def read_questions(source: str, config: AnswerConfig) -> list[Question]:
@@ -36,7 +36,7 @@ def read_questions(source: str, config: AnswerConfig) -> list[Question]:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    questions += _questions(json.loads(line), number)
+                    questions += questions_of(json.loads(line), number)
     except OSError as error:
         raise SourceError(
             f"cannot read {path}: {error.strerror or error}",
@@ -52,7 +52,16 @@ def read_questions(source: str, config: AnswerConfig) -> list[Question]:
     return questions[config.slice()]
 
 
-def _questions(row: Mapping[str, Any], number: int) -> Iterator[Question]:
+def questions_of(row: Mapping[str, Any], number: int) -> Iterator[Question]:
+    """The questions of an example.
+
+    Args:
+        row: With "messages", "tools" and "id".
+        number: Its name where it has no id.
+
+    Raises:
+        ValueError: Its calls cannot be read; KeyError and TypeError where it is no example.
+    """
     messages, tools = row["messages"], tuple(row.get("tools") or ())
     name = str(row.get("id") or number)
     answers = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
