@@ -142,15 +142,24 @@ def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_document(plan)
     else:
-        memory = plan["memory"]
+        memory, train = plan["memory"], plan["data"]["splits"]["train"]
+        learned = f"{plan['learned_parameters']:,}"
+        parameters, examples = f"{plan['parameters']:,}", f"{train['examples']:,}"
         click.echo(
             tr(
+                "{learned} of {parameters} parameters learn from answers to {examples} prompts",
+                learned=learned,
+                parameters=parameters,
+                examples=examples,
+            )
+            if plan["objective"] == "grpo"
+            else tr(
                 "{learned} of {parameters} parameters learn from {examples} conversations with "
                 "{tokens} tokens of answers",
-                learned=f"{plan['learned_parameters']:,}",
-                parameters=f"{plan['parameters']:,}",
-                examples=f"{plan['data']['splits']['train']['examples']:,}",
-                tokens=f"{plan['data']['splits']['train']['answer_tokens']:,}",
+                learned=learned,
+                parameters=parameters,
+                examples=examples,
+                tokens=f"{train['answer_tokens']:,}",
             )
         )
         click.echo(

@@ -61,7 +61,7 @@ SMALLEST = {
 RESULTS = {
     "band_reduction": {f"band_reduction{part}" for part in ("", "_errors", "_counts", "_m3_ultra")},
     "scaling": {"scaling", "scaling_stages", "scaling_assumptions"},
-    "tuning": {"tuning", "tuning_memory"},
+    "tuning": {"tuning", "tuning_grpo", "tuning_memory"},
 }
 
 

@@ -31,6 +31,7 @@ _RECIPE = {
     "optimizer": ("name", "weight_decay"),
     "train": ("steps", "batch", "accumulation", "learning_rate", "schedule", "seed", "dropout"),
 }
+_GRPO = ("prompts", "group", "temperature", "kl", "normalization", "rewards")
 # Of a comparison: columns, and how many tensors are shown.
 _COLUMNS = ("param_name", "relative_change", "delta_effective_rank", "intruder_count")
 _SHOWN = 8
@@ -195,7 +196,8 @@ def _trained(history: History) -> str:
         "Ended": run.get("ended_at") or run.get("created_at"),
         "mlx-probe": run.get("version") or run.get("mlx_probe"),
     }
-    for part, keys in _RECIPE.items():
+    learns_rewards = run.get("objective") == "grpo"
+    for part, keys in {**_RECIPE, **({"grpo": _GRPO} if learns_rewards else {})}.items():
         settings = recipe.get(part) or {}
         lines |= {f"{part}.{key}": settings.get(key) for key in keys}
     shown = [

@@ -52,6 +52,7 @@ def read_history(reference: str, folder: Path) -> History:
     if run is not None:
         tags.append(str(run.get("kind")))
         tags += [str(run["method"])] if run.get("method") else []
+        tags += ["grpo"] if run.get("objective") == "grpo" else []
     if merge is not None:
         tags += ["merge", str(merge.get("kind"))]
     data = run.get("data") if run is not None else None
@@ -75,7 +76,7 @@ def _run(reference: str, folder: Path) -> Mapping[str, Any] | None:
         return None
     meta = read_meta(found)
     # Analyses and comparisons made no model.
-    return meta if meta.get("kind") in ("train", "tune", "grpo") else None
+    return meta if meta.get("kind") in ("train", "tune") else None
 
 
 def _base(

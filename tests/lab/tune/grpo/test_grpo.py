@@ -8,6 +8,7 @@ import pytest
 from tuning import TOOL, recipe, results_of, write_data
 
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
+from mlx_probe.lab.about.card import model_card
 from mlx_probe.lab.rewards.attempt import make_attempt
 from mlx_probe.lab.rewards.total import make_judge
 from mlx_probe.lab.train.step import TrainStep
@@ -101,6 +102,9 @@ def test_what_is_there(undisturbed, asked):
     assert reward["interval"][0] <= reward["difference"] <= reward["interval"][1]
     assert "val_loss" not in meta["final"]
     assert meta["data"]["splits"]["train"]["examples"] == 7
+    card = model_card(str(folder)).text
+    assert "grpo.kl" in card
+    assert "val_reward" in card
 
 
 def row_attempt(row):
