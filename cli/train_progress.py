@@ -44,10 +44,11 @@ class _Told:
     """What is said about the newest steps."""
 
     def __init__(self) -> None:
-        self.loss = self.rate = self.bits = self.reward = None
+        self.loss = self.rate = self.bits = self.reward = self.held_out = None
 
     loss: float | None
     reward: float | None
+    held_out: float | None
     rate: float | None
     bits: float | None
 
@@ -57,15 +58,18 @@ class _Told:
         self.rate = _mean(self.rate, metrics.get("tokens_per_second"))
         self.bits = metrics.get("val_bpb", self.bits)
         self.reward = _mean(self.reward, metrics.get("reward"))
+        self.held_out = metrics.get("val_reward", self.held_out)
 
     @property
     def text(self) -> str:
-        """Loss, reward, bits per byte and speed."""
+        """Loss, rewards, bits per byte and speed."""
         parts = []
         if self.loss is not None:
             parts.append(tr("loss {loss}", loss=f"{self.loss:.3f}"))
         if self.reward is not None:
             parts.append(tr("reward {reward}", reward=f"{self.reward:.3f}"))
+        if self.held_out is not None:
+            parts.append(tr("held-out reward {reward}", reward=f"{self.held_out:.3f}"))
         if self.bits is not None:
             parts.append(tr("{bits} bits per byte", bits=f"{self.bits:.3f}"))
         if self.rate is not None:
@@ -166,7 +170,7 @@ class _Lines(TrainProgress):
         left = (self._steps - step) * (now - self._began) / max(1, step - self._first)
         if step > self._first:
             text += tr(", {seconds} s left", seconds=f"{left:.0f}")
-        self._say(tr(", ").join([text, self._told.text]))
+        self._say(tr(", ").join(filter(None, [text, self._told.text])))
 
     def sample(self, step: int, text: str) -> None:
         self._say(tr("step {step}: {text}", step=step, text=text))
