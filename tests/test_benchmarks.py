@@ -31,6 +31,9 @@ SMALLEST = {
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
     "exporting": [RUNS, "--type", "f32", "--prompts", "2", "--length", "3"],
     "forecast": [MODEL, "--runs", "1"],
+    "function_calling": [
+        *("--model", "tiny", "--trained", "0-9", "--judged", "10-11", "--tokens", "6"),
+    ],
     "hard_spectra": ["--sizes", "64"],
     "large_matrices": ["--runs", "1", "--scale", "32"],
     "load_test": ["--requests", "60", "--connections", "8"],
@@ -60,6 +63,7 @@ SMALLEST = {
 # Of those that have more results than the one of their name.
 RESULTS = {
     "band_reduction": {f"band_reduction{part}" for part in ("", "_errors", "_counts", "_m3_ultra")},
+    "function_calling": {"function_calling", "function_calling_rewards"},
     "scaling": {"scaling", "scaling_stages", "scaling_assumptions"},
     "tuning": {"tuning", "tuning_grpo", "tuning_memory"},
 }
