@@ -45,20 +45,18 @@ TINY = ("train.steps=2", "train.warmup=1", "train.evaluate_every=2", "data.max_t
 
 def write_questions(folder: Path) -> Path:
     """Twelve questions in BFCL's form."""
-    function = {
-        "name": "hello", "description": "hello",
-        "parameters": {
-            "type": "dict", "properties": {"n": {"type": "integer", "description": "n"}},
-            "required": ["n"],
-        },
+    parameters = {
+        "type": "dict", "properties": {"n": {"type": "integer", "description": "n"}},
+        "required": ["n"],
     }  # fmt: skip
-    names = [f"{CATEGORY}_{n}" for n in range(12)]
-    asked = [
-        {"id": name, "question": [[{"role": "user", "content": f"hello {n}"}]],
-         "function": [function]}
-        for n, name in enumerate(names)
-    ]  # fmt: skip
-    truths = [{"id": name, "ground_truth": [{"hello": {"n": [n]}}]} for n, name in enumerate(names)]
+    asked, truths = [], []
+    # Each has a function of its own: no function is in two parts of prepared data.
+    for n in range(12):
+        name, function = f"{CATEGORY}_{n}", f"hello_{n}"
+        offered = {"name": function, "description": "hello", "parameters": parameters}
+        message = {"role": "user", "content": f"hello {n}"}
+        asked.append({"id": name, "question": [[message]], "function": [offered]})
+        truths.append({"id": name, "ground_truth": [{function: {"n": [n]}}]})
     (folder / "possible_answer").mkdir(parents=True)
     for path, rows in ((folder, asked), (folder / "possible_answer", truths)):
         text = "".join(json.dumps(row) + "\n" for row in rows)
