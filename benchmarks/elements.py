@@ -172,7 +172,7 @@ def seconds(weight: Weight, kernels: bool) -> float:
     "--elements",
     default=1 << 22,
     show_default=True,
-    type=click.IntRange(COLS * COLS),
+    type=click.IntRange(COLS),
     help="Of each matrix, about.",
 )
 @click.option("--runs", default=7, show_default=True, help="Runs of each way, in turn.")

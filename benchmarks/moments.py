@@ -146,7 +146,7 @@ def in_turn(ways: Ways, runs: int) -> dict[str, tuple[int, list[tuple[float, flo
     "--elements",
     default=1 << 25,
     show_default=True,
-    type=click.IntRange(COLS**2),
+    type=click.IntRange(COLS),
     help="Of each matrix, about.",
 )
 @click.option("--runs", default=7, show_default=True, help="Counted runs of each way.")

