@@ -23,15 +23,15 @@ print(status, usage.ru_maxrss * (1024 if sys.platform == "linux" else 1))
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    """300 MB: a long table, squares, and wide ones whose columns touch all their pages."""
+    """150 MB: a long table, squares, and wide ones whose columns touch all their pages."""
     rng = np.random.default_rng(0)
     words = rng.integers(0, 2**16, 8 * 2**20, np.uint16) & 0xBFFF
     arrays = {
-        "model.embed_tokens.weight": (np.tile(words, 10).reshape(-1, 512), "BF16"),
+        "model.embed_tokens.weight": (np.tile(words, 5).reshape(-1, 512), "BF16"),
         "model.layers.0.self_attn.q_proj.weight": (words[: 1200**2].reshape(1200, 1200), "BF16"),
         "model.layers.0.self_attn.o_proj.weight": (words[-(1200**2) :].reshape(1200, 1200), "BF16"),
-        "model.layers.0.mlp.down_proj.weight": (np.tile(words, 3).reshape(512, -1), "BF16"),
-        "model.layers.0.mlp.up_proj.weight": (np.tile(words, 4).reshape(-1, 1024), "BF16"),
+        "model.layers.0.mlp.down_proj.weight": (np.tile(words, 2).reshape(512, -1), "BF16"),
+        "model.layers.0.mlp.up_proj.weight": (np.tile(words, 2).reshape(-1, 1024), "BF16"),
     }
     return write_safetensors(tmp_path_factory.mktemp("large") / "model.safetensors", arrays)
 
