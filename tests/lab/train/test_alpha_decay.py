@@ -1,6 +1,7 @@
 """AlphaDecay: exponents of planted spectra, the linear map, and what is left alone."""
 
 import json
+from dataclasses import replace
 
 import mlx.core as mx
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from training import recipe_with
 
 from mlx_probe.analysis.analyze import analyze
 from mlx_probe.lab.train.alpha_decay import AlphaDecay, decay_multipliers, matrix_alpha
+from mlx_probe.lab.train.train import train
 
 ALPHAS = st.lists(st.floats(1.01, 50), min_size=2, max_size=9)
 
@@ -101,6 +104,29 @@ def test_the_same_weights_give_the_same_bits_on_any_number_of_cores(monkeypatch)
     assert json.dumps(AlphaDecay(1).multipliers(dict(reversed(weights.items())))) == json.dumps(
         first
     )
+
+
+def test_a_run_decays_by_its_own_exponents(tmp_path, tokens):
+    """The multipliers of the last measurement are in the optimizer, and moved the weights."""
+    weights = {}
+    for policy in ("none", "alpha"):
+        recipe = recipe_with(
+            optimizer="adamw", weight_decay=0.5, weight_decay_policy=policy, policy_every=2,
+            steps=4, warmup=1, checkpoint_every=4, evaluate_every=4, sample_every=0,
+        )  # fmt: skip
+        recipe = replace(recipe, model=replace(recipe.model, dim=64, hidden=96))
+        train(recipe, tmp_path / policy, data=[tokens], device="cpu")
+        weights[policy] = mx.load(str(tmp_path / policy / "checkpoints/step-4/model.safetensors"))
+    saved = mx.load(str(tmp_path / "alpha/checkpoints/step-4/optimizer.safetensors"))
+    decays = {name: each.item() for name, each in saved.items() if name.endswith(".decay")}
+    mx.eval(weights)
+    wanted = AlphaDecay(2).multipliers(weights["alpha"])
+    assert max(wanted.values()) == 5
+    for name, multiplier in wanted.items():
+        (found,) = (decays[key] for key in decays if key.endswith(f".{name}.decay"))
+        assert found == pytest.approx(multiplier, rel=1e-6)
+    name = max(wanted, key=wanted.get)
+    assert not mx.array_equal(weights["alpha"][name], weights["none"][name])
 
 
 def test_when_it_is_due():

@@ -92,8 +92,8 @@ class Lead:
         return make
 
     def shared(self, policy: DecayPolicy | None) -> DecayPolicy | None:
-        """A policy whose decays the others get before the next step."""
-        return None if policy is None or self.world is None else _SharedPolicy(policy, self.note)
+        """A policy whose decays the others, if there are some, get before the next step."""
+        return policy if policy is None or self.world is None else _SharedPolicy(policy, self.note)
 
     def note(self, decays: Mapping[str, float]) -> None:
         """Have the others take these multipliers of the weight decay before the next step."""
