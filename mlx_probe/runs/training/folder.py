@@ -11,6 +11,8 @@ from typing import Any
 
 __all__ = [
     "ANALYSIS",
+    "DIFFERENCE",
+    "DIFFERENCES_OVER_TIME",
     "FILES",
     "KIND",
     "KINDS",
@@ -20,6 +22,7 @@ __all__ = [
     "SAMPLES",
     "SPECTRA_OVER_TIME",
     "TUNING",
+    "compared_snapshots",
     "is_training",
     "measured_snapshots",
     "training_folder",
@@ -31,10 +34,12 @@ KIND, TUNING, META = "train", "tune", "run_meta.json"
 KINDS = frozenset({KIND, TUNING})
 METRICS, SAMPLES, RECIPE = "metrics.jsonl", "samples.jsonl", "recipe.yaml"
 SPECTRA_OVER_TIME = "spectra_over_time.parquet"
+DIFFERENCES_OVER_TIME = "differences_over_time.parquet"
 # What a measurement in the same folder must not be called.
-FILES = frozenset({METRICS, "metrics.parquet", SAMPLES, SPECTRA_OVER_TIME})
-# The measurement of a snapshot, inside of its folder: a run of `analyze`.
-ANALYSIS = "analysis"
+FILES = frozenset({METRICS, "metrics.parquet", SAMPLES, SPECTRA_OVER_TIME, DIFFERENCES_OVER_TIME})
+# The measurement of a snapshot, inside of its folder: a run of `analyze`; of a tuning one of
+# `compare`, of the base and the adapter.
+ANALYSIS, DIFFERENCE = "analysis", "difference"
 
 _STEP = re.compile(r"step-(\d{1,12})")
 
@@ -62,13 +67,22 @@ def training_folder(path: Path) -> Path | None:
 
 def measured_snapshots(folder: Path) -> Mapping[int, Path]:
     """The snapshots of a training run that are measured: step to the run of `analyze`."""
+    return _finished(folder, ANALYSIS, META)
+
+
+def compared_snapshots(folder: Path) -> Mapping[int, Path]:
+    """The snapshots of a tuning that are compared with its base: step to the run of `compare`."""
+    return _finished(folder, DIFFERENCE, f"compare.{META}")
+
+
+def _finished(folder: Path, name: str, meta: str) -> Mapping[int, Path]:
+    """By step, the runs of one name inside of the snapshots that are finished."""
     found = {}
     for path in (folder / "snapshots").glob("step-*"):
         step = _STEP.fullmatch(path.name)
-        run = path / ANALYSIS
         # Its metadata are written last.
-        if step and (run / META).is_file():
-            found[int(step[1])] = run
+        if step and (path / name / meta).is_file():
+            found[int(step[1])] = path / name
     return dict(sorted(found.items()))
 
 

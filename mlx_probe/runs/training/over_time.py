@@ -1,4 +1,4 @@
-"""spectra_over_time.parquet: the rows of all measured snapshots in one table."""
+"""The rows of all snapshots in one table: spectra_over_time, of a tuning differences_over_time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_probe.runs.load import load_run, to_frame, unreadable_table
-from mlx_probe.runs.training.folder import META, SPECTRA_OVER_TIME
+from mlx_probe.runs.training.folder import META
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["read_over_time", "written_over_time"]
 
 
-def read_over_time(folder: Path, snapshots: Mapping[int, Path]) -> pd.DataFrame:
+def read_over_time(path: Path, snapshots: Mapping[int, Path]) -> pd.DataFrame:
     """Column step, then all columns of the tables; the steps ascend.
 
     Snapshots that are measured but not in the table yet, because the run still measures, are read
     from their own tables.
 
     Args:
-        folder: The training run's folder.
-        snapshots: Its measured snapshots: step to the run of `analyze`.
+        path: The table of all snapshots; it may not be there yet.
+        snapshots: The measured snapshots: step to the run of `analyze`, or of `compare`.
 
     Returns:
         No rows where nothing is measured.
@@ -33,7 +33,7 @@ def read_over_time(folder: Path, snapshots: Mapping[int, Path]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    parts = written_over_time(folder / SPECTRA_OVER_TIME)
+    parts = written_over_time(path)
     known = set(parts["step"]) if parts is not None else set()
     frames = [] if parts is None else [parts]
     for step, run in snapshots.items():

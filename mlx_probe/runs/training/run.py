@@ -18,10 +18,16 @@ from mlx_probe.runs.load_side import load_spectra
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.monitor.jobs import running_jobs
 from mlx_probe.runs.training.folder import (
+    DIFFERENCES_OVER_TIME,
+    KIND,
+    KINDS,
     META,
     METRICS,
     RECIPE,
     SAMPLES,
+    SPECTRA_OVER_TIME,
+    TUNING,
+    compared_snapshots,
     measured_snapshots,
     training_folder,
 )
@@ -38,7 +44,7 @@ State = Literal["finished", "stopped early", "running", "interrupted"]
 
 @dataclass(frozen=True, repr=False)
 class TrainingRun:
-    """A training run, also one that still runs or was interrupted. It stands for its folder.
+    """A run of train or tune, also unfinished. It stands for its folder.
 
     Attributes:
         folder: The run folder.
@@ -64,6 +70,12 @@ class TrainingRun:
     def __fspath__(self) -> str:
         """The path of the run folder."""
         return str(self.folder)
+
+    @property
+    def is_tuning(self) -> bool:
+        """Whether `mlx-probe tune` made it."""
+        # Before its end only the recipe says so: that of `train` has no adapter.
+        return bool(self.meta.get("kind", TUNING if "adapter" in self.recipe else KIND) == TUNING)
 
     @property
     def name(self) -> str:
@@ -94,7 +106,21 @@ class TrainingRun:
         Raises:
             ResultError: A file is damaged.
         """
-        return read_over_time(self.folder, self.snapshots)
+        return read_over_time(self.folder / SPECTRA_OVER_TIME, self.snapshots)
+
+    @cached_property
+    def comparisons(self) -> Mapping[int, Path]:
+        """Of a tuning: step of each compared snapshot to the run of `compare` with the base."""
+        return compared_snapshots(self.folder)
+
+    @cached_property
+    def differences_over_time(self) -> pd.DataFrame:
+        """The rows of all compared snapshots: column step, then the columns of `compare`.
+
+        Raises:
+            ResultError: A file is damaged.
+        """
+        return read_over_time(self.folder / DIFFERENCES_OVER_TIME, self.comparisons)
 
     def spectra(self, step: int) -> pd.DataFrame | None:
         """The singular values of a snapshot; see `load_spectra`. None if it kept none.
@@ -147,7 +173,9 @@ def load_training_run(path: str | os.PathLike[str]) -> TrainingRun:
     if folder is None:
         known = os.fspath(path)
         fact = f"{known} is no training run" if Path(path).exists() else f"{known} does not exist"
-        raise ResultError(fact, "Name the folder that `mlx-probe train --out` wrote")
+        raise ResultError(
+            fact, "Name the folder that `mlx-probe train --out` or `mlx-probe tune --out` wrote"
+        )
     meta_path = folder / META
     meta = read_meta(meta_path) if meta_path.is_file() else {}
     lines, torn = read_lines(folder / METRICS)
@@ -179,7 +207,7 @@ def _recipe(folder: Path, meta: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _state(folder: Path, meta: Mapping[str, Any]) -> State:
     here = folder.resolve()
-    if any(job.kind == "train" and Path(job.folder).resolve() == here for job in running_jobs()):
+    if any(job.kind in KINDS and Path(job.folder).resolve() == here for job in running_jobs()):
         return "running"
     if meta.get("stopped_early"):
         return "stopped early"

@@ -66,9 +66,10 @@ def test_a_run_that_is_at_work(trained, tmp_path, monkeypatch):
     assert len(run.over_time) == len(table)
     (folder / "spectra_over_time.parquet").write_bytes(b"PAR1 half of it")
     assert len(mlx_probe.load_training_run(folder).over_time) == len(table)
-    job = type("Job", (), {"kind": "train", "folder": str(folder)})
-    monkeypatch.setattr(training_run, "running_jobs", lambda: [job])
-    assert mlx_probe.load_training_run(folder).state == "running"
+    for kind, state in (("tune", "running"), ("analyze", "interrupted"), ("train", "running")):
+        job = type("Job", (), {"kind": kind, "folder": str(folder)})
+        monkeypatch.setattr(training_run, "running_jobs", lambda job=job: [job])
+        assert mlx_probe.load_training_run(folder).state == state
 
 
 def test_the_end_is_known(small):
