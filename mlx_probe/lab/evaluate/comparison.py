@@ -12,6 +12,9 @@ from mlx_probe.runs.answers import read_evaluation
 
 __all__ = ["compare_results"]
 
+# What two results must agree in.
+_ASKED = ("question", "wanted")
+
 
 def compare_results(
     first: str | os.PathLike[str], second: str | os.PathLike[str], seed: int = 0
@@ -29,7 +32,7 @@ def compare_results(
 
     Raises:
         ResultError: One is no folder of results.
-        ConfigError: They have nothing in common.
+        ConfigError: They have nothing in common, or ask something else by the same name.
     """
     (one, left), (two, right) = read_evaluation(Path(first)), read_evaluation(Path(second))
     if one.get("task") != two.get("task"):
@@ -42,6 +45,13 @@ def compare_results(
     if not both:
         raise ConfigError(
             f"{first} and {second} have no item in common", "Compare results on the same data"
+        )
+    # Names of items are often their lines: other data may have the same ones.
+    other = [a["id"] for a, b in both if any(a.get(key) != b.get(key) for key in _ASKED)]
+    if other:
+        raise ConfigError(
+            f"{first} and {second} differ in what {other[0]} asks or wants",
+            "Compare results on the same data",
         )
     names = [name for name in both[0][0]["values"] if name in both[0][1]["values"]]
     # The last metric of function-calls and the only one of BFCL say whether an item is right.
