@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,6 +28,7 @@ __all__ = ["report"]
         "mlx-probe report data/outputs/Qwen--Qwen3-0.6B",
         "mlx-probe report data/outputs/Qwen--Qwen3-0.6B --terminal --metric stable_rank",
         "mlx-probe report TRAINING_RUN_A TRAINING_RUN_B",
+        "mlx-probe report ./tuned --before ./before --after ./after",
     ),
 )
 @click.argument("run", type=click.Path(path_type=Path))
@@ -36,6 +38,18 @@ __all__ = ["report"]
     type=click.Path(path_type=Path),
     metavar="FILE.html",
     help="The page.  [default: report.html beside the run; with two, their names beside the first]",
+)
+@click.option(
+    "--before",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Of one run of tune or train: the --out of `mlx-probe evaluate` of the model before it.",
+)
+@click.option(
+    "--after",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="The same of the model that came of it, on the same questions.",
 )
 @click.option("--terminal", is_flag=True, help="Print the report as text and write no page.")
 @click.option(
@@ -51,6 +65,8 @@ def report(
     run: Path,
     others: tuple[Path, ...],
     out: Path | None,
+    before: Path | None,
+    after: Path | None,
     terminal: bool,
     metrics: tuple[str, ...],
     as_json: bool,
@@ -67,6 +83,10 @@ def report(
     layers, spectra over the steps, and says in words what happened; the curves of several lie
     over each other.
 
+    Of a tuning it also shows rewards, in what its snapshots differ from the base (rank, energy,
+    intruder dimensions, layers that moved most), and with --before and --after how much better
+    it got: metrics with intervals, the paired test, and the answers that changed.
+
     Of an evaluation that asked questions (the --out of `mlx-probe evaluate`) the page shows what
     went wrong, grouped by error.
 
@@ -76,9 +96,11 @@ def report(
         raise ConfigError("--out names a page, and --terminal writes none", "Leave one out")
     if metrics and not terminal:
         raise ConfigError("--metric is for --terminal", "Choose metrics in the page itself")
+    if (before is None) is not (after is None):
+        raise ConfigError("--before and --after belong together", "Give both, or none")
     # pandas, half a second that no other command should pay.
     from mlx_probe.report.documents import page_document, profile_document
-    from mlx_probe.report.html.write import all_training, write_report
+    from mlx_probe.report.html.write import all_training, refuse_evaluations, write_report
     from mlx_probe.report.run_data import load_run_data, metric_names
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
 
@@ -90,8 +112,12 @@ def report(
             "mlx-probe evaluate prints it; without --terminal there is a page",
         )
     trained = not is_evaluation(run) and all_training(runs)
+    comparison = None
+    if before is not None and after is not None:
+        refuse_evaluations(runs)
+        comparison = _compared(before, after)
     if terminal and trained:
-        _print_training(runs, metrics, as_json)
+        _print_training(runs, metrics, as_json, comparison)
         return
     if terminal and others:
         raise ConfigError("--terminal shows one run", "Name one, or leave --terminal out")
@@ -110,7 +136,7 @@ def report(
         else:
             console.print(profile_text(data, chosen, console.width, console.encoding))
         return
-    target = write_report(run, out, other=others)
+    target = write_report(run, out, other=others, comparison=comparison)
     if as_json:
         named = [
             each if is_evaluation(each) else training_folder(each) or locate_run(each)
@@ -121,7 +147,23 @@ def report(
     console.print(f"{target} ({format_size(target.stat().st_size)})", soft_wrap=True, markup=False)
 
 
-def _print_training(runs: Sequence[Path], metrics: Sequence[str], as_json: bool) -> None:
+def _compared(before: Path, after: Path) -> Mapping[str, Any]:
+    """Two evaluations of the same questions, item by item."""
+    from mlx_probe.lab.evaluate.comparison import compare_results
+    from mlx_probe.report.before_after import read_before_after
+
+    comparison = compare_results(before, after)
+    # Refuses what has other questions as well.
+    read_before_after(comparison)
+    return comparison
+
+
+def _print_training(
+    runs: Sequence[Path],
+    metrics: Sequence[str],
+    as_json: bool,
+    comparison: Mapping[str, Any] | None,
+) -> None:
     """Training runs on the terminal, or as JSON."""
     from mlx_probe.report.terminal.training import chosen_metrics, training_text
     from mlx_probe.report.training_data import load_training_data
@@ -130,7 +172,7 @@ def _print_training(runs: Sequence[Path], metrics: Sequence[str], as_json: bool)
     data = load_training_data(runs)
     chosen = chosen_metrics(data, metrics)
     if as_json:
-        print_document(training_document(data, chosen))
+        print_document(training_document(data, chosen, comparison))
         return
     console = output()
-    console.print(training_text(data, chosen, console.width, console.encoding))
+    console.print(training_text(data, chosen, console.width, console.encoding, comparison))

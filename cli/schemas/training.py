@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .answers import COMPARISON
 from .shape import (
     ANYTHING,
     INTEGER,
@@ -29,6 +30,8 @@ _OUTCOME = record(
         "seconds": (nullable(NUMBER), "Seconds of training."),
         "tokens_per_second": (nullable(NUMBER), "Median over the steps."),
         "train_loss": (nullable(NUMBER), "Median of the last 50 steps, in nats a token."),
+        "first_reward": (nullable(NUMBER), "Mean reward of held-out prompts before training."),
+        "last_reward": (nullable(NUMBER), "The same at the last evaluation."),
         "best_bpb": (nullable(NUMBER), "Least bits per byte of the validation text."),
         "best_bpb_step": (nullable(INTEGER), "The step that has it."),
         "best_loss": (nullable(NUMBER), "Validation loss there, in nats a token."),
@@ -64,17 +67,71 @@ _SAMPLE = record(
     }
 )
 
+_FIGURES = {
+    "relative_change": (nullable(NUMBER), "Norm of the change over that of the base."),
+    "cosine": (nullable(NUMBER), "Between base and tuned weights."),
+    "delta_rank": (nullable(NUMBER), "Rank of the change."),
+    "delta_energy_rank_90": (nullable(NUMBER), "Directions that hold 90 % of the change."),
+    "delta_effective_rank": (nullable(NUMBER), "Effective rank of the change."),
+    "left_overlap": (nullable(NUMBER), "Overlap of the leading directions, output side."),
+    "right_overlap": (nullable(NUMBER), "The same, input side."),
+    "intruder_count": (nullable(NUMBER), "Intruder dimensions, output side."),
+}
+
+_DIFFERENCE = record(
+    {
+        "step": (INTEGER, "Of the snapshot."),
+        "kinds": (
+            listed(
+                record(
+                    {
+                        "kind": (TEXT, "Kind of tensor."),
+                        "changed": (INTEGER, "Tensors of it that changed; the rest are medians."),
+                        **_FIGURES,
+                    }
+                )
+            ),
+            "By kind of tensor.",
+        ),
+        "tensors": (
+            listed(record({"tensor": (TEXT, "Name."), **_FIGURES})),
+            "The tensors that moved most, ten at most.",
+        ),
+        "layers": (
+            listed(
+                record(
+                    {
+                        "layer": (nullable(INTEGER), "Null outside the layers."),
+                        "changed": (INTEGER, "Tensors that changed."),
+                        "compared": (INTEGER, "All of them."),
+                        "relative_change": (nullable(NUMBER), "Of all of them together."),
+                    }
+                )
+            ),
+            "The layers that moved most, ten at most.",
+        ),
+    }
+)
+
 _RUN = record(
     {
         "run": (TEXT, "The run folder."),
         "name": (TEXT, "A name that no other run here has."),
+        "kind": (one_of(("train", "tune")), "The command that made it."),
         "outcome": (_OUTCOME, "What came out of it."),
         "statements": (listed(_STATEMENT), "What happened, in words."),
         "evaluations": (
             listed(mapping(nullable(NUMBER))),
             "The lines of metrics with an evaluation; null where a line has no such number.",
         ),
-        "snapshots": (listed(INTEGER), "Steps of the measured snapshots."),
+        "snapshots": (
+            listed(INTEGER),
+            "Steps of the snapshots: measured, or compared with the base.",
+        ),
+        "difference": (
+            nullable(_DIFFERENCE),
+            "Of a tuning, what its last compared snapshot differs in from the base.",
+        ),
         "samples": (listed(_SAMPLE), "Samples of text."),
         "metrics": (
             listed(
@@ -92,7 +149,8 @@ _RUN = record(
 
 TRAINING: Schema = record(
     {
-        "kind": (one_of(("train",)), "The command that made the runs."),
+        "kind": (one_of(("train",)), "That these are runs of train or tune."),
         "runs": (listed(_RUN), "In the order in which they were named."),
+        "evaluation": (nullable(COMPARISON), "With --before and --after, as of evaluate."),
     }
 )

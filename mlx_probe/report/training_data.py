@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.columns import table_columns
+from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.training.history import History, history_of
 from mlx_probe.analysis.training.outcome import Outcome, outcome_of
 from mlx_probe.analysis.training.spectral_change import CHANGE
@@ -24,15 +25,29 @@ from mlx_probe.runs.training.run import TrainingRun, load_training_run
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TrainingData", "load_training_data", "snapshot_metrics"]
+__all__ = ["Difference", "TrainingData", "load_training_data", "snapshot_metrics"]
 
 # Columns of an analysis that say nothing about learning.
 _NOT_SHOWN = (
     *("rows", "cols", "numel", "nbytes", "read_seconds", "compute_seconds", "read_gbps"),
     *("bits_per_weight", "spectrum_error", "effective_rank_error", "spectral_entropy_error"),
+    *("delta_spectrum_error", "overlap_directions", "intruder_directions", "other_norm"),
 )
 # Metrics that are shown first.
 _FIRST = ("stable_rank", "effective_rank", "spectral_norm", "std")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a tuning has done to the weights by one step.
+
+    Attributes:
+        step: The step.
+        rows: Rows of the comparison with the base, None for null.
+    """
+
+    step: int
+    rows: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -43,9 +58,11 @@ class TrainingData:
         run: The run.
         outcome: Its numbers.
         history: Its snapshots as series.
-        frame: The rows of its snapshots, with the column `CHANGE`.
+        frame: The rows of its snapshots, with the column `CHANGE`; of a tuning those of its
+            comparisons with the base, without tensors that are the same in both.
         said: What happened to its matrices.
         label: A name that no other run of the report has.
+        difference: Of a tuning, its last comparison with the base.
     """
 
     run: TrainingRun
@@ -54,6 +71,12 @@ class TrainingData:
     frame: pd.DataFrame
     said: Sequence[Statement]
     label: str
+    difference: Difference | None = None
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the snapshots that have rows, ascending."""
+        return [int(step) for step in self.frame["step"].unique()]
 
     @property
     def bytes_per_token(self) -> float | None:
@@ -64,7 +87,9 @@ class TrainingData:
     def columns(self) -> list[Column]:
         """What is known of the columns of ``frame``."""
         known = with_typical_texts(table_columns([m.column for m in METRICS]), "params")
-        return [*COLUMNS, TRAIN_BPB, *known, CHANGE]
+        names = {column.name for column in known}
+        compared = [column for column in COMPARE_COLUMNS if column.name not in names]
+        return [*COLUMNS, TRAIN_BPB, *known, CHANGE, *with_typical_texts(compared, "compare")]
 
 
 def load_training_data(paths: Sequence[str | os.PathLike[str]]) -> list[TrainingData]:
@@ -92,6 +117,11 @@ def _labels(runs: Sequence[TrainingRun]) -> list[str]:
 
 
 def _read(run: TrainingRun, label: str) -> TrainingData:
+    if run.is_tuning:
+        frame = run.differences_over_time
+        kept = frame[frame["status"] != "identical"].reset_index(drop=True) if len(frame) else frame
+        last = _last(frame)
+        return TrainingData(run, outcome_of(run), history_of(run), kept, (), label, last)
     history = history_of(run)
     frame = history.frame.copy()
     if history.changes:
@@ -104,6 +134,15 @@ def _read(run: TrainingRun, label: str) -> TrainingData:
     return TrainingData(
         run, outcome_of(run), history, frame, statements(history, run.steps_done), label
     )
+
+
+def _last(frame: pd.DataFrame) -> Difference | None:
+    """The rows of the last step."""
+    if not len(frame):
+        return None
+    step = int(frame["step"].iloc[-1])
+    rows = frame[frame["step"] == step].drop(columns="step").astype(object)
+    return Difference(step, rows.where(rows.notna(), None).to_dict("records"))
 
 
 def snapshot_metrics(frame: pd.DataFrame) -> list[str]:

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from mlx_probe.analysis.training.outcome import outcome_texts
+from mlx_probe.report.changes import (
+    FIGURES,
+    changed_kinds,
+    changed_layers,
+    largest_changes,
+    tensor_label,
+)
 from mlx_probe.report.numbers import floats
 from mlx_probe.report.run_data import group_labels
 from mlx_probe.report.training_data import TrainingData
+from mlx_probe.report.training_series import evaluations
+from mlx_probe.runs.training.folder import KIND, TUNING
 
 __all__ = ["training_document"]
 
 
-def training_document(runs: Sequence[TrainingData], metrics: Sequence[str]) -> dict[str, Any]:
+def training_document(
+    runs: Sequence[TrainingData],
+    metrics: Sequence[str],
+    comparison: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Results, sentences, evaluations, and metrics over the snapshots.
 
     Args:
         runs: The runs.
         metrics: Columns of their snapshots.
+        comparison: What `compare_results` returned of the evaluations before and after.
     """
-    return {"kind": "train", "runs": [_run(run, metrics) for run in runs]}
+    return {
+        "kind": "train",
+        "runs": [_run(run, metrics) for run in runs],
+        "evaluation": comparison,
+    }
 
 
 def _run(data: TrainingData, metrics: Sequence[str]) -> dict[str, Any]:
@@ -41,20 +59,48 @@ def _run(data: TrainingData, metrics: Sequence[str]) -> dict[str, Any]:
         }
         for statement in data.said
     ]
-    evaluated = [name for name in ("val_loss", "val_bpb") if name in run.metrics]
-    rows = run.metrics[run.metrics[evaluated].notna().any(axis=1)] if evaluated else run.metrics[:0]
+    rows = evaluations(run.metrics)
     return {
         "run": str(run.folder),
         "name": data.label,
+        "kind": TUNING if run.is_tuning else KIND,
         "outcome": asdict(data.outcome),
         "statements": said,
         "evaluations": [
             {name: _value(value) for name, value in zip(rows.columns, row, strict=True)}
             for row in rows.itertuples(index=False, name=None)
         ],
-        "snapshots": list(run.snapshots),
+        "snapshots": data.steps,
+        "difference": _difference(data),
         "samples": run.samples.to_dict("records"),
         "metrics": [{"name": name, "points": _points(data, name)} for name in metrics],
+    }
+
+
+def _difference(data: TrainingData) -> dict[str, Any] | None:
+    """What changed most by the last compared snapshot of a tuning."""
+    if data.difference is None:
+        return None
+    rows = data.difference.rows
+    return {
+        "step": data.difference.step,
+        "kinds": [
+            {"kind": kind.kind, "changed": kind.changed, **_finite(kind.medians)}
+            for kind in changed_kinds(rows)
+        ],
+        "tensors": [
+            {"tensor": tensor_label(row), **_finite({name: row.get(name) for name in FIGURES})}
+            for row in largest_changes(rows)
+        ],
+        "layers": [_finite(asdict(layer)) for layer in changed_layers(rows)],
+    }
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """None for what JSON has no number for: a matrix of zeros changed infinitely."""
+    return {
+        name: None if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in values.items()
     }
 
 

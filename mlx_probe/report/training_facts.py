@@ -33,7 +33,10 @@ def result_facts(data: TrainingData) -> dict[str, str]:
         tr("tokens"): _number(outcome.tokens, "{:,}"),
         tr("time"): _number(outcome.seconds, "{:,.1f}", "s"),
         tr("throughput"): _number(outcome.tokens_per_second, "{:,.0f}", tr("tokens/s")),
-        tr("snapshots measured"): str(len(data.run.snapshots)),
+        **({tr("reward of held-out prompts"): rewards} if (rewards := _rewards(outcome)) else {}),
+        tr("snapshots compared") if data.run.is_tuning else tr("snapshots measured"): str(
+            len(data.steps)
+        ),
     }
 
 
@@ -43,7 +46,9 @@ def training_facts(data: TrainingData) -> dict[str, str]:
     text = meta.get("data")
     facts = {
         **result_facts(data),
+        tr("method"): _text(meta.get("method")),
         tr("parameters"): _number(meta.get("parameters"), "{:,}"),
+        tr("learned parameters"): _number(meta.get("learned_parameters"), "{:,}"),
         tr("training FLOPs per token"): _number(meta.get("flops_per_token"), "{:,}"),
         tr("model"): _text(data.run.recipe.get("model") or meta.get("base")),
         tr("text"): _data(text) if isinstance(text, Mapping) else _NOT_KNOWN,
@@ -52,7 +57,7 @@ def training_facts(data: TrainingData) -> dict[str, str]:
         tr("numbers"): _text(meta.get("dtype")),
         tr("compiled"): _compiled(meta),
         tr("processes"): _text(meta.get("world")),
-        tr("snapshots"): _watch(meta.get("watch")),
+        tr("snapshots"): _watch(meta.get("watch")) or _compared(meta.get("differences")),
         tr("speed"): _speed(meta.get("throughput")),
         tr("version"): _text(meta.get("code_version")),
         tr("made"): _text(meta.get("created_at")),
@@ -137,6 +142,19 @@ def _watch(watch: object) -> str:
     return tr(", ").join(parts)
 
 
+def _compared(differences: object) -> str:
+    """Which snapshots of a tuning are compared with its base, and why others are not."""
+    if not isinstance(differences, Mapping):
+        return _NOT_KNOWN
+    parts = []
+    if _size(done := differences.get("compared")):
+        parts.append(tr("compared with the base: {steps}", steps=_text(done)))
+    failed = differences.get("failed")
+    for step, reason in failed.items() if isinstance(failed, Mapping) else ():
+        parts.append(tr("step {step}: {reason}", step=step, reason=translated(str(reason))))
+    return tr("; ").join(parts)
+
+
 def _size(of: object) -> int:
     """Entries of a list or a mapping of the metadata; 0 for anything else."""
     return len(of) if isinstance(of, (list, tuple, Mapping)) else 0
@@ -166,6 +184,11 @@ def _at(value: float | None, step: int | None) -> str:
     if value is None or step is None:
         return _NOT_KNOWN
     return tr("{value} at step {step}", value=f"{value:.4f}", step=f"{step:,}")
+
+
+def _rewards(outcome: Outcome) -> str:
+    ends = (outcome.first_reward, outcome.last_reward)
+    return " → ".join(f"{end:.4f}" for end in ends if end is not None)
 
 
 def _number(value: object, form: str, unit: str = "") -> str:

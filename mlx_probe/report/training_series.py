@@ -1,4 +1,4 @@
-"""Long series of a training run in as few points as a reader can see."""
+"""The series of a training run, in as few points as a reader can see."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from mlx_probe.runs.training.run import TrainingRun
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["bytes_per_token", "envelope", "with_train_bpb"]
+__all__ = ["EVALUATED", "OF_STEPS", "bytes_per_token", "envelope", "evaluations", "with_train_bpb"]
+
+# Columns of metrics that reports draw: of every step, in the order of the page, and of evaluations.
+# Rewards are those of a tuning by rewards.
+OF_STEPS = (
+    *("train_loss", "train_bpb", "reward", "reward_std", "kl", "answer_tokens", "learning_rate"),
+    *("grad_norm", "tokens_per_second"),
+)
+EVALUATED = ("val_loss", "val_bpb", "val_reward")
 
 
 def bytes_per_token(run: TrainingRun) -> float | None:
@@ -31,6 +39,13 @@ def bytes_per_token(run: TrainingRun) -> float | None:
     except (KeyError, TypeError):
         return None
     return float(value) if isinstance(value, (int, float)) and value > 0 else None
+
+
+def evaluations(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The lines of metrics with an evaluation."""
+    known = [name for name in EVALUATED if name in metrics]
+    rows: pd.DataFrame = metrics[metrics[known].notna().any(axis=1)] if known else metrics[:0]
+    return rows
 
 
 def with_train_bpb(metrics: pd.DataFrame, bytes_per_token: float | None) -> pd.DataFrame:

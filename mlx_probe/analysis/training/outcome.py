@@ -38,6 +38,8 @@ class Outcome:
         best_loss: Validation loss there, in nats a token.
         last_bpb: Bits per byte of the last evaluation.
         last_bpb_step: Its step.
+        first_reward: Mean reward of held-out prompts before the first step.
+        last_reward: The same at the last evaluation.
     """
 
     state: str
@@ -52,6 +54,8 @@ class Outcome:
     best_loss: float | None
     last_bpb: float | None
     last_bpb_step: int | None
+    first_reward: float | None = None
+    last_reward: float | None = None
 
 
 _LAST_STEPS = 50
@@ -76,6 +80,8 @@ def outcome_of(run: TrainingRun) -> Outcome:
         best_loss=_number(best, "val_loss"),
         last_bpb=None if last is None else float(last["val_bpb"]),
         last_bpb_step=None if last is None else int(last["step"]),
+        first_reward=_last(metrics[metrics["step"] == 0], "val_reward"),
+        last_reward=_last(metrics[metrics["step"] > 0], "val_reward"),
     )
 
 
@@ -99,6 +105,12 @@ def outcome_texts(outcome: Outcome) -> Iterator[Text]:
                 "{last}.",
                 values,
             )
+    if outcome.first_reward is not None and outcome.last_reward is not None:
+        yield Text(
+            "Mean reward of held-out prompts: {first} before training, {last} at the last "
+            "evaluation.",
+            {"first": f"{outcome.first_reward:.4f}", "last": f"{outcome.last_reward:.4f}"},
+        )
     if outcome.tokens is not None and outcome.tokens_per_second is not None:
         yield Text(
             "{tokens} tokens were seen, at a median of {rate} tokens a second.",

@@ -10,10 +10,10 @@ from typing import Any
 from mlx_probe.core.language import language, tr
 from mlx_probe.report.html.frame import footer_text
 from mlx_probe.report.html.markup import LANGUAGE_TAGS, html_text, part
-from mlx_probe.report.html.sections import fact_list, table
+from mlx_probe.report.html.sections import fact_list, head_cells, table, text_row
 from mlx_probe.report.terminal.answers import measured_rows, measured_texts
 
-__all__ = ["answers_html"]
+__all__ = ["answers_html", "asking_facts", "cell_text"]
 
 # Items of each error that the page shows, and characters of each text.
 _SHOWN, _LONGEST = 50, 4000
@@ -41,15 +41,15 @@ def answers_html(result: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) 
         measured=_measured(result),
         errors=_errors(items),
         faulty=_faulty(result.get("faulty") or ()),
-        facts=fact_list(_facts(result)),
+        facts=fact_list(asking_facts(result)),
         footer=html_text(footer_text()),
     )
 
 
 def _measured(result: Mapping[str, Any]) -> str:
     heads = (tr("metric"), tr("value"), tr("interval, 95 %"), tr("items"))
-    rows = [_row(title, measured_texts(record)) for title, record in measured_rows(result)]
-    return table(tr("What was measured"), _head(heads), rows)
+    rows = [text_row(title, measured_texts(record)) for title, record in measured_rows(result)]
+    return table(tr("What was measured"), head_cells(heads), rows)
 
 
 def _errors(items: Sequence[Mapping[str, Any]]) -> str:
@@ -70,28 +70,28 @@ def _errors(items: Sequence[Mapping[str, Any]]) -> str:
 def _members(members: Sequence[Mapping[str, Any]]) -> str:
     heads = (tr("item"), tr("question"), tr("wanted"), tr("answer"), tr("why"))
     rows = [
-        _row(
+        text_row(
             item["id"],
             (
-                _text(item.get("question")),
+                cell_text(item.get("question")),
                 json.dumps(item.get("wanted") or [], ensure_ascii=False),
-                _text(item.get("answer")),
-                _text(item["detail"]),
+                cell_text(item.get("answer")),
+                cell_text(item["detail"]),
             ),
         )
         for item in members[:_SHOWN]
     ]
     left = len(members) - len(rows)
     more = f'<p class="note">{html_text(tr("{count} more", count=left))}</p>' if left else ""
-    return table(members[0]["error"], _head(heads), rows) + more
+    return table(members[0]["error"], head_cells(heads), rows) + more
 
 
 def _faulty(faulty: Sequence[Mapping[str, Any]]) -> str:
     if not faulty:
         return ""
     title = tr("Faulty items")
-    rows = [_row(item["id"], (item["reason"],)) for item in faulty]
-    content = table(title, _head((tr("item"), tr("what shows it"))), rows)
+    rows = [text_row(item["id"], (item["reason"],)) for item in faulty]
+    content = table(title, head_cells((tr("item"), tr("what shows it"))), rows)
     note = tr("Their own data contradict each other; they count unless a row says otherwise.")
     return (
         f'<section id="faulty" class="card wide"><h2>{html_text(title)}</h2>'
@@ -99,7 +99,8 @@ def _faulty(faulty: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _facts(result: Mapping[str, Any]) -> dict[str, str]:
+def asking_facts(result: Mapping[str, Any]) -> dict[str, str]:
+    """How an evaluation asked, and what answered."""
     settings = {key: value for key, value in result["settings"].items() if value not in ("", None)}
     named = {
         key: result[key] for key in ("items", "answered", "cut_off", "device", "dtype", "runs_by")
@@ -108,15 +109,7 @@ def _facts(result: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in facts.items() if value is not None}
 
 
-def _text(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A text of an item, cut where it is very long."""
     text = "" if value is None else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _head(heads: Sequence[str]) -> str:
-    return "".join(f'<th scope="col">{html_text(text)}</th>' for text in heads)
-
-
-def _row(name: str, cells: Sequence[str]) -> str:
-    texts = "".join(f'<td class="wrap">{html_text(cell)}</td>' for cell in cells)
-    return f'<tr><th scope="row">{html_text(name)}</th>{texts}</tr>'

@@ -9,7 +9,18 @@ from mlx_probe.analysis.side_tables import Side
 from mlx_probe.core.language import tr
 from mlx_probe.report.html.markup import html_text
 
-__all__ = ["cost_table", "fact_list", "fact_table", "grid", "side_section", "validation"]
+__all__ = [
+    "cost_table",
+    "fact_list",
+    "fact_table",
+    "grid",
+    "head_cells",
+    "number_table",
+    "side_section",
+    "table",
+    "text_row",
+    "validation",
+]
 
 _COST = ("seconds", "bytes", "gbps", "share_of_copy", "gflops", "share_of_product")
 
@@ -54,6 +65,38 @@ def table(name: str, head: str, rows: Iterable[str]) -> str:
         f'<table data-save="{html_text(name)}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def head_cells(heads: Iterable[str]) -> str:
+    """The heading of a table of texts."""
+    return "".join(f'<th scope="col">{html_text(text)}</th>' for text in heads)
+
+
+def text_row(name: str, cells: Iterable[str]) -> str:
+    """A row of a table of texts."""
+    texts = "".join(f'<td class="wrap">{html_text(cell)}</td>' for cell in cells)
+    return f'<tr><th scope="row">{html_text(name)}</th>{texts}</tr>'
+
+
+def number_table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose first column names what the numbers in the others are of.
+
+    Args:
+        name: What it is about.
+        heads: Of each column.
+        rows: Cells of each row; the numbers as they are shown.
+    """
+    first, *others = heads
+    head = head_cells([first]) + "".join(
+        f'<th scope="col" class="number">{html_text(text)}</th>' for text in others
+    )
+    lines = (
+        f'<tr><th scope="row">{html_text(cells[0])}</th>'
+        + "".join(f'<td class="number">{html_text(cell)}</td>' for cell in cells[1:])
+        + "</tr>"
+        for cells in rows
+    )
+    return table(name, head, lines)
 
 
 def grid(table: str, key: str, run: int = 0) -> str:

@@ -1,9 +1,13 @@
-// The curves of training runs: loss, bits per byte, learning rate, gradient norm, throughput.
+// The curves of training runs: loss, bits per byte, rewards, learning rate, gradient norm, throughput.
 
 // Each plot with its curves: those of steps, and those of evaluations.
 const CURVES = [
   { key: "loss", name: () => tr("Loss"), steps: "train_loss", evaluations: "val_loss", isLog: true },
   { key: "bpb", name: () => tr("Bits per byte"), steps: "train_bpb", evaluations: "val_bpb", isLog: true },
+  { key: "reward", name: () => tr("Mean reward"), steps: "reward", evaluations: "val_reward" },
+  { key: "reward_std", name: () => tr("Spread of rewards"), steps: "reward_std" },
+  { key: "kl", name: () => tr("Distance from the base"), steps: "kl" },
+  { key: "answer_tokens", name: () => tr("Length of answers"), steps: "answer_tokens" },
   { key: "learning_rate", name: () => tr("Learning rate"), steps: "learning_rate" },
   { key: "grad_norm", name: () => tr("Gradient norm"), steps: "grad_norm", isLog: true },
   { key: "throughput", name: () => tr("Throughput"), steps: "tokens_per_second" },
@@ -73,7 +77,7 @@ function startCurves() {
 
   function captionOf({ name, steps, evaluations }) {
     const known = [[steps, tr("training")], [evaluations, tr("validation")]].filter(([one]) => one && metricColumn(one));
-    if (known.length === 1) return element("span", {}, term(metricColumn(steps), name()));
+    if (known.length === 1) return element("span", {}, term(metricColumn(known[0][0]), name()));
     return element("span", {}, tr("{name}: ", { name: name() }), ...known.flatMap(([one, text], at) => [...(at ? [tr(", ")] : []), term(metricColumn(one), text)]));
   }
 
@@ -102,7 +106,7 @@ function startCurves() {
   function render() {
     drawnCurves.forEach((curve, at) => {
       const traces = tracesOf(curve);
-      const column = metricColumn(curve.evaluations ?? curve.steps);
+      const column = metricColumn(curve.evaluations) ?? metricColumn(curve.steps);
       draw(plots[at], traces, {
         xaxis: axis({ title: { text: plotText(axisName(state.over)) }, type: state.logX ? "log" : "linear", exponentformat: "SI" }),
         yaxis: axis({ title: { text: plotText(column.unit || column.title) }, type: state.logY && curve.isLog ? "log" : "linear", exponentformat: "power" }),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.report.html.encoding import encode_numbers
-from mlx_probe.report.training_series import envelope
+from mlx_probe.report.training_series import EVALUATED, OF_STEPS, envelope, evaluations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +18,6 @@ __all__ = ["MOST_POINTS", "encode_curves"]
 
 # Points of one curve; a wide screen has no more pixels.
 MOST_POINTS = 2000
-_OF_STEPS = ("train_loss", "train_bpb", "learning_rate", "grad_norm", "tokens_per_second")
-_OF_EVALUATIONS = ("val_loss", "val_bpb")
 
 
 def encode_curves(metrics: pd.DataFrame, points: int = MOST_POINTS) -> dict[str, Any]:
@@ -39,14 +37,14 @@ def encode_curves(metrics: pd.DataFrame, points: int = MOST_POINTS) -> dict[str,
     each = max(1, math.ceil(len(trained) / points))
     places = {name: _places(trained[name].to_numpy(float), each) for name in _axes(trained)}
     curves: dict[str, Any] = {}
-    for name in _OF_STEPS:
+    for name in OF_STEPS:
         if name not in trained or trained[name].isna().all():
             continue
         parts = envelope(trained[name].to_numpy(float), points)
         kept = parts if each > 1 else {"mean": parts["mean"]}
         curves[name] = {part: encode_numbers(of) for part, of in kept.items()}
-    known = [name for name in _OF_EVALUATIONS if name in metrics]
-    evaluated = metrics[metrics[known].notna().any(axis=1)] if known else metrics[:0]
+    known = [name for name in EVALUATED if name in metrics]
+    evaluated = evaluations(metrics)
     # The last evaluation is always there.
     thinned = evaluated.iloc[_spread(len(evaluated), points)]
     return {

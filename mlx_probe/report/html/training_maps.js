@@ -169,6 +169,7 @@ function startMaps() {
   show();
   plot.on("plotly_click", (event) => {
     const row = event.points[0].customdata;
-    if (row !== null && row !== undefined) chooseTensor(state.run, row, true);
+    // Comparisons with a base keep no singular values.
+    if (row !== null && row !== undefined && document.getElementById("spectra") !== null) chooseTensor(state.run, row, true);
   });
 }

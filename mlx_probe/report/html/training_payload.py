@@ -13,7 +13,12 @@ from mlx_probe.report.html.training_curves import MOST_POINTS, encode_curves
 from mlx_probe.report.html.training_spectra import BUDGET, encode_training_spectra
 from mlx_probe.report.run_data import group_labels
 from mlx_probe.report.training_data import TrainingData, snapshot_metrics
-from mlx_probe.report.training_series import with_train_bpb
+from mlx_probe.report.training_series import (
+    EVALUATED,
+    OF_STEPS,
+    evaluations,
+    with_train_bpb,
+)
 from mlx_probe.runs.training.metrics import COLUMNS, TRAIN_BPB
 
 __all__ = ["MOST_CELLS", "training_payload"]
@@ -21,13 +26,15 @@ __all__ = ["MOST_CELLS", "training_payload"]
 # Numbers of all rows over the steps together: 8 MB of base64.
 MOST_CELLS = 1_500_000
 _IDENTITY = ("step", "param_name", "layer_index", "block_type", "shape")
+# Of comparisons with the base: a name alone does not tell parts and experts apart.
+_OF_TUNING = (*_IDENTITY, "other_name", "expert_index", "part", "status", "status_reason")
 # Columns that the tables show at first.
 _SHOWN = (
     *("step", "param_name", "layer_index", "block_type", "spectral_norm", "stable_rank"),
     *("effective_rank", "rank", "std", "alpha", "alpha_reliable", "spectral_change"),
+    *("relative_change", "delta_rank", "delta_energy_rank_90", "delta_effective_rank"),
+    *("intruder_count", "right_intruder_count", "status"),
 )
-_EVALUATIONS = ("step", "tokens", "seconds", "val_loss", "val_bpb", "train_loss", "train_bpb")
-_STEPS = ("learning_rate", "grad_norm", "tokens_per_second")
 
 
 def training_payload(runs: Sequence[TrainingData]) -> dict[str, Any]:
@@ -49,7 +56,8 @@ def _run(data: TrainingData, room: int) -> dict[str, Any]:
     metrics = with_train_bpb(data.run.metrics, data.bytes_per_token)
     rows = thinned(data.frame, MOST_CELLS // room)
     names = snapshot_metrics(rows) if len(rows) else []
-    identity = [name for name in _IDENTITY if name in rows]
+    wanted = _OF_TUNING if data.run.is_tuning else _IDENTITY
+    identity = [name for name in wanted if name in rows]
     frame = rows[list(dict.fromkeys([*identity, *names]))]
     codes, groups = pd.factorize(pd.Series(group_labels(rows) if len(rows) else [], dtype=object))
     evaluated = _evaluations(metrics)
@@ -68,7 +76,7 @@ def _run(data: TrainingData, room: int) -> dict[str, Any]:
                 "columns": encode_frame(evaluated, (*COLUMNS, TRAIN_BPB)),
                 "shown": [
                     n
-                    for n in (*_EVALUATIONS, *_STEPS)
+                    for n in ("step", "tokens", "seconds", *EVALUATED, *OF_STEPS)
                     if n in evaluated and evaluated[n].notna().any()
                 ],
                 "map": None,
@@ -106,11 +114,13 @@ def _evaluations(metrics: pd.DataFrame) -> pd.DataFrame:
 
     The table has every column that a curve is of, so that the page knows what they mean.
     """
-    known = [name for name in ("val_loss", "val_bpb") if name in metrics]
-    rows = metrics[metrics[known].notna().any(axis=1)] if known else metrics[-1:]
+    evaluated = evaluations(metrics)
+    rows = evaluated if any(name in metrics for name in EVALUATED) else metrics[-1:]
     # Thousands of evaluations are a table that nobody reads; the curves have them.
     rows = rows if len(rows) <= MOST_POINTS else rows[-MOST_POINTS:]
-    every = [column.name for column in (*COLUMNS, TRAIN_BPB)]
+    described = (column.name for column in (*COLUMNS, TRAIN_BPB))
+    every = list(dict.fromkeys([*described, *(n for n in OF_STEPS if n in metrics)]))
+    every += [name for name in EVALUATED if name in metrics and name not in every]
     frame: pd.DataFrame = rows.reindex(columns=every).reset_index(drop=True)
     tokens = frame["tokens"]
     if tokens.notna().all():

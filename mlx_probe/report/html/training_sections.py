@@ -41,13 +41,13 @@ def summary_section(runs: Sequence[TrainingData]) -> str:
                 "The last line of the metrics is being written, or was cut off: it is left out."
             )
             parts.append(f'<p class="note">{html_text(text)}</p>')
-    rules = "".join(f'<p class="note">{html_text(rule.shown)}</p>' for rule in RULES)
     heading = html_text(tr("In words"))
-    how = html_text(tr("How these sentences are made"))
-    return (
-        f'<section id="summary" class="card wide"><h2>{heading}</h2>{"".join(parts)}'
-        f"<details><summary>{how}</summary>{rules}</details></section>"
-    )
+    # Of tunings alone nothing is said by these rules.
+    if not all(run.run.is_tuning for run in runs):
+        rules = "".join(f'<p class="note">{html_text(rule.shown)}</p>' for rule in RULES)
+        how = html_text(tr("How these sentences are made"))
+        parts.append(f"<details><summary>{how}</summary>{rules}</details>")
+    return f'<section id="summary" class="card wide"><h2>{heading}</h2>{"".join(parts)}</section>'
 
 
 def _item(statement: Statement, runs: Sequence[TrainingData], at: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import write_text
+from mlx_probe.report.before_after import read_before_after
 from mlx_probe.report.facts import title_of
 from mlx_probe.report.html.answers_page import answers_html
 from mlx_probe.report.html.page import report_html
@@ -19,7 +21,7 @@ from mlx_probe.runs.folder import DEFAULT_STEM, folder_name, stem_of
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.training.folder import is_training
 
-__all__ = ["all_training", "write_report"]
+__all__ = ["all_training", "refuse_evaluations", "write_report"]
 
 _SUFFIXES = (".html", ".htm")
 
@@ -31,6 +33,7 @@ def write_report(
     out: str | os.PathLike[str] | None = None,
     *,
     other: AnyRun | Sequence[AnyRun] | None = None,
+    comparison: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the report of a finished run, or of two side by side, as one HTML page.
 
@@ -45,12 +48,15 @@ def write_report(
         run: A run folder, its run_meta.json, or one of its tables; or what `analyze` returned.
         out: The page; None for report.html beside the run. A file there is replaced.
         other: A second run in the same page; of training runs a sequence of any length.
+        comparison: For the page of one training run: its evaluations before and after, as
+            `mlx_probe.lab.evaluate.comparison.compare_results` returned them.
 
     Returns:
         The page's path.
 
     Raises:
-        ConfigError: ``out`` names no page, or the runs are of different kinds, or are too many.
+        ConfigError: ``out`` names no page, or the runs are of different kinds, or are too many,
+            or evaluations are not of one training run, or not of the same questions.
         ResultError: There is no finished run, its files are damaged, or the disk refused.
     """
     if out is not None and Path(out).suffix.lower() not in _SUFFIXES:
@@ -58,6 +64,8 @@ def write_report(
             f"{os.fspath(out)} does not name a page", "Give --out a name that ends in .html"
         )
     others = _listed(other)
+    if comparison is not None:
+        refuse_evaluations((run, *others))
     if is_evaluation(run):
         if others:
             raise ConfigError(
@@ -70,7 +78,8 @@ def write_report(
     if all_training((run, *others)):
         trained = load_training_data((run, *others))
         target = _beside_training(trained) if out is None else Path(out)
-        write_text(target, training_html(trained))
+        evaluation = None if comparison is None else read_before_after(comparison)
+        write_text(target, training_html(trained, evaluation))
         return target
     if len(others) > 1:
         raise ConfigError(
@@ -99,6 +108,19 @@ def all_training(runs: Sequence[AnyRun]) -> bool:
             "are in snapshots/step-N/analysis",
         )
     return bool(trained)
+
+
+def refuse_evaluations(runs: Sequence[AnyRun]) -> None:
+    """Refuse evaluations for anything but one training run.
+
+    Raises:
+        ConfigError: It is none, or there are several.
+    """
+    if len(runs) > 1 or not is_training(runs[0]):
+        raise ConfigError(
+            "evaluations before and after belong to the page of one run of tune or train",
+            "Name one such run, or compare them by `mlx-probe evaluate --compare BEFORE AFTER`",
+        )
 
 
 def _listed(other: AnyRun | Sequence[AnyRun] | None) -> list[AnyRun]:

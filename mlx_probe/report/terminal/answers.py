@@ -9,7 +9,14 @@ from mlx_probe.core.language import tr
 from mlx_probe.report.terminal.plain import one_line
 from mlx_probe.report.terminal.wrapping import cells, padded
 
-__all__ = ["answers_text", "comparison_text", "measured_rows", "measured_texts"]
+__all__ = [
+    "answers_text",
+    "comparison_text",
+    "difference_texts",
+    "measured_rows",
+    "measured_texts",
+    "paired_titles",
+]
 
 # Faulty items, and examples of an error, that are shown.
 _SHOWN = 5
@@ -87,17 +94,9 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     for name, record in result["metrics"].items():
         if not record["items"]:
             continue
-        low, high = record["interval"]
-        p = "" if record["p"] is None else f"p {record['p']:.2g}"
-        rows.append(
-            (
-                titles.get(name, name),
-                f"{record['first']:.3f} → {record['second']:.3f}",
-                f"{record['difference']:+.3f}",
-                f"[{low:+.3f}, {high:+.3f}]",
-                p,
-            )
-        )
+        difference, interval, p = difference_texts(record)
+        ends = f"{record['first']:.3f} → {record['second']:.3f}"
+        rows.append((titles.get(name, name), ends, difference, interval, p and f"p {p}"))
     lines += _table(rows)
     lines.append(
         tr(
@@ -110,6 +109,31 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     if left:
         lines.append(tr("items of one of them only, left out: {count}", count=left))
     return "\n".join(lines)
+
+
+def paired_titles(result: Mapping[str, Any]) -> dict[str, str]:
+    """The rows of `measured_rows` that are metrics of single items too, by the metrics' names.
+
+    Args:
+        result: From `evaluate`, of a task that asks questions.
+    """
+    if "metrics" in result:
+        return _titles()
+    strict = any(each["strict"] is not None for each in result["categories"])
+    # Elsewhere it is the accuracy.
+    of_all = {"strict": tr("accuracy, broken calls are wrong")} if strict else {}
+    return {"accuracy": tr("all"), **of_all}
+
+
+def difference_texts(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The difference of two results, its interval, and p.
+
+    Args:
+        record: One of the metrics of `compare_results`, of at least one item.
+    """
+    low, high = record["interval"]
+    p = "" if record["p"] is None else f"{record['p']:.2g}"
+    return f"{record['difference']:+.3f}", f"[{low:+.3f}, {high:+.3f}]", p
 
 
 def _titles() -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 from mlx_probe.report.numbers import floats
 from mlx_probe.report.run_data import group_labels
+from mlx_probe.report.terminal.answers import comparison_text
+from mlx_probe.report.terminal.compare import changes_text
 from mlx_probe.report.terminal.plain import one_line
 from mlx_probe.report.terminal.sparkline import blocks_for, sparkline
 from mlx_probe.report.terminal.text import grid, printable
@@ -27,11 +30,12 @@ __all__ = ["chosen_metrics", "training_text"]
 
 # Curves, in the order of the page.
 _CURVES = (
-    *("train_loss", "val_loss", "train_bpb", "val_bpb", "learning_rate", "grad_norm"),
-    "tokens_per_second",
+    *("train_loss", "val_loss", "train_bpb", "val_bpb", "reward", "val_reward", "reward_std"),
+    *("kl", "answer_tokens", "learning_rate", "grad_norm", "tokens_per_second"),
 )
 # Metrics that are drawn unless the user chooses.
 _USUAL = ("stable_rank", "effective_rank", "spectral_change")
+_USUAL_OF_TUNING = ("relative_change", "delta_effective_rank", "intruder_count")
 _SAMPLE_CHARACTERS = 300
 # Characters of a curve, at most: a longer one is hard to take in.
 _LONGEST = 100
@@ -54,11 +58,17 @@ def chosen_metrics(runs: Sequence[TrainingData], wanted: Sequence[str]) -> list[
                 f"{runs[0].run.folder} has no snapshots with numbers in a column {name!r}",
                 f"Choose from {', '.join(known) or 'another run'}",
             )
-    return list(dict.fromkeys(wanted)) or [name for name in _USUAL if name in known]
+    return list(dict.fromkeys(wanted)) or [
+        name for name in (*_USUAL, *_USUAL_OF_TUNING) if name in known
+    ]
 
 
 def training_text(
-    runs: Sequence[TrainingData], metrics: Sequence[str], width: int, encoding: str
+    runs: Sequence[TrainingData],
+    metrics: Sequence[str],
+    width: int,
+    encoding: str,
+    comparison: Mapping[str, Any] | None = None,
 ) -> RenderableType:
     """Training runs for a terminal.
 
@@ -67,13 +77,18 @@ def training_text(
         metrics: Columns of the snapshots to draw over the steps.
         width: Characters of a line.
         encoding: Of the terminal; if it lacks block characters, ASCII ones are used.
+        comparison: What `compare_results` returned of the evaluations before and after.
     """
     blocks = blocks_for(encoding)
+    parts: list[RenderableType]
     if len(runs) == 1:
-        return Group(*_one(runs[0], metrics, width, blocks))
-    parts: list[RenderableType] = [tr("{count} training runs", count=len(runs)), ""]
+        parts = list(_one(runs[0], metrics, width, blocks))
+        if comparison is not None:
+            parts += [tr("evaluation before and after"), Text(comparison_text(comparison))]
+        return Group(*parts)
+    parts = [tr("{count} training runs", count=len(runs)), ""]
     results = [result_facts(run) for run in runs]
-    parts += [_beside(runs, results, list(results[0])), ""]
+    parts += [_beside(runs, results, list(dict.fromkeys(n for of in results for n in of))), ""]
     differ = differing_settings(runs)
     if differ[0]:
         parts += [tr("settings that differ"), _beside(runs, differ, list(differ[0])), ""]
@@ -108,6 +123,10 @@ def _one(
         yield ""
     for name in metrics:
         yield from _over_steps(run, name, width, blocks)
+    if run.difference is not None:
+        yield tr("differences from the base after step {step}", step=f"{run.difference.step:,}")
+        yield changes_text(run.difference.rows)
+        yield ""
 
 
 def _sentences(run: TrainingData) -> Iterator[RenderableType]:
@@ -171,7 +190,7 @@ def _over_steps(run: TrainingData, name: str, width: int, blocks: str) -> Iterat
     frame = run.frame
     if name not in frame:
         return
-    steps = list(run.history.steps)
+    steps = run.steps
     values, kinds = floats(frame, name), np.array(group_labels(frame), dtype=object)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(tr("block type"), no_wrap=True, max_width=18)
