@@ -49,7 +49,7 @@ def training_facts(data: TrainingData) -> dict[str, str]:
         tr("method"): _text(meta.get("method")),
         tr("parameters"): _number(meta.get("parameters"), "{:,}"),
         tr("learned parameters"): _number(meta.get("learned_parameters"), "{:,}"),
-        tr("training FLOPs per token"): _number(meta.get("flops_per_token"), "{:,}"),
+        tr("training FLOPs per token"): _number(meta.get("flops_per_token"), "{:,.0f}"),
         tr("model"): _text(data.run.recipe.get("model") or meta.get("base")),
         tr("text"): _data(text) if isinstance(text, Mapping) else _NOT_KNOWN,
         tr("device"): _text(meta.get("device")),

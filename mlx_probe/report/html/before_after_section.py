@@ -92,7 +92,7 @@ def _changed(title: str, pairs: Sequence[tuple[Record, Record]], wrong: int) -> 
         return ""
     heads = (
         *(tr("item"), tr("question"), tr("wanted"), tr("answer before"), tr("answer after")),
-        *(tr("error"), tr("why")),
+        tr("what was wrong"),
     )
     rows = [
         text_row(
@@ -102,8 +102,7 @@ def _changed(title: str, pairs: Sequence[tuple[Record, Record]], wrong: int) -> 
                 json.dumps(pair[0].get("wanted") or [], ensure_ascii=False),
                 cell_text(pair[0].get("answer")),
                 cell_text(pair[1].get("answer")),
-                cell_text(pair[wrong]["error"]),
-                cell_text(pair[wrong]["detail"]),
+                cell_text(": ".join(filter(None, (pair[wrong]["error"], pair[wrong]["detail"])))),
             ),
         )
         for pair in pairs[:_SHOWN]

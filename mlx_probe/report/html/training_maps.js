@@ -29,8 +29,11 @@ function stepCells(run, metric, kind) {
     if (!lines.has(name)) { lines.set(name, names.length); names.push(name); }
     return lines.get(name);
   };
-  for (let row = 0; row < params.rows; row += 1) {
-    if (Number.isNaN(values[row]) || (kind !== EVERY_KIND && run.group(row) !== kind)) continue;
+  const rows = Array.from(values.keys()).filter((row) => !Number.isNaN(values[row]) && (kind === EVERY_KIND || run.group(row) === kind));
+  // In a table in the order of names, layer 10 comes before layer 2.
+  const place = (row) => (Number.isNaN(layers[row]) ? Infinity : layers[row]);
+  if (kind !== EVERY_KIND) rows.sort((a, b) => (place(a) - place(b)) || (a - b));
+  for (const row of rows) {
     const key = `${lineOf(row)}|${steps[row]}`;
     if (!cells.has(key)) cells.set(key, { group: lineOf(row), layer: steps[row], values: [], row, doubtful: 0 });
     const cell = cells.get(key);

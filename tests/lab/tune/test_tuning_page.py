@@ -10,6 +10,7 @@ import pytest
 from bfcl_folder import call, write_lines, write_prepared
 from html_pages import Page, numbers, texts
 from models import invoke, refuses
+from pyarrow import parquet
 from tuning import recipe
 
 import mlx_probe
@@ -63,6 +64,10 @@ def rewarded(tuned, tmp_path_factory):
         lines.append({"step": step, "tokens": 10 * step, "learning_rate": 1e-3, **rewards})
     lines[-1]["val_reward"] = 0.75
     write_lines(folder / "metrics.jsonl", lines)
+    # As names in order put layer 10 before layer 2.
+    path = folder / "differences_over_time.parquet"
+    rows = parquet.read_table(path)
+    parquet.write_table(rows.take(list(range(len(rows)))[::-1]), path)
     return folder
 
 
@@ -132,8 +137,7 @@ def test_what_it_did_to_the_answers(parsed, evaluated):
     for words in (
         "Weather in Rome?",
         '"city": "Oslo"',
-        "wrong_value",
-        "city is 'Oslo', not 'Rome'",
+        "wrong_value: weather: city is 'Oslo', not 'Rome'",
     ):
         assert words in wrong
     assert "no_call 1 0 wrong_value 0 1" in text
@@ -231,20 +235,22 @@ def test_it_is_in_the_reader_s_language(tuned, evaluated, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(browser.PATH is None, reason="no Chromium on the PATH")
-def test_in_a_browser(page, rewarded, tmp_path):
+def test_in_a_browser(rewarded, comparison, tmp_path):
+    page = mlx_probe.write_report(rewarded, tmp_path / "page.html", comparison=comparison)
     with browser.Browser(tmp_path / "profile") as opened:
         opened.open(page)
+        drawn = "document.querySelector('#curve-reward').data.map((line) => line.y)"
+        assert opened.value(drawn) == [[0.25, 0.5, 0.75], [0.125, 0.75]]
+        assert opened.value("document.querySelector('#curve-kl .svg-container') !== null")
+        assert opened.value("document.getElementById('curve-loss')") is None
         plot = "document.querySelector('#maps .plot')"
         assert opened.value(f"{plot}.data[0].z.flat().filter(Number.isFinite).length") > 1
+        labels = "[...document.querySelectorAll('#maps .ytick text')].map((t) => t.textContent)"
+        assert opened.value(labels) == ["layer 0", "layer 1"]
         # No spectrum to show: a click does nothing, and breaks nothing.
         opened.value(f"{plot}.emit('plotly_click', {{points: [{{customdata: 0}}]}})")
-        assert opened.value("document.getElementById('curve-reward')") is None
         opened.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         for width in (390, 1400):
             opened.resize(width, 1000)
             assert opened.value("document.documentElement.scrollWidth") <= width
-        opened.open(mlx_probe.write_report(rewarded))
-        drawn = "document.querySelector('#curve-reward').data.map((line) => line.y)"
-        assert opened.value(drawn) == [[0.25, 0.5, 0.75], [0.125, 0.75]]
-        assert opened.value("document.querySelector('#curve-kl .svg-container') !== null")
         assert opened.messages == []
