@@ -109,7 +109,7 @@ function startCurves() {
       const column = metricColumn(curve.evaluations) ?? metricColumn(curve.steps);
       draw(plots[at], traces, {
         xaxis: axis({ title: { text: plotText(axisName(state.over)) }, type: state.logX ? "log" : "linear", exponentformat: "SI" }),
-        yaxis: axis({ title: { text: plotText(column.unit || column.title) }, type: state.logY && curve.isLog ? "log" : "linear", exponentformat: "power" }),
+        yaxis: axis({ title: { text: plotText(column.unit || (curve.evaluations ? curve.name() : column.title)) }, type: state.logY && curve.isLog ? "log" : "linear", exponentformat: "power" }),
         // One legend is enough for lines that have the same colours everywhere.
         showlegend: Boolean(curve.evaluations) && (runs.length === 1 || at === 0),
         legend: { orientation: "h", y: -0.28, yanchor: "top" }, hovermode: "closest",
