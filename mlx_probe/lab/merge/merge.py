@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,31 +10,29 @@ from typing import Any
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint import Checkpoint, open_checkpoint
 from mlx_probe.checkpoint.parameter import PLAIN
-from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import write_error
 from mlx_probe.core.version import __version__
 from mlx_probe.lab.adapter_folder import find_adapter_folder
-from mlx_probe.lab.data.tokenizer import TOKENIZER_FILES
+from mlx_probe.lab.derived_model import (
+    DTYPES,
+    copy_texts,
+    plain_config,
+    refuse_out,
+    stored_type,
+    unpacked_type,
+    write_json,
+)
 from mlx_probe.lab.generate.folder import find_model_folder
 from mlx_probe.lab.merge.changes import read_changes
 from mlx_probe.lab.merge.record import RECORD
 from mlx_probe.lab.merge.tensors import merged_tensors
 from mlx_probe.lab.tensor_stream import write_shards
-from mlx_probe.lab.whole_folder import require_empty, whole_folder
+from mlx_probe.lab.whole_folder import whole_folder
 from mlx_probe.runs.monitor import UsageMeter
 from mlx_probe.source import resolve
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space
 
 __all__ = ["DTYPES", "Merged", "merge_adapter"]
-
-# By the value of --dtype: the type in files.
-DTYPES: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
-# What goes with a model, beside its tokenizer's files of today.
-_COPIED = (
-    *("generation_config.json", "preprocessor_config.json", "processor_config.json"),
-    *("vocab.json", "merges.txt", "added_tokens.json", "LICENSE", "LICENSE.txt", "NOTICE"),
-)
-_PACKED = ("quantization", "quantization_config")
 
 
 @dataclass(frozen=True)
@@ -102,10 +98,9 @@ def merge_adapter(
             type.
         ResultError: The disk refused, or something else is in ``out``.
     """
-    if dtype not in ("auto", *DTYPES):
-        raise ConfigError(f"dtype is {dtype}", f"Choose auto, {', '.join(DTYPES)}")
+    chosen = stored_type(dtype)
     folder, tuned = find_model_folder(base), find_adapter_folder(adapter)
-    _refuse_out(out, folder, tuned)
+    refuse_out(out, RECORD, folder, tuned)
     with (
         open_checkpoint(resolve(str(folder))) as model,
         open_checkpoint(resolve(str(tuned))) as change,
@@ -113,7 +108,7 @@ def merge_adapter(
     ):
         changes = read_changes(model, change)
         assert change.adapter is not None
-        chosen, unpacked = DTYPES.get(dtype), _unpacked_type(model)
+        unpacked = unpacked_type(model)
         done = 0
 
         def on_bytes(count: int) -> None:
@@ -145,42 +140,13 @@ def merge_adapter(
             with whole_folder(out) as new:
                 files = tuple(path.name for path in write_shards(new, tensors))
                 merged = replace(merged, files=files)
-                _copy_texts(folder, tuned, new)
-                _write_json(new / "config.json", _config(model, dtype, packed > 0, unpacked))
-                _write_json(new / RECORD, _record(merged, change))
+                tokenizer = tuned if (tuned / "tokenizer.json").is_file() else folder
+                copy_texts(folder, tokenizer, new)
+                write_json(new / "config.json", plain_config(model, dtype, packed > 0))
+                write_json(new / RECORD, _record(merged, change))
         except OSError as error:
             raise write_error(out, error) from error
     return merged
-
-
-def _refuse_out(out: Path, *sources: Path) -> None:
-    """Refuse a folder with something else than a model that was merged before."""
-    place = out.resolve()
-    for source in (each.resolve() for each in sources):
-        if place == source or place in source.parents:
-            raise ConfigError(
-                f"{out} holds {source}, which is read", "Choose another folder with --out"
-            )
-    require_empty(out, RECORD)
-
-
-def _unpacked_type(model: Checkpoint) -> str:
-    """What packed weights become."""
-    for key in ("dtype", "torch_dtype"):
-        stored = DTYPES.get(str(model.config.get(key)))
-        if stored is not None:
-            return stored
-    return "BF16"
-
-
-def _config(model: Checkpoint, dtype: str, packed: bool, unpacked: str) -> dict[str, Any]:
-    config = {key: value for key, value in model.config.items() if key not in _PACKED}
-    names = {kind: name for name, kind in DTYPES.items()}
-    kind = dtype if dtype != "auto" else names[unpacked] if packed else None
-    if kind is not None:
-        # transformers 5 reads the first, mlx-lm and older versions the second.
-        config |= {"dtype": kind, "torch_dtype": kind}
-    return config
 
 
 def _notes(adapter: Path, packed: int, dtype: str) -> tuple[str, ...]:
@@ -190,15 +156,6 @@ def _notes(adapter: Path, packed: int, dtype: str) -> tuple[str, ...]:
     if (adapter / "tokenizer.json").is_file():
         notes.append("the tokenizer is the adapter's own, with which it was trained")
     return tuple(notes)
-
-
-def _copy_texts(base: Path, adapter: Path, target: Path) -> None:
-    """Tokenizer, generation settings and license."""
-    tokenizer = adapter if (adapter / "tokenizer.json").is_file() else base
-    for folder, names in ((tokenizer, TOKENIZER_FILES), (base, _COPIED)):
-        for name in names:
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, target / name)
 
 
 def _record(merged: Merged, adapter: Checkpoint) -> dict[str, Any]:
@@ -213,7 +170,3 @@ def _record(merged: Merged, adapter: Checkpoint) -> dict[str, Any]:
         "targets": len(adapter.adapter.targets),
         "base_model": adapter.adapter.base_model,
     }
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
