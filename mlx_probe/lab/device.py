@@ -8,12 +8,13 @@ from functools import cache
 from typing import Literal
 
 import mlx.core as mx
+import psutil
 
 from mlx_probe.core.errors import BackendError
 from mlx_probe.lab.kernel_compiler import use_kernel_compiler
 from mlx_probe.lab.precompiled_header import precompile_header
 
-__all__ = ["DeviceName", "compiles", "device_label", "use_device"]
+__all__ = ["DeviceName", "available_memory", "compiles", "device_label", "use_device"]
 
 DeviceName = Literal["auto", "cpu", "gpu"]
 
@@ -47,6 +48,16 @@ def device_label() -> str:
     name = str(dict(mx.device_info(device)).get("device_name", "")).strip()
     kind = "gpu" if device.type == mx.gpu else "cpu"
     return f"{kind} ({name})" if name else kind
+
+
+def available_memory(gpu: bool) -> int:
+    """Bytes that a run may take at most."""
+    if gpu:
+        info = dict(mx.device_info(mx.gpu))
+        limit = info.get("max_recommended_working_set_size") or info.get("total_memory")
+        if limit:
+            return int(limit)
+    return int(psutil.virtual_memory().total)
 
 
 def compiles() -> tuple[bool, str]:

@@ -7,13 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import mlx.core as mx
-import psutil
 
 from mlx_probe.compute.backends.mlx.blas import VARIABLE, mlx_blas
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 from mlx_probe.core.units import format_size
-from mlx_probe.lab.device import DeviceName, compiles, device_label, use_device
+from mlx_probe.lab.device import (
+    DeviceName,
+    available_memory,
+    compiles,
+    device_label,
+    use_device,
+)
 from mlx_probe.lab.model.architecture import ARCHITECTURES
 from mlx_probe.lab.model.count import (
     COPIES,
@@ -30,7 +35,7 @@ from mlx_probe.lab.train.facts import step_tokens
 from mlx_probe.lab.train.machine import compile_steps
 from mlx_probe.lab.train.rate import product_rate
 
-__all__ = ["EFFICIENCY", "TIGHT", "TrainingPlan", "available_memory", "plan_training"]
+__all__ = ["EFFICIENCY", "TIGHT", "TrainingPlan", "plan_training"]
 
 # Share of the rate of products that steps reach, not compiled and compiled: medians of
 # benchmarks/results/efficiency.json, from two shared cores of an AMD EPYC (Zen 5, November 2026).
@@ -151,16 +156,6 @@ def plan_training(recipe: Recipe, device: DeviceName = "auto") -> TrainingPlan:
         fits=memory.total <= available,
         warnings=tuple(_warnings(recipe, memory, available, gpu)),
     )
-
-
-def available_memory(gpu: bool) -> int:
-    """Bytes that a run may take at most."""
-    if gpu:
-        info = dict(mx.device_info(mx.gpu))
-        limit = info.get("max_recommended_working_set_size") or info.get("total_memory")
-        if limit:
-            return int(limit)
-    return int(psutil.virtual_memory().total)
 
 
 def _warnings(recipe: Recipe, memory: Memory, available: int, gpu: bool) -> list[str]:

@@ -24,7 +24,7 @@ from mlx.utils import tree_flatten
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.units import format_size
-from mlx_probe.lab.train.plan import available_memory
+from mlx_probe.lab.device import available_memory
 from mlx_probe.lab.tune.batches import Batch, longest_batch
 from mlx_probe.lab.tune.config import TuneRecipe
 from mlx_probe.lab.tune.example import Examples
