@@ -108,9 +108,7 @@ def _inner(schema: Schema, path: str) -> tuple[Schema | None, str]:
 
 
 def _kind(schema: Schema) -> str:
-    if "enum" in schema:
-        return "string"
-    kinds: Any = schema.get("type", "any")
+    kinds: Any = schema.get("type", "string" if "enum" in schema else "any")
     names = kinds if isinstance(kinds, list) else [kinds]
     if "items" in schema:
         names = [f"array of {_kind(schema['items'])}" if n == "array" else n for n in names]

@@ -88,7 +88,8 @@ def mapping(schema: Schema) -> Schema:
 
 def nullable(schema: Schema) -> Schema:
     """The same, or null."""
-    return {**schema, "type": [schema["type"], "null"]}
+    words = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, **words, "type": [schema["type"], "null"]}
 
 
 def one_of(values: Sequence[str]) -> Schema:
