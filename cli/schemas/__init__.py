@@ -28,6 +28,7 @@ from .lab import (
 from .load_test import LOAD_TEST
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
+from .moe import GRAFTED
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .shape import FAILURE, Document, Schema, listed
 from .tokens import TOKENS
@@ -68,6 +69,7 @@ SCHEMAS: Mapping[str, Document] = {
     ),
     "merge": Document(MERGED),
     "export": Document(EXPORTED),
+    "moe graft": Document(GRAFTED),
     "load-test": Document(
         LOAD_TEST,
         note="`mean`, `median`, `std` and percentiles of each latency are further keys: "

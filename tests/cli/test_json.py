@@ -98,6 +98,10 @@ GOOD = {
         ("{lm} --to gguf --out {out}/new/model.gguf", 0),
         ("{lm} --to mlx --bits 8 --out {out}/packed", 0),
     ],
+    "moe graft": [
+        ("{lm} --experts 3 --data {texts} --tokens 48 --device cpu --out {out}/grafted", 0),
+        ("{lm} --form drop --no-run --out {out}/copied", 0),
+    ],
     "load-test": [
         ("{server} --dataset-path {plans} --num-prompts 2", 0),
         ("{server} --dataset-path {plans} --num-prompts 2 --no-save-detailed", 0),
@@ -150,6 +154,7 @@ BAD = {
     "evaluate": ("{lm} --data {nothing}", 1),
     "merge": ("{lm} {nothing} --out {out}/none", 1),
     "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
+    "moe graft": ("{lm} --experts 7 --out {out}/none", 2),
     "load-test": ("ftp://x", 2),
     "download": ("{nothing}", 1),
     "verify": ("{nothing}", 1),
