@@ -41,6 +41,10 @@ SMALLEST = {
     "function_calling": [
         *("--model", "tiny", "--trained", "0-9", "--judged", "10-11", "--tokens", "6"),
     ],
+    "grafting": [
+        *(RUNS, "--experts", "4", "--tokens", "48", "--damage-tokens", "24", "--scale", "64"),
+        *("--data", str(ROOT / "docs" / "en")),
+    ],
     "hard_spectra": ["--sizes", "64"],
     "large_matrices": ["--runs", "1", "--scale", "32"],
     "load_test": ["--requests", "60", "--connections", "8"],
@@ -71,6 +75,7 @@ SMALLEST = {
 RESULTS = {
     "band_reduction": {f"band_reduction{part}" for part in ("", "_errors", "_counts", "_m3_ultra")},
     "function_calling": {"function_calling", "function_calling_rewards"},
+    "grafting": {"grafting", "grafting_splits", "grafting_memory"},
     "scaling": {"scaling", "scaling_stages", "scaling_assumptions"},
     "tuning": {"tuning", "tuning_grpo", "tuning_memory"},
 }
