@@ -25,10 +25,10 @@ from mlx_probe.lab.train.watch.snapshots import snapshot_steps
 from mlx_probe.lab.tune.config import DifferenceConfig
 from mlx_probe.runs.folder import meta_name
 from mlx_probe.runs.monitor.watch import WatchConfig
+from mlx_probe.runs.training.folder import DIFFERENCE, DIFFERENCES_OVER_TIME
 
-__all__ = ["OVER_TIME", "Differences"]
+__all__ = ["Differences"]
 
-OVER_TIME, DIFFERENCE = "differences_over_time.parquet", "difference"
 # Tuning is the job to follow, and its monitor the one with rules.
 _QUIET = WatchConfig(alert=(), interval=5.0, listed=False)
 
@@ -94,7 +94,7 @@ class Differences:
                 failed[str(step)] = reason
         compared = {step: self._difference(step) for step in steps if self._is_done(step)}
         if compared:
-            write_steps(self._run / OVER_TIME, compared)
+            write_steps(self._run / DIFFERENCES_OVER_TIME, compared)
         return {"snapshots": steps, "compared": list(compared), "failed": failed}
 
     def _difference(self, step: int) -> Path:

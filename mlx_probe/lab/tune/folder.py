@@ -10,6 +10,7 @@ from pathlib import Path
 from mlx_probe.core.files import write_error, write_text
 from mlx_probe.lab.tune.example import Skipped
 from mlx_probe.lab.tune.grpo.store import ROLLOUTS
+from mlx_probe.runs.training.folder import DIFFERENCES_OVER_TIME
 
 __all__ = ["ADAPTER", "MADE", "RESULTS", "SKIPPED", "write_skipped"]
 
@@ -23,7 +24,7 @@ MADE = (
     "metrics.jsonl",
     "metrics.parquet",
     "samples.jsonl",
-    "differences_over_time.parquet",
+    DIFFERENCES_OVER_TIME,
     "tensorboard",
 )
 # A comparison of a snapshot is a run of its own, with its own hashes.
@@ -31,7 +32,7 @@ RESULTS = (
     "metrics.jsonl",
     "metrics.parquet",
     "samples.jsonl",
-    "differences_over_time.parquet",
+    DIFFERENCES_OVER_TIME,
     "recipe.yaml",
     SKIPPED,
     f"{ROLLOUTS}/*",

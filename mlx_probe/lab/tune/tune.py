@@ -71,7 +71,7 @@ def tune(
     Args:
         recipe: What is learned, and how.
         model: The base; see `load_model`.
-        data: Folder with train.jsonl and valid.jsonl; see `read_examples`.
+        data: Folder with train.jsonl and valid.jsonl; see `read_conversations`.
         out: The run folder; the adapter is in ``out/adapter``.
         device: "cpu", "gpu", or "auto" for a GPU where there is one.
         watch: Rules on the machine's resources, and where samples go; changes no result.
