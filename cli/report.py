@@ -27,7 +27,6 @@ __all__ = ["report"]
     examples=(
         "mlx-probe report data/outputs/Qwen--Qwen3-0.6B",
         "mlx-probe report data/outputs/Qwen--Qwen3-0.6B --terminal --metric stable_rank",
-        "mlx-probe report TRAINING_RUN_A TRAINING_RUN_B",
         "mlx-probe report ./tuned --before ./before --after ./after",
     ),
 )

@@ -17,6 +17,7 @@ from mlx_probe.library.catalog import (
     find_duplicates,
     load_models,
     plan_links,
+    settle,
     undoable,
 )
 from mlx_probe.library.catalog import dedupe as replace_by_links
@@ -101,6 +102,8 @@ def dedupe_command(
     """
     if as_json and not (yes or dry_run):
         raise ConfigError("--json asks no questions", "Add --yes or --dry-run")
+    if not dry_run:
+        settle(database)
     plan = plan_links(_duplicates(database, larger, False, quiet).groups, link == "symbolic")
     if dry_run or not plan.links:
         if as_json:

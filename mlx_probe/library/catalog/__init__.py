@@ -8,6 +8,7 @@ from mlx_probe.library.catalog.dedupe import (
     PlannedLink,
     dedupe,
     plan_links,
+    settle,
     undo,
     undoable,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "scan",
     "select_models",
     "set_note",
+    "settle",
     "undo",
     "undoable",
 ]

@@ -20,7 +20,16 @@ from mlx_probe.library.catalog.linking import Refused, recover, replace_by_link,
 from mlx_probe.library.catalog.lock import alone
 from mlx_probe.source.stores import STORES
 
-__all__ = ["Dedupe", "LinkPlan", "PlannedLink", "dedupe", "plan_links", "undo", "undoable"]
+__all__ = [
+    "Dedupe",
+    "LinkPlan",
+    "PlannedLink",
+    "dedupe",
+    "plan_links",
+    "settle",
+    "undo",
+    "undoable",
+]
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,22 @@ class Dedupe:
     changed: list[Path] = field(default_factory=list)
     saved: int = 0
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def settle(database: Database) -> None:
+    """Finish or revert what a killed command left half done.
+
+    `dedupe` and `undo` do it too. Before a plan is made it is more: a copy that is put back has
+    to be among the copies that are found.
+
+    Args:
+        database: The catalog.
+
+    Raises:
+        ResultError: Another process replaces files, or the journal cannot be written.
+    """
+    with alone(database.path):
+        recover(database)
 
 
 def plan_links(groups: Iterable[DuplicateGroup], symbolic: bool = False) -> LinkPlan:

@@ -16,6 +16,7 @@ from mlx_probe.library.catalog import (
     load_models,
     plan_links,
     scan,
+    settle,
     undo,
     undoable,
 )
@@ -50,6 +51,31 @@ def inodes(paths):
 
 def digests(paths):
     return {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+class Killed(BaseException):
+    """What a test kills a command with: nothing in the program expects it."""
+
+
+def test_a_copy_that_is_put_back_is_replaced_by_the_next_command(
+    database, tmp_path, three, monkeypatch
+):
+    """A killed command has renamed the link; its path is a copy again before the next plan."""
+    plan = planned(database, tmp_path / "models")
+
+    def dies(*arguments):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(linking, "_put_back", dies)
+        patched.setattr(linking, "_flush", dies)
+        with pytest.raises(Killed):
+            dedupe(database, plan)
+    assert inodes(three) == 2
+    settle(database)
+    assert inodes(three) == 3
+    assert len(dedupe(database, planned(database)).changed) == 2
+    assert inodes(three) == 1
 
 
 @pytest.mark.parametrize("symbolic", [False, True])
