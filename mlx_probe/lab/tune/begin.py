@@ -8,6 +8,8 @@ from pathlib import Path
 
 import mlx.nn as nn
 
+from mlx_probe.core.errors import ConfigError
+from mlx_probe.lab.generate.adapted import find_adapter
 from mlx_probe.lab.generate.loading import LoadedModel, load_model
 from mlx_probe.lab.model.mini_llm import MiniLLM
 from mlx_probe.lab.tune.adapters import Adapters, add_adapters
@@ -56,8 +58,17 @@ def begin(
         recipe: What is learned, and how.
         model: The base.
         data: Folder with train.jsonl and valid.jsonl.
-        on_progress: See `read_examples`.
+        on_progress: See `read_conversations`.
+
+    Raises:
+        ConfigError: The base is an adapter.
     """
+    if find_adapter(model):
+        # Neither mlx-lm nor `compare` would know the base of the new adapter.
+        raise ConfigError(
+            f"{model} is an adapter, and an adapter on top of it would have no base",
+            "Merge it with `mlx-probe merge BASE ADAPTER --out DIR`, and tune that model",
+        )
     loaded = load_model(model)
     network, config = loaded.model, recipe.train
     limit = recipe.data.max_tokens or min(loaded.context or DEFAULT_TOKENS, DEFAULT_TOKENS)

@@ -81,6 +81,13 @@ def test_differences_of_the_matrices(talker, talks, tmp_path):
     assert all(0 < row["delta_rank"] <= 2 for row in changed)
 
 
+@pytest.mark.parametrize("place", ["", "adapter"])
+def test_an_adapter_is_no_base(undisturbed, talks, tmp_path, place):
+    with pytest.raises(ConfigError, match="is an adapter") as caught:
+        tune(recipe(), undisturbed.folder / place, talks, tmp_path / "run", device="cpu")
+    assert "mlx-probe merge" in caught.value.remedy
+
+
 def test_other_settings_need_another_folder(undisturbed, talker, talks):
     with pytest.raises(ResultError, match="finished run"):
         tune(recipe("seed=1"), talker, talks, undisturbed.folder, device="cpu")
