@@ -1,4 +1,4 @@
-"""`mlx-probe moe`: mixtures of experts."""
+"""`mlx-probe moe graft`: a dense model as a mixture of experts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import MofNCompleteColumn
 
+from mlx_probe.cli.command import Command
+from mlx_probe.cli.console import output
+from mlx_probe.cli.counting_bar import counting_bar
+from mlx_probe.cli.document import json_option, print_document
+from mlx_probe.cli.options import config_option, device_option, model_argument, quiet_option
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 
-from .command import Command, Group
-from .console import output
-from .counting_bar import counting_bar
-from .document import json_option, print_document
-from .options import config_option, device_option, model_argument, quiet_option
-
 if TYPE_CHECKING:
     from mlx_probe.lab.moe.graft import Grafted
 
-__all__ = ["moe"]
+__all__ = ["graft_command"]
 
 
 @click.command(
@@ -152,15 +151,6 @@ def graft_command(
         print_document({"folder": str(grafted.folder), **grafted.describe()})
     elif not quiet:
         output().print(_text(grafted), markup=False, soft_wrap=True)
-
-
-@click.group(
-    cls=Group,
-    commands=(graft_command,),
-    examples=("mlx-probe moe graft Qwen/Qwen3-0.6B --width 96 --out ./qwen3-32x96",),
-)
-def moe() -> None:
-    """Make mixtures of experts of dense models."""
 
 
 def _text(grafted: Grafted) -> str:

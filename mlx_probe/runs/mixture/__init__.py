@@ -1,0 +1,1 @@
+"""The files of a run that describes a mixture of experts."""
