@@ -219,15 +219,8 @@ def _changed(
     history: History, changes: Sequence[tuple[Sequence[str], Sequence[Mapping[str, Any]]]]
 ) -> str:
     parts = []
-    merge = history.merge
-    if merge is not None:
-        ranks = ", ".join(map(str, merge.get("ranks", ()))) or "none"
-        parts.append(
-            f"Merged by `mlx-probe merge` from the base {escaped(str(merge.get('base')))} and the "
-            f"adapter {escaped(str(merge.get('adapter')))} ({merge.get('kind')} of "
-            f"{merge.get('layout')}, rank {ranks}): {merge.get('changed')} of "
-            f"{merge.get('tensors')} tensors changed."
-        )
+    if history.derivation is not None:
+        parts.append(history.derivation.text)
     parts += [_moved(*change) for change in changes]
     return "\n\n".join(parts)
 
@@ -254,6 +247,11 @@ def _evaluated(history: History, results: Sequence[tuple[Path, Mapping[str, Any]
         for key, value in found.items() if isinstance(found, dict) else ():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 rows.append((f"training, {name}", escaped(key), _text(value)))
+    if history.derivation is not None:
+        measured = history.derivation.measured
+        rows += [
+            ("when it was made", escaped(key), _text(value)) for key, value in measured.items()
+        ]
     for path, result in results:
         task = f"{result.get('task', path.stem)} on {result.get('data', path.name)}"
         rows += [

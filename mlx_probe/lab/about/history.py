@@ -1,14 +1,14 @@
-"""What made a model: the training or tuning run around it, or the merge."""
+"""What made a model: the training or tuning run around it, or another command."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.lab.merge.record import RECORD
+from mlx_probe.lab.about.derivation import Derivation, read_derivation
+from mlx_probe.lab.about.json_object import read_object
 from mlx_probe.runs.meta import read_meta
 
 __all__ = ["History", "read_history"]
@@ -22,14 +22,14 @@ class History:
 
     Attributes:
         run: run_meta.json of the run that made it; None if it says nothing.
-        merge: The record of a merge; None if it is no merged model.
+        derivation: How it was made of another model; None if no record says so.
         base: Reference of the model that it was made from; None for one that began at random.
         datasets: Data that it learned from.
         tags: What it is, in single words.
     """
 
     run: Mapping[str, Any] | None
-    merge: Mapping[str, Any] | None
+    derivation: Derivation | None
     base: str | None
     datasets: tuple[str, ...]
     tags: tuple[str, ...]
@@ -46,21 +46,21 @@ def read_history(reference: str, folder: Path) -> History:
         ResultError: run_meta.json is damaged.
     """
     run = _run(reference, folder)
-    merge = _object(folder / RECORD)
-    base = _base(run, merge, folder)
+    derivation = read_derivation(folder)
+    base = _base(run, derivation, folder)
     tags = []
     if run is not None:
         tags.append(str(run.get("kind")))
         tags += [str(run["method"])] if run.get("method") else []
         tags += ["grpo"] if run.get("objective") == "grpo" else []
-    if merge is not None:
-        tags += ["merge", str(merge.get("kind"))]
+    if derivation is not None:
+        tags += derivation.tags
     data = run.get("data") if run is not None else None
     source = data.get("source") if isinstance(data, dict) else None
     names = source if isinstance(source, list) else [source] if source else []
     # The metadata of a card names data sets of the Hub.
     hub = tuple(str(name).removeprefix("hub:") for name in names if str(name).startswith("hub:"))
-    return History(run, merge, base, hub, tuple(tags))
+    return History(run, derivation, base, hub, tuple(tags))
 
 
 def _run(reference: str, folder: Path) -> Mapping[str, Any] | None:
@@ -79,22 +79,12 @@ def _run(reference: str, folder: Path) -> Mapping[str, Any] | None:
     return meta if meta.get("kind") in ("train", "tune") else None
 
 
-def _base(
-    run: Mapping[str, Any] | None, merge: Mapping[str, Any] | None, folder: Path
-) -> str | None:
+def _base(run: Mapping[str, Any] | None, derivation: Derivation | None, folder: Path) -> str | None:
     if run is not None:
         base = run.get("base") or run.get("init")
         return str(base) if base else None
-    if merge is not None:
-        return str(merge.get("base_model") or merge["base"])
-    adapter = _object(folder / "adapter_config.json") or {}
+    if derivation is not None:
+        return derivation.base
+    adapter = read_object(folder / "adapter_config.json") or {}
     base = adapter.get("base_model_name_or_path") or adapter.get("model")
     return str(base) if base else None
-
-
-def _object(path: Path) -> Mapping[str, Any] | None:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

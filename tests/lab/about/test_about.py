@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 from lora_adapters import peft_adapter
 from safetensors.numpy import load_file, save_file
-from tiny_llm import make_model, make_tokenizer
+from tiny_llm import TEXTS, make_model, make_tokenizer
 
 from mlx_probe.analysis.compare.compare import compare
 from mlx_probe.core.errors import ConfigError, ResultError, SourceError
@@ -17,6 +18,7 @@ from mlx_probe.lab.about.facts import read_facts
 from mlx_probe.lab.about.verify import verify_model
 from mlx_probe.lab.export import EXPORTS
 from mlx_probe.lab.merge import merge_adapter
+from mlx_probe.lab.moe.graft import GraftConfig, graft_model
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,21 @@ def test_a_card_of_a_merged_model(made, tmp_path):
     assert "6 of 20 tensors changed" in body
     assert "perplexity on x.txt" in body
     assert card.place == out / "README.md"
+
+
+def test_a_card_of_a_graft(made, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXTS[0], "utf-8")
+    config = GraftConfig(experts=4, data=str(text), tokens=24)
+    grafted = graft_model(str(made / "single"), tmp_path / "graft", config)
+    block, body = front(model_card(str(tmp_path / "graft")))
+    assert block["base_model"] == str(made / "single")
+    assert block["tags"] == ["graft", "mlx-probe", "moe", "sum"]
+    assert "2 layers of 4 experts, 12 hidden units each, 4 active" in body
+    assert f"{grafted.measured.loss_after:.4g}"[:4] in body
+    graft_model(str(made / "single"), tmp_path / "graft", replace(config, run=False))
+    card = model_card(str(tmp_path / "graft"))
+    assert "How it was evaluated" not in card.sections
 
 
 def test_a_card_with_a_comparison(made, tmp_path):

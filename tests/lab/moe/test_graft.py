@@ -4,13 +4,17 @@ import json
 import shutil
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 from lab import mlx_lm
+from mlx.optimizers import Adam
 from safetensors.numpy import load_file
+from tiny_llm import TEXTS
 
 from mlx_probe.core.errors import ResultError
 from mlx_probe.lab import tensor_stream
+from mlx_probe.lab.data.tokenizer import load_tokenizer
 from mlx_probe.lab.moe.graft import SPLITS, GraftConfig, graft, graft_model
 from mlx_probe.lab.moe.stock import STOCKS
 
@@ -71,6 +75,28 @@ def test_the_logits_are_those_of_the_dense_model_in_both_programs(dense, family,
     assert config["model_type"] == made.stock == STOCKS[family].model_type
     for name in ("tokenizer.json", "tokenizer.model", "generation_config.json"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_model_that_learned_something(dense, tmp_path):
+    model, _ = mlx_lm("utils").load_model(dense.qwen3)
+    ids = mx.array(load_tokenizer(dense.folder / "qwen3").encode(TEXTS[0])[:48])[None]
+    step = nn.value_and_grad(
+        model, lambda m: nn.losses.cross_entropy(m(ids[:, :-1]), ids[:, 1:], reduction="mean")
+    )
+    optimizer = Adam(learning_rate=3e-3)
+    losses = []
+    for _ in range(30):
+        loss, gradients = step(model)
+        optimizer.update(model, gradients)
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 < losses[0]
+    dense.trained = shutil.copytree(dense.qwen3, tmp_path / "trained")
+    model.save_weights(str(dense.trained / "model.safetensors"))
+    made = grafted(dense, "trained", tmp_path / "out", experts=6, split="cluster")
+    assert made.measured.max_logit_difference < 1e-5
+    for logits in (in_mlx_lm, in_transformers):
+        before, after = logits(dense.trained), logits(tmp_path / "out")
+        assert np.abs(before - after).max() < 1e-5
 
 
 @pytest.mark.parametrize("split", SPLITS)
