@@ -11,6 +11,8 @@ from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.folder import DEFAULT_STEM, RunPaths, meta_name, side_name, stem_of
 from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.mixture.folder import MAPS
+from mlx_probe.runs.mixture.signals import SPS
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.spectra import SPECTRA
 from mlx_probe.runs.table import WRITERS
@@ -34,6 +36,8 @@ RUN = "run"
 
 _JOURNAL = re.compile(r"(?P<stem>.+)\.(?P<fingerprint>[0-9a-f]+)\.partial\.jsonl")
 _TABLES = {f".{name}" for name in (*WRITERS, "parquet")}
+# By their names: a model's weights have the same suffix.
+_ARRAYS = {MAPS, SPS}
 # What unfinished and failed runs leave: logs, journals, samples.
 _LEFT = re.compile(
     r"\w+_\d{8}T\d{6}Z(-\d+)?\.log|.+\.partial\.jsonl(\.old)?|(.+\.)?monitor\.[0-9a-f]+\.samples\.jsonl"
@@ -60,7 +64,11 @@ def files_of(meta_path: Path, meta: Mapping[str, Any]) -> set[str]:
     stem = stem_of(meta_path)
     outputs = meta.get("outputs")
     listed = outputs if isinstance(outputs, dict) else ()
-    tables = [name for name in listed if Path(name).name == name and Path(name).suffix in _TABLES]
+    tables = [
+        name
+        for name in listed
+        if name in _ARRAYS or (Path(name).name == name and Path(name).suffix in _TABLES)
+    ]
     sides = [("plan", "json"), (MONITOR, "parquet"), ("report", "html")]
     return {
         meta_path.name,
