@@ -1,0 +1,8 @@
+"""What a mixture's experts and routers do while it reads a text."""
+
+from __future__ import annotations
+
+from mlx_probe.lab.moe.routing.measure import measure_routing
+from mlx_probe.lab.moe.routing.record import LayerRouting, Routing
+
+__all__ = ["LayerRouting", "Routing", "measure_routing"]

@@ -1,0 +1,248 @@
+"""Loads and saliency of tiny mixtures, against numpy in float64."""
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+from tiny_mixtures import ACTIVE, EXPERTS, FAMILIES, loaded, mixture, rows
+
+from mlx_probe.core.errors import CheckpointError, ConfigError
+from mlx_probe.lab.moe.routing import measure_routing
+from mlx_probe.lab.moe.routing.blocks import find_blocks
+
+ROWS = rows()
+
+
+@pytest.fixture(autouse=True)
+def on_cpu():
+    with mx.stream(mx.cpu):
+        yield
+
+
+def measured(model, tokens=ROWS):
+    return measure_routing(loaded(model), tokens, lambda *_: None)
+
+
+class Seen(nn.Module):
+    """A block that keeps what it is given."""
+
+    def __init__(self, inner, kept):
+        super().__init__()
+        self.inner, self._keep = inner, kept.append
+
+    def __call__(self, x):
+        self._keep(np.array(x, np.float64).reshape(-1, x.shape[-1]))
+        return self.inner(x)
+
+
+def block_inputs(model, block):
+    """What a block is given, (T, dim), by a run of its own."""
+    kept = []
+    block.holder[block.key] = Seen(block.module, kept)
+    for row in ROWS:
+        mx.eval(model(mx.array(row[None, :-1])))
+    block.holder[block.key] = block.module
+    return np.concatenate(kept)
+
+
+def softmax(x):
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def largest(scores, count):
+    """Which scores of each row are among its largest."""
+    return np.argsort(np.argsort(-scores, -1), -1) < count
+
+
+def numbers(array):
+    return np.array(array, np.float64)
+
+
+def top_of_softmax(normed):
+    def weights(block, x):
+        shares = softmax(x @ numbers(block.gate.weight).T)
+        kept = np.where(largest(shares, ACTIVE), shares, 0)
+        return kept / kept.sum(-1, keepdims=True) if normed else kept
+
+    return weights
+
+
+def softmax_of_top(router):
+    def weights(block, x):
+        logits = x @ numbers(router(block).weight).T
+        if "bias" in router(block):
+            logits += numbers(router(block).bias)
+        return softmax(np.where(largest(logits, ACTIVE), logits, -np.inf))
+
+    return weights
+
+
+def grouped_sigmoid(block, x):
+    shares = sigmoid(x @ numbers(block.gate.weight).T)
+    choice = (shares + numbers(block.gate.e_score_correction_bias)).reshape(len(x), 4, -1)
+    of_group = np.sort(choice, -1)[..., -2:].sum(-1)
+    choice = np.where(largest(of_group, 2)[..., None], choice, 0).reshape(len(x), -1)
+    kept = np.where(largest(choice, ACTIVE), shares, 0)
+    return 1.5 * kept / kept.sum(-1, keepdims=True)
+
+
+# The mixing weights of all experts, (T, N), as the papers of the families define them.
+WEIGHTS = {
+    "qwen3_moe": top_of_softmax(True),
+    "olmoe": top_of_softmax(False),
+    "mixtral": softmax_of_top(lambda block: block.gate),
+    "gpt_oss": softmax_of_top(lambda block: block.router),
+    "granitemoe": softmax_of_top(lambda block: block.router.layer),
+    "deepseek_v3": grouped_sigmoid,
+}
+
+
+def dense_outputs(family, experts, x):
+    """The outputs of all experts for all tokens, (T, N, dim)."""
+
+    def through(matrix, of):
+        found = np.einsum(
+            "noi,tni->tno" if of.ndim == 3 else "noi,ti->tno", numbers(matrix.weight), of
+        )
+        return found + numbers(matrix.bias) if "bias" in matrix else found
+
+    gate, up = through(experts.gate_proj, x), through(experts.up_proj, x)
+    if family == "gpt_oss":
+        gate, up = np.minimum(gate, 7), np.clip(up, -7, 7) + 1
+        return through(experts.down_proj, gate * sigmoid(1.702 * gate) * up)
+    return through(experts.down_proj, gate * sigmoid(gate) * up)
+
+
+@pytest.mark.parametrize("family", WEIGHTS)
+def test_saliency_is_its_formula(family):
+    """REAP: the mean over an expert's tokens of weight times norm of its output."""
+    model = mixture(family)
+    found = measured(model)
+    for layer, block in zip(found.layers, find_blocks(model, "tiny"), strict=True):
+        x = block_inputs(model, block)
+        weights = WEIGHTS[family](block.module, x)
+        outputs = dense_outputs(family, block.module[block.experts_key], x)
+        norms, active = np.linalg.norm(outputs, axis=-1), weights > 0
+        with np.errstate(invalid="ignore"):
+            saliency = (weights * norms).sum(0) / active.sum(0)
+            of_norm = (norms * active).sum(0) / active.sum(0)
+            of_weight = weights.sum(0) / active.sum(0)
+        np.testing.assert_array_equal(layer.assignments, active.sum(0))
+        np.testing.assert_allclose(layer.saliency, saliency, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(layer.output_norm, of_norm, rtol=2e-6)
+        np.testing.assert_allclose(layer.mean_weight, of_weight, rtol=1e-6, atol=1e-6)
+        ensemble = np.einsum("tn,tnd->td", weights, outputs)
+        cosines = np.einsum("tnd,td->tn", outputs, ensemble) / (
+            norms * np.linalg.norm(ensemble, axis=-1)[:, None]
+        )
+        with np.errstate(invalid="ignore"):
+            agreement = (cosines * active).sum(0) / active.sum(0)
+        np.testing.assert_allclose(layer.agreement, agreement, rtol=1e-5, atol=1e-6)
+        first = cosines[np.arange(len(x)), weights.argmax(1)].mean()
+        assert layer.first_agreement == pytest.approx(first, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_understood_and_stays_as_it_is(family):
+    model = mixture(family)
+    tokens = mx.array(ROWS[:, :-1])
+    before, parameters = np.array(model(tokens)), str(model)
+    seen = []
+    found = measure_routing(loaded(model), ROWS, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    assert str(model) == parameters
+    assert np.array_equal(np.array(model(tokens)), before)
+    assert len(found.tokens) == len(found.positions) == ROWS[:, :-1].size
+    for layer in found.layers:
+        assert layer.experts == EXPERTS
+        assert layer.load.sum() == pytest.approx(1)
+        assert layer.assignments.sum() == layer.active.sum()
+        # LongCat chooses among identity experts, too, which are none of the eight.
+        expected = layer.active.sum() if family == "longcat_flash" else ACTIVE * len(found.tokens)
+        assert layer.assignments.sum() == expected
+        # An expert that no token chose has no means, and only that.
+        unused = layer.assignments == 0
+        for means in (layer.saliency, layer.output_norm, layer.mean_weight, layer.agreement):
+            assert np.array_equal(np.isnan(means), unused)
+
+
+def test_logits_while_it_is_watched_are_the_same_bits():
+    from mlx_probe.lab.moe.routing.capture import watched_mixtures
+
+    for family in WEIGHTS:
+        model = mixture(family)
+        tokens = mx.array(ROWS[:, :-1])
+        before = np.array(model(tokens))
+        with watched_mixtures(model, "tiny", lambda run: None):
+            assert np.array_equal(np.array(model(tokens)), before)
+
+
+def test_experts_that_weigh_nothing_are_not_chosen_where_all_are_computed():
+    model = mixture("mixtral", num_experts_per_tok=EXPERTS)
+    # The weight of expert 3 vanishes for every token.
+    for layer in model.layers:
+        layer.post_attention_layernorm.weight = mx.abs(layer.post_attention_layernorm.weight)
+        layer.block_sparse_moe.gate = _Without(layer.block_sparse_moe.gate, 3)
+    for layer in measured(model).layers:
+        assert layer.assignments[3] == 0
+        assert layer.assignments.sum() == (EXPERTS - 1) * ROWS[:, :-1].size
+
+
+class _Without(nn.Module):
+    def __init__(self, inner, expert):
+        super().__init__()
+        self.inner, self._expert = inner, expert
+
+    def __call__(self, x):
+        return mx.where(mx.arange(EXPERTS) == self._expert, -mx.inf, self.inner(x))
+
+
+class Bent(nn.Module):
+    """A block that does something to the sum of the experts' outputs."""
+
+    def __init__(self, inner, bend):
+        super().__init__()
+        self.gate, self.switch_mlp, self._bend = inner.gate, inner.switch_mlp, bend
+
+    def __call__(self, x):
+        weights = mx.softmax(self.gate(x), axis=-1)
+        indices = mx.broadcast_to(mx.arange(EXPERTS), weights.shape)
+        return self._bend((self.switch_mlp(x, indices) * weights[..., None]).sum(-2))
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        mx.tanh,
+        lambda y: y * mx.rsqrt(mx.mean(y * y, -1, keepdims=True)),
+        lambda y: y * mx.linspace(1, 1.01, y.shape[-1]),
+        lambda y: y[..., ::-1],
+        lambda y: mx.concatenate([y, y], -1)[..., : y.shape[-1] + 1],
+    ],
+    ids=["bounded", "normed", "scaled by channel", "permuted", "wider"],
+)
+def test_a_block_that_does_more_is_refused(bend):
+    model = mixture("qwen3_moe")
+    model.layers[1].mlp = Bent(model.layers[1].mlp, bend)
+    with pytest.raises(ConfigError, match=r"model\.layers\.1\.mlp is a Bent") as caught:
+        measured(model)
+    assert "without --data" in caught.value.remedy
+    assert isinstance(model.layers[1].mlp, Bent)
+
+
+def test_what_is_no_mixture_and_what_is_not_finite():
+    from mlx_probe.lab.model.config import ModelConfig
+    from mlx_probe.lab.model.mini_llm import MiniLLM
+
+    dense = MiniLLM(ModelConfig(dim=32, layers=1, heads=4, kv_heads=2, hidden=48, vocabulary=96))
+    with pytest.raises(ConfigError, match="tiny has no experts"):
+        measured(dense)
+    broken = mixture("mixtral")
+    broken.layers[0].block_sparse_moe.gate.weight = mx.full((EXPERTS, 32), mx.nan)
+    with pytest.raises(CheckpointError, match=r"model\.layers\.0\.block_sparse_moe gives"):
+        measured(broken)

@@ -1,0 +1,114 @@
+"""Tiny mixtures of mlx-lm's families, made in memory, with random weights."""
+
+from types import SimpleNamespace
+
+import mlx.core as mx
+import numpy as np
+from lab import mlx_lm
+from mlx.utils import tree_flatten, tree_unflatten
+
+EXPERTS, ACTIVE, DIM, VOCABULARY = 8, 2, 32, 96
+# What the families call the same things; each takes what it knows.
+SHAPE = {
+    "hidden_size": DIM, "num_hidden_layers": 2, "num_layers": 1, "vocab_size": VOCABULARY,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "rms_norm_eps": 1e-6,
+    "intermediate_size": 24, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 16,
+    "shared_intermediate_size": 16, "expert_ffn_hidden_size": 24, "ffn_hidden_size": 24,
+    "num_experts": EXPERTS, "num_local_experts": EXPERTS, "n_routed_experts": EXPERTS,
+    "moe_num_experts": EXPERTS, "num_experts_per_tok": ACTIVE, "num_experts_per_token": ACTIVE,
+    "moe_topk": ACTIVE, "moe_k": ACTIVE, "moe_top_k": ACTIVE, "n_shared_experts": 1,
+    "num_shared_experts": 1, "num_shared_expert": 1, "moe_num_shared_experts": 1,
+    "n_group": 1, "topk_group": 1, "norm_topk_prob": True, "routed_scaling_factor": 1.5,
+    "decoder_sparse_step": 1, "mlp_only_layers": [], "moe_layer_freq": 1,
+    "first_k_dense_replace": 0, "num_dense_layers": 0, "max_position_embeddings": 64,
+    "rope_theta": 1e4, "rope_scaling": None, "tie_word_embeddings": True,
+    "attention_bias": False, "mlp_bias": False, "use_bias": False, "use_qk_norm": False,
+    "kv_lora_rank": 16, "q_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8,
+    "v_head_dim": 8, "logits_scaling": 1.0, "attention_multiplier": 0.3,
+    "embedding_multiplier": 1.0, "residual_multiplier": 1.0, "partial_rotary_factor": 1.0,
+    "sliding_window": 16, "rotary_dim": 8,
+}  # fmt: skip
+_MAMBA = {"mamba_d_conv": 3, "mamba_d_state": 4, "mamba_expand": 2, "mamba_dt_rank": 4}
+_OF_BAILING = {"moe_router_enable_expert_bias": True, "score_function": "sigmoid"}
+_YARN = {
+    "factor": 1.0,
+    "mscale_all_dim": 0.0,
+    "type": "yarn",
+    "original_max_position_embeddings": 64,
+}
+_GROUPS = {"n_group": 4, "topk_group": 2}
+# What a family needs beside SHAPE.
+FAMILIES = {
+    "qwen3_moe": {},
+    "mixtral": {},
+    "deepseek_v3": _GROUPS,
+    "gpt_oss": {"layer_types": ["sliding_attention", "full_attention"]},
+    "olmoe": {"norm_topk_prob": False},
+    "granitemoe": {},
+    "Klear": {},
+    "afmoe": {"layer_types": ["full_attention"] * 2},
+    "bailing_moe": {**_OF_BAILING, **_GROUPS},
+    "deepseek": {},
+    "deepseek_v2": {**_GROUPS, "topk_method": "group_limited_greedy", "rope_scaling": _YARN},
+    "dots1": {},
+    "ernie4_5_moe": {},
+    "exaone_moe": {"layer_types": ["full_attention"] * 2, "is_moe_layer": [True] * 2},
+    "glm4_moe": {},
+    "glm4_moe_lite": {},
+    "granitemoehybrid": {"layer_types": ["attention"] * 2},
+    "hunyuan": {"use_mixed_mlp_moe": True, "use_cla": False, "cla_share_factor": 2,
+                "rope_scaling": {"type": "dynamic", "alpha": 1.0, "factor": 1.0}},
+    "jamba": {**_MAMBA, "attn_layer_offset": 0, "attn_layer_period": 2,
+              "expert_layer_offset": 0, "expert_layer_period": 1},
+    "laguna": {"mlp_layer_types": ["sparse"] * 2},
+    "lfm2_moe": {"use_expert_bias": True, "norm_eps": 1e-6, "conv_bias": False,
+                 "conv_L_cache": 3, "full_attn_idxs": [0]},
+    "longcat_flash": {"zero_expert_num": 3, "zero_expert_type": "identity",
+                      "attention_method": "MLA", "mla_scale_q_lora": True,
+                      "mla_scale_kv_lora": True, "moe_topk": 3},
+    "mellum": {"layer_types": ["full_attention"] * 2,
+               "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
+    "minimax": {},
+    "mistral4": {"rope_parameters": {**_YARN, "rope_theta": 1e4, "llama_4_scaling_beta": 0.1}},
+    "phimoe": {"rope_scaling": {"long_factor": [1.0] * 4, "short_factor": [1.0] * 4,
+                                "long_mscale": 1.0, "short_mscale": 1.0, "type": "longrope"}},
+    "phixtral": {"num_vocab": VOCABULARY, "model_dim": DIM, "num_heads": 4, "num_layers": 2,
+                 "rotary_dim": 4},
+    "qwen2_moe": {},
+    "qwen3_next": {"linear_num_value_heads": 2, "linear_num_key_heads": 2,
+                   "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+                   "linear_conv_kernel_dim": 3, "full_attention_interval": 1},
+    "step3p5": {"num_attention_groups": 2, "share_expert_dim": 16, "moe_layers_enum": "0,1"},
+}  # fmt: skip
+
+
+def mixture(family, seed=0, scale=0.3, **settings):
+    """A model of mlx-lm whose weights are drawn from a normal distribution."""
+    module = mlx_lm(f"models.{family}")
+    known = {**SHAPE, "model_type": family, **FAMILIES.get(family, {}), **settings}
+    model = module.Model(module.ModelArgs.from_dict(known))
+    generator = np.random.default_rng(seed)
+    drawn = [
+        (name, mx.array(drawn_weight(generator, name, array.shape, scale)))
+        for name, array in tree_flatten(model.parameters())
+        if mx.issubdtype(array.dtype, mx.floating)
+    ]
+    model.update(tree_unflatten(drawn))
+    model.eval()
+    mx.eval(model.parameters())
+    return model
+
+
+def drawn_weight(generator, name, shape, scale):
+    drawn = generator.standard_normal(shape).astype("f4")
+    return 1 + 0.1 * drawn if "norm" in name else scale * drawn
+
+
+def loaded(model, **more):
+    """What `measure_routing` needs of a loaded model."""
+    return SimpleNamespace(name="tiny", model=model, **more)
+
+
+def rows(count=2, length=20, seed=1):
+    drawn = np.random.default_rng(seed).integers(VOCABULARY, size=(count, length + 1))
+    return drawn.astype(np.int32)
