@@ -1,1 +1,0 @@
-"""Gates of mixtures: which experts a token uses, and how much of each."""
