@@ -20,7 +20,6 @@ from mlx_probe.report.numbers import floats
 from mlx_probe.report.run_data import group_labels
 from mlx_probe.report.training_data import TrainingData
 from mlx_probe.report.training_series import evaluations
-from mlx_probe.runs.training.folder import KIND, TUNING
 
 __all__ = ["training_document"]
 
@@ -63,7 +62,7 @@ def _run(data: TrainingData, metrics: Sequence[str]) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "name": data.label,
-        "kind": TUNING if run.is_tuning else KIND,
+        "kind": run.kind,
         "outcome": asdict(data.outcome),
         "statements": said,
         "evaluations": [

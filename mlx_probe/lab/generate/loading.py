@@ -21,6 +21,7 @@ from mlx_probe.lab.generate.adapted import find_adapter, load_adapted
 from mlx_probe.lab.generate.folder import find_model_folder, tokenizer_folder
 from mlx_probe.lab.model.layout import load_weights, read_config
 from mlx_probe.lab.model.mini_llm import MiniLLM
+from mlx_probe.lab.moe.gate.layout import MODEL_TYPE, dynamic_classes
 
 __all__ = ["LoadedModel", "load_model"]
 
@@ -39,7 +40,7 @@ class LoadedModel:
         context: Positions that it was trained on; None if config.json does not say.
         first: Tokens that it expects at the beginning of every text.
         stops: Tokens at which generation ends.
-        runs_by: "mlx-probe" for MiniLLM, "mlx-lm" for that package's model.
+        runs_by: "mlx-probe" for MiniLLM and dynamic gates, "mlx-lm" for that package's model.
         dtype: Of the weights as they are computed with, "float32".
     """
 
@@ -57,7 +58,8 @@ class LoadedModel:
 def load_model(reference: str | os.PathLike[str], by_mlx_lm: bool = False) -> LoadedModel:
     """Open a model on the device that MLX computes on.
 
-    Models of the families of MiniLLM run by it, all others by mlx-lm. On a CPU weights of 16
+    Models of the families of MiniLLM run by it, mixtures with dynamic gates by `GatedMixture`, all
+    others by mlx-lm. On a CPU weights of 16
     bits become float32: bfloat16 is slow there, and was wrong.
 
     Args:
@@ -77,10 +79,11 @@ def load_model(reference: str | os.PathLike[str], by_mlx_lm: bool = False) -> Lo
     folder = find_model_folder(name)
     config = _read_json(folder / "config.json")
     tokenizer = load_tokenizer(tokenizer_folder(folder))
-    model = None if by_mlx_lm else _mini_llm(folder)
-    runs_by = "mlx-lm" if model is None else "mlx-probe"
+    is_dynamic = config.get("model_type") == MODEL_TYPE
+    model = None if by_mlx_lm or is_dynamic else _mini_llm(folder)
+    runs_by = "mlx-lm" if model is None and not is_dynamic else "mlx-probe"
     if model is None:
-        model = _by_mlx_lm(folder, config)
+        model = _by_mlx_lm(folder, config, is_dynamic)
     if mx.default_device().type == mx.cpu:
         model.update(tree_map(_single, model.parameters()))
     model.eval()
@@ -110,7 +113,7 @@ def _mini_llm(folder: Path) -> nn.Module | None:
     return model
 
 
-def _by_mlx_lm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
+def _by_mlx_lm(folder: Path, config: Mapping[str, Any], is_dynamic: bool) -> nn.Module:
     try:
         from mlx_lm.utils import load_model as load
     except ImportError as error:
@@ -119,7 +122,11 @@ def _by_mlx_lm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
         ) from error
     try:
         # Not lazy only because the caller evaluates everything after the cast.
-        model, _ = load(folder, lazy=True)
+        if is_dynamic:
+            classes = partial(dynamic_classes, str(folder))
+            model, _ = load(folder, lazy=True, get_model_classes=classes)
+        else:
+            model, _ = load(folder, lazy=True)
     except (ValueError, KeyError, TypeError, FileNotFoundError, RuntimeError) as error:
         if "not supported" in str(error) or "model_file" in config:
             kind = config.get("model_type", "unknown")

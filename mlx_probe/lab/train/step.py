@@ -28,10 +28,22 @@ from mlx_probe.lab.train.loss import mean_nats
 from mlx_probe.lab.train.optimizer import set_rates
 from mlx_probe.lab.train.schedule import rate_share
 
-__all__ = ["LossOf", "MakeStep", "NotFinite", "Reduction", "StepResult", "TrainStep"]
+__all__ = [
+    "Describe", "LossOf", "MakeStep", "NotFinite", "Reduction", "StepResult", "TrainStep",
+    "Transform",
+]  # fmt: skip
 
-# Takes a model and a micro-batch, and gives the loss whose gradient is taken.
-LossOf = Callable[[nn.Module, Any], mx.array]
+# Takes a model and a micro-batch, and gives the loss whose gradient is taken; or that, and what
+# else is to be known of the micro-batch, as arrays by name.
+LossOf = Callable[[nn.Module, Any], "mx.array | tuple[mx.array, dict[str, mx.array]]"]
+
+# Takes the sums of these arrays over the micro-batches, and what their losses are divided by, and
+# gives metrics of the step.
+Describe = Callable[[Mapping[str, mx.array], int], Mapping[str, float]]
+
+# Takes a step's number and its gradients, the sum over the micro-batches, and gives those that the
+# optimizer sees.
+Transform = Callable[[int, Any], Any]
 
 # Takes gradients and loss of this process, and gives the means of all.
 Reduction = Callable[[Any, mx.array], tuple[Any, mx.array]]
@@ -84,6 +96,8 @@ class TrainStep:
         rank: Number of this process: each drops other numbers.
         loss: Of a micro-batch; by default the mean nats a token.
         divisor: What the sum of the micro-batches' losses is divided by; by default their number.
+        describe: Makes metrics of what the loss gives beside itself.
+        transform: Changes the gradients before their norm is taken; None for none.
     """
 
     def __init__(
@@ -97,9 +111,12 @@ class TrainStep:
         rank: int = 0,
         loss: LossOf = mean_nats,
         divisor: Callable[[Sequence[Any]], int] = len,
+        describe: Describe = lambda sums, count: {},
+        transform: Transform | None = None,
     ) -> None:
         self._model, self._optimizer, self._config = model, optimizer, config
         self._loss_of, self._divisor = loss, divisor
+        self._describe, self._transform = describe, transform
         self._dtype, self._reduction, self._rank = dtype, reduction, rank
         self._value_and_grad = mx.value_and_grad(self._loss)
         weights, state = model.state, optimizer.state
@@ -133,18 +150,20 @@ class TrainStep:
                 parts = [config.seed, step, number, self._rank]
                 mx.random.seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]))
             if number == 0:
-                loss, gradients = self._gradients(tokens)
+                (loss, sums), gradients = self._gradients(tokens)
             else:
-                loss, gradients = self._add(tokens, loss, gradients)
+                (loss, sums), gradients = self._add(tokens, (loss, sums), gradients)
             if len(batches) > 1:
                 # One micro-batch's activations at a time in memory.
-                mx.async_eval(loss, gradients)  # type: ignore[no-untyped-call]
+                mx.async_eval(loss, sums, gradients)  # type: ignore[no-untyped-call]
         scale = mx.array(1.0 / count)
         if self._reduction is not None:
             gradients, loss = self._reduction(gradients, loss)
+        if self._transform is not None:
+            gradients = self._transform(step, gradients)
         norm = self._norm(gradients) * scale
         loss = loss * scale
-        mx.async_eval(loss, norm)  # type: ignore[no-untyped-call]
+        mx.async_eval(loss, norm, sums)  # type: ignore[no-untyped-call]
         # While these are computed, the update is described. It is computed, in the memory of the
         # arrays that it replaces, once the norm is known to be finite.
         weights, state = self._model.parameters(), tree_map(_same, self._optimizer.state)
@@ -152,7 +171,8 @@ class TrainStep:
         if config.clip:
             scale = scale * mx.minimum(1.0, config.clip / mx.maximum(norm, 1e-30))
         self._update(gradients, scale)
-        result = StepResult(float(loss), float(norm), config.learning_rate * share)
+        more = self._describe(sums, count)
+        result = StepResult(float(loss), float(norm), config.learning_rate * share, more)
         for what, value in (("loss", result.loss), ("gradient norm", result.grad_norm)):
             if not math.isfinite(value):
                 self._model.update(weights)
@@ -164,23 +184,27 @@ class TrainStep:
         )
         return result
 
-    def _loss(self, weights: dict[str, Any], tokens: Any) -> mx.array:
+    def _loss(self, weights: dict[str, Any], tokens: Any) -> tuple[mx.array, dict[str, mx.array]]:
         if self._dtype != mx.float32:
             weights = tree_map(lambda weight: weight.astype(self._dtype), weights)
         self._model.update(weights)
-        return self._loss_of(self._model, tokens)
+        found = self._loss_of(self._model, tokens)
+        return found if isinstance(found, tuple) else (found, {})
 
-    def _begin(self, tokens: Any) -> tuple[mx.array, Any]:
-        """Loss and gradients of the first micro-batch."""
+    def _begin(self, tokens: Any) -> tuple[tuple[mx.array, Any], Any]:
+        """Loss, what else is known, and gradients of the first micro-batch."""
         weights = self._model.trainable_parameters()
-        loss, gradients = self._value_and_grad(weights, tokens)
+        found, gradients = self._value_and_grad(weights, tokens)
         self._model.update(weights)  # not the traced ones
-        return loss, gradients
+        return found, gradients
 
-    def _accumulate(self, tokens: Any, before: mx.array, total: Any) -> tuple[mx.array, Any]:
-        """Sums of losses and gradients with one more micro-batch."""
-        loss, gradients = self._begin(tokens)
-        return before + loss, tree_map(mx.add, total, gradients)
+    def _accumulate(
+        self, tokens: Any, before: tuple[mx.array, Any], total: Any
+    ) -> tuple[tuple[mx.array, Any], Any]:
+        """Sums of losses, of what else is known, and of gradients, with one more micro-batch."""
+        (loss, more), gradients = self._begin(tokens)
+        sums = tree_map(mx.add, before[1], more)
+        return (before[0] + loss, sums), tree_map(mx.add, total, gradients)
 
     def _apply(self, gradients: Any, scale: mx.array) -> None:
         gradients = tree_map(lambda gradient: gradient * scale, gradients)

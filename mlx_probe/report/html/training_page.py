@@ -21,6 +21,7 @@ from mlx_probe.report.html.training_sections import (
 )
 from mlx_probe.report.html.weights_section import weights_section
 from mlx_probe.report.training_facts import training_facts
+from mlx_probe.runs.training.folder import MIXTURE, TUNING
 
 if TYPE_CHECKING:
     from mlx_probe.report.training_data import TrainingData
@@ -98,7 +99,8 @@ def _subtitle(runs: Sequence[TrainingData]) -> str:
         names = [run.label for run in runs]
         return ", ".join([*names[:4], *(["..."] if len(names) > 4 else [])])
     parameters = runs[0].run.meta.get("parameters")
-    known = [tr("tuning") if runs[0].run.is_tuning else tr("training run")]
+    kinds = {TUNING: tr("tuning"), MIXTURE: tr("training of a mixture")}
+    known = [kinds.get(runs[0].run.kind, tr("training run"))]
     if isinstance(parameters, int):
         known.append(tr("{count} parameters", count=f"{parameters:,}"))
     return tr(", ").join(known)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "ACTIVE_EXPERTS",
     "ANALYSIS",
     "DIFFERENCE",
     "DIFFERENCES_OVER_TIME",
@@ -18,6 +19,7 @@ __all__ = [
     "KINDS",
     "META",
     "METRICS",
+    "MIXTURE",
     "RECIPE",
     "SAMPLES",
     "SPECTRA_OVER_TIME",
@@ -29,14 +31,19 @@ __all__ = [
     "training_remedy",
 ]
 
-# Kinds in run_meta.json: of new models, and of those that are tuned.
-KIND, TUNING, META = "train", "tune", "run_meta.json"
-KINDS = frozenset({KIND, TUNING})
+# Kinds in run_meta.json: of new models, of those that are tuned, and of mixtures' gates.
+KIND, TUNING, MIXTURE, META = "train", "tune", "moe-train", "run_meta.json"
+KINDS = frozenset({KIND, TUNING, MIXTURE})
 METRICS, SAMPLES, RECIPE = "metrics.jsonl", "samples.jsonl", "recipe.yaml"
 SPECTRA_OVER_TIME = "spectra_over_time.parquet"
 DIFFERENCES_OVER_TIME = "differences_over_time.parquet"
+# Of a mixture: how many experts each token of the validation text uses in each layer, and sums.
+ACTIVE_EXPERTS = ("active_experts.parquet", "active_experts.json")
 # What a measurement in the same folder must not be called.
-FILES = frozenset({METRICS, "metrics.parquet", SAMPLES, SPECTRA_OVER_TIME, DIFFERENCES_OVER_TIME})
+FILES = frozenset(
+    {METRICS, "metrics.parquet", SAMPLES, SPECTRA_OVER_TIME, DIFFERENCES_OVER_TIME}
+    | set(ACTIVE_EXPERTS)
+)
 # The measurement of a snapshot, inside of its folder: a run of `analyze`; of a tuning one of
 # `compare`, of the base and the adapter.
 ANALYSIS, DIFFERENCE = "analysis", "difference"

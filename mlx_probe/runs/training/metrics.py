@@ -89,6 +89,38 @@ COLUMNS: tuple[Column, ...] = (
         "prompts (GRPO).", lower=0, upper=1, title="Validation reward",
         plain="What the model's answers to prompts that it does not learn from are worth.",
     ),
+    Column(
+        "objective", "float64", "training", "Weighted sum of the losses that the step makes small, "
+        "before the update (moe train).", title="Objective",
+        plain="What the mixture learns to make small: to say what its teacher says, and the next "
+        "token.",
+    ),
+    Column(
+        "teacher_kl", "float64", "training", "Divergence of the mixture from its teacher, KL "
+        "(teacher || mixture) at the temperature, mean over the step's tokens (moe train).",
+        title="Divergence from the teacher", unit="nats/token",
+        plain="How much what the mixture says differs from what the dense model says.",
+    ),
+    Column(
+        "active_mean", "float64", "training", "Experts that a token uses in a layer, mean over the "
+        "step's tokens and all layers (moe train).", lower=0, title="Active experts",
+        unit="experts", plain="How many experts of a layer compute a token.",
+    ),
+    Column(
+        "active_min", "float64", "training", "The fewest experts that a token of the step uses in "
+        "a layer (moe train).", lower=0, title="Fewest active experts", unit="experts",
+        plain="The smallest number of experts that compute a token.",
+    ),
+    Column(
+        "active_max", "float64", "training", "The most experts that a token of the step uses in a "
+        "layer (moe train).", lower=0, title="Most active experts", unit="experts",
+        plain="The largest number of experts that compute a token.",
+    ),
+    Column(
+        "fallback", "float64", "training", "Share of the step's tokens and layers for which no "
+        "expert fired, so that the nearest half was taken (moe train).", lower=0, upper=1,
+        title="Fallback", plain="How often the gate prefers no expert.",
+    ),
 )  # fmt: skip
 # They differ between a run and one that was resumed; all others are the same, bit for bit.
 TIMES = ("tokens_per_second", "seconds")

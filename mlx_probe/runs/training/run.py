@@ -23,6 +23,7 @@ from mlx_probe.runs.training.folder import (
     KINDS,
     META,
     METRICS,
+    MIXTURE,
     RECIPE,
     SAMPLES,
     SPECTRA_OVER_TIME,
@@ -44,7 +45,7 @@ State = Literal["finished", "stopped early", "running", "interrupted"]
 
 @dataclass(frozen=True, repr=False)
 class TrainingRun:
-    """A run of train or tune, also unfinished. It stands for its folder.
+    """A run of train, tune or moe train, also unfinished. It stands for its folder.
 
     Attributes:
         folder: The run folder.
@@ -74,8 +75,15 @@ class TrainingRun:
     @property
     def is_tuning(self) -> bool:
         """Whether `mlx-probe tune` made it."""
-        # Before its end only the recipe says so: that of `train` has no adapter.
-        return bool(self.meta.get("kind", TUNING if "adapter" in self.recipe else KIND) == TUNING)
+        return self.kind == TUNING
+
+    @property
+    def kind(self) -> str:
+        """What made it: `KIND`, `TUNING` or `MIXTURE`."""
+        # Before its end only the recipe says so: that of `train` has neither adapter nor gate.
+        sections = {"adapter": TUNING, "gate": MIXTURE}
+        begun = next((kind for name, kind in sections.items() if name in self.recipe), KIND)
+        return str(self.meta.get("kind", begun))
 
     @property
     def name(self) -> str:

@@ -1,0 +1,1 @@
+"""Gates of mixtures: which experts a token uses, and how much of each."""

@@ -1,0 +1,46 @@
+"""What makes two trainings of a mixture the same, so that one goes on where the other stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlx_probe.lab.moe.train.config import MixtureRecipe
+from mlx_probe.lab.settings import settings_to_dict
+from mlx_probe.runs.fingerprint import fingerprint_of
+
+__all__ = ["deciding_settings", "mixture_fingerprint"]
+
+# Raised when a run that began before could not go on to the same bits.
+_VERSION = 1
+# They change what is kept, shown or how fast it goes, and no number of the training.
+_FREE = (
+    "data.workers",
+    "train.checkpoint_every",
+    "train.keep",
+    "train.sample_every",
+    "train.sample_prompt",
+    "train.sample_tokens",
+)
+
+
+def deciding_settings(recipe: MixtureRecipe, model: str, teacher: str | None) -> dict[str, Any]:
+    """The settings that decide a run's numbers, by their full keys.
+
+    Args:
+        recipe: All settings.
+        model: Reference of the mixture.
+        teacher: Of the dense model.
+    """
+    settings = {
+        f"{section}.{key}": value
+        for section, entries in settings_to_dict(recipe).items()
+        for key, value in entries.items()
+    }
+    for key in _FREE:
+        del settings[key]
+    return {**settings, "model": model, "teacher": teacher}
+
+
+def mixture_fingerprint(settings: dict[str, Any]) -> str:
+    """SHA-256 of what `deciding_settings` gives, as hex digits."""
+    return fingerprint_of({"version": _VERSION, "kind": "moe-train", "settings": settings})
