@@ -161,8 +161,9 @@ def _refuse_training(paths: RunPaths, identity: RunIdentity) -> None:
     tables = {paths.table(name).name for name in paths.formats}
     if paths.shares and tables.isdisjoint(FILES):
         return
+    command = identity.command
     raise ResultError(
-        f"{paths.folder} holds a training run, which `mlx-probe {identity.kind}` does not replace",
+        f"{paths.folder} holds a training run, which `mlx-probe {command}` does not replace",
         _ELSEWHERE,
     )
 

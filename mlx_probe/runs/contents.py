@@ -40,7 +40,7 @@ _TABLES = {f".{name}" for name in (*WRITERS, "parquet")}
 _ARRAYS = {MAPS, SPS}
 # What unfinished and failed runs leave: logs, journals, samples.
 _LEFT = re.compile(
-    r"\w+_\d{8}T\d{6}Z(-\d+)?\.log|.+\.partial\.jsonl(\.old)?|(.+\.)?monitor\.[0-9a-f]+\.samples\.jsonl"
+    r"[\w-]+_\d{8}T\d{6}Z(-\d+)?\.log|.+\.partial\.jsonl(\.old)?|(.+\.)?monitor\.[0-9a-f]+\.samples\.jsonl"
 )
 
 

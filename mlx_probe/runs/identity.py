@@ -20,7 +20,7 @@ class RunIdentity:
     """What makes a run the same as an earlier one.
 
     Attributes:
-        kind: Name of the command.
+        kind: Name of the command; of a group and its command with a hyphen between.
         fingerprint: SHA-256 of everything that decides a record's values, as hex digits.
         described: "model" or "models", "configuration" and "stamps" as the metadata have them,
             and the names of the "kernels" in use: says in which way an earlier run differs.
@@ -29,6 +29,11 @@ class RunIdentity:
     kind: str
     fingerprint: str
     described: Mapping[str, Any]
+
+    @property
+    def command(self) -> str:
+        """The command as it is typed, "moe stats" for the kind "moe-stats"."""
+        return _command(self.kind)
 
     def describe(self) -> dict[str, Any]:
         """For the plan, so that an unfinished run can say what it is."""
@@ -60,7 +65,7 @@ class RunIdentity:
     def _other_request(self, earlier: Mapping[str, Any]) -> str:
         kind = earlier.get("kind", "analyze")
         if kind != self.kind:
-            return f"of `mlx-probe {kind}`"
+            return f"of `mlx-probe {_command(str(kind))}`"
         models = _models(earlier)
         if [_which(model) for model in models] != [_which(m) for m in _models(self.described)]:
             names = " and ".join(f"{m.get('id')} ({m.get('path')})" for m in models)
@@ -75,6 +80,10 @@ class RunIdentity:
         if isinstance(kernels, list) and isinstance(own, list) and kernels != own:
             return f"with other compiled kernels ({_text(kernels)}, now {_text(own)})"
         return ""
+
+
+def _command(kind: str) -> str:
+    return kind.replace("-", " ")
 
 
 def _models(described: Mapping[str, Any]) -> list[Mapping[str, Any]]:
