@@ -29,7 +29,7 @@ from .load_test import LOAD_TEST
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .moe import GRAFTED
-from .moe_stats import STATISTICS
+from .moe_signals import SIGNALS
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .shape import FAILURE, Document, Schema, listed
 from .tokens import TOKENS
@@ -71,7 +71,7 @@ SCHEMAS: Mapping[str, Document] = {
     "merge": Document(MERGED),
     "export": Document(EXPORTED),
     "moe graft": Document(GRAFTED),
-    "moe stats": Document(STATISTICS),
+    "moe signals": Document(SIGNALS),
     "load-test": Document(
         LOAD_TEST,
         note="`mean`, `median`, `std` and percentiles of each latency are further keys: "

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["text_rows"]
 
 
-def text_rows(loaded: LoadedModel, data: str, tokens: int) -> NDArray[np.int32]:
+def text_rows(loaded: LoadedModel, data: str, tokens: int, window: int = 0) -> NDArray[np.int32]:
     """The first tokens of a text, as rows that the model sees at once.
 
     Args:
         loaded: Its tokenizer and context count.
         data: What `mlx-probe evaluate` takes: a source of text, or a folder of tokens.
-        tokens: Tokens to predict. More than the context become rows of the context, as many as
-            are full.
+        tokens: Tokens to predict. More than a row's become several rows, as many as are full.
+        window: Tokens of a row at most; 0 for the context.
 
     Returns:
         (rows, length + 1): each row begins with the last token of the one before.
@@ -33,7 +33,7 @@ def text_rows(loaded: LoadedModel, data: str, tokens: int) -> NDArray[np.int32]:
         ConfigError: The text is shorter.
         SourceError: There is no such text.
     """
-    length = min(tokens, loaded.context or tokens)
+    length = min(tokens, loaded.context or tokens, window or tokens)
     count = tokens // length
     found = open_text(loaded, data, EvaluateConfig(document="chunk", max_tokens=tokens)).tokens
     if len(found) <= count * length:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.lab.moe.logits import row_logits
-from mlx_probe.lab.moe.routing.blocks import Block, find_blocks
+from mlx_probe.lab.moe.routing.blocks import find_blocks
 from mlx_probe.lab.moe.routing.capture import BlockRun, watched_mixtures
 from mlx_probe.lab.moe.routing.outputs import OutputMeans
-from mlx_probe.lab.moe.routing.record import LayerRouting, Routing
-from mlx_probe.lab.moe.routing.score_means import ScoreMeans
+from mlx_probe.lab.moe.routing.record import Routing
 
 if TYPE_CHECKING:
     from mlx_probe.lab.generate.loading import LoadedModel
@@ -40,13 +39,11 @@ def measure_routing(
         ConfigError: The model is no mixture, or one of a kind that is not understood.
         CheckpointError: Its numbers are not finite.
     """
-    found = find_blocks(loaded.model, loaded.name)
-    means = {block.name: (OutputMeans(block.experts), ScoreMeans()) for block in found}
+    means = {b.name: OutputMeans(b.experts) for b in find_blocks(loaded.model, loaded.name)}
     nats = 0.0
 
     def add(run: BlockRun) -> None:
-        for mean in means[run.block.name]:
-            mean.add(run)
+        means[run.block.name].add(run)
 
     with watched_mixtures(loaded.model, loaded.name, add) as blocks:
         for done, (_, of_row) in enumerate(row_logits(loaded.model, rows), 1):
@@ -63,9 +60,5 @@ def measure_routing(
         tokens=read.ravel(),
         positions=np.tile(np.arange(read.shape[1], dtype=np.int32), len(read)),
         loss=nats / read.size,
-        layers=tuple(_layer(block, *means[block.name]) for block in blocks),
+        layers=tuple(means[block.name].result(block.name, block.layer) for block in blocks),
     )
-
-
-def _layer(block: Block, outputs: OutputMeans, scores: ScoreMeans) -> LayerRouting:
-    return outputs.result(block.name, block.layer, scores.result())

@@ -1,1 +1,0 @@
-"""The mixtures of a model, one layer after the other, from their weights alone."""

@@ -1,1 +1,0 @@
-"""The experts and routers of a mixture, in tables and maps."""

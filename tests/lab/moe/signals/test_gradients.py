@@ -1,0 +1,177 @@
+"""Gradients by probes, against finite differences, other ways to them, and the gate's weights."""
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+from mlx.utils import tree_flatten
+from tiny_llm import log_probabilities
+from tiny_mixtures import FAMILIES, mixture, rows
+
+from mlx_probe.lab.moe.routing.blocks import find_blocks
+from mlx_probe.lab.moe.signals.calls import called_through
+from mlx_probe.lab.moe.signals.gradients import stream_shape, window_gradients
+from mlx_probe.lab.moe.signals.window import measure_window
+from mlx_probe.lab.train.loss import mean_nats
+
+TOKENS = rows()[0]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def on_cpu():
+    with mx.stream(mx.cpu):
+        yield
+
+
+@pytest.fixture(scope="module", params=["qwen3_moe", "mixtral"])
+def measured(request, on_cpu):
+    """A model, its mixtures, and the gradients of a window."""
+    model = mixture(request.param)
+    blocks = find_blocks(model, "tiny")
+    return model, blocks, window_gradients(model, blocks, TOKENS, "tiny")
+
+
+def loss_of(model):
+    return float(mean_nats(model, mx.array(TOKENS[None])))
+
+
+def slopes(model, module, change, size, step=0.03):
+    """Central differences of the loss by each number that is added to what a call gives or takes.
+
+    `change(inner, delta, *args)` makes the call with delta (size,) added somewhere.
+    """
+    found = []
+    for unit in np.eye(size, dtype="f4"):
+        ends = []
+        for sign in (step, -step):
+            delta = mx.array(sign * unit)
+            call = (module, lambda inner, *args, _d=delta, **kw: change(inner, _d, *args, **kw))
+            with called_through([call]):
+                ends.append(loss_of(model))
+        found.append((ends[0] - ends[1]) / (2 * step))
+    return np.array(found)
+
+
+def placed(shape, place, delta):
+    """Zeros with delta at a place."""
+    zeros = np.zeros(shape, "f4")
+    zeros[place] = np.array(delta)
+    return mx.array(zeros)
+
+
+# Behind the second mixture no router can change its mind between the two ends of a difference.
+@pytest.mark.parametrize(("number", "token", "choice"), [(0, 3, 0), (1, 17, 1)])
+def test_output_surprise_is_the_slope_by_an_experts_output(measured, number, token, choice):
+    model, blocks, found = measured
+    experts = blocks[number].module[blocks[number].experts_key]
+
+    def change(inner, delta, x, indices):
+        outputs = inner(x, indices)
+        return outputs + placed(outputs.shape, (0, token, choice), delta)
+
+    wanted = np.linalg.norm(slopes(model, experts, change, 32))
+    assert found.experts[number].output[token, choice] == pytest.approx(wanted, rel=1e-2)
+
+
+@pytest.mark.parametrize(("number", "token", "choice"), [(0, 3, 0), (1, 17, 1)])
+def test_input_surprise_is_the_slope_by_one_experts_input(measured, number, token, choice):
+    """Other experts of the token get it as it is: the one is computed here, from its weights."""
+    model, blocks, found = measured
+    experts = blocks[number].module[blocks[number].experts_key]
+    expert = int(found.experts[number].indices[token, choice])
+    gate, up, down = (
+        np.array(matrix.weight[expert], np.float64)
+        for matrix in (experts.gate_proj, experts.up_proj, experts.down_proj)
+    )
+
+    def says(x):
+        opened = gate @ x
+        return down @ (opened / (1 + np.exp(-opened)) * (up @ x))
+
+    def change(inner, delta, x, indices):
+        outputs, before = inner(x, indices), np.array(x[0, token], np.float64)
+        more = says(before + np.array(delta)) - says(before)
+        return outputs + placed(outputs.shape, (0, token, choice), more)
+
+    wanted = np.linalg.norm(slopes(model, experts, change, 32))
+    assert found.experts[number].input[token, choice] == pytest.approx(wanted, rel=1e-2)
+
+
+def test_the_stream_and_the_block(measured):
+    model, blocks, found = measured
+
+    def change(inner, delta, *args, **kwargs):
+        result = inner(*args, **kwargs)
+        return result + placed(result.shape, (0, 5), delta)
+
+    wanted = slopes(model, model.layers[0], change, 32)
+    assert np.linalg.norm(found.stream[0][5] - wanted) < 1e-2 * np.linalg.norm(wanted)
+    wanted = np.linalg.norm(slopes(model, blocks[0].module, change, 32))
+    assert found.experts[0].block[5] == pytest.approx(wanted, rel=1e-2)
+
+
+def test_output_surprise_is_the_gate_weight_times_the_common_norm(measured):
+    """With the weights of the model's own router, computed from what the block is given."""
+    model, blocks, found = measured
+    given = []
+
+    def keep(inner, x):
+        given.append(np.array(x[0], np.float64))
+        return inner(x)
+
+    with called_through([(block.module, keep) for block in blocks]):
+        mx.eval(model(mx.array(TOKENS[None, :-1])))
+    for block, x, each in zip(blocks, given, found.experts, strict=True):
+        gates = x @ np.array(block.module.gate.weight, np.float64).T
+        chosen = np.take_along_axis(gates, each.indices, 1)
+        assert chosen.min() >= np.sort(gates, 1)[:, -2:].min() - 1e-4
+        weights = np.exp(chosen) / np.exp(chosen).sum(1, keepdims=True)
+        wanted = weights * each.block[:, None]
+        np.testing.assert_allclose(each.output, wanted, rtol=1e-5, atol=1e-5 * wanted.max())
+
+
+def test_error_uncertainty_and_the_gradient_of_all_parameters(measured):
+    model, _, found = measured
+    logs = log_probabilities(model, TOKENS[:-1])
+    np.testing.assert_allclose(found.nats, -logs[np.arange(20), TOKENS[1:]], rtol=1e-5)
+    np.testing.assert_allclose(found.entropy, -(np.exp(logs) * logs).sum(1), rtol=1e-5)
+    _, gradients = nn.value_and_grad(model, mean_nats)(model, mx.array(TOKENS[None]))
+    squares = [np.square(np.array(g, np.float64)).sum() for _, g in tree_flatten(gradients)]
+    assert found.grad_norm == pytest.approx(np.sqrt(sum(squares)), rel=1e-5)
+
+
+def test_the_model_is_as_before(measured):
+    model, blocks, found = measured
+    kinds = [type(layer) for layer in model.layers]
+    weights = [name for name, _ in tree_flatten(model.parameters())]
+    before = np.array(model(mx.array(TOKENS[None])))
+    again = window_gradients(model, blocks, TOKENS, "tiny")
+    assert again.grad_norm == found.grad_norm
+    assert [type(layer) for layer in model.layers] == kinds
+    assert [name for name, _ in tree_flatten(model.parameters())] == weights
+    assert np.array_equal(np.array(model(mx.array(TOKENS[None]))), before)
+
+    def fail(inner, *args, **kwargs):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), called_through([(model.layers[1], fail)]):
+        model(mx.array(TOKENS[None]))
+    assert [type(layer) for layer in model.layers] == kinds
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family(family):
+    """Tokens add up, and the identity holds with the weights that `watched_mixtures` reads."""
+    model = mixture(family)
+    blocks = find_blocks(model, family)
+    found = measure_window(model, blocks, TOKENS, 8, family, each_token=True)
+    layers, width = stream_shape(model, TOKENS[:1], family)
+    assert found.sps_tokens.shape == (20, layers, width // 8)
+    np.testing.assert_allclose(found.sps, found.sps_tokens.sum(0), atol=1e-4)
+    for block, each in zip(blocks, found.experts, strict=True):
+        assert len(each.tokens) == block.experts
+        identity = getattr(block.module, "zero_expert_num", 0)
+        assert each.tokens.sum() <= 60 if identity else each.tokens.sum() == 40
+        assert each.off[0] < 1e-5
+        assert each.output_agrees[0] == each.counted[0] >= each.input_agrees[0]
+        assert each.least_weight.sum() == each.least_input.sum() == each.counted[0]
