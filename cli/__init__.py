@@ -52,7 +52,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "evaluate": "Measure how well MODEL predicts a text.",
         "merge": "Write a base and its adapter as one model.",
         "export": "Write MODEL for another program.",
-        "moe": "Make mixtures of experts of dense models.",
+        "moe": "Make mixtures of experts, and describe them.",
     },
     "Serve": {
         "serve": "Serve MODEL by OpenAI's interface.",

@@ -37,19 +37,33 @@ _YARN = {
     "original_max_position_embeddings": 64,
 }
 _GROUPS = {"n_group": 4, "topk_group": 2}
+_OF_LLAMA4 = {
+    "attention_chunk_size": 16, "attn_temperature_tuning": 4, "floor_scale": 8, "attn_scale": 0.1,
+    "interleave_moe_layer_step": 1, "intermediate_size_mlp": 24, "moe_layers": [0, 3],
+    "num_experts_per_tok": 1, "use_qk_norm": False, "no_rope_layers": [1] * 4,
+    "model_type": "llama4_text",
+}  # fmt: skip
 # What a family needs beside SHAPE.
 FAMILIES = {
     "qwen3_moe": {},
     "mixtral": {},
     "deepseek_v3": _GROUPS,
     "gpt_oss": {"layer_types": ["sliding_attention", "full_attention"]},
+    "nemotron_h": {"hybrid_override_pattern": "*E", "mamba_num_heads": 4, "mamba_head_dim": 8,
+                   "mamba_proj_bias": False, "ssm_state_size": 4, "conv_kernel": 3, "n_groups": 1,
+                   "layer_norm_epsilon": 1e-6, "use_conv_bias": False,
+                   "moe_shared_expert_intermediate_size": 16},
     "olmoe": {"norm_topk_prob": False},
     "granitemoe": {},
     "Klear": {},
     "afmoe": {"layer_types": ["full_attention"] * 2},
     "bailing_moe": {**_OF_BAILING, **_GROUPS},
+    "bailing_hybrid": {**_OF_BAILING, **_GROUPS, "layer_group_size": 2, "group_norm_size": 1},
+    "bailing_moe_linear": {**_OF_BAILING, **_GROUPS, "layer_group_size": 2, "group_norm_size": 1},
+    "bailing_moe_v3": {**_GROUPS, "layer_group_size": 2, "moe_shared_expert_intermediate_size": 16},
     "deepseek": {},
     "deepseek_v2": {**_GROUPS, "topk_method": "group_limited_greedy", "rope_scaling": _YARN},
+    "deepseek_v32": {**_GROUPS, "index_head_dim": 16, "index_n_heads": 2, "index_topk": 8},
     "dots1": {},
     "ernie4_5_moe": {},
     "exaone_moe": {"layer_types": ["full_attention"] * 2, "is_moe_layer": [True] * 2},
@@ -60,15 +74,26 @@ FAMILIES = {
                 "rope_scaling": {"type": "dynamic", "alpha": 1.0, "factor": 1.0}},
     "jamba": {**_MAMBA, "attn_layer_offset": 0, "attn_layer_period": 2,
               "expert_layer_offset": 0, "expert_layer_period": 1},
+    "kimi_linear": {"linear_attn_config": {"num_heads": 2, "head_dim": 8, "kda_layers": [2],
+                                           "short_conv_kernel_size": 3, "full_attn_layers": [1]},
+                    "model_max_length": 64, "num_expert_group": 4, "topk_group": 2},
     "laguna": {"mlp_layer_types": ["sparse"] * 2},
     "lfm2_moe": {"use_expert_bias": True, "norm_eps": 1e-6, "conv_bias": False,
                  "conv_L_cache": 3, "full_attn_idxs": [0]},
+    "llama4": {"text_config": {**SHAPE, **_OF_LLAMA4, "num_hidden_layers": 4}},
     "longcat_flash": {"zero_expert_num": 3, "zero_expert_type": "identity",
                       "attention_method": "MLA", "mla_scale_q_lora": True,
                       "mla_scale_kv_lora": True, "moe_topk": 3},
     "mellum": {"layer_types": ["full_attention"] * 2,
                "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
+    "mimo_v2_flash": {"hybrid_layer_pattern": [0, 1], "moe_layer_freq": [1, 1],
+                      "add_swa_attention_sink_bias": True, "add_full_attention_sink_bias": False,
+                      "sliding_window_size": 8, "topk_method": "noaux_tc",
+                      "scoring_func": "sigmoid", "layernorm_epsilon": 1e-6, "swa_rope_theta": 1e4,
+                      "swa_num_attention_heads": 4, "swa_num_key_value_heads": 2,
+                      "swa_head_dim": 8, "swa_v_head_dim": 8},
     "minimax": {},
+    "minimax_m3_vl": {"text_config": {**SHAPE, "moe_layer_freq": [1, 1], "rotary_dim": 4}},
     "mistral4": {"rope_parameters": {**_YARN, "rope_theta": 1e4, "llama_4_scaling_beta": 0.1}},
     "phimoe": {"rope_scaling": {"long_factor": [1.0] * 4, "short_factor": [1.0] * 4,
                                 "long_mscale": 1.0, "short_mscale": 1.0, "type": "longrope"}},
@@ -112,3 +137,19 @@ def loaded(model, **more):
 def rows(count=2, length=20, seed=1):
     drawn = np.random.default_rng(seed).integers(VOCABULARY, size=(count, length + 1))
     return drawn.astype(np.int32)
+
+
+def layer_of(indices, active=None, experts=5):
+    """A layer that gave tokens to experts, without outputs."""
+    from mlx_probe.lab.moe.routing import LayerRouting, RouterMeans
+
+    indices = np.asarray(indices, np.int32)
+    active = np.ones(indices.shape, bool) if active is None else np.asarray(active)
+    none = np.full(experts, np.nan)
+    assignments = np.bincount(indices[active], minlength=experts)
+    return LayerRouting(
+        name="mlp", layer=0, indices=indices, weights=np.ones(indices.shape, "f4"), active=active,
+        assignments=assignments, load=assignments / assignments.sum(), mean_weight=none,
+        saliency=none, output_norm=none, agreement=none, first_agreement=0.0,
+        router=RouterMeans(None, None, None, None),
+    )  # fmt: skip

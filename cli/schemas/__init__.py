@@ -30,6 +30,7 @@ from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .moe import GRAFTED
 from .moe_signals import SIGNALS
+from .moe_stats import STATISTICS
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .shape import FAILURE, Document, Schema, listed
 from .tokens import TOKENS
@@ -72,6 +73,7 @@ SCHEMAS: Mapping[str, Document] = {
     "export": Document(EXPORTED),
     "moe graft": Document(GRAFTED),
     "moe signals": Document(SIGNALS),
+    "moe stats": Document(STATISTICS),
     "load-test": Document(
         LOAD_TEST,
         note="`mean`, `median`, `std` and percentiles of each latency are further keys: "

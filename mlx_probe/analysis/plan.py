@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from mlx_probe.analysis.budget import BESIDE, memory_budget, sufficient
@@ -90,7 +90,12 @@ class Plan:
         return fingerprint_of(identity)
 
 
-def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True) -> Plan:
+def make_plan(
+    checkpoint: Checkpoint,
+    config: AnalyzeConfig,
+    strict: bool = True,
+    only: Callable[[Weight], bool] | None = None,
+) -> Plan:
     """Decide what to measure, with what, and how much of it at once.
 
     Args:
@@ -98,6 +103,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True
         config: What the user asked for.
         strict: Whether to refuse a memory limit that cannot hold the largest weight; if not,
             the limit is raised.
+        only: Which weights are measured, at least one, without a look for copies; None for all.
 
     Raises:
         BackendError: This machine lacks the backend or device.
@@ -107,6 +113,8 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True
     refuse_nonsense(config)
     backend, reason = choose_backend(config.backend, config.device)
     weights = select_weights(checkpoint.weights(), config.include, config.exclude)
+    if only is not None:
+        weights = tuple(weight for weight in weights if only(weight))
     sizes = tuple(working_set(weight, backend, config) for weight in weights)
     memory = memory_budget(config.memory_limit, 0 if "pyarrow.parquet" in sys.modules else BESIDE)
     largest = max(range(len(weights)), key=lambda i: sizes[i])
@@ -131,7 +139,7 @@ def make_plan(checkpoint: Checkpoint, config: AnalyzeConfig, strict: bool = True
             workers=config.workers or backend.default_workers,
             memory_limit=limit,
         ),
-        aliases={} if checkpoint.files.is_remote else find_aliases(weights),
+        aliases={} if checkpoint.files.is_remote or only else find_aliases(weights),
         columns=table_columns([metric.column for metric in metrics_of_level(config.metrics)]),
         sizes=sizes,
         budget=limit - memory.taken,

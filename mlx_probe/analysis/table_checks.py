@@ -18,7 +18,7 @@ from mlx_probe.runs.table.schema import arrow_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["no_failures", "validate_table"]
+__all__ = ["check_declared", "no_failures", "validate_table"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -63,6 +63,28 @@ def validate_table(
     ]
 
 
+def check_declared(
+    table: pa.Table, columns: Sequence[Column], expected_rows: int | None
+) -> list[Check]:
+    """Check of a table what its columns alone say: types, required values, ranges, and reasons.
+
+    Args:
+        table: The table to check; it has the column ``status``.
+        columns: As for `validate_table`.
+        expected_rows: As for `validate_table`.
+    """
+    checks = [_check_rows(table, expected_rows), _check_columns(table, columns)]
+    if not checks[-1].passed:
+        return checks
+    view = _View(table)
+    return [
+        *checks,
+        _check(view, "required values", _missing(view, columns)),
+        _check(view, "ranges", _out_of_range(view, columns)),
+        _check(view, "status", _bad_status(view)),
+    ]
+
+
 def no_failures(table: pa.Table) -> Check:
     """Whether every factorization of a table's rows converged."""
     statuses, names = (table[name].to_pylist() for name in ("status", "param_name"))
@@ -99,8 +121,9 @@ def _check(view: _View, name: str, violations: Violations) -> Check:
         if not mask.any():
             continue
         rows = np.flatnonzero(mask)
-        names = view.values("param_name")
-        examples = ", ".join(f"{names[row]} (row {row})" for row in rows[:3])
+        named = "param_name" in view.names
+        names = view.values("param_name") if named else [""] * (rows[-1] + 1)
+        examples = ", ".join(f"{names[row]} (row {row})".lstrip() for row in rows[:3])
         problems.append(
             f"{problem} in 1 row: {examples}"
             if len(rows) == 1

@@ -10,6 +10,7 @@ from typing import Any
 from mlx_probe.analysis.compare.checks import validate_comparison
 from mlx_probe.analysis.compare.config import KIND
 from mlx_probe.analysis.config import AnalyzeConfig
+from mlx_probe.analysis.mixture.checks import validate_mixture
 from mlx_probe.analysis.opening import described_files, open_again
 from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.side_tables import SIDES
@@ -21,6 +22,7 @@ from mlx_probe.runs.check import Check
 from mlx_probe.runs.contents import check_folder
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.mixture.folder import KIND as MIXTURE
 from mlx_probe.runs.outputs import verify_hashes
 from mlx_probe.runs.training.folder import is_training
 
@@ -28,7 +30,7 @@ __all__ = ["validate", "validate_run"]
 
 
 def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]:
-    """Check a finished run of `analyze`, `compare` or `train`.
+    """Check a finished run of `analyze`, `compare`, `train` or `moe stats`.
 
     Example::
 
@@ -38,7 +40,8 @@ def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]
         run: Run folder, a model's folder for its latest run, run_meta.json, or one of the tables;
             or what `analyze` or `compare` returned.
         recompute: Whether to recompute five tensors from the model's files; nothing is recomputed
-            of a comparison and of a training run, whose snapshots are runs of their own.
+            of a comparison, of a mixture's statistics, and of a training run, whose snapshots are
+            runs of their own.
 
     Returns:
         One check for each promise: name, ``passed``, and ``detail`` with the first bad rows.
@@ -50,8 +53,11 @@ def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]
     path = Path(run)
     if is_training(path):
         return validate_training(path)
-    if read_meta(locate_run(path)).get("kind") == KIND:
+    kind = read_meta(locate_run(path)).get("kind")
+    if kind == KIND:
         return validate_comparison(path)
+    if kind == MIXTURE:
+        return validate_mixture(path)
     return validate_run(path, recompute)
 
 

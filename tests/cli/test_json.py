@@ -109,6 +109,7 @@ GOOD = {
             0,
         ),
     ],
+    "moe stats": [("{mixture} --out {out}/stats --workers 1", 0)],
     "load-test": [
         ("{server} --dataset-path {plans} --num-prompts 2", 0),
         ("{server} --dataset-path {plans} --num-prompts 2 --no-save-detailed", 0),
@@ -163,6 +164,7 @@ BAD = {
     "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
     "moe graft": ("{lm} --experts 7 --out {out}/none", 2),
     "moe signals": ("{lm} --data {texts} --block 7 --device cpu --out {out}/none", 2),
+    "moe stats": ("{model} --out {out}/none", 2),
     "load-test": ("ftp://x", 2),
     "download": ("{nothing}", 1),
     "verify": ("{nothing}", 1),
@@ -205,6 +207,16 @@ def places(stored, trained, server, tmp_path_factory):
     saved(root / "models" / "copy", {word: values, "model.norm.weight": values[0]})
     saved(root / "models" / "base", {word: 2 * values})
     saved(root / "models" / "other", {word: 3 * values})
+    expert = "model.layers.0.mlp.experts.{}.{}_proj.weight"
+    mixture = saved(
+        root / "mixture",
+        {
+            expert.format(i, kind): values if kind == "down" else values.T.copy()
+            for i in range(3)
+            for kind in ("gate", "up", "down")
+        },
+        {"model_type": "qwen3_moe", "hidden_size": 12},
+    )
     strange = saved(
         root / "strange",
         {"x.weight": (np.ones((8, 8), np.uint8), "U8"), word: values},
@@ -244,7 +256,7 @@ def places(stored, trained, server, tmp_path_factory):
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
         "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),
         "texts": texts, "talks": write_data(root / "talks"), "root": root,
-        "model": model, "strange": strange, "broken": broken,
+        "model": model, "mixture": mixture, "strange": strange, "broken": broken,
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
         "lm": lm, "adapter": root / "adapter", "text": text,

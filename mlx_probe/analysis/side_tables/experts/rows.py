@@ -26,9 +26,11 @@ of an earlier one if their cosine is above `DUPLICATE` (a copy up to scale), or 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE, DUPLICATE
 from mlx_probe.analysis.side_tables.experts.flattened import flattened_gram, gram_problem
@@ -43,10 +45,30 @@ from mlx_probe.core.errors import PackingError
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
+    from mlx_probe.analysis.side_tables.elements import Matrix
     from mlx_probe.checkpoint import Architecture, Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["expert_rows"]
+__all__ = ["Compared", "compare_group", "expert_rows"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The experts of a group beside one another, shapes (E, E).
+
+    Attributes:
+        gram: Upper triangle of the Gram matrix of the flattened experts.
+        alike: Their cosines.
+        usable: Which of them are finite and not zero, shape (E,).
+        overlaps: Of their leading subspaces; None where the budget does not hold an expert.
+        router: Cosines of the router's rows; None without a router.
+    """
+
+    gram: Matrix
+    alike: Similarity
+    usable: NDArray[np.bool_]
+    overlaps: Similarity | None
+    router: Similarity | None
 
 
 def expert_rows(
@@ -81,16 +103,37 @@ def expert_rows(
         CheckpointError: A file changed or vanished while it was read.
     """
     for group in expert_groups(weights, architecture):
-        problem = group.problem or gram_problem(group.members, backend, memory_budget)
-        compared: list[dict[str, Any]] = []
-        if problem is None:
-            try:
-                compared = _compare(group, backend, memory_budget, seed, workers)
-            except PackingError as error:
-                problem = error.fact
+        compared, problem = compare_group(group, backend, memory_budget, seed, workers)
+        rows = [] if compared is None else _rows(group, compared)
         skipped = {"status": "skipped", "status_reason": problem}
         for i, weight in enumerate(group.members):
-            yield {**_identity(group, weight), **(compared[i] if compared else skipped)}
+            yield {**_identity(group, weight), **(rows[i] if rows else skipped)}
+
+
+def compare_group(
+    group: Group, backend: Backend, budget: int, seed: int, workers: int
+) -> tuple[Compared | None, str | None]:
+    """The experts of a group beside one another; see `expert_rows`.
+
+    Returns:
+        None, and why, where they cannot be compared.
+
+    Raises:
+        CheckpointError: A file changed or vanished while it was read.
+    """
+    problem = group.problem or gram_problem(group.members, backend, budget)
+    if problem is not None:
+        return None, problem
+    members = group.members
+    try:
+        gram = flattened_gram(members, backend, budget, workers)
+        alike = cosines(gram)
+        usable = alike.norms > 0
+        overlaps = subspace_overlaps(members, group.axis, usable, backend, budget, seed, workers)
+        router = router_cosines(group.router, len(members), backend, budget)
+    except PackingError as error:
+        return None, error.fact
+    return Compared(gram, alike, usable, overlaps, router), None
 
 
 def _identity(group: Group, weight: Weight) -> dict[str, Any]:
@@ -106,22 +149,13 @@ def _identity(group: Group, weight: Weight) -> dict[str, Any]:
     }
 
 
-def _compare(
-    group: Group, backend: Backend, budget: int, seed: int, workers: int
-) -> list[dict[str, Any]]:
-    """Columns of every expert.
-
-    Raises:
-        PackingError: Pieces of a packed weight contradict each other.
-    """
-    alike = cosines(flattened_gram(group.members, backend, budget, workers))
-    usable = alike.norms > 0
-    overlaps = subspace_overlaps(group.members, group.axis, usable, backend, budget, seed, workers)
-    router = router_cosines(group.router, len(group.members), backend, budget)
+def _rows(group: Group, compared: Compared) -> list[dict[str, Any]]:
+    """Columns of every expert."""
+    alike, overlaps, router = compared.alike, compared.overlaps, compared.router
     return [
         {
             **_cosine_columns(group, alike, i),
-            **(_overlap_columns(group, overlaps, i) if overlaps and usable[i] else {}),
+            **(_overlap_columns(group, overlaps, i) if overlaps and compared.usable[i] else {}),
             **(_router_columns(group, router, i, alike.nearest(i)) if router else {}),
         }
         for i in range(len(group.members))

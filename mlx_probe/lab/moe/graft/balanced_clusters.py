@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.compute.matching import stable_matching
+
 __all__ = ["balanced_clusters"]
 
 Numbers = NDArray[np.float32]
@@ -39,7 +41,7 @@ def balanced_clusters(points: Numbers, count: int, random: np.random.Generator) 
     best, labels = -np.inf, np.zeros(len(units), np.int64)
     for _ in range(_ROUNDS):
         cosines = units @ centers.T
-        found = _matched(cosines, size)
+        found = stable_matching(cosines, size)
         total = float(cosines[np.arange(len(units)), found].sum(dtype=np.float64))
         if total <= best:
             break
@@ -52,23 +54,3 @@ def balanced_clusters(points: Numbers, count: int, random: np.random.Generator) 
 def _directions(points: Numbers) -> Numbers:
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     return np.asarray(points / np.where(lengths > 0, lengths, 1), np.float32)
-
-
-def _matched(cosines: Numbers, size: int) -> NDArray[np.int64]:
-    """A cluster for each point, each with ``size`` of them."""
-    points = len(cosines)
-    wishes = np.argsort(-cosines, axis=1, kind="stable").astype(np.int32)
-    proposals = np.zeros(points, np.int64)
-    held = np.full(points, -1)
-    free = np.arange(points)
-    while len(free):
-        chosen = wishes[free, proposals[free]]
-        proposals[free] += 1
-        held[free] = chosen
-        for cluster in np.unique(chosen):
-            members = np.flatnonzero(held == cluster)
-            if len(members) > size:
-                nearest = np.argsort(-cosines[members, cluster], kind="stable")
-                held[members[nearest[size:]]] = -1
-        free = np.flatnonzero(held < 0)
-    return held

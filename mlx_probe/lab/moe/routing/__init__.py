@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from mlx_probe.lab.moe.routing.measure import measure_routing
-from mlx_probe.lab.moe.routing.record import LayerRouting, Routing
+from mlx_probe.lab.moe.routing.record import LayerRouting, RouterMeans, Routing
 
-__all__ = ["LayerRouting", "Routing", "measure_routing"]
+__all__ = ["LayerRouting", "RouterMeans", "Routing", "measure_routing"]

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.lab.moe.logits import row_logits
-from mlx_probe.lab.moe.routing.blocks import find_blocks
+from mlx_probe.lab.moe.routing.blocks import Block, find_blocks
 from mlx_probe.lab.moe.routing.capture import BlockRun, watched_mixtures
 from mlx_probe.lab.moe.routing.outputs import OutputMeans
-from mlx_probe.lab.moe.routing.record import Routing
+from mlx_probe.lab.moe.routing.record import LayerRouting, Routing
+from mlx_probe.lab.moe.routing.score_means import ScoreMeans
 
 if TYPE_CHECKING:
     from mlx_probe.lab.generate.loading import LoadedModel
@@ -39,11 +40,13 @@ def measure_routing(
         ConfigError: The model is no mixture, or one of a kind that is not understood.
         CheckpointError: Its numbers are not finite.
     """
-    means = {b.name: OutputMeans(b.experts) for b in find_blocks(loaded.model, loaded.name)}
+    found = find_blocks(loaded.model, loaded.name)
+    means = {block.name: (OutputMeans(block.experts), ScoreMeans()) for block in found}
     nats = 0.0
 
     def add(run: BlockRun) -> None:
-        means[run.block.name].add(run)
+        for mean in means[run.block.name]:
+            mean.add(run)
 
     with watched_mixtures(loaded.model, loaded.name, add) as blocks:
         for done, (_, of_row) in enumerate(row_logits(loaded.model, rows), 1):
@@ -60,5 +63,9 @@ def measure_routing(
         tokens=read.ravel(),
         positions=np.tile(np.arange(read.shape[1], dtype=np.int32), len(read)),
         loss=nats / read.size,
-        layers=tuple(means[block.name].result(block.name, block.layer) for block in blocks),
+        layers=tuple(_layer(block, *means[block.name]) for block in blocks),
     )
+
+
+def _layer(block: Block, outputs: OutputMeans, scores: ScoreMeans) -> LayerRouting:
+    return outputs.result(block.name, block.layer, scores.result())

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.lab.moe.routing.capture import BlockRun
-from mlx_probe.lab.moe.routing.record import LayerRouting
+from mlx_probe.lab.moe.routing.record import LayerRouting, RouterMeans
 
 __all__ = ["OutputMeans"]
 
@@ -74,8 +74,8 @@ class OutputMeans:
         sums = np.bincount(indices.ravel(), of.ravel().astype(np.float64), self._experts)
         return sums.astype(np.float64)
 
-    def result(self, name: str, layer: int) -> LayerRouting:
-        """The means of all runs."""
+    def result(self, name: str, layer: int, router: RouterMeans) -> LayerRouting:
+        """The means of all runs, with those of the router."""
         indices, weights, active = (np.concatenate(each) for each in zip(*self._runs, strict=True))
         return LayerRouting(
             name=name,
@@ -90,8 +90,9 @@ class OutputMeans:
             output_norm=_mean(self._norm, self._count),
             agreement=_mean(self._cosine, self._compared),
             first_agreement=self._first_sum / self._first_count if self._first_count else np.nan,
+            router=router,
         )
 
 
-def _mean(sums: NDArray[np.float64], counts: NDArray[np.generic]) -> NDArray[np.float64]:
+def _mean(sums: NDArray[np.float64], counts: NDArray[np.int64 | np.float64]) -> NDArray[np.float64]:
     return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)

@@ -7,9 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LayerRouting", "Routing"]
+__all__ = ["LayerRouting", "RouterMeans", "Routing"]
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RouterMeans:
+    """How a layer's router scored experts, as means over all tokens.
+
+    Attributes:
+        terms: What the scores are, "softmax" or "sigmoid + bias"; None if they are not known.
+        entropy: Of the shares of all experts, in nats.
+        margin: Score of the last expert that was chosen minus that of the next one; None where
+            all are chosen.
+        reason: Why the scores are not known; None if they are.
+    """
+
+    terms: str | None
+    entropy: float | None
+    margin: float | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,7 @@ class LayerRouting:
         agreement: Mean over its tokens of the cosine of its output with the weighted sum of the
             chosen experts, (N,).
         first_agreement: Mean over all tokens of that cosine for the expert of the largest weight.
+        router: The router's scores.
     """
 
     name: str
@@ -47,6 +66,7 @@ class LayerRouting:
     output_norm: Floats
     agreement: Floats
     first_agreement: float
+    router: RouterMeans
 
     @property
     def experts(self) -> int:

@@ -1,0 +1,1 @@
+"""The experts and routers of a mixture, in tables and maps."""
