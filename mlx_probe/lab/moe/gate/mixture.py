@@ -50,15 +50,30 @@ class GatedMixture(nn.Module):
         """What is added to the residual stream, for x of shape (..., dim)."""
         routing: Any = self.gate(x)
         self._record.add(routing)
-        weights = routing.weights
-        if self.factor:
-            active = mx.sum(routing.active, axis=-1, keepdims=True)
-            weights = weights * (active / self.factor)
+        weights = self._scaled(routing)
         hidden = self.hidden(x)
         scaled = hidden * weights.astype(hidden.dtype)[..., None]
         down = mx.swapaxes(self.switch_mlp.down_proj.weight, 0, 1)
         result: mx.array = scaled.flatten(-2) @ down.reshape(down.shape[0], -1).T
         return result
+
+    def weighed(self, x: mx.array) -> tuple[mx.array, mx.array]:
+        """By what each expert's output is multiplied, s w_e, and whether it is active.
+
+        Args:
+            x: (..., dim); nothing is recorded.
+
+        Returns:
+            (..., experts) each.
+        """
+        routing: Any = self.gate(x)
+        return self._scaled(routing), routing.active
+
+    def _scaled(self, routing: Any) -> mx.array:
+        weights: mx.array = routing.weights
+        if not self.factor:
+            return weights
+        return weights * (mx.sum(routing.active, axis=-1, keepdims=True) / self.factor)
 
     def hidden(self, x: mx.array) -> mx.array:
         """silu(gate) * up of every expert's hidden units, (..., experts, width)."""

@@ -20,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.errors import CheckpointError, ConfigError
+from mlx_probe.lab.moe.gate.mixture import GatedMixture
 from mlx_probe.lab.moe.routing.blocks import Block, find_blocks
 
 __all__ = ["BlockRun", "watched_mixtures"]
 
 # Largest difference of a block's output from the weighted sum, over the norms of what is added.
 _TOLERANCES = {mx.float32: 1e-4, mx.float16: 1e-2, mx.bfloat16: 5e-2}
+# Numbers of outputs of a mixture that computes all of its experts, at a time.
+_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class _WatchedBlock(nn.Module):
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         block = self._block
+        if isinstance(block.module, GatedMixture):
+            result = self.inner(*inputs, **settings)
+            for run in _gated(block, block.module, inputs[0], result):
+                self._on_run(run)
+            return result
         watched = _WatchedExperts(block.module[block.experts_key])
         block.module[block.experts_key] = watched
         try:
@@ -142,17 +150,9 @@ def _read(
     found = _numbers(result).reshape(-1, result.shape[-1])
     if found.shape != (said.shape[0], dim):
         raise _not_understood(block, "it changes the sum of its experts' outputs")
-    if not np.isfinite(found).all():
-        raise CheckpointError(
-            f"{block.name} gives numbers that are not finite",
-            "Look for weights that are not finite with `mlx-probe analyze`",
-        )
     with np.errstate(invalid="ignore", over="ignore"):
         weights = _weights(outputs, rest, instead)
-        off = _difference(found, said, weights, rest)
-    # Not `>`: a block that divides by the norm of zeros gives NaN.
-    if not off <= _TOLERANCES.get(outputs.dtype, _TOLERANCES[mx.float32]):
-        raise _not_understood(block, "it does more than to weigh and add its experts' outputs")
+        _check_sum(block, outputs.dtype, found, said, weights, rest)
     chosen = np.array(indices).reshape(-1, count).astype(np.int32)
     return BlockRun(
         block=block,
@@ -162,6 +162,48 @@ def _read(
         active=_active(block, chosen, weights),
         outputs=said,
     )
+
+
+def _gated(
+    block: Block, mixture: GatedMixture, inputs: mx.array, result: mx.array
+) -> Iterator[BlockRun]:
+    """What a mixture with a gate of ours did: it computes all experts at once, not by name.
+
+    Some tokens at a time: there are outputs of all experts.
+    """
+    dim = inputs.shape[-1]
+    tokens, found = inputs.reshape(-1, dim), _numbers(result).reshape(-1, dim)
+    step = max(1, _AT_ONCE // (block.experts * dim))
+    for first in range(0, len(tokens), step):
+        part = tokens[first : first + step]
+        weights, active = mixture.weighed(part)
+        indices = mx.broadcast_to(mx.arange(block.experts), weights.shape)
+        outputs = mixture.switch_mlp(part, indices)
+        said, by = _numbers(outputs), _numbers(weights)
+        rest = np.zeros((len(part), dim), np.float32)
+        _check_sum(block, outputs.dtype, found[first : first + step], said, by, rest)
+        chosen = np.array(indices).astype(np.int32)
+        yield BlockRun(block, part, chosen, by, np.array(active), said)
+
+
+def _check_sum(
+    block: Block,
+    kind: mx.Dtype,
+    found: NDArray[np.float32],
+    outputs: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    rest: NDArray[np.float32],
+) -> None:
+    """Refuse a block whose output is not the weighted sum of its experts' and the rest."""
+    if not np.isfinite(found).all():
+        raise CheckpointError(
+            f"{block.name} gives numbers that are not finite",
+            "Look for weights that are not finite with `mlx-probe analyze`",
+        )
+    # Not `>`: a block that divides by the norm of zeros gives NaN.
+    off = _difference(found, outputs, weights, rest)
+    if not off <= _TOLERANCES.get(kind, _TOLERANCES[mx.float32]):
+        raise _not_understood(block, "it does more than to weigh and add its experts' outputs")
 
 
 def _weights(

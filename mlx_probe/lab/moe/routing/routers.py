@@ -15,6 +15,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.lab.moe.gate.mixture import GatedMixture
 from mlx_probe.lab.moe.routing.capture import BlockRun
 
 __all__ = ["ROUTERS", "Router", "Scores", "scores_of"]
@@ -133,6 +134,8 @@ def scores_of(run: BlockRun) -> Scores:
     Checked on every token: no expert that was left out may score more than one that was chosen,
     and where an entry says so the mixing weights have to be in proportion to the shares.
     """
+    if isinstance(run.block.module, GatedMixture):
+        return _unknown("a gate of thresholds ranks no experts")
     module = type(run.block.module).__module__.rpartition(".")[-1]
     router = ROUTERS.get(module)
     if router is None:
