@@ -221,6 +221,7 @@ def described():
     from mlx_probe.lab.train.config import Recipe
     from mlx_probe.lab.tune.config import TuneRecipe
     from mlx_probe.metrics import METRICS
+    from mlx_probe.runs.mixture.routing import ROUTED_EXPERT_COLUMNS, ROUTED_LAYER_COLUMNS
     from mlx_probe.runs.mixture.signals import EXPERT_COLUMNS, TOKEN_COLUMNS, WINDOW_COLUMNS
     from mlx_probe.runs.monitor.sample import SAMPLE_COLUMNS
     from mlx_probe.runs.training.metrics import COLUMNS as OF_STEPS
@@ -230,6 +231,7 @@ def described():
     tables = (table_columns([metric.column for metric in METRICS]), COLUMNS, SAMPLE_COLUMNS, *sides)
     tables = (*tables, OF_STEPS, (TRAIN_BPB, CHANGE))
     tables = (*tables, WINDOW_COLUMNS, EXPERT_COLUMNS, TOKEN_COLUMNS)
+    tables = (*tables, ROUTED_EXPERT_COLUMNS, ROUTED_LAYER_COLUMNS)
     columns = [column for table in tables for column in table]
     names = ("title", "description", "plain", "typical", "caveat", "source")
     texts = {getattr(column, name) for column in columns for name in names}
