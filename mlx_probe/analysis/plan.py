@@ -124,7 +124,9 @@ def make_plan(
             f"a memory limit of {format_size(memory.limit)} cannot hold "
             f"{weights[largest].label!r}: it takes {format_size(sizes[largest])} beside the "
             f"{format_size(memory.taken)} of the process itself",
-            f"Set --memory-limit to at least {sufficient(least)}, "
+            f"Set --memory-limit to at least {sufficient(least)}"
+            if only
+            else f"Set --memory-limit to at least {sufficient(least)}, "
             "or leave the tensor out with --exclude",
         )
     limit = max(memory.limit, least)

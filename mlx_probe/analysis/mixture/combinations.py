@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from mlx_probe.analysis.side_tables.elements import Matrix
 
-__all__ = ["SMALLEST_SHARE", "Combination", "best_combinations", "combined"]
+__all__ = ["LEFT", "SMALLEST_SHARE", "Combination", "best_combinations", "combined"]
 
 # A combination in which one of the two has less is next to a copy of the other.
 SMALLEST_SHARE = 0.05
+# What two leave of a vector, over what the nearer one alone leaves of it. Vectors that are all next
+# to copies of each other are near many combinations: two of them leave 0.9 of what one leaves.
+LEFT = 0.2
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Combination:
         a: Its factor, above 0.
         b: The other factor, above 0.
         residual: Norm of c - a x - b y over that of c.
+        left: The same over what the nearer one of the two alone leaves of c.
     """
 
     first: int
@@ -32,6 +36,7 @@ class Combination:
     a: float
     b: float
     residual: float
+    left: float
 
     @property
     def share(self) -> float:
@@ -74,7 +79,9 @@ def best_combinations(gram: Matrix, usable: NDArray[np.bool_]) -> dict[int, Comb
         x, y = np.unravel_index(int(np.argmax(explained)), explained.shape)
         rest = float(np.sqrt(max(0.0, 1 - explained[x, y])))
         factors = (float(a[x, y] * norms[c]), float(b[x, y] * norms[c]))
-        found[int(c)] = Combination(int(x), int(y), *factors, rest)
+        alone = float(np.sqrt(max(0.0, 1 - max(unit[c, x], unit[c, y]) ** 2)))
+        left = rest / alone if alone > 0 else 1.0
+        found[int(c)] = Combination(int(x), int(y), *factors, rest, left)
     return found
 
 
@@ -86,7 +93,8 @@ def combined(grams: Matrix) -> Combination | None:
             serves all parts, and the residual is the largest of a part.
 
     Returns:
-        None where the factors are not positive, or one has less than `SMALLEST_SHARE`.
+        None where the factors are not positive, one has less than `SMALLEST_SHARE`, or the two
+        leave more than `LEFT` of what one of them leaves.
     """
     total = grams.sum(axis=0)
     (a, b), *_ = np.linalg.lstsq(total[1:, 1:], total[1:, 0], rcond=None)
@@ -95,5 +103,9 @@ def combined(grams: Matrix) -> Combination | None:
         return None
     factors = np.array([1.0, -a, -b])
     rests = np.einsum("i,pij,j->p", factors, grams, factors)
+    alone = float(np.min(total[0, 0] - total[0, 1:] ** 2 / np.diagonal(total)[1:]))
+    left = float(np.sqrt(max(0.0, rests.sum()) / alone)) if alone > 0 else 1.0
+    if left > LEFT:
+        return None
     rest = float(np.sqrt(max(0.0, np.max(rests / grams[:, 0, 0]))))
-    return Combination(1, 2, float(a), float(b), rest)
+    return Combination(1, 2, float(a), float(b), rest, left)

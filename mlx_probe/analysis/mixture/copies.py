@@ -11,7 +11,7 @@ few pairs are left, and their units are matched and compared in full.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +31,9 @@ __all__ = ["ALIKE", "MERGED", "Copies", "find_copies"]
 # Part of an expert that is no combination of two others, below which it is merged from them. The
 # mean of two experts, rounded to bfloat16, has 0.002; to 8 bits 0.03.
 MERGED = 0.05
-# Cosine of sums of units above which units are matched, and remainder below which they are.
-ALIKE, _NEAR = 0.9, 0.2
+# Cosine of sums of units above which units are matched; and the remainder below which they are,
+# also over that of one alone.
+ALIKE, _NEAR, _HALF = 0.9, 0.2, 0.5
 _AGAIN = 3
 
 
@@ -84,29 +85,36 @@ def find_copies(
 
 
 def _in_stored_order(found: Copies, grams: Matrix, usable: NDArray[np.bool_]) -> None:
-    norms = np.sqrt(np.where(usable, np.einsum("kii->ki", grams), 1.0))
-    cosines = np.where(usable, grams / norms[:, :, None] / norms[:, None, :], 0.0).min(axis=0)
-    for i in np.flatnonzero(usable):
+    cosines = _cosines(grams, usable).min(axis=0)
+    for i in map(int, np.flatnonzero(usable)):
         same = np.flatnonzero(cosines[i, :i] > DUPLICATE)
         if len(same):
-            found.copies[int(i)] = int(same[0])
-    for i, pair in best_combinations(grams.sum(axis=0), usable).items():
-        if i in found.copies or pair.residual > MERGED:
+            found.copies[i] = int(same[0])
+    for c, pair in best_combinations(grams.sum(axis=0), usable).items():
+        if c in found.copies or pair.residual > MERGED:
             continue
-        three = [i, pair.first, pair.second]
+        three = [c, pair.first, pair.second]
         exact = combined(grams[:, three][:, :, three])
         if exact is not None and exact.residual <= MERGED:
-            found.merged[i] = _renamed(exact, pair)
+            found.merged[c] = _renamed(exact, pair)
+
+
+def _cosines(grams: Matrix, usable: NDArray[np.bool_]) -> Matrix:
+    """Cosines by Gram matrices, (kinds, E, E); -1 where one of the two is not usable."""
+    norms = np.sqrt(np.einsum("kii->ki", grams))
+    known = usable & (norms > 0)
+    inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=known)
+    both = known[:, :, None] & known[:, None, :]
+    return np.where(both, np.where(both, grams, 0.0) * inverse[:, :, None] * inverse[:, None], -1.0)
 
 
 def _in_any_order(found: Copies, units: Units, grams: Matrix, usable: NDArray[np.bool_]) -> None:
     sums = units.sums(usable)
-    gram = sums @ sums.T
-    norms = np.sqrt(np.where(usable, np.diagonal(gram), 1.0))
+    of_sums = sums @ sums.swapaxes(1, 2)
     # Units may cancel: an expert whose sum is nothing has no direction.
-    known = usable & (norms > 0)
-    norms = np.where(norms > 0, norms, 1.0)
-    cosines = np.where(known[:, None] & known, gram / norms[:, None] / norms, -1.0)
+    known = usable & (np.einsum("kii->ki", of_sums) > 0).all(axis=0)
+    # A copy may have a factor of its own for each kind of matrix.
+    cosines = _cosines(of_sums, known).mean(axis=0)
     np.fill_diagonal(cosines, -1.0)
     measured: dict[tuple[int, int], Matrix] = {}
     for i in map(int, np.flatnonzero(known)):
@@ -125,8 +133,10 @@ def _in_any_order(found: Copies, units: Units, grams: Matrix, usable: NDArray[np
             found.copies[i] = found.copies.get(j, j)
             found.reordered.add(i)
             found.merged.pop(i, None)
-    for i, near in best_combinations(gram, known).items():
-        if near.residual > _NEAR or i in found.copies or i in found.merged:
+    for i, near in best_combinations(of_sums.sum(axis=0), known).items():
+        if i in found.copies or i in found.merged:
+            continue
+        if near.residual > _NEAR or near.left > _HALF:
             continue
         exact = _merged(units, i, near, grams)
         if exact is not None and exact.residual <= MERGED:
@@ -160,8 +170,8 @@ def _merged(units: Units, c: int, near: Combination, grams: Matrix) -> Combinati
         order = matched(rest, keys, float(factor))
         if order is None:
             return None
-        settled = orders[which] is not None and np.array_equal(orders[which], order)
-        orders[which] = order
+        before, orders[which] = orders[which], order
+        settled = before is not None and np.array_equal(before, order)
         if settled:
             break
         rest = whole - factor * keys[order]
@@ -179,4 +189,4 @@ def _cosine(gram: Matrix) -> float:
 
 
 def _renamed(exact: Combination, pair: Combination) -> Combination:
-    return Combination(pair.first, pair.second, exact.a, exact.b, exact.residual)
+    return replace(exact, first=pair.first, second=pair.second)

@@ -52,7 +52,7 @@ class Units:
         self.problem = _problem(layer, budget)
 
     def sums(self, usable: NDArray[np.bool_]) -> Matrix:
-        """The sum of the units of each expert, which no order changes, shape (E, 3 dim).
+        """The sum of the units of each expert, which no order changes, shape (kinds, E, dim).
 
         Each kind of matrix has the same weight: its sums are divided by their mean square.
 
@@ -62,13 +62,12 @@ class Units:
         """
         parts = []
         for kind, group in self._groups.items():
-            dim = group.members[0].shape[group.axis]
-            sums = np.zeros((len(group.members), dim))
+            sums = np.zeros((len(group.members), group.members[0].shape[group.axis]))
             for i in np.flatnonzero(usable):
                 sums[i] = self._read(kind, int(i)).sum(axis=0, dtype=np.float64)
-            square = np.sqrt(np.mean(np.square(sums))) if sums.size else 0.0
+            square = float(np.sqrt(np.mean(np.square(sums))))
             parts.append(sums / square if square > 0 else sums)
-        return np.concatenate(parts, axis=1)
+        return np.stack(parts)
 
     def keys(self, expert: int, scales: Mapping[str, float]) -> Numbers:
         """The units of an expert, projected to few coordinates, shape (width, coordinates).

@@ -33,7 +33,7 @@ def stacked(planes: Sequence[Mapping[str, Map]]) -> dict[str, Map]:
         for layer, plane in enumerate(planes):
             if name in plane:
                 part = plane[name]
-                whole[(layer, *(slice(extent) for extent in part.shape))] = part
+                whole[layer][tuple(slice(extent) for extent in part.shape)] = part
         found[name] = whole
     return found
 
