@@ -1,4 +1,5 @@
 import fcntl
+import gc
 import os
 import subprocess
 
@@ -42,6 +43,12 @@ def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish():
+    """Tests and modules stay: garbage is looked for among what comes later only."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
