@@ -102,6 +102,12 @@ COLUMNS: tuple[Column, ...] = (
         plain="How much what the mixture says differs from what the dense model says.",
     ),
     Column(
+        "surprise_loss", "float64", "training", "Weighted auxiliary losses of SurpriseMin-DynMoE "
+        "(moe train).", lower=0, title="Surprise losses",
+        plain="What is added to the objective so that gates prefer experts with little Surprise.",
+        caveat="A heuristic of one research group.",
+    ),
+    Column(
         "active_mean", "float64", "training", "Experts that a token uses in a layer, mean over the "
         "step's tokens and all layers (moe train).", lower=0, title="Active experts",
         unit="experts", plain="How many experts of a layer compute a token.",

@@ -11,12 +11,13 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.data.config import DataConfig
 from mlx_probe.lab.train.config import TrainConfig
 
-__all__ = ["BEGINNINGS", "GATES", "SCALES", "GateConfig", "LossConfig", "MixtureRecipe",
-           "MixtureTrainConfig"]  # fmt: skip
+__all__ = ["BEGINNINGS", "GATES", "POLICIES", "SCALES", "GateConfig", "LossConfig",
+           "MixtureRecipe", "MixtureTrainConfig", "PolicyConfig", "SurpriseConfig"]  # fmt: skip
 
 GATES = ("dynamic", "topk")
 BEGINNINGS = ("tokens", "random", "model")
 SCALES = ("auto", "parts", "mean")
+POLICIES = ("all", "smk", "most", "random")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,66 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class PolicyConfig:
+    """Which experts of a layer learn from a step.
+
+    Attributes:
+        kind: "all"; "smk" (those whose gradients have the smallest norms), "most" (the largest) or
+            "random". A heuristic and what it is compared with.
+        experts: How many of each layer, where it is not all.
+
+    Raises:
+        ConfigError: A value has no meaning.
+    """
+
+    kind: Literal["all", "smk", "most", "random"] = "all"
+    experts: int = 2
+
+    def __post_init__(self) -> None:
+        refuse_no_numbers(self)
+        refuse_outside(
+            self,
+            (
+                ("kind", self.kind in POLICIES, ", ".join(POLICIES)),
+                ("experts", self.experts >= 1, "1 or more"),
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class SurpriseConfig:
+    """The losses of SurpriseMin-DynMoE, a heuristic.
+
+    Attributes:
+        weight: Weight of both together; 0 for none, and no additional work.
+        cross_entropy: Weight of the cross-entropy from the gate to the active expert with the
+            least Surprise.
+        divergence: Weight of KL(softmax(-Surprise) || gate) over the active experts.
+        at: Whether Surprise is taken at what experts say ("output"; exactly the gate weight times
+            a common norm) or at what they are given ("input").
+
+    Raises:
+        ConfigError: A value has no meaning.
+    """
+
+    weight: float = 0.0
+    cross_entropy: float = 1.0
+    divergence: float = 1.0
+    at: Literal["output", "input"] = "output"
+
+    def __post_init__(self) -> None:
+        refuse_no_numbers(self)
+        weights = ("weight", "cross_entropy", "divergence")
+        refuse_outside(
+            self,
+            (
+                *((name, 0 <= getattr(self, name) < math.inf, "0 or more") for name in weights),
+                ("at", self.at in ("output", "input"), "output or input"),
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class MixtureTrainConfig(TrainConfig):
     """Steps, batches, optimizer, schedule, evaluation and checkpoints: as in `train`.
 
@@ -153,11 +214,15 @@ class MixtureRecipe:
     Attributes:
         gate: The gates.
         loss: What is learned.
+        policy: Which experts learn from a step.
+        surprise: Auxiliary losses of the gates.
         data: The text.
         train: The training.
     """
 
     gate: GateConfig = field(default_factory=GateConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    surprise: SurpriseConfig = field(default_factory=SurpriseConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: MixtureTrainConfig = field(default_factory=MixtureTrainConfig)

@@ -34,6 +34,8 @@ from mlx_probe.lab.moe.train.gates import active_experts, begin_gates, choose_le
 from mlx_probe.lab.moe.train.identity import deciding_settings, mixture_fingerprint
 from mlx_probe.lab.moe.train.objective import Teacher, described_step, mixture_loss
 from mlx_probe.lab.moe.train.opening import open_mixture, open_teacher
+from mlx_probe.lab.moe.train.policy import expert_policy
+from mlx_probe.lab.moe.train.surprise_min import surprise_losses
 from mlx_probe.lab.moe.train.text import open_training_text
 from mlx_probe.lab.moe.train.write import write_mixture
 from mlx_probe.lab.train.checkpoint import save_checkpoint
@@ -138,6 +140,7 @@ def train_mixture(
         network = mixture.network
         taught = None if dense is None else open_teacher(dense, mixture)
         active, factor = active_experts(mixture, recipe.gate), mixture.scale(recipe.gate)
+        transform = expert_policy(recipe.policy, config.learn, mixture.experts, config.seed)
         job.begin("tokenize", "tokenizing")
         with job.meter.stage("tokenize"):
             tokens, loader = open_training_text(recipe, mixture.loaded, folder.path, progress, anew)
@@ -196,8 +199,9 @@ def train_mixture(
             config,
             machine.number_type,
             machine.compiled,
-            loss=mixture_loss(mixture.record, recipe.loss),
+            loss=mixture_loss(mixture.record, recipe.loss, surprise_losses(recipe.surprise)),
             describe=described_step,
+            transform=transform,
         )
         loop = Loop(
             config=config,
