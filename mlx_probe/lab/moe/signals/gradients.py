@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mlx_probe.core.errors import CheckpointError, ConfigError
 from mlx_probe.lab.model.cross_entropy import cross_entropy
+from mlx_probe.lab.moe.gate.mixture import GatedMixture
 from mlx_probe.lab.moe.signals.calls import Call, called_through
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ExpertGradients:
     """Of a mixture, over the tokens of a window.
 
     Attributes:
-        indices: Active experts, (tokens, K).
+        indices: Experts that are computed, (tokens, K): the active ones, or all.
         output: Norm of the gradient by the output of each, (tokens, K), float64.
         input: By the input of each, (tokens, K), float64.
         block: Norm of the gradient by what the mixture adds to the stream, (tokens,), float64.
@@ -190,6 +191,9 @@ class _Probed:
             (layer, self._behind(f"{_STREAM}.{i}", keep=True)) for i, layer in enumerate(layers)
         ]
         for i, block in enumerate(blocks):
+            if isinstance(block.module, GatedMixture):
+                self.calls.append((block.module, self._of_gated(i, block.module)))
+                continue
             self.calls.append((block.module, self._behind(f"{_BLOCK}.{i}")))
             self.calls.append((block.module[block.experts_key], self._of_experts(i)))
 
@@ -221,6 +225,19 @@ class _Probed:
             if keep:
                 self._seen[key] = first
             return (first, *more) if isinstance(result, tuple) else first
+
+        return call
+
+    def _of_gated(self, block: int, mixture: GatedMixture) -> Call:
+        """A mixture that computes all experts at once: they are computed one by one here."""
+        experts = self._of_experts(block)
+
+        def call(inner: Call, x: mx.array) -> mx.array:
+            weights, _ = mixture.weighed(x)
+            every = mx.broadcast_to(mx.arange(weights.shape[-1]), weights.shape)
+            outputs = experts(mixture.switch_mlp, x, every)
+            result = mx.sum(outputs * weights[..., None], axis=-2)
+            return self._add(f"{_BLOCK}.{block}", result)
 
         return call
 

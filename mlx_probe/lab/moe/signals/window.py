@@ -77,10 +77,16 @@ def measure_window(
         with watched_mixtures(model, name, runs.append):
             mx.eval(model(mx.array(tokens[None, :-1])))
     sums = []
-    for run, each in zip(runs, gradients.experts, strict=True):
+    for block_of, each in zip(blocks, gradients.experts, strict=True):
+        # A mixture may show its tokens in several parts.
+        parts = [run for run in runs if run.block.name == block_of.name]
+        indices, weights, active = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("indices", "weights", "active")
+        )
         # A router may choose others where two of its scores are equal but for rounding.
-        same = (run.indices == each.indices).all(1, keepdims=True)
-        sums.append(expert_sums(each, run.weights, run.active & same, run.block.experts))
+        same = (indices == each.indices).all(1, keepdims=True)
+        sums.append(expert_sums(each, weights, active & same, block_of.experts))
     return WindowSignals(
         gradients.nats.astype(np.float64),
         gradients.entropy.astype(np.float64),
