@@ -12,6 +12,7 @@ from typing import Any
 from mlx_probe.core.language import tr
 from mlx_probe.core.markdown import table
 from mlx_probe.core.messages import translated
+from mlx_probe.lab.moe.train.config import MixtureRecipe
 from mlx_probe.lab.settings import settings_to_dict
 from mlx_probe.lab.train.config import Recipe
 from mlx_probe.lab.tune.config import TuneRecipe
@@ -69,6 +70,10 @@ def _text(value: Any) -> str:
 # Markdown of each table, by the name in its markers: RECIPE_MODEL, RECIPE_TRAIN, TUNING_DATA ...
 RECIPE_TABLES: Mapping[str, Callable[[], str]] = {
     f"{prefix}_{field.name.upper()}": partial(_section, recipe, field.name)
-    for prefix, recipe in (("RECIPE", Recipe()), ("TUNING", TuneRecipe()))
+    for prefix, recipe in (
+        ("RECIPE", Recipe()),
+        ("TUNING", TuneRecipe()),
+        ("MIXTURE", MixtureRecipe()),
+    )
     for field in fields(recipe)
 }

@@ -9,13 +9,14 @@ from mlx_probe.cli.command import Group
 from .graft import graft_command
 from .signals import signals_command
 from .stats import stats_command
+from .train import train_command
 
 __all__ = ["moe"]
 
 
 @click.group(
     cls=Group,
-    commands=(graft_command, signals_command, stats_command),
+    commands=(graft_command, signals_command, stats_command, train_command),
     examples=(
         "mlx-probe moe graft Qwen/Qwen3-0.6B --width 96 --out ./qwen3-32x96",
         "mlx-probe moe stats Qwen/Qwen3-30B-A3B --out ./stats",
@@ -23,4 +24,4 @@ __all__ = ["moe"]
     ),
 )
 def moe() -> None:
-    """Make mixtures of experts, and describe them."""
+    """Make mixtures of experts, train their gates, and describe them."""

@@ -31,6 +31,7 @@ from .models import DOWNLOAD, VERIFICATION
 from .moe import GRAFTED
 from .moe_signals import SIGNALS
 from .moe_stats import STATISTICS
+from .moe_train import MIXTURE_TRAINED
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .shape import FAILURE, Document, Schema, listed
 from .tokens import TOKENS
@@ -74,6 +75,7 @@ SCHEMAS: Mapping[str, Document] = {
     "moe graft": Document(GRAFTED),
     "moe signals": Document(SIGNALS),
     "moe stats": Document(STATISTICS),
+    "moe train": Document(MIXTURE_TRAINED),
     "load-test": Document(
         LOAD_TEST,
         note="`mean`, `median`, `std` and percentiles of each latency are further keys: "

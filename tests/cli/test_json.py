@@ -109,6 +109,14 @@ GOOD = {
             0,
         ),
     ],
+    "moe train": [
+        (
+            "{graft} --teacher {lm} --data {texts} --device cpu --set train.steps=1 --set warmup=1 "
+            "--set context=16 --set begin_tokens=64 --set evaluation_tokens=64 --out {out}/gated "
+            "--quiet",
+            0,
+        ),
+    ],
     "moe stats": [("{mixture} --out {out}/stats --workers 1", 0)],
     "load-test": [
         ("{server} --dataset-path {plans} --num-prompts 2", 0),
@@ -163,6 +171,7 @@ BAD = {
     "merge": ("{lm} {nothing} --out {out}/none", 1),
     "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
     "moe graft": ("{lm} --experts 7 --out {out}/none", 2),
+    "moe train": ("{lm} --teacher {lm} --data {texts} --device cpu --out {out}/none", 2),
     "moe signals": ("{lm} --data {texts} --block 7 --device cpu --out {out}/none", 2),
     "moe stats": ("{model} --out {out}/none", 2),
     "load-test": ("ftp://x", 2),
@@ -241,6 +250,7 @@ def places(stored, trained, server, tmp_path_factory):
     scanned = invoke("catalog", "scan", root / "models", "--runs", stored.runs, **catalog)
     assert scanned.exit_code == 0, scanned.output
     peft_adapter(root / "adapter", lm)
+    assert invoke("moe", "graft", lm, "--no-run", "--out", root / "graft").exit_code == 0
     texts = root / "texts.txt"
     texts.write_text("".join(f"What is written in line {n}?\n\n" for n in range(500)), "utf-8")
     answers = write_lines(
@@ -259,7 +269,7 @@ def places(stored, trained, server, tmp_path_factory):
         "model": model, "mixture": mixture, "strange": strange, "broken": broken,
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
-        "lm": lm, "adapter": root / "adapter", "text": text,
+        "lm": lm, "graft": root / "graft", "adapter": root / "adapter", "text": text,
         "recipe": ROOT / "configs" / "train" / "tiny.yaml",
         "environment": {**catalog, "MLX_PROBE_LANG": "zh"},
     }  # fmt: skip

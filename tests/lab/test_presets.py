@@ -4,6 +4,7 @@ import pytest
 from project import ROOT
 
 from mlx_probe.lab.model.count import parameters
+from mlx_probe.lab.moe.train.config import MixtureRecipe
 from mlx_probe.lab.settings import read_settings
 from mlx_probe.lab.train.config import Recipe
 from mlx_probe.lab.tune.config import TuneRecipe
@@ -27,3 +28,10 @@ def test_presets_of_tuning(path):
     recipe = read_settings(TuneRecipe, path)
     assert recipe.adapter.method == "lora"
     assert recipe.train.objective == path.stem.rpartition("_")[2]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "moe").glob("*.yaml")))
+def test_presets_of_mixtures(path):
+    recipe = read_settings(MixtureRecipe, path)
+    assert recipe.gate.kind == path.stem.rpartition("_")[2]
+    assert (recipe.gate.active > 0) == (recipe.gate.kind == "topk")
