@@ -218,6 +218,7 @@ def described():
     from mlx_probe.analysis.side_tables import SIDES
     from mlx_probe.analysis.training.spectral_change import CHANGE
     from mlx_probe.cli.recipe_tables import key_meanings
+    from mlx_probe.lab.moe.train.config import MixtureRecipe
     from mlx_probe.lab.train.config import Recipe
     from mlx_probe.lab.tune.config import TuneRecipe
     from mlx_probe.metrics import METRICS
@@ -239,7 +240,7 @@ def described():
     units = {column.unit for column in columns} & {"weight"}
     with speaking("en"):
         families = {family_title(column.family) for column in columns}
-    recipes = Recipe(), TuneRecipe()
+    recipes = Recipe(), TuneRecipe(), MixtureRecipe()
     sections = [type(getattr(each, section.name)) for each in recipes for section in fields(each)]
     keys = {text for section in sections for text in key_meanings(section).values()}
     return (texts | units | families | keys) - {""}

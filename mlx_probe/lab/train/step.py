@@ -35,7 +35,7 @@ __all__ = [
 
 # Takes a model and a micro-batch, and gives the loss whose gradient is taken; or that, and what
 # else is to be known of the micro-batch, as arrays by name.
-LossOf = Callable[[nn.Module, Any], "mx.array | tuple[mx.array, dict[str, mx.array]]"]
+LossOf = Callable[[nn.Module, Any], mx.array | tuple[mx.array, dict[str, mx.array]]]
 
 # Takes the sums of these arrays over the micro-batches, and what their losses are divided by, and
 # gives metrics of the step.
