@@ -230,8 +230,7 @@ def described():
 
     sides = (side.columns for side in SIDES.values())
     tables = (table_columns([metric.column for metric in METRICS]), COLUMNS, SAMPLE_COLUMNS, *sides)
-    tables = (*tables, OF_STEPS, (TRAIN_BPB, CHANGE))
-    tables = (*tables, WINDOW_COLUMNS, EXPERT_COLUMNS, TOKEN_COLUMNS)
+    tables = (*tables, OF_STEPS, (TRAIN_BPB, CHANGE), WINDOW_COLUMNS, EXPERT_COLUMNS, TOKEN_COLUMNS)
     tables = (*tables, ROUTED_EXPERT_COLUMNS, ROUTED_LAYER_COLUMNS)
     columns = [column for table in tables for column in table]
     names = ("title", "description", "plain", "typical", "caveat", "source")
