@@ -29,6 +29,7 @@ from mlx_probe.cli.options import (
 from mlx_probe.cli.progress import fetching
 from mlx_probe.core.language import tr
 from mlx_probe.report.terminal.plain import plain
+from mlx_probe.runs.mixture.folder import LAYERS
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _MOST = 5
     context_settings={"show_default": True},
     examples=(
         "mlx-probe moe stats Qwen/Qwen3-30B-A3B --out ./stats",
+        "mlx-probe moe stats allenai/OLMoE-1B-7B-0924 --data book.txt --tokens 4096",
         "mlx-probe moe stats ./mixture --memory-limit 1GB --format parquet --out ./stats",
     ),
 )
@@ -57,6 +59,20 @@ _MOST = 5
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Folder for the tables and maps.  [default: data/outputs/<model>/<time>/]",
+)
+@click.option(
+    "--data",
+    metavar="TEXT",
+    default="",
+    show_default=False,
+    help="Text that MODEL reads: what `mlx-probe evaluate` takes.  [default: nothing is run]",
+)
+@click.option(
+    "--tokens",
+    type=click.IntRange(2),
+    metavar="N",
+    default=2048,
+    help="Tokens of that text, in rows of the model's context, at most 2,048.",
 )
 @format_option
 @backend_options
@@ -96,11 +112,15 @@ def stats_command(
     prometheus: int,
     **settings: Any,
 ) -> None:
-    """Describe every expert and router of the mixture MODEL by its weights.
+    """Describe every expert and router of the mixture MODEL by its weights, and by what it does.
 
     Writes a row for each expert of each layer (spectra of its matrices, dead, copied and merged
     experts, likeness to others, its row of the router), a row for each layer, and maps of all
     pairs of experts, for any mixture that `mlx-probe analyze` opens. Nothing is run.
+
+    With --data the mixture also reads a text, by mlx-lm: load, weight and REAP saliency of each
+    expert, which tokens it likes, how alike it is to the ensemble; balance, entropy and margin of
+    each router; and the routing of the first 512 tokens.
 
     Copies and merged experts are found whatever the order of their hidden units is.
 
@@ -110,9 +130,9 @@ def stats_command(
     from mlx_probe.lab.moe.stats.config import StatsConfig
     from mlx_probe.lab.moe.stats.stats import moe_stats
     from mlx_probe.report.mixture_document import mixture_document
-    from mlx_probe.runs.mixture.folder import LAYERS
 
-    with counting_bar(tr("experts"), MofNCompleteColumn(), quiet) as on_progress:
+    title = tr("rows of the text and experts") if settings["data"] else tr("experts")
+    with counting_bar(title, MofNCompleteColumn(), quiet) as on_progress:
         run = moe_stats(
             model,
             out,
@@ -159,9 +179,41 @@ def _text(run: Run, layers: int) -> str:
         ),
         _listed(tr("always chosen"), [_place(each) for each in found["always_chosen"]]),
         _listed(tr("never chosen"), [_place(each) for each in found["never_chosen"]]),
+        *(_routed(run) if "tokens" in meta else ()),
         *(f"  {path}" for path in (*run.outputs, run.meta_path)),
     ]
     return "\n".join(lines)
+
+
+def _routed(run: Run) -> list[str]:
+    """What the mixture did when it read a text."""
+    meta, layers = run.meta, run.sides[LAYERS]
+    known = [
+        (effective, experts)
+        for effective, experts in zip(
+            layers["effective_experts"].to_pylist(), layers["experts"].to_pylist(), strict=True
+        )
+        if effective is not None
+    ]
+    lines = [
+        tr(
+            "{tokens} tokens of {data} read, loss {loss}",
+            tokens=f"{meta['tokens']:,}",
+            data=plain(meta["data"]),
+            loss=f"{meta['loss']:.4f}",
+        )
+    ]
+    if known:
+        effective, experts = min(known)
+        lines.append(
+            tr(
+                "effective experts of a layer: {least} of {experts} and more",
+                least=f"{effective:.1f}",
+                experts=experts,
+            )
+        )
+    unused = [_place(each) for each in meta["found"]["unused"]]
+    return [*lines, _listed(tr("without a token of the text"), unused)]
 
 
 def _place(each: Mapping[str, Any]) -> str:

@@ -28,6 +28,9 @@ STATISTICS: Schema = record(
         "seconds": (NUMBER, "Time of this start of the run."),
         "peak_process_memory": (INTEGER, "Bytes."),
         "outputs": (listed(TEXT), "The tables and maps."),
+        "data": (nullable(TEXT), "The text that was read."),
+        "tokens": (nullable(INTEGER), "Tokens of it."),
+        "loss": (nullable(NUMBER), "Mean nats of the tokens that follow."),
         "dead": (
             listed(record({**_PLACE, "matrix": (TEXT, "The first of its matrices that is.")})),
             "Experts that add next to nothing.",
@@ -65,5 +68,6 @@ STATISTICS: Schema = record(
         ),
         "always_chosen": (listed(record(_PLACE)), "Experts that every token uses, provably."),
         "never_chosen": (listed(record(_PLACE)), "Experts that no token uses, provably."),
+        "unused": (listed(record(_PLACE)), "Experts that no token of the text was given to."),
     }
 )

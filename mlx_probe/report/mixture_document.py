@@ -32,5 +32,8 @@ def mixture_document(run: Run, layers: int) -> dict[str, Any]:
         "seconds": sum(meta["seconds"].values()),
         "peak_process_memory": meta["peak_process_memory"],
         "outputs": [str(path) for path in run.outputs],
+        "data": meta.get("data"),
+        "tokens": meta.get("tokens"),
+        "loss": meta.get("loss"),
         **meta["found"],
     }

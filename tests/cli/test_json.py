@@ -117,7 +117,13 @@ GOOD = {
             0,
         ),
     ],
-    "moe stats": [("{mixture} --out {out}/stats --workers 1", 0)],
+    "moe stats": [
+        ("{mixture} --out {out}/stats --workers 1", 0),
+        (
+            "{graft} --data {texts} --tokens 40 --device cpu --out {out}/read --workers 1",
+            0,
+        ),
+    ],
     "load-test": [
         ("{server} --dataset-path {plans} --num-prompts 2", 0),
         ("{server} --dataset-path {plans} --num-prompts 2 --no-save-detailed", 0),

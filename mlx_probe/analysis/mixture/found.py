@@ -14,6 +14,8 @@ __all__ = ["found_in"]
 def found_in(experts: pa.Table, layers: pa.Table) -> dict[str, list[dict[str, Any]]]:
     """Dead, copied and merged experts, and those that routers prefer, choose always or never.
 
+    After a text also those that no token was given to.
+
     Args:
         experts: The table of experts.
         layers: The table of layers.
@@ -46,6 +48,8 @@ def found_in(experts: pa.Table, layers: pa.Table) -> dict[str, list[dict[str, An
         ],
         "always_chosen": [_named(row) for row in rows if row["always_chosen"]],
         "never_chosen": [_named(row) for row in rows if row["never_chosen"]],
+        # Where a text was read.
+        "unused": [_named(row) for row in rows if row.get("assignments") == 0],
     }
 
 

@@ -14,6 +14,8 @@ class StatsConfig:
     """Settings of `moe_stats`.
 
     Attributes:
+        data: Text that the mixture reads, as of `text_rows`; "" for none: nothing is run.
+        tokens: Tokens of it.
         backend: As of `AnalyzeConfig`.
         device: As of `AnalyzeConfig`.
         workers: As of `AnalyzeConfig`.
@@ -21,6 +23,8 @@ class StatsConfig:
         seed: Of random vectors by which subspaces are found and hidden units are matched.
     """
 
+    data: str = ""
+    tokens: int = 2048
     backend: str = "auto"
     device: str = "auto"
     workers: int = 0

