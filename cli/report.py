@@ -89,6 +89,9 @@ def report(
     Of an evaluation that asked questions (the --out of `mlx-probe evaluate`) the page shows what
     went wrong, grouped by error.
 
+    Of `moe stats` it shows maps of the experts, who works with whom, and a text token by token;
+    of `moe signals` windows, experts and the map of blocks; of a graft its damage curve.
+
     --json prints where the page is; with --terminal, the numbers of the text instead of it.
     """
     if terminal and out is not None:
@@ -99,8 +102,14 @@ def report(
         raise ConfigError("--before and --after belong together", "Give both, or none")
     # pandas, half a second that no other command should pay.
     from mlx_probe.report.documents import page_document, profile_document
+    from mlx_probe.report.html.alone import folder_of, kind_alone
     from mlx_probe.report.html.write import all_training, refuse_evaluations, write_report
     from mlx_probe.report.run_data import load_run_data, metric_names
+    from mlx_probe.report.terminal.mixture import (
+        sentences_document,
+        sentences_of,
+        sentences_text,
+    )
     from mlx_probe.report.terminal.profile import default_metrics, profile_text
 
     console = output()
@@ -110,7 +119,19 @@ def report(
             f"{run} is an evaluation, which --terminal does not show",
             "mlx-probe evaluate prints it; without --terminal there is a page",
         )
-    trained = not is_evaluation(run) and all_training(runs)
+    alone = kind_alone(run) is not None
+    if terminal and alone:
+        if others or metrics:
+            raise ConfigError(
+                f"{run} has a page of its own, which --terminal says in words",
+                "Name it alone, without --metric",
+            )
+        if as_json:
+            print_document(sentences_document(run))
+        else:
+            console.print(sentences_text(sentences_of(run)))
+        return
+    trained = not alone and all_training(runs)
     comparison = None
     if before is not None and after is not None:
         refuse_evaluations(runs)
@@ -138,8 +159,7 @@ def report(
     target = write_report(run, out, other=others, comparison=comparison)
     if as_json:
         named = [
-            each if is_evaluation(each) else training_folder(each) or locate_run(each)
-            for each in runs
+            folder_of(each) if alone else training_folder(each) or locate_run(each) for each in runs
         ]
         print_document(page_document(named, target))
         return

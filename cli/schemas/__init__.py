@@ -33,6 +33,7 @@ from .moe_signals import SIGNALS
 from .moe_stats import STATISTICS
 from .moe_train import MIXTURE_TRAINED
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
+from .sentences import SENTENCES
 from .shape import FAILURE, Document, Schema, listed
 from .tokens import TOKENS
 from .toolcalls import TOOLCALLS
@@ -48,7 +49,12 @@ SCHEMAS: Mapping[str, Document] = {
     "compare": Document(RUN),
     "findings": Document(listed(FINDING), note="The most severe first."),
     "report": Document(
-        PAGE, {"with --terminal": PROFILE, "with --terminal, of training runs": TRAINING}
+        PAGE,
+        {
+            "with --terminal": PROFILE,
+            "with --terminal, of training runs": TRAINING,
+            "with --terminal, of mixtures": SENTENCES,
+        },
     ),
     "plot": Document(PLOT),
     "compare-runs": Document(RUNS_TABLE),

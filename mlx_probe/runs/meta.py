@@ -10,6 +10,8 @@ from typing import Any
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing
 from mlx_probe.core.records import Column
+from mlx_probe.runs.mixture.folder import KIND as STATS
+from mlx_probe.runs.mixture.signals import KIND as SIGNALS
 from mlx_probe.runs.training.folder import KINDS, training_remedy
 
 __all__ = [
@@ -83,6 +85,11 @@ def check_kind(path: Path, meta: Mapping[str, Any]) -> None:
     """
     refuse_training(path, meta)
     kind = meta.get("kind", "analyze")
+    if kind in (STATS, SIGNALS):
+        raise ResultError(
+            f"{path} describes the experts of a mixture, and has no table of weights",
+            "`mlx-probe report` shows it",
+        )
     if kind not in ("analyze", "compare"):
         raise ResultError(
             f"{path} is of the kind {kind!r}, which this version does not know",

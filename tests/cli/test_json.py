@@ -13,6 +13,7 @@ import pytest
 from bfcl_folder import RIGHT, write_bfcl, write_lines, write_prepared
 from lora_adapters import peft_adapter
 from machines import MAC
+from mixture_runs import make_stats
 from models import invoke
 from pairs import saved
 from planned import planned_server
@@ -44,6 +45,8 @@ GOOD = {
         ("{runs}/pair --terminal", 0),
         ("{trained} {trained} --out {out}/trained.html", 0),
         ("{trained} --terminal --metric stable_rank", 0),
+        ("{statistics} --terminal", 0),
+        ("{statistics} --out {out}/statistics.html", 0),
     ],
     "plot": [("{runs}/base stable_rank", 0), ("{trained} val_bpb --over tokens", 0)],
     "explain": [("alpha block_type alpha_reliable --run {runs}/base", 0), ("", 0)],
@@ -272,6 +275,7 @@ def places(stored, trained, server, tmp_path_factory):
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
         "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),
         "texts": texts, "talks": write_data(root / "talks"), "root": root,
+        "statistics": make_stats(root / "statistics"),
         "model": model, "mixture": mixture, "strange": strange, "broken": broken,
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",

@@ -13,7 +13,7 @@ from typing import Any
 from mlx_probe.core.markdown import escaped
 from mlx_probe.lab.about.json_object import read_object
 from mlx_probe.lab.merge.record import RECORD
-from mlx_probe.lab.moe.graft.record import RECEIPT
+from mlx_probe.runs.mixture.folder import RECEIPT
 
 __all__ = ["DERIVATIONS", "Derivation", "read_derivation"]
 

@@ -1,6 +1,11 @@
 // The numbers of a map: one cell for each layer and each kind of tensor, head or expert.
 
 const OUTSIDE = "outside";
+// Characters of a text that a cell says.
+const TOLD = 90;
+
+// The column with a row's layer.
+const layerColumn = (table) => table.map?.layers ?? "layer_index";
 
 // What the rows of maps are: block types, or heads, or experts; the same for all tables, so that
 // two runs can be compared. `of` has the label's number for each row, by table.
@@ -22,7 +27,8 @@ function rowLabels(tables) {
 // The cells of a map: median, range, number and first row of the values in each.
 function cellsOf(table, metric, labels, keep = () => true) {
   const values = table.has(metric) ? table.raw(metric) : new Float64Array(table.rows).fill(NaN);
-  const layers = table.has("layer_index") ? table.raw("layer_index") : new Float64Array(table.rows).fill(NaN);
+  const place = layerColumn(table);
+  const layers = table.has(place) ? table.raw(place) : new Float64Array(table.rows).fill(NaN);
   const of = labels.of.get(table);
   const cells = new Map();
   for (let row = 0; row < table.rows; row += 1) {
@@ -79,6 +85,10 @@ function cellHover(cell, metric, labels, rowsAre) {
     lines.push(tr("{count} of {all} fits are not reliable", { count: cell.doubtful, all: cell.values.length }));
   } else if (cell.doubtful) lines.push(tr("the fit is not reliable"));
   if (cell.table === run.params) lines.push(plotText(run.label(cell.row)));
+  for (const told of cell.table.map.told ?? []) {
+    const text = cell.table.text(told, cell.row);
+    if (text) lines.push(`${plotText(cell.table.columns.get(told).title)}: ${plotText(cut(text, TOLD))}`);
+  }
   return lines.join("<br>");
 }
 
@@ -87,7 +97,7 @@ function cellsCsv(maps, metric, labels) {
   const several = runs.length > 1;
   const shown = maps.flatMap((cells) => cells.all);
   const rows = shown.length ? shown[0].table.map.rows : null;
-  const heads = [...(several ? ["run"] : []), rows ?? "kind", "layer_index", metric, "lowest", "highest", "values", "unreliable_fits"];
+  const heads = [...(several ? ["run"] : []), rows ?? "kind", shown.length ? layerColumn(shown[0].table) : "layer_index", metric, "lowest", "highest", "values", "unreliable_fits"];
   return csvOf(heads, shown.map((cell) => {
     const single = cell.table.raw(metric) instanceof Float32Array;
     return [

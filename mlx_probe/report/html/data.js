@@ -6,6 +6,8 @@ function decoded(text, Type) {
 }
 
 function numbers(entry) {
+  // Rounded to steps of their range; the last code is none.
+  if (entry.u2 !== undefined) return Float32Array.from(decoded(entry.u2, Uint16Array), (code) => (code === 65535 ? NaN : entry.low + code * entry.step));
   return entry.f4 !== undefined ? decoded(entry.f4, Float32Array) : decoded(entry.f8, Float64Array);
 }
 

@@ -27,8 +27,9 @@ function layerTicks(columns, width) {
 // What the columns of a map are: the layers, or what else is said of them.
 const OVER_LAYERS = { title: () => tr("layer"), ticks: layerTicks, place: (cell) => cell.layer, lineTicks: () => ({}) };
 
-// Diagonals over cells, dark on light so that they show on every colour and in print.
-function hatching(places, cellWidth) {
+// Diagonals over cells, dark on light so that they show on every colour and in print; `says` is
+// what they mean.
+function hatching(places, cellWidth, says = tr("hatched: the fit is not reliable")) {
   if (!places.length) return {};
   const middle = [-0.44, 0.44, 0.44, -0.44];
   // In narrow cells more than one would be a grey area.
@@ -38,7 +39,7 @@ function hatching(places, cellWidth) {
   return {
     shapes: [line("rgba(255,255,255,0.75)", 2.6), line("#111111", 1)],
     annotations: [{
-      text: `╱╱ ${tr("hatched: the fit is not reliable")}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom",
+      text: `╱╱ ${says}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom",
       showarrow: false, font: { size: 11 },
     }],
   };
@@ -51,8 +52,9 @@ function shadeRange(maps, shadeOf) {
 }
 
 // A map of one table's cells. `groups` are the lines of the map, `shadeOf` the number behind a
-// cell's colour (null for none), `range` the ends of the colours; `log` for logarithms of numbers.
-function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDeviation, rowsAre, across = OVER_LAYERS }) {
+// cell's colour (null for none), `range` the ends of the colours; `log` for logarithms of numbers;
+// `missing` what the places without a number mean, if they are to be hatched.
+function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDeviation, rowsAre, across = OVER_LAYERS, missing = null }) {
   const z = groups.map(() => cells.columns.map(() => null));
   const text = groups.map(() => cells.columns.map(() => ""));
   const at = groups.map(() => cells.columns.map(() => null));
@@ -66,6 +68,8 @@ function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDe
     at[y][x] = cell.row;
     if (cell.isDoubtful && z[y][x] !== null) doubtful.push([x, y]);
   }
+  const width = (plot.clientWidth - 150) / cells.columns.length;
+  const empty = missing === null ? [] : z.flatMap((line, y) => line.flatMap((value, x) => (value === null ? [[x, y]] : [])));
   const names = groups.map((group) => plotText(narrow.matches ? cut(labels.names[group], 16) : cut(labels.names[group], 40)));
   plot.style.minHeight = `${Math.max(220, Math.min(900, (narrow.matches ? 140 : 90) + (narrow.matches ? 26 : 32) * groups.length))}px`;
   const bar = {
@@ -80,7 +84,7 @@ function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDe
   }], {
     xaxis: axis({ title: { text: across.title() }, showgrid: false, ...across.ticks(cells.columns, plot.clientWidth) }),
     yaxis: axis({ title: { text: plotText(rowsAre) }, autorange: "reversed", showgrid: false, ...(rowsAre && names.length > 20 ? {} : { tickvals: names.map((_, n) => n), ticktext: names }) }),
-    ...hatching(doubtful, (plot.clientWidth - 150) / cells.columns.length),
+    ...(missing === null ? hatching(doubtful, width) : hatching(empty, width, missing)),
   });
 }
 

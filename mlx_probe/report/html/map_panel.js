@@ -15,9 +15,10 @@ function metricNote(note, column) {
 
 function mapPanel(section, onCell) {
   const key = section.dataset.table;
+  const name = section.dataset.key ?? (key === "params" ? "maps" : `${key}-map`);
   const tables = tablesOf(key).filter((table) => table.map !== null);
   const labels = rowLabels(tables);
-  const { rows, split: splitBy } = tables[0].map;
+  const { rows, split: splitBy, missing = null } = tables[0].map;
   const rowsAre = rows === null ? "" : `${columnOf(tables, rows).title.toLocaleLowerCase()} `;
   const metrics = [...new Set(tables.flatMap((table) => table.map.metrics))];
   const levels = splitBy === null ? [] : [...new Set(tables.flatMap((table) => (table.has(splitBy) ? table.columns.get(splitBy).levels : [])))];
@@ -72,7 +73,7 @@ function mapPanel(section, onCell) {
     const withDistance = (cell) => hover(cell) + (isDeviation ? `<br>${tr("deviation {z}", { z: short(distances.get(cell) ?? NaN) })}` : "");
     const range = shadeRange(all, shadeOf);
     for (const [cells, plot] of shown) {
-      drawMap(plot, cells, { groups, labels, shadeOf, range, hover: withDistance, log: state.log, isDeviation, rowsAre });
+      drawMap(plot, cells, { groups, labels, shadeOf, range, hover: withDistance, log: state.log, isDeviation, rowsAre, missing });
     }
   }
 
@@ -90,7 +91,7 @@ function mapPanel(section, onCell) {
     remember();
   }
 
-  inAddress(key === "params" ? "maps" : key + "-map", () => ({
+  inAddress(name, () => ({
     metric: state.metric === usual.metric ? "" : state.metric,
     view: state.view === usual.view ? "" : state.view,
     split: state.split === usual.split ? "" : state.split,

@@ -16,6 +16,7 @@ __all__ = [
     "grid",
     "head_cells",
     "number_table",
+    "sentence_section",
     "side_section",
     "table",
     "text_row",
@@ -29,6 +30,15 @@ def fact_list(facts: Mapping[str, str]) -> str:
     """Facts of one run as a list."""
     items = (f"<dt>{html_text(k)}</dt><dd>{html_text(v)}</dd>" for k, v in facts.items())
     return f'<dl class="facts">{"".join(items)}</dl>'
+
+
+def sentence_section(sentences: Iterable[str]) -> str:
+    """What a page says in words, as a list."""
+    items = "".join(f"<li>{html_text(text)}</li>" for text in sentences)
+    return (
+        f'<section id="summary" class="card wide"><h2>{html_text(tr("In words"))}</h2>'
+        f'<ul class="findings">{items}</ul></section>'
+    )
 
 
 def fact_table(name: str, facts: Sequence[Mapping[str, str]], heads: Sequence[str]) -> str:

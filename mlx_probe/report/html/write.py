@@ -11,12 +11,11 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.files import write_text
 from mlx_probe.report.before_after import read_before_after
 from mlx_probe.report.facts import title_of
-from mlx_probe.report.html.answers_page import answers_html
+from mlx_probe.report.html.alone import folder_of, page_alone
 from mlx_probe.report.html.page import report_html
 from mlx_probe.report.html.training_page import training_html
 from mlx_probe.report.run_data import load_run_data
 from mlx_probe.report.training_data import TrainingData, load_training_data
-from mlx_probe.runs.answers import is_evaluation, read_evaluation
 from mlx_probe.runs.folder import DEFAULT_STEM, folder_name, stem_of
 from mlx_probe.runs.load import locate_run
 from mlx_probe.runs.training.folder import is_training
@@ -38,7 +37,8 @@ def write_report(
     """Write the report of a finished run, or of two side by side, as one HTML page.
 
     Training runs need not be finished, and a page has any number of them. The folder of an
-    evaluation that asked questions gives a page of what went wrong.
+    evaluation that asked questions gives a page of what went wrong; the statistics or signals of
+    a mixture of experts, and a graft, have pages of their own.
 
     Example::
 
@@ -66,14 +66,10 @@ def write_report(
     others = _listed(other)
     if comparison is not None:
         refuse_evaluations((run, *others))
-    if is_evaluation(run):
-        if others:
-            raise ConfigError(
-                f"{os.fspath(run)} is an evaluation, and a page has one of them",
-                "mlx-probe evaluate --compare A B compares two",
-            )
-        target = Path(run) / "report.html" if out is None else Path(out)
-        write_text(target, answers_html(*read_evaluation(Path(run))))
+    alone = page_alone((run, *others))
+    if alone is not None:
+        target = folder_of(run) / "report.html" if out is None else Path(out)
+        write_text(target, alone())
         return target
     if all_training((run, *others)):
         trained = load_training_data((run, *others))

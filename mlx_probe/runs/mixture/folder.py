@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EXPERTS", "KIND", "LAYERS", "MAPS", "ROUTING"]
+__all__ = ["EXPERTS", "KIND", "LAYERS", "MAPS", "RECEIPT", "ROUTING"]
 
 KIND = "moe-stats"
 # A row for each expert of each layer, and one for each layer.
@@ -12,3 +12,5 @@ EXPERTS, LAYERS = "experts", "layers"
 MAPS = "maps.safetensors"
 # A row for each token of the beginning of the text and each layer: its experts and their weights.
 ROUTING = "routing.parquet"
+# The file in which a graft says of what it was made, and what that did.
+RECEIPT = "graft_receipt.json"

@@ -33,13 +33,13 @@ from mlx_probe.lab.moe.graft.receipt import (
     open_dense,
     require_memory,
 )
-from mlx_probe.lab.moe.graft.record import RECEIPT
 from mlx_probe.lab.moe.graft.splitter import Splitter
 from mlx_probe.lab.moe.graft.tensors import Grafter, grafted_tensors
 from mlx_probe.lab.moe.graft.texts import write_texts
 from mlx_probe.lab.moe.hidden import watch_hidden
 from mlx_probe.lab.tensor_stream import write_shards
 from mlx_probe.lab.whole_folder import whole_folder
+from mlx_probe.runs.mixture.folder import RECEIPT
 from mlx_probe.runs.monitor import UsageMeter
 from mlx_probe.source import resolve
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space

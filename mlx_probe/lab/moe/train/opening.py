@@ -14,9 +14,9 @@ from mlx_probe.lab.moe.gate.install import install_gates, mixtures, require_plai
 from mlx_probe.lab.moe.gate.layout import MODEL_TYPE, dynamic_factor, stock_config
 from mlx_probe.lab.moe.gate.routing import Record
 from mlx_probe.lab.moe.gate.top_k import TopKGate
-from mlx_probe.lab.moe.graft.record import RECEIPT
 from mlx_probe.lab.moe.stock import Stock
 from mlx_probe.lab.moe.train.config import GateConfig
+from mlx_probe.runs.mixture.folder import RECEIPT
 
 __all__ = ["Mixture", "open_mixture", "open_teacher"]
 
