@@ -71,7 +71,8 @@ __all__ = ["train_command"]
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.yaml",
-    help="The recipe: sections gate, loss, data and train.  [default: their defaults]",
+    help="The recipe: sections gate, loss, policy, surprise, data and train.  "
+    "[default: their defaults]",
 )
 @click.option(
     "--set",

@@ -8,6 +8,7 @@ from pathlib import Path
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.data.config import TokenizerConfig
 from mlx_probe.lab.data.loader import Loader
+from mlx_probe.lab.data.manifest import SplitName
 from mlx_probe.lab.generate.loading import LoadedModel
 from mlx_probe.lab.model.config import ModelConfig
 from mlx_probe.lab.moe.train.config import MixtureRecipe
@@ -16,6 +17,8 @@ from mlx_probe.lab.train.progress import TrainProgress
 from mlx_probe.lab.train.tokens import TrainingTokens, open_tokens
 
 __all__ = ["open_training_text"]
+
+SPLITS: tuple[SplitName, ...] = ("train", "validation")
 
 
 def open_training_text(
@@ -51,6 +54,14 @@ def open_training_text(
             "tokenizer",
             "Give the text itself with --data, or tokenize it with the model's tokenizer",
         )
+    for split in SPLITS:
+        count = tokens.manifest.splits[split].tokens
+        if count <= config.context:
+            raise ConfigError(
+                f"the {split} text has {count} tokens, fewer than one sequence of "
+                f"{config.context} + 1",
+                "Give more text with --data, or lower train.context",
+            )
     loader = tokens.loader(config.batch, config.context, config.seed)
     if loader.windows < config.batch:
         raise ConfigError(
