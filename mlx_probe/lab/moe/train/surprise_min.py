@@ -141,7 +141,8 @@ def _at_inputs(block: GatedMixture, x: mx.array, by_outputs: mx.array) -> mx.arr
 def _of_layer(routing: Routing, surprise: mx.array, config: SurpriseConfig) -> mx.array:
     hidden = mx.where(routing.active, surprise, mx.inf)
     logs = mx.log(mx.maximum(routing.weights, _SMALLEST))
-    least = mx.argmin(hidden, axis=-1, keepdims=True)
+    # Where an expert is active or not has no gradient, but a way to one.
+    least = mx.stop_gradient(mx.argmin(hidden, axis=-1, keepdims=True))
     cross = -mx.take_along_axis(logs, least, axis=-1).mean()
     wanted = mx.softmax(-hidden, axis=-1)
     apart = wanted * (mx.log(mx.maximum(wanted, _SMALLEST)) - logs)
