@@ -68,6 +68,25 @@ __all__ = ["train_command"]
     help="What is learned: the gates, also the experts, or all weights; as --set train.learn.",
 )
 @click.option(
+    "--policy",
+    type=click.Choice(["all", "smk", "most", "random"]),
+    help="Experts of a layer that learn from a step: all, or those with the smallest gradients, "
+    "with the largest, or by chance; as --set policy.kind.",
+)
+@click.option(
+    "--policy-experts",
+    type=click.IntRange(1),
+    metavar="K",
+    help="How many, where it is not all; as --set policy.experts.  [default: 2]",
+)
+@click.option(
+    "--surprise-weight",
+    type=click.FloatRange(0),
+    metavar="NUMBER",
+    help="Weight of the losses of SurpriseMin-DynMoE, a heuristic; as --set surprise.weight.  "
+    "[default: 0]",
+)
+@click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.yaml",
@@ -96,6 +115,9 @@ def train_command(
     gate: str | None,
     active: int | None,
     learn: str | None,
+    policy: str | None,
+    policy_experts: int | None,
+    surprise_weight: float | None,
     config: Path | None,
     changes: tuple[str, ...],
     device: Any,
@@ -129,7 +151,14 @@ def train_command(
     from mlx_probe.lab.settings import read_settings
     from mlx_probe.runs.monitor.watch import WatchConfig
 
-    shortcuts = {"gate.kind": gate, "gate.active": active, "train.learn": learn}
+    shortcuts = {
+        "gate.kind": gate,
+        "gate.active": active,
+        "train.learn": learn,
+        "policy.kind": policy,
+        "policy.experts": policy_experts,
+        "surprise.weight": surprise_weight,
+    }
     changes += tuple(f"{key}={value}" for key, value in shortcuts.items() if value is not None)
     run = train_mixture(
         read_settings(MixtureRecipe, config, changes),

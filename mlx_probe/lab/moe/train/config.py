@@ -218,6 +218,9 @@ class MixtureRecipe:
         surprise: Auxiliary losses of the gates.
         data: The text.
         train: The training.
+
+    Raises:
+        ConfigError: The policy chooses among experts that do not learn.
     """
 
     gate: GateConfig = field(default_factory=GateConfig)
@@ -226,3 +229,11 @@ class MixtureRecipe:
     surprise: SurpriseConfig = field(default_factory=SurpriseConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: MixtureTrainConfig = field(default_factory=MixtureTrainConfig)
+
+    def __post_init__(self) -> None:
+        if self.policy.kind != "all" and self.train.learn == "router":
+            raise ConfigError(
+                f"policy.kind={self.policy.kind} chooses among experts, and train.learn=router "
+                "learns none",
+                "Set train.learn=experts or train.learn=all, or leave the policy out",
+            )

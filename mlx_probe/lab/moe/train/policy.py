@@ -29,26 +29,20 @@ _STACK = "switch_mlp"
 _OF_POLICY = 11
 
 
-def expert_policy(config: PolicyConfig, learn: str, experts: int, seed: int) -> Transform | None:
+def expert_policy(config: PolicyConfig, experts: int, seed: int) -> Transform | None:
     """What changes the gradients of a step; None where all experts learn.
 
     Args:
         config: Which learn.
-        learn: What is learned at all: "router", "experts" or "all".
         experts: Of a layer.
         seed: Of the policy "random": with the number of a step it says which, so that a training
             that goes on draws the same.
 
     Raises:
-        ConfigError: No expert learns, or there are fewer.
+        ConfigError: There are fewer experts.
     """
     if config.kind == "all":
         return None
-    if learn == "router":
-        raise ConfigError(
-            f"policy.kind={config.kind} chooses among experts, and train.learn=router learns none",
-            "Set train.learn=experts or train.learn=all, or leave the policy out",
-        )
     if config.experts > experts:
         raise ConfigError(
             f"policy.experts is {config.experts}, and there are {experts} experts",

@@ -140,7 +140,7 @@ def train_mixture(
         network = mixture.network
         taught = None if dense is None else open_teacher(dense, mixture)
         active, factor = active_experts(mixture, recipe.gate), mixture.scale(recipe.gate)
-        transform = expert_policy(recipe.policy, config.learn, mixture.experts, config.seed)
+        transform = expert_policy(recipe.policy, mixture.experts, config.seed)
         job.begin("tokenize", "tokenizing")
         with job.meter.stage("tokenize"):
             tokens, loader = open_training_text(recipe, mixture.loaded, folder.path, progress, anew)

@@ -11,7 +11,13 @@ from tiny_mixtures import rows
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.moe.graft import GraftConfig, graft_model
-from mlx_probe.lab.moe.train.config import POLICIES, LossConfig, MixtureTrainConfig, PolicyConfig
+from mlx_probe.lab.moe.train.config import (
+    POLICIES,
+    LossConfig,
+    MixtureRecipe,
+    MixtureTrainConfig,
+    PolicyConfig,
+)
 from mlx_probe.lab.moe.train.objective import Teacher, described_step, mixture_loss
 from mlx_probe.lab.moe.train.opening import open_mixture
 from mlx_probe.lab.moe.train.policy import expert_policy
@@ -41,7 +47,7 @@ def moved(folder, kind, step, count=2, seed=0, times=1):
     config = MixtureTrainConfig(learn="all", clip=0.0, warmup=0, steps=10, schedule="constant")
     optimizer = MultiOptimizer([SGD(1e-2)], [])
     optimizer.init(network.trainable_parameters())
-    transform = expert_policy(PolicyConfig(kind=kind, experts=count), "all", EXPERTS, seed)
+    transform = expert_policy(PolicyConfig(kind=kind, experts=count), EXPERTS, seed)
     kept = []
 
     def keep(number, gradients):
@@ -121,9 +127,9 @@ def test_micro_batches_count_together(folder):
 
 def test_what_is_refused():
     with pytest.raises(ConfigError, match=r"train\.learn=router learns none"):
-        expert_policy(PolicyConfig(kind="smk"), "router", EXPERTS, 0)
+        MixtureRecipe(policy=PolicyConfig(kind="smk"))
     with pytest.raises(ConfigError, match="there are 6 experts"):
-        expert_policy(PolicyConfig(kind="most", experts=7), "all", EXPERTS, 0)
+        expert_policy(PolicyConfig(kind="most", experts=7), EXPERTS, 0)
     with pytest.raises(ConfigError, match="kind"):
         PolicyConfig(kind="least")
-    assert expert_policy(PolicyConfig(), "router", EXPERTS, 0) is None
+    assert expert_policy(PolicyConfig(), EXPERTS, 0) is None
