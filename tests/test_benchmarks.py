@@ -64,6 +64,7 @@ SMALLEST = {
     "surprise": [
         *("--data", str(ROOT / "docs/en/metrics.md"), "--seeds", "2", "--steps", "2"),
         *("--dense-steps", "2", "--evaluated", "512", "--only", "smk", "--only", "output, 1"),
+        *("--windows", "12"),
     ],
     "tiny_tensors": ["--tensors", "40"],
     "tokenizing": ["--size", "200KB"],
@@ -80,7 +81,7 @@ RESULTS = {
     "band_reduction": {f"band_reduction{part}" for part in ("", "_errors", "_counts", "_m3_ultra")},
     "function_calling": {"function_calling", "function_calling_rewards"},
     "grafting": {"grafting", "grafting_splits", "grafting_memory"},
-    "surprise": {"surprise", "surprise_losses"},
+    "surprise": {"surprise", "surprise_losses", "surprise_signals"},
     "scaling": {"scaling", "scaling_stages", "scaling_assumptions"},
     "tuning": {"tuning", "tuning_grpo", "tuning_memory"},
 }

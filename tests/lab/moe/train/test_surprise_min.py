@@ -6,11 +6,16 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+from lab import mlx_lm
 from tiny_mixtures import rows
 
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.lab.generate.loading import load_model
 from mlx_probe.lab.model.cross_entropy import cross_entropy
+from mlx_probe.lab.moe.gate.dynamic import DynamicGate
 from mlx_probe.lab.moe.gate.install import mixtures
+from mlx_probe.lab.moe.gate.mixture import GatedMixture
+from mlx_probe.lab.moe.gate.routing import Record
 from mlx_probe.lab.moe.graft import GraftConfig, graft_model
 from mlx_probe.lab.moe.routing.blocks import find_blocks
 from mlx_probe.lab.moe.signals.gradients import window_gradients
@@ -40,8 +45,6 @@ def taken(dense, on_cpu, tmp_path_factory):
     with mixture.record.kept() as routing:
         logits = mixture.network(batch["inputs"])
     mx.eval(logits, routing)
-    from mlx_probe.lab.generate.loading import load_model
-
     stock = load_model(out, by_mlx_lm=True).model
     return SimpleNamespace(
         mixture=mixture, batch=batch, routing=routing, logits=logits, stock=stock
@@ -141,6 +144,29 @@ def test_only_the_gates_are_pulled_and_surprise_is_a_constant(taken):
     )
     assert np.abs(np.array(wanted)).max() > 1e-4
     np.testing.assert_allclose(np.array(found), np.array(wanted), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("at", ["output", "input"])
+def test_a_dynamic_gate_learns_from_it(dense, at):
+    """Which experts fire depends on prototypes and thresholds; the least surprised one does not."""
+    network = load_model(dense.llama, by_mlx_lm=True).model
+    experts = mlx_lm("models.switch_layers").SwitchGLU(32, 8, EXPERTS)
+    record = Record()
+    prototypes = np.random.default_rng(0).standard_normal((EXPERTS, 32)).astype("f4")
+    gate = DynamicGate(mx.array(prototypes), mx.full(EXPERTS, -2.0))
+    network.layers[1]["mlp"] = GatedMixture(gate, experts, 0.0, record)
+    loss = mixture_loss(
+        record,
+        LossConfig(distillation=0.0, language=1e-9),
+        surprise_losses(SurpriseConfig(weight=1.0, at=at)),
+    )
+    batch = Teacher(None, 1.0)(TOKENS)
+    _, gradients = nn.value_and_grad(network, lambda model: loss(model, batch)[0])(network)
+    found = gradients["model"]["layers"][1]["mlp"]["gate"]
+    for name in ("prototypes", "thresholds"):
+        values = np.array(found[name])
+        assert np.isfinite(values).all()
+        assert np.abs(values).max() > 1e-5
 
 
 def test_it_is_added_to_the_loss(taken):
