@@ -52,7 +52,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "evaluate": "Measure how well MODEL predicts a text.",
         "merge": "Write a base and its adapter as one model.",
         "export": "Write MODEL for another program.",
-        "moe": "Make mixtures of experts, and describe them.",
+        "moe": "Make mixtures of experts, train their gates, describe, prune and merge them.",
     },
     "Serve": {
         "serve": "Serve MODEL by OpenAI's interface.",

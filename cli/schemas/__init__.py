@@ -29,6 +29,7 @@ from .load_test import LOAD_TEST
 from .machine import BENCH, DOCTOR, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .moe import GRAFTED
+from .moe_reduced import MERGED_EXPERTS, PRUNED
 from .moe_signals import SIGNALS
 from .moe_stats import STATISTICS
 from .moe_train import MIXTURE_TRAINED
@@ -81,6 +82,8 @@ SCHEMAS: Mapping[str, Document] = {
     "moe graft": Document(GRAFTED),
     "moe signals": Document(SIGNALS),
     "moe stats": Document(STATISTICS),
+    "moe prune": Document(PRUNED),
+    "moe merge": Document(MERGED_EXPERTS),
     "moe train": Document(MIXTURE_TRAINED),
     "load-test": Document(
         LOAD_TEST,

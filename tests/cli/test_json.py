@@ -120,6 +120,18 @@ GOOD = {
             0,
         ),
     ],
+    "moe prune": [
+        (
+            "{copies} --keep 2 --data {texts} --score-tokens 24 --tokens 24 --device cpu "
+            "--out {out}/pruned",
+            0,
+        ),
+        ("{copies} --keep 2 --by random --no-run --out {out}/any", 0),
+    ],
+    "moe merge": [
+        ("{copies} --data {texts} --tokens 24 --device cpu --out {out}/merged", 0),
+        ("{copies} --no-run --out {out}/unseen", 0),
+    ],
     "moe stats": [
         ("{mixture} --out {out}/stats --workers 1", 0),
         (
@@ -182,6 +194,8 @@ BAD = {
     "moe graft": ("{lm} --experts 7 --out {out}/none", 2),
     "moe train": ("{lm} --teacher {lm} --data {texts} --device cpu --out {out}/none", 2),
     "moe signals": ("{lm} --data {texts} --block 7 --device cpu --out {out}/none", 2),
+    "moe prune": ("{copies} --keep 3 --out {out}/none", 2),
+    "moe merge": ("{lm} --out {out}/none", 2),
     "moe stats": ("{model} --out {out}/none", 2),
     "load-test": ("ftp://x", 2),
     "download": ("{nothing}", 1),
@@ -260,6 +274,8 @@ def places(stored, trained, server, tmp_path_factory):
     assert scanned.exit_code == 0, scanned.output
     peft_adapter(root / "adapter", lm)
     assert invoke("moe", "graft", lm, "--no-run", "--out", root / "graft").exit_code == 0
+    words = ("--form", "copy", "--experts", "3", "--no-run", "--out", root / "copies")
+    assert invoke("moe", "graft", lm, *words).exit_code == 0
     texts = root / "texts.txt"
     texts.write_text("".join(f"What is written in line {n}?\n\n" for n in range(500)), "utf-8")
     answers = write_lines(
@@ -276,7 +292,8 @@ def places(stored, trained, server, tmp_path_factory):
         "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),
         "texts": texts, "talks": write_data(root / "talks"), "root": root,
         "statistics": make_stats(root / "statistics"),
-        "model": model, "mixture": mixture, "strange": strange, "broken": broken,
+        "model": model, "mixture": mixture, "copies": root / "copies",
+        "strange": strange, "broken": broken,
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
         "lm": lm, "graft": root / "graft", "adapter": root / "adapter", "text": text,

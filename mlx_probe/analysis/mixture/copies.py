@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.analysis.mixture.combinations import Combination, best_combinations, combined
-from mlx_probe.analysis.mixture.units import Units, matched
+from mlx_probe.analysis.mixture.units import Units, aligned, cosine_of, matched, sum_cosines
 from mlx_probe.analysis.side_tables.elements import Matrix
 from mlx_probe.analysis.side_tables.experts.columns import DUPLICATE
 from mlx_probe.core.errors import PackingError
@@ -113,9 +113,8 @@ def _in_any_order(found: Copies, units: Units, grams: Matrix, usable: NDArray[np
     of_sums = sums @ sums.swapaxes(1, 2)
     # Units may cancel: an expert whose sum is nothing has no direction.
     known = usable & (np.einsum("kii->ki", of_sums) > 0).all(axis=0)
-    # A copy may have a factor of its own for each kind of matrix.
-    cosines = _cosines(of_sums, known).mean(axis=0)
-    np.fill_diagonal(cosines, -1.0)
+    # By kind: a copy may have a factor of its own for each kind of matrix.
+    cosines = sum_cosines(sums, usable)
     measured: dict[tuple[int, int], Matrix] = {}
     for i in map(int, np.flatnonzero(known)):
         best = cosines[i].max()
@@ -125,10 +124,12 @@ def _in_any_order(found: Copies, units: Units, grams: Matrix, usable: NDArray[np
         j = int(np.flatnonzero(cosines[i] >= best - 1e-9)[0])
         pair = (min(i, j), max(i, j))
         if pair not in measured:
-            measured[pair] = _aligned(units, pair, grams)
-        two = measured[pair]
-        found.aligned[i] = (j, float(_cosine(two.sum(axis=0))))
-        same = min(map(_cosine, two)) > DUPLICATE
+            two = list(pair)
+            norms = np.sqrt(np.einsum("kii->ik", grams)[two])
+            measured[pair] = aligned(units, pair, norms, grams[:, two][:, :, two])[1]
+        both = measured[pair]
+        found.aligned[i] = (j, cosine_of(both.sum(axis=0)))
+        same = min(map(cosine_of, both)) > DUPLICATE
         if same and j < i and i not in found.copies:
             found.copies[i] = found.copies.get(j, j)
             found.reordered.add(i)
@@ -141,18 +142,6 @@ def _in_any_order(found: Copies, units: Units, grams: Matrix, usable: NDArray[np
         exact = _merged(units, i, near, grams)
         if exact is not None and exact.residual <= MERGED:
             found.merged[i] = exact
-
-
-def _aligned(units: Units, pair: tuple[int, int], grams: Matrix) -> Matrix:
-    """Gram matrices of two experts with their units matched, or as stored where that is nearer."""
-    i, j = pair
-    scales = [_scales(units, grams, each) for each in pair]
-    order = matched(units.keys(i, scales[0]), units.keys(j, scales[1]))
-    stored = grams[:, [i, j]][:, :, [i, j]]
-    if order is None:
-        return stored
-    other = units.gram([i, j], [None, order])
-    return other if other[:, 0, 1].sum() > stored[:, 0, 1].sum() else stored
 
 
 def _merged(units: Units, c: int, near: Combination, grams: Matrix) -> Combination | None:
@@ -177,15 +166,6 @@ def _merged(units: Units, c: int, near: Combination, grams: Matrix) -> Combinati
         rest = whole - factor * keys[order]
     exact = combined(units.gram([c, near.first, near.second], [None, *orders]))
     return None if exact is None else _renamed(exact, near)
-
-
-def _scales(units: Units, grams: Matrix, i: int) -> dict[str, float]:
-    """Each kind of matrix of an expert has norm 1: copies are copies up to a factor of each."""
-    return dict(zip(units.kinds, (1 / np.sqrt(grams[:, i, i])).tolist(), strict=True))
-
-
-def _cosine(gram: Matrix) -> float:
-    return float(np.clip(gram[0, 1] / np.sqrt(gram[0, 0]) / np.sqrt(gram[1, 1]), -1, 1))
 
 
 def _renamed(exact: Combination, pair: Combination) -> Combination:

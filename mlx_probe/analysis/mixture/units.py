@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.mixture.layer import MixtureLayer
     from mlx_probe.checkpoint import Weight
 
-__all__ = ["Units", "matched"]
+__all__ = ["Units", "aligned", "cosine_of", "matched", "sum_cosines"]
 
 Numbers = NDArray[np.float32]
 Order = NDArray[np.int64]
@@ -137,6 +137,56 @@ def matched(keys: Numbers, others: Numbers, factor: float = 1.0) -> Order | None
     if len(keys) > _MATCHED:
         return None
     return stable_matching(factor * (keys @ others.T) - half)
+
+
+def aligned(
+    units: Units, pair: tuple[int, int], norms: Matrix, stored: Matrix
+) -> tuple[Order | None, Matrix]:
+    """Two experts with their units matched, or as stored where they are more alike so.
+
+    Args:
+        units: Of their layer.
+        pair: Their indices.
+        norms: Of each kind of matrix of both, (2, kinds). Each kind counts with norm 1: a copy may
+            have a factor of its own for each.
+        stored: Their Gram matrices in the stored order, (kinds, 2, 2).
+
+    Returns:
+        The unit of the second for each unit of the first, None for the stored order; and the Gram
+        matrices so.
+    """
+    first, second = (
+        units.keys(each, dict(zip(units.kinds, (1 / of_kinds).tolist(), strict=True)))
+        for each, of_kinds in zip(pair, norms, strict=True)
+    )
+    order = matched(first, second)
+    if order is None:
+        return None, stored
+    other = units.gram(pair, [None, order])
+    return (order, other) if other[:, 0, 1].sum() > stored[:, 0, 1].sum() else (None, stored)
+
+
+def cosine_of(gram: Matrix) -> float:
+    """The cosine of two vectors, by their Gram matrix."""
+    return float(np.clip(gram[0, 1] / np.sqrt(gram[0, 0]) / np.sqrt(gram[1, 1]), -1, 1))
+
+
+def sum_cosines(sums: Matrix, usable: NDArray[np.bool_]) -> Matrix:
+    """Cosines of the sums of units, averaged over the kinds of matrices, shape (E, E).
+
+    Args:
+        sums: See `Units.sums`.
+        usable: Experts that count.
+
+    Returns:
+        -1 on the diagonal, and where one of the two does not count or has a sum of 0.
+    """
+    lengths = np.linalg.norm(sums, axis=2)
+    known = usable & (lengths > 0).all(axis=0)
+    unit = sums / np.where(lengths > 0, lengths, 1.0)[:, :, None]
+    cosines = np.where(known[:, None] & known, (unit @ unit.swapaxes(1, 2)).mean(axis=0), -1.0)
+    np.fill_diagonal(cosines, -1.0)
+    return cosines
 
 
 def _problem(layer: MixtureLayer, budget: int) -> str | None:

@@ -13,6 +13,8 @@ from typing import Any
 from mlx_probe.core.markdown import escaped
 from mlx_probe.lab.about.json_object import read_object
 from mlx_probe.lab.merge.record import RECORD
+from mlx_probe.lab.moe.merge.record import RECEIPT as MERGED
+from mlx_probe.lab.moe.prune.record import RECEIPT as PRUNED
 from mlx_probe.runs.mixture.folder import RECEIPT
 
 __all__ = ["DERIVATIONS", "Derivation", "read_derivation"]
@@ -71,6 +73,21 @@ def _grafted(record: Mapping[str, Any]) -> Derivation:
     )
 
 
+def _fewer(record: Mapping[str, Any]) -> Derivation:
+    command = "prune" if record.get("by") else "merge"
+    text = (
+        f"Made by `mlx-probe moe {command}` from {_name(record, 'model')}: "
+        f"{record.get('experts')} of {record.get('experts_before')} experts in each of "
+        f"{record.get('layers')} layers ({record.get('by') or record.get('threshold')})."
+    )
+    return Derivation(
+        base=str(record.get("model")),
+        tags=("moe", command),
+        text=text,
+        measured=_numbers(record, ("loss_before", "loss_after")),
+    )
+
+
 def _name(record: Mapping[str, Any], key: str) -> str:
     return escaped(str(record.get(key)))
 
@@ -82,4 +99,6 @@ def _numbers(record: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, floa
 DERIVATIONS: Mapping[str, Callable[[Mapping[str, Any]], Derivation]] = {
     RECORD: _merged,
     RECEIPT: _grafted,
+    PRUNED: _fewer,
+    MERGED: _fewer,
 }

@@ -16,16 +16,14 @@ from mlx_probe.analysis.compare.pair import Pair
 from mlx_probe.checkpoint import Checkpoint, Weight
 from mlx_probe.checkpoint.parameter import PLAIN, Parameter
 from mlx_probe.core.dtypes import DTYPES
-from mlx_probe.core.errors import CheckpointError, unreadable
+from mlx_probe.core.errors import CheckpointError
 from mlx_probe.lab.elements import converted, read_elements
 from mlx_probe.lab.merge.changes import Changes
+from mlx_probe.lab.stored_bytes import stored_bytes
 from mlx_probe.lab.tensor_stream import StoredTensor
 from mlx_probe.runs.monitor import UsageMeter
 
 __all__ = ["merged_tensors"]
-
-# Bytes of a file that are copied at a time.
-_BLOCK = 1 << 23
 
 
 def merged_tensors(
@@ -94,18 +92,7 @@ class _Source:
 
     def _stored(self) -> Iterator[memoryview]:
         [tensor] = self._parameter.pieces
-        try:
-            with tensor.shard.open("rb") as file:
-                file.seek(tensor.start)
-                left = tensor.nbytes
-                while left:
-                    block = file.read(min(left, _BLOCK))
-                    if not block:
-                        raise OSError(0, "the file ends too early")
-                    left -= len(block)
-                    yield memoryview(block)
-        except OSError as error:
-            raise unreadable(tensor.shard, error) from error
+        yield from stored_bytes(tensor.shard, tensor.start, tensor.nbytes)
 
     def _made(self) -> Iterator[memoryview]:
         for weight in self._weights:

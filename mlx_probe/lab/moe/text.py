@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["text_rows"]
 
 
-def text_rows(loaded: LoadedModel, data: str, tokens: int, window: int = 0) -> NDArray[np.int32]:
-    """The first tokens of a text, as rows that the model sees at once.
+def text_rows(
+    loaded: LoadedModel, data: str, tokens: int, window: int = 0, skipped: int = 0
+) -> NDArray[np.int32]:
+    """Tokens of a text, as rows that the model sees at once.
 
     Args:
         loaded: Its tokenizer and context count.
         data: What `mlx-probe evaluate` takes: a source of text, or a folder of tokens.
         tokens: Tokens to predict. More than a row's become several rows, as many as are full.
         window: Tokens of a row at most; 0 for the context.
+        skipped: Tokens at the beginning of the text that are left out.
 
     Returns:
         (rows, length + 1): each row begins with the last token of the one before.
@@ -35,11 +38,14 @@ def text_rows(loaded: LoadedModel, data: str, tokens: int, window: int = 0) -> N
     """
     length = min(tokens, loaded.context or tokens, window or tokens)
     count = tokens // length
-    found = open_text(loaded, data, EvaluateConfig(document="chunk", max_tokens=tokens)).tokens
-    if len(found) <= count * length:
+    needed = skipped + count * length
+    config = EvaluateConfig(document="chunk", max_tokens=skipped + tokens)
+    found = open_text(loaded, data, config).tokens
+    if len(found) <= needed:
         raise ConfigError(
-            f"{data} has {len(found)} tokens, too few for {count * length} + 1",
+            f"{data} has {len(found)} tokens, too few for {needed} + 1",
             "Give more text with --data, or fewer --tokens",
         )
-    rows = [found[i * length : (i + 1) * length + 1] for i in range(count)]
+    starts = range(skipped, needed, length)
+    rows = [found[start : start + length + 1] for start in starts]
     return np.stack(rows).astype(np.int32)

@@ -1,0 +1,130 @@
+"""What fewer experts changed: the mixture before and after on one text, in float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_probe.core.errors import CheckpointError, ConfigError
+from mlx_probe.core.units import format_size
+from mlx_probe.lab.device import available_memory, device_label
+from mlx_probe.lab.generate.loading import load_model
+from mlx_probe.lab.moe.logits import mean_loss, single_precision
+from mlx_probe.lab.moe.text import text_rows
+
+if TYPE_CHECKING:
+    from mlx_probe.checkpoint import Checkpoint
+    from mlx_probe.lab.generate.loading import LoadedModel
+
+__all__ = ["Before", "Losses", "measure_after", "measure_before", "open_mixture"]
+
+_FLOAT32 = 4
+
+
+@dataclass(frozen=True)
+class Before:
+    """The mixture on the held-out text.
+
+    Attributes:
+        data: The text.
+        skipped: Tokens at its beginning that scores were computed on.
+        rows: The tokens after them; see `text_rows`.
+        loss: Mean nats a token.
+    """
+
+    data: str
+    skipped: int
+    rows: NDArray[np.int32]
+    loss: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The mixture before and after on one text.
+
+    Attributes:
+        data: The text.
+        skipped: Tokens at its beginning that scores were computed on: they are not among those.
+        tokens: Tokens that are predicted.
+        context: Tokens that the models saw at most.
+        device: Where they ran.
+        loss_before: Mean nats a token.
+        loss_after: Mean nats a token, with fewer experts.
+    """
+
+    data: str
+    skipped: int
+    tokens: int
+    context: int
+    device: str
+    loss_before: float
+    loss_after: float
+
+
+def open_mixture(folder: Path, model: Checkpoint) -> LoadedModel:
+    """Load a mixture as mlx-lm's class, in float32.
+
+    Args:
+        folder: Its folder.
+        model: The same, by its headers.
+
+    Raises:
+        ConfigError: It does not fit in memory.
+        ProbeError: See `load_model`.
+    """
+    needed = sum(prod(parameter.shape) for parameter in model.parameters) * _FLOAT32
+    memory = available_memory(mx.default_device().type == mx.gpu)
+    if needed > memory:
+        raise ConfigError(
+            f"to run the mixture in float32 takes {format_size(needed)}, and there are "
+            f"{format_size(memory)}",
+            "Give --no-run, which needs no score of a run",
+        )
+    loaded = load_model(folder, by_mlx_lm=True)
+    single_precision(loaded.model)
+    return loaded
+
+
+def measure_before(loaded: LoadedModel, data: str, skipped: int, tokens: int) -> Before:
+    """Measure the mixture on the text after what scores are computed on.
+
+    Raises:
+        ProbeError: See `text_rows`.
+        CheckpointError: It predicts no numbers.
+    """
+    rows = text_rows(loaded, data, tokens, skipped=skipped)
+    loss = mean_loss(loaded.model, rows)
+    if not np.isfinite(loss):
+        raise CheckpointError(
+            f"{loaded.name} predicts probabilities that are not numbers",
+            "Look for weights that are not finite with `mlx-probe analyze`",
+        )
+    return Before(data, skipped, rows, loss)
+
+
+def measure_after(folder: Path, before: Before) -> Losses:
+    """Load the smaller mixture as mlx-lm's stock class, and measure it.
+
+    Args:
+        folder: Where it is.
+        before: The mixture.
+    """
+    model = single_precision(load_model(folder, by_mlx_lm=True).model)
+    loss = mean_loss(model, before.rows)
+    del model
+    mx.clear_cache()
+    return Losses(
+        data=before.data,
+        skipped=before.skipped,
+        tokens=before.rows.shape[0] * (before.rows.shape[1] - 1),
+        context=before.rows.shape[1] - 1,
+        device=device_label(),
+        loss_before=before.loss,
+        loss_after=loss,
+    )
