@@ -29,8 +29,6 @@ from mlx_probe.core.records import Row
 from mlx_probe.runs.monitor import UsageMeter
 from mlx_probe.runs.table.schema import rows_to_table
 
-QUIET = ("dead", "copies", "merged", "preferred", "always_chosen", "never_chosen")
-
 
 def found(folder):
     """What is unusual about a model's layers, and the rows of its layers."""
@@ -99,7 +97,7 @@ def test_random_layers_have_none(tmp_path, rng):
             assert preferred_expert(np.linalg.norm(layers[number]["router"], axis=1)) is None
     # The whole way of some of them.
     found_in_some, _ = found(write_mixture(tmp_path / "some", "qwen3_moe", layers[:12]))
-    assert found_in_some == {name: [] for name in QUIET}
+    assert not any(found_in_some.values())
 
 
 def test_of_two_experts_and_their_mean_only_the_mean_is_merged(tmp_path, rng):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,10 @@ from mlx_probe.lab.moe.merge.average import MeanExperts, require_plain
 from mlx_probe.lab.moe.merge.config import MergeConfig
 from mlx_probe.lab.moe.merge.groups import NearDuplicates, grouped, near_duplicates
 from mlx_probe.lab.moe.merge.record import RECEIPT
+from mlx_probe.lab.moe.reduce.losses import Losses
 from mlx_probe.lab.moe.reduce.mixture import read_mixture, require_count
 from mlx_probe.lab.moe.reduce.progress import Written
-from mlx_probe.lab.moe.reduce.receipt import Before, measure_before, open_mixture
+from mlx_probe.lab.moe.reduce.receipt import measure_after, measure_before, open_mixture
 from mlx_probe.lab.moe.reduce.tensors import Groups, reduced_tensors
 from mlx_probe.lab.moe.reduce.write import Reduced, write_reduced
 from mlx_probe.source import resolve
@@ -68,11 +70,12 @@ def merge_experts(
         layers = _layers(model, mixture)
         alike = _alike(model, layers, mixture, config)
         keep, groups = _groups(mixture, alike, config, str(model.files.path))
-        before: Before | None = None
+        measure: Callable[[Path], Losses] | None = None
         if config.run:
             loaded = open_mixture(folder, model)
             before = measure_before(loaded, config.data, 0, config.tokens)
             del loaded
+            measure = partial(measure_after, before=before)
         written = Written(on_progress)
         return write_reduced(
             out,
@@ -81,7 +84,7 @@ def merge_experts(
             model.config,
             mixture,
             reduced_tensors(mixture, groups, MeanExperts(layers, alike), written.add),
-            before,
+            measure,
             Reduced.begun(
                 reference,
                 out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mlx_probe.checkpoint import open_checkpoint
@@ -11,9 +12,10 @@ from mlx_probe.lab.generate.folder import find_model_folder
 from mlx_probe.lab.moe.prune.config import PruneConfig
 from mlx_probe.lab.moe.prune.record import RECEIPT
 from mlx_probe.lab.moe.prune.scores import kept_experts, random_scores, routed_scores
+from mlx_probe.lab.moe.reduce.losses import Losses
 from mlx_probe.lab.moe.reduce.mixture import read_mixture, require_count
 from mlx_probe.lab.moe.reduce.progress import Written
-from mlx_probe.lab.moe.reduce.receipt import Before, measure_before, open_mixture
+from mlx_probe.lab.moe.reduce.receipt import measure_after, measure_before, open_mixture
 from mlx_probe.lab.moe.reduce.tensors import reduced_tensors
 from mlx_probe.lab.moe.reduce.write import Reduced, write_reduced
 from mlx_probe.source import resolve
@@ -49,7 +51,7 @@ def prune_model(
     with open_checkpoint(resolve(str(folder))) as model:
         mixture = read_mixture(model)
         require_count(mixture, config.keep)
-        before: Before | None = None
+        measure: Callable[[Path], Losses] | None = None
         scores = random_scores(mixture, config.seed) if config.by == "random" else None
         if config.run:
             loaded = open_mixture(folder, model)
@@ -58,6 +60,7 @@ def prune_model(
             skipped = 0 if config.by == "random" else config.score_tokens
             before = measure_before(loaded, config.data, skipped, config.tokens)
             del loaded
+            measure = partial(measure_after, before=before)
         assert scores is not None
         kept = kept_experts(mixture, scores, config.keep)
         written = Written(on_progress)
@@ -69,7 +72,7 @@ def prune_model(
             model.config,
             mixture,
             reduced_tensors(mixture, groups, None, written.add),
-            before,
+            measure,
             Reduced.begun(
                 reference,
                 out,

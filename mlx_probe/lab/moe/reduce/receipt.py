@@ -16,13 +16,14 @@ from mlx_probe.core.units import format_size
 from mlx_probe.lab.device import available_memory, device_label
 from mlx_probe.lab.generate.loading import load_model
 from mlx_probe.lab.moe.logits import mean_loss, single_precision
+from mlx_probe.lab.moe.reduce.losses import Losses
 from mlx_probe.lab.moe.text import text_rows
 
 if TYPE_CHECKING:
     from mlx_probe.checkpoint import Checkpoint
     from mlx_probe.lab.generate.loading import LoadedModel
 
-__all__ = ["Before", "Losses", "measure_after", "measure_before", "open_mixture"]
+__all__ = ["Before", "measure_after", "measure_before", "open_mixture"]
 
 _FLOAT32 = 4
 
@@ -42,29 +43,6 @@ class Before:
     skipped: int
     rows: NDArray[np.int32]
     loss: float
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The mixture before and after on one text.
-
-    Attributes:
-        data: The text.
-        skipped: Tokens at its beginning that scores were computed on: they are not among those.
-        tokens: Tokens that are predicted.
-        context: Tokens that the models saw at most.
-        device: Where they ran.
-        loss_before: Mean nats a token.
-        loss_after: Mean nats a token, with fewer experts.
-    """
-
-    data: str
-    skipped: int
-    tokens: int
-    context: int
-    device: str
-    loss_before: float
-    loss_after: float
 
 
 def open_mixture(folder: Path, model: Checkpoint) -> LoadedModel:

@@ -12,7 +12,7 @@ from mlx_probe.core.files import write_error
 from mlx_probe.core.version import __version__
 from mlx_probe.lab.derived_model import copy_texts, write_json
 from mlx_probe.lab.generate.folder import tokenizer_folder
-from mlx_probe.lab.moe.reduce.receipt import Before, Losses, measure_after
+from mlx_probe.lab.moe.reduce.losses import Losses
 from mlx_probe.lab.tensor_stream import StoredTensor, write_shards
 from mlx_probe.lab.whole_folder import whole_folder
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space
@@ -97,7 +97,7 @@ def write_reduced(
     config: Mapping[str, Any],
     mixture: Mixture,
     tensors: Iterable[StoredTensor],
-    before: Before | None,
+    measure: Callable[[Path], Losses] | None,
     reduced: Reduced,
     on_bytes: Callable[[int], None],
 ) -> Reduced:
@@ -110,7 +110,7 @@ def write_reduced(
         config: config.json, still with the old number of experts.
         mixture: The old mixture.
         tensors: Every tensor of the new one.
-        before: The old one on a text; None where nothing is run.
+        measure: Runs the new one in its folder; None where nothing is run.
         reduced: What is known of the new one.
         on_bytes: Called with the bytes of all tensors, before the first is written.
 
@@ -127,7 +127,7 @@ def write_reduced(
             files = tuple(path.name for path in write_shards(new, stored))
             write_json(new / "config.json", {**config, mixture.family.count: reduced.experts})
             copy_texts(source, _tokenizer(source), new)
-            losses = None if before is None else measure_after(new, before)
+            losses = None if measure is None else measure(new)
             done = replace(reduced, tensors=len(stored), bytes=total, files=files, measured=losses)
             write_json(new / receipt, {"mlx_probe": __version__, **done.describe()})
     except OSError as error:
