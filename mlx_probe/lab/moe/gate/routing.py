@@ -45,7 +45,8 @@ class Record:
     @contextmanager
     def kept(self) -> Iterator[list[Routing]]:
         """Keep what is said within, in a list that is filled by running the model."""
-        self._layers = layers = []
+        layers: list[Routing] = []
+        self._layers = layers
         try:
             yield layers
         finally:
