@@ -72,7 +72,7 @@ _MOST = 5
     type=click.IntRange(2),
     metavar="N",
     default=2048,
-    help="Tokens of that text, in rows of the model's context, at most 2,048.",
+    help="Tokens of that text, in rows of the model's context, at most 1,024.",
 )
 @format_option
 @backend_options

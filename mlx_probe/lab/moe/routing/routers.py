@@ -21,9 +21,10 @@ from mlx_probe.lab.moe.routing.capture import BlockRun
 __all__ = ["ROUTERS", "Router", "Scores", "scores_of"]
 
 Floats = NDArray[np.float64]
-# Largest difference of scores that count as equal, and of shares from the mixing weights. Weights
-# of 16 bits have been rounded.
-_SAME, _SHARES, _SHARES_OF_16_BITS = 1e-5, 1e-3, 5e-2
+# Largest difference of scores that count as equal, and of shares from the mixing weights: blocks
+# of 16 bits round both before they choose.
+_SAME = {mx.float32: 1e-5, mx.float16: 2e-3, mx.bfloat16: 1.6e-2}
+_SHARES = {mx.float32: 1e-3, mx.float16: 1e-2, mx.bfloat16: 5e-2}
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,9 @@ def scores_of(run: BlockRun) -> Scores:
     scores = shares if bias is None else shares + np.array(bias.astype(mx.float32), np.float64)
     # Without bias and groups logits tell experts apart whose shares are rounded to the same.
     order = logits if bias is None and groups is None else scores
-    low, high = _choosable(scores, groups, router.judged_by)
-    if not _agree(order, run.indices, low, high) or not _weighs(router, shares, run):
+    same = _SAME.get(run.inputs.dtype, _SAME[mx.float32])
+    low, high = _choosable(scores, groups, router.judged_by, same)
+    if not _agree(order, run.indices, low, high, same) or not _weighs(router, shares, run):
         return _unknown(f"the router of {module} chooses otherwise than is known")
     part = shares / shares.sum(1, keepdims=True)
     logs = np.log(part, out=np.zeros_like(part), where=part > 0)
@@ -195,7 +197,7 @@ def _groups(block: Any, router: Router) -> tuple[int, int] | None:
 
 
 def _choosable(
-    scores: Floats, groups: tuple[int, int] | None, judged_by: int
+    scores: Floats, groups: tuple[int, int] | None, judged_by: int, same: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which experts can surely, and which can perhaps be chosen: groups may score the same."""
     if groups is None:
@@ -205,8 +207,8 @@ def _choosable(
     parts = np.sort(scores.reshape(len(scores), count, -1), axis=2)
     of_group = parts[..., -judged_by:].sum(2)
     ranked = np.sort(of_group, axis=1)[:, ::-1]
-    surely = of_group > ranked[:, [kept]] + _SAME
-    perhaps = of_group >= ranked[:, [kept - 1]] - _SAME
+    surely = of_group > ranked[:, [kept]] + same
+    perhaps = of_group >= ranked[:, [kept - 1]] - same
     size = scores.shape[1] // count
     return np.repeat(surely, size, axis=1), np.repeat(perhaps, size, axis=1)
 
@@ -216,6 +218,7 @@ def _agree(
     indices: NDArray[np.int32],
     surely: NDArray[np.bool_],
     perhaps: NDArray[np.bool_],
+    same: float,
 ) -> bool:
     """Whether a block chose the experts that score most."""
     if indices.max() >= order.shape[1]:
@@ -224,8 +227,8 @@ def _agree(
     np.put_along_axis(chosen, indices, True, axis=1)
     least = np.where(chosen, np.where(perhaps, order, -np.inf), np.inf).min(1)
     most = np.where(~chosen & surely, order, -np.inf).max(1)
-    same = _SAME * np.maximum(1, np.abs(order).max(1))
-    return bool((least >= most - same).all() and np.isfinite(least).all())
+    off = same * np.maximum(1, np.abs(order).max(1))
+    return bool((least >= most - off).all() and np.isfinite(least).all())
 
 
 def _weighs(router: Router, shares: Floats, run: BlockRun) -> bool:
@@ -237,8 +240,8 @@ def _weighs(router: Router, shares: Floats, run: BlockRun) -> bool:
     sums = weights.sum(1, keepdims=True)
     wanted = chosen / chosen.sum(1, keepdims=True)
     found = np.divide(weights, sums, out=np.zeros_like(weights), where=sums != 0)
-    is_single = run.inputs.dtype == mx.float32
-    return bool(np.abs(found - wanted).max() <= (_SHARES if is_single else _SHARES_OF_16_BITS))
+    off = _SHARES.get(run.inputs.dtype, _SHARES[mx.float32])
+    return bool(np.abs(found - wanted).max() <= off)
 
 
 def _margins(scores: Floats, chosen: int) -> Floats:

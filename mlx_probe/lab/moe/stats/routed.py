@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["JoinedText", "Reading", "open_reading", "require_memory"]
 
 # Tokens of a row, at most: attention takes memory for each pair of them.
-_ROW = 2048
+_ROW = 1024
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 from dense_mixtures import ROWS, WEIGHTS, block_inputs, dense_outputs
+from mlx.utils import tree_map
 from tiny_mixtures import ACTIVE, EXPERTS, FAMILIES, loaded, mixture
 
 from mlx_probe.core.errors import CheckpointError, ConfigError
@@ -105,6 +106,44 @@ class _Without(nn.Module):
 
     def __call__(self, x):
         return mx.where(mx.arange(EXPERTS) == self._expert, -mx.inf, self.inner(x))
+
+
+@pytest.mark.parametrize("family", WEIGHTS)
+def test_weights_of_16_bits(family, monkeypatch):
+    """As on a GPU: MLX's CPU gathers in float32 alone."""
+    gather = mx.gather_mm
+
+    def rounded(a, b, **settings):
+        found = gather(a.astype(mx.float32), b.astype(mx.float32), **settings)
+        return found.astype(a.dtype)
+
+    model = mixture(family)
+    for name, tolerance in (("float16", 2e-3), ("bfloat16", 1e-2)):
+        narrow = mixture(family)
+        narrow.set_dtype(getattr(mx, name))
+        # The same numbers, computed in float32.
+        model.update(tree_map(lambda array: array.astype(mx.float32), narrow.parameters()))
+        exact = measured(model)
+        with monkeypatch.context() as patch:
+            patch.setattr(mx, "gather_mm", rounded)
+            found = measured(narrow)
+        for layer, other in zip(found.layers, exact.layers, strict=True):
+            assert layer.router.reason is None
+            assert layer.assignments.sum() == ACTIVE * ROWS[:, :-1].size
+            # Some tokens have other experts; what is left is rounded.
+            same = (layer.indices == other.indices).all(1)
+            assert same.mean() > 0.5
+            scale = tolerance * np.abs(other.weights).max()
+            assert np.median(np.abs(layer.weights - other.weights)[same]) < scale
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe", "olmoe"])
+def test_packed_experts(family):
+    model = mixture(family, intermediate_size=32, moe_intermediate_size=32)
+    nn.quantize(model, group_size=32, bits=8)
+    for layer in measured(model).layers:
+        assert layer.assignments.sum() == ACTIVE * ROWS[:, :-1].size
+        assert layer.router.reason is None
 
 
 class Bent(nn.Module):
