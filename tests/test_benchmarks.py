@@ -60,6 +60,10 @@ SMALLEST = {
     "nanogpt": [*TRAINED, "--iterations", "1", "--seeds", "2", "--no-seconds"],
     "nulls": ["--trials", "2"],
     "resume": ["--kills", "1", "--steps", "8"],
+    "routing": [
+        *(RUNS, "--experts", "4", "--copies", "3", "--tokens", "24"),
+        *("--data", str(ROOT / "docs/en/metrics.md")),
+    ],
     "runs": [MODEL, "--count", "2", *ONCE],
     "sampler": ["--seconds", "1"],
     "scaling": ["--runs", "1", "--largest", "512"],

@@ -4,6 +4,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from dense_mixtures import ROWS, block_inputs, grouped_choice, logits_of, sigmoid, softmax
+from project import ROOT
 from tiny_mixtures import ACTIVE, EXPERTS, FAMILIES, loaded, mixture
 
 from mlx_probe.lab.moe.routing import measure_routing
@@ -119,3 +120,8 @@ def test_equal_scores_and_all_experts():
     for layer in model.layers:
         layer.mlp.gate.weight = mx.zeros_like(layer.mlp.gate.weight)
     assert [router.margin for router in routers_of(model)] == [0, 0]
+
+
+def test_the_page_names_every_family():
+    page = (ROOT / "docs" / "en" / "moe-stats.md").read_text("utf-8")
+    assert not [family for family in ROUTERS if f"`{family}`" not in page]
