@@ -40,8 +40,7 @@ ROOMS = (
 ENGLISH = (
     *("core/language.py", "core/notebook.py", "core/formats.py", "runs/table/__init__.py"),
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
-    *("checkpoint/formats/torch_names.py", "library/catalog/card.py"),
-    *("lab/about/card.py",),
+    *("checkpoint/formats/torch_names.py", "library/catalog/card.py", "lab/about/card.py"),
     *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py", "cli/schemas/"),
     # What an assistant reads, and what a server says to clients and to Prometheus.
     *("cli/assistant/", "lab/serve/request_body.py", "lab/serve/handler.py"),
@@ -215,6 +214,7 @@ def described():
     """What columns say of themselves, empty fields being none, and what keys of recipes mean."""
     from mlx_probe.analysis.columns import table_columns
     from mlx_probe.analysis.compare.columns import COLUMNS
+    from mlx_probe.analysis.mixture import columns as of_mixtures
     from mlx_probe.analysis.side_tables import SIDES
     from mlx_probe.analysis.training.spectral_change import CHANGE
     from mlx_probe.cli.recipe_tables import key_meanings
@@ -231,7 +231,7 @@ def described():
     sides = (side.columns for side in SIDES.values())
     tables = (table_columns([metric.column for metric in METRICS]), COLUMNS, SAMPLE_COLUMNS, *sides)
     tables = (*tables, OF_STEPS, (TRAIN_BPB, CHANGE), WINDOW_COLUMNS, EXPERT_COLUMNS, TOKEN_COLUMNS)
-    tables = (*tables, ROUTED_EXPERT_COLUMNS, ROUTED_LAYER_COLUMNS)
+    tables = (*tables, ROUTED_EXPERT_COLUMNS, ROUTED_LAYER_COLUMNS, *of_mixtures.COLUMNS)
     columns = [column for table in tables for column in table]
     names = ("title", "description", "plain", "typical", "caveat", "source")
     texts = {getattr(column, name) for column in columns for name in names}

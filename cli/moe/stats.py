@@ -33,14 +33,9 @@ from mlx_probe.runs.mixture.folder import LAYERS
 from mlx_probe.runs.monitor.watch import WatchConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlx_probe.runs.run import Run
 
 __all__ = ["stats_command"]
-
-# Experts of each list that are shown.
-_MOST = 5
 
 
 @click.command(
@@ -129,7 +124,10 @@ def stats_command(
     """
     from mlx_probe.lab.moe.stats.config import StatsConfig
     from mlx_probe.lab.moe.stats.stats import moe_stats
+    from mlx_probe.report.mixture_data import load_mixture
     from mlx_probe.report.mixture_document import mixture_document
+    from mlx_probe.report.mixture_summary import mixture_sentences
+    from mlx_probe.report.terminal.mixture import sentences_text
 
     title = tr("rows of the text and experts") if settings["data"] else tr("experts")
     with counting_bar(title, MofNCompleteColumn(), quiet) as on_progress:
@@ -149,15 +147,17 @@ def stats_command(
     if as_json:
         print_document(mixture_document(run, layers))
     elif not quiet:
-        output().print(_text(run, layers), markup=False, soft_wrap=True)
+        console = output()
+        console.print(_head(run, layers), markup=False, soft_wrap=True)
+        console.print(sentences_text(mixture_sentences(load_mixture(run.meta_path))))
+        console.print(_files(run), markup=False, soft_wrap=True)
     if not run.passed:
         raise click.ClickException("the validation failed\n  " + plain("\n  ".join(run.failures)))
     refuse_unread(run, allow_unknown)
 
 
-def _text(run: Run, layers: int) -> str:
+def _head(run: Run, layers: int) -> str:
     meta = run.meta
-    found: Mapping[str, Any] = meta["found"]
     lines = [
         tr(
             "{model}: {experts} experts in {layers} layers, {seconds} s, {size} MB peak",
@@ -166,68 +166,20 @@ def _text(run: Run, layers: int) -> str:
             layers=layers,
             seconds=f"{sum(meta['seconds'].values()):.1f}",
             size=f"{meta['peak_process_memory'] / 1e6:.0f}",
-        ),
-        _listed(tr("dead"), [_place(each) for each in found["dead"]]),
-        _listed(tr("copies"), [f"{_place(each)} = {each['of']}" for each in found["copies"]]),
-        _listed(
-            tr("merged"),
-            [f"{_place(each)} = {each['first']} + {each['second']}" for each in found["merged"]],
-        ),
-        _listed(
-            tr("preferred by the router"),
-            [f"{_place(each)} ({each['ratio']:.1f})" for each in found["preferred"]],
-        ),
-        _listed(tr("always chosen"), [_place(each) for each in found["always_chosen"]]),
-        _listed(tr("never chosen"), [_place(each) for each in found["never_chosen"]]),
-        *(_routed(run) if "tokens" in meta else ()),
-        *(f"  {path}" for path in (*run.outputs, run.meta_path)),
+        )
     ]
+    if "tokens" in meta:
+        lines.append(
+            tr(
+                "{tokens} tokens of {data} read, loss {loss}",
+                tokens=f"{meta['tokens']:,}",
+                data=plain(meta["data"]),
+                loss=f"{meta['loss']:.4f}",
+            )
+        )
     return "\n".join(lines)
 
 
-def _routed(run: Run) -> list[str]:
-    """What the mixture did when it read a text."""
-    meta, layers = run.meta, run.sides[LAYERS]
-    known = [
-        (effective, experts)
-        for effective, experts in zip(
-            layers["effective_experts"].to_pylist(), layers["experts"].to_pylist(), strict=True
-        )
-        if effective is not None
-    ]
-    lines = [
-        tr(
-            "{tokens} tokens of {data} read, loss {loss}",
-            tokens=f"{meta['tokens']:,}",
-            data=plain(meta["data"]),
-            loss=f"{meta['loss']:.4f}",
-        )
-    ]
-    if known:
-        effective, experts = min(known)
-        lines.append(
-            tr(
-                "effective experts of a layer: {least} of {experts} and more",
-                least=f"{effective:.1f}",
-                experts=experts,
-            )
-        )
-    unused = [_place(each) for each in meta["found"]["unused"]]
-    return [*lines, _listed(tr("without a token of the text"), unused)]
-
-
-def _place(each: Mapping[str, Any]) -> str:
-    """Layer and number of an expert."""
-    return f"{each['layer']}.{each['expert']}"
-
-
-def _listed(name: str, places: list[str]) -> str:
-    if not places:
-        return tr("{name}: none", name=name)
-    more = tr(" and {count} more", count=len(places) - _MOST) if len(places) > _MOST else ""
-    return tr(
-        "{name} (layer.expert): {places}{more}",
-        name=name,
-        places=", ".join(places[:_MOST]),
-        more=more,
-    )
+def _files(run: Run) -> str:
+    page = tr("`mlx-probe report {folder}` makes a page of it.", folder=plain(str(run.folder)))
+    return "\n".join([*(f"  {path}" for path in (*run.outputs, run.meta_path)), page])

@@ -220,7 +220,12 @@ def _liked(data: MixtureData) -> list[str]:
     rows = rows[np.argsort(-divergence[rows], kind="stable")]
     liked = experts["liked_tokens"]
     said = [
-        ": ".join([_name(data, row), " ".join(f"“{t}”" for t in list(liked[row])[:_TOKENS])])
+        ": ".join(
+            [
+                _name(data, row),
+                " ".join(f"“{_visible(text)}”" for text in list(liked[row])[:_TOKENS]),
+            ]
+        )
         for row in rows[:3]
     ]
     return [
@@ -231,6 +236,10 @@ def _liked(data: MixtureData) -> list[str]:
             names="; ".join(said),
         )
     ]
+
+
+def _visible(token: str) -> str:
+    return token.replace("\n", "↵").replace("\t", "⇥")
 
 
 def _known(frame: pd.DataFrame, name: str) -> np.ndarray:

@@ -6,10 +6,11 @@ from mlx_probe.analysis.mixture.combinations import SMALLEST_SHARE
 from mlx_probe.analysis.mixture.copies import ALIKE, MERGED
 from mlx_probe.analysis.mixture.layer import KINDS
 from mlx_probe.analysis.mixture.router import PREFERRED
+from mlx_probe.analysis.mixture.titles import EXPERT_TITLES, LAYER_TITLES, titled
 from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE
 from mlx_probe.core.records import Column
 
-__all__ = ["EXPERT_COLUMNS", "LAYER_COLUMNS"]
+__all__ = ["COLUMNS", "EXPERT_COLUMNS", "LAYER_COLUMNS"]
 
 _NAMES = {
     "gate": "gate projection",
@@ -60,7 +61,7 @@ def _spectral(name: str) -> tuple[Column, ...]:
     )
 
 
-EXPERT_COLUMNS: tuple[Column, ...] = (
+_OF_EXPERTS: tuple[Column, ...] = (
     *_PLACE,
     Column(
         "expert_index",
@@ -253,7 +254,7 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
     ),
 )
 
-LAYER_COLUMNS: tuple[Column, ...] = (
+_OF_LAYERS: tuple[Column, ...] = (
     *_PLACE,
     *_STATUS,
     Column("experts", "int64", "identity", "Experts of the layer.", lower=1, required=True),
@@ -350,3 +351,8 @@ LAYER_COLUMNS: tuple[Column, ...] = (
     Column("always_chosen", "int64", "router", "Experts that are always chosen.", lower=0),
     Column("never_chosen", "int64", "router", "Experts that are never chosen.", lower=0),
 )
+
+EXPERT_COLUMNS = titled(_OF_EXPERTS, EXPERT_TITLES)
+LAYER_COLUMNS = titled(_OF_LAYERS, LAYER_TITLES)
+# Of both tables.
+COLUMNS = (EXPERT_COLUMNS, LAYER_COLUMNS)

@@ -2,8 +2,6 @@
 
 // Tokens that a pair has to share: of fewer, lift is chance.
 const SHARED = 3;
-// Columns that say where an expert is.
-const PLACES = ["layer_index", "expert_index", "stack", "component"];
 // Pairs in the graph for each expert.
 const PAIRS = ["0.5", "1", "2", "4"];
 
@@ -97,7 +95,7 @@ function startLayer() {
   function showFacts() {
     const row = choice.expert === NO_EXPERT ? undefined : rowOf(choice.expert);
     hint.hidden = row !== undefined;
-    const shown = row === undefined ? [] : [...experts.columns.values()].filter(({ name }) => !PLACES.includes(name) && !["", "ok"].includes(experts.text(name, row)));
+    const shown = row === undefined ? [] : mixture.facts.filter((name) => !["", "ok"].includes(experts.text(name, row))).map((name) => experts.columns.get(name));
     facts.replaceChildren(...shown.map((column) => element("div", {}, element("dt", {}, term(column)), element("dd", {}, cut(experts.text(column.name, row), 300)))));
   }
 

@@ -40,7 +40,7 @@ function drawMatrix(plot, z, { names = null, order, title, onBoth, across }) {
   draw(plot, [{
     type: "heatmap", z: shown, x: below, y: labels, colorscale: "Viridis", hoverongaps: false, xgap: order.length > 64 ? 0 : 1, ygap: order.length > 64 ? 0 : 1,
     hovertemplate: `${onBoth}<br>${plotText(title)} <b>%{z:.4g}</b><extra></extra>`,
-    colorbar: { thickness: 12, outlinewidth: 0, ...(narrow.matches ? { orientation: "h", y: -0.02, yanchor: "top", ypad: 52, nticks: 5 } : {}) },
+    colorbar: { thickness: 12, outlinewidth: 0, ...(narrow.matches && square ? { orientation: "h", y: -0.02, yanchor: "top", ypad: 52, nticks: 5 } : {}) },
   }], {
     xaxis: axis({ ...category, title: { text: plotText(across) }, ...(square ? { nticks: narrow.matches ? 8 : 20 } : {}) }),
     yaxis: axis({ ...category, title: { text: tr("expert") }, autorange: "reversed", nticks: 24 }),

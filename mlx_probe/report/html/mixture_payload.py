@@ -37,7 +37,7 @@ def mixture_payload(data: MixtureData) -> dict[str, Any]:
         experts also says what a cell tells besides its number ("told"), and what a place without a
         number means ("missing"). "mixture": "layers" (what they are called), "places" (the layer
         of each row of experts), "experts" (of a layer), "load" (its column, or None), "tokens"
-        (read, or None),
+        (read, or None), "facts" (columns of an expert, the first to show first),
         "matrices" (by name; see `encode_matrix`, and "title", "about", "names" and "across" of
         the second axis, None where that is experts too), "routing" (see `encode_routing`).
     """
@@ -72,6 +72,7 @@ def mixture_payload(data: MixtureData) -> dict[str, Any]:
             "experts": data.count,
             "load": LOAD if LOAD in experts["map"]["metrics"] else None,
             "tokens": data.tokens,
+            "facts": _facts(data),
             "matrices": _matrices(data),
             "routing": _routing(data),
         },
@@ -81,7 +82,7 @@ def mixture_payload(data: MixtureData) -> dict[str, Any]:
 def _table(frame: pd.DataFrame, known: Sequence[Column]) -> dict[str, Any]:
     shown = [name for name in frame.columns if name in (LAYER, EXPERT)]
     shown += measured_columns(frame)[:_SHOWN] + _texts(frame)
-    listed = {column.name for column in known if column.type == "list<string>"} & {*frame.columns}
+    listed = {column.name for column in known if column.type.startswith("list")} & {*frame.columns}
     shorter = frame.assign(
         **{name: frame[name].map(_joined, na_action="ignore") for name in listed}
     )
@@ -89,9 +90,16 @@ def _table(frame: pd.DataFrame, known: Sequence[Column]) -> dict[str, Any]:
     return {"rows": len(frame), "columns": columns, "shown": shown, "map": None}
 
 
-def _joined(texts: Sequence[str]) -> str:
-    """Tokens as one text; they may hold commas and spaces of their own."""
-    return " | ".join(text.replace("\n", "↵") for text in texts)
+def _joined(items: Sequence[Any]) -> str:
+    """Tokens or numbers as one text; tokens may hold commas and spaces of their own."""
+    return " | ".join(str(item).replace("\n", "↵") for item in items)
+
+
+def _facts(data: MixtureData) -> list[str]:
+    """Columns of experts that one asks for first: what the expert does, then what it is."""
+    places = (LAYER, EXPERT, *_OTHER[2:])
+    known = [column for column in data.columns[EXPERTS] if column.name not in places]
+    return [c.name for c in sorted(known, key=lambda column: column.family != "routing")]
 
 
 def _routing(data: MixtureData) -> dict[str, Any] | None:

@@ -59,6 +59,8 @@ class OutputMeans:
         # Outputs of zeros have no direction.
         compared = active & (sizes > 0)
         cosines = np.divide(inner, sizes, out=np.zeros_like(inner), where=compared)
+        # Rounded, the same direction may have more than 1.
+        cosines = np.clip(cosines, -1, 1)
         self._count += self._sums(indices, active).astype(np.int64)
         self._weight += self._sums(indices, weights)
         self._norm += self._sums(indices, norms * active)
