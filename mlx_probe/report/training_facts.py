@@ -11,6 +11,7 @@ from mlx_probe.core.language import tr
 from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.report.fields import pairs_text
+from mlx_probe.runs.training.folder import MIXTURE
 
 if TYPE_CHECKING:
     from mlx_probe.report.training_data import TrainingData
@@ -34,9 +35,7 @@ def result_facts(data: TrainingData) -> dict[str, str]:
         tr("time"): _number(outcome.seconds, "{:,.1f}", "s"),
         tr("throughput"): _number(outcome.tokens_per_second, "{:,.0f}", tr("tokens/s")),
         **({tr("reward of held-out prompts"): rewards} if (rewards := _rewards(outcome)) else {}),
-        tr("snapshots compared") if data.run.is_tuning else tr("snapshots measured"): str(
-            len(data.steps)
-        ),
+        **_kept(data),
     }
 
 
@@ -47,6 +46,7 @@ def training_facts(data: TrainingData) -> dict[str, str]:
     facts = {
         **result_facts(data),
         tr("method"): _text(meta.get("method")),
+        **_mixture(meta),
         tr("parameters"): _number(meta.get("parameters"), "{:,}"),
         tr("learned parameters"): _number(meta.get("learned_parameters"), "{:,}"),
         tr("training FLOPs per token"): _number(meta.get("flops_per_token"), "{:,.0f}"),
@@ -64,6 +64,44 @@ def training_facts(data: TrainingData) -> dict[str, str]:
         tr("folder"): str(data.run.folder),
     }
     return {label: value for label, value in facts.items() if value}
+
+
+def _kept(data: TrainingData) -> dict[str, str]:
+    """How many snapshots there are; the training of a mixture keeps none."""
+    if data.run.kind == MIXTURE:
+        return {}
+    name = tr("snapshots compared") if data.run.is_tuning else tr("snapshots measured")
+    return {name: str(len(data.steps))}
+
+
+def _mixture(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What there is of the training of a mixture: its teacher, gates and experts."""
+    if meta.get("kind") != MIXTURE:
+        return {}
+    used, facts = meta.get("active_experts"), {}
+    if isinstance(used, Mapping):
+        facts[tr("active experts")] = tr(
+            "{mean} of {experts} in the mean, {least} to {most}",
+            mean=_number(used.get("mean"), "{:.2f}"),
+            experts=_text(used.get("experts")),
+            least=_text(used.get("min")),
+            most=_text(used.get("max")),
+        )
+    losses = {
+        tr("validation loss of the dense model"): "dense",
+        tr("validation loss as given"): "given",
+        tr("validation loss before the first step"): "initial",
+    }
+    for label, key in losses.items():
+        found = meta.get(key)
+        loss = found.get("val_loss") if isinstance(found, Mapping) else None
+        facts[label] = _number(loss, "{:.4f}", tr("nats/token"))
+    return {
+        tr("teacher"): _text(meta.get("teacher")),
+        tr("gates"): _text(meta.get("gate")),
+        tr("what is learned"): _text(meta.get("learn")),
+        **facts,
+    }
 
 
 def setting_facts(data: TrainingData) -> dict[str, str]:

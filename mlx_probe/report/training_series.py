@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["EVALUATED", "OF_STEPS", "bytes_per_token", "envelope", "evaluations", "with_train_bpb"]
 
 # Columns of metrics that reports draw: of every step, in the order of the page, and of evaluations.
-# Rewards are those of a tuning by rewards.
+# Rewards are those of a tuning by rewards, experts those of the training of a mixture.
 OF_STEPS = (
-    *("train_loss", "train_bpb", "reward", "reward_std", "kl", "answer_tokens", "learning_rate"),
-    *("grad_norm", "tokens_per_second"),
+    *("train_loss", "train_bpb", "reward", "reward_std", "kl", "answer_tokens"),
+    *("teacher_kl", "active_mean", "fallback", "learning_rate", "grad_norm", "tokens_per_second"),
 )
 EVALUATED = ("val_loss", "val_bpb", "val_reward")
 

@@ -31,7 +31,8 @@ __all__ = ["chosen_metrics", "training_text"]
 # Curves, in the order of the page.
 _CURVES = (
     *("train_loss", "val_loss", "train_bpb", "val_bpb", "reward", "val_reward", "reward_std"),
-    *("kl", "answer_tokens", "learning_rate", "grad_norm", "tokens_per_second"),
+    *("kl", "answer_tokens", "teacher_kl", "active_mean", "fallback"),
+    *("learning_rate", "grad_norm", "tokens_per_second"),
 )
 # Metrics that are drawn unless the user chooses.
 _USUAL = ("stable_rank", "effective_rank", "spectral_change")

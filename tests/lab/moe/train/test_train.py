@@ -1,5 +1,6 @@
 """From a graft to a mixture whose gates are trained: the result, and the same bits after a stop."""
 
+import io
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from lab import mlx_lm
+from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from mlx_probe.core.errors import ConfigError, ProbeError, ResultError
@@ -239,6 +241,8 @@ def test_views_of_a_run(trained):
     import mlx_probe
     from mlx_probe.analysis.validate import validate
     from mlx_probe.report.html.write import write_report
+    from mlx_probe.report.terminal.training import training_text
+    from mlx_probe.report.training_data import load_training_data
     from mlx_probe.runs.training.run import load_training_run
 
     run = trained("llama", "learn=router")
@@ -248,6 +252,14 @@ def test_views_of_a_run(trained):
     assert not read.is_tuning
     page = write_report(run.folder).read_text()
     assert "training of a mixture" in page
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(training_text(load_training_data([run.folder]), [], 100, "utf-8"))
+    shown = console.export_text()
+    used = run.meta["active_experts"]
+    assert f"{used['mean']:.2f} of 4 in the mean" in shown
+    assert f"{run.meta['dense']['val_loss']:.4f} nats/token" in shown
+    assert "teacher_kl" in shown
+    assert "teacher_kl" in page
     with pytest.raises(ResultError, match="training run"):
         mlx_probe.findings(run.folder)
 
