@@ -37,6 +37,21 @@ _YARN = {
     "original_max_position_embeddings": 64,
 }
 _GROUPS = {"n_group": 4, "topk_group": 2}
+_KIMI = {
+    "num_heads": 2,
+    "head_dim": 8,
+    "kda_layers": [2],
+    "short_conv_kernel_size": 3,
+    "full_attn_layers": [1],
+}
+_NEXT = {
+    "linear_num_value_heads": 2,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_conv_kernel_dim": 3,
+    "full_attention_interval": 1,
+}
 _OF_LLAMA4 = {
     "attention_chunk_size": 16, "attn_temperature_tuning": 4, "floor_scale": 8, "attn_scale": 0.1,
     "interleave_moe_layer_step": 1, "intermediate_size_mlp": 24, "moe_layers": [0, 3],
@@ -63,10 +78,15 @@ FAMILIES = {
     "bailing_moe_v3": {**_GROUPS, "layer_group_size": 2, "moe_shared_expert_intermediate_size": 16},
     "deepseek": {},
     "deepseek_v2": {**_GROUPS, "topk_method": "group_limited_greedy", "rope_scaling": _YARN},
+    "deepseek_v41": {},
     "deepseek_v32": {**_GROUPS, "index_head_dim": 16, "index_n_heads": 2, "index_topk": 8},
     "dots1": {},
     "ernie4_5_moe": {},
     "exaone_moe": {"layer_types": ["full_attention"] * 2, "is_moe_layer": [True] * 2},
+    "gemma4_text": {"enable_moe_block": True, "top_k_experts": ACTIVE, "global_head_dim": 8,
+                    "layer_types": ["sliding_attention", "full_attention"],
+                    "vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 0,
+                    "num_kv_shared_layers": 0},
     "glm4_moe": {},
     "glm4_moe_lite": {},
     "granitemoehybrid": {"layer_types": ["attention"] * 2},
@@ -74,9 +94,10 @@ FAMILIES = {
                 "rope_scaling": {"type": "dynamic", "alpha": 1.0, "factor": 1.0}},
     "jamba": {**_MAMBA, "attn_layer_offset": 0, "attn_layer_period": 2,
               "expert_layer_offset": 0, "expert_layer_period": 1},
-    "kimi_linear": {"linear_attn_config": {"num_heads": 2, "head_dim": 8, "kda_layers": [2],
-                                           "short_conv_kernel_size": 3, "full_attn_layers": [1]},
-                    "model_max_length": 64, "num_expert_group": 4, "topk_group": 2},
+    "kimi_linear": {"linear_attn_config": _KIMI, "model_max_length": 64, "num_expert_group": 4,
+                    "topk_group": 2},
+    "kimi_k3": {"text_config": {**SHAPE, "linear_attn_config": _KIMI, "num_expert_group": 4,
+                                "topk_group": 2}},
     "laguna": {"mlp_layer_types": ["sparse"] * 2},
     "lfm2_moe": {"use_expert_bias": True, "norm_eps": 1e-6, "conv_bias": False,
                  "conv_L_cache": 3, "full_attn_idxs": [0]},
@@ -100,9 +121,8 @@ FAMILIES = {
     "phixtral": {"num_vocab": VOCABULARY, "model_dim": DIM, "num_heads": 4, "num_layers": 2,
                  "rotary_dim": 4},
     "qwen2_moe": {},
-    "qwen3_next": {"linear_num_value_heads": 2, "linear_num_key_heads": 2,
-                   "linear_key_head_dim": 8, "linear_value_head_dim": 8,
-                   "linear_conv_kernel_dim": 3, "full_attention_interval": 1},
+    "qwen3_next": _NEXT,
+    "qwen3_5_moe": {"text_config": {**SHAPE, **_NEXT, "model_type": "qwen3_5_moe_text"}},
     "step3p5": {"num_attention_groups": 2, "share_expert_dim": 16, "moe_layers_enum": "0,1"},
 }  # fmt: skip
 

@@ -82,6 +82,12 @@ ROUTERS: Mapping[str, Router] = {
     "granitemoehybrid": Router("router.layer"),
     "hunyuan": Router("gate"),
     "jamba": Router("router"),
+    "kimi_k3": Router(
+        "gate",
+        "sigmoid",
+        "e_score_correction_bias",
+        ("args.num_expert_group", "args.topk_group"),
+    ),
     "kimi_linear": Router(
         "gate",
         "args.moe_router_activation_func",

@@ -11,6 +11,7 @@ from tiny_mixtures import ACTIVE, EXPERTS, FAMILIES, loaded, mixture
 from mlx_probe.core.errors import CheckpointError, ConfigError
 from mlx_probe.lab.moe.routing import measure_routing
 from mlx_probe.lab.moe.routing.blocks import find_blocks
+from mlx_probe.lab.moe.routing.routers import ROUTERS
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,12 @@ def test_every_family_is_understood_and_stays_as_it_is(family):
         if family != "longcat_flash":
             count = 1 if family == "llama4" else ACTIVE
             assert layer.assignments.sum() == count * len(found.tokens)
+        # Every family is watched; routers are known of those in the table.
+        named = type(find_blocks(model, "tiny")[0].module).__module__.rpartition(".")[-1]
+        assert (layer.router.reason is None) == (named in ROUTERS)
+        if named in ROUTERS:
+            assert 0 < layer.router.entropy < np.log(EXPERTS)
+            assert layer.router.margin > 0
         # An expert that no token chose has no means, and only that.
         unused = layer.assignments == 0
         for means in (layer.saliency, layer.output_norm, layer.mean_weight, layer.agreement):
@@ -177,6 +184,12 @@ def test_a_block_that_does_more_is_refused(bend):
         measured(model)
     assert "without --data" in caught.value.remedy
     assert isinstance(model.layers[1].mlp, Bent)
+
+
+def test_experts_of_another_width_than_the_model_are_refused():
+    model = mixture("nemotron_h", moe_latent_size=16)
+    with pytest.raises(ConfigError, match=r"backbone\.layers\.1\.mixer is a NemotronHMoE"):
+        measured(model)
 
 
 def test_what_is_no_mixture_and_what_is_not_finite():
