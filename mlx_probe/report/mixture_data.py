@@ -30,6 +30,8 @@ __all__ = ["EXPERT", "LAYER", "LOAD", "MixtureData", "load_mixture", "measured_c
 # assignments that an expert got.
 LAYER, EXPERT, LOAD = "layer_index", "expert_index", "load"
 _STACK = "stack"
+# Columns that lead.
+_FIRST = (LOAD, "load_gini")
 _ROUTED = ("token", "layer", "text", "experts", "weights")
 _AGAIN = "Run `mlx-probe moe stats` again with the same --out"
 
@@ -147,7 +149,7 @@ def _titled(column: Column) -> Column:
 def measured_columns(frame: pd.DataFrame) -> list[str]:
     """Columns of numbers in which at least one row has one; those that number rows left out.
 
-    The load comes first, and last what is the same in all rows.
+    What is said of loads comes first, and last what is the same in all rows.
     """
     names = [
         str(name)
@@ -157,7 +159,9 @@ def measured_columns(frame: pd.DataFrame) -> list[str]:
         and pd.api.types.is_numeric_dtype(frame[name])
         and not np.isnan(floats(frame, name)).all()
     ]
-    return sorted(names, key=lambda name: (name != LOAD, frame[name].nunique(dropna=False) < 2))
+    return sorted(
+        names, key=lambda name: (name not in _FIRST, frame[name].nunique(dropna=False) < 2)
+    )
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[str, int]]:

@@ -18,13 +18,17 @@ function curvePanel(panel, table, over, { marked = () => -1, onClick = null } = 
     const values = rows.map((row) => table.number(state.metric, row));
     const at = rows.map((row) => table.number(over, row));
     const { title } = table.columns.get(over);
+    const known = values.filter(Number.isFinite);
+    const [low, high] = [Math.min(...known), Math.max(...known)];
+    // Differences that are rounding are none.
+    const room = high - low > 1e-6 * Math.max(Math.abs(low), Math.abs(high)) ? null : 0.5 * (Math.abs(high) || 1);
     draw(plot, [{
       type: "scatter", mode: "lines+markers", x: at, y: values.map((value) => (Number.isFinite(value) ? value : null)), line: lineStyle(0), customdata: rows,
       marker: { size: rows.map((row) => (row === marked() ? 11 : 5)), color: rows.map((row) => (row === marked() ? LINES[3] : LINES[0])) },
       text: values.map((value, row) => `${plotText(title)} ${at[row]}<br>${plotText(state.metric)} <b>${short(value)}</b>`), hoverinfo: "text",
     }], {
       xaxis: axis({ title: { text: plotText(title) }, ...(table.rows < 12 ? { dtick: 1 } : {}) }),
-      yaxis: axis({ title: { text: plotText(titled(table.columns.get(state.metric))) }, exponentformat: "power" }),
+      yaxis: axis({ title: { text: plotText(titled(table.columns.get(state.metric))) }, exponentformat: "power", ...(room === null ? {} : { range: [low - room, high + room] }) }),
     });
   }
 

@@ -83,26 +83,35 @@ function startRouting() {
       element("p", {}, tr("Experts, with their weights:")), element("dl", {}, ...layers.flatMap(line))];
   }
 
-  function shade(routed) {
-    if (!routed.length) return "transparent";
-    const largest = routing.width;
-    if (state.view === "first") return hueOf(routed[0][0]);
-    if (state.view === "weight") return tint(routed[0][1]);
-    if (state.view === "entropy") return tint(largest > 1 ? entropyOf(routed) / Math.log2(largest) : 0);
-    if (state.view === "count") return tint(routed.length / largest);
-    return tint(routed.find(([expert]) => expert === choice.expert)?.[1] ?? 0);
+  // The number behind a token's colour.
+  function numberOf(routed) {
+    if (!routed.length) return NaN;
+    if (state.view === "weight") return routed[0][1];
+    if (state.view === "entropy") return entropyOf(routed);
+    if (state.view === "count") return routed.length;
+    return routed.find(([expert]) => expert === choice.expert)?.[1] ?? 0;
+  }
+
+  // The colours of all tokens of a layer: of numbers they go from the least to the largest.
+  function shades(layer) {
+    const routed = routing.texts.map((_, at) => routing.of(at, layer));
+    if (state.view === "first") return { colours: routed.map((one) => (one.length ? hueOf(one[0][0]) : "transparent")), range: null };
+    const values = routed.map(numberOf);
+    const [low, high] = values.filter(Number.isFinite).reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
+    return { colours: values.map((value) => (Number.isFinite(value) ? tint((value - low) / (high - low || 1)) : "transparent")), range: [low, high] };
   }
 
   function render() {
     const layer = choice.layer;
     const counts = new Map();
     let marked = 0;
+    const { colours, range } = shades(layer);
     strip.buttons.forEach((button, at) => {
       const routed = routing.of(at, layer);
       routed.forEach(([expert]) => counts.set(expert, (counts.get(expert) ?? 0) + 1));
       const isMarked = routed.some(([expert]) => expert === choice.expert);
       marked += isMarked;
-      button.style.background = shade(routed);
+      button.style.background = colours[at];
       button.classList.toggle("marked", isMarked);
     });
     const most = [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
@@ -116,7 +125,8 @@ function startRouting() {
       chip.addEventListener("click", () => chooseExpert({ expert: expert === choice.expert ? NO_EXPERT : expert }));
       return chip;
     }), ...(most.length > shown.length ? [element("span", { className: "note" }, tr("and {count} more", { count: most.length - shown.length }))] : []));
-    told.textContent = choice.expert === NO_EXPERT ? "" : tr("Expert {expert} works on {count} of {all} tokens in layer {layer}; they are outlined.", { expert: choice.expert, count: marked, all: strip.buttons.length, layer: mixture.layers[choice.layer] });
+    const marks = choice.expert === NO_EXPERT ? "" : tr("Expert {expert} works on {count} of {all} tokens in layer {layer}; they are outlined.", { expert: choice.expert, count: marked, all: strip.buttons.length, layer: mixture.layers[choice.layer] });
+    told.textContent = [marks, range === null ? "" : tr("Colours go from {low} to {high}.", { low: short(range[0]), high: short(range[1]) })].filter(Boolean).join(" ");
     Object.assign(view, { value: state.view });
   }
 
