@@ -64,7 +64,7 @@ def find_blocks(model: nn.Module, name: str) -> tuple[Block, ...]:
         kind = type(model).__module__.rpartition(".")[-1]
         raise ConfigError(
             f"{name} has no experts that mlx-lm computes as one: it is a {kind}",
-            "Choose a mixture of experts, or make one with `mlx-probe moe graft`",
+            "Give a mixture that mlx-lm runs by SwitchGLU; `mlx-probe moe graft` makes one",
         )
     return tuple(sorted(blocks, key=lambda block: block.layer))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.errors import CheckpointError, ConfigError
 from mlx_probe.lab.moe.logits import row_logits
 from mlx_probe.lab.moe.routing.blocks import Block, find_blocks
 from mlx_probe.lab.moe.routing.capture import BlockRun, watched_mixtures
@@ -58,12 +58,19 @@ def measure_routing(
             f"{loaded.name} predicts probabilities that are not numbers",
             "Look for weights that are not finite with `mlx-probe analyze`",
         )
+    # Some models hold layers that they do not run, such as those that predict further tokens.
+    ran = [block for block in blocks if not means[block.name][0].is_empty]
+    if not ran:
+        raise ConfigError(
+            f"no mixture of {loaded.name} takes part when it runs",
+            "Use `mlx-probe moe stats` without --data: it needs no run",
+        )
     return Routing(
         name=loaded.name,
         tokens=read.ravel(),
         positions=np.tile(np.arange(read.shape[1], dtype=np.int32), len(read)),
         loss=nats / read.size,
-        layers=tuple(_layer(block, *means[block.name]) for block in blocks),
+        layers=tuple(_layer(block, *means[block.name]) for block in ran),
     )
 
 

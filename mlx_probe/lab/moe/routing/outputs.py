@@ -30,6 +30,11 @@ class OutputMeans:
         self._weight, self._norm, self._weighted, self._cosine = np.zeros((4, experts))
         self._first_sum, self._first_count = 0.0, 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the mixture did nothing so far."""
+        return not self._runs
+
     def add(self, run: BlockRun) -> None:
         """Take what a mixture did with some tokens."""
         tokens, count, dim = run.outputs.shape

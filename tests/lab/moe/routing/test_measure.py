@@ -186,6 +186,23 @@ def test_a_block_that_does_more_is_refused(bend):
     assert isinstance(model.layers[1].mlp, Bent)
 
 
+def test_mixtures_that_do_not_run_are_left_out():
+    model = mixture("mixtral")
+    model.model.spare = [mixture("mixtral").layers[0]]
+    assert [layer.layer for layer in measured(model).layers] == [0, 1]
+
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.spare, self.head = mixture("mixtral").layers[0], nn.Embedding(96, 96)
+
+        def __call__(self, tokens):
+            return self.head(tokens)
+
+    with pytest.raises(ConfigError, match="no mixture of tiny takes part"):
+        measured(Idle())
+
+
 def test_experts_of_another_width_than_the_model_are_refused():
     model = mixture("nemotron_h", moe_latent_size=16)
     with pytest.raises(ConfigError, match=r"backbone\.layers\.1\.mixer is a NemotronHMoE"):

@@ -1,15 +1,19 @@
 """The statistics of a mixture that also reads a text."""
 
+from pathlib import Path
+
 import mlx.core as mx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from lab import transformers
 
 from mlx_probe.analysis.validate import validate
 from mlx_probe.core.errors import ConfigError, Interrupted
 from mlx_probe.lab.generate.loading import load_model
 from mlx_probe.lab.moe.graft import GraftConfig, graft_model
 from mlx_probe.lab.moe.routing import measure_routing
+from mlx_probe.lab.moe.routing.token_types import token_texts
 from mlx_probe.lab.moe.stats.config import StatsConfig
 from mlx_probe.lab.moe.stats.stats import moe_stats
 from mlx_probe.lab.moe.text import text_rows
@@ -72,6 +76,30 @@ def test_a_text_joins_what_the_weights_say(mixture, config, run, dense):
         mixture, mixture.parent / "alone", config=StatsConfig(workers=1, backend="numpy")
     ).load()
     assert frame[list(alone.columns)].equals(alone)
+
+
+def test_transformers_routes_the_same(mixture, run, dense):
+    torch = pytest.importorskip("torch")
+    stock = transformers().AutoModelForCausalLM.from_pretrained(mixture, dtype=torch.float32)
+    tokens = dense.tokenizer.encode_array(Path(dense.text).read_text("utf-8"))
+    read = pq.read_table(run.folder / ROUTING).to_pylist()
+    assert [row["text"] for row in read[::2]][:5] == token_texts(dense.tokenizer, tokens[:5])
+    with torch.no_grad():
+        said = stock(torch.tensor(tokens[None, :48].astype("i8")), output_router_logits=True)
+    layers = load_side_table(run, LAYERS)
+    for number, logits in enumerate(said.router_logits):
+        shares = torch.softmax(logits.double(), -1).numpy()
+        best = np.argsort(-shares, 1)[:, :2]
+        rows = [row for row in read if row["layer"] == number]
+        assert [row["experts"] for row in rows] == best.tolist()
+        weights = np.take_along_axis(shares, best, 1)
+        found = np.array([row["weights"] for row in rows])
+        np.testing.assert_allclose(found, weights / weights.sum(1, keepdims=True), rtol=1e-4)
+        entropy = -(shares * np.log(shares)).sum(1).mean()
+        assert layers["router_entropy"][number] == pytest.approx(entropy, rel=1e-5)
+        ranked = np.sort(shares, 1)
+        margin = (ranked[:, -2] - ranked[:, -3]).mean()
+        assert layers["router_margin"][number] == pytest.approx(margin, rel=1e-3)
 
 
 def test_it_goes_on_after_an_interruption(mixture, config, run, monkeypatch):
