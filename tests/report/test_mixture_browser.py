@@ -102,6 +102,11 @@ def test_maps_and_matrices_are_those_of_the_files(opened, page, stats, tmp_path)
     choose(opened, "#maps select", "saliency")
     assert opened.value(f"{plot}.data[0].z[3][0]") is None
     assert "hatched: no number" in opened.value(f"{plot}.layout.annotations[0].text")
+    choose(opened, "#maps select", "load")
+    opened.value("document.querySelector('#maps input[type=checkbox]').click()")
+    assert opened.value(f"{plot}.data[0].z[3][0]") is None
+    assert "no number, or 0" in opened.value(f"{plot}.layout.annotations[0].text")
+    choose(opened, "#maps select", "saliency")
     rows = saved(opened, tmp_path, "#maps")
     assert len(rows) == 23
     arrays = load_file(stats / "maps.safetensors")

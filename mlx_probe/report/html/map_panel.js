@@ -72,8 +72,10 @@ function mapPanel(section, onCell) {
     const groups = [...new Set(all.flatMap((cells) => cells.groups))].sort((a, b) => a - b);
     const withDistance = (cell) => hover(cell) + (isDeviation ? `<br>${tr("deviation {z}", { z: short(distances.get(cell) ?? NaN) })}` : "");
     const range = shadeRange(all, shadeOf);
+    // A logarithm knows no 0.
+    const said = missing !== null && state.log ? tr("hatched: no number, or 0") : missing;
     for (const [cells, plot] of shown) {
-      drawMap(plot, cells, { groups, labels, shadeOf, range, hover: withDistance, log: state.log, isDeviation, rowsAre, missing });
+      drawMap(plot, cells, { groups, labels, shadeOf, range, hover: withDistance, log: state.log, isDeviation, rowsAre, missing: said });
     }
   }
 
