@@ -19,6 +19,7 @@ from mlx_probe.core.markdown import escaped, section, table
 from mlx_probe.core.units import format_size
 from mlx_probe.lab.about.facts import ModelFacts, model_place, read_facts
 from mlx_probe.lab.about.history import History, read_history
+from mlx_probe.lab.moe.stock import DYNAMIC
 
 __all__ = ["MARK", "Card", "model_card"]
 
@@ -28,6 +29,8 @@ MARK = "<!-- written by mlx-probe -->"
 _RECIPE = {
     "model": ("dim", "layers", "heads", "context"),
     "adapter": ("method", "rank", "scale", "layers", "targets"),
+    "gate": ("active", "begin", "open", "scale"),
+    "loss": ("distillation", "temperature", "language"),
     "optimizer": ("name", "weight_decay"),
     "train": ("steps", "batch", "accumulation", "learning_rate", "schedule", "seed", "dropout"),
 }
@@ -109,8 +112,11 @@ def _metadata(
 ) -> dict[str, Any]:
     """The block that Hugging Face reads."""
     base = history.base
+    library = "peft" if _is_peft(facts) else "mlx" if _is_mlx(facts) else "transformers"
+    if facts.architecture.get("model_type") == DYNAMIC:
+        library = "mlx-probe"
     block: dict[str, Any] = {
-        "library_name": "peft" if _is_peft(facts) else "mlx" if _is_mlx(facts) else "transformers",
+        "library_name": library,
         "pipeline_tag": "text-generation",
         "tags": sorted({"mlx-probe", *history.tags}),
     }
@@ -183,10 +189,11 @@ def _trained(history: History) -> str:
         return ""
     recipe = run.get("recipe") or {}
     lines: dict[str, Any] = {
-        "Command": {"train": "mlx-probe train", "tune": "mlx-probe tune"}.get(
-            str(run.get("kind")), run.get("kind")
-        ),
+        "Command": f"mlx-probe {str(run.get('kind')).replace('-', ' ')}",
         "Base": history.base,
+        "Teacher": run.get("teacher"),
+        "Gates": run.get("gate"),
+        "Learned": run.get("learn"),
         "Data": _data(run.get("data")),
         "Tokens": run.get("tokens") or run.get("planned_tokens"),
         "Steps": run.get("steps_done") or run.get("planned_steps"),
@@ -280,6 +287,9 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
 def _use(facts: ModelFacts, folder: Path) -> str:
     if facts.adapter is not None or facts.format != "safetensors" or not folder.is_dir():
         return ""
+    if facts.architecture.get("model_type") == DYNAMIC:
+        # mlx-lm and transformers refuse it.
+        return '```console\n$ mlx-probe generate PATH --prompt "Hello"\n```'
     lines = [
         "from mlx_lm import generate, load",
         "",

@@ -10,6 +10,7 @@ from typing import Any
 from mlx_probe.lab.about.derivation import Derivation, read_derivation
 from mlx_probe.lab.about.json_object import read_object
 from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.training.folder import KINDS
 
 __all__ = ["History", "read_history"]
 
@@ -76,7 +77,7 @@ def _run(reference: str, folder: Path) -> Mapping[str, Any] | None:
         return None
     meta = read_meta(found)
     # Analyses and comparisons made no model.
-    return meta if meta.get("kind") in ("train", "tune") else None
+    return meta if meta.get("kind") in KINDS else None
 
 
 def _base(run: Mapping[str, Any] | None, derivation: Derivation | None, folder: Path) -> str | None:

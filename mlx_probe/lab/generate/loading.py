@@ -21,7 +21,8 @@ from mlx_probe.lab.generate.adapted import find_adapter, load_adapted
 from mlx_probe.lab.generate.folder import find_model_folder, tokenizer_folder
 from mlx_probe.lab.model.layout import load_weights, read_config
 from mlx_probe.lab.model.mini_llm import MiniLLM
-from mlx_probe.lab.moe.gate.layout import MODEL_TYPE, dynamic_classes
+from mlx_probe.lab.moe.gate.layout import dynamic_classes
+from mlx_probe.lab.moe.stock import DYNAMIC
 
 __all__ = ["LoadedModel", "load_model"]
 
@@ -79,7 +80,7 @@ def load_model(reference: str | os.PathLike[str], by_mlx_lm: bool = False) -> Lo
     folder = find_model_folder(name)
     config = _read_json(folder / "config.json")
     tokenizer = load_tokenizer(tokenizer_folder(folder))
-    is_dynamic = config.get("model_type") == MODEL_TYPE
+    is_dynamic = config.get("model_type") == DYNAMIC
     model = None if by_mlx_lm or is_dynamic else _mini_llm(folder)
     runs_by = "mlx-lm" if model is None and not is_dynamic else "mlx-probe"
     if model is None:

@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["STOCKS", "Stock", "is_mixture"]
+__all__ = ["DYNAMIC", "STOCKS", "Stock", "is_mixture"]
+
+# model_type of a mixture with dynamic gates, which is none of the stock ones.
+DYNAMIC = "mlx_probe_dynamic_moe"
 
 # What a mixture's config.json calls the number of its experts.
 _COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")

@@ -16,11 +16,11 @@ import mlx.core as mx
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.moe.gate.dynamic import DynamicGate
 from mlx_probe.lab.moe.gate.install import install_gates, stock_of
-from mlx_probe.lab.moe.stock import Stock
+from mlx_probe.lab.moe.stock import DYNAMIC, Stock
 
-__all__ = ["MODEL_TYPE", "dynamic_classes", "dynamic_config", "dynamic_factor", "stock_config"]
+__all__ = ["dynamic_classes", "dynamic_config", "dynamic_factor", "stock_config"]
 
-MODEL_TYPE, ARCHITECTURE = "mlx_probe_dynamic_moe", "MlxProbeDynamicMoeForCausalLM"
+ARCHITECTURE = "MlxProbeDynamicMoeForCausalLM"
 # Keys of config.json.
 _STOCK, _GATE = "stock_model_type", "dynamic_gate"
 
@@ -34,7 +34,7 @@ def dynamic_config(config: Mapping[str, Any], factor: float) -> dict[str, Any]:
     """
     return {
         **config,
-        "model_type": MODEL_TYPE,
+        "model_type": DYNAMIC,
         "architectures": [ARCHITECTURE],
         _STOCK: config["model_type"],
         _GATE: {"factor": factor},

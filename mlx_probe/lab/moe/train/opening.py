@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
+
 from mlx_probe.core.errors import CheckpointError, ConfigError
 from mlx_probe.lab.generate.loading import LoadedModel, load_model
 from mlx_probe.lab.moe.gate.install import install_gates, mixtures, require_plain, stock_of
-from mlx_probe.lab.moe.gate.layout import MODEL_TYPE, dynamic_factor, stock_config
+from mlx_probe.lab.moe.gate.layout import dynamic_factor, stock_config
 from mlx_probe.lab.moe.gate.routing import Record
 from mlx_probe.lab.moe.gate.top_k import TopKGate
-from mlx_probe.lab.moe.stock import Stock
+from mlx_probe.lab.moe.stock import DYNAMIC, Stock
 from mlx_probe.lab.moe.train.config import GateConfig
 from mlx_probe.runs.mixture.folder import RECEIPT
 
@@ -76,7 +78,7 @@ def open_mixture(reference: str) -> Mixture:
     """
     loaded = load_model(reference, by_mlx_lm=True)
     config = _json(loaded.folder / "config.json")
-    is_dynamic = config.get("model_type") == MODEL_TYPE
+    is_dynamic = config.get("model_type") == DYNAMIC
     name, network = loaded.name, loaded.model
     factor = dynamic_factor(name, config) if is_dynamic else _factor(loaded.folder)
     if is_dynamic:
@@ -116,7 +118,8 @@ def open_teacher(reference: str, student: Mixture) -> LoadedModel:
         ProbeError: See `load_model`.
     """
     teacher = load_model(reference)
-    rows = int(_json(teacher.folder / "config.json")["vocab_size"])
+    # Where config.json says it differs between families.
+    rows = int(teacher.model(mx.zeros((1, 1), mx.int32)).shape[-1])
     if rows != student.vocabulary:
         raise ConfigError(
             f"the teacher {reference} has {rows} tokens, and {student.loaded.name} has "

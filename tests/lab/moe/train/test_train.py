@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from tinymodel import COMMAND
 
 from mlx_probe.core.errors import ConfigError, ProbeError, ResultError
+from mlx_probe.lab.about.card import model_card
 from mlx_probe.lab.generate.loading import load_model
 from mlx_probe.lab.moe.graft import GraftConfig, graft_model
 from mlx_probe.lab.moe.train.config import MixtureRecipe
@@ -184,6 +185,18 @@ def test_what_the_run_says(trained, grafts, family):
     assert first["active"].mean() == pytest.approx(described["by_position"][0]["mean_by_layer"][1])
     assert meta["active_experts"]["mean"] == described["mean"]
     assert meta["learned_parameters"] == 2 * (4 * 32 + 4)
+
+
+@pytest.mark.parametrize("gate", ["dynamic", "topk"])
+def test_its_card(trained, dense, gate):
+    changes = ("gate.kind=topk", "active=2") if gate == "topk" else ("learn=router",)
+    text = model_card(str(trained("llama", *changes).folder)).text
+    assert "mlx-probe moe train" in text
+    assert f"| Gates | {gate} |" in text
+    assert str(dense.llama.name) in text
+    # mlx-lm loads the stock one alone.
+    assert ("from mlx_lm import" in text) == (gate == "topk")
+    assert ("mlx-probe generate PATH" in text) == (gate == "dynamic")
 
 
 def results_of(run):
