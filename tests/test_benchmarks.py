@@ -51,6 +51,9 @@ SMALLEST = {
     "load_test": ["--requests", "60", "--connections", "8"],
     "memory": ["--size", "1MB", "--scale", "32"],
     "metrics": [MODEL, *ONCE],
+    "moe_stats": [
+        *("--layers", "3", "--experts", "10", "--hidden", "32", "--width", "16", "--filled", "1"),
+    ],
     "moe_training": [
         *(RUNS, "--data", str(ROOT / "docs" / "en"), "--seeds", "2", "--steps", "1"),
         *("--context", "16", "--tokens", "16", "--gate-steps", "1", "--gate-batch", "1"),

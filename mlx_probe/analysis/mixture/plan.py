@@ -38,11 +38,14 @@ class MixturePlan:
     @property
     def sizes(self) -> list[int]:
         """Stored bytes of each expert, in the order of the rows."""
-        return [
-            sum(w.nbytes for w in layer.weights if w.expert_index == number)
-            for layer in self.layers
-            for number in layer.experts
-        ]
+        sizes = []
+        for layer in self.layers:
+            of_expert = dict.fromkeys(layer.experts, 0)
+            for group in layer.groups.values():
+                for weight in group.members:
+                    of_expert[weight.expert_index or 0] += weight.nbytes
+            sizes += of_expert.values()
+        return sizes
 
     @property
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from models import invoke
 from planted_mixtures import EXPERTS, named, plant, random_layer, write_mixture
 from safetensors.numpy import load_file
-from weightfiles import write_safetensors
+from weightfiles import write_gguf, write_safetensors
 
 from mlx_probe.analysis.validate import validate
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
@@ -137,6 +137,31 @@ def test_an_expert_that_cannot_be_read_costs_itself_and_comparisons(tmp_path, rn
     assert rows[5]["status"] == "nonfinite"
     assert rows[0]["gate_effective_rank"] > 1
     assert run.passed
+
+
+def test_a_gguf_file_of_stacked_experts(tmp_path, rng):
+    experts, width, hidden = 5, 16, 32
+    order = rng.permutation(width)
+    stacks = {
+        name: rng.standard_normal((experts, width, hidden)).astype("f4")
+        for name in ("gate", "up", "down")
+    }
+    for stack in stacks.values():
+        stack[4] = stack[1][order]
+    stacks["down"] = np.ascontiguousarray(stacks["down"].swapaxes(1, 2))
+    tensors = {f"blk.0.ffn_{name}_exps.weight": (stack, "F32") for name, stack in stacks.items()}
+    tensors["blk.0.ffn_gate_inp.weight"] = (np.eye(experts, hidden, dtype="f4"), "F32")
+    shape = {
+        "block_count": 1, "embedding_length": hidden, "expert_feed_forward_length": width,
+        "expert_count": experts, "expert_used_count": 2,
+    }  # fmt: skip
+    numbers = {f"qwen3moe__{key}": value for key, value in shape.items()}
+    file = write_gguf(tmp_path / "m.gguf", tensors, architecture="qwen3moe", **numbers)
+    run = moe_stats(file, tmp_path / "out", config=CONFIG)
+    assert run.meta["found"]["copies"] == [
+        {"layer": 0, "expert": 4, "of": 1, "reordered": True},
+    ]
+    assert list(load_side_table(run, LAYERS)["active"]) == [2]
 
 
 class TestRefused:
