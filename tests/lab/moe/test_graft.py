@@ -17,6 +17,7 @@ from mlx_probe.lab import tensor_stream
 from mlx_probe.lab.data.tokenizer import load_tokenizer
 from mlx_probe.lab.moe.graft import SPLITS, GraftConfig, graft, graft_model
 from mlx_probe.lab.moe.stock import STOCKS
+from mlx_probe.report.graft_receipt import damage_frame, read_graft
 
 FAMILIES = ("llama", "qwen3")
 MATRICES = ("gate_proj", "up_proj", "down_proj")
@@ -236,6 +237,9 @@ def test_the_receipt(dense, tmp_path):
     assert receipt["damage"][0]["loss"] == pytest.approx(receipt["loss_after"], abs=1e-5)
     assert len({each["loss"] for each in receipt["damage"]}) == 4
     assert {key: receipt[key] for key in made.describe()} == json.loads(json.dumps(made.describe()))
+    curve = damage_frame(read_graft(tmp_path / "a"))
+    assert curve["active"].tolist() == [1, 2, 3, 4]
+    assert curve["added"].tolist()[-1] == pytest.approx(0, abs=1e-5)
     # Two layers, two losses, four of the curve; nothing goes back.
     assert seen[-1] == (8, 8)
     assert seen == sorted(seen)

@@ -15,6 +15,9 @@ from mlx_probe.lab.evaluate.config import EvaluateConfig
 from mlx_probe.lab.evaluate.evaluate import evaluate
 from mlx_probe.lab.moe.graft import GraftConfig, graft_model
 from mlx_probe.lab.moe.signals import SignalsConfig, signals
+from mlx_probe.report.html.signals_payload import signals_payload
+from mlx_probe.report.signals_data import load_signals
+from mlx_probe.report.signals_summary import signals_sentences
 
 CONFIG = SignalsConfig(tokens=250, window=20, block=8)
 
@@ -153,3 +156,13 @@ def test_quantized_models_are_refused(subject, dense, tmp_path):
         (tmp_path / "packed" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ConfigError, match="is quantized, and its codes have no gradient"):
         signals(tmp_path / "packed", subject.text, tmp_path / "out", CONFIG, device="cpu")
+
+
+def test_their_page_reads_what_is_written(subject):
+    mixed = signals_payload(load_signals(subject.mixed.folder))
+    assert mixed["sps"]["blocks"] == 4
+    assert len(mixed["sps"]["texts"]) == 240
+    assert {"windows", "experts", "tokens"} == mixed["runs"][0]["tables"].keys()
+    dense = load_signals(subject.dense.folder)
+    assert "experts" not in signals_payload(dense)["runs"][0]["tables"]
+    assert signals_sentences(dense)[0].startswith("Over 12 windows of the text the loss is ")

@@ -17,6 +17,9 @@ from mlx_probe.lab.moe.routing.token_types import token_texts
 from mlx_probe.lab.moe.stats.config import StatsConfig
 from mlx_probe.lab.moe.stats.stats import moe_stats
 from mlx_probe.lab.moe.text import text_rows
+from mlx_probe.report.html.mixture_payload import mixture_payload
+from mlx_probe.report.mixture_data import load_mixture
+from mlx_probe.report.mixture_summary import mixture_sentences
 from mlx_probe.runs.load_side import load_side_table
 from mlx_probe.runs.mixture.folder import LAYERS, MAPS, ROUTING
 from mlx_probe.runs.mixture.maps import read_maps
@@ -150,3 +153,18 @@ def test_what_is_refused(mixture, config, dense, tmp_path, monkeypatch):
         moe_stats(mixture, tmp_path / "d", config=config)
     assert "--data" in caught.value.remedy
     assert not list(tmp_path.iterdir())
+
+
+def test_its_page_reads_what_is_written(run):
+    data = load_mixture(run.meta_path)
+    payload = mixture_payload(data)["mixture"]
+    assert payload["layers"] == ["0", "1"]
+    assert (payload["experts"], payload["load"], payload["tokens"]) == (5, "load", 48)
+    assert {"coactivation", "similarity", "load_by_type", "load_by_position"} <= {
+        *payload["matrices"]
+    }
+    assert payload["matrices"]["load_by_type"]["names"] == run.meta["bins"]["load_by_type"]
+    assert len(payload["routing"]["texts"]) == 48
+    assert not payload["routing"]["cut"]
+    said = mixture_sentences(data)
+    assert "A token of the text, of 48 that were read, uses 2 experts of a layer." in said
