@@ -11,6 +11,7 @@ from mlx_probe.analysis.compare.checks import validate_comparison
 from mlx_probe.analysis.compare.config import KIND
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.mixture.checks import validate_mixture
+from mlx_probe.analysis.mixture.signal_checks import validate_signals
 from mlx_probe.analysis.opening import described_files, open_again
 from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.side_tables import SIDES
@@ -23,6 +24,7 @@ from mlx_probe.runs.contents import check_folder
 from mlx_probe.runs.load import locate_run, read_table
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.mixture.folder import KIND as MIXTURE
+from mlx_probe.runs.mixture.signals import KIND as SIGNALS
 from mlx_probe.runs.outputs import verify_hashes
 from mlx_probe.runs.training.folder import is_training
 
@@ -30,7 +32,7 @@ __all__ = ["validate", "validate_run"]
 
 
 def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]:
-    """Check a finished run of `analyze`, `compare`, `train` or `moe stats`.
+    """Check a finished run of `analyze`, `compare`, `train`, `moe stats` or `moe signals`.
 
     Example::
 
@@ -40,8 +42,8 @@ def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]
         run: Run folder, a model's folder for its latest run, run_meta.json, or one of the tables;
             or what `analyze` or `compare` returned.
         recompute: Whether to recompute five tensors from the model's files; nothing is recomputed
-            of a comparison, of a mixture's statistics, and of a training run, whose snapshots are
-            runs of their own.
+            of a comparison, of a mixture's statistics or signals, and of a training run, whose
+            snapshots are runs of their own.
 
     Returns:
         One check for each promise: name, ``passed``, and ``detail`` with the first bad rows.
@@ -58,6 +60,8 @@ def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]
         return validate_comparison(path)
     if kind == MIXTURE:
         return validate_mixture(path)
+    if kind == SIGNALS:
+        return validate_signals(path)
     return validate_run(path, recompute)
 
 

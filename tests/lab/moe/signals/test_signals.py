@@ -1,15 +1,19 @@
 """The job: its files, an interruption, and what is refused."""
 
+import shutil
 from types import SimpleNamespace
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from lab import mlx_lm
+from pyarrow import parquet as pq
 from safetensors.numpy import load_file
 
+from mlx_probe.analysis.validate import validate
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
 from mlx_probe.lab.evaluate.config import EvaluateConfig
 from mlx_probe.lab.evaluate.evaluate import evaluate
@@ -78,6 +82,24 @@ def test_the_loss_is_that_of_evaluate(dense, subject):
     config = EvaluateConfig(document="chunk", max_tokens=240, context=20)
     found = evaluate(str(dense.qwen3), dense.text, config=config)
     assert table(subject.dense, "signals").loss.mean() == pytest.approx(found["val_loss"], rel=1e-5)
+
+
+def test_a_finished_run_is_validated(subject, tmp_path):
+    assert all(check.passed for check in validate(subject.mixed.folder))
+    shutil.copytree(subject.mixed.folder, tmp_path / "copy")
+    damaged = tmp_path / "copy" / "sps.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 64
+    damaged.write_bytes(content)
+    failed = {check.name for check in validate(tmp_path / "copy") if not check.passed}
+    assert failed == {"sha256 of sps.safetensors", "map of blocks"}
+    table = pd.read_parquet(tmp_path / "copy" / "signals.parquet")
+    schema = pq.read_schema(tmp_path / "copy" / "signals.parquet")
+    table.loc[3, "integrity"] = 1.5
+    changed = pa.Table.from_pandas(table, schema, preserve_index=False)
+    pq.write_table(changed, tmp_path / "copy" / "signals.parquet")
+    (wrong,) = [c for c in validate(tmp_path / "copy") if c.name == "windows"]
+    assert wrong.detail == "out of range: integrity"
 
 
 def test_a_dense_model_has_no_experts(subject):
