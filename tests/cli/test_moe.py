@@ -39,3 +39,21 @@ def test_what_is_refused(model, tmp_path):
     short = tmp_path / "short.txt"
     short.write_text("Two words.")
     refuses(invoke("moe", "graft", model, "--data", short, *out), "too few for", code=2)
+
+
+def test_signals(model, tmp_path):
+    settings = ("--tokens", 80, "--window", 20, "--block", 8, "--device", "cpu")
+    words = (model, "--data", model.parent / "text.txt", *settings)
+    result = invoke("moe", "signals", *words, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "80 tokens of" in result.stdout
+    assert "in 4 windows" in result.stdout
+    assert "Predictive Integrity" in result.stdout
+    # In four windows nothing is standardized.
+    assert [line.split() for line in result.stdout.splitlines()][-1] == [
+        *("integrity_z", "-", "-", "-")
+    ]
+    options = ("--overwrite", "--alpha", 2, "--out", tmp_path / "out", "-q")
+    assert invoke("moe", "signals", *words, *options).output == ""
+    refused = invoke("moe", "signals", model, "--block", 5, *words[1:3], "--out", tmp_path / "no")
+    refuses(refused, "not two or more blocks of 5", code=2)

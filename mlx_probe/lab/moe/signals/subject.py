@@ -118,9 +118,9 @@ def open_subject(model: str, data: str, config: SignalsConfig) -> Subject:
         )
     single_precision(network)
     blocks = _blocks(loaded)
-    rows = text_rows(loaded, data, config.tokens, config.window)
-    layers, width = stream_shape(network, rows[0, :1], model)
+    layers, width = stream_shape(network, np.zeros(1, np.int32), model)
     refuse_block(config.block, width, model)
+    rows = text_rows(loaded, data, config.tokens, config.window)
     return Subject(loaded, blocks, data, rows, layers, width, config)
 
 
