@@ -67,7 +67,9 @@ class Teacher:
             return batch
         logits = self._model(batch["inputs"]).astype(mx.float32) / self._temperature
         teacher = mx.softmax(logits, axis=-1)
-        entropy = mx.logsumexp(logits, axis=-1) - mx.sum(teacher * logits, axis=-1)
+        # log sum exp, from the largest of each: an exponential less for each logit.
+        total = mx.max(logits, axis=-1) - mx.log(mx.max(teacher, axis=-1))
+        entropy = total - mx.sum(teacher * logits, axis=-1)
         return {**batch, "teacher": teacher, "entropy": entropy}
 
 
@@ -88,7 +90,13 @@ def divergence(
         (...), float32.
     """
     scaled = logits.astype(mx.float32) / temperature
-    return mx.logsumexp(scaled, axis=-1) - mx.sum(teacher * scaled, axis=-1) - entropy
+    return _log_total(scaled) - mx.sum(teacher * scaled, axis=-1) - entropy
+
+
+def _log_total(logits: mx.array) -> mx.array:
+    """Log sum exp over the last axis, whose backward pass has no exponentials of its own."""
+    first = mx.zeros(logits.shape[:-1], mx.int32)
+    return cross_entropy(logits, first) + logits[..., 0]
 
 
 def mixture_loss(
@@ -110,10 +118,18 @@ def mixture_loss(
     def loss(model: nn.Module, batch: Batch) -> tuple[mx.array, dict[str, mx.array]]:
         with record.kept() as routing:
             logits = model(batch["inputs"])
-        nats = cross_entropy(logits, batch["targets"]).mean()
+        logits = logits.astype(mx.float32)
+        # Once for both losses: over a large vocabulary they are most of the exponentials.
+        log_total = _log_total(logits)
+        target = mx.take_along_axis(logits, batch["targets"][..., None], axis=-1).squeeze(-1)
+        nats = (log_total - target).mean()
         total, more = config.language * nats, {"train_loss": mx.stop_gradient(nats)}
         if "teacher" in batch:
-            apart = divergence(logits, batch["teacher"], batch["entropy"], config.temperature)
+            teacher, entropy = batch["teacher"], batch["entropy"]
+            if config.temperature == 1:
+                apart = log_total - mx.sum(teacher * logits, axis=-1) - entropy
+            else:
+                apart = divergence(logits, teacher, entropy, config.temperature)
             apart = apart.mean()
             total = total + config.distillation * config.temperature**2 * apart
             more["teacher_kl"] = mx.stop_gradient(apart)
