@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,13 @@ from mlx_probe.analysis.mixture.router import (
 )
 from mlx_probe.analysis.mixture.spectra import SPECTRAL, Spectra, layer_spectra
 from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE
+from mlx_probe.analysis.side_tables.experts.groups import problem_of
 from mlx_probe.analysis.side_tables.experts.rows import Compared, compare_group
-from mlx_probe.analysis.side_tables.experts.similarity import Similarity, cosines
+from mlx_probe.analysis.side_tables.experts.similarity import (
+    Similarity,
+    cosines,
+    router_cosines,
+)
 from mlx_probe.analysis.side_tables.experts.subspaces import subspace_dim
 from mlx_probe.core.errors import PackingError
 
@@ -75,33 +80,64 @@ def measure_layer(
 
 def _compared(plan: Plan, layer: MixtureLayer, spectra: Spectra) -> MeasuredLayer:
     config = plan.config
+    part = _readable(layer)
     compared: dict[str, Compared] = {}
     problem: str | None = None
-    for kind, group in layer.groups.items():
+    for kind, group in part.groups.items():
         found, reason = compare_group(group, plan.backend, plan.budget, config.seed, config.workers)
         if found is None:
             problem = problem or f"{kind}: {reason}"
         else:
             compared[kind] = found
-    count = len(layer.experts)
+    count = len(part.experts)
     if any(len(each.usable) != count for each in compared.values()):
         compared, problem = {}, "the kinds of matrices have different numbers of experts"
-    joined = _Joined(layer, compared, problem, plan)
-    experts = tuple(joined.expert(i, spectra) for i in range(count))
+    joined = _Joined(layer, part, compared, problem, plan)
+    experts = tuple(joined.expert(i, spectra) for i in range(len(layer.experts)))
     return MeasuredLayer(experts, joined.layer(experts, spectra), joined.maps())
 
 
+def _readable(layer: MixtureLayer) -> MixtureLayer:
+    """The layer's experts of which every matrix can be read; all of them if none can.
+
+    The router is left out: it is compared with all of its rows.
+    """
+    bad = {
+        weight.expert_index
+        for group in layer.groups.values()
+        for weight in group.members
+        if not weight.has_spectrum
+    }
+    good = tuple(number for number in layer.experts if number not in bad) or layer.experts
+    groups = {}
+    for kind, group in layer.groups.items():
+        members = tuple(weight for weight in group.members if (weight.expert_index or 0) in good)
+        groups[kind] = replace(group, members=members, router=None, problem=problem_of(members))
+    return replace(layer, experts=good, groups=groups)
+
+
 class _Joined:
-    """The comparisons of a layer's kinds of matrices, taken together."""
+    """The comparisons of a layer's kinds of matrices, taken together.
+
+    Args:
+        layer: The layer.
+        part: Its experts that are compared.
+        compared: Them, by kind.
+        problem: Why they are not compared; None if they are.
+        plan: Backend, budget and seed.
+    """
 
     def __init__(
         self,
         layer: MixtureLayer,
+        part: MixtureLayer,
         compared: Mapping[str, Compared],
         problem: str | None,
         plan: Plan,
     ) -> None:
-        self._layer, self._compared, self._problem = layer, compared, problem
+        self._layer, self._part = layer, part
+        self._compared, self._problem = compared, problem
+        self._at = {number: k for k, number in enumerate(part.experts)}
         self._count = len(layer.experts)
         settings, metadata = plan.checkpoint.config, plan.checkpoint.metadata
         self._active = active_experts(settings, metadata)
@@ -110,12 +146,13 @@ class _Joined:
             grams = [np.triu(c.gram) + np.triu(c.gram, 1).T for c in compared.values()]
             usable = np.all([each.usable for each in compared.values()], axis=0)
             self._alike = cosines(np.sum([each.gram for each in compared.values()], axis=0))
-            self._copies = find_copies(layer, grams, usable, plan.budget, plan.config.seed)
+            self._copies = find_copies(part, grams, usable, plan.budget, plan.config.seed)
         self._overlaps = _mean([c.overlaps for c in compared.values()]) if not problem else None
-        self._router = next((each.router for each in compared.values() if each.router), None)
+        self._router: Similarity | None = None
         self._chosen: Chosen | None = None
-        # A router that cannot be read proves nothing.
+        # A router that cannot be read proves nothing; its own row of `analyze` says why.
         with suppress(PackingError):
+            self._router = router_cosines(layer.router, self._count, plan.backend, plan.budget)
             self._chosen = chosen_experts(layer, settings, self._active)
 
     def expert(self, i: int, spectra: Spectra) -> dict[str, Any]:
@@ -134,11 +171,13 @@ class _Joined:
             "width": _width(layer, members),
             "parameters": sum(weight.numel for weight in members),
             **spectra.columns(number),
-            **self._norms(i),
-            **self._copied(i),
-            **self._similar(i),
+            **(self._beside_others(self._at[number]) if number in self._at else {}),
             **self._routed(i),
         }
+
+    def _beside_others(self, i: int) -> dict[str, Any]:
+        """Columns of an expert that is compared, by its index among these."""
+        return {**self._norms(i), **self._copied(i), **self._similar(i)}
 
     def layer(self, rows: Sequence[Mapping[str, Any]], spectra: Spectra) -> dict[str, Any]:
         """The layer's row, given those of its experts."""
@@ -179,7 +218,16 @@ class _Joined:
             "cosine": self._alike,
             "router_cosine": self._router,
         }
-        return {name: each.values.astype(np.float32) for name, each in found.items() if each}
+        good = [self._layer.experts.index(number) for number in self._part.experts]
+        maps = {}
+        for name, each in found.items():
+            if each is None:
+                continue
+            maps[name] = np.full((self._count, self._count), np.nan, np.float32)
+            # The router has a row for each expert.
+            at = range(self._count) if each is self._router else good
+            maps[name][np.ix_(at, at)] = each.values
+        return maps
 
     def _place(self) -> dict[str, Any]:
         layer = self._layer
@@ -214,7 +262,7 @@ class _Joined:
         }
 
     def _copied(self, i: int) -> dict[str, Any]:
-        copies, numbers = self._copies, self._layer.experts
+        copies, numbers = self._copies, self._part.experts
         values: dict[str, Any] = {}
         if i in copies.copies:
             values |= {"copy_of": numbers[copies.copies[i]], "reordered": i in copies.reordered}
@@ -235,7 +283,7 @@ class _Joined:
         if alike := self._alike:
             nearest = alike.nearest(i)
             values |= {
-                "nearest_expert": self._number(nearest),
+                "nearest_expert": _number(self._part, nearest),
                 "nearest_cosine": alike.at(i, nearest),
                 "mean_cosine": alike.mean(i),
             }
@@ -245,7 +293,7 @@ class _Joined:
             groups = self._layer.groups.values()
             chances = [subspace_dim(g.members[0]) / g.members[0].shape[g.axis] for g in groups]
             values |= {
-                "nearest_overlap_expert": self._number(nearest),
+                "nearest_overlap_expert": _number(self._part, nearest),
                 "nearest_overlap": overlaps.at(i, nearest),
                 "mean_overlap": overlaps.mean(i),
                 "chance_overlap": float(np.mean(chances)),
@@ -260,7 +308,7 @@ class _Joined:
             values |= {
                 "router_norm": norm,
                 "router_norm_ratio": norm / middle if norm is not None and middle > 0 else None,
-                "router_closest_expert": self._number(closest),
+                "router_closest_expert": _number(self._layer, closest),
                 "router_closest_cosine": router.at(i, closest),
                 "router_mean_cosine": router.mean(i),
             }
@@ -271,8 +319,9 @@ class _Joined:
             }
         return values
 
-    def _number(self, index: int | None) -> int | None:
-        return None if index is None else self._layer.experts[index]
+
+def _number(layer: MixtureLayer, index: int | None) -> int | None:
+    return None if index is None else layer.experts[index]
 
 
 def _width(layer: MixtureLayer, members: list[Weight]) -> int | None:

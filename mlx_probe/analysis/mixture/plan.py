@@ -38,7 +38,7 @@ class MixturePlan:
     @property
     def sizes(self) -> list[int]:
         """Stored bytes of each expert, in the order of the rows."""
-        sizes = []
+        sizes: list[int] = []
         for layer in self.layers:
             of_expert = dict.fromkeys(layer.experts, 0)
             for group in layer.groups.values():

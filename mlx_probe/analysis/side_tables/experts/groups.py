@@ -12,7 +12,7 @@ from mlx_probe.analysis.side_tables.elements import position_of
 if TYPE_CHECKING:
     from mlx_probe.checkpoint import Architecture, Weight
 
-__all__ = ["Group", "expert_groups"]
+__all__ = ["Group", "expert_groups", "problem_of"]
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def expert_groups(weights: Sequence[Weight], architecture: Architecture) -> list
         members = tuple(sorted(matrices, key=lambda weight: weight.expert_index or 0))
         axis = _residual_axis(kind, members[0], architecture, (stack, layer) in transposed)
         router = _router(routers.get((stack, layer), ()), len(members))
-        groups.append(Group(kind, members, router, axis, _problem(members)))
+        groups.append(Group(kind, members, router, axis, problem_of(members)))
     return groups
 
 
-def _problem(members: Sequence[Weight]) -> str | None:
+def problem_of(members: Sequence[Weight]) -> str | None:
     """Why experts cannot be compared; None if they can."""
     for weight in members:
         if not weight.has_spectrum or len(weight.shape) != 2:

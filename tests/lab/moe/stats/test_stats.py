@@ -5,9 +5,19 @@ import re
 from importlib import import_module
 
 import numpy as np
+import pandas as pd
 import pytest
 from models import invoke
-from planted_mixtures import EXPERTS, named, plant, random_layer, write_mixture
+from planted_mixtures import (
+    EXPERTS,
+    expert_of,
+    named,
+    plant,
+    put,
+    random_layer,
+    reordered,
+    write_mixture,
+)
 from safetensors.numpy import load_file
 from weightfiles import write_gguf, write_safetensors
 
@@ -114,11 +124,10 @@ def test_workers_and_memory_change_no_number(model, run, tmp_path):
     assert written(moe_stats(model, tmp_path / "out", config=config).folder) == written(run.folder)
 
 
-def test_an_expert_that_cannot_be_read_costs_itself_and_comparisons(tmp_path, rng):
-    arrays = {
-        name: values.astype("f4")
-        for name, values in named("qwen3_moe", 0, random_layer(rng)).items()
-    }
+def test_an_expert_that_cannot_be_read_costs_itself_alone(tmp_path, rng):
+    layer = random_layer(rng)
+    put(layer, 7, reordered(expert_of(layer, 3), rng.permutation(layer["gate"].shape[1])))
+    arrays = {name: values.astype("f4") for name, values in named("qwen3_moe", 0, layer).items()}
     name = "model.layers.0.mlp.experts.2.up_proj.weight"
     arrays[name] = (np.ones(arrays[name].shape, np.uint8), "U8")
     other = "model.layers.0.mlp.experts.5.gate_proj.weight"
@@ -132,10 +141,20 @@ def test_an_expert_that_cannot_be_read_costs_itself_and_comparisons(tmp_path, rn
     run = moe_stats(folder, tmp_path / "out", config=CONFIG)
     rows = run.load().to_dict("records")
     assert len(rows) == EXPERTS
-    assert {row["status"] for row in rows} == {"skipped", "nonfinite"}
-    assert name in rows[2]["status_reason"] or "up_proj" in rows[2]["status_reason"]
-    assert rows[5]["status"] == "nonfinite"
-    assert rows[0]["gate_effective_rank"] > 1
+    status = {2: "skipped", 5: "nonfinite"}
+    assert [row["status"] for row in rows] == [status.get(i, "ok") for i in range(EXPERTS)]
+    assert rows[2]["status_reason"].startswith("up_proj: ")
+    assert rows[2]["gate_effective_rank"] > 1
+    assert pd.isna(rows[2]["nearest_expert"])
+    assert rows[2]["router_norm"] > 0
+    assert 2 not in {row["nearest_overlap_expert"] for row in rows}
+    # The others have the numbers of a layer without the two.
+    assert rows[7]["copy_of"] == 3
+    overlaps = read_maps(run.folder / MAPS)["similarity"][0]
+    assert np.isnan(overlaps[2]).all()
+    assert overlaps[7, 3] == pytest.approx(1)
+    assert np.isfinite(read_maps(run.folder / MAPS)["router_cosine"]).all()
+    assert load_side_table(run, LAYERS)["status"][0] == "skipped"
     assert run.passed
 
 
