@@ -86,9 +86,10 @@ def rounded(value: float, digits: int = 3) -> float | int:
 def _command() -> str:
     """How to repeat this: the script and its options, without folders of this machine."""
     words = list(sys.argv[1:])
-    if "--out" in words:
-        option = words.index("--out")
-        del words[option : option + 2]
+    for name in ("--out", "--kept"):
+        if name in words:
+            option = words.index(name)
+            del words[option : option + 2]
     words = [Path(word).name if Path(word).is_absolute() else word for word in words]
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
