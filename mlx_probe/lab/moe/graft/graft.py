@@ -31,12 +31,12 @@ from mlx_probe.lab.moe.graft.receipt import (
     Measurement,
     measure,
     open_dense,
-    require_memory,
 )
 from mlx_probe.lab.moe.graft.splitter import Splitter
 from mlx_probe.lab.moe.graft.tensors import Grafter, grafted_tensors
 from mlx_probe.lab.moe.graft.texts import write_texts
 from mlx_probe.lab.moe.hidden import watch_hidden
+from mlx_probe.lab.moe.running import FLOAT32, require_memory
 from mlx_probe.lab.tensor_stream import write_shards
 from mlx_probe.lab.whole_folder import whole_folder
 from mlx_probe.runs.mixture.folder import RECEIPT
@@ -165,7 +165,11 @@ def graft_model(
         )
         before = None
         if config.run:
-            require_memory(grafted.parameters, available_memory(mx.default_device().type == mx.gpu))
+            require_memory(
+                grafted.parameters * FLOAT32,
+                available_memory(mx.default_device().type == mx.gpu),
+                "Give --no-run for a graft without loss and logits in its receipt",
+            )
             before = _run_dense(reference, config, splitter, steps)
         try:
             require_space(existing_folder(out.parent), total, "the mixture", "--out")

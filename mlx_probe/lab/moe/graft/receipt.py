@@ -11,20 +11,20 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.core.errors import CheckpointError, ConfigError
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.units import format_size
 from mlx_probe.lab.device import device_label
 from mlx_probe.lab.generate.loading import load_model
 from mlx_probe.lab.moe.damage import damage_curve
 from mlx_probe.lab.moe.logits import row_logits, single_precision
+from mlx_probe.lab.moe.running import FLOAT32, require_finite
 from mlx_probe.lab.moe.text import text_rows
 
 if TYPE_CHECKING:
     from mlx_probe.lab.generate.loading import LoadedModel
 
-__all__ = ["Damage", "Measured", "Measurement", "measure", "open_dense", "require_memory"]
+__all__ = ["Damage", "Measured", "Measurement", "measure", "open_dense"]
 
-_FLOAT32 = 4
 # Logits of the dense model that are kept, at most.
 _LOGITS = 1 << 33
 
@@ -89,25 +89,6 @@ class Measured:
     damage: tuple[Damage, ...]
 
 
-def require_memory(parameters: int, memory: int) -> None:
-    """Refuse to run a mixture that does not fit in memory.
-
-    Args:
-        parameters: Numbers of the mixture.
-        memory: Bytes that the device has.
-
-    Raises:
-        ConfigError: It does not fit.
-    """
-    needed = parameters * _FLOAT32
-    if needed > memory:
-        raise ConfigError(
-            f"to run the mixture in float32 takes {format_size(needed)}, and there are "
-            f"{format_size(memory)}",
-            "Give --no-run for a graft without loss and logits in its receipt",
-        )
-
-
 def open_dense(reference: str, data: str, tokens: int) -> tuple[LoadedModel, Measurement]:
     """Load the dense model as mlx-lm's class, and measure it.
 
@@ -117,18 +98,14 @@ def open_dense(reference: str, data: str, tokens: int) -> tuple[LoadedModel, Mea
     loaded = load_model(reference, by_mlx_lm=True)
     single_precision(loaded.model)
     rows = text_rows(loaded, data, tokens)
-    needed = rows.size * loaded.tokenizer.vocabulary * _FLOAT32
+    needed = rows.size * loaded.tokenizer.vocabulary * FLOAT32
     if needed > _LOGITS:
         raise ConfigError(
             f"the logits of {rows.size} tokens take {format_size(needed)}", "Give fewer --tokens"
         )
     pairs = list(row_logits(loaded.model, rows))
     loss = sum(nats for _, nats in pairs) / (rows.shape[0] * (rows.shape[1] - 1))
-    if not np.isfinite(loss):
-        raise CheckpointError(
-            f"{reference} predicts probabilities that are not numbers",
-            "Look for weights that are not finite with `mlx-probe analyze`",
-        )
+    require_finite(loss, reference)
     return loaded, Measurement(data, rows, tuple(logits for logits, _ in pairs), loss)
 
 

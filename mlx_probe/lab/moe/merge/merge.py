@@ -72,7 +72,7 @@ def merge_experts(
         keep, groups = _groups(mixture, alike, config, str(model.files.path))
         measure: Callable[[Path], Losses] | None = None
         if config.run:
-            loaded = open_mixture(folder, model)
+            loaded = open_mixture(folder, model, "Give --no-run for a receipt without losses")
             before = measure_before(loaded, config.data, 0, config.tokens)
             del loaded
             measure = partial(measure_after, before=before)

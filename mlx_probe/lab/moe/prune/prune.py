@@ -54,7 +54,7 @@ def prune_model(
         measure: Callable[[Path], Losses] | None = None
         scores = random_scores(mixture, config.seed) if config.by == "random" else None
         if config.run:
-            loaded = open_mixture(folder, model)
+            loaded = open_mixture(folder, model, "Give --by random with --no-run")
             if scores is None:
                 scores = routed_scores(mixture, loaded, config, lambda done, total: None)
             skipped = 0 if config.by == "random" else config.score_tokens

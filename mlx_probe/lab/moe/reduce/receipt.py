@@ -11,12 +11,11 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.core.errors import CheckpointError, ConfigError
-from mlx_probe.core.units import format_size
 from mlx_probe.lab.device import available_memory, device_label
 from mlx_probe.lab.generate.loading import load_model
 from mlx_probe.lab.moe.logits import mean_loss, single_precision
 from mlx_probe.lab.moe.reduce.losses import Losses
+from mlx_probe.lab.moe.running import FLOAT32, require_finite, require_memory
 from mlx_probe.lab.moe.text import text_rows
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from mlx_probe.lab.generate.loading import LoadedModel
 
 __all__ = ["Before", "measure_after", "measure_before", "open_mixture"]
-
-_FLOAT32 = 4
 
 
 @dataclass(frozen=True)
@@ -45,25 +42,24 @@ class Before:
     loss: float
 
 
-def open_mixture(folder: Path, model: Checkpoint) -> LoadedModel:
+def open_mixture(folder: Path, model: Checkpoint, remedy: str) -> LoadedModel:
     """Load a mixture as mlx-lm's class, in float32.
 
     Args:
         folder: Its folder.
         model: The same, by its headers.
+        remedy: How to do without the run.
 
     Raises:
         ConfigError: It does not fit in memory.
         ProbeError: See `load_model`.
     """
-    needed = sum(prod(parameter.shape) for parameter in model.parameters) * _FLOAT32
-    memory = available_memory(mx.default_device().type == mx.gpu)
-    if needed > memory:
-        raise ConfigError(
-            f"to run the mixture in float32 takes {format_size(needed)}, and there are "
-            f"{format_size(memory)}",
-            "Give --no-run, which needs no score of a run",
-        )
+    # mlx-lm leaves its own packing as it is.
+    needed = sum(
+        each.nbytes if each.packing == "mlx" else prod(each.shape) * FLOAT32
+        for each in model.parameters
+    )
+    require_memory(needed, available_memory(mx.default_device().type == mx.gpu), remedy)
     loaded = load_model(folder, by_mlx_lm=True)
     single_precision(loaded.model)
     return loaded
@@ -78,11 +74,7 @@ def measure_before(loaded: LoadedModel, data: str, skipped: int, tokens: int) ->
     """
     rows = text_rows(loaded, data, tokens, skipped=skipped)
     loss = mean_loss(loaded.model, rows)
-    if not np.isfinite(loss):
-        raise CheckpointError(
-            f"{loaded.name} predicts probabilities that are not numbers",
-            "Look for weights that are not finite with `mlx-probe analyze`",
-        )
+    require_finite(loss, loaded.name)
     return Before(data, skipped, rows, loss)
 
 

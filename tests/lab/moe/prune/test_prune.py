@@ -1,6 +1,7 @@
 """A pruned mixture is the old one whose routers know fewer experts."""
 
 import json
+from importlib import import_module
 
 import mlx.core as mx
 import numpy as np
@@ -211,6 +212,13 @@ class TestRefused:
 
     def test_a_score_without_a_run(self, stock, tmp_path):
         self.refused(stock["mixtral"], tmp_path / "out", "--by load runs the model", by="load")
+
+    def test_what_does_not_fit_in_memory(self, stock, tmp_path, monkeypatch):
+        receipt = import_module("mlx_probe.lab.moe.reduce.receipt")
+        monkeypatch.setattr(receipt, "available_memory", lambda gpu: 1000)
+        settings = {"run": True, "by": "load"}
+        match = "to run the mixture in float32 takes"
+        assert "random" in self.refused(stock["mixtral"], tmp_path / "out", match, **settings)
 
     def test_a_text_that_is_too_short(self, stock, dense, tmp_path):
         self.refused(
