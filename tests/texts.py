@@ -22,26 +22,17 @@ from mlx_probe.report.html.markup import marked_texts, script_texts
 PACKAGE = ROOT / "mlx_probe"
 # Rooms whose sentences are messages, reasons, findings, checks and remedies.
 ROOMS = (
-    *(
-        "core",
-        "source",
-        "checkpoint",
-        "compute",
-        "runs",
-        "doctor",
-        "analysis",
-        "library",
-        "lab",
-        "cli",
-    ),
+    *("core", "source", "checkpoint", "compute", "runs", "doctor", "analysis", "library"),
+    *("lab", "cli"),
 )
 # Modules whose texts are for programs, or for pages that are English in every language.
 # Folders end with a slash.
 ENGLISH = (
     *("core/language.py", "core/notebook.py", "core/formats.py", "runs/table/__init__.py"),
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
-    *("checkpoint/formats/torch_names.py", "library/catalog/card.py", "lab/about/card.py"),
-    *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py", "cli/schemas/"),
+    *("checkpoint/formats/torch_names.py", "library/catalog/card.py", "cli/schemas/"),
+    *("lab/about/card.py", "lab/about/derivation.py"),
+    *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py"),
     # What an assistant reads, and what a server says to clients and to Prometheus.
     *("cli/assistant/", "lab/serve/request_body.py", "lab/serve/handler.py"),
     *("lab/serve/metrics.py", "lab/serve/watched.py"),
