@@ -136,7 +136,7 @@ def window_gradients(
 
     Raises:
         CheckpointError: Loss or gradient is not finite.
-        ConfigError: The layers are not known.
+        ConfigError: The layers are not known, or mlx-lm's class cannot be differentiated.
     """
     given, targets = mx.array(tokens[None, :-1]), mx.array(tokens[None, 1:])
     probed = _Probed(model, blocks, name)
@@ -156,6 +156,14 @@ def window_gradients(
             found, (by_weights, by_probes) = mx.value_and_grad(loss, argnums=(0, 1))(
                 weights, probes
             )
+        except (ValueError, RuntimeError) as error:
+            if "vjp" not in str(error).lower():
+                raise
+            # Such as a router whose choice mlx-lm leaves in the way of the gradient.
+            raise ConfigError(
+                f"{name} cannot be differentiated as mlx-lm computes it: {error}",
+                "Choose a model of another family, or a newer mlx-lm",
+            ) from error
         finally:
             model.update(weights)  # not the traced ones
         _, nats, uncertainty, seen = found

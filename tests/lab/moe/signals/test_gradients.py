@@ -8,6 +8,7 @@ from mlx.utils import tree_flatten
 from tiny_llm import log_probabilities
 from tiny_mixtures import FAMILIES, mixture, rows
 
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.moe.gate.dynamic import DynamicGate
 from mlx_probe.lab.moe.gate.install import install_gates
 from mlx_probe.lab.moe.gate.top_k import TopKGate
@@ -188,7 +189,21 @@ def test_gates_of_ours():
         assert each.off[0] < 1e-5
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# Their routers' choices are in the way of the gradient.
+WITHOUT_GRADIENT = {"deepseek_v41"}
+
+
+@pytest.mark.parametrize("family", sorted(WITHOUT_GRADIENT))
+def test_what_mlx_lm_cannot_differentiate_is_refused(family):
+    model = mixture(family)
+    before = {name: type(module) for name, module in model.named_modules()}
+    with pytest.raises(ConfigError, match=f"{family} cannot be differentiated"):
+        window_gradients(model, find_blocks(model, family), TOKENS, family)
+    assert {name: type(module) for name, module in model.named_modules()} == before
+    assert np.isfinite(np.array(model(mx.array(TOKENS[None])))).all()
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - WITHOUT_GRADIENT))
 def test_every_family(family):
     """Tokens add up, and the identity holds with the weights that `watched_mixtures` reads."""
     model = mixture(family)
