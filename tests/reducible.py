@@ -75,3 +75,17 @@ def logits_of(folder):
 
 def _logits(model):
     return np.array(model(mx.array(IDS)).astype(mx.float32))
+
+
+def in_transformers(folder):
+    """Logits of a stock mixture in transformers; every tensor has its place there."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, found = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True
+    )
+    assert not found["missing_keys"]
+    assert not found["unexpected_keys"]
+    with torch.no_grad():
+        return model.eval()(torch.tensor(IDS)).logits.numpy()
