@@ -53,7 +53,7 @@ __all__ = ["stats_command"]
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder for the tables and maps.  [default: data/outputs/<model>/<time>/]",
+    help="Folder for the tables and maps.  [default: data/outputs/<model>-experts/<time>/]",
 )
 @click.option(
     "--data",

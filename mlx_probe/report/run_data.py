@@ -17,14 +17,15 @@ from mlx_probe.analysis.findings import Finding, findings_in, view_of
 from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.analysis.summary import summary_in
+from mlx_probe.core.errors import ResultError
 from mlx_probe.core.language import tr
 from mlx_probe.core.notebook import card
 from mlx_probe.core.records import Column
 from mlx_probe.metrics import METRICS
 from mlx_probe.report.numbers import floats
-from mlx_probe.runs.load import load_run
+from mlx_probe.runs.load import load_run, locate_run
 from mlx_probe.runs.load_side import load_side_table, load_spectra
-from mlx_probe.runs.meta import check_kind, columns_from_meta
+from mlx_probe.runs.meta import check_kind, columns_from_meta, read_meta
 from mlx_probe.runs.summary_lines import run_facts, run_findings, run_line, run_title
 
 __all__ = ["BESIDE", "RunData", "group_labels", "load_run_data", "metric_names"]
@@ -94,7 +95,13 @@ def load_run_data(run: str | os.PathLike[str], beside: Collection[str] = BESIDE)
     Raises:
         ResultError: There is no finished run, or its files are damaged.
     """
-    frame = load_run(run)
+    try:
+        frame = load_run(run)
+    except ResultError:
+        # Another command has other tables.
+        path = locate_run(Path(run))
+        check_kind(path, read_meta(path))
+        raise
     # Taken out: pandas copies the attributes with every column that is looked at.
     meta = frame.attrs.pop("meta")
     check_kind(Path(run), meta)

@@ -18,6 +18,7 @@ __all__ = [
     "check_kind",
     "columns_from_meta",
     "columns_to_meta",
+    "is_of_mixture",
     "read_meta",
     "read_run_meta",
     "refuse_training",
@@ -95,6 +96,14 @@ def check_kind(path: Path, meta: Mapping[str, Any]) -> None:
             f"{path} is of the kind {kind!r}, which this version does not know",
             "Update mlx-probe, or leave it out",
         )
+
+
+def is_of_mixture(path: Path) -> bool:
+    """Whether a metadata file is of `moe stats` or `moe signals`; not if it cannot be read."""
+    try:
+        return read_meta(path).get("kind") in (STATS, SIGNALS)
+    except ResultError:
+        return False
 
 
 def refuse_training(path: Path, meta: Mapping[str, Any]) -> None:

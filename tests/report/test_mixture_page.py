@@ -274,8 +274,16 @@ def test_what_is_no_such_run_is_refused_by_name(stats, tmp_path):
     refuses(invoke("report", stats, "--terminal", "--metric", "load"), "says in words", code=2)
     refuses(invoke("compare-runs", stats, stats), "describes the experts of a mixture")
     (tmp_path / "run_meta.json").write_text('{"kind": "moe-dance", "outputs": {}}')
-    refuses(invoke("report", tmp_path), "run_meta.json")
+    refuses(invoke("report", tmp_path), "run_meta.json is of the kind 'moe-dance'")
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     (unfinished / "experts.0123456789ab.partial.jsonl").write_text("")
     refuses(invoke("report", unfinished), "is not finished")
+
+
+def test_a_query_leaves_such_runs_out(stats, whole, tmp_path):
+    """They lie below the folder of all results, where nobody names them."""
+    shutil.copytree(stats, tmp_path / "stats")
+    shutil.copytree(whole.folder, tmp_path / "analysis")
+    asked = invoke("query", "SELECT count(*) AS runs FROM runs", "--runs", tmp_path, "--json")
+    assert json.loads(asked.stdout)["rows"] == [{"runs": 1}]

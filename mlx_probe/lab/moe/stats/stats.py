@@ -157,7 +157,8 @@ def _count(
 
 
 def _paths(out: str | Path | None, formats: Sequence[str], title: str) -> RunPaths:
-    paths = resolve_output(out, formats, title, KIND, stem=EXPERTS)
+    # Beside the model's folder, whose latest run is one of `analyze`.
+    paths = resolve_output(out, formats, f"{title}-experts", KIND, stem=EXPERTS)
     if paths.shares:
         raise ConfigError(
             f"--out {out} names a file: the statistics are several files",
