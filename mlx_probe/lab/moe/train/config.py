@@ -139,7 +139,8 @@ class SurpriseConfig:
         weight: Weight of both together; 0 for none, and no additional work.
         cross_entropy: Weight of the cross-entropy from the gate to the active expert with the
             least Surprise.
-        divergence: Weight of KL(softmax(-Surprise) || gate) over the active experts.
+        divergence: Weight of the divergence of the gate from softmax(-Surprise), both over the
+            active experts.
         at: Whether Surprise is taken at what experts say ("output"; exactly the gate weight times
             a common norm) or at what they are given ("input").
 
