@@ -149,8 +149,10 @@ def _titled(column: Column) -> Column:
 def measured_columns(frame: pd.DataFrame) -> list[str]:
     """Columns of numbers in which at least one row has one; those that number rows left out.
 
-    What is said of loads comes first, and last what is the same in all rows.
+    What is said of loads comes first, then what else a text says, and last what is the same in all
+    rows.
     """
+    routed = {column.name for column in (*ROUTED_EXPERT_COLUMNS, *ROUTED_LAYER_COLUMNS)}
     names = [
         str(name)
         for name in frame.columns
@@ -159,9 +161,11 @@ def measured_columns(frame: pd.DataFrame) -> list[str]:
         and pd.api.types.is_numeric_dtype(frame[name])
         and not np.isnan(floats(frame, name)).all()
     ]
-    return sorted(
-        names, key=lambda name: (name not in _FIRST, frame[name].nunique(dropna=False) < 2)
-    )
+
+    def place(name: str) -> tuple[bool, bool, bool]:
+        return frame[name].nunique(dropna=False) < 2, name not in _FIRST, name not in routed
+
+    return sorted(names, key=place)
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[str, int]]:

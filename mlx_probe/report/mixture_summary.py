@@ -18,6 +18,8 @@ __all__ = ["mixture_sentences"]
 _NAMED, _TOKENS = 5, 4
 # A Gini coefficient of the loads below which they are called even, and above which uneven.
 _EVEN, _UNEVEN = 0.2, 0.5
+# Coefficients that differ less are written with the same digits.
+_ALIKE = 0.005
 # A share of the tokens above which an expert works on most of them.
 _MOST = 0.5
 # Bits of divergence above which an expert has a specialty, and tokens that it needs for that.
@@ -69,8 +71,14 @@ def _loads(data: MixtureData) -> list[str]:
     middle = float(np.median(gini))
     least, most = int(np.nanargmin(values)), int(np.nanargmax(values))
     even = tr("even") if middle < _EVEN else tr("uneven") if middle > _UNEVEN else tr("fairly even")
-    said = [
-        tr(
+    if values[most] - values[least] < _ALIKE:
+        text = tr(
+            "The loads are {even}: their Gini coefficient is {middle} in every layer.",
+            even=even,
+            middle=f"{middle:.2f}",
+        )
+    else:
+        text = tr(
             "The loads are {even}: their Gini coefficient is {middle} in the median layer, from "
             "{low} (layer {least}) to {high} (layer {most}).",
             even=even,
@@ -80,7 +88,7 @@ def _loads(data: MixtureData) -> list[str]:
             high=f"{values[most]:.2f}",
             most=data.labels[most],
         )
-    ]
+    said = [text]
     effective = _known(layers, "effective_experts")
     if len(effective):
         said[0] += " " + tr(

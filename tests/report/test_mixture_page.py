@@ -207,6 +207,13 @@ def test_sentences_are_bounded(stats):
     assert any("went to: 24 (" in one and "and 19 more" in one for one in said)
 
 
+def test_loads_that_are_the_same_everywhere(stats):
+    data = load_mixture(stats)
+    data.layers.loc[:, "load_gini"] = [0.0, 0.001, 0.002]
+    said = "\n".join(mixture_sentences(data))
+    assert "The loads are even: their Gini coefficient is 0.00 in every layer." in said
+
+
 def test_of_weights_alone_it_says_so(weights_alone):
     said = mixture_sentences(load_mixture(weights_alone))
     assert any("was not run: give --data" in one for one in said)
@@ -227,8 +234,11 @@ def test_layers_of_several_stacks_have_names_of_their_own(stats):
 
 def test_measured_columns_lead_with_the_load():
     frame = pd.DataFrame({"same": [1, 1], "norm": [1.0, 2.0], "empty": [None, None]})
-    frame = frame.assign(load=[0.5, 0.5], text="x", layer_index=[0, 1]).astype({"empty": float})
-    assert measured_columns(frame) == ["load", "norm", "same"]
+    frame = frame.assign(saliency=[3.0, 4.0], load=[0.4, 0.6], text="x", layer_index=[0, 1])
+    frame = frame.astype({"empty": float})
+    assert measured_columns(frame) == ["load", "saliency", "norm", "same"]
+    # Where all loads are the same there is nothing to see in them.
+    assert measured_columns(frame.assign(load=0.5))[0] == "saliency"
 
 
 def test_the_terminal_says_the_sentences(stats):

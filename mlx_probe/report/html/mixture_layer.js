@@ -2,6 +2,8 @@
 
 // Tokens that a pair has to share: of fewer, lift is chance.
 const SHARED = 3;
+// Lift above which two experts go together; beside it 1 is rounded.
+const TOGETHER = 1 + 1e-6;
 // Pairs in the graph for each expert.
 const PAIRS = ["0.5", "1", "2", "4"];
 
@@ -49,7 +51,7 @@ function startLayer() {
   function joinable(values) {
     if (!isLift()) return values;
     const together = matrix().of(choice.layer);
-    return values.map((row, a) => row.map((value, b) => (together[a][b] < SHARED ? NaN : value)));
+    return values.map((row, a) => row.map((value, b) => (together[a][b] < SHARED || value < TOGETHER ? NaN : value)));
   }
 
   const titleNow = () => (isLift() ? tr("lift") : matrix().described.title);
@@ -108,7 +110,7 @@ function startLayer() {
       about.textContent = !matrix().has(choice.layer) ? tr("The page has no room for this matrix of this layer.")
         : isLift() ? tr("Lift says how many times more often two experts work on the same token than if each were chosen alone; above 1 they go together.")
           : matrix().described.about;
-      if (isGraph()) about.append(...(mixture.load === null ? [] : [" ", tr("Larger circles have more load.")]), " ", tr("Thicker lines are stronger. Click an expert to choose it."), ...(isLift() ? [" ", tr("Pairs that share fewer than {count} tokens are left out.", { count: SHARED })] : []));
+      if (isGraph()) about.append(...(mixture.load === null ? [] : [" ", tr("Larger circles have more load.")]), " ", tr("Thicker lines are stronger. Click an expert to choose it."), ...(isLift() ? [" ", tr("Pairs of a lift above 1 that share at least {count} tokens are joined.", { count: SHARED })] : []));
     }
     render();
     showFacts();

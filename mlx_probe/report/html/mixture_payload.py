@@ -80,10 +80,8 @@ def mixture_payload(data: MixtureData) -> dict[str, Any]:
 
 
 def _table(frame: pd.DataFrame, known: Sequence[Column]) -> dict[str, Any]:
-    routed = [column.name for column in known if column.family == "routing"]
-    measured = sorted(measured_columns(frame), key=lambda name: name not in routed)
     shown = [name for name in frame.columns if name in (LAYER, EXPERT)]
-    shown += measured[:_SHOWN] + [name for name in _TOLD if name in _texts(frame)]
+    shown += measured_columns(frame)[:_SHOWN] + [name for name in _TOLD if name in _texts(frame)]
     listed = {column.name for column in known if column.type.startswith("list")} & {*frame.columns}
     shorter = frame.assign(
         **{name: frame[name].map(_joined, na_action="ignore") for name in listed}
