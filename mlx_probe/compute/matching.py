@@ -26,19 +26,18 @@ def stable_matching(scores: NDArray[Any], size: int = 1) -> NDArray[np.int64]:
     Returns:
         (rows,) a column for each row. Of equal scores the first counts.
     """
-    rows = len(scores)
+    rows = np.arange(len(scores))
     wishes = np.argsort(-scores, axis=1, kind="stable").astype(np.int32)
-    proposals = np.zeros(rows, np.int64)
-    held = np.full(rows, -1)
-    free = np.arange(rows)
+    proposals = np.zeros(len(rows), np.int64)
+    held = np.full(len(rows), -1)
+    free = rows
     while len(free):
-        chosen = wishes[free, proposals[free]]
+        held[free] = wishes[free, proposals[free]]
         proposals[free] += 1
-        held[free] = chosen
-        for column in np.unique(chosen):
-            members = np.flatnonzero(held == column)
-            if len(members) > size:
-                nearest = np.argsort(-scores[members, column], kind="stable")
-                held[members[nearest[size:]]] = -1
-        free = np.flatnonzero(held == -1)
+        # The rows of each column together, the best first.
+        order = np.lexsort((rows, -scores[rows, held], held))
+        columns = held[order]
+        first = np.searchsorted(columns, columns)
+        free = order[rows - first >= size]
+        held[free] = -1
     return held
