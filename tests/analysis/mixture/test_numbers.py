@@ -13,7 +13,6 @@ from mlx_probe.analysis.mixture.plan import plan_mixture
 from mlx_probe.analysis.mixture.units import Units, matched
 from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.analysis.stages import STAGES
-from mlx_probe.compute.matching import stable_matching
 from mlx_probe.runs.monitor import UsageMeter
 
 DIM = 8
@@ -147,17 +146,6 @@ def test_units_are_matched_in_every_order(rng):
     doubled = units.copy()
     doubled[1] = doubled[0] + 1e-3
     assert sorted(matched(doubled, units)) == list(range(30))
-
-
-def test_a_matching_is_stable(rng):
-    scores = rng.standard_normal((12, 12))
-    partner = stable_matching(scores)
-    assert sorted(partner) == list(range(12))
-    of_column = np.argsort(partner)
-    for row in range(12):
-        for column in range(12):
-            rather = scores[row, column] > scores[row, partner[row]]
-            assert not (rather and scores[row, column] > scores[of_column[column], column])
 
 
 class TestMemory:
