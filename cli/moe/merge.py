@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import DownloadColumn
+from rich.progress import MofNCompleteColumn
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
@@ -105,7 +105,7 @@ def merge_command(
 
     config = MergeConfig(**settings)
     use_device(device)  # type: ignore[arg-type]
-    with counting_bar(tr("merging"), DownloadColumn(), quiet) as on_progress:
+    with counting_bar(tr("merging"), MofNCompleteColumn(), quiet) as on_progress:
         merged = merge_experts(model, out, config, on_progress)
     if as_json:
         print_document({"folder": str(merged.folder), **merged.describe()})

@@ -50,7 +50,7 @@ def merge_experts(
         reference: A mixture in Hugging Face's layout, with plain weights.
         out: The folder to write. A merged mixture that is there is replaced, nothing else.
         config: Settings.
-        on_progress: Called with bytes that are written, and all of them.
+        on_progress: Called with layers that are compared or written, and twice their number.
 
     Raises:
         SourceError: The mixture, its tokenizer or the text cannot be had.
@@ -68,7 +68,8 @@ def merge_experts(
         if config.keep:
             require_count(mixture, config.keep)
         layers = _layers(model, mixture)
-        alike = _alike(model, layers, mixture, config)
+        count = len(layers)
+        alike = _alike(model, layers, mixture, config, lambda done: on_progress(done, 2 * count))
         keep, groups = _groups(mixture, alike, config, str(model.files.path))
         measure: Callable[[Path], Losses] | None = None
         if config.run:
@@ -76,7 +77,9 @@ def merge_experts(
             before = measure_before(loaded, config.data, 0, config.tokens)
             del loaded
             measure = partial(measure_after, before=before)
-        written = Written(on_progress)
+        written = Written(
+            lambda done, total: on_progress(count + count * done // max(total, 1), 2 * count)
+        )
         return write_reduced(
             out,
             RECEIPT,
@@ -118,6 +121,7 @@ def _alike(
     layers: Mapping[int, MixtureLayer],
     mixture: Mixture,
     config: MergeConfig,
+    on_layers: Callable[[int], None],
 ) -> dict[int, NearDuplicates]:
     budget = max(memory_budget(config.memory_limit).tasks, 0)
     alike = {}
@@ -129,6 +133,7 @@ def _alike(
                 "Give more --memory-limit, or another mixture",
             )
         alike[number] = near_duplicates(units, mixture.experts, config.threshold)
+        on_layers(len(alike))
     return alike
 
 

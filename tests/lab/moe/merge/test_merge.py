@@ -98,6 +98,19 @@ def test_the_layer_with_the_fewest_decides_and_means_are_of_matched_units(plante
     assert 0.98 < cosine < 1
 
 
+def test_layers_are_counted_while_they_are_compared_and_written(planted, tmp_path):
+    seen = []
+    merge_experts(
+        str(planted[0]),
+        tmp_path / "out",
+        MergeConfig(run=False),
+        lambda done, total: seen.append((done, total)),
+    )
+    assert seen[:2] == [(1, 4), (2, 4)]
+    assert seen[-1] == (4, 4)
+    assert seen == sorted(seen)
+
+
 def test_experts_in_one_stack_are_merged_too(tmp_path):
     """Granite's gate and up projection are one matrix; its copies say the same as one."""
     model = write_family(tmp_path / "model", "granitemoe", num_hidden_layers=1)
