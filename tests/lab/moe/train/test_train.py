@@ -3,8 +3,6 @@
 import io
 import json
 import shutil
-import subprocess
-import time
 
 import mlx.core as mx
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 from lab import mlx_lm
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
-from tinymodel import COMMAND
 
 from mlx_probe.core.errors import ConfigError, ProbeError, ResultError
 from mlx_probe.lab.about.card import model_card
@@ -241,26 +238,6 @@ def test_killed_runs_go_on_with_the_same_bits(
             run()
     assert results_of(run().folder) == results_of(wanted.folder)
     assert run().meta["created_at"] == run().meta["created_at"]
-
-
-@pytest.mark.slow
-def test_a_killed_command_goes_on_with_the_same_bits(dense, grafts, tmp_path):
-    def command(name):
-        changes = [word for change in (*SMALL, "steps=40") for word in ("--set", change)]
-        where = ["--data", grafts / "text.txt", "--out", tmp_path / name, "--device", "cpu"]
-        words = [COMMAND, "moe", "train", grafts / "llama", "--teacher", dense.llama]
-        return [*words, *where, "--learn", "experts", "--quiet", *changes]
-
-    subprocess.run(command("a"), check=True)
-    process = subprocess.Popen(command("b"))
-    metrics = tmp_path / "b" / "metrics.jsonl"
-    while not metrics.exists() or metrics.read_bytes().count(b"\n") < 12:
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    subprocess.run(command("b"), check=True)
-    assert results_of(tmp_path / "a") == results_of(tmp_path / "b")
 
 
 def test_other_settings_need_another_folder(trained, dense, grafts):
