@@ -186,7 +186,7 @@ class MixtureTrainConfig(TrainConfig):
     steps: int = 200
     batch: int = 4
     optimizer: Literal["muon", "adamw"] = "adamw"
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-4
     weight_decay: float = 0.0
     warmup: int = 10
     evaluate_every: int = 50
