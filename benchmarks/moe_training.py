@@ -326,8 +326,8 @@ def main(
             made = gate_rows(text, kept, gate_steps, gate_batch, tokens, experts)
             note = (
                 f"{name} in float32 on a CPU, {experts} experts, split by clusters; gates alone "
-                f"are learned, at {RATES['dynamic']} and {RATES['top-k']}, from KL to the dense model + 0.1 nats; {tokens} tokens of "
-                "validation."
+                f"are learned, at {RATES['dynamic']} and {RATES['top-k']}, from KL to the dense "
+                f"model + 0.1 nats; {tokens} tokens of validation."
             )
             publish("moe_training_gate", GATE, made, note, out)
 
