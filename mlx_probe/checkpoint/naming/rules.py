@@ -80,6 +80,8 @@ class Piece:
 
 # Excludes what packings and adapters append to the name of a module.
 _NO_PIECE = r"(?!lora_|weight_[a-z]|input_|scales|biases|qweight|qzeros|g_idx)"
+# What a short convolution holds, so that adapters beside it are none of it.
+_OF_SCONV = r"(conv1d|weight_proj|static_w(eight)?)"
 
 # The first line that matches decides. A projector inside a tower is not part of the tower.
 _SCOPES: tuple[tuple[str, str | None, str], ...] = (
@@ -265,9 +267,10 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("ssm_x_proj", "ssm", r"x_proj(_weight)?|bcdt_proj|ssm_x"),
     ("conv", "attention", r"self_attn\.conv_[kv]|conv_qk_(depthwise|grouped)"),
     ("conv", "attention", r"post_attention\.conv1d"),
-    ("conv", "attention", r"([kv]|attn)_sconv(\.\w+)?|attention\.self\.conv"),
+    ("conv", "attention", rf"([kv]|attn)_sconv(\.{_OF_SCONV})?|attention\.self\.conv"),
     ("conv", "attention", r"\w+_attention_conv\w+\.conv1d"),
-    ("conv", "mlp", r"mlp_sconv(\.\w+)?|(intermediate|output|post_mlp_convolution)\.conv1d"),
+    ("conv", "mlp", rf"mlp_sconv(\.{_OF_SCONV})?"),
+    ("conv", "mlp", r"(intermediate|output|post_mlp_convolution)\.conv1d"),
     ("conv", "ssm", r"(ssm_)?conv1d(_[qkv])?|[qkv]_conv1d|qk?v?_conv\.conv|[kv]_conv\.conv"),
     ("conv", "ssm", r"conv_1d"),
     ("conv", "attention", r"key_conv_attn_layer\.\w+|conv_(kernel|out)_layer|key_conv_attn_layer"),

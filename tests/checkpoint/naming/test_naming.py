@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from project import DATA
 
@@ -279,6 +279,8 @@ def test_indices_survive_any_prefix(name: str, prefix: str, layer: int, expert: 
     layer=st.integers(0, 200),
     expert=st.integers(0, 511),
 )
+@example("model.llm.layers.<layer>.attn_sconv.weight", ".lora_A.weight", 0, 0)
+@example("model.llm.layers.<layer>.mlp_sconv.weight", ".weight_scale_inv", 0, 0)
 def test_a_piece_has_the_layer_and_component_of_its_weight(
     name: str, piece: str, layer: int, expert: int
 ) -> None:
