@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ import yaml
 
 from mlx_probe.core.errors import ConfigError
 
-__all__ = ["read_settings", "settings_to_dict", "settings_to_yaml"]
+__all__ = ["read_settings", "settings_but", "settings_to_dict", "settings_to_yaml"]
 
 Settings = TypeVar("Settings")
 
@@ -70,6 +70,16 @@ def settings_to_dict(settings: Any) -> dict[str, Any]:
     """A configuration as mappings, lists, text and numbers, for JSON."""
     described: dict[str, Any] = _plain(asdict(settings))
     return described
+
+
+def settings_but(settings: Any, free: Collection[str]) -> dict[str, Any]:
+    """The settings of all sections by their full keys, "train.steps", without some of them."""
+    return {
+        key: value
+        for section, entries in settings_to_dict(settings).items()
+        for name, value in entries.items()
+        if (key := f"{section}.{name}") not in free
+    }
 
 
 def settings_to_yaml(settings: Any) -> str:

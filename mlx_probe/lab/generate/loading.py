@@ -60,8 +60,8 @@ def load_model(reference: str | os.PathLike[str], by_mlx_lm: bool = False) -> Lo
     """Open a model on the device that MLX computes on.
 
     Models of the families of MiniLLM run by it, mixtures with dynamic gates by `GatedMixture`, all
-    others by mlx-lm. On a CPU weights of 16
-    bits become float32: bfloat16 is slow there, and was wrong.
+    others by mlx-lm. On a CPU weights of 16 bits become float32: bfloat16 is slow there, and was
+    wrong.
 
     Args:
         reference: A model reference whose files are in Hugging Face's layout or one GGUF file,

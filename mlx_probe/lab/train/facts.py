@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mlx_probe.lab.model.config import ModelConfig
@@ -11,8 +12,9 @@ from mlx_probe.lab.train.config import Recipe
 from mlx_probe.lab.train.machine import Machine
 from mlx_probe.lab.train.state import TrainState
 from mlx_probe.lab.train.tokens import TrainingTokens
+from mlx_probe.runs.exporters.metrics import read_metrics
 
-__all__ = ["described_result", "described_run", "step_tokens"]
+__all__ = ["described_result", "described_run", "initial_values", "step_tokens"]
 
 
 def step_tokens(recipe: Recipe) -> int:
@@ -61,3 +63,9 @@ def described_result(state: TrainState, planned_steps: int) -> dict[str, Any]:
         "best": state.best,
         "training_seconds": state.seconds,
     }
+
+
+def initial_values(run: Path, state: TrainState) -> dict[str, Any]:
+    """The evaluation before the first step, with the values of the latest one."""
+    first = next(iter(read_metrics(run)))
+    return {name: first.get(name) for name in state.latest or ()}

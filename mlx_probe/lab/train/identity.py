@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx_probe.lab.settings import settings_to_dict
+from mlx_probe.lab.settings import settings_but
 from mlx_probe.lab.train.config import Recipe
 from mlx_probe.runs.fingerprint import fingerprint_of
 
@@ -31,14 +31,7 @@ def deciding_settings(recipe: Recipe, init: str | None) -> dict[str, Any]:
         recipe: All settings.
         init: Reference of the model that training begins with; None for new weights.
     """
-    settings = {
-        f"{section}.{key}": value
-        for section, entries in settings_to_dict(recipe).items()
-        for key, value in entries.items()
-    }
-    for key in _FREE:
-        del settings[key]
-    return {**settings, "init": init}
+    return {**settings_but(recipe, _FREE), "init": init}
 
 
 def run_fingerprint(settings: dict[str, Any]) -> str:

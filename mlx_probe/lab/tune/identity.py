@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.lab.settings import settings_to_dict
+from mlx_probe.lab.settings import settings_but
 from mlx_probe.lab.tune.config import TuneRecipe
 from mlx_probe.runs.fingerprint import fingerprint_of
 
@@ -35,13 +35,7 @@ def deciding_settings(recipe: TuneRecipe, model: str, data: Path) -> dict[str, A
         model: Reference of the base.
         data: The folder of the conversations.
     """
-    settings = {
-        f"{section}.{key}": value
-        for section, entries in settings_to_dict(recipe).items()
-        for key, value in entries.items()
-    }
-    for key in _FREE:
-        del settings[key]
+    settings = settings_but(recipe, _FREE)
     if recipe.train.objective != "grpo":
         settings = {key: each for key, each in settings.items() if not key.startswith("grpo.")}
     return {**settings, "model": model, "data": str(data)}

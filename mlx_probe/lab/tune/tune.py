@@ -19,7 +19,7 @@ from mlx_probe.core.language import tr
 from mlx_probe.lab.device import DeviceName, use_device
 from mlx_probe.lab.train.checkpoint import save_checkpoint
 from mlx_probe.lab.train.checks import check_run
-from mlx_probe.lab.train.facts import described_result
+from mlx_probe.lab.train.facts import described_result, initial_values
 from mlx_probe.lab.train.folder import TrainFolder
 from mlx_probe.lab.train.loop import Loop
 from mlx_probe.lab.train.machine import Machine
@@ -41,7 +41,6 @@ from mlx_probe.lab.tune.memory import require_memory
 from mlx_probe.lab.tune.objective import Setting, learn_answers
 from mlx_probe.lab.tune.samples import make_answers
 from mlx_probe.lab.tune.weights import load_trainable, number_type, trainable
-from mlx_probe.runs.exporters.metrics import read_metrics
 from mlx_probe.runs.job import Job, JobSpec
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.run import Run
@@ -223,7 +222,7 @@ def tune(
         outputs = folder.write_tables(job.paths.replaced)
         result = {
             **described_result(state, config.steps),
-            "initial": _initial(folder.path, state),
+            "initial": initial_values(folder.path, state),
             **objective.result(),
             "adapter_parameters": written,
             "peak_memory": peak,
@@ -231,12 +230,6 @@ def tune(
         }
         return job.finish({**described, **result}, checks, outputs, {})
     raise AssertionError("the run is returned within")
-
-
-def _initial(run: Path, state: TrainState) -> dict[str, Any]:
-    """The evaluation before the first step, with the values of the latest one."""
-    first = next(iter(read_metrics(run)))
-    return {name: first.get(name) for name in state.latest or ()}
 
 
 def _skipped(count: int, folder: Path) -> str:

@@ -64,4 +64,4 @@ def read_maps(path: Path) -> dict[str, Map]:
     except (OSError, SafetensorError) as error:
         raise ResultError(
             f"{path} cannot be read: {error}", "Run `mlx-probe moe stats` again"
-        ) from (error)
+        ) from error

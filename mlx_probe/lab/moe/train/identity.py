@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlx_probe.lab.moe.train.config import MixtureRecipe
-from mlx_probe.lab.settings import settings_to_dict
+from mlx_probe.lab.settings import settings_but
 from mlx_probe.runs.fingerprint import fingerprint_of
 
 __all__ = ["deciding_settings", "mixture_fingerprint"]
@@ -31,14 +31,7 @@ def deciding_settings(recipe: MixtureRecipe, model: str, teacher: str | None) ->
         model: Reference of the mixture.
         teacher: Of the dense model.
     """
-    settings = {
-        f"{section}.{key}": value
-        for section, entries in settings_to_dict(recipe).items()
-        for key, value in entries.items()
-    }
-    for key in _FREE:
-        del settings[key]
-    return {**settings, "model": model, "teacher": teacher}
+    return {**settings_but(recipe, _FREE), "model": model, "teacher": teacher}
 
 
 def mixture_fingerprint(settings: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ from mlx_probe.lab.moe.train.write import write_mixture
 from mlx_probe.lab.train.checkpoint import save_checkpoint
 from mlx_probe.lab.train.checks import check_run
 from mlx_probe.lab.train.evaluation import Evaluator
-from mlx_probe.lab.train.facts import described_result
+from mlx_probe.lab.train.facts import described_result, initial_values
 from mlx_probe.lab.train.folder import TrainFolder
 from mlx_probe.lab.train.loop import Loop
 from mlx_probe.lab.train.machine import Machine
@@ -54,7 +54,6 @@ from mlx_probe.lab.train.step import TrainStep
 from mlx_probe.lab.train.stopping import stop_requests
 from mlx_probe.lab.tune.identity import base_digest
 from mlx_probe.lab.tune.weights import load_trainable, trainable
-from mlx_probe.runs.exporters.metrics import read_metrics
 from mlx_probe.runs.job import Job, JobSpec
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.run import Run
@@ -249,19 +248,13 @@ def train_mixture(
         outputs = folder.write_tables(job.paths.replaced)
         result = {
             **described_result(state, config.steps),
-            "initial": _initial(folder.path, state),
+            "initial": initial_values(folder.path, state),
             "parameters": written,
             "active_experts": used,
             "peak_memory": peak,
         }
         return job.finish({**described, **result}, checks, outputs, {})
     raise AssertionError("the run is returned within")
-
-
-def _initial(run: Path, state: TrainState) -> dict[str, Any]:
-    """The evaluation before the first step, with the values of the latest one."""
-    first = next(iter(read_metrics(run)))
-    return {name: first.get(name) for name in state.latest or ()}
 
 
 def _advice(checkpoint: Path) -> str:
