@@ -55,6 +55,13 @@ def rows(path):
     return table.drop_columns([name for name in OF_THE_MOMENT if name in table.column_names])
 
 
+@pytest.fixture
+def children():
+    """Gives the processes that this one began since the test did: earlier tests leave theirs."""
+    before = set(psutil.Process().children())
+    return lambda: [each for each in psutil.Process().children() if each not in before]
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """A run whose snapshots were all measured at its end; one of them cannot be."""
@@ -122,7 +129,7 @@ def test_the_table_has_the_same_bytes_however_often_it_is_written(measured):
     assert (run / "spectra_over_time.parquet").read_bytes() == before
 
 
-def test_the_background_measures_the_newest_first_and_keeps_its_share(tmp_path, caplog):
+def test_the_background_measures_the_newest_first_and_keeps_its_share(tmp_path, caplog, children):
     folder, table = SnapshotFolder(tmp_path), tmp_path / "spectra_over_time.parquet"
     caplog.set_level("INFO", "mlx_probe.lab")
     with make(tmp_path, [1, 2, 3, 9], share=1.0) as watch:
@@ -136,7 +143,7 @@ def test_the_background_measures_the_newest_first_and_keeps_its_share(tmp_path, 
         watch.keep(5, weights(5))
         assert not watch.due(6)
         wait_for(lambda: set(parquet.read_table(table)["step"].to_pylist()) == {1, 2, 3, 5})
-        (process,) = psutil.Process().children()
+        (process,) = children()
         assert process.nice() == 19
         summary = watch.finish()
     assert not process.is_running()
@@ -149,15 +156,15 @@ def test_the_background_measures_the_newest_first_and_keeps_its_share(tmp_path, 
     assert "snapshot of step 3: measured in" in caplog.text
 
 
-def test_a_crash_of_the_background_does_not_stop_training(tmp_path, caplog):
+def test_a_crash_of_the_background_does_not_stop_training(tmp_path, caplog, children):
     with make(tmp_path, [1, 2], share=0.01) as watch:
-        (process,) = psutil.Process().children()
+        (process,) = children()
         process.kill()
         # Its parent reaps it.
         wait_for(lambda: process.status() == psutil.STATUS_ZOMBIE)
         watch.keep(1, weights(1))
         assert "measuring ended by itself" in caplog.text
-        (again,) = psutil.Process().children()
+        (again,) = children()
         assert again.pid != process.pid
     assert not again.is_running()
 
@@ -213,13 +220,13 @@ def test_nothing_to_keep(tmp_path):
     assert not (tmp_path / "spectra_over_time.parquet").exists()
 
 
-def test_without_planned_steps_the_background_begins_with_the_first_request(tmp_path):
+def test_without_planned_steps_the_background_begins_with_the_first_request(tmp_path, children):
     with make(tmp_path, [], share=0.5) as watch:
-        assert psutil.Process().children() == []
+        assert children() == []
         (SnapshotFolder(tmp_path).path / "request").touch()
         assert watch.due(1)
         watch.keep(1, weights(1))
-        (process,) = psutil.Process().children()
+        (process,) = children()
     assert not process.is_running()
 
 
