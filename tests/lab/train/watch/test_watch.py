@@ -50,6 +50,12 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
+def steps_of(path):
+    # `read_table` opens a file twice, and it may be replaced in between.
+    with parquet.ParquetFile(path) as file:
+        return set(file.read(["step"])["step"].to_pylist())
+
+
 def rows(path):
     table = parquet.read_table(path)
     return table.drop_columns([name for name in OF_THE_MOMENT if name in table.column_names])
@@ -142,7 +148,7 @@ def test_the_background_measures_the_newest_first_and_keeps_its_share(tmp_path, 
         assert watch.due(5)
         watch.keep(5, weights(5))
         assert not watch.due(6)
-        wait_for(lambda: set(parquet.read_table(table)["step"].to_pylist()) == {1, 2, 3, 5})
+        wait_for(lambda: steps_of(table) == {1, 2, 3, 5})
         (process,) = children()
         assert process.nice() == 19
         summary = watch.finish()
