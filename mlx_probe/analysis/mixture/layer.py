@@ -12,7 +12,7 @@ from mlx_probe.analysis.side_tables.experts.groups import Group, expert_groups
 if TYPE_CHECKING:
     from mlx_probe.checkpoint import Architecture, Weight
 
-__all__ = ["KINDS", "MixtureLayer", "mixture_layers"]
+__all__ = ["KINDS", "MixtureLayer", "mixture_layers", "routers_alone"]
 
 # The matrices of an expert, with what their columns are called. The last is that of a fused
 # matrix whose two halves cannot be told apart.
@@ -96,6 +96,18 @@ def mixture_layers(
             )
         )
     return tuple(sorted(layers, key=lambda layer: (layer.stack, layer.index or 0)))
+
+
+def routers_alone(weights: Sequence[Weight], layers: Sequence[MixtureLayer]) -> tuple[Weight, ...]:
+    """Routers of layers that have no experts: they are missing, or those of another layer."""
+    known = {(layer.stack, layer.index) for layer in layers}
+    return tuple(
+        weight
+        for weight in weights
+        if weight.role.block_type == "router"
+        and weight.part is None
+        and position_of(weight) not in known
+    )
 
 
 def _one(vectors: Sequence[Weight], endings: tuple[str, ...], length: int = 0) -> Weight | None:

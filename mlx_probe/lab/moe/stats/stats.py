@@ -13,6 +13,7 @@ import mlx.core as mx
 
 from mlx_probe.analysis.mixture.checks import check_mixture
 from mlx_probe.analysis.mixture.found import found_in
+from mlx_probe.analysis.mixture.layer import routers_alone
 from mlx_probe.analysis.mixture.measure import measure_layer
 from mlx_probe.analysis.mixture.plan import MixturePlan, plan_mixture
 from mlx_probe.analysis.opening import describe_model, open_checkpoint
@@ -21,6 +22,7 @@ from mlx_probe.analysis.unread import describe_unread, find_unread, warn_of_unre
 from mlx_probe.analysis.unsplit import warn_of_unsplit
 from mlx_probe.compute import native
 from mlx_probe.core.errors import CheckpointError, ConfigError
+from mlx_probe.core.language import tr
 from mlx_probe.core.records import Row
 from mlx_probe.lab.moe.stats.config import StatsConfig
 from mlx_probe.lab.moe.stats.joined import Joined, expert_columns, layer_columns
@@ -105,6 +107,8 @@ def moe_stats(
             unread = find_unread(plan.weights, [checkpoint.config])
             warn_of_unread(unread, job.warn)
             warn_of_unsplit(plan.weights, job.warn)
+            for router in routers_alone(checkpoint.weights(), mixture.layers):
+                job.warn(_alone(router.name))
             text, rows = None, 0
             if reading is not None:
                 job.begin("route", "reading the text")
@@ -239,3 +243,11 @@ def _measure(
                 ]
             )
         on_progress(indices.stop, mixture.experts)
+
+
+def _alone(router: str) -> str:
+    return tr(
+        "{router} is a router without experts: they are missing, or those of another layer; its "
+        "layer is left out",
+        router=router,
+    )

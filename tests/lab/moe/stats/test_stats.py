@@ -100,6 +100,21 @@ def test_it_goes_on_with_the_next_layer(model, run, tmp_path, monkeypatch):
     assert written(again.folder) == written(run.folder)
 
 
+def test_a_layer_that_uses_the_experts_of_another_one_is_named(model, tmp_path):
+    arrays = load_file(model / "model.safetensors")
+    kept = {name: each for name, each in arrays.items() if "layers.2.mlp.experts" not in name}
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.joinpath("config.json").write_bytes((model / "config.json").read_bytes())
+    write_safetensors(shared / "model.safetensors", kept)
+    told = []
+    run = moe_stats(shared, tmp_path / "out", config=CONFIG, on_alert=lambda *s: told.append(s))
+    [(text, is_warning)] = told
+    assert is_warning
+    assert text.startswith("model.layers.2.mlp.gate.weight is a router without experts")
+    assert len(run.load()) == 28
+
+
 def test_a_layer_whose_file_is_gone_is_measured_again(model, run, tmp_path, monkeypatch):
     job = import_module("mlx_probe.lab.moe.stats.stats")
     whole = job.measure_layer
