@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-__all__ = ["counting_bar"]
+from .console import alert_line
+
+__all__ = ["CountingBar", "counting_bar"]
+
+
+class CountingBar:
+    """A bar that counts.
+
+    Args:
+        bar: Where it is drawn.
+        task: Its task.
+        quiet: Whether alerts are not printed.
+    """
+
+    def __init__(self, bar: Progress, task: TaskID, quiet: bool) -> None:
+        self._bar, self._task, self._quiet = bar, task, quiet
+
+    def __call__(self, done: int, total: int) -> None:
+        """So much is done, of so much."""
+        self._bar.update(self._task, completed=done, total=total)
+
+    def alert(self, text: str, is_warning: bool) -> None:
+        """Print a message of a job above the bar."""
+        if not self._quiet:
+            self._bar.console.print(alert_line(text, is_warning), soft_wrap=True)
 
 
 @contextmanager
-def counting_bar(
-    title: str, counts: ProgressColumn, quiet: bool
-) -> Iterator[Callable[[int, int], None]]:
+def counting_bar(title: str, counts: ProgressColumn, quiet: bool) -> Iterator[CountingBar]:
     """Show a bar where standard error is a terminal.
 
     Args:
@@ -23,7 +52,7 @@ def counting_bar(
         quiet: Whether nothing is shown.
 
     Yields:
-        Takes how much is done, and how much there is.
+        Takes how much is done, and how much there is; and alerts.
     """
     console = Console(stderr=True, highlight=False)
     bar = Progress(
@@ -37,4 +66,4 @@ def counting_bar(
     )
     task = bar.add_task("", total=None)
     with bar:
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield CountingBar(bar, task, quiet)

@@ -141,6 +141,7 @@ def signals_command(
             resume=resume,
             overwrite=overwrite,
             on_progress=on_progress,
+            on_alert=on_progress.alert,
         )
     if as_json:
         print_document(_document(run))

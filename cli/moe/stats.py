@@ -141,6 +141,7 @@ def stats_command(
             resume=resume,
             overwrite=overwrite,
             on_progress=on_progress,
+            on_alert=on_progress.alert,
             fetching=fetching(quiet),
         )
     layers = run.sides[LAYERS].num_rows

@@ -113,6 +113,10 @@ def test_a_layer_that_uses_the_experts_of_another_one_is_named(model, tmp_path):
     assert is_warning
     assert text.startswith("model.layers.2.mlp.gate.weight is a router without experts")
     assert len(run.load()) == 28
+    said = invoke("moe", "stats", shared, "--out", tmp_path / "again").stderr
+    assert "is a router without experts" in " ".join(said.split())
+    quiet = invoke("moe", "stats", shared, "--out", tmp_path / "quiet", "-q")
+    assert quiet.output == ""
 
 
 def test_a_layer_whose_file_is_gone_is_measured_again(model, run, tmp_path, monkeypatch):
