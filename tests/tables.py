@@ -47,6 +47,7 @@ def make_values(name, shape, **values):
         "nbytes": 2 * math.prod(shape),
         "status": "ok",
         "packing": "plain",
+        "host": "studio",
         **values,
     }
 

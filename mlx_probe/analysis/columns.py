@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlx_probe.analysis.identity_columns import NAMES_AND_SHAPES, PLACE_AND_SIZE
-from mlx_probe.analysis.run_columns import MADE_BY, WORK
+from mlx_probe.analysis.run_columns import HOST, MADE_BY, WORK
 from mlx_probe.analysis.storage_columns import STORAGE
 from mlx_probe.core.records import Column
 
@@ -28,6 +28,7 @@ BASE_COLUMNS: tuple[Column, ...] = (
     *PLACE_AND_SIZE,
     *WORK,
     *STORAGE,
+    HOST,
 )
 
 

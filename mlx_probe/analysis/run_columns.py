@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlx_probe.core.column_texts import HERE, THE_FILE
 from mlx_probe.core.records import Column
 
-__all__ = ["MADE_BY", "WORK"]
+__all__ = ["HOST", "MADE_BY", "WORK"]
 
 MADE_BY: tuple[Column, ...] = (
     Column(
@@ -137,4 +137,16 @@ WORK: tuple[Column, ...] = (
         "float64.",
         source=HERE,
     ),
+)
+
+HOST = Column(
+    "host",
+    "string",
+    "run",
+    "Machine that computed the row.",
+    title="Host",
+    plain="The name of the machine that computed this row.",
+    typical="One name in all rows; several names after a run on a cluster.",
+    caveat="It is the name that the machine gives itself: two machines may have the same.",
+    source=HERE,
 )

@@ -5,20 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import datetime, timezone
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
-from mlx_probe.analysis.measure import Measurer, Outcome
+from mlx_probe.analysis.measure import Measurer
 from mlx_probe.analysis.order import Task, work_order
-from mlx_probe.checkpoint import PLAIN, Weight
+from mlx_probe.analysis.rows import copied_row, measured_rows
+from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.records import Row
-from mlx_probe.core.version import __version__
-from mlx_probe.metrics import BEYOND_RANGE, compute_metrics
 from mlx_probe.runs.monitor import UsageMeter
 
 if TYPE_CHECKING:
@@ -71,19 +69,9 @@ def analyze_rows(
             return [row for batch in task for row in measured(batch)]
 
     def measured(batch: tuple[int, ...]) -> list[Row]:
-        weights = [plan.weights[index] for index in batch]
-        for weight in weights:
-            on_start(weight)
-        outcomes = measurer.measure(weights)
-        with meter.stage("metrics"):
-            return [
-                Row(
-                    index,
-                    {**_identity(plan, weight), **_values(plan, weight, outcome)},
-                    outcome.sigma if plan.config.save_spectra else None,
-                )
-                for index, weight, outcome in zip(batch, weights, outcomes, strict=True)
-            ]
+        for index in batch:
+            on_start(plan.weights[index])
+        return measured_rows(plan, measurer, meter, batch)
 
     copies = {i: of for i, of in plan.aliases.items() if i not in finished}
     wanted = set(copies.values())
@@ -99,73 +87,8 @@ def analyze_rows(
             yield rows
     for index, of in copies.items():
         on_start(plan.weights[index])
-        yield [Row(index, _copied(plan, index, originals[of]))]
+        yield [copied_row(plan, index, originals[of])]
 
 
 def _called(work: Work) -> list[Row]:
     return work()
-
-
-def _identity(plan: Plan, weight: Weight) -> dict[str, Any]:
-    """The columns that the headers give."""
-    files, parameter = plan.checkpoint.files, weight.parameter
-    plain = parameter.packing == PLAIN
-    pieces = [piece.name for piece in (*parameter.pieces, *parameter.extra)]
-    return {
-        "model_path": str(files.path),
-        "model_id": files.model_id,
-        "revision": files.revision,
-        "param_name": weight.name,
-        "layer_index": weight.role.layer_index,
-        "block_type": weight.role.block_type,
-        "shape": weight.shape,
-        "rows": weight.rows,
-        "cols": weight.cols,
-        "dtype": weight.dtype,
-        "device": plan.backend.device,
-        "backend": plan.backend.name,
-        "framework": plan.checkpoint.framework,
-        "code_version": __version__,
-        "component": weight.role.component,
-        "expert_index": weight.expert_index,
-        "numel": weight.numel,
-        "nbytes": weight.nbytes,
-        "part": weight.part.name if weight.part else None,
-        "packing": parameter.packing,
-        "packing_detail": parameter.detail or None,
-        "bits_per_weight": 8 * weight.nbytes / weight.numel if weight.numel else None,
-        "pieces": None if plain else pieces,
-    }
-
-
-def _values(plan: Plan, weight: Weight, outcome: Outcome) -> dict[str, Any]:
-    """The columns that measuring gives."""
-    read = outcome.read_seconds
-    metrics = (
-        compute_metrics(outcome.measurement, plan.config.metrics) if outcome.measurement else {}
-    )
-    reason = outcome.reason
-    if outcome.measurement and outcome.measurement.has_lost:
-        reason = "; ".join(filter(None, (reason, BEYOND_RANGE)))
-    return {
-        "created_at": datetime.now(timezone.utc),
-        "read_seconds": read,
-        "compute_seconds": max(outcome.seconds - read, 0.0),
-        "read_gbps": weight.nbytes / read / 1e9 if read > 0 else None,
-        "status": outcome.status,
-        "status_reason": reason,
-        **metrics,
-    }
-
-
-def _copied(plan: Plan, index: int, original: Row) -> dict[str, Any]:
-    """The columns of a copy: its own name and role, the numbers of the original."""
-    return {
-        **original.values,
-        **_identity(plan, plan.weights[index]),
-        "created_at": datetime.now(timezone.utc),
-        "read_seconds": 0.0,
-        "compute_seconds": 0.0,
-        "read_gbps": None,
-        "alias_of": plan.weights[original.index].label,
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import socket
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,13 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-__all__ = ["blas_library", "cpu_model", "usable_cores"]
+__all__ = ["blas_library", "cpu_model", "host_name", "usable_cores"]
+
+
+@cache
+def host_name() -> str:
+    """The name of this machine in its network."""
+    return socket.gethostname()
 
 
 def usable_cores() -> int:

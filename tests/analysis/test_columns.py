@@ -10,7 +10,7 @@ SEED = """model_path, model_id, revision, param_name, layer_index, block_type, s
     rank, mean, std, var, sparsity, dtype, created_at"""
 THEN = """device, backend, framework, code_version, component, expert_index, numel, nbytes,
     read_seconds, compute_seconds, read_gbps, status, status_reason, part, packing,
-    packing_detail, bits_per_weight, pieces, alias_of"""
+    packing_detail, bits_per_weight, pieces, alias_of, host"""
 METRICS = """min, max, q01, q50, q99, value_dtype, effective_rank, condition_number,
     alpha_reliable"""
 

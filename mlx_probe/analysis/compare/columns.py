@@ -111,6 +111,7 @@ _IDENTITY = (
         "was made from the other.",
         source=HERE,
     ),
+    _BASE["host"],
     replace(_BASE["compute_seconds"], description="Time of the worker."),
 )
 

@@ -15,6 +15,7 @@ from mlx_probe.analysis.compare.order import pair_order
 from mlx_probe.analysis.order import Task
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute.schedule import run_within_budget
+from mlx_probe.core.machine import host_name
 from mlx_probe.core.records import Row
 from mlx_probe.runs.monitor import UsageMeter
 
@@ -67,7 +68,7 @@ def compare_rows(
             on_start(pair.weight)
         values = measurer.measure_batch(pairs) if len(pairs) > 1 else [measurer.measure(*pairs[0])]
         return [
-            Row(index, {**_identity(pair), **each})
+            Row(index, {**_identity(pair), **each, "host": host_name()})
             for index, (pair, _), each in zip(batch, pairs, values, strict=True)
         ]
 
