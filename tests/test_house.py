@@ -33,6 +33,8 @@ ONLY_IN = {
     "matplotlib": ("report",),
     "plotly": ("report",),
     "click": ("cli",),
+    "dask": ("analysis.cluster",),
+    "distributed": ("analysis.cluster",),
     "duckdb": ("library.query", "cli.mcp"),
     "mcp": ("cli.mcp", "cli.assistant"),
     "rich": ("report", "cli"),
