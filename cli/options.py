@@ -18,8 +18,11 @@ from mlx_probe.runs.table import WRITERS
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from mlx_probe.analysis.cluster.config import ClusterConfig
+
 __all__ = [
     "SIZE",
+    "cluster_options",
     "complete_files",
     "complete_metrics",
     "config_option",
@@ -31,6 +34,7 @@ __all__ = [
     "quiet_option",
     "resume_option",
     "revision_option",
+    "spread_over",
     "watch_options",
     "workers_option",
 ]
@@ -203,6 +207,53 @@ def workers_option(what: str) -> Callable[[Command], Command]:
         default=0,
         help=f"{what} in flight; 0 means one for each core.",
     )
+
+
+def cluster_options(command: Command) -> Command:
+    """--cluster, --model-path-on-workers and --full-hash: the fields of `ClusterConfig`."""
+    for option in (
+        click.option(
+            "--full-hash",
+            is_flag=True,
+            help="With --cluster: compare the SHA-256 of whole files with those of each worker.",
+        ),
+        click.option(
+            "--model-path-on-workers",
+            "model_paths",
+            multiple=True,
+            metavar="[HOST=]PATH",
+            help="With --cluster: where workers have the model, if not under the path that it has "
+            "here or under its published name; may be repeated, once for each host.",
+        ),
+        click.option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="Let the workers of a Dask cluster compute: tcp://host:8786, or local:N for N "
+            "processes on this machine.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def spread_over(
+    cluster: str | None, model_paths: tuple[str, ...], full_hash: bool
+) -> ClusterConfig | None:
+    """What `cluster_options` say; None for this process alone.
+
+    Raises:
+        ConfigError: The others without --cluster, or no address.
+    """
+    if cluster is not None:
+        from mlx_probe.analysis.cluster.config import ClusterConfig
+
+        return ClusterConfig(cluster, model_paths, full_hash)
+    if model_paths or full_hash:
+        raise ConfigError(
+            "--model-path-on-workers and --full-hash are about the workers of a cluster",
+            "Name it with --cluster, or leave them out",
+        )
+    return None
 
 
 def resume_option(command: Command) -> Command:

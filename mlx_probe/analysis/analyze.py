@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,7 @@ from mlx_probe.analysis.unsplit import warn_of_unsplit
 from mlx_probe.checkpoint import Weight
 from mlx_probe.compute import native
 from mlx_probe.core.errors import CheckpointError
+from mlx_probe.core.records import Row
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.fingerprint import file_stamps
@@ -46,6 +48,9 @@ from mlx_probe.source.transfer.progress import DownloadProgress
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mlx_probe.analysis.cluster.config import ClusterConfig
+    from mlx_probe.analysis.cluster.rows import ClusterRun
 
 __all__ = ["analyze"]
 
@@ -62,6 +67,7 @@ def analyze(
     overwrite: bool = False,
     progress: Progress | None = None,
     fetching: DownloadProgress | None = None,
+    cluster: str | ClusterConfig | None = None,
     **settings: Any,
 ) -> Run:
     """Measure every tensor of a model and write the table.
@@ -85,6 +91,8 @@ def analyze(
         overwrite: Whether to replace what ``out`` holds: another run, or files of the user.
         progress: Called as the work goes on.
         fetching: Shows how far a download of the model is; see `open_checkpoint`.
+        cluster: Workers of Dask that measure in place of this process: a scheduler's address, or
+            local:N; needs the extra ``cluster``. Rows are the same bits on equal machines.
         **settings: Fields of `AnalyzeConfig`, such as ``metrics="full"``; they win over
             ``config``.
 
@@ -96,20 +104,22 @@ def analyze(
         ResultError: ``out`` holds another run or files of the user, or another process makes the
             same run just now.
         Stopped: A rule that stops was broken; finished rows stay on disk.
+        ClusterError: A worker may not take part, or there is none any more.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
     config = with_settings(config or AnalyzeConfig(), settings, analyze, "analyze")
     progress = progress or Silent()
     job = Job("analyze", watch=watch, resume=resume, overwrite=overwrite, on_alert=progress.alert)
-    with open_checkpoint(model, revision, fetching=fetching) as checkpoint:
-        job.begin("measure")
+    with open_checkpoint(model, revision, fetching=fetching) as checkpoint, ExitStack() as stack:
         paths = resolve_output(out, formats, checkpoint.files.model_id)
-        plan = make_plan(checkpoint, config)
-        with job.running(_spec(plan, paths)):
+        plan = make_plan(checkpoint, config, strict=cluster is None)
+        spread = stack.enter_context(_spread(plan, config, cluster)) if cluster else None
+        job.begin("measure")
+        with job.running(_spec(plan, paths, spread)):
             warn_of_unread(find_unread(plan.weights, [checkpoint.config]), job.warn)
             warn_of_unsplit(plan.weights, job.warn)
             spot_checks = SpotChecks(plan, job.journal.rows, job.meter)
-            _measure(plan, job, progress, spot_checks)
+            _measure(plan, job, progress, _rows(plan, job, spot_checks, spread))
             job.refuse_changed(
                 CheckpointError(
                     f"{checkpoint.files.path} changed while it was read",
@@ -127,18 +137,32 @@ def analyze(
             outputs = finalize(job.paths, table, sides, spectra, SPECTRUM_IDENTITY)
             described = {**_describe(plan, table, sides), **describe_unread(unread)}
             described |= _judged(table, sides, described)
+            described |= spread.describe() if spread else {}
             run = job.finish(described, checks, outputs, _seconds(table))
             return replace(run, table=table, sides=sides)
 
 
-def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
-    files, workers = plan.checkpoint.files, plan.config.workers
+def _spread(
+    plan: Plan, config: AnalyzeConfig, cluster: str | ClusterConfig
+) -> AbstractContextManager[ClusterRun]:
+    # Dask is an extra, and few runs need it.
+    from mlx_probe.analysis.cluster.config import cluster_config
+    from mlx_probe.analysis.cluster.rows import cluster_run
+
+    return cluster_run(plan, config, cluster_config(cluster))
+
+
+def _spec(plan: Plan, paths: RunPaths, spread: ClusterRun | None) -> JobSpec:
+    files, workers = plan.checkpoint.files, spread.threads if spread else plan.config.workers
     return JobSpec(
         title=files.model_id,
-        about=(f"{files.model_id} at {files.revision}", plan.backend_reason),
+        about=(
+            f"{files.model_id} at {files.revision}",
+            *([spread.about, *spread.unlike] if spread else [plan.backend_reason]),
+        ),
         paths=paths,
         columns=plan.columns,
-        fingerprint=lambda: plan.fingerprint,
+        fingerprint=lambda: spread.fingerprint if spread else plan.fingerprint,
         stages=STAGES,
         described={
             "model": describe_model(plan.checkpoint),
@@ -149,7 +173,7 @@ def _spec(plan: Plan, paths: RunPaths) -> JobSpec:
         sides=tuple(SIDES),
         sizes=[weight.nbytes for weight in plan.weights],
         workers=workers,
-        lanes=min(plan.backend.lanes or workers, workers),
+        lanes=workers if spread else min(plan.backend.lanes or workers, workers),
         device_memory=plan.backend.device_memory,
     )
 
@@ -169,20 +193,35 @@ def _prepare(plan: Plan, job: Job, begun: threading.Event) -> None:
     package_versions()
 
 
-def _measure(plan: Plan, job: Job, progress: Progress, spot_checks: SpotChecks) -> None:
+def _rows(
+    plan: Plan, job: Job, spot_checks: SpotChecks, spread: ClusterRun | None
+) -> Callable[[Callable[[Weight], None]], Iterator[list[Row]]]:
+    """What measures the rows that the journal does not have yet: this process, or a cluster."""
+    finished = job.journal.rows
+    if spread is not None:
+        return lambda start: spread.rows(finished, job.meter, start, job.warn)
+    return lambda start: analyze_rows(plan, finished, job.meter, start, spot_checks.ahead())
+
+
+def _measure(
+    plan: Plan,
+    job: Job,
+    progress: Progress,
+    measured: Callable[[Callable[[Weight], None]], Iterator[list[Row]]],
+) -> None:
     """Put the rows on disk that the journal does not have yet."""
-    finished, begun = job.journal.rows, threading.Event()
+    begun = threading.Event()
 
     def start(weight: Weight) -> None:
         job.progress.what = weight.label
         progress.start(weight)
         begun.set()
 
-    progress.begin(plan, sorted(finished))
+    progress.begin(plan, sorted(job.journal.rows))
     with ThreadPoolExecutor(1) as beside:
         prepared = beside.submit(_prepare, plan, job, begun)
         try:
-            for rows in analyze_rows(plan, finished, job.meter, start, spot_checks.ahead()):
+            for rows in measured(start):
                 weights = [plan.weights[row.index] for row in rows]
                 outcomes = [row.values["status_reason"] or row.values["status"] for row in rows]
                 labels = [weight.label for weight in weights]

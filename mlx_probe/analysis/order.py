@@ -12,7 +12,7 @@ from mlx_probe.checkpoint.weight import Weight, chunk_extent
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
 
-__all__ = ["TINY", "Task", "tasks_of", "work_order"]
+__all__ = ["TINY", "Task", "tasks_of", "work_of", "work_order"]
 
 # Positions of the weights of a task, in batches that are measured one after the other.
 Task = tuple[tuple[int, ...], ...]
@@ -64,7 +64,7 @@ def tasks_of(
 def _batches(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, ...], int]]:
     """Weights that are measured at once, the longest first, with their working set."""
     todo = [i for i in range(len(plan.weights)) if i not in finished and i not in plan.aliases]
-    todo.sort(key=lambda i: (-_work(plan.weights[i]), i))
+    todo.sort(key=lambda i: (-work_of(plan.weights[i]), i))
     batches: list[tuple[tuple[int, ...], int]] = []
     for size, run in groupby(todo, lambda i: _batch_size(plan, plan.weights[i])):
         if size == 1:
@@ -82,10 +82,10 @@ def _batches(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, ...
 
 
 def _is_tiny(plan: Plan, batch: tuple[int, ...]) -> bool:
-    return len(batch) == 1 and _work(plan.weights[batch[0]]) <= TINY
+    return len(batch) == 1 and work_of(plan.weights[batch[0]]) <= TINY
 
 
-def _work(weight: Weight) -> float:
+def work_of(weight: Weight) -> float:
     """How long a weight takes, in flops of a product.
 
     The solver runs at about a quarter of a product's rate. An element costs about as much as a

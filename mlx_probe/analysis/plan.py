@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from mlx_probe.analysis.budget import BESIDE, memory_budget, sufficient
 from mlx_probe.analysis.columns import table_columns
@@ -64,11 +65,30 @@ class Plan:
         return sum(w.nbytes for i, w in enumerate(self.weights) if i not in self.aliases)
 
     @property
+    def numerics(self) -> dict[str, Any]:
+        """What decides the last digits of a row, beside the configuration."""
+        return {
+            "backend": self.backend.name,
+            "device": self.backend.device,
+            "solvers": self.solvers.settings,
+            # A run that resumes never mixes numbers of both ways.
+            "kernels": native.used(),
+        }
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides a row's values."""
+        return self.fingerprint_with(self.numerics)
+
+    def fingerprint_with(self, numerics: Mapping[str, Any]) -> str:
+        """The fingerprint if others compute the rows.
+
+        Args:
+            numerics: What decides the last digits of a row there.
+        """
         config = asdict(self.config)
         # These change no row: they decide how fast a run is, and which tensors are checked. The
-        # device is below, as it was chosen.
+        # device is in the numerics, as it was chosen.
         for name in ("workers", "memory_limit", "device"):
             del config[name]
         if self.config.spectrum == "exact" and self.config.metrics == "basic":
@@ -77,11 +97,7 @@ class Plan:
         identity = {
             "code_version": __version__,
             "config": config,
-            "backend": self.backend.name,
-            "device": self.backend.device,
-            "solvers": self.solvers.settings,
-            # A run that resumes never mixes numbers of both ways.
-            "kernels": native.used(),
+            **numerics,
             "model": [str(files.path), files.model_id, files.revision],
             # Decides how packed and fused weights are read.
             "model_config": dict(self.checkpoint.config),

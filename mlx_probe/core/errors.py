@@ -8,6 +8,7 @@ from pathlib import Path
 __all__ = [
     "BackendError",
     "CheckpointError",
+    "ClusterError",
     "ConfigError",
     "IncompleteError",
     "Interrupted",
@@ -76,6 +77,10 @@ class IncompleteError(CheckpointError):
 
 class BackendError(ProbeError):
     """A backend or device that this machine does not have."""
+
+
+class ClusterError(ProbeError):
+    """A cluster that does not answer, or a worker that may not or cannot take part."""
 
 
 class SpectrumError(ProbeError):

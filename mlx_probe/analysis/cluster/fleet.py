@@ -1,0 +1,332 @@
+"""The workers of a cluster that take part in a job: who may, who left, who came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.analysis.cluster.copies import CopyDigest, difference
+from mlx_probe.analysis.cluster.facts import WorkerFacts, gather_facts
+from mlx_probe.analysis.cluster.fitness import refusal
+from mlx_probe.analysis.cluster.session import Opened, close_session, open_session
+from mlx_probe.analysis.cluster.workers import Worker, workers_of
+from mlx_probe.core.errors import ClusterError
+from mlx_probe.core.units import format_size
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.cluster.connection import Connection
+    from mlx_probe.analysis.cluster.session import Setup
+
+__all__ = ["Expected", "Fleet", "Member"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a worker has to have to take part.
+
+    Attributes:
+        models: Names of the models, for messages.
+        copies: Digests of the client's copies of them, in the same order.
+        content: See `Session`.
+        backend: What the user asked for.
+        labels: Name of what each size of `Session.sizes` is for.
+        needed: Indices of the sizes that have to fit; the others are done already.
+    """
+
+    models: tuple[str, ...]
+    copies: tuple[CopyDigest, ...]
+    content: str
+    backend: str
+    labels: Callable[[int], str]
+    needed: Sequence[int]
+
+
+@dataclass
+class Member:
+    """A worker that takes part.
+
+    Attributes:
+        worker: The worker.
+        opened: What it said when it opened its session.
+        rows: Rows that it has made.
+        seconds: Time that its tasks took.
+        peak_memory: Most resident bytes of its process.
+        left: Whether it is gone.
+    """
+
+    worker: Worker
+    opened: Opened
+    rows: int = 0
+    seconds: float = 0.0
+    peak_memory: int = 0
+    left: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """For the metadata of the run."""
+        facts = self.opened.facts
+        return {
+            "name": self.worker.name,
+            "host": facts.host,
+            "address": self.worker.address,
+            "threads": self.worker.nthreads,
+            "memory": self.worker.memory,
+            "backend": facts.backend,
+            "device": facts.device,
+            "cpu": facts.cpu,
+            "cores": facts.cores,
+            "code_version": facts.code_version,
+            "python": facts.python,
+            "packages": dict(facts.packages),
+            "blas": facts.blas,
+            "kernels": dict(facts.kernels),
+            "rows": self.rows,
+            "seconds": self.seconds,
+            "peak_process_memory": self.peak_memory,
+            "left": self.left,
+        }
+
+
+@dataclass
+class Changes:
+    """What happened to a fleet since the last look.
+
+    Attributes:
+        lost: Members that are gone.
+        refused: Label, fact and remedy of newcomers that may not take part.
+        joined: Newcomers that take part.
+    """
+
+    lost: list[Member] = field(default_factory=list)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+    joined: list[Member] = field(default_factory=list)
+
+
+class Fleet:
+    """The workers that take part in a job.
+
+    Args:
+        connection: To their scheduler.
+        setup: What each needs to open its session.
+        expected: What each has to have.
+
+    Attributes:
+        members: Those that take part now, by address.
+        all: Those that take or took part, in the order in which they came.
+    """
+
+    def __init__(self, connection: Connection, setup: Setup, expected: Expected) -> None:
+        self._connection, self._setup, self._expected = connection, setup, expected
+        self._own = gather_facts("auto", "auto")
+        self.members: dict[str, Member] = {}
+        self.all: list[Member] = []
+        self._scheduler: str | None = None
+        self._refused: set[str] = set()
+        self._newcomers: Future[list[Member | tuple[Worker, str, str]]] | None = None
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="fleet")
+
+    @property
+    def client(self) -> Any:
+        """The client of Dask."""
+        return self._connection.client
+
+    @property
+    def token(self) -> str:
+        """Of the sessions."""
+        return self._setup.token
+
+    def enlist(self, timeout: float) -> None:
+        """Take in the workers that are there.
+
+        Raises:
+            ClusterError: There are none after some seconds, or some may not take part.
+        """
+        try:
+            self.client.wait_for_workers(1, timeout=timeout)
+        except (TimeoutError, asyncio.TimeoutError) as error:  # two classes in Python 3.10
+            raise ClusterError(
+                "the cluster has no worker",
+                'Start some: dask worker ADDRESS --nthreads 1 --resources "MEMORY=64e9"',
+            ) from error
+        self._scheduler, workers = self._look()
+        refused = []
+        for result in self._open(workers):
+            if isinstance(result, Member):
+                self._add(result)
+            else:
+                refused.append(result)
+        if refused:
+            raise _refused(refused, len(workers))
+
+    def refresh(self) -> Changes | None:
+        """Look who left and who came; newcomers are looked at beside the work.
+
+        Returns:
+            None if the scheduler does not answer: all members are gone then.
+        """
+        changes = Changes()
+        try:
+            scheduler, workers = self._look()
+        except (OSError, RuntimeError):
+            scheduler, workers = None, []
+        if scheduler is None or scheduler != self._scheduler:
+            # Another scheduler knows nothing of the tasks of the last one.
+            changes.lost = self._drop(list(self.members))
+            self._refused.clear()
+            self._scheduler = scheduler
+            if scheduler is None:
+                return None
+        there = {worker.address: worker for worker in workers}
+        changes.lost += self._drop([a for a in self.members if a not in there])
+        self._refused &= there.keys()
+        if self._newcomers is not None and self._newcomers.done():
+            with suppress(OSError, RuntimeError):  # a scheduler that went away meanwhile
+                for result in self._newcomers.result():
+                    if not isinstance(result, Member):
+                        worker, fact, remedy = result
+                        self._refused.add(worker.address)
+                        changes.refused.append((worker.label, fact, remedy))
+                    elif result.worker.address in there:
+                        self._add(result)
+                        changes.joined.append(result)
+            self._newcomers = None
+        new = [w for a, w in there.items() if a not in self.members and a not in self._refused]
+        if new and self._newcomers is None:
+            self._newcomers = self._beside.submit(self._open, new)
+        return changes
+
+    def forget(self, member: Member) -> None:
+        """Take a member out that has to open its session again."""
+        self._drop([member.worker.address])
+
+    def reconnect(self, timeout: float) -> bool:
+        """Try for some seconds to reach the scheduler again."""
+        return self._connection.reconnect(timeout)
+
+    def close(self) -> None:
+        """Let the workers close their sessions, if they still answer."""
+        self._beside.shutdown(wait=False, cancel_futures=True)
+        with suppress(Exception):
+            if self.members and self.client.status == "running":
+                self.client.run(
+                    close_session, self.token, workers=list(self.members), on_error="ignore"
+                )
+
+    def _look(self) -> tuple[str, list[Worker]]:
+        info = self.client.scheduler_info(n_workers=-1)
+        if self.client.status != "running" or "id" not in info:
+            raise OSError
+        return info["id"], workers_of(info["workers"])
+
+    def _open(self, workers: Sequence[Worker]) -> list[Member | tuple[Worker, str, str]]:
+        """Let workers open their sessions; for each that may not take part the fact and remedy."""
+        addresses = [worker.address for worker in workers]
+        # Facts first: another version of mlx-probe would not understand what it is to open.
+        facts = self.client.run(
+            gather_facts,
+            self._setup.backend,
+            self._setup.device,
+            workers=addresses,
+            on_error="return",
+        )
+        problems = {w.address: self._unfit(w, facts.get(w.address)) for w in workers}
+        fit = [worker.address for worker in workers if problems[worker.address] is None]
+        opened: Mapping[str, Any] = {}
+        if fit:
+            opened = self.client.run(open_session, self._setup, workers=fit, on_error="return")
+        results: list[Member | tuple[Worker, str, str]] = []
+        for worker in workers:
+            problem = problems[worker.address]
+            answer = opened.get(worker.address)
+            if problem is None and isinstance(answer, Opened):
+                problem = self._other(worker, answer)
+                if problem is None:
+                    named = replace(worker, host=answer.facts.host)
+                    results.append(Member(named, answer, peak_memory=answer.memory))
+                    continue
+            if problem is None:
+                problem = _unanswered(answer)
+            results.append((worker, *problem))
+        return results
+
+    def _unfit(self, worker: Worker, facts: object) -> tuple[str, str] | None:
+        if not isinstance(facts, WorkerFacts):
+            return _unanswered(facts)
+        if (problem := refusal(facts, self._own, self._expected.backend)) is not None:
+            return problem
+        if worker.memory is None:
+            return (
+                "it does not say how much memory it may take",
+                'Start it with --resources "MEMORY=64e9": the bytes that its process may take',
+            )
+        return None
+
+    def _other(self, worker: Worker, opened: Opened) -> tuple[str, str] | None:
+        """Fact and remedy if a worker has other copies, or too little memory."""
+        if opened.problem is not None:
+            return opened.problem
+        expected = self._expected
+        for model, own, copy in zip(expected.models, expected.copies, opened.copies, strict=True):
+            if (what := difference(own, copy)) is not None:
+                return (
+                    f"it reads another copy of {model}: {what}",
+                    "Copy the model there again, or name the right copy with "
+                    "--model-path-on-workers",
+                )
+        if opened.content != expected.content:
+            return (
+                f"it finds other tensors in {' and '.join(expected.models)}",
+                "Install the same versions of mlx-probe, gguf and safetensors there",
+            )
+        largest = max(expected.needed, key=lambda i: opened.sizes[i], default=None)
+        least = opened.memory + (opened.sizes[largest] if largest is not None else 0)
+        if largest is not None and worker.memory is not None and least > worker.memory:
+            return (
+                f"its memory of {format_size(worker.memory)} cannot hold "
+                f"{expected.labels(largest)!r}: it takes {format_size(opened.sizes[largest])} "
+                f"beside the {format_size(opened.memory)} of the process itself",
+                f'Start it with --resources "MEMORY={round(1.05 * least):d}" at least, or leave '
+                "the tensor out with --exclude",
+            )
+        return None
+
+    def _add(self, member: Member) -> None:
+        self.members[member.worker.address] = member
+        self.all.append(member)
+
+    def _drop(self, addresses: Iterable[str]) -> list[Member]:
+        lost = [self.members.pop(address) for address in addresses]
+        for member in lost:
+            member.left = True
+        return lost
+
+
+def _unanswered(answer: object) -> tuple[str, str]:
+    """Fact and remedy for a worker that did not do what it was asked."""
+    if isinstance(answer, ModuleNotFoundError) and (answer.name or "").partition(".")[0] != (
+        "mlx_probe"
+    ):
+        return (
+            f"it lacks the package {answer.name}",
+            "Run `pip install 'mlx-probe[cluster]'` there, and start the worker again",
+        )
+    if isinstance(answer, (ModuleNotFoundError, AttributeError, TypeError)):
+        return (
+            "it has no mlx-probe, or one of another version",
+            "Install the version of this machine there, and start the worker again",
+        )
+    return (
+        f"it does not answer: {answer!r}" if answer is not None else "it went away",
+        "Look at its log, and start it again",
+    )
+
+
+def _refused(refused: Sequence[tuple[Worker, str, str]], count: int) -> ClusterError:
+    lines = [f"{worker.label}: {fact}\n    {remedy}" for worker, fact, remedy in refused]
+    return ClusterError(
+        f"{len(refused)} of {count} workers may not take part\n  " + "\n  ".join(lines),
+        "Put that right or stop these workers, and run the same command again",
+    )

@@ -1,0 +1,230 @@
+"""The rows of a plan, measured by the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from mlx_probe.analysis.cluster.analyze_session import (
+    AnalyzeSetup,
+    Measure,
+    content_of,
+    numerics_of,
+)
+from mlx_probe.analysis.cluster.connection import connected
+from mlx_probe.analysis.cluster.copied_model import copied_model
+from mlx_probe.analysis.cluster.copies import copy_digest
+from mlx_probe.analysis.cluster.dispatch import DEATHS, Dispatcher, Unit
+from mlx_probe.analysis.cluster.fitness import unlike
+from mlx_probe.analysis.cluster.fleet import Expected, Fleet
+from mlx_probe.analysis.measure import Outcome
+from mlx_probe.analysis.order import Task, work_of, work_order
+from mlx_probe.analysis.rows import copied_row, row_of
+from mlx_probe.core.records import Row
+from mlx_probe.runs.fingerprint import fingerprint_of
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.cluster.config import ClusterConfig
+    from mlx_probe.analysis.config import AnalyzeConfig
+    from mlx_probe.analysis.plan import Plan
+    from mlx_probe.checkpoint import Weight
+    from mlx_probe.runs.monitor import UsageMeter
+
+__all__ = ["ClusterRun", "cluster_run"]
+
+# Seconds for the first worker to come.
+_FIRST = 10.0
+
+# Work (`work_of`) of a unit at least, where there are enough small weights: handing out a unit
+# takes some milliseconds, this about a tenth of a second.
+_TOGETHER = 2e9
+
+
+class ClusterRun:
+    """A plan and the fleet that measures it.
+
+    Args:
+        plan: The client's plan.
+        fleet: The workers, which have opened their copies.
+        config: The cluster.
+    """
+
+    def __init__(self, plan: Plan, fleet: Fleet, config: ClusterConfig) -> None:
+        self._plan, self._fleet, self._config = plan, fleet, config
+
+    @property
+    def threads(self) -> int:
+        """Weights in flight on all workers together."""
+        return sum(member.worker.nthreads for member in self._fleet.members.values())
+
+    @property
+    def about(self) -> str:
+        """One line for the log."""
+        labels = ", ".join(member.worker.label for member in self._fleet.members.values())
+        return f"cluster {self._config.address}: {labels}"
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the plan, unless other machines compute other last digits."""
+        own = numerics_of(self._plan)
+        others = [member.opened.numerics for member in self._fleet.all]
+        if all(each == own for each in others):
+            return self._plan.fingerprint
+        # Not which ones: workers come and go while the rows stay.
+        return self._plan.fingerprint_with({"backend": "of each worker"})
+
+    @property
+    def unlike(self) -> list[str]:
+        """How the workers differ without being refused."""
+        return unlike([member.opened.facts for member in self._fleet.all])
+
+    def rows(
+        self,
+        finished: Mapping[int, Row],
+        meter: UsageMeter,
+        on_start: Callable[[Weight], None],
+        warn: Callable[[str], None],
+    ) -> Iterator[list[Row]]:
+        """Measure every weight of the plan that is not finished; see `analyze_rows`.
+
+        Args:
+            finished: Rows of an earlier process, by index.
+            meter: Counts what the stages take on the workers.
+            on_start: Called with each weight before a worker gets it.
+            warn: Called with what happens to workers.
+
+        Yields:
+            Rows that a worker measured together. Copies of other weights come last.
+
+        Raises:
+            ClusterError: There is no worker, or one failed.
+            Stopped: The monitor's gate is closed for good.
+        """
+        plan = self._plan
+        copies = {i: of for i, of in plan.aliases.items() if i not in finished}
+        wanted = set(copies.values())
+        originals = {of: finished[of] for of in wanted if of in finished}
+
+        def start(unit: Unit) -> None:
+            on_start(plan.weights[unit.sizes[0]])
+
+        dispatcher = Dispatcher(self._fleet, meter.gate, start, warn, self._config.patience)
+        for unit, done in dispatcher.results(_units(plan, finished, self.threads)):
+            if done is None:
+                rows = [self._given_up(unit)]
+            else:
+                for stage, work in done.stages.items():
+                    meter.add(stage, work.seconds, work.bytes, work.flops)
+                rows = [self._as_here(row) for row in done.result]
+            originals.update((row.index, row) for row in rows if row.index in wanted)
+            yield rows
+        for index, of in copies.items():
+            on_start(plan.weights[index])
+            yield [copied_row(plan, index, originals[of])]
+
+    def describe(self) -> dict[str, Any]:
+        """For the metadata of the run."""
+        return {
+            "cluster": {"address": self._config.address, "unlike": self.unlike},
+            "workers": [member.describe() for member in self._fleet.all],
+        }
+
+    def _as_here(self, row: Row) -> Row:
+        """A worker's row with the path that the model has here."""
+        files = self._plan.checkpoint.files
+        here = {
+            "model_path": str(files.path),
+            "model_id": files.model_id,
+            "revision": files.revision,
+        }
+        return replace(row, values={**row.values, **here})
+
+    def _given_up(self, unit: Unit) -> Row:
+        (index,) = unit.sizes
+        reason = (
+            f"{DEATHS} workers died while they measured it: {', '.join(unit.deaths)}; "
+            "their logs say why"
+        )
+        return row_of(self._plan, index, Outcome("failed", reason))
+
+
+@contextmanager
+def cluster_run(plan: Plan, asked: AnalyzeConfig, config: ClusterConfig) -> Iterator[ClusterRun]:
+    """Let the workers of a cluster open their copies of a plan's model.
+
+    Args:
+        plan: The client's plan.
+        asked: The configuration before automatic choices were made.
+        config: The cluster.
+
+    Raises:
+        ConfigError: Dask is not installed.
+        ClusterError: The scheduler does not answer, or workers may not take part.
+        CheckpointError: A file of the model cannot be read.
+    """
+    checkpoint = plan.checkpoint
+    setup = AnalyzeSetup(
+        token=fingerprint_of(
+            {"plan": plan.fingerprint, "paths": config.model_paths, "full": config.full_hash}
+        ),
+        model=copied_model(checkpoint, config.model_paths),
+        config=asked,
+        solvers=plan.solvers,
+        numerics=numerics_of(plan),
+        full_hash=config.full_hash,
+    )
+    expected = Expected(
+        models=(checkpoint.files.model_id,),
+        copies=(copy_digest(checkpoint, config.full_hash),),
+        content=content_of(plan.weights),
+        backend=asked.backend,
+        labels=lambda index: plan.weights[index].label,
+        needed=[i for i in range(len(plan.weights)) if i not in plan.aliases],
+    )
+    with ExitStack() as stack:
+        connection = stack.enter_context(connected(config, plan.budget))
+        fleet = Fleet(connection, setup, expected)
+        stack.callback(fleet.close)
+        fleet.enlist(_FIRST)
+        yield ClusterRun(plan, fleet, config)
+
+
+def _units(plan: Plan, finished: Mapping[int, Row], threads: int) -> list[Unit]:
+    """The rest of a plan as units, the longest first."""
+    tasks = _together(plan, [task for task, _ in work_order(plan, finished)], threads)
+    indices = [tuple(chain.from_iterable(task)) for task in tasks]
+    # Each prefetches what comes after all workers have taken another unit.
+    following = [*indices[threads:], *((),) * min(threads, len(tasks))]
+    return [
+        _unit(plan, task, within, after)
+        for task, within, after in zip(tasks, indices, following, strict=True)
+    ]
+
+
+def _unit(plan: Plan, task: Task, indices: tuple[int, ...], following: tuple[int, ...]) -> Unit:
+    several = len(indices) > 1
+    return Unit(
+        payload=Measure(task, following),
+        name=plan.weights[indices[0]].label + (f" and {len(indices) - 1} more" if several else ""),
+        sizes=indices,
+        work=sum(work_of(plan.weights[index]) for index in indices),
+        parts=tuple(_unit(plan, ((i,),), (i,), ()) for i in indices) if several else (),
+    )
+
+
+def _together(plan: Plan, tasks: Sequence[Task], threads: int) -> list[Task]:
+    """Small tasks in a row as one, unless a worker would have nothing to do then."""
+    total = sum(work_of(plan.weights[i]) for task in tasks for batch in task for i in batch)
+    least = min(_TOGETHER, total / max(8 * threads, 1))
+    joined: list[Task] = []
+    work = least
+    for task in tasks:
+        if work >= least:
+            joined.append(())
+            work = 0.0
+        joined[-1] += task
+        work += sum(work_of(plan.weights[i]) for batch in task for i in batch)
+    return joined
