@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
+from mlx_probe.analysis.sample import parse_sample
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import METRIC_LEVELS, MetricLevel
@@ -39,12 +40,14 @@ class AnalyzeConfig:
         spectrum: "exact" for all singular values, "approx" for the leading ones and estimates.
         include: Globs on tensor names; empty means all.
         exclude: Globs on tensor names, applied after ``include``.
+        sample: Which of these are measured, such as "layers=every:4|experts=8" (`parse_sample`);
+            the others are rows without numbers, of status unsampled. "" measures all.
         rank_tol: `rank` counts singular values above ``rank_tol`` times the largest.
         zero_epsilon: `sparsity` counts magnitudes up to this.
         workers: Matrices in flight; 0 chooses for the backend and this machine.
         memory_limit: Bytes for the whole process; 0 takes four fifths of what is free.
         seed: Seeds the random vectors of approximate spectra, the resampling behind intervals,
-            and the choice of the tensors that the spot check recomputes.
+            the choice of a sample's experts and of the tensors that the spot check recomputes.
         save_spectra: Whether singular values are kept, in spectra.parquet.
     """
 
@@ -54,6 +57,7 @@ class AnalyzeConfig:
     spectrum: SpectrumMode = "exact"
     include: tuple[str, ...] = field(default=())
     exclude: tuple[str, ...] = field(default=())
+    sample: str = ""
     rank_tol: float = 1e-6
     zero_epsilon: float = 1e-8
     workers: int = 0
@@ -69,6 +73,9 @@ def refuse_nonsense(config: AnalyzeConfig) -> None:
         ConfigError: A value is outside its domain.
     """
     refuse_no_numbers(config)
+    if not isinstance(config.sample, str):
+        raise ConfigError(f"sample cannot be {config.sample!r}", "Give a text")
+    parse_sample(config.sample)
     refuse_outside(
         config,
         (

@@ -36,7 +36,8 @@ def work_order(plan: Plan, finished: Collection[int]) -> list[tuple[Task, int]]:
         finished: Positions of finished weights.
 
     Returns:
-        Tasks, and the working set of each. Copies of other weights are left out.
+        Tasks, and the working set of each. Copies of other weights are left out, and so is what
+        the sample leaves out.
     """
     return tasks_of(_batches(plan, finished), lambda batch: _is_tiny(plan, batch))
 
@@ -63,7 +64,8 @@ def tasks_of(
 
 def _batches(plan: Plan, finished: Collection[int]) -> list[tuple[tuple[int, ...], int]]:
     """Weights that are measured at once, the longest first, with their working set."""
-    todo = [i for i in range(len(plan.weights)) if i not in finished and i not in plan.aliases]
+    done = finished, plan.aliases, plan.unsampled
+    todo = [i for i in range(len(plan.weights)) if not any(i in each for each in done)]
     todo.sort(key=lambda i: (-work_of(plan.weights[i]), i))
     batches: list[tuple[tuple[int, ...], int]] = []
     for size, run in groupby(todo, lambda i: _batch_size(plan, plan.weights[i])):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mlx_probe.analysis.budget import BESIDE, memory_budget, sufficient
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.config import AnalyzeConfig, refuse_nonsense
+from mlx_probe.analysis.sample import parse_sample
+from mlx_probe.analysis.sampling import unsampled
 from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.working_set import eigen_solvers, working_set
 from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
@@ -38,7 +40,9 @@ class Plan:
         config: The configuration with all automatic choices made.
         columns: Columns of the result table.
         aliases: Position of each copy to the position of its original.
-        sizes: Bytes of memory that each weight takes while it is measured.
+        unsampled: Position of each weight that the sample leaves out, to the reason: it gets a
+            row, and its bytes are not read.
+        sizes: Bytes of memory that each weight takes while it is measured; 0 if it is not.
         budget: Bytes that all weights in flight may take together.
         solvers: Which eigen-solver a matrix is given.
     """
@@ -50,9 +54,21 @@ class Plan:
     config: AnalyzeConfig
     columns: tuple[Column, ...]
     aliases: Mapping[int, int]
+    unsampled: Mapping[int, str]
     sizes: tuple[int, ...]
     budget: int
     solvers: EigenSolvers
+
+    @property
+    def sampled(self) -> tuple[Weight, ...]:
+        """The weights that are measured, copies included."""
+        return tuple(w for i, w in enumerate(self.weights) if i not in self.unsampled)
+
+    @property
+    def measured(self) -> tuple[Weight, ...]:
+        """The weights whose bytes are read: those of `sampled` that are no copies."""
+        left_out = self.aliases.keys() | self.unsampled.keys()
+        return tuple(w for i, w in enumerate(self.weights) if i not in left_out)
 
     @property
     def nbytes(self) -> int:
@@ -62,7 +78,7 @@ class Plan:
     @property
     def read_bytes(self) -> int:
         """Bytes to read: parts of fused matrices are read twice, copies not at all."""
-        return sum(w.nbytes for i, w in enumerate(self.weights) if i not in self.aliases)
+        return sum(weight.nbytes for weight in self.measured)
 
     @property
     def numerics(self) -> dict[str, Any]:
@@ -91,7 +107,8 @@ class Plan:
         # device is in the numerics, as it was chosen.
         for name in ("workers", "memory_limit", "device"):
             del config[name]
-        if self.config.spectrum == "exact" and self.config.metrics == "basic":
+        random = self.config.spectrum != "exact" or parse_sample(self.config.sample).experts
+        if self.config.metrics == "basic" and not random:
             del config["seed"]
         files = self.checkpoint.files
         identity = {
@@ -123,15 +140,21 @@ def make_plan(
 
     Raises:
         BackendError: This machine lacks the backend or device.
-        ConfigError: A setting makes no sense, no tensor is selected, or the memory limit
-            cannot hold the largest.
+        ConfigError: A setting makes no sense, no tensor is selected, the sample leaves nothing
+            out, or the memory limit cannot hold the largest.
     """
     refuse_nonsense(config)
     backend, reason = choose_backend(config.backend, config.device)
     weights = select_weights(checkpoint.weights(), config.include, config.exclude)
     if only is not None:
         weights = tuple(weight for weight in weights if only(weight))
-    sizes = tuple(working_set(weight, backend, config) for weight in weights)
+    sample = parse_sample(config.sample)
+    left_out = unsampled(weights, sample, config.seed)
+    sampled = [i for i in range(len(weights)) if i not in left_out]
+    sizes = tuple(
+        0 if i in left_out else working_set(weight, backend, config)
+        for i, weight in enumerate(weights)
+    )
     memory = memory_budget(config.memory_limit, 0 if "pyarrow.parquet" in sys.modules else BESIDE)
     largest = max(range(len(weights)), key=lambda i: sizes[i])
     least = memory.taken + sizes[largest]
@@ -153,13 +176,21 @@ def make_plan(
         backend_reason=reason,
         config=replace(
             config,
+            sample=str(sample),
             backend=backend.name,
             workers=config.workers or backend.default_workers,
             memory_limit=limit,
         ),
-        aliases={} if checkpoint.files.is_remote or only else find_aliases(weights),
+        aliases={} if checkpoint.files.is_remote or only else _aliases(weights, sampled),
+        unsampled=left_out,
         columns=table_columns([metric.column for metric in metrics_of_level(config.metrics)]),
         sizes=sizes,
         budget=limit - memory.taken,
-        solvers=eigen_solvers(w.short for w in weights if w.has_spectrum),
+        solvers=eigen_solvers(weights[i].short for i in sampled if weights[i].has_spectrum),
     )
+
+
+def _aliases(weights: Sequence[Weight], sampled: Sequence[int]) -> dict[int, int]:
+    """The copies among the weights that are measured: no byte of another one is read."""
+    copies = find_aliases([weights[i] for i in sampled])
+    return {sampled[copy]: sampled[original] for copy, original in copies.items()}

@@ -118,6 +118,9 @@ def expected_rows(plan: Plan, finished: Mapping[int, Row]) -> list[int]:
     """
     statuses = []
     for position, weight in enumerate(plan.weights):
+        if position in plan.unsampled:
+            statuses.append("unsampled")
+            continue
         i = plan.aliases.get(position, position)
         outcome = unmeasured(weight)
         known = finished[i].values["status"] if i in finished else None

@@ -37,7 +37,8 @@ __all__ = [
 # ok: every number that applies is present.   nonfinite: NaN or Inf inside, no spectrum.
 # empty: no elements.  scalar: 0-D.           skipped: not understood, see the reason.
 # failed: an algorithm did not converge, see the reason.
-Status = Literal["ok", "nonfinite", "empty", "scalar", "skipped", "failed"]
+# unsampled: the sample that the user asked for leaves it out; only the header was read.
+Status = Literal["ok", "nonfinite", "empty", "scalar", "skipped", "failed", "unsampled"]
 MetricLevel = Literal["basic", "standard", "full"]
 # The quantiles that `Moments` carries: METRICS' q001, q01, q50, q99, q999.
 QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)

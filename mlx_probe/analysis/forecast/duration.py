@@ -76,7 +76,7 @@ def duration_of(plan: Plan, rates: Rates) -> Duration:
     rows = len(plan.weights)
     return Duration(
         stages=dict(stages),
-        measure=START + wall + ROW * rows,
+        measure=START + wall + ROW * (rows - len(plan.unsampled)),
         finish=WRITING + ROW_AFTER * rows,
     )
 
@@ -85,7 +85,7 @@ def flops_by_stage(plan: Plan) -> dict[str, float]:
     """Floating-point operations of the algorithms, as the cost account counts them."""
     flops: dict[str, float] = defaultdict(float)
     for index, weight in enumerate(plan.weights):
-        if index in plan.aliases or not weight.has_spectrum:
+        if index in plan.aliases or index in plan.unsampled or not weight.has_spectrum:
             continue
         if not is_sketched(weight, plan.config):
             flops["gram"] += gram_flops(weight.numel, weight.short)

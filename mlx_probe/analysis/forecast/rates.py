@@ -124,7 +124,7 @@ def known_rates(plan: Plan) -> Rates | None:
     known = kept_rates(plan.backend)
     if known is None:
         return None
-    weights = [w for i, w in enumerate(plan.weights) if w.problem is None and i not in plan.aliases]
+    weights = [weight for weight in plan.measured if weight.problem is None]
     dtypes = {w.chunk_dtype for w in weights if w.shape and w.numel}
     whole = dtypes <= known.moments.keys() and plan.config.metrics in known.metrics
     return known if whole else None
@@ -162,7 +162,7 @@ def _completed(rates: Rates, plan: Plan) -> Rates:
     # Elements are streamed in the backend's lanes; everything else runs on all cores.
     cores = int(this_machine()["cores"])
     lanes = backend.lanes or cores
-    weights = [w for i, w in enumerate(plan.weights) if w.problem is None and i not in plan.aliases]
+    weights = [weight for weight in plan.measured if weight.problem is None]
     dtypes = dict.fromkeys(w.chunk_dtype for w in weights if w.shape and w.numel)
     for dtype in dtypes:
         if dtype not in rates.moments:
