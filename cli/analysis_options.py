@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from mlx_probe.analysis.config import SPECTRUM_MODES, AnalyzeConfig
+from mlx_probe.analysis.sample import parse_sample
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.core.records import METRIC_LEVELS
 
@@ -18,6 +19,16 @@ __all__ = ["analysis_options", "backend_options"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _DEFAULT = AnalyzeConfig()
+
+
+class _SampleText(click.ParamType[str]):
+    """A sample, refused before a model is fetched if it makes no sense."""
+
+    name = "parts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(parse_sample(str(value)))
+
 
 _BACKEND: tuple[Callable[[Any], Any], ...] = (
     click.option(
@@ -53,6 +64,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--include", multiple=True, metavar="GLOB", help="Only tensors of such names."),
     click.option("--exclude", multiple=True, metavar="GLOB", help="No tensors of such names."),
     click.option(
+        "--sample",
+        type=_SampleText(),
+        default=_DEFAULT.sample,
+        show_default=False,
+        help="Measure a part of the layers and experts: 'layers=every:4|experts=8', in quotes. The "
+        "others are rows without numbers.",
+    ),
+    click.option(
         "--rank-tol",
         type=click.FloatRange(1e-9, 1, max_open=True),
         metavar="SHARE",
@@ -79,8 +98,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=int,
         metavar="N",
         default=_DEFAULT.seed,
-        help="Chooses the tensors that the final spot check recomputes, the random vectors of "
-        "approximate spectra, and the resamples behind intervals.",
+        help="Chooses the experts of a sample, the tensors that the final spot check recomputes, "
+        "the random vectors of approximate spectra, and the resamples behind intervals.",
     ),
     click.option(
         "--save-spectra/--no-save-spectra",

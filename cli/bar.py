@@ -43,7 +43,7 @@ class Bar:
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
         """Show the bar."""
-        total = sum(weight.nbytes for weight in plan.weights)
+        total = sum(weight.nbytes for weight in plan.sampled)
         done = sum(plan.weights[i].nbytes for i in finished)
         self._progress.console.print(printable(translated(plan.backend_reason)))
         self._task = self._progress.add_task("", total=total, weight="", took="")

@@ -74,11 +74,11 @@ class _Lines:
         self._loading = False
 
     def begin(self, plan: Plan, finished: Sequence[int]) -> None:
-        self._total = sum(weight.nbytes for weight in plan.weights)
+        self._total = sum(weight.nbytes for weight in plan.sampled)
         self._done = sum(plan.weights[i].nbytes for i in finished)
         self._resumed = self._done
         self._began = self._last = time.monotonic()
-        weights = weights_text(len(plan.weights))
+        weights = weights_text(len(plan.sampled))
         if len(finished) == 1:
             weights += tr(", 1 row is there already")
         elif finished:

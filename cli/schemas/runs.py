@@ -44,6 +44,47 @@ _MODELS = (
     "The model; of a comparison A and B.",
 )
 
+_COUNTS = record(
+    {
+        "measured": (INTEGER, "Of what it measures."),
+        "unsampled": (INTEGER, "Of what it leaves out."),
+    }
+)
+
+_EXPERTS = record(
+    {
+        "measured": (INTEGER, "Experts of a layer that are measured."),
+        "of": (INTEGER, "Experts of a layer at most."),
+    }
+)
+
+_SAMPLE = (
+    nullable(
+        record(
+            {
+                "selection": (TEXT, "As --sample has it."),
+                "seed": (INTEGER, "Chooses the experts."),
+                "rows": (_COUNTS, "Rows."),
+                "bytes": (_COUNTS, "Bytes as stored; parts of fused matrices do not count again."),
+                "stacks": (
+                    listed(
+                        record(
+                            {
+                                "name": (TEXT, "Their names up to the layer's number."),
+                                "layers": (listed(INTEGER), "The layers that are measured."),
+                                "of": (INTEGER, "How many layers there are."),
+                                "experts": (nullable(_EXPERTS), "Null without any."),
+                            }
+                        )
+                    ),
+                    "Each stack of layers.",
+                ),
+            }
+        )
+    ),
+    "What a sample measures and leaves out; null if everything is measured.",
+)
+
 RUN: Schema = record(
     {
         "kind": (one_of(("analyze", "compare")), "The command."),
@@ -51,6 +92,7 @@ RUN: Schema = record(
         "models": _MODELS,
         "rows": (INTEGER, "Rows of the main table."),
         "rows_by_status": (mapping(INTEGER), "How many rows have which status."),
+        "sample": _SAMPLE,
         "passed": (FLAG, "Whether every check of the run passed."),
         "failures": (listed(TEXT), "The checks that did not."),
         "complete": (FLAG, "Whether every weight has numbers."),
@@ -102,6 +144,7 @@ PROFILE: Schema = record(
         "kind": (one_of(("analyze", "compare")), "The command that made it."),
         "models": _MODELS,
         "rows_by_status": (nullable(mapping(INTEGER)), "How many rows have which status."),
+        "sample": _SAMPLE,
         "metrics": (
             listed(
                 record(
@@ -229,6 +272,7 @@ ROWS: Schema = record(
         "kind": (one_of(("analyze", "compare")), "The command that made it."),
         "models": _MODELS,
         "rows_by_status": (nullable(mapping(INTEGER)), "How many rows have which status."),
+        "sample": _SAMPLE,
         "rows": (
             listed(mapping(ANYTHING)),
             "Name, role, shape, type and status of each row; see the table's columns.",
@@ -276,6 +320,7 @@ PLAN: Schema = record(
         ),
         "read_bytes": (INTEGER, "Bytes to read."),
         "weights": (INTEGER, "Weights to measure."),
+        "sample": _SAMPLE,
         "spectra": (INTEGER, "Matrices among them."),
         "copies": (INTEGER, "Weights that are copies of others."),
         "unreadable": (

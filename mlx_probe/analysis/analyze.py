@@ -17,6 +17,8 @@ from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.progress import Progress, Silent
+from mlx_probe.analysis.rows import every_row
+from mlx_probe.analysis.sampling import sample_facts
 from mlx_probe.analysis.settings import with_settings
 from mlx_probe.analysis.side_tables import SIDES, side_names, side_tables
 from mlx_probe.analysis.spotcheck import SpotChecks
@@ -116,8 +118,8 @@ def analyze(
         spread = stack.enter_context(_spread(plan, config, cluster)) if cluster else None
         job.begin("measure")
         with job.running(_spec(plan, paths, spread)):
-            warn_of_unread(find_unread(plan.weights, [checkpoint.config]), job.warn)
-            warn_of_unsplit(plan.weights, job.warn)
+            warn_of_unread(find_unread(plan.sampled, [checkpoint.config]), job.warn)
+            warn_of_unsplit(plan.sampled, job.warn)
             spot_checks = SpotChecks(plan, job.journal.rows, job.meter)
             _measure(plan, job, progress, _rows(plan, job, spot_checks, spread))
             job.refuse_changed(
@@ -129,9 +131,9 @@ def analyze(
             sides = side_tables(plan, job.meter)
             job.begin("validate", "validating and writing")
             # From the disk: the rows of a large model do not have to fit into memory.
-            table = rows_to_table(job.journal.rows.read(range(len(plan.weights))), plan.columns)
+            table = rows_to_table(every_row(plan, job.journal.rows), plan.columns)
             checks = _checks(plan, table, spot_checks)
-            unread = find_unread(plan.weights, [checkpoint.config], skip_reasons(table))
+            unread = find_unread(plan.sampled, [checkpoint.config], skip_reasons(table))
             job.begin("write")
             spectra = job.journal.spectra()
             outputs = finalize(job.paths, table, sides, spectra, SPECTRUM_IDENTITY)
@@ -171,7 +173,7 @@ def _spec(plan: Plan, paths: RunPaths, spread: ClusterRun | None) -> JobSpec:
             "kernels": sorted(native.used()),
         },
         sides=tuple(SIDES),
-        sizes=[weight.nbytes for weight in plan.weights],
+        sizes=[None if i in plan.unsampled else w.nbytes for i, w in enumerate(plan.weights)],
         workers=workers,
         lanes=workers if spread else min(plan.backend.lanes or workers, workers),
         device_memory=plan.backend.device_memory,
@@ -253,6 +255,7 @@ def _describe(plan: Plan, table: pa.Table, sides: Collection[str]) -> dict[str, 
         "device": plan.backend.device,
         "backend_reason": plan.backend_reason,
         "bytes": plan.nbytes,
+        "sample": sample_facts(plan),
         "rows_by_status": dict(Counter(table["status"].to_pylist())),
         "tables": {name: {"columns": columns_to_meta(SIDES[name].columns)} for name in sides},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from mlx_probe.metrics import BEYOND_RANGE, compute_metrics
 if TYPE_CHECKING:
     from mlx_probe.analysis.measure import Measurer, Outcome
     from mlx_probe.analysis.plan import Plan
+    from mlx_probe.runs.journal import JournalRows
     from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["copied_row", "measured_rows", "row_of"]
+__all__ = ["copied_row", "every_row", "measured_rows", "row_of"]
 
 
 def measured_rows(
@@ -73,6 +74,35 @@ def copied_row(plan: Plan, index: int, original: Row) -> Row:
         "compute_seconds": 0.0,
         "read_gbps": None,
         "alias_of": plan.weights[original.index].label,
+    }
+    return Row(index, values)
+
+
+def every_row(plan: Plan, finished: JournalRows) -> Iterator[Row]:
+    """The rows of all weights, in file order, one at a time in memory.
+
+    Rows of what the sample leaves out follow from the headers: no journal has them.
+
+    Args:
+        plan: The plan.
+        finished: The rows of all weights that are sampled.
+
+    Raises:
+        KeyError: One is not there.
+        ResultError: The journal can no longer be read.
+    """
+    positions = range(len(plan.weights))
+    measured = finished.read(i for i in positions if i not in plan.unsampled)
+    for index in positions:
+        yield _unsampled_row(plan, index) if index in plan.unsampled else next(measured)
+
+
+def _unsampled_row(plan: Plan, index: int) -> Row:
+    values = {
+        **_identity(plan, plan.weights[index]),
+        "created_at": datetime.now(timezone.utc),
+        "status": "unsampled",
+        "status_reason": plan.unsampled[index],
     }
     return Row(index, values)
 

@@ -117,7 +117,7 @@ WORK: tuple[Column, ...] = (
         "status",
         "string",
         "run",
-        "ok, nonfinite, empty, scalar, skipped or failed.",
+        "ok, nonfinite, empty, scalar, skipped, failed or unsampled.",
         required=True,
         title="Status",
         plain="Whether the row has its numbers, or why it has none.",

@@ -12,16 +12,18 @@ import hashlib
 import heapq
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mlx_probe.analysis.sample import Sample
-from mlx_probe.analysis.side_tables.elements import position_of
+from mlx_probe.analysis.block_position import position_of
+from mlx_probe.analysis.sample import Sample, parse_sample
 from mlx_probe.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mlx_probe.analysis.plan import Plan
     from mlx_probe.checkpoint import Weight
 
-__all__ = ["chosen_layers", "unsampled"]
+__all__ = ["chosen_layers", "sample_facts", "unsampled"]
+
 
 def unsampled(weights: Sequence[Weight], sample: Sample, seed: int) -> dict[int, str]:
     """The weights that a sample leaves out, by position, and why.
@@ -41,21 +43,65 @@ def unsampled(weights: Sequence[Weight], sample: Sample, seed: int) -> dict[int,
     _refuse_groundless(weights, sample)
     layers = chosen_layers(weights, sample)
     experts = _chosen_experts(weights, positions, layers, sample.experts, seed)
-    text = f"the sample {sample.text(seed)} leaves its"
-    by_layer, by_expert = f"{text} layer out", f"{text} expert out"
+    by_layer = f"the sample {sample.text(seed)} leaves its layer out"
+    by_expert = f"the sample {sample.text(seed)} leaves its expert out"
     left_out: dict[int, str] = {}
     for i, (weight, (stack, layer)) in enumerate(zip(weights, positions, strict=True)):
+        group, expert = _group(weight, stack, layer), weight.expert_index
         if layer is not None and layer not in layers[stack]:
             left_out[i] = by_layer
-        elif weight.expert_index is not None and sample.experts:
-            if weight.expert_index not in experts[_group(weight, stack, layer)]:
-                left_out[i] = by_expert
+        elif sample.experts and expert is not None and expert not in experts[group]:
+            left_out[i] = by_expert
     if not left_out:
         raise ConfigError(
             f"the sample {sample} leaves out none of {len(weights)} tensors",
             "Choose fewer layers or experts, or measure everything without --sample",
         )
     return left_out
+
+
+def sample_facts(plan: Plan) -> dict[str, Any] | None:
+    """What a plan's sample measures, and what it leaves out; None if everything is measured.
+
+    Returns:
+        The "selection" as the option has it, and its "seed". "rows" and "bytes": how many are
+        "measured", and how many are "unsampled"; parts of fused matrices are rows whose bytes do
+        not count again. "stacks": of each stack of blocks its "name", the "layers" that are
+        measured, how many it has ("of"), and of the "experts" of a layer, None without any, how
+        many are "measured" and how many there are at most.
+    """
+    if not plan.unsampled:
+        return None
+    nbytes = sum(weight.nbytes for weight in plan.sampled if weight.part is None)
+    sample, unsampled_rows = parse_sample(plan.config.sample), len(plan.unsampled)
+    return {
+        "selection": str(sample),
+        "seed": plan.config.seed,
+        "rows": {"measured": len(plan.weights) - unsampled_rows, "unsampled": unsampled_rows},
+        "bytes": {"measured": nbytes, "unsampled": plan.nbytes - nbytes},
+        "stacks": _stacks(plan.weights, sample),
+    }
+
+
+def _stacks(weights: Sequence[Weight], sample: Sample) -> list[dict[str, Any]]:
+    experts: dict[str, dict[int, set[int | None]]] = defaultdict(lambda: defaultdict(set))
+    for weight in weights:
+        stack, layer = position_of(weight)
+        if layer is not None:
+            experts[stack][layer].add(weight.expert_index)
+    stacks = []
+    for stack, layers in chosen_layers(weights, sample).items():
+        most = max(len(known - {None}) for known in experts[stack].values())
+        some = {"measured": min(sample.experts or most, most), "of": most}
+        stacks.append(
+            {
+                "name": stack,
+                "layers": sorted(layers),
+                "of": len(experts[stack]),
+                "experts": some if most else None,
+            }
+        )
+    return stacks
 
 
 def chosen_layers(weights: Sequence[Weight], sample: Sample) -> Mapping[str, Collection[int]]:
@@ -115,8 +161,8 @@ def _chosen_experts(
     # By a rank that depends on the layer and not on the group: the projections of an expert
     # belong together. From a hash, not from a generator: the same for every version of Python.
     ranks: dict[tuple[str, int | None, int], bytes] = {}
-    for stack, layer, *kind in groups:
-        for expert in groups[(stack, layer, *kind)]:
+    for (stack, layer, _, _), known in groups.items():
+        for expert in known:
             if (stack, layer, expert) not in ranks:
                 key = f"{seed}\n{stack}\n{layer}\n{expert}"
                 ranks[stack, layer, expert] = hashlib.sha256(key.encode()).digest()

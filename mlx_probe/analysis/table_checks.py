@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.core.records import Column, Status
+from mlx_probe.metrics import METRICS
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.table.arrays import null_mask, to_floats
 from mlx_probe.runs.table.schema import arrow_schema
@@ -58,7 +59,7 @@ def validate_table(
         _check(view, "ranks", _impossible_ranks(view)),
         _check(view, "order of moments", _unordered(view)),
         _check(view, "std and var", _std_not_root_of_var(view)),
-        _check(view, "status", _bad_status(view)),
+        _check(view, "status", [*_bad_status(view), *_numbers_unmeasured(view)]),
         _check(view, "file order", _out_of_order(view, expected_names)),
     ]
 
@@ -241,6 +242,15 @@ def _bad_status(view: _View) -> Violations:
             rows_where(lambda status, why: status not in ("ok", None) and not why),
         ),
     ]
+
+
+def _numbers_unmeasured(view: _View) -> Violations:
+    """Numbers in rows of which only the header was read."""
+    unsampled = np.array([status == "unsampled" for status in view.values("status")], np.bool_)
+    if not unsampled.any():
+        return []
+    numbers = [metric.name for metric in METRICS if metric.name in view.names]
+    return [(f"{name} was not measured", unsampled & ~view.nulls(name)) for name in numbers]
 
 
 def _out_of_order(view: _View, expected: Sequence[str] | None) -> Violations:

@@ -102,9 +102,13 @@ def find_unread(
 
 
 def skip_reasons(table: pa.Table) -> list[str | None]:
-    """For each row of a table why it was skipped; None if it was not."""
+    """For each row that a sample does not leave out why it was skipped; None if it was not."""
     rows = zip(table["status"].to_pylist(), table["status_reason"].to_pylist(), strict=True)
-    return [str(reason) if status == "skipped" else None for status, reason in rows]
+    return [
+        str(reason) if status == "skipped" else None
+        for status, reason in rows
+        if status != "unsampled"
+    ]
 
 
 def warn_of_unread(unread: Unread | None, warn: Callable[[str], None]) -> None:

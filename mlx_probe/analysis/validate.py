@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.compare.checks import validate_comparison
 from mlx_probe.analysis.compare.config import KIND
@@ -13,6 +13,8 @@ from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.mixture.checks import validate_mixture
 from mlx_probe.analysis.mixture.signal_checks import validate_signals
 from mlx_probe.analysis.opening import described_files, open_again
+from mlx_probe.analysis.sample import parse_sample
+from mlx_probe.analysis.sampling import unsampled
 from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.analysis.spotcheck import spot_check
@@ -27,6 +29,11 @@ from mlx_probe.runs.mixture.folder import KIND as MIXTURE
 from mlx_probe.runs.mixture.signals import KIND as SIGNALS
 from mlx_probe.runs.outputs import verify_hashes
 from mlx_probe.runs.training.folder import is_training
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlx_probe.checkpoint import Weight
 
 __all__ = ["validate", "validate_run"]
 
@@ -103,8 +110,26 @@ def validate_run(path: str | os.PathLike[str], recompute: bool = True) -> list[C
                     f"{checkpoint.files.path} no longer holds the tensors of this run",
                     "Analyze it again, or use --no-recompute to check the table alone",
                 )
+            if config.sample:
+                checks.append(_is_sampled(table, weights, config))
             checks += spot_check(weights, table, config)
     return checks
+
+
+def _is_sampled(table: pa.Table, weights: Sequence[Weight], config: AnalyzeConfig) -> Check:
+    """Whether the rows without numbers are those that the sample leaves out."""
+    left_out = unsampled(weights, parse_sample(config.sample), config.seed)
+    statuses = table["status"].to_pylist()
+    wrong = [
+        weight.label
+        for i, (weight, status) in enumerate(zip(weights, statuses, strict=True))
+        if (status == "unsampled") != (i in left_out)
+    ]
+    if wrong:
+        detail = f"{len(wrong)} rows are not as {config.sample} has them, the first: {wrong[0]}"
+        return Check("sample", False, detail)
+    measured = len(weights) - len(left_out)
+    return Check("sample", True, f"{measured} of {len(weights)} rows measured")
 
 
 def _config_from_meta(meta: Mapping[str, Any]) -> AnalyzeConfig:

@@ -38,6 +38,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "models": _models(meta),
         "rows": sum(meta["rows_by_status"].values()),
         "rows_by_status": meta["rows_by_status"],
+        "sample": meta.get("sample"),
         "passed": run.passed,
         "failures": list(run.failures),
         "complete": run.complete,
@@ -92,6 +93,7 @@ def rows_document(run: Path, rows: pa.Table, meta: Mapping[str, Any]) -> dict[st
         "kind": meta.get("kind", "analyze"),
         "models": _models(meta),
         "rows_by_status": meta.get("rows_by_status"),
+        "sample": meta.get("sample"),
         "rows": rows.to_pylist(),
     }
 
@@ -137,6 +139,7 @@ def profile_document(run: Path, data: RunData, metrics: Sequence[str]) -> dict[s
         "kind": data.meta.get("kind", "analyze"),
         "models": _models(data.meta),
         "rows_by_status": data.meta.get("rows_by_status"),
+        "sample": data.meta.get("sample"),
         "metrics": [_plotted(plot([run], name, view="map").describe()) for name in metrics],
         "outliers": [
             {

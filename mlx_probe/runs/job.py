@@ -73,7 +73,8 @@ class JobSpec:
         described: "model" or "models", "configuration" and "stamps" (of the inputs' files), for
             messages about an earlier run in the same place.
         sides: Names of the tables that there may be beside the main one.
-        sizes: Bytes to work through for each record, by its index; empty if that is not known.
+        sizes: Bytes to work through for each record, by its index, None for one that the job
+            does not make; empty if that is not known.
         workers: Tasks at once.
         lanes: Tasks at once in a lane of the device; at most ``workers``.
         device_memory: Bytes of device memory in use and at the peak; None without a device.
@@ -87,7 +88,7 @@ class JobSpec:
     stages: Mapping[str, Stage]
     described: Mapping[str, Any] = field(default_factory=dict)
     sides: Collection[str] = ()
-    sizes: Sequence[int] = ()
+    sizes: Sequence[int | None] = ()
     workers: int = 1
     lanes: int = 1
     device_memory: Callable[[], tuple[int, int]] | None = None

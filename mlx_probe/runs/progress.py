@@ -15,17 +15,18 @@ class JobProgress:
     """Counts finished records; followers may ask for the state from any thread.
 
     Args:
-        sizes: Bytes to work through for each record, by its index; empty if the number of
-            records is not known.
+        sizes: Bytes to work through for each record, by its index, None for one that the job
+            does not make; empty if the number of records is not known.
         meter: Counts what is read.
 
     Attributes:
         what: What is under way: a tensor, a file, a step, or a phase after the records.
     """
 
-    def __init__(self, sizes: Sequence[int], meter: UsageMeter) -> None:
+    def __init__(self, sizes: Sequence[int | None], meter: UsageMeter) -> None:
         self._sizes, self._meter = sizes, meter
-        self._total, self._done = sum(sizes), 0
+        made = [size for size in sizes if size is not None]
+        self._records, self._total, self._done = len(made), sum(made), 0
         # A mark for each record where their number is known; it may be hundreds of thousands.
         self._marks = bytearray(len(sizes))
         self._beyond: set[int] = set()
@@ -40,7 +41,7 @@ class JobProgress:
     @property
     def text(self) -> str:
         """Finished records and all records, for messages."""
-        total = len(self._sizes)
+        total = self._records
         if total == 1:
             return f"{self.count} of 1 row"
         return f"{self.count} of {total} rows" if total else f"{self.count} rows"
@@ -58,6 +59,6 @@ class JobProgress:
             self._count += 1
             if self._sizes:
                 self._marks[index] = True
-                self._done += self._sizes[index]
+                self._done += self._sizes[index] or 0
             else:
                 self._beyond.add(index)

@@ -31,6 +31,7 @@ OTHER = {
     "spectrum": "approx",
     "include": ("*",),
     "exclude": ("mask",),
+    "sample": "experts=2",
     "rank_tol": 1e-5,
     "zero_epsilon": 1e-7,
     "workers": 7,
@@ -69,6 +70,7 @@ def test_fingerprint_knows_the_seed_where_values_come_from_it(tiny):
         ({"metrics": "standard"}, 2),
         ({"metrics": "basic"}, 1),
         ({"metrics": "basic", "spectrum": "approx"}, 2),
+        ({"metrics": "basic", "sample": "experts=2"}, 2),
     ):
         configs = [replace(NUMPY, seed=seed, **change) for seed in (0, 1)]
         assert len({plan_of(tiny, config).fingerprint for config in configs}) == different

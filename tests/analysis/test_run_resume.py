@@ -98,6 +98,7 @@ def test_a_line_that_was_cut_is_measured_again(tiny, whole, tmp_path):
         # Of resamples.
         {"seed": 3},
         {"exclude": ("mask",)},
+        {"sample": "experts=2"},
         {"backend": "mlx", "device": "cpu"},
     ],
     ids=str,

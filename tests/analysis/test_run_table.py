@@ -218,6 +218,7 @@ def test_metadata_has_every_item(whole, tiny, arrays):
         "spectrum": "exact",
         "include": [],
         "exclude": [],
+        "sample": "",
         "rank_tol": 1e-6,
         "zero_epsilon": 1e-8,
         "seed": 0,

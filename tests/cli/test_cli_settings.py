@@ -23,6 +23,10 @@ LAYERS = {
     "spectrum": ("approx", "exact", "approx", ("approx", "exact", "approx")),
     "include": ("'*q*'", "*k* *v*", "*o*", (["*q*"], ["*k*", "*v*"], ["*o*"])),
     "exclude": ("[mask, e*]", "mask", "e*", (["mask", "e*"], ["mask"], ["e*"])),
+    "sample": (
+        *("layers=1|experts=1", "experts=1|layers=every:2", "experts=2"),
+        ("layers=1|experts=1", "layers=every:2|experts=1", "experts=2"),
+    ),
     "rank_tol": ("1e-5", "1e-4", "1e-3", (1e-5, 1e-4, 1e-3)),
     "zero_epsilon": ("1e-5", "1e-4", "1e-3", (1e-5, 1e-4, 1e-3)),
     "workers": ("2", "3", "4", (2, 3, 4)),

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlx_probe.analysis.compare_runs.records import Difference
 from mlx_probe.analysis.compare_runs.summaries import column_behind
+from mlx_probe.analysis.sample import parse_sample
 from mlx_probe.metrics import FAMILIES
 
 __all__ = ["SETTINGS", "Setting", "deviating", "find_differences", "settings_of", "value_text"]
@@ -69,6 +70,14 @@ def _left_out(meta: Meta) -> Any:
     return _mapping(meta.get("unread")).get("tensors", 0)
 
 
+def _sampled(meta: Meta) -> Any:
+    """The sample with what decides its choice."""
+    configuration = _mapping(meta.get("configuration"))
+    # Runs from before there were samples have none.
+    sample = parse_sample(configuration.get("sample", ""))
+    return sample.text(configuration.get("seed", 0)) or "everything"
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "code_version",
@@ -87,6 +96,13 @@ SETTINGS: tuple[Setting, ...] = (
         "exclude",
         _configured("exclude"),
         "Medians and summaries leave out different tensors.",
+        _every,
+    ),
+    Setting(
+        "sample",
+        _sampled,
+        "Some runs measured a part of the layers or experts only: medians and summaries are over "
+        "different tensors.",
         _every,
     ),
     Setting(

@@ -53,11 +53,11 @@ def _smaller(plan: Plan, memory: Memory) -> list[str]:
     process = memory.least - max(plan.sizes)
     too_large = [
         weight.name
-        for weight, size in zip(plan.weights, plan.sizes, strict=True)
-        if process + size > memory.limit
+        for i, (weight, size) in enumerate(zip(plan.weights, plan.sizes, strict=True))
+        if i not in plan.unsampled and process + size > memory.limit
     ]
     names = sorted(set(too_large))
-    if len(names) == len({weight.name for weight in plan.weights}):
+    if len(names) == len({weight.name for weight in plan.sampled}):
         return ["Use a machine with more memory: no weight fits"]
     listed = " ".join(f"--exclude {name!r}" for name in names[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -69,6 +69,6 @@ def _smaller(plan: Plan, memory: Memory) -> list[str]:
 
 def _sketches_fit(plan: Plan, memory: Memory, process: int) -> bool:
     config = replace(plan.config, spectrum="approx")
-    sizes = [working_set(weight, plan.backend, config) for weight in plan.weights]
-    sketched = any(is_sketched(weight, config) for weight in plan.weights)
+    sizes = [working_set(weight, plan.backend, config) for weight in plan.sampled]
+    sketched = any(is_sketched(weight, config) for weight in plan.sampled)
     return sketched and process + max(sizes) <= memory.limit

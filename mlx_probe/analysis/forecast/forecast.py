@@ -11,6 +11,7 @@ from mlx_probe.analysis.forecast.duration import duration_of, flops_by_stage
 from mlx_probe.analysis.forecast.inference import cache_of, inference_of
 from mlx_probe.analysis.forecast.memory import memory_of
 from mlx_probe.analysis.forecast.records import Fetch, Forecast, StageEstimate, Step
+from mlx_probe.analysis.sampling import sample_facts
 from mlx_probe.analysis.side_tables import side_names
 from mlx_probe.analysis.spotcheck import SPOT_CHECKS
 from mlx_probe.analysis.unread import find_unread
@@ -53,10 +54,10 @@ def forecast(
     flops = flops_by_stage(plan)
     duration = duration_of(plan, rates) if rates else None
     times = duration.stages if duration else dict.fromkeys(flops, None)
-    spectra = sum(weight.has_spectrum for weight in plan.weights)
-    cache, unread = cache_of(checkpoint), find_unread(plan.weights, [checkpoint.config])
+    spectra = sum(weight.has_spectrum for weight in plan.sampled)
+    cache, unread = cache_of(checkpoint), find_unread(plan.sampled, [checkpoint.config])
     return Forecast(
-        goal=f"{config.metrics} metrics of {len(plan.weights)} weights, {spectra} spectra",
+        goal=f"{config.metrics} metrics of {len(plan.sampled)} weights, {spectra} spectra",
         model={
             "id": files.model_id,
             "revision": files.revision,
@@ -78,10 +79,11 @@ def forecast(
         backend=plan.backend_reason,
         fetch=fetch,
         read_bytes=plan.read_bytes,
-        weights=len(plan.weights),
+        weights=len(plan.sampled),
         spectra=spectra,
+        sample=sample_facts(plan),
         copies=len(plan.aliases),
-        unreadable=tuple((w.label, w.problem, w.nbytes) for w in plan.weights if w.problem),
+        unreadable=tuple((w.label, w.problem, w.nbytes) for w in plan.sampled if w.problem),
         memory=memory,
         device_limit=device_limit,
         stages={
@@ -100,7 +102,7 @@ def forecast(
 
 def _outputs(plan: Plan, paths: RunPaths) -> tuple[str, ...]:
     # Side tables are not listed: whether a model has any is not known yet.
-    matrices = any(weight.has_spectrum for weight in plan.weights)
+    matrices = any(weight.has_spectrum for weight in plan.sampled)
     kept = plan.config.save_spectra and matrices and plan.config.metrics != "basic"
     spectra = [paths.side(SPECTRA, "parquet")] if kept else []
     tables = map(paths.table, paths.formats)

@@ -99,7 +99,8 @@ class Forecast:
         backend: The backend, and why it was chosen.
         fetch: What has to be downloaded first.
         read_bytes: Bytes of weights to read.
-        weights: Number of weights.
+        weights: Number of weights that are measured.
+        sample: What a sample measures and leaves out, see `sample_facts`; None if it is all.
         spectra: Number of matrices with a spectrum.
         copies: Weights whose bytes are those of another.
         unreadable: Label and reason of weights that get a row without numbers.
@@ -127,6 +128,7 @@ class Forecast:
     fetch: Fetch
     read_bytes: int
     weights: int
+    sample: Mapping[str, Any] | None
     spectra: int
     copies: int
     unreadable: tuple[tuple[str, str, int], ...]

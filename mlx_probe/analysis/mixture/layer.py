@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlx_probe.analysis.side_tables.elements import position_of
+from mlx_probe.analysis.block_position import position_of
 from mlx_probe.analysis.side_tables.experts.groups import Group, expert_groups
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Several weights in memory: the position of each in the network, and its elements.
+"""The elements of several weights in memory.
 
 For tables that compare or multiply several weights; the main path streams them one by one.
 """
@@ -20,22 +20,9 @@ from mlx_probe.core.dtypes import DTYPES, decode
 if TYPE_CHECKING:
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["Matrix", "band", "position_of", "read_bytes", "read_into", "words_of"]
+__all__ = ["Matrix", "band", "read_bytes", "read_into", "words_of"]
 
 Matrix = NDArray[np.float64]
-
-
-def position_of(weight: Weight) -> tuple[str, int | None]:
-    """The stack of blocks that a weight is in, and the number of its block there.
-
-    Encoder and decoder both count from 0. The stack distinguishes them: it is the name up to
-    the block's number ("model.layers"), and "" for a weight outside all blocks.
-    """
-    segments = weight.name.split(".")
-    number = str(weight.role.layer_index)
-    known = weight.role.layer_index is not None and number in segments
-    stack = ".".join(segments[: segments.index(number)]) if known else ""
-    return stack, weight.role.layer_index
 
 
 def band(weight: Weight, first: int, last: int) -> Weight:

@@ -8,7 +8,8 @@ import pytest
 from matrices import store
 from weightfiles import model_files, whole, write_safetensors
 
-from mlx_probe.analysis.side_tables.elements import band, position_of, read_into, words_of
+from mlx_probe.analysis.block_position import position_of
+from mlx_probe.analysis.side_tables.elements import band, read_into, words_of
 from mlx_probe.checkpoint import open_checkpoint
 from mlx_probe.core.dtypes import decode
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlx_probe.analysis.side_tables.elements import position_of
+from mlx_probe.analysis.block_position import position_of
 
 if TYPE_CHECKING:
     from mlx_probe.checkpoint import Architecture, Weight
@@ -17,11 +17,13 @@ __all__ = ["Group", "expert_groups", "problem_of"]
 
 @dataclass(frozen=True)
 class Group:
-    """All experts of a layer and matrix kind.
+    """All experts of a layer and matrix kind, or those that a sample measures.
 
     Attributes:
         kind: Block type.
         members: One matrix for each expert, in the order of their numbers.
+        places: The place of each member among all experts of the layer.
+        experts: How many there are.
         router: The layer's router, if there is one with a row or column for each expert.
         axis: The side of the residual stream: 0 for rows, 1 for columns.
         problem: Why the experts cannot be compared; None if they can.
@@ -29,6 +31,8 @@ class Group:
 
     kind: str
     members: tuple[Weight, ...]
+    places: tuple[int, ...]
+    experts: int
     router: Weight | None
     axis: int
     problem: str | None
@@ -38,17 +42,20 @@ class Group:
         return None if index is None else self.members[index].expert_index
 
 
-def expert_groups(weights: Sequence[Weight], architecture: Architecture) -> list[Group]:
+def expert_groups(
+    weights: Sequence[Weight], architecture: Architecture, unsampled: Collection[int] = ()
+) -> list[Group]:
     """The groups in the order of their first matrices.
 
     Args:
         weights: The model's weights, parts of fused ones included.
         architecture: Its hidden size shows which side of a matrix is the residual stream.
+        unsampled: Positions of weights that are no members; a group of such ones alone is none.
     """
-    experts: dict[tuple[str, int | None, str], list[Weight]] = {}
+    experts: dict[tuple[str, int | None, str], list[tuple[int, Weight]]] = {}
     routers: dict[tuple[str, int | None], list[Weight]] = {}
     split = {weight.name for weight in weights if weight.part is not None}
-    for weight in weights:
+    for i, weight in enumerate(weights):
         role, position = weight.role, position_of(weight)
         if weight.rows is None or role.component not in ("moe", "mtp"):
             continue
@@ -60,16 +67,23 @@ def expert_groups(weights: Sequence[Weight], architecture: Architecture) -> list
             and role.block_type.endswith("_proj")
             and (weight.part or weight.name not in split)
         ):
-            experts.setdefault((*position, role.block_type), []).append(weight)
+            experts.setdefault((*position, role.block_type), []).append((i, weight))
     # A fused matrix whose parts are columns is stored transposed, as (inputs, outputs). So are
     # the layer's other matrices.
-    transposed = {key[:2] for key, ws in experts.items() if any(w.part and w.part.axis for w in ws)}
+    transposed = {
+        key[:2] for key, ws in experts.items() if any(w.part and w.part.axis for _, w in ws)
+    }
     groups = []
     for (stack, layer, kind), matrices in experts.items():
-        members = tuple(sorted(matrices, key=lambda weight: weight.expert_index or 0))
+        matrices.sort(key=lambda each: each[1].expert_index or 0)
+        places = tuple(place for place, (i, _) in enumerate(matrices) if i not in unsampled)
+        if not places:
+            continue
+        members = tuple(matrices[place][1] for place in places)
         axis = _residual_axis(kind, members[0], architecture, (stack, layer) in transposed)
-        router = _router(routers.get((stack, layer), ()), len(members))
-        groups.append(Group(kind, members, router, axis, problem_of(members)))
+        router = _router(routers.get((stack, layer), ()), len(matrices))
+        problem = problem_of(members)
+        groups.append(Group(kind, members, places, len(matrices), router, axis, problem))
     return groups
 
 

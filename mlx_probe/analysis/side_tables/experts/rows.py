@@ -25,7 +25,7 @@ of an earlier one if their cosine is above `DUPLICATE` (a copy up to scale), or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,7 @@ def expert_rows(
     memory_budget: int,
     seed: int = 0,
     workers: int = 1,
+    unsampled: Collection[int] = (),
 ) -> Iterator[dict[str, Any]]:
     """Similarities of the experts of every mixture.
 
@@ -94,6 +95,7 @@ def expert_rows(
         seed: Of the random vectors of the Krylov spaces.
         workers: Parts of the work at the same time, where the budget holds as many; the result
             does not depend on it.
+        unsampled: Positions of experts that have no rows, and that no other is compared with.
 
     Yields:
         A row for each expert and matrix kind, by the names of `EXPERT_COLUMNS`; an absent name
@@ -102,7 +104,7 @@ def expert_rows(
     Raises:
         CheckpointError: A file changed or vanished while it was read.
     """
-    for group in expert_groups(weights, architecture):
+    for group in expert_groups(weights, architecture, unsampled):
         compared, problem = compare_group(group, backend, memory_budget, seed, workers)
         rows = [] if compared is None else _rows(group, compared)
         skipped = {"status": "skipped", "status_reason": problem}
@@ -130,7 +132,8 @@ def compare_group(
         alike = cosines(gram)
         usable = alike.norms > 0
         overlaps = subspace_overlaps(members, group.axis, usable, backend, budget, seed, workers)
-        router = router_cosines(group.router, len(members), backend, budget)
+        router = router_cosines(group.router, group.experts, backend, budget)
+        router = router and router.among(group.places)
     except PackingError as error:
         return None, error.fact
     return Compared(gram, alike, usable, overlaps, router), None
@@ -215,4 +218,5 @@ def plan_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         plan.budget,
         config.seed,
         config.workers,
+        plan.unsampled,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,10 @@ class Similarity:
 
     values: Matrix
     norms: Matrix
+
+    def among(self, places: Sequence[int]) -> Similarity:
+        """Of some of the vectors only."""
+        return Similarity(self.values[np.ix_(places, places)], self.norms[list(places)])
 
     def at(self, i: int, other: int | None) -> float | None:
         """The similarity of one pair; None without another."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.analysis.side_tables.elements import position_of
+from mlx_probe.analysis.block_position import position_of
 from mlx_probe.analysis.side_tables.heads.between import is_beside, module_of
 
 if TYPE_CHECKING:

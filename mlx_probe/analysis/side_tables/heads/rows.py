@@ -244,7 +244,7 @@ def _metrics(sigma: Matrix, error: float, method: str, rank_tol: float) -> dict[
 def plan_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     config = plan.config
     return head_rows(
-        plan.weights,
+        plan.sampled,
         plan.checkpoint.architecture,
         plan.backend,
         config.rank_tol,
