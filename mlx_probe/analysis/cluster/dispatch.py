@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mlx_probe.analysis.cluster.session import Done, NotOpenError, run
+from mlx_probe.analysis.cluster.session import Done, Failed, run
 from mlx_probe.analysis.cluster.workers import MEMORY
-from mlx_probe.core.errors import ClusterError, ProbeError
+from mlx_probe.core.errors import ClusterError
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.cluster.fleet import Fleet, Member
@@ -176,30 +176,29 @@ class Dispatcher:
             return  # it was given to another worker meanwhile
         unit, member = flying.unit, flying.member
         try:
-            # Raises also what the task raised, and that it was cancelled.
-            done = future.result(timeout=TRANSFER)
+            answer = future.result(timeout=TRANSFER)
         except (TimeoutError, asyncio.TimeoutError):  # two classes in Python 3.10
             # The worker has the result and does not send it. If it is gone, `_watch` sees it.
             self._landed.put(future)
             return
-        except (NotOpenError, MemoryError) as error:
-            # A new process at the same address; or one that would not survive the next weight.
-            yield from self._part(member, f"has lost its work ({type(error).__name__})")
+        except Exception:
+            # Cancelled, or given up by the scheduler: a task itself raises nothing.
+            self._waiting.appendleft(self._take_back(future.key))
             return
-        except ProbeError as error:
-            raise ClusterError(f"{member.worker.label}: {error.fact}", error.remedy) from error
-        except Exception as error:
-            if future.status not in ("cancelled", "lost") and not _is_killed(error):
-                raise
-            del self._flying[future.key]
-            self._waiting.appendleft(unit)
-            return
+        if isinstance(answer, Failed):
+            if answer.why == "lost":
+                yield from self._part(member, f"has lost its work ({answer.fact})")
+                return
+            fact = f"{member.worker.label}: {unit.name}: {answer.fact}"
+            if answer.why == "bug":
+                raise RuntimeError(f"{fact}\n{answer.remedy}")
+            raise ClusterError(fact, answer.remedy)
         del self._flying[future.key]
         member.rows += len(unit.sizes)
-        member.seconds += done.seconds
-        member.peak_memory = max(member.peak_memory, done.peak_memory)
+        member.seconds += answer.seconds
+        member.peak_memory = max(member.peak_memory, answer.peak_memory)
         future.release()
-        yield unit, done
+        yield unit, answer
 
     def _watch(self) -> Iterator[tuple[Unit, Done | None]]:
         """Look who left and who came, now and then."""
@@ -214,12 +213,14 @@ class Dispatcher:
             self._recall()
             self._reconnect()
             return
+        if changes.anew:
+            self._recall()
         for member in changes.lost:
             yield from self._part(member, "is gone")
         for member in changes.joined:
             self._warn(f"{member.worker.label} takes part from now on")
-        for label, fact, remedy in changes.refused:
-            self._warn(f"{label} may not take part: {fact}. {remedy}")
+        for each in changes.refused:
+            self._warn(f"{each.worker.label} may not take part: {each.fact}. {each.remedy}")
         if not self._fleet.members and now - self._alone_since > self._patience:
             raise ClusterError(
                 f"no worker was there for {self._patience:.0f} s; finished rows are saved",
@@ -282,8 +283,3 @@ class Dispatcher:
                     "Start the scheduler and its workers, and run the same command again",
                 )
         self._alone_since = time.monotonic()
-
-
-def _is_killed(error: BaseException) -> bool:
-    """Whether the scheduler gave a task up because workers died with it."""
-    return type(error).__name__ in ("KilledWorker", "FutureCancelledError", "CancelledError")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.cluster.connection import Connection
     from mlx_probe.analysis.cluster.session import Setup
 
-__all__ = ["Expected", "Fleet", "Member"]
+__all__ = ["Changes", "Expected", "Fleet", "Member", "Refused"]
+
+# Seconds between two looks for the first worker.
+_BETWEEN = 0.2
 
 
 @dataclass(frozen=True)
@@ -90,18 +93,35 @@ class Member:
         }
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A worker that may not take part.
+
+    Attributes:
+        worker: The worker.
+        fact: Why not.
+        remedy: What to do about it.
+    """
+
+    worker: Worker
+    fact: str
+    remedy: str
+
+
 @dataclass
 class Changes:
     """What happened to a fleet since the last look.
 
     Attributes:
+        anew: Whether the scheduler is another one, which knows nothing of earlier tasks.
         lost: Members that are gone.
-        refused: Label, fact and remedy of newcomers that may not take part.
+        refused: Newcomers that may not take part.
         joined: Newcomers that take part.
     """
 
+    anew: bool = False
     lost: list[Member] = field(default_factory=list)
-    refused: list[tuple[str, str, str]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     joined: list[Member] = field(default_factory=list)
 
 
@@ -125,7 +145,7 @@ class Fleet:
         self.all: list[Member] = []
         self._scheduler: str | None = None
         self._refused: set[str] = set()
-        self._newcomers: Future[list[Member | tuple[Worker, str, str]]] | None = None
+        self._newcomers: Future[list[Member | Refused]] | None = None
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="fleet")
 
     @property
@@ -141,25 +161,37 @@ class Fleet:
     def enlist(self, timeout: float) -> None:
         """Take in the workers that are there.
 
+        Args:
+            timeout: Seconds for the first worker to come, and for a scheduler that went away.
+
         Raises:
-            ClusterError: There are none after some seconds, or some may not take part.
+            ClusterError: There are none after that time, or some may not take part.
         """
-        try:
-            self.client.wait_for_workers(1, timeout=timeout)
-        except (TimeoutError, asyncio.TimeoutError) as error:  # two classes in Python 3.10
-            raise ClusterError(
-                "the cluster has no worker",
-                'Start some: dask worker ADDRESS --nthreads 1 --resources "MEMORY=64e9"',
-            ) from error
-        self._scheduler, workers = self._look()
-        refused = []
-        for result in self._open(workers):
-            if isinstance(result, Member):
-                self._add(result)
-            else:
-                refused.append(result)
+        until = time.monotonic() + timeout
+        refused: list[Refused] = []
+        while not self.members and not refused:
+            try:
+                self._scheduler, workers = self._look()
+                results = self._open(workers)
+                # Those that went away meanwhile are no reason to refuse anything.
+                there = {worker.address for worker in self._look()[1]}
+            except (OSError, RuntimeError):
+                results, there = [], set()
+                self.reconnect(1.0)
+            for result in results:
+                if isinstance(result, Member):
+                    self._add(result)
+                elif result.worker.address in there:
+                    refused.append(result)
+            if not results:
+                if time.monotonic() > until:
+                    raise ClusterError(
+                        "the cluster has no worker",
+                        'Start some: dask worker ADDRESS --nthreads 1 --resources "MEMORY=64e9"',
+                    )
+                time.sleep(_BETWEEN)
         if refused:
-            raise _refused(refused, len(workers))
+            raise _refused(refused, len(results))
 
     def refresh(self) -> Changes | None:
         """Look who left and who came; newcomers are looked at beside the work.
@@ -173,7 +205,7 @@ class Fleet:
         except (OSError, RuntimeError):
             scheduler, workers = None, []
         if scheduler is None or scheduler != self._scheduler:
-            # Another scheduler knows nothing of the tasks of the last one.
+            changes.anew = True
             changes.lost = self._drop(list(self.members))
             self._refused.clear()
             self._scheduler = scheduler
@@ -185,10 +217,9 @@ class Fleet:
         if self._newcomers is not None and self._newcomers.done():
             with suppress(OSError, RuntimeError):  # a scheduler that went away meanwhile
                 for result in self._newcomers.result():
-                    if not isinstance(result, Member):
-                        worker, fact, remedy = result
-                        self._refused.add(worker.address)
-                        changes.refused.append((worker.label, fact, remedy))
+                    if isinstance(result, Refused):
+                        self._refused.add(result.worker.address)
+                        changes.refused.append(result)
                     elif result.worker.address in there:
                         self._add(result)
                         changes.joined.append(result)
@@ -221,7 +252,7 @@ class Fleet:
             raise OSError
         return info["id"], workers_of(info["workers"])
 
-    def _open(self, workers: Sequence[Worker]) -> list[Member | tuple[Worker, str, str]]:
+    def _open(self, workers: Sequence[Worker]) -> list[Member | Refused]:
         """Let workers open their sessions; for each that may not take part the fact and remedy."""
         addresses = [worker.address for worker in workers]
         # Facts first: another version of mlx-probe would not understand what it is to open.
@@ -237,7 +268,7 @@ class Fleet:
         opened: Mapping[str, Any] = {}
         if fit:
             opened = self.client.run(open_session, self._setup, workers=fit, on_error="return")
-        results: list[Member | tuple[Worker, str, str]] = []
+        results: list[Member | Refused] = []
         for worker in workers:
             problem = problems[worker.address]
             answer = opened.get(worker.address)
@@ -249,7 +280,7 @@ class Fleet:
                     continue
             if problem is None:
                 problem = _unanswered(answer)
-            results.append((worker, *problem))
+            results.append(Refused(worker, *problem))
         return results
 
     def _unfit(self, worker: Worker, facts: object) -> tuple[str, str] | None:
@@ -298,7 +329,7 @@ class Fleet:
         self.all.append(member)
 
     def _drop(self, addresses: Iterable[str]) -> list[Member]:
-        lost = [self.members.pop(address) for address in addresses]
+        lost = [self.members.pop(address) for address in addresses if address in self.members]
         for member in lost:
             member.left = True
         return lost
@@ -324,8 +355,8 @@ def _unanswered(answer: object) -> tuple[str, str]:
     )
 
 
-def _refused(refused: Sequence[tuple[Worker, str, str]], count: int) -> ClusterError:
-    lines = [f"{worker.label}: {fact}\n    {remedy}" for worker, fact, remedy in refused]
+def _refused(refused: Sequence[Refused], count: int) -> ClusterError:
+    lines = [f"{each.worker.label}: {each.fact}\n    {each.remedy}" for each in refused]
     return ClusterError(
         f"{len(refused)} of {count} workers may not take part\n  " + "\n  ".join(lines),
         "Put that right or stop these workers, and run the same command again",

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from mlx_probe.analysis.cluster.copies import CopyDigest
 from mlx_probe.analysis.cluster.facts import WorkerFacts, gather_facts
@@ -21,7 +22,7 @@ from mlx_probe.runs.monitor.usage import process_memory
 
 __all__ = [
     "Done",
-    "NotOpenError",
+    "Failed",
     "Opened",
     "Session",
     "Setup",
@@ -29,10 +30,6 @@ __all__ = [
     "open_session",
     "run",
 ]
-
-
-class NotOpenError(Exception):
-    """The process that got a task has not opened its model."""
 
 
 class Session(Protocol):
@@ -122,6 +119,23 @@ class Done:
     peak_memory: int
 
 
+@dataclass(frozen=True)
+class Failed:
+    """Why there is no result. An exception would have to survive pickling; texts do.
+
+    Attributes:
+        why: "lost" if the process has not opened its model or its memory is full, so that another
+            worker can do the unit; "refused" for a failure that the user can do something about;
+            "bug" for any other.
+        fact: What is wrong.
+        remedy: What to do next; for a bug the traceback.
+    """
+
+    why: Literal["lost", "refused", "bug"]
+    fact: str
+    remedy: str = ""
+
+
 @dataclass
 class _Kept:
     session: Session
@@ -173,24 +187,27 @@ def _open(setup: Setup, name: str) -> Opened:
     )
 
 
-def run(token: str, unit: Any) -> Done:
+def run(token: str, unit: Any) -> Done | Failed:
     """Do a unit of work in an open session.
 
     Args:
         token: Of the session.
         unit: What the session understands.
-
-    Raises:
-        NotOpenError: This process has no such session.
-        ProbeError: A file changed or vanished while it was read.
     """
-    kept = _kept.get(token)
-    if kept is None:
-        raise NotOpenError(token)
     with _lock:
-        _kept[token] = _kept.pop(token, kept)  # the last one is the last to be closed
+        kept = _kept.pop(token, None)
+        if kept is None:
+            return Failed("lost", "the process was started again")
+        _kept[token] = kept  # the last one is the last to be closed
     began = time.perf_counter()
-    result = kept.session.run(unit)
+    try:
+        result = kept.session.run(unit)
+    except ProbeError as error:
+        return Failed("refused", error.fact, error.remedy)
+    except MemoryError:
+        return Failed("lost", "the memory is full")
+    except Exception as error:
+        return Failed("bug", repr(error), traceback.format_exc())
     seconds = time.perf_counter() - began
     usage = kept.session.meter.usage()
     with _lock:
