@@ -6,9 +6,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 __all__ = ["LoopbackCluster"]
@@ -45,7 +45,11 @@ class LoopbackCluster:
         self.scheduler = self._start("scheduler", words)
 
     def start_worker(
-        self, name: str, options: Sequence[str] = (), memory: int | None = None
+        self,
+        name: str,
+        options: Sequence[str] = (),
+        memory: int | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a worker.
 
@@ -53,13 +57,14 @@ class LoopbackCluster:
             name: Its name.
             options: More words of its command.
             memory: Bytes that it may take; 0 to declare none, None for what all have.
+            variables: Of its environment, besides those of this process.
         """
         memory = self._memory if memory is None else memory
         words = [self.address, "--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         words += ["--host", "127.0.0.1", "--memory-limit", "0"]
         words += ["--resources", f"MEMORY={memory}"] if memory else []
         words += ["--local-directory", str(self._folder), *options]
-        self.workers[name] = self._start("worker", words)
+        self.workers[name] = self._start("worker", words, variables or {})
         return self.workers[name]
 
     def wait_for_workers(self, count: int) -> None:
@@ -99,14 +104,16 @@ class LoopbackCluster:
     ) -> None:
         self.close()
 
-    def _start(self, what: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, what: str, words: Sequence[str], variables: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         log = self._folder / f"{what}-{len(self._processes)}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.dask_{what}", *words],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables},
             )
         self._processes.append(process)
         return process

@@ -10,6 +10,7 @@ import click
 from mlx_probe.analysis.analyze import analyze as run_analysis
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.core.counts import rows_text
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
@@ -96,6 +97,13 @@ def analyze(
     --workers, or in a YAML file named by --config.
     """
     config = AnalyzeConfig(**settings)
+    spread = spread_over(cluster, model_paths, full_hash)
+    if dry_run and spread:
+        raise ConfigError(
+            "--dry-run says what one machine would take, and asks no cluster",
+            "Leave --cluster out; `mlx-probe cluster check ADDRESS --model MODEL` shows its "
+            "workers",
+        )
     # What prints is imported when there is something to print: the computing starts sooner.
     if dry_run:
         from mlx_probe.analysis.forecast.model import forecast_model
@@ -124,7 +132,7 @@ def analyze(
         overwrite=overwrite,
         progress=watch(quiet),
         fetching=fetching(quiet),
-        cluster=spread_over(cluster, model_paths, full_hash),
+        cluster=spread,
     )
     if as_json:
         from mlx_probe.report.documents import run_document

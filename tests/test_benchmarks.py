@@ -32,6 +32,10 @@ OF_MOMENTS = [word for way in WAYS for word in ("--only", way)]
 SMALLEST = {
     "alpha_decay": [*TRAINED, "--steps", "6", "--seeds", "2"],
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
+    "cluster": [
+        *(MODEL, "--runs", "1", "--size", "1MB", "--divisor", "32"),
+        *("--kills", "1", "--restarts", "0", "--clients", "0"),
+    ],
     "compare": [MODEL, *ONCE],
     "coverage": ["--trials", "2"],
     "eigenvalues": ["--sizes", "64", "--runs", "1", "--exact-sizes", "40"],
@@ -91,6 +95,7 @@ SMALLEST = {
 }
 # Of those that have more results than the one of their name.
 RESULTS = {
+    "cluster": {"cluster", "cluster_deaths"},
     "band_reduction": {f"band_reduction{part}" for part in ("", "_errors", "_counts", "_m3_ultra")},
     "function_calling": {"function_calling", "function_calling_rewards"},
     "grafting": {"grafting", "grafting_splits", "grafting_memory"},

@@ -23,6 +23,7 @@ from mlx_probe.analysis.cluster.fleet import Expected, Fleet
 from mlx_probe.analysis.measure import Outcome
 from mlx_probe.analysis.order import Task, work_of, work_order
 from mlx_probe.analysis.rows import copied_row, row_of
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import Row
 from mlx_probe.runs.fingerprint import fingerprint_of
 
@@ -127,7 +128,14 @@ class ClusterRun:
 
     def describe(self) -> dict[str, Any]:
         """For the metadata of the run."""
+        facts = [member.opened.facts for member in self._fleet.all]
+        backends = sorted({f"{each.backend}" for each in facts})
+        devices = sorted({f"{each.device}" for each in facts})
+        hosts = sorted({each.host for each in facts})
         return {
+            "backend": ", ".join(backends),
+            "device": ", ".join(devices),
+            "backend_reason": f"{len(facts)} workers on {', '.join(hosts)}: {', '.join(backends)}",
             "cluster": {"address": self._config.address, "unlike": self.unlike},
             "workers": [member.describe() for member in self._fleet.all],
         }
@@ -161,10 +169,15 @@ def cluster_run(plan: Plan, asked: AnalyzeConfig, config: ClusterConfig) -> Iter
         config: The cluster.
 
     Raises:
-        ConfigError: Dask is not installed.
+        ConfigError: Dask is not installed, or a number of workers is asked for.
         ClusterError: The scheduler does not answer, or workers may not take part.
         CheckpointError: A file of the model cannot be read.
     """
+    if asked.workers:
+        raise ConfigError(
+            f"workers cannot be {asked.workers} on a cluster",
+            "Leave --workers out: each worker of a cluster has its own number of threads",
+        )
     checkpoint = plan.checkpoint
     setup = AnalyzeSetup(
         token=fingerprint_of(
@@ -182,7 +195,7 @@ def cluster_run(plan: Plan, asked: AnalyzeConfig, config: ClusterConfig) -> Iter
         content=content_of(plan.weights),
         backend=asked.backend,
         labels=lambda index: plan.weights[index].label,
-        needed=[i for i in range(len(plan.weights)) if i not in plan.aliases],
+        needed=list(chain.from_iterable(chain.from_iterable(t for t, _ in work_order(plan, ())))),
     )
     with ExitStack() as stack:
         connection = stack.enter_context(connected(config, plan.budget))

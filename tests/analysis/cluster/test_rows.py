@@ -5,13 +5,13 @@ import shutil
 import pyarrow.parquet
 import pytest
 from clusters import DEADLY, OLD, LoopbackCluster, preload
-from models import Watcher, interrupt_after
+from models import Watcher, interrupt_after, invoke, refuses
 
 import mlx_probe
 from mlx_probe.analysis.analyze import analyze
 from mlx_probe.analysis.cluster import connection
 from mlx_probe.analysis.cluster.config import ClusterConfig
-from mlx_probe.core.errors import ClusterError, Interrupted
+from mlx_probe.core.errors import ClusterError, ConfigError, Interrupted
 
 pytestmark = pytest.mark.slow
 # What differs between two runs of one machine.
@@ -161,6 +161,35 @@ def test_workers_that_do_not_fit_are_refused_by_name(tiny, folder, tmp_path):
     assert "another copy" in lines["copy"]
     assert "model.safetensors holds other bytes" in lines["copy"]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mixed_cluster(tiny, folder, alone, tmp_path):
+    """One worker computes by numpy, one by MLX: rows agree within the bounds, and say which."""
+    with LoopbackCluster(folder, workers=1) as started:
+        started.start_worker("m", variables={"MLX_PROBE_ANALYZE_BACKEND": "mlx"})
+        started.wait_for_workers(2)
+        run = spread(tiny, started, tmp_path / "out", backend="auto", metrics="full")
+    assert run.passed
+    assert run.meta["backend"] == "mlx, numpy"
+    assert run.meta["fingerprint"] != alone.meta["fingerprint"]
+    rows = {row["param_name"]: row for row in run.table.to_pylist() if row["status"] == "ok"}
+    assert {row["backend"] for row in rows.values()} == {"mlx", "numpy"}
+    for whole in alone.table.to_pylist():
+        row = rows.get(whole["param_name"])
+        if row is not None and whole["expert_index"] is None and whole["rank"] is not None:
+            assert row["rank"] == whole["rank"]
+            bound = (row["spectrum_error"] + whole["spectrum_error"]) * whole["spectral_norm"]
+            assert abs(row["spectral_norm"] - whole["spectral_norm"]) <= bound
+            assert row["mean"] == pytest.approx(whole["mean"], rel=1e-9, abs=1e-12)
+
+
+def test_what_a_cluster_decides_itself_is_refused(tiny, tmp_path):
+    with pytest.raises(ConfigError, match="workers cannot be 2"):
+        analyze(tiny, out=tmp_path / "out", cluster="tcp://127.0.0.1:9", workers=2)
+    with pytest.raises(ConfigError, match="no address"):
+        analyze(tiny, out=tmp_path / "out", cluster="here")
+    refuses(invoke("analyze", tiny, "--cluster", "local:2", "--dry-run"), "asks no cluster", code=2)
+    refuses(invoke("analyze", tiny, "--full-hash"), "Name it with --cluster", code=2)
 
 
 def test_a_cluster_that_is_not_there(tiny, tmp_path, monkeypatch):
