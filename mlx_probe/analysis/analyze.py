@@ -116,6 +116,8 @@ def analyze(
         paths = resolve_output(out, formats, checkpoint.files.model_id)
         plan = make_plan(checkpoint, config, strict=cluster is None)
         spread = stack.enter_context(_spread(plan, config, cluster)) if cluster else None
+        if spread:
+            plan = replace(plan, backend_reason=spread.reason)
         job.begin("measure")
         with job.running(_spec(plan, paths, spread)):
             warn_of_unread(find_unread(plan.sampled, [checkpoint.config]), job.warn)

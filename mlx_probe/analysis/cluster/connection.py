@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.cluster.workers import MEMORY
@@ -112,6 +114,11 @@ def _local_cluster(workers: int, memory: int) -> Iterator[Any]:
 
     share = memory // workers
     make: Any = distributed.LocalCluster  # it has no types
+    # Ctrl-C reaches all processes of a terminal. It is for this one, which ends the workers: the
+    # thread that starts them, and so they themselves, inherit that the signal is blocked.
+    # What multiprocessing starts first would unblock it.
+    resource_tracker.ensure_running()
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         cluster = make(
             n_workers=workers,
@@ -128,6 +135,8 @@ def _local_cluster(workers: int, memory: int) -> Iterator[Any]:
             f"{workers} workers with {format_size(share)} each cannot be started: {error}",
             "Start fewer of them",
         ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
     try:
         yield cluster
     finally:

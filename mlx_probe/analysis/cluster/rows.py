@@ -68,6 +68,14 @@ class ClusterRun:
         return f"cluster {self._config.address}: {labels}"
 
     @property
+    def reason(self) -> str:
+        """What computes, in one sentence."""
+        facts = [member.opened.facts for member in self._fleet.all]
+        hosts = ", ".join(sorted({each.host for each in facts}))
+        backends = ", ".join(sorted({f"{each.backend}" for each in facts}))
+        return f"{len(facts)} workers on {hosts}: {backends}"
+
+    @property
     def fingerprint(self) -> str:
         """That of the plan, unless other machines compute other last digits."""
         own = numerics_of(self._plan)
@@ -129,13 +137,10 @@ class ClusterRun:
     def describe(self) -> dict[str, Any]:
         """For the metadata of the run."""
         facts = [member.opened.facts for member in self._fleet.all]
-        backends = sorted({f"{each.backend}" for each in facts})
-        devices = sorted({f"{each.device}" for each in facts})
-        hosts = sorted({each.host for each in facts})
         return {
-            "backend": ", ".join(backends),
-            "device": ", ".join(devices),
-            "backend_reason": f"{len(facts)} workers on {', '.join(hosts)}: {', '.join(backends)}",
+            "backend": ", ".join(sorted({f"{each.backend}" for each in facts})),
+            "device": ", ".join(sorted({f"{each.device}" for each in facts})),
+            "backend_reason": self.reason,
             "cluster": {"address": self._config.address, "unlike": self.unlike},
             "workers": [member.describe() for member in self._fleet.all],
         }
