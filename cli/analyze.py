@@ -150,7 +150,13 @@ def _print_summary(run: Run) -> None:
     from mlx_probe.analysis.findings import findings_of
     from mlx_probe.report.terminal.cost import cost_text
     from mlx_probe.report.terminal.findings import findings_text
-    from mlx_probe.report.terminal.text import skipped_text, summary_table, warning_text
+    from mlx_probe.report.terminal.text import (
+        printable,
+        skipped_text,
+        summary_table,
+        warning_text,
+    )
+    from mlx_probe.runs.sample_line import sample_line
 
     from .console import output
 
@@ -171,6 +177,8 @@ def _print_summary(run: Run) -> None:
             backend=translated(meta["backend_reason"]),
         )
     )
+    if meta["sample"]:
+        console.print(printable(tr("sample: {text}", text=sample_line(meta["sample"]))))
     console.print(cost_text(meta))
     if "skipped" in meta["rows_by_status"]:
         console.print(skipped_text(table))
@@ -178,6 +186,7 @@ def _print_summary(run: Run) -> None:
         console.print(warning_text(run.unread), soft_wrap=True)
     # By the rules, not from the metadata, which are in English.
     console.print()
-    console.print(findings_text(findings_of(run), most=_MOST_FINDINGS, run=str(run.folder)))
+    of_sample = bool(meta["sample"])
+    console.print(findings_text(findings_of(run), _MOST_FINDINGS, str(run.folder), of_sample))
     for path in (*run.outputs, run.meta_path):
         console.print(f"  {path}", soft_wrap=True, markup=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mlx_probe.analysis.findings import findings_of
+from mlx_probe.analysis.findings import findings_in, view_of
 
 from .command import Command
 from .console import output
@@ -32,10 +32,11 @@ def findings(run: Path, as_json: bool) -> None:
     tensors and numbers behind it, and what to do. The rules look at the run's tables: no weight
     is read, and runs of older versions have findings, too.
     """
-    found = findings_of(run)
+    view = view_of(run)
+    found = findings_in(view)
     if as_json:
         print_document([one.as_json() for one in found])
         return
     from mlx_probe.report.terminal.findings import findings_text
 
-    output().print(findings_text(found))
+    output().print(findings_text(found, of_sample=len(view.unsampled) > 0))

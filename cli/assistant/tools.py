@@ -242,7 +242,10 @@ def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run_facts(run: NamedRun) -> dict[str, Any]:
-    kept = ("kind", "model", "models", "configuration", "rows_by_status", "unread", "created_at")
+    kept = (
+        *("kind", "model", "models", "configuration", "rows_by_status", "sample", "unread"),
+        "created_at",
+    )
     return {"run": run.name, **{name: run.meta[name] for name in kept if name in run.meta}}
 
 

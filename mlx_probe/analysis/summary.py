@@ -73,12 +73,13 @@ def summary_in(view: RunView) -> dict[str, Any]:
 
     Returns:
         "parameters": count by component, "total" first. "matrices": how many the means of
-        `WEIGHTWATCHER` are over. Then these and those of `OWN`; None where the metric set has no
-        such number.
+        `WEIGHTWATCHER` are over. "of_sample": whether they are the matrices of a sample. Then
+        these and those of `OWN`; None where the metric set has no such number.
     """
     return {
         "parameters": _parameters(view),
         "matrices": int(np.sum(is_counted(view))),
+        "of_sample": len(view.unsampled) > 0,
         **_weightwatcher(view),
         **_own(view),
     }
@@ -99,13 +100,15 @@ def is_counted(view: RunView) -> Mask:
 
 
 def _parameters(view: RunView) -> dict[str, int]:
-    numel = np.nan_to_num(view.numbers("numel"))
+    """Elements by component: headers say them of tensors that a sample leaves out, too."""
     counts: dict[str, int] = {"total": 0}
-    components = view.texts("component")
-    for row in map(int, np.flatnonzero(view.whole)):
-        component = str(components[row] or "other")
-        counts[component] = counts.get(component, 0) + int(numel[row])
-        counts["total"] += int(numel[row])
+    unsampled = np.array([part is None for part in view.unsampled.texts("part")], bool)
+    for rows, whole in ((view, view.whole), (view.unsampled, unsampled)):
+        numel, components = np.nan_to_num(rows.numbers("numel")), rows.texts("component")
+        for row in map(int, np.flatnonzero(whole)):
+            component = str(components[row] or "other")
+            counts[component] = counts.get(component, 0) + int(numel[row])
+            counts["total"] += int(numel[row])
     return counts
 
 

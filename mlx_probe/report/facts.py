@@ -15,6 +15,7 @@ from mlx_probe.core.units import format_size
 from mlx_probe.report.fields import architecture_text, pairs_text
 from mlx_probe.report.numbers import floats
 from mlx_probe.report.run_data import RunData
+from mlx_probe.runs.sample_line import sample_line
 
 __all__ = ["model_facts", "run_facts", "title_of"]
 
@@ -22,11 +23,15 @@ Facts = dict[str, str]
 
 
 def title_of(data: RunData) -> str:
-    """The model's name, or both names of a comparison."""
+    """The model's name, with its sample if it has one; or both names of a comparison."""
     sides = _compared(data.meta)
     if sides:
         return tr(" against ").join(_name(side) for side in sides)
-    return _name(_mapping(data.meta.get("model")))
+    name = _name(_mapping(data.meta.get("model")))
+    selection = _mapping(data.meta.get("sample")).get("selection")
+    return (
+        tr("{model} (sample {selection})", model=name, selection=selection) if selection else name
+    )
 
 
 def model_facts(data: RunData) -> Facts:
@@ -45,6 +50,7 @@ def model_facts(data: RunData) -> Facts:
         facts[tr("architecture")] = architecture_text(_mapping(model.get("architecture")))
         facts[tr("adapter")] = pairs_text(_mapping(model.get("adapter")))
     facts[tr("tensors")] = _tensors(data)
+    facts[tr("sample")] = sample_line(meta.get("sample"))
     facts[tr("incomplete")] = translated(_text(_mapping(meta.get("unread")).get("text")))
     if "numel" in frame:
         whole = frame["part"].isna() if "part" in frame else frame["numel"].notna()

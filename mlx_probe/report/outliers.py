@@ -71,14 +71,15 @@ class Outlier:
 def rule_text() -> str:
     """Why a tensor is listed, in words."""
     return tr(
-        "A tensor is listed for: a status other than ok, empty or scalar; a rank below the short "
-        "side; a value more than {threshold} robust standard deviations from the median of the "
-        "tensors of its block type, biases and parts of fused matrices apart (deviation = 1.4826 "
-        "MAD; where more than half are equal, 1.2533 mean absolute deviations; columns that span "
-        "two decades are compared by logarithm; block types of at least {fewest} tensors; alpha "
-        "only of reliable fits); a power-law fit that is not reliable where most of its block "
-        "type are. Spikes, singular values above the noise edge, are in every trained matrix, so "
-        "their number is listed where it deviates. In this order, and within it by size.",
+        "A tensor is listed for: a status other than ok, empty, scalar or unsampled; a rank below "
+        "the short side; a value more than {threshold} robust standard deviations from the median "
+        "of the tensors of its block type, biases and parts of fused matrices apart (deviation = "
+        "1.4826 MAD; where more than half are equal, 1.2533 mean absolute deviations; columns that "
+        "span two decades are compared by logarithm; block types of at least {fewest} tensors; "
+        "alpha only of reliable fits); a power-law fit that is not reliable where most of its "
+        "block type are. Spikes, singular values above the noise edge, are in every trained "
+        "matrix, so their number is listed where it deviates. In this order, and within it by "
+        "size.",
         threshold=f"{THRESHOLD:g}",
         fewest=FEWEST,
     )
@@ -106,7 +107,7 @@ def _states(frame: pd.DataFrame) -> list[tuple[int, Reason]]:
     reasons = []
     if "status" in frame:
         # The last is of comparisons: no difference is no problem.
-        fine = ("ok", "empty", "scalar", "identical")
+        fine = ("ok", "empty", "scalar", "unsampled", "identical")
         whys = frame["status_reason"] if "status_reason" in frame else frame["status"]
         for row, (status, why) in enumerate(zip(frame["status"], whys, strict=True)):
             if pd.notna(status) and status not in fine:

@@ -20,8 +20,8 @@ def summary_facts(summary: Mapping[str, Any]) -> dict[str, str]:
     """
     parts = {name: n for name, n in summary["parameters"].items() if name != "total"}
     largest = sorted(parts, key=lambda name: -parts[name])
-    facts = {
-        tr("parameters by part"): enumerated(f"{n} {short_count(parts[n])}" for n in largest),
+    count = enumerated(f"{n} {short_count(parts[n])}" for n in largest)
+    means = {
         tr("mean alpha"): _alpha(summary),
         tr("mean log norms"): _listed(
             summary, "log_norm", "log_spectral_norm", "log_alpha_norm", "alpha_weighted"
@@ -29,6 +29,9 @@ def summary_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         tr("mean ranks"): _ranks(summary),
         tr("mean spectral entropy"): _listed(summary, "spectral_entropy"),
     }
+    if summary.get("of_sample"):
+        means = {tr("{what}, of the sample", what=label): text for label, text in means.items()}
+    facts = {tr("parameters by part"): count, **means}
     return {label: text for label, text in facts.items() if text}
 
 

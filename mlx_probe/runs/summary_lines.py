@@ -8,6 +8,7 @@ from typing import Any
 from mlx_probe.core.language import tr
 from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
+from mlx_probe.runs.sample_line import sample_line
 
 __all__ = ["run_facts", "run_findings", "run_line", "run_title"]
 
@@ -38,7 +39,11 @@ def run_facts(meta: Mapping[str, Any]) -> dict[str, str]:
     Args:
         meta: Content of run_meta.json.
     """
-    facts = {tr("rows"): _rows(meta), tr("checks"): _checks(meta)}
+    facts = {
+        tr("rows"): _rows(meta),
+        tr("sample"): sample_line(meta.get("sample")),
+        tr("checks"): _checks(meta),
+    }
     unread = meta.get("unread")
     if isinstance(unread, Mapping):
         facts[tr("incomplete")] = translated(str(unread.get("text", "")))

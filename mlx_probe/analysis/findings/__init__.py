@@ -89,7 +89,15 @@ def findings_in(view: RunView) -> list[Finding]:
     Args:
         view: The run.
     """
-    found = [replace(finding, rule=rule.name) for rule in _RULES for finding in rule.find(view)]
+    found = [
+        replace(
+            finding,
+            rule=rule.name,
+            sentence=replace(finding.sentence, of_sample=len(view.unsampled) > 0),
+        )
+        for rule in _RULES
+        for finding in rule.find(view)
+    ]
     return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), -f.size))
 
 

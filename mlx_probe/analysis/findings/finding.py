@@ -27,20 +27,24 @@ class Text:
         template: English, with named fields; written literally where it is made, because a test
             looks for each of them in every catalog.
         values: The fields' values, formatted: numbers and names, no words.
+        of_sample: Whether it is about a part of the model only, which it says then.
     """
 
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
+    of_sample: bool = False
 
     @property
     def english(self) -> str:
         """The text for programs and files."""
-        return self.template.format(**self.values) if self.values else self.template
+        text = self.template.format(**self.values) if self.values else self.template
+        return f"In the sample: {text}" if self.of_sample else text
 
     @property
     def shown(self) -> str:
         """The text in the reader's language."""
-        return tr(self.template, **self.values)
+        text = tr(self.template, **self.values)
+        return tr("In the sample: {text}", text=text) if self.of_sample else text
 
 
 @dataclass(frozen=True, repr=False)

@@ -58,18 +58,23 @@ class Rows:
 
 
 class RunView(Rows):
-    """A run of one model.
+    """The rows of a run of one model that a sample does not leave out: rules judge no others.
 
     Args:
         table: Its rows.
         sides: Its side tables, by key in `SIDES`.
         meta: Its metadata, as far as it is known.
+
+    Attributes:
+        unsampled: The other rows, of which only the headers are known.
     """
 
     def __init__(
         self, table: pa.Table, sides: Mapping[str, pa.Table], meta: Mapping[str, Any]
     ) -> None:
-        super().__init__(table)
+        measured, unsampled = _divided(table)
+        super().__init__(measured)
+        self.unsampled = Rows(unsampled)
         self.sides = {key: Rows(side) for key, side in sides.items()}
         self.meta = meta
 
@@ -148,3 +153,15 @@ class RunView(Rows):
 
     def _lacks(self, name: str) -> Mask:
         return np.array([text is None for text in self.texts(name)], bool)
+
+
+def _divided(table: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The rows of a table that a sample takes, and those that it leaves out."""
+    import pyarrow.compute as pc
+
+    if "status" not in table.column_names:
+        return table, table.slice(0, 0)
+    unsampled = pc.equal(table["status"], "unsampled").fill_null(False)
+    if not pc.any(unsampled).as_py():
+        return table, table.slice(0, 0)
+    return table.filter(pc.invert(unsampled)), table.filter(unsampled)

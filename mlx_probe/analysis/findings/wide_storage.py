@@ -40,7 +40,13 @@ def _find(view: RunView) -> Iterator[Finding]:
         "saved": format_size(int(saved.sum())),
         "share": percent(share),
     }
-    if len(rows) == 1:
+    if len(view.unsampled):
+        text = Text(
+            "{count} matrices are stored wider than their values need, {name} as {stored} though "
+            "{needed} holds it exactly: that would save {saved}, {share} of what was measured.",
+            {"count": count(len(rows)), **values},
+        )
+    elif len(rows) == 1:
         text = Text(
             "{name} is stored as {stored}, though {needed} holds every value of it exactly: that "
             "would save {saved}, {share} of the model.",

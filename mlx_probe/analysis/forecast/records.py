@@ -12,6 +12,7 @@ from mlx_probe.core.messages import translated
 from mlx_probe.core.notebook import card
 from mlx_probe.core.units import format_size
 from mlx_probe.core.version import __version__
+from mlx_probe.runs.sample_line import sample_line
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.forecast.inference import Inference
@@ -172,6 +173,7 @@ class Forecast:
         )
         facts = {
             tr("weights"): f"{self.weights:,}",
+            tr("sample"): sample_line(self.sample),
             tr("spectra"): f"{self.spectra:,}",
             tr("to read"): format_size(self.read_bytes),
             tr("to download"): format_size(self.fetch.nbytes) if self.fetch.nbytes else "",

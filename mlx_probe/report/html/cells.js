@@ -24,23 +24,29 @@ function rowLabels(tables) {
   return { names: present.map(String), of: new Map(tables.map((table) => [table, own(table)])) };
 }
 
-// The cells of a map: median, range, number and first row of the values in each.
+// The cells of a map: median, range, number and first row of the values in each. `unsampled` are
+// the places of the same groups of which no row was measured.
 function cellsOf(table, metric, labels, keep = () => true) {
   const values = table.has(metric) ? table.raw(metric) : new Float64Array(table.rows).fill(NaN);
   const place = layerColumn(table);
   const layers = table.has(place) ? table.raw(place) : new Float64Array(table.rows).fill(NaN);
   const of = labels.of.get(table);
-  const cells = new Map();
+  const [cells, left] = [new Map(), new Map()];
   for (let row = 0; row < table.rows; row += 1) {
-    if (Number.isNaN(values[row]) || of[row] < 0 || !keep(row)) continue;
+    if (of[row] < 0 || !keep(row)) continue;
     const layer = Number.isNaN(layers[row]) ? OUTSIDE : layers[row];
     const key = `${of[row]}|${layer}`;
+    if (Number.isNaN(values[row])) {
+      if (table.isUnsampled(row)) left.set(key, { group: of[row], layer, rows: (left.get(key)?.rows ?? 0) + 1 });
+      continue;
+    }
     if (!cells.has(key)) cells.set(key, { table, group: of[row], layer, values: [], row, doubtful: 0 });
     const cell = cells.get(key);
     cell.values.push(values[row]);
     cell.doubtful += table.isDoubtful(metric, row);
   }
-  for (const cell of cells.values()) {
+  for (const [key, cell] of cells) {
+    cell.unsampled = left.get(key)?.rows ?? 0;
     cell.value = median(cell.values);
     cell.low = cell.values.reduce((a, b) => Math.min(a, b));
     cell.high = cell.values.reduce((a, b) => Math.max(a, b));
@@ -48,10 +54,12 @@ function cellsOf(table, metric, labels, keep = () => true) {
     cell.isDoubtful = 2 * cell.doubtful > cell.values.length;
   }
   const all = [...cells.values()];
-  const last = all.reduce((most, cell) => (cell.layer === OUTSIDE ? most : Math.max(most, cell.layer)), -1);
+  const known = new Set(all.map((cell) => cell.group));
+  const unsampled = [...left].filter(([key, place]) => !cells.has(key) && known.has(place.group)).map(([, place]) => place);
+  const last = [...all, ...unsampled].reduce((most, cell) => (cell.layer === OUTSIDE ? most : Math.max(most, cell.layer)), -1);
   const columns = Array.from({ length: last + 1 }, (_, layer) => layer);
   if (all.some((cell) => cell.layer === OUTSIDE)) columns.push(OUTSIDE);
-  return { all, columns, groups: [...new Set(all.map((cell) => cell.group))].sort((a, b) => a - b) };
+  return { all, columns, unsampled, groups: [...known].sort((a, b) => a - b) };
 }
 
 // Distance of each cell from the median of its row of the map, in robust standard deviations.
@@ -80,6 +88,10 @@ function cellHover(cell, metric, labels, rowsAre) {
   const lines = [`<b>${plotText(run.mark + rowsAre + name)}</b>, ${where}`, `${plotText(metric)} <b>${short(cell.value)}</b>`];
   if (cell.values.length > 1) {
     lines.push(tr("median of {count}: {low} to {high}", { count: cell.values.length, low: short(cell.low), high: short(cell.high) }));
+  }
+  if (cell.unsampled) {
+    const count = cell.values.length;
+    lines.push(tr("{count} of {all} are measured", { count, all: count + cell.unsampled }));
   }
   if (cell.doubtful && cell.values.length > 1) {
     lines.push(tr("{count} of {all} fits are not reliable", { count: cell.doubtful, all: cell.values.length }));

@@ -45,6 +45,9 @@ class Table {
     return column.kind === "int" && !name.startsWith("layer_index") ? value.toLocaleString("en-US") : short(value);
   }
 
+  // Whether a sample leaves the row out, so that nothing but its header is known.
+  isUnsampled(row) { return this.text("status", row) === "unsampled"; }
+
   // Whether the tail's fit, from which a metric comes, is marked as not reliable.
   isDoubtful(name, row) {
     return Boolean(this.columns.get(name)?.fit) && this.number("alpha_reliable", row) === 0;

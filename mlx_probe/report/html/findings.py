@@ -33,14 +33,14 @@ def findings_section(runs: Sequence[RunData], heads: Sequence[str]) -> str:
     for run, head in zip(runs, heads, strict=True):
         if len(runs) > 1:
             parts.append(f"<h3>{html_text(head)}</h3>")
-        parts.append(_listed(run.findings or ()))
+        parts.append(_listed(run.findings or (), bool(run.meta.get("sample"))))
     heading = f"<h2>{html_text(tr('Findings'))}</h2>"
     return f'<section id="findings" class="card wide">{heading}{"".join(parts)}</section>'
 
 
-def _listed(findings: Sequence[Finding]) -> str:
+def _listed(findings: Sequence[Finding], of_sample: bool) -> str:
     if not findings:
-        return f'<p><span class="passed">{html_text(nothing_found())}</span></p>'
+        return f'<p><span class="passed">{html_text(nothing_found(of_sample))}</span></p>'
     items = "".join(map(_item, findings))
     return f'<ol style="overflow-wrap: anywhere">{items}</ol>'
 

@@ -45,6 +45,19 @@ function hatching(places, cellWidth, says = tr("hatched: the fit is not reliable
   };
 }
 
+// Pale diagonals the other way, over places that a sample leaves out.
+function unsampledMarks(places) {
+  if (!places.length) return {};
+  const path = places.map(([x, y]) => `M${x - 0.44},${y - 0.44}L${x + 0.44},${y + 0.44}`).join("");
+  return {
+    shapes: [{ type: "path", path, line: { color: "#9aa0a6", width: 1 }, layer: "above" }],
+    annotations: [{
+      text: `╲ ${tr("not measured: outside the sample")}`, xref: "paper", yref: "paper", x: 1, y: 1, xanchor: "right", yanchor: "bottom",
+      showarrow: false, font: { size: 11 },
+    }],
+  };
+}
+
 // Lowest and highest shade of several maps, so that one colour means one number in all.
 function shadeRange(maps, shadeOf) {
   const seen = maps.flatMap((cells) => cells.all.map(shadeOf)).filter((value) => value !== null);
@@ -68,8 +81,11 @@ function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDe
     at[y][x] = cell.row;
     if (cell.isDoubtful && z[y][x] !== null) doubtful.push([x, y]);
   }
+  const unsampled = (cells.unsampled ?? []).map((place) => [column.get(place.layer), line.get(place.group)]).filter(([x, y]) => x !== undefined && y !== undefined);
   const width = (plot.clientWidth - 150) / cells.columns.length;
   const empty = missing === null ? [] : z.flatMap((line, y) => line.flatMap((value, x) => (value === null ? [[x, y]] : [])));
+  const over = [missing === null ? hatching(doubtful, width) : hatching(empty, width, missing), unsampledMarks(unsampled)].filter(({ shapes }) => shapes);
+  const marks = over.length ? { shapes: over.flatMap(({ shapes }) => shapes), annotations: over.flatMap(({ annotations }) => annotations) } : {};
   const names = groups.map((group) => plotText(narrow.matches ? cut(labels.names[group], 16) : cut(labels.names[group], 40)));
   plot.style.minHeight = `${Math.max(220, Math.min(900, (narrow.matches ? 140 : 90) + (narrow.matches ? 26 : 32) * groups.length))}px`;
   const bar = {
@@ -84,7 +100,7 @@ function drawMap(plot, cells, { groups, labels, shadeOf, range, hover, log, isDe
   }], {
     xaxis: axis({ title: { text: across.title() }, showgrid: false, ...across.ticks(cells.columns, plot.clientWidth) }),
     yaxis: axis({ title: { text: plotText(rowsAre) }, autorange: "reversed", showgrid: false, ...(rowsAre && names.length > 20 ? {} : { tickvals: names.map((_, n) => n), ticktext: names }) }),
-    ...(missing === null ? hatching(doubtful, width) : hatching(empty, width, missing)),
+    ...marks,
   });
 }
 

@@ -26,6 +26,7 @@ from mlx_probe.report.html.sections import (
 from mlx_probe.report.outliers import rule_text, unreliable_fits
 from mlx_probe.report.run_data import RunData
 from mlx_probe.report.summary import summary_facts
+from mlx_probe.runs.sample_line import sample_head, sample_line
 
 __all__ = ["SCRIPTS", "report_html"]
 
@@ -74,12 +75,13 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         **{key: translated(SIDES[key].title) for key in sides},
         "run": tr("Run"),
     }
+    samples = [sample_line(run.meta.get("sample")) for run in runs]
     tables = {key: [run["tables"].get(key) for run in payload["runs"]] for key in sides}
     return filled_page(
         payload,
         SCRIPTS,
         title=", ".join(heads),
-        subtitle=_subtitle(model_facts(data)) if len(runs) == 1 else "",
+        subtitle=_subtitle(data) if len(runs) == 1 else "",
         sections=sections,
         **_headings(runs),
         findings=findings,
@@ -88,7 +90,7 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
             for key in panels
         ),
         grid=grid("params" if len(runs) == 1 else "pairs", "table"),
-        sides="".join(side_section(SIDES[key], tables[key], heads) for key in sides),
+        sides="".join(side_section(SIDES[key], tables[key], heads, samples) for key in sides),
         model_facts=_facts(tr("Model"), list(map(_model_facts, runs)), heads),
         run=_run(runs, heads),
     )
@@ -169,6 +171,9 @@ def _settings(run: RunData) -> dict[str, str]:
     return {str(n): "" if v in (None, [], ()) else str(v) for n, v in known.items()}
 
 
-def _subtitle(facts: Facts) -> str:
+def _subtitle(run: RunData) -> str:
+    facts = model_facts(run)
     parameters = [f"{facts['parameters']} parameters"] if "parameters" in facts else []
-    return ", ".join(parameters + [facts[key] for key in ("format", "revision") if key in facts])
+    named = ", ".join(parameters + [facts[key] for key in ("format", "revision") if key in facts])
+    sample = sample_head(run.meta.get("sample"))
+    return tr("{named}; a sample: {sample}", named=named, sample=sample) if sample else named

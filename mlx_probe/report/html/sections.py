@@ -121,7 +121,10 @@ def grid(table: str, key: str, run: int = 0) -> str:
 
 
 def side_section(
-    side: Side, tables: Sequence[Mapping[str, Any] | None], heads: Sequence[str]
+    side: Side,
+    tables: Sequence[Mapping[str, Any] | None],
+    heads: Sequence[str],
+    samples: Sequence[str],
 ) -> str:
     """The section of a side table: its map, and the rows of each run that has it.
 
@@ -129,6 +132,7 @@ def side_section(
         side: The side table.
         tables: Its data in each run, None in a run that lacks it.
         heads: The name of each run.
+        samples: What the sample of each run takes; "" for everything.
     """
     drawn = any(of is not None and of["map"] for of in tables)
     parts = [f'<section class="map" data-table="{side.key}"></section>' if drawn else ""]
@@ -137,7 +141,9 @@ def side_section(
             several = len(tables) > 1
             heading = f"<h3>{html_text(heads[run])}</h3>" if several else ""
             key = f"{side.key}-{'AB'[run]}" if several else side.key
-            parts.append(heading + grid(side.key, key, run))
+            note = tr("Of the sample alone, and compared within it: {sample}.", sample=samples[run])
+            said = f'<p class="note">{html_text(note)}</p>' if samples[run] else ""
+            parts.append(heading + said + grid(side.key, key, run))
     heading = f"<h2>{html_text(tr(side.title))}</h2>"
     return f'<section id="{side.key}" class="card wide">{heading}{"".join(parts)}</section>'
 

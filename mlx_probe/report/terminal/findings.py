@@ -25,13 +25,18 @@ def severity_word(severity: str) -> str:
     return words[severity]
 
 
-def nothing_found() -> str:
-    """What is said of a clean model."""
+def nothing_found(of_sample: bool = False) -> str:
+    """What is said of a clean model, or of a clean sample of one."""
+    if of_sample:
+        return tr(
+            "Nothing unusual in the sample: none of the {count} rules names a tensor of it.",
+            count=len(FINDINGS),
+        )
     return tr("Nothing unusual: none of the {count} rules names a tensor.", count=len(FINDINGS))
 
 
 def findings_text(
-    findings: Sequence[Finding], most: int | None = None, run: str = ""
+    findings: Sequence[Finding], most: int | None = None, run: str = "", of_sample: bool = False
 ) -> RenderableType:
     """Findings for a terminal.
 
@@ -40,10 +45,11 @@ def findings_text(
         most: How many to print, one line each, with the number of the others; None for all, with
             what to do and the tensors.
         run: The run's folder, for the command that prints all.
+        of_sample: Whether only a part of the model was measured.
     """
     heading = f"[bold]{printable(tr('Findings'))}[/]"
     if not findings:
-        return Group(heading, f"  {printable(nothing_found())}")
+        return Group(heading, f"  {printable(nothing_found(of_sample))}")
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -17,6 +17,7 @@ from mlx_probe.core.markdown import escaped, section, table
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import grid, printable, skipped_lines
+from mlx_probe.runs.sample_line import sample_line
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.forecast.records import Forecast
@@ -96,6 +97,7 @@ def _facts(forecast: Forecast) -> dict[str, str]:
         tr("free disk"): tr("{size} there", size=format_size(fetch.free))
         if fetch.nbytes and fetch.free
         else "",
+        tr("sample"): sample_line(forecast.sample),
         tr("to read"): format_size(forecast.read_bytes),
         tr("copies"): tr("{count} weights with the bytes of another", count=forecast.copies)
         if forecast.copies

@@ -68,11 +68,12 @@ def profile_text(
             facts.add_row(printable(name), printable(text))
     parts: list[RenderableType] = [printable(title_of(data)), "", facts]
     if data.findings is not None:
-        parts += ["", findings_text(data.findings)]
+        parts += ["", findings_text(data.findings, of_sample=bool(data.meta.get("sample")))]
     for name in metrics:
         parts += ["", *_weight_profile(data, name, width, blocks)]
     for key, frame in data.sides.items():
-        parts += _side_profiles(SIDES[key], frame, width, blocks)
+        of_sample = bool(data.meta.get("sample"))
+        parts += _side_profiles(SIDES[key], frame, width, blocks, of_sample)
     outliers = find_outliers(data.frame)
     parts += ["", *_outliers(data, outliers)]
     sensitive = [name for name in _BITS if name in metric_names(data.frame)]
@@ -90,7 +91,7 @@ def _weight_profile(data: RunData, name: str, width: int, blocks: str) -> list[R
 
 
 def _side_profiles(
-    side: Side, frame: pd.DataFrame, width: int, blocks: str
+    side: Side, frame: pd.DataFrame, width: int, blocks: str, of_sample: bool
 ) -> list[RenderableType]:
     """The columns of a side table that are to be drawn and have numbers."""
     parts: list[RenderableType] = []
@@ -103,6 +104,8 @@ def _side_profiles(
         if name in filled:
             heading, *rest = _profile(frame, name, groups, label, width, blocks)
             title = printable(translated(side.title))
+            if of_sample:
+                title = tr("{what}, of the sample", what=title)
             parts += ["", tr("{title}: {heading}", title=title, heading=heading), *rest]
     return parts
 

@@ -17,6 +17,7 @@ from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.fields import architecture_text, pairs_text
 from mlx_probe.report.terminal.text import grid, printable, warning_text
+from mlx_probe.runs.sample_line import sample_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,6 +86,7 @@ def _facts(records: Sequence[Row], meta_path: Path, meta: Mapping[str, Any]) -> 
     statuses = Counter(str(row.get("status")) for row in records)
     counts = enumerated(f"{count} {status}" for status, count in statuses.items())
     facts[tr("rows")] = f"{len(records)} ({counts})" if counts else "0"
+    facts[tr("sample")] = sample_line(meta.get("sample"))
     whole = [row for row in records if row.get("part") is None and row.get("alias_of") is None]
     numel = sum(row.get("numel") or 0 for row in whole)
     nbytes = sum(row.get("nbytes") or 0 for row in whole)
@@ -113,7 +115,8 @@ def _name(row: Row) -> str:
 
 def _status(row: Row) -> str:
     status, reason = row.get("status"), row.get("status_reason")
-    if status in _FINE or not reason:
+    # The line of the sample below says why, for all of them.
+    if status in (*_FINE, "unsampled") or not reason:
         return str(status or "")
     return f"{status}: {translated(reason)}"
 

@@ -60,8 +60,11 @@ def summary_table(rows: pa.Table, title: str) -> Table:
 
     Args:
         rows: A result table; it may have hundreds of thousands of rows.
-        title: Heading.
+        title: Heading; it gets a note where a sample leaves rows out.
     """
+    unsampled = np.array([status == "unsampled" for status in rows["status"].to_pylist()], bool)
+    if unsampled.any():
+        title = tr("{title}: medians of a sample", title=title)
     table = Table(
         title=printable(title),
         title_justify="left",
@@ -72,7 +75,9 @@ def summary_table(rows: pa.Table, title: str) -> Table:
     # In two lines where 80 columns need it.
     table.add_column(tr("block type"), no_wrap=True, max_width=16)
     headings = (
-        *(tr("tensors"), tr("params"), tr("rank/\nfull"), tr("stable\nrank")),
+        tr("tensors"),
+        *([tr("measured")] if unsampled.any() else ()),
+        *(tr("params"), tr("rank/\nfull"), tr("stable\nrank")),
         *(tr("effective\nrank"), tr("std"), tr("zeros")),
     )
     for name in headings:
@@ -88,6 +93,7 @@ def summary_table(rows: pa.Table, title: str) -> Table:
         table.add_row(
             printable(block_type),
             str(len(members)),
+            *([str(int(np.sum(~unsampled[members])))] if unsampled.any() else ()),
             short_count(sum(counts[index] for index in members)),
             _median(shares[members], ".3f"),
             _median(numbers["stable_rank"][members], ".1f"),
