@@ -48,6 +48,10 @@ class JournalRows(Mapping[int, Row]):
         (row,) = self.read([index])
         return row
 
+    # Without this a look whether a row is there would read it.
+    def __contains__(self, index: object) -> bool:
+        return index in self.begins
+
     def __iter__(self) -> Iterator[int]:
         return iter(self.begins)
 
