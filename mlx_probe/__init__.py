@@ -25,6 +25,7 @@ from mlx_probe.core.version import __version__
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.analyze import analyze
+    from mlx_probe.analysis.cluster.config import ClusterConfig
     from mlx_probe.analysis.compare.compare import compare
     from mlx_probe.analysis.compare.config import CompareConfig
     from mlx_probe.analysis.compare_runs import compare_runs
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnalyzeConfig",
+    "ClusterConfig",
     "CompareConfig",
     "DataConfig",
     "EvaluateConfig",
@@ -105,6 +107,7 @@ __all__ = [
 # stands what a name is called in its module, where that is not the same.
 _MODULES = {
     "AnalyzeConfig": "analysis.config",
+    "ClusterConfig": "analysis.cluster.config",
     "CompareConfig": "analysis.compare.config",
     "DataConfig": "lab.data.config",
     "EvaluateConfig": "lab.evaluate.config",

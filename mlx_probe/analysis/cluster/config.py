@@ -25,13 +25,13 @@ class ClusterConfig:
             for one host or worker name. Empty for the path of this machine or, where a worker
             has no such path, the model's published name.
         full_hash: Whether workers hash their whole copies, and not only headers and samples.
-        patience: Seconds to wait for a scheduler or for workers that went away.
+        timeout: Seconds to wait for a scheduler or for workers that went away.
     """
 
     address: str
     model_paths: tuple[str, ...] = ()
     full_hash: bool = False
-    patience: float = 300.0
+    timeout: float = 300.0
 
     def __post_init__(self) -> None:
         if not (_LOCAL.match(self.address) or _ADDRESS.match(self.address)):

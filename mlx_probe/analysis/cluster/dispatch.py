@@ -80,7 +80,7 @@ class Dispatcher:
         gate: Closed while nothing may be handed out.
         on_start: Called with each unit that is handed out.
         warn: Called with what happens to workers.
-        patience: Seconds to wait for a worker or a scheduler where there is none.
+        timeout: Seconds to wait for a worker or a scheduler where there is none.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class Dispatcher:
         gate: Gate,
         on_start: Callable[[Unit], None],
         warn: Callable[[str], None],
-        patience: float,
+        timeout: float,
     ) -> None:
         self._fleet, self._gate, self._on_start = fleet, gate, on_start
-        self._warn, self._patience = warn, patience
+        self._warn, self._timeout = warn, timeout
         self._waiting: deque[Unit] = deque()
         self._flying: dict[str, _Flying] = {}
         self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -221,9 +221,9 @@ class Dispatcher:
             self._warn(f"{member.worker.label} takes part from now on")
         for each in changes.refused:
             self._warn(f"{each.worker.label} may not take part: {each.fact}. {each.remedy}")
-        if not self._fleet.members and now - self._alone_since > self._patience:
+        if not self._fleet.members and now - self._alone_since > self._timeout:
             raise ClusterError(
-                f"no worker was there for {self._patience:.0f} s; finished rows are saved",
+                f"no worker was there for {self._timeout:.0f} s; finished rows are saved",
                 "Start workers and run the same command again to go on from there",
             )
 
@@ -273,12 +273,12 @@ class Dispatcher:
 
     def _reconnect(self) -> None:
         self._warn("the scheduler does not answer: waiting for it")
-        until = time.monotonic() + self._patience
+        until = time.monotonic() + self._timeout
         while not self._fleet.reconnect(2.0):
             self._gate.wait()
             if time.monotonic() > until:
                 raise ClusterError(
-                    f"the scheduler did not answer for {self._patience:.0f} s; finished rows are "
+                    f"the scheduler did not answer for {self._timeout:.0f} s; finished rows are "
                     "saved",
                     "Start the scheduler and its workers, and run the same command again",
                 )

@@ -120,7 +120,7 @@ class ClusterRun:
         def start(unit: Unit) -> None:
             on_start(plan.weights[unit.sizes[0]])
 
-        dispatcher = Dispatcher(self._fleet, meter.gate, start, warn, self._config.patience)
+        dispatcher = Dispatcher(self._fleet, meter.gate, start, warn, self._config.timeout)
         for unit, done in dispatcher.results(_units(plan, finished, self.threads)):
             if done is None:
                 rows = [self._given_up(unit)]

@@ -47,7 +47,7 @@ def alone(tiny, tmp_path_factory):
 
 
 def spread(model, cluster, out, **settings):
-    config = ClusterConfig(cluster.address, settings.pop("paths", ()), patience=30.0)
+    config = ClusterConfig(cluster.address, settings.pop("paths", ()), timeout=30.0)
     settings = {"formats": ["parquet"], "backend": "numpy", **settings}
     return analyze(model, out=out, cluster=config, **settings)
 
