@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from mlx_probe.analysis.cluster.allocator import as_by_itself
 from mlx_probe.analysis.cluster.copies import CopyDigest
 from mlx_probe.analysis.cluster.facts import WorkerFacts, gather_facts
 from mlx_probe.core.errors import ProbeError
@@ -167,6 +168,7 @@ def _open(setup: Setup, name: str) -> Opened:
     with _opening:
         kept = _kept.get(setup.token)
         if kept is None:
+            as_by_itself()
             try:
                 kept = _Kept(setup.open(facts, name))
             except ProbeError as error:
