@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,30 @@ from mlx_probe.core.records import METRIC_LEVELS, Column, MetricLevel
 if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
 
-__all__ = ["Side"]
+__all__ = ["Side", "SidePart", "SideRow", "of_layer"]
+
+# Column name to value; an absent name is null.
+SideRow = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SidePart:
+    """Some rows of a table, which depend on no others: a layer, or a group of experts.
+
+    Attributes:
+        name: For messages.
+        nbytes: Bytes of memory that one worker takes for them at most.
+        work: How long that takes, in flops of a product; see `work_of`.
+        rows: Computes them, on as many workers as given where they can be divided; they do not
+            depend on the number.
+        failed: What takes their place if they cannot be computed, by the reason.
+    """
+
+    name: str
+    nbytes: int
+    work: float
+    rows: Callable[[int], Sequence[SideRow]]
+    failed: Callable[[str], Sequence[SideRow]]
 
 
 @dataclass(frozen=True)
@@ -23,8 +46,10 @@ class Side:
         title: Heading in the report.
         about: What its rows are, for the docs; Markdown that goes on after a colon.
         columns: Its columns.
-        rows: Computes its rows, column name to value; an absent name is null. No rows where a
-            model has nothing of the kind: then no table is written.
+        parts: Its rows in parts, for a plan whose parts may take so many bytes together. None
+            where a model has nothing of the kind: then no table is written.
+        divided: Whether each part divides its work among all workers; if not, each part has one
+            worker.
         level: The smallest metric set that has it.
         shown: Columns that the HTML report's table shows at first.
         map_rows: Column that numbers the rows of the HTML report's map; its columns are the
@@ -37,7 +62,8 @@ class Side:
     title: str
     about: str
     columns: tuple[Column, ...]
-    rows: Callable[[Plan], Iterator[Mapping[str, Any]]]
+    parts: Callable[[Plan, int], Sequence[SidePart]]
+    divided: bool = False
     level: MetricLevel = "full"
     shown: tuple[str, ...] = ()
     map_rows: str | None = None
@@ -47,3 +73,8 @@ class Side:
     def is_in(self, level: MetricLevel) -> bool:
         """Whether a metric set includes this table."""
         return METRIC_LEVELS.index(self.level) <= METRIC_LEVELS.index(level)
+
+
+def of_layer(number: int | None) -> str:
+    """What follows in the name of a part of a layer: " of layer 3"; "" outside all blocks."""
+    return "" if number is None else f" of layer {number}"

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 import mlx_probe
 from mlx_probe.analysis.config import AnalyzeConfig
-from mlx_probe.analysis.side_tables import SIDES, Side, sides_of_level
+from mlx_probe.analysis.side_tables import SIDES, Side, SidePart, sides_of_level
 from mlx_probe.analysis.validate import validate_run
 from mlx_probe.core.records import Column
 from mlx_probe.report.columns import columns_page
@@ -25,15 +25,23 @@ from mlx_probe.runs.table import WRITERS
 LAYERS = 3
 
 
-def residual_rows(plan):
-    for weight in plan.weights:
-        for k in range(2):
-            yield {
+def residual_parts(plan, budget):
+    return [residual_part(weight) for weight in plan.weights]
+
+
+def residual_part(weight):
+    def rows(workers):
+        return [
+            {
                 "layer_index": weight.role.layer_index,
                 "side": "inputs" if k else "outputs",
                 "slot_index": k,
                 "extent": float(weight.shape[k] + weight.role.layer_index),
             }
+            for k in range(2)
+        ]
+
+    return SidePart(weight.name, 0, 0.0, rows, lambda reason: [])
 
 
 RESIDUAL = Side(
@@ -46,7 +54,7 @@ RESIDUAL = Side(
         Column("slot_index", "int64", "identity", "Number of the side."),
         Column("extent", "float64", "norms", "Width of the made-up stream."),
     ),
-    rows=residual_rows,
+    parts=residual_parts,
     level="standard",
     shown=("layer_index", "extent"),
     map_rows="slot_index",

@@ -16,7 +16,8 @@ EXPERTS = Side(
         "are compared with one another."
     ),
     columns=EXPERT_COLUMNS,
-    rows=deferred("mlx_probe.analysis.side_tables.experts.rows", "plan_rows"),
+    parts=deferred("mlx_probe.analysis.side_tables.experts.rows", "plan_parts"),
+    divided=True,
     shown=(
         *("layer_index", "block_type", "expert_index", "param_name", "norm_ratio", "dead"),
         *("duplicate_of", "nearest_expert", "nearest_cosine", "mean_cosine", "nearest_overlap"),

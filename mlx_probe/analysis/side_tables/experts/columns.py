@@ -47,7 +47,7 @@ EXPERT_COLUMNS: tuple[Column, ...] = (
         "group.",
         source=HERE,
     ),
-    replace(_BASE["status"], description="ok, nonfinite or skipped."),
+    replace(_BASE["status"], description="ok, nonfinite, skipped or failed."),
     replace(_BASE["status_reason"], description="Why the status is not ok; null if it is."),
     Column(
         "norm",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["flattened_gram", "gram_problem", "least_bytes"]
+__all__ = ["flattened_gram", "gram_bytes", "gram_problem", "least_bytes"]
 
 # Elements of all experts that are read at a time, at most, and of these as many as a backend
 # takes at once.
@@ -118,16 +118,7 @@ def flattened_gram(
         PackingError: Pieces of a packed weight contradict each other.
     """
     count, lines = len(members), _lines(members[0])
-    budget -= _shared_bytes(count)
-    together, extent = count, lines.step
-    while together > 2 and lines.range_bytes(backend, together, extent) > budget:
-        together = -(-together // 2)
-    while (
-        extent < lines.count
-        and 2 * extent * lines.width * together <= _BLOCK_ELEMENTS
-        and lines.range_bytes(backend, together, 2 * extent) <= budget
-    ):
-        extent *= 2
+    together, extent = _at_a_time(members, backend, budget)
     lane = Semaphore(backend.lanes or workers)
     ranges = _ranges(lines, count)
     size = lines.range_bytes(backend, together, extent)
@@ -141,8 +132,30 @@ def flattened_gram(
 
     with threadpool_limits(1, user_api="blas"):
         tasks = [(number, size) for number in range(len(ranges))]
-        sums = dict(run_within_budget(work, tasks, workers, budget))
+        sums = dict(run_within_budget(work, tasks, workers, budget - _shared_bytes(count)))
     return np.asarray(sum(sums[number] for number in range(len(ranges))))
+
+
+def gram_bytes(members: Sequence[Weight], backend: Backend, budget: int) -> int:
+    """Bytes that `flattened_gram` takes at most on one worker within a budget."""
+    lines, count = _lines(members[0]), len(members)
+    return _shared_bytes(count) + lines.range_bytes(backend, *_at_a_time(members, backend, budget))
+
+
+def _at_a_time(members: Sequence[Weight], backend: Backend, budget: int) -> tuple[int, int]:
+    """How many experts are in memory at a time, and how many lines of each."""
+    count, lines = len(members), _lines(members[0])
+    budget -= _shared_bytes(count)
+    together, extent = count, lines.step
+    while together > 2 and lines.range_bytes(backend, together, extent) > budget:
+        together = -(-together // 2)
+    while (
+        extent < lines.count
+        and 2 * extent * lines.width * together <= _BLOCK_ELEMENTS
+        and lines.range_bytes(backend, together, 2 * extent) <= budget
+    ):
+        extent *= 2
+    return together, extent
 
 
 def _ranges(lines: _Lines, experts: int) -> list[tuple[int, int]]:

@@ -33,14 +33,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_probe.analysis.side_tables.experts.columns import DEAD_SHARE, DUPLICATE
-from mlx_probe.analysis.side_tables.experts.flattened import flattened_gram, gram_problem
+from mlx_probe.analysis.side_tables.experts.flattened import (
+    flattened_gram,
+    gram_bytes,
+    gram_problem,
+)
 from mlx_probe.analysis.side_tables.experts.groups import Group, expert_groups
 from mlx_probe.analysis.side_tables.experts.similarity import (
     Similarity,
     cosines,
+    router_bytes,
     router_cosines,
 )
-from mlx_probe.analysis.side_tables.experts.subspaces import subspace_dim, subspace_overlaps
+from mlx_probe.analysis.side_tables.experts.subspaces import (
+    subspace_bytes,
+    subspace_dim,
+    subspace_overlaps,
+)
+from mlx_probe.analysis.side_tables.rows import rows_in_order
+from mlx_probe.analysis.side_tables.side import SidePart, SideRow, of_layer
 from mlx_probe.core.errors import PackingError
 
 if TYPE_CHECKING:
@@ -49,7 +60,10 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Architecture, Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["Compared", "compare_group", "expert_rows"]
+__all__ = ["Compared", "compare_group", "expert_rows", "plan_parts"]
+
+# Multiplications of the Krylov space for each element.
+_KRYLOV = 176.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ def expert_rows(
     seed: int = 0,
     workers: int = 1,
     unsampled: Collection[int] = (),
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[SideRow]:
     """Similarities of the experts of every mixture.
 
     Every expert is read once for the cosines and once for its leading subspace; more often
@@ -104,12 +118,64 @@ def expert_rows(
     Raises:
         CheckpointError: A file changed or vanished while it was read.
     """
-    for group in expert_groups(weights, architecture, unsampled):
-        compared, problem = compare_group(group, backend, memory_budget, seed, workers)
-        rows = [] if compared is None else _rows(group, compared)
-        skipped = {"status": "skipped", "status_reason": problem}
-        for i, weight in enumerate(group.members):
-            yield {**_identity(group, weight), **(rows[i] if rows else skipped)}
+    parts = _parts(weights, architecture, backend, memory_budget, seed, unsampled)
+    yield from rows_in_order(parts, True, workers, memory_budget)
+
+
+def plan_parts(plan: Plan, budget: int) -> list[SidePart]:
+    """A part for each group; see `Side.parts`."""
+    architecture, seed = plan.checkpoint.architecture, plan.config.seed
+    return _parts(plan.weights, architecture, plan.backend, budget, seed, plan.unsampled)
+
+
+def _parts(
+    weights: Sequence[Weight],
+    architecture: Architecture,
+    backend: Backend,
+    budget: int,
+    seed: int,
+    unsampled: Collection[int],
+) -> list[SidePart]:
+    groups = expert_groups(weights, architecture, unsampled)
+    return [_part(group, backend, budget, seed) for group in groups]
+
+
+def _part(group: Group, backend: Backend, budget: int, seed: int) -> SidePart:
+    def rows(workers: int) -> list[dict[str, Any]]:
+        compared, problem = compare_group(group, backend, budget, seed, workers)
+        if compared is None:
+            return _without(group, "skipped", problem)
+        measured = _rows(group, compared)
+        identities = [_identity(group, weight) for weight in group.members]
+        return [{**one, **values} for one, values in zip(identities, measured, strict=True)]
+
+    layer = group.members[0].role.layer_index
+    return SidePart(
+        name=f"{group.kind} of the experts{of_layer(layer)}",
+        nbytes=_group_bytes(group, backend, budget),
+        # The cosines take half as many multiplications as there are experts.
+        work=(_KRYLOV + len(group.members) / 2) * sum(weight.numel for weight in group.members),
+        rows=rows,
+        failed=lambda reason: _without(group, "failed", reason),
+    )
+
+
+def _without(group: Group, status: str, reason: str | None) -> list[dict[str, Any]]:
+    """Rows of experts that are not compared."""
+    outcome = {"status": status, "status_reason": reason}
+    return [{**_identity(group, weight), **outcome} for weight in group.members]
+
+
+def _group_bytes(group: Group, backend: Backend, budget: int) -> int:
+    """Bytes that one worker takes at most to compare a group within a budget."""
+    members = group.members
+    if group.problem or gram_problem(members, backend, budget):
+        return 0
+    return max(
+        gram_bytes(members, backend, budget),
+        subspace_bytes(members, group.axis, backend, budget),
+        router_bytes(group.router, group.experts, backend, budget),
+    )
 
 
 def compare_group(
@@ -207,16 +273,3 @@ def _router_columns(
         "router_closest_expert": group.number(closest),
         "router_closest_cosine": router.at(i, closest),
     }
-
-
-def plan_rows(plan: Plan) -> Iterator[dict[str, Any]]:
-    config = plan.config
-    return expert_rows(
-        plan.weights,
-        plan.checkpoint.architecture,
-        plan.backend,
-        plan.budget,
-        config.seed,
-        config.workers,
-        plan.unsampled,
-    )

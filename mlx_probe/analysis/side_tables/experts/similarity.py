@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["Similarity", "cosines", "router_cosines"]
+__all__ = ["Similarity", "cosines", "router_bytes", "router_cosines"]
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,22 @@ def router_cosines(
     Returns:
         None without a router that fits into the budget.
     """
-    if router is None:
+    if router is None or not router_bytes(router, count, backend, budget):
         return None
-    dtype, numel = router.chunk_dtype, router.numel
-    itemsize = DTYPES[dtype].itemsize
-    size = read_bytes(*router.shape) + 2 * itemsize * numel + 64 * count**2
-    if size + backend.working_set(numel, itemsize, count) > budget:
-        return None
+    dtype = router.chunk_dtype
     words = words_of(router, backend)
     rows = words if len(words) == count else words.T
     # The wide side is only named: a matrix with more columns than experts has their Gram matrix.
     gram = backend.gram_pass(count, max(rows.shape[1], count + 1), dtype, precise=True)
     gram.add(backend.load(rows, dtype))
     return cosines(gram.finish().matrix)
+
+
+def router_bytes(router: Weight | None, count: int, backend: Backend, budget: int) -> int:
+    """Bytes that `router_cosines` takes at most; 0 where it leaves them out."""
+    if router is None:
+        return 0
+    itemsize = DTYPES[router.chunk_dtype].itemsize
+    size = read_bytes(*router.shape) + 2 * itemsize * router.numel + 64 * count**2
+    size += backend.working_set(router.numel, itemsize, count)
+    return size if size <= budget else 0

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["SUBSPACE", "expert_bytes", "overlaps_of", "subspace_dim", "subspace_overlaps"]
+__all__ = [
+    *("SUBSPACE", "expert_bytes", "overlaps_of", "subspace_bytes", "subspace_dim"),
+    "subspace_overlaps",
+]
 
 # Leading singular vectors of an expert that are compared.
 SUBSPACE = 8
@@ -66,10 +69,7 @@ def subspace_overlaps(
     count, first = len(members), members[0]
     size, hidden = first.shape[axis], first.shape[1 - axis]
     dim = subspace_dim(first)
-    # Bases, random block and all pairs are shared; each worker has an expert and its workspace.
-    shared = 8 * (count * dim * size + hidden * STARTING_VECTORS)
-    shared += 8 * count**2 * (8 + dim**2)
-    each = expert_bytes(first, axis, backend)
+    shared, each = _shared_bytes(members, axis), expert_bytes(first, axis, backend)
     if shared + each > budget:
         return None
     bases = np.zeros((count, dim, size))
@@ -84,6 +84,20 @@ def subspace_overlaps(
         for _ in run_within_budget(work, tasks, workers, budget - shared):
             pass
     return overlaps_of(bases, usable)
+
+
+def subspace_bytes(members: Sequence[Weight], axis: int, backend: Backend, budget: int) -> int:
+    """Bytes that `subspace_overlaps` takes at most on one worker; 0 where it leaves them out."""
+    needed = _shared_bytes(members, axis) + expert_bytes(members[0], axis, backend)
+    return needed if needed <= budget else 0
+
+
+def _shared_bytes(members: Sequence[Weight], axis: int) -> int:
+    """Bytes of bases, random block and all pairs; each worker has an expert and its workspace."""
+    count, first = len(members), members[0]
+    dim = subspace_dim(first)
+    shared = 8 * (count * dim * first.shape[axis] + first.shape[1 - axis] * STARTING_VECTORS)
+    return shared + 8 * count**2 * (8 + dim**2)
 
 
 def overlaps_of(bases: Matrix, usable: NDArray[np.bool_]) -> Similarity:

@@ -17,7 +17,7 @@ HEADS = Side(
         "the model does between the two matrices, `qk_norm` marks normed queries or keys."
     ),
     columns=HEAD_COLUMNS,
-    rows=deferred("mlx_probe.analysis.side_tables.heads.rows", "plan_rows"),
+    parts=deferred("mlx_probe.analysis.side_tables.heads.rows", "plan_parts"),
     shown=(
         *("layer_index", "circuit", "head_index", "kv_head_index", "status", "rank"),
         *("spectral_norm", "stable_rank", "effective_rank", "top1_energy", "condition_number"),

@@ -66,10 +66,10 @@ class Attention:
             return f"{heads} query heads cannot share {kv_heads} key and value heads"
         return None
 
-    def skipped(self, reason: str) -> dict[str, Any]:
+    def outcome(self, status: str, reason: str) -> dict[str, Any]:
         """The only row of a layer without products."""
         position = {"layer_index": self.layer_index, "component": self.component}
-        return {**position, "status": "skipped", "status_reason": reason}
+        return {**position, "status": status, "status_reason": reason}
 
 
 @dataclass(frozen=True)

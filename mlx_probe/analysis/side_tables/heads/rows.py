@@ -53,7 +53,6 @@ from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from mlx_probe.analysis.side_tables.elements import Matrix
 from mlx_probe.analysis.side_tables.heads.between import between
@@ -66,7 +65,8 @@ from mlx_probe.analysis.side_tables.heads.circuits import (
 )
 from mlx_probe.analysis.side_tables.heads.columns import HEAD_METRICS
 from mlx_probe.analysis.side_tables.heads.spectra import circuit_bytes, head_spectra
-from mlx_probe.compute.schedule import run_within_budget
+from mlx_probe.analysis.side_tables.rows import rows_in_order
+from mlx_probe.analysis.side_tables.side import SidePart, SideRow, of_layer
 from mlx_probe.compute.spectrum import zero_spectrum
 from mlx_probe.core.errors import PackingError
 from mlx_probe.core.records import Moments, Spectrum
@@ -78,7 +78,10 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Architecture, Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["head_rows", "layer_bytes"]
+__all__ = ["head_rows", "layer_bytes", "plan_parts"]
+
+# Work for each element of a layer's matrices: reading, and Gram matrices of heads of 128.
+_WORK = 300.0
 
 # The product is never formed: it has no elements to take moments of.
 _NO_MOMENTS = Moments(
@@ -97,7 +100,7 @@ def head_rows(
     rank_tol: float,
     workers: int = 1,
     memory_budget: int = 0,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[SideRow]:
     """Spectra of the QK and the OV product of every attention head.
 
     Args:
@@ -118,28 +121,53 @@ def head_rows(
     Raises:
         CheckpointError: A file changed or vanished while it was read.
     """
-    layers = attention_layers(weights)
+    parts = _parts(weights, architecture, backend, rank_tol, workers, memory_budget)
+    yield from rows_in_order(parts, False, workers, memory_budget)
+
+
+def plan_parts(plan: Plan, budget: int) -> list[SidePart]:
+    """A part for each layer; see `Side.parts`."""
+    config = plan.config
+    return _parts(
+        plan.sampled,
+        plan.checkpoint.architecture,
+        plan.backend,
+        config.rank_tol,
+        config.workers,
+        budget,
+    )
+
+
+def _parts(
+    weights: Sequence[Weight],
+    architecture: Architecture,
+    backend: Backend,
+    rank_tol: float,
+    workers: int,
+    budget: int,
+) -> list[SidePart]:
     engine = _Engine(architecture, rank_tol, backend, Semaphore(backend.lanes or workers))
+    return [_part(attention, engine, budget) for attention in attention_layers(weights)]
 
-    def work(number: int) -> tuple[int, list[dict[str, Any]]]:
-        attention, size = layers[number], tasks[number][1]
-        if 0 < memory_budget < size:
-            reason = (
-                f"takes {format_size(size)}; the memory limit leaves {format_size(memory_budget)}"
-            )
-            return number, [attention.skipped(reason)]
-        return number, list(_layer_rows(attention, engine))
 
-    tasks = [(i, layer_bytes(each, architecture, backend)) for i, each in enumerate(layers)]
-    finished: dict[int, list[dict[str, Any]]] = {}
-    following = 0
-    # Heads are too small for more than one thread each.
-    with threadpool_limits(1, user_api="blas"):
-        for number, rows in run_within_budget(work, tasks, workers, memory_budget):
-            finished[number] = rows
-            while following in finished:
-                yield from finished.pop(following)
-                following += 1
+def _part(attention: Attention, engine: _Engine, budget: int) -> SidePart:
+    size = layer_bytes(attention, engine.architecture, engine.backend)
+    is_skipped = 0 < budget < size
+
+    def rows(workers: int) -> list[dict[str, Any]]:
+        if is_skipped:
+            reason = f"takes {format_size(size)}; the memory limit leaves {format_size(budget)}"
+            return [attention.outcome("skipped", reason)]
+        return list(_layer_rows(attention, engine))
+
+    matrices = [weight for same in attention.matrices.values() for weight in same]
+    return SidePart(
+        name=f"heads{of_layer(attention.layer_index)}",
+        nbytes=0 if is_skipped else size,
+        work=_WORK * sum(weight.numel for weight in matrices),
+        rows=rows,
+        failed=lambda reason: [attention.outcome("failed", reason)],
+    )
 
 
 def layer_bytes(attention: Attention, architecture: Architecture, backend: Backend) -> int:
@@ -173,7 +201,7 @@ def _layer_rows(attention: Attention, engine: _Engine) -> Iterator[dict[str, Any
     architecture = engine.architecture
     problem = attention.common_problem(architecture)
     if problem is not None:
-        yield attention.skipped(problem)
+        yield attention.outcome("skipped", problem)
         return
     for circuit, kinds in CIRCUITS.items():
         found = between(circuit, attention.beside, attention.layer_index, architecture)
@@ -239,15 +267,3 @@ def _metrics(sigma: Matrix, error: float, method: str, rank_tol: float) -> dict[
         "spectrum_error": spectrum.error,
         **values,
     }
-
-
-def plan_rows(plan: Plan) -> Iterator[dict[str, Any]]:
-    config = plan.config
-    return head_rows(
-        plan.sampled,
-        plan.checkpoint.architecture,
-        plan.backend,
-        config.rank_tol,
-        config.workers,
-        plan.budget,
-    )
