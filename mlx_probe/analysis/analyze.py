@@ -130,7 +130,9 @@ def analyze(
                     "Leave its files alone and run the same command again, which starts over",
                 )
             )
-            sides = side_tables(plan, job.meter)
+            sides = (
+                spread.side_tables(job.meter, job.warn) if spread else side_tables(plan, job.meter)
+            )
             job.begin("validate", "validating and writing")
             # From the disk: the rows of a large model do not have to fit into memory.
             table = rows_to_table(every_row(plan, job.journal.rows), plan.columns)

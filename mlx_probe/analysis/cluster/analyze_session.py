@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,6 +18,7 @@ from mlx_probe.analysis.measure import Measurer
 from mlx_probe.analysis.order import Task
 from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.rows import measured_rows
+from mlx_probe.analysis.side_tables import side_parts
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.core.records import Row
 from mlx_probe.runs.monitor import UsageMeter
@@ -25,11 +26,15 @@ from mlx_probe.runs.monitor import UsageMeter
 if TYPE_CHECKING:
     from mlx_probe.analysis.cluster.copied_model import CopiedModel
     from mlx_probe.analysis.cluster.facts import WorkerFacts
+    from mlx_probe.analysis.cluster.session import Allowance
     from mlx_probe.analysis.config import AnalyzeConfig
+    from mlx_probe.analysis.side_tables.side import SidePart, SideRow
     from mlx_probe.checkpoint import Weight
     from mlx_probe.compute.solver_crossover import EigenSolvers
 
-__all__ = ["AnalyzeSession", "AnalyzeSetup", "Measure", "content_of", "numerics_of"]
+__all__ = [
+    *("AnalyzeSession", "AnalyzeSetup", "Measure", "MeasureSide", "content_of", "numerics_of"),
+]
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,19 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class MeasureSide:
+    """A unit of work: a part of a side table.
+
+    Attributes:
+        key: Of the table.
+        number: Of the part, from 0.
+    """
+
+    key: str
+    number: int
+
+
+@dataclass(frozen=True)
 class AnalyzeSetup:
     """What a worker needs to take part in an analysis.
 
@@ -53,6 +71,8 @@ class AnalyzeSetup:
         token: The fingerprint of the analysis.
         model: The model.
         config: The configuration as the user gave it: "auto" is decided on the worker.
+        budget: Bytes that the client's weights in flight may take together. Parts of side tables
+            never take more, so that they are those of a run on the client alone.
         solvers: The eigen-solvers of the client, for workers with the same libraries.
         numerics: The client's; see `numerics_of`.
         full_hash: Whether the whole copy is hashed.
@@ -61,6 +81,7 @@ class AnalyzeSetup:
     token: str
     model: CopiedModel
     config: AnalyzeConfig
+    budget: int
     solvers: EigenSolvers
     numerics: Mapping[str, Any]
     full_hash: bool
@@ -75,12 +96,13 @@ class AnalyzeSetup:
         """One of "auto", "cpu" and "gpu"."""
         return self.config.device
 
-    def open(self, facts: WorkerFacts, name: str) -> AnalyzeSession:
+    def open(self, facts: WorkerFacts, name: str, allowed: Allowance) -> AnalyzeSession:
         """Open the model and plan its analysis.
 
         Args:
             facts: The worker.
             name: Its name.
+            allowed: Its memory.
 
         Raises:
             ProbeError: The model is not there or damaged, or the backend is missing.
@@ -93,7 +115,10 @@ class AnalyzeSetup:
             own = numerics_of(plan)
             if _libraries(own) == _libraries(self.numerics):
                 plan = replace(plan, solvers=self.solvers)
-            return AnalyzeSession(plan, copy_digest(checkpoint, self.full_hash))
+            digest = copy_digest(checkpoint, self.full_hash)
+            # 0 would be no limit.
+            sides = side_parts(plan, max(1, min(self.budget, allowed.each)))
+            return AnalyzeSession(plan, digest, sides)
         except BaseException:
             checkpoint.close()
             raise
@@ -105,26 +130,33 @@ class AnalyzeSession:
     Args:
         plan: The worker's plan, whose weights are those of the client's plan.
         digest: Of its copy.
+        sides: The parts of its side tables, as far as the worker's memory allows.
     """
 
-    def __init__(self, plan: Plan, digest: CopyDigest) -> None:
-        self._plan, self._stack = plan, ExitStack()
+    def __init__(
+        self, plan: Plan, digest: CopyDigest, sides: Mapping[str, Sequence[SidePart]]
+    ) -> None:
+        self._plan, self._sides, self._stack = plan, sides, ExitStack()
         self.copies: tuple[CopyDigest, ...] = (digest,)
         self.content = content_of(plan.weights)
         self.numerics: Mapping[str, Any] = numerics_of(plan)
-        self.sizes = plan.sizes
+        parts = chain.from_iterable(sides.values())
+        self.sizes = (*plan.sizes, *(part.nbytes for part in parts))
         self.meter = self._stack.enter_context(UsageMeter(STAGES, plan.backend.device_memory))
         self._stack.callback(plan.checkpoint.close)
         # As in a process by itself: one BLAS thread for each thread of the worker.
         self._stack.enter_context(threadpool_limits(1, user_api="blas"))
         self._measurer = Measurer(plan, self.meter)
 
-    def run(self, unit: Measure) -> list[Row]:
-        """Measure the weights of a unit, one row for each.
+    def run(self, unit: Measure | MeasureSide) -> list[Row] | list[SideRow]:
+        """Measure the weights of a unit, one row for each; or make a part of a side table.
 
         Raises:
             CheckpointError: A file changed or vanished while it was read.
         """
+        if isinstance(unit, MeasureSide):
+            with self.meter.stage("sides"):
+                return list(self._sides[unit.key][unit.number].rows(1))
         for index in unit.following:
             self._plan.weights[index].prefetch()
         return list(chain.from_iterable(self._rows(unit.task)))

@@ -44,6 +44,7 @@ class Unit:
         payload: What is sent to it.
         name: What it is, for keys and messages.
         sizes: Indices into a session's sizes: it takes at most the largest of them.
+        rows: Rows of the main table that it makes.
         work: How long it takes, in flops of a product.
         parts: The same work in smaller units; empty if it cannot be divided.
         deaths: Workers that died while they had it, in order.
@@ -52,6 +53,7 @@ class Unit:
     payload: Any
     name: str
     sizes: tuple[int, ...] = ()
+    rows: int = 0
     work: float = 0.0
     parts: tuple[Unit, ...] = ()
     deaths: tuple[str, ...] = ()
@@ -144,7 +146,9 @@ class Dispatcher:
         self._tries += 1
         key = f"mlx-probe-{self._fleet.token[:16]}-{unit.name}-{self._tries}"
         opened, worker = member.opened, member.worker
-        largest = max((opened.sizes[i] for i in unit.sizes), default=0)
+        # Those of all threads together are those of the process.
+        needed = max((opened.sizes[i] for i in unit.sizes), default=0)
+        needed += opened.memory // worker.nthreads
         self._on_start(unit)
         future = self._fleet.client.submit(
             run,
@@ -152,8 +156,8 @@ class Dispatcher:
             unit.payload,
             key=key,
             workers=[worker.address],
-            # Those of all threads together are those of the process.
-            resources={MEMORY: largest + opened.memory / worker.nthreads},
+            # A task that wants more than there is would wait forever.
+            resources={MEMORY: min(needed, worker.memory or needed)},
             retries=0,
             pure=False,
         )
@@ -194,7 +198,7 @@ class Dispatcher:
                 raise RuntimeError(f"{fact}\n{answer.remedy}")
             raise ClusterError(fact, answer.remedy)
         del self._flying[future.key]
-        member.rows += len(unit.sizes)
+        member.rows += unit.rows
         member.seconds += answer.seconds
         member.peak_memory = max(member.peak_memory, answer.peak_memory)
         future.release()
@@ -234,9 +238,12 @@ class Dispatcher:
         is given units.
         """
         self._fleet.forget(member)
-        held = [key for key, each in self._flying.items() if each.member is member]
-        units = [self._take_back(key) for key in held]
-        begun, rest = units[: member.worker.nthreads], units[member.worker.nthreads :]
+        held = {key: each.future for key, each in self._flying.items() if each.member is member}
+        # What it had finished is not the cause, though its result is gone, too.
+        finished = [key for key, each in held.items() if each.status in ("finished", "lost")]
+        unfinished = [key for key in held if key not in finished]
+        begun = [self._take_back(key) for key in unfinished[: member.worker.nthreads]]
+        rest = [self._take_back(key) for key in held if key in self._flying]
         names = ", ".join(unit.name for unit in begun)
         text = f"{member.worker.label} {why}"
         self._warn(f"{text}; measured again: {names}" if names else text)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlx_probe.analysis.cluster.analyze_session import (
     AnalyzeSetup,
     Measure,
+    MeasureSide,
     content_of,
     numerics_of,
 )
@@ -23,14 +24,18 @@ from mlx_probe.analysis.cluster.fleet import Expected, Fleet
 from mlx_probe.analysis.measure import Outcome
 from mlx_probe.analysis.order import Task, work_of, work_order
 from mlx_probe.analysis.rows import copied_row, row_of
+from mlx_probe.analysis.side_tables import side_parts, tables_of
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import Row
 from mlx_probe.runs.fingerprint import fingerprint_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mlx_probe.analysis.cluster.config import ClusterConfig
     from mlx_probe.analysis.config import AnalyzeConfig
     from mlx_probe.analysis.plan import Plan
+    from mlx_probe.analysis.side_tables.side import SidePart, SideRow
     from mlx_probe.checkpoint import Weight
     from mlx_probe.runs.monitor import UsageMeter
 
@@ -120,19 +125,41 @@ class ClusterRun:
         def start(unit: Unit) -> None:
             on_start(plan.weights[unit.sizes[0]])
 
-        dispatcher = Dispatcher(self._fleet, meter.gate, start, warn, self._config.timeout)
-        for unit, done in dispatcher.results(_units(plan, finished, self.threads)):
-            if done is None:
-                rows = [self._given_up(unit)]
+        units = _units(plan, finished, self.threads)
+        for unit, measured in self._results(units, meter, start, warn):
+            if measured is None:
+                rows = [row_of(plan, unit.sizes[0], Outcome("failed", _given_up(unit)))]
             else:
-                for stage, work in done.stages.items():
-                    meter.add(stage, work.seconds, work.bytes, work.flops)
-                rows = [self._as_here(row) for row in done.result]
+                rows = [self._as_here(row) for row in measured]
             originals.update((row.index, row) for row in rows if row.index in wanted)
             yield rows
         for index, of in copies.items():
             on_start(plan.weights[index])
             yield [copied_row(plan, index, originals[of])]
+
+    def side_tables(self, meter: UsageMeter, warn: Callable[[str], None]) -> dict[str, pa.Table]:
+        """The tables beside the rows; see `side_tables.side_tables`.
+
+        A part is computed within the memory of its worker, and never with more than the client
+        would have for it: its rows are those of a run on the client alone unless a worker has
+        less memory than they take there.
+
+        Args:
+            meter: Counts what they take on the workers.
+            warn: Called with what happens to workers.
+
+        Raises:
+            ClusterError: There is no worker, or one failed.
+            Stopped: The monitor's gate is closed for good.
+        """
+        plan = self._plan
+        parts = side_parts(plan, plan.budget)
+        rows: dict[str, list[Sequence[SideRow]]] = {k: [()] * len(v) for k, v in parts.items()}
+        for unit, made in self._results(_side_units(plan, parts), meter, lambda _: None, warn):
+            key, number = unit.payload.key, unit.payload.number
+            failed = parts[key][number].failed
+            rows[key][number] = failed(_given_up(unit)) if made is None else made
+        return tables_of({key: list(chain.from_iterable(each)) for key, each in rows.items()})
 
     def describe(self) -> dict[str, Any]:
         """For the metadata of the run."""
@@ -155,13 +182,27 @@ class ClusterRun:
         }
         return replace(row, values={**row.values, **here})
 
-    def _given_up(self, unit: Unit) -> Row:
-        (index,) = unit.sizes
-        reason = (
-            f"{DEATHS} workers died while they measured it: {', '.join(unit.deaths)}; "
-            "their logs say why"
-        )
-        return row_of(self._plan, index, Outcome("failed", reason))
+    def _results(
+        self,
+        units: Sequence[Unit],
+        meter: UsageMeter,
+        on_start: Callable[[Unit], None],
+        warn: Callable[[str], None],
+    ) -> Iterator[tuple[Unit, Any]]:
+        """Units with their results, None where one was given up; their cost is counted here."""
+        dispatcher = Dispatcher(self._fleet, meter.gate, on_start, warn, self._config.timeout)
+        for unit, done in dispatcher.results(units):
+            for stage, work in done.stages.items() if done else ():
+                meter.add(stage, work.seconds, work.bytes, work.flops)
+            yield unit, done.result if done else None
+
+
+def _given_up(unit: Unit) -> str:
+    """Why a unit has no result."""
+    return (
+        f"{DEATHS} workers died while they measured it: {', '.join(unit.deaths)}; "
+        "their logs say why"
+    )
 
 
 @contextmanager
@@ -186,10 +227,17 @@ def cluster_run(plan: Plan, asked: AnalyzeConfig, config: ClusterConfig) -> Iter
     checkpoint = plan.checkpoint
     setup = AnalyzeSetup(
         token=fingerprint_of(
-            {"plan": plan.fingerprint, "paths": config.model_paths, "full": config.full_hash}
+            {
+                "plan": plan.fingerprint,
+                # Decides what side tables leave out.
+                "budget": plan.budget,
+                "paths": config.model_paths,
+                "full": config.full_hash,
+            }
         ),
         model=copied_model(checkpoint, config.model_paths),
         config=asked,
+        budget=plan.budget,
         solvers=plan.solvers,
         numerics=numerics_of(plan),
         full_hash=config.full_hash,
@@ -228,9 +276,21 @@ def _unit(plan: Plan, task: Task, indices: tuple[int, ...], following: tuple[int
         payload=Measure(task, following),
         name=plan.weights[indices[0]].label + (f" and {len(indices) - 1} more" if several else ""),
         sizes=indices,
+        rows=len(indices),
         work=sum(work_of(plan.weights[index]) for index in indices),
         parts=tuple(_unit(plan, ((i,),), (i,), ()) for i in indices) if several else (),
     )
+
+
+def _side_units(plan: Plan, parts: Mapping[str, Sequence[SidePart]]) -> list[Unit]:
+    """The parts of the side tables as units, the longest first."""
+    numbered = [(key, *each) for key, side in parts.items() for each in enumerate(side)]
+    # The sizes of parts come after those of the weights.
+    units = [
+        Unit(MeasureSide(key, number), part.name, sizes=(size,), work=part.work)
+        for size, (key, number, part) in enumerate(numbered, start=len(plan.weights))
+    ]
+    return sorted(units, key=lambda unit: -unit.work)
 
 
 def _together(plan: Plan, tasks: Sequence[Task], threads: int) -> list[Task]:

@@ -17,11 +17,13 @@ from typing import Any, Literal, Protocol
 from mlx_probe.analysis.cluster.allocator import as_by_itself
 from mlx_probe.analysis.cluster.copies import CopyDigest
 from mlx_probe.analysis.cluster.facts import WorkerFacts, gather_facts
+from mlx_probe.analysis.cluster.workers import MEMORY
 from mlx_probe.core.errors import ProbeError
 from mlx_probe.runs.monitor import UsageMeter, Work
 from mlx_probe.runs.monitor.usage import process_memory
 
 __all__ = [
+    "Allowance",
     "Done",
     "Failed",
     "Opened",
@@ -33,6 +35,24 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True)
+class Allowance:
+    """The memory that a worker was started with.
+
+    Attributes:
+        memory: Bytes for its process in all; 0 if it does not say.
+        threads: Units that it works on at once.
+    """
+
+    memory: int
+    threads: int
+
+    @property
+    def each(self) -> int:
+        """Bytes that each thread may take beside what the process takes now."""
+        return (self.memory - process_memory()) // self.threads
+
+
 class Session(Protocol):
     """A model that a worker has opened, with the way to measure it.
 
@@ -40,7 +60,8 @@ class Session(Protocol):
         copies: Digests of the worker's copies.
         content: SHA-256 of the names and shapes of what is measured, in its order.
         numerics: What decides the last digits of a row.
-        sizes: Bytes of memory that each weight takes on this worker.
+        sizes: Bytes of memory that each weight, and each part of a side table, takes on this
+            worker.
         meter: Counts the cost of the stages.
     """
 
@@ -72,8 +93,13 @@ class Setup(Protocol):
     def device(self) -> str:
         """One of "auto", "cpu" and "gpu"."""
 
-    def open(self, facts: WorkerFacts, name: str) -> Session:
+    def open(self, facts: WorkerFacts, name: str, allowed: Allowance) -> Session:
         """Open the models on a worker.
+
+        Args:
+            facts: The worker.
+            name: Its name.
+            allowed: Its memory.
 
         Raises:
             ProbeError: The model is not there, or damaged.
@@ -158,19 +184,20 @@ async def open_session(setup: Setup, dask_worker: Any) -> Opened:
         setup: What to open.
         dask_worker: The worker, which ``Client.run`` passes by this name.
     """
-    name = str(dask_worker.name)
+    name, state = str(dask_worker.name), dask_worker.state
+    allowed = Allowance(int(state.total_resources.get(MEMORY, 0)), state.nthreads)
     # In a thread: a large model takes seconds, and the worker has to answer its scheduler.
-    return await asyncio.to_thread(_open, setup, name)
+    return await asyncio.to_thread(_open, setup, name, allowed)
 
 
-def _open(setup: Setup, name: str) -> Opened:
+def _open(setup: Setup, name: str, allowed: Allowance) -> Opened:
     facts = gather_facts(setup.backend, setup.device)
     with _opening:
         kept = _kept.get(setup.token)
         if kept is None:
             as_by_itself()
             try:
-                kept = _Kept(setup.open(facts, name))
+                kept = _Kept(setup.open(facts, name, allowed))
             except ProbeError as error:
                 return Opened(facts, problem=(error.fact, error.remedy))
             with _lock:
