@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import mlx_probe
 from mlx_probe.analysis.bench.workload import matrix_of
+from mlx_probe.core.dtypes import DTYPES
 
 __all__ = [
     "Shape",
@@ -72,7 +73,7 @@ def to_bfloat16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def nbytes(dtype: str, shape: Shape) -> int:
     """Bytes of a stored matrix."""
-    return prod(shape) * (4 if dtype == "F32" else 2)
+    return prod(shape) * DTYPES[dtype].itemsize
 
 
 def matrices(model: str) -> Iterator[tuple[str, NDArray[np.float32]]]:

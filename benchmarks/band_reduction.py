@@ -37,9 +37,9 @@ import click
 import numpy as np
 from _band import Account, Single, Values, band_solvers, band_values, library, to_band
 from _checkpoints import to_bfloat16
+from _m3_ultra import M3_ULTRA
 from _results import Cell, out_option, publish, rounded
 from numpy.typing import NDArray
-from scaling import M3_ULTRA
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.checkpoint import chunk_extent
@@ -284,7 +284,7 @@ def predictions(compared: Compared) -> Iterator[tuple[Cell, ...]]:
         gram = 1e3 * 2 * products * side**3 / M3_ULTRA.products
         band = 1e3 * max(of.account.flops / M3_ULTRA.products, of.account.nbytes / M3_ULTRA.memory)
         part = parts_of(of)
-        cores = M3_ULTRA.workers * M3_ULTRA.share
+        cores = M3_ULTRA.workers
         first = part["first"] / cores
         solver = (part["reduction"] + part["band"] + part["certificate"]) / cores
         waiting = max(gram + band + part["reduction"], solver)
@@ -329,9 +329,8 @@ def main(
     note = (
         "Milliseconds a matrix on an M3 Ultra: a count, no measurement. Assumed: the GPU makes "
         f"{M3_ULTRA.products / 1e12:.0f} TFLOP/s and moves {M3_ULTRA.memory / 1e9:.0f} GB/s, "
-        f"{M3_ULTRA.workers} workers solve, each {M3_ULTRA.share:g} times as fast as a core of "
-        "this machine. Waiting: the GPU works on one matrix and waits for each panel. Overlapped: "
-        "it never waits."
+        f"{M3_ULTRA.workers} workers solve, each as fast as a core of this machine. Waiting: the "
+        "GPU works on one matrix and waits for each panel. Overlapped: it never waits."
     )
     publish("band_reduction_m3_ultra", PREDICTIONS, [*predictions(compared)], note, out)
 

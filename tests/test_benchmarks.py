@@ -74,6 +74,7 @@ SMALLEST = {
     "runs": [MODEL, "--count", "2", *ONCE],
     "sampler": ["--seconds", "1"],
     "scaling": ["--runs", "1", "--largest", "512"],
+    "schedule": ["--model", "Llama 2 7B, bfloat16", "--processes", "1"],
     "serving": ["--clients", "2", "--requests", "4", "--output-len", "4"],
     "side_by_side": [MODEL, "--runs", "1", "--include", "*", *OF_MOMENTS],
     "startup": [MODEL, *ONCE],
@@ -89,6 +90,10 @@ SMALLEST = {
     "training": [*TRAINED, "--optimizer", "adamw", "--steps", "30", "--runs", "1"],
     "tuning": ["--kills", "1", "--steps", "4", "--model", "tiny", "--sizes", "1"],
     "typical": ["--model", "minilm", MODEL, "--layers", "1", "--side", "64", "--experts", "4"],
+    "unit_costs": [
+        *(MODEL, "--runs", "1", "--largest", "512", "--rows", "40", "--workers", "1"),
+        *("--scale", "16"),
+    ],
     "unpacking": ["--rows", "2048", "--cols", "512"],
     "watch": [*TRAINED, "--steps", "4", "--runs", "1"],
     "whole_run": [MODEL, *ONCE],
@@ -101,8 +106,9 @@ RESULTS = {
     "grafting": {"grafting", "grafting_splits", "grafting_memory"},
     "surprise": {"surprise", "surprise_losses", "surprise_signals"},
     "moe_training": {f"moe_training{part}" for part in ("", "_blocks", "_gate")},
-    "scaling": {"scaling", "scaling_stages", "scaling_assumptions"},
+    "schedule": {"schedule", "schedule_assumptions", "schedule_gains"},
     "tuning": {"tuning", "tuning_grpo", "tuning_memory"},
+    "unit_costs": {"unit_costs", "unit_costs_compared"},
 }
 
 

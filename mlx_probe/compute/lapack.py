@@ -27,6 +27,7 @@ from mlx_probe.core.errors import SpectrumError
 
 __all__ = [
     "SOLVERS",
+    "TILED",
     "Solver",
     "add_gram",
     "eigenvalues",
@@ -58,7 +59,7 @@ _CERTIFIED_FROM = 1024
 _PANEL = 64
 
 # Order from which a Gram matrix is divided into tiles, and the tiles of a side.
-_TILED, _TILES = 2048, 4
+TILED, _TILES = 2048, 4
 
 # Rows of a product at a time without the rank-k update: bounds its extra memory.
 _STRIPE = 1024
@@ -86,7 +87,7 @@ def add_gram(matrix: Matrix, x: Matrix) -> None:
         return
     if not (x.flags.c_contiguous or x.flags.f_contiguous):
         x = np.ascontiguousarray(x)
-    step = n if n < _TILED else -(-n // _TILES)
+    step = n if n < TILED else -(-n // _TILES)
     cuts = [slice(first, min(first + step, n)) for first in range(0, n, step)]
     # Tiles off the diagonal first: they take twice as long.
     tiles = [(a, b) for i, a in enumerate(cuts) for b in cuts[i + 1 :]]

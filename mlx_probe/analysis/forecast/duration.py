@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.checkpoint import Weight
 
-__all__ = ["Duration", "duration_of", "flops_by_stage", "wall_time"]
+__all__ = [
+    "Duration",
+    "checking_of",
+    "duration_of",
+    "flops_by_stage",
+    "steps_of",
+    "wall_time",
+]
 
 # Seconds of a run beside the weights: importing what the tables need, writing them.
 START, WRITING = 0.25, 0.04
@@ -65,12 +72,12 @@ def duration_of(plan: Plan, rates: Rates) -> Duration:
     for task, size in work_order(plan, {}):
         streamed = solved = 0.0
         for index in chain(*task):
-            steps = _steps(plan, plan.weights[index], rates)
+            steps = steps_of(plan, plan.weights[index], rates)
             stages.update(steps)
             in_lane = sum(s for stage, s in steps.items() if STAGES[stage].in_lane)
             streamed, solved = streamed + in_lane, solved + sum(steps.values()) - in_lane
         tasks.append((streamed, solved, size))
-    tasks += _checking(plan, rates)
+    tasks += checking_of(plan, rates)
     lanes = plan.backend.lanes or plan.config.workers
     wall = wall_time(tasks, plan.config.workers, lanes, plan.budget)
     rows = len(plan.weights)
@@ -101,8 +108,17 @@ def _expected_method(plan: Plan, weight: Weight) -> SpectrumMethod:
     return METHODS["cholesky_f64" if plan.config.metrics == "basic" else "gram_f64"]
 
 
-def _steps(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
-    """Seconds of a weight in each stage."""
+def steps_of(plan: Plan, weight: Weight, rates: Rates) -> dict[str, float]:
+    """Seconds of a weight in each stage, on one core.
+
+    Args:
+        plan: The plan.
+        weight: One of its weights.
+        rates: Those of `rates_for` this plan.
+
+    Returns:
+        Seconds by a key of `STAGES`.
+    """
     steps = {"metrics": 0.0}
     if weight.problem is not None or not weight.shape or not weight.numel:
         return steps
@@ -166,11 +182,16 @@ def wall_time(
     return now
 
 
-def _checking(plan: Plan, rates: Rates) -> list[tuple[float, float, int]]:
-    """The spot checks as tasks of `wall_time`, if all rows are ok: no lane, seconds, bytes."""
+def checking_of(plan: Plan, rates: Rates) -> list[tuple[float, float, int]]:
+    """The spot checks as tasks of `wall_time`, if all rows are ok: no lane, seconds, bytes.
+
+    Args:
+        plan: The plan.
+        rates: Those of `rates_for` this plan.
+    """
     tasks = []
     for weight in (plan.weights[i] for i in expected_rows(plan, {})):
-        steps = _steps(plan, weight, rates)
+        steps = steps_of(plan, weight, rates)
         # Passes over the elements: a small weight is read once, a large one twice.
         small = weight.numel <= SVD_ELEMENTS
         seconds = (1 if small else 2) * steps.get("read", 0.0) + 2 * steps.get("moments", 0.0)

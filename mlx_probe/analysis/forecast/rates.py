@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Weight
     from mlx_probe.compute.backends import Backend
 
-__all__ = ["Rates", "curve_at", "kept_rates", "known_rates", "rates_for", "unpacking_of"]
+__all__ = [
+    "Rates",
+    "completed",
+    "curve_at",
+    "kept_rates",
+    "known_rates",
+    "rates_for",
+    "unpacking_of",
+]
 
 # Version of the kept file; one of another version is ignored.
 FORMAT = 1
@@ -113,7 +121,7 @@ def rates_for(plan: Plan, anew: bool = False) -> Rates:
     path = calibration_file(machine, "rates-")
     known = (None if anew else _read(path, machine)) or Rates(machine)
     with threadpool_limits(1, user_api="blas"):
-        rates = _completed(known, plan)
+        rates = completed(known, plan, int(machine["cores"]))
     if rates != known:
         keep_json(path, asdict(rates))
     return _with_calibration(rates)
@@ -157,10 +165,16 @@ def _with_calibration(rates: Rates) -> Rates:
     return replace(rates, copy=1 / bandwidth, solve=_with_races(rates.solve))
 
 
-def _completed(rates: Rates, plan: Plan) -> Rates:
+def completed(rates: Rates, plan: Plan, cores: int) -> Rates:
+    """Rates with all that a plan needs, timed now where they are missing.
+
+    Args:
+        rates: What is known.
+        plan: Its types, packings and metric set are timed if they are not known.
+        cores: Threads that do a step at the same time while it is timed.
+    """
     backend, level = plan.backend, plan.config.metrics
     # Elements are streamed in the backend's lanes; everything else runs on all cores.
-    cores = int(this_machine()["cores"])
     lanes = backend.lanes or cores
     weights = [weight for weight in plan.measured if weight.problem is None]
     dtypes = dict.fromkeys(w.chunk_dtype for w in weights if w.shape and w.numel)

@@ -38,6 +38,7 @@ __all__ = [
     "group_unit",
     "peel",
     "scaled",
+    "terms",
 ]
 
 BLOCK_ROWS = 1 << 10
@@ -108,18 +109,24 @@ def digit_products(digits: Sequence[mx.array], first: int, last: int) -> list[mx
     """
     batch, blocks, _, columns = digits[0].shape
     groups: dict[int, mx.array] = {}
-    for j, right in enumerate(digits):
-        for group in range(group_count(len(digits))):
-            members = [d for i, d in enumerate(digits) if _group(i + j) == group]
-            if not members:
-                continue
-            # Side by side they make one product, large enough for a GPU.
-            left = mx.concatenate([d[..., first:last] for d in members], axis=3)
-            product = (left * (1 / group_unit(group))).swapaxes(2, 3) @ right[..., first:]
-            shape = (batch, blocks, len(members), last - first, columns - first)
-            total = product.astype(mx.int64).reshape(shape).sum(axis=(1, 2))
-            groups[group] = groups[group] + total if group in groups else total
+    for j, group, members in terms(len(digits)):
+        # Side by side they make one product, large enough for a GPU.
+        left = mx.concatenate([digits[i][..., first:last] for i in members], axis=3)
+        product = (left * (1 / group_unit(group))).swapaxes(2, 3) @ digits[j][..., first:]
+        shape = (batch, blocks, len(members), last - first, columns - first)
+        total = product.astype(mx.int64).reshape(shape).sum(axis=(1, 2))
+        groups[group] = groups[group] + total if group in groups else total
     return [groups[group] for group in sorted(groups)]
+
+
+def terms(count: int) -> list[tuple[int, int, list[int]]]:
+    """The products of a panel: a right digit, a group, and the left digits that it has there."""
+    members = {
+        (j, group): [i for i in range(count) if _group(i + j) == group]
+        for j in range(count)
+        for group in range(group_count(count))
+    }
+    return [(j, group, left) for (j, group), left in members.items() if left]
 
 
 def group_count(digits: int) -> int:

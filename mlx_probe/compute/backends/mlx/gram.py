@@ -21,7 +21,7 @@ from mlx_probe.compute.backends.mlx.digits import (
 )
 from mlx_probe.compute.backends.protocol import Gram
 
-__all__ = ["DigitGram"]
+__all__ = ["DigitGram", "panel_edges"]
 
 # Exponent of columns that have only zeros so far: far below the least float32, 2**-149.
 _ZERO = -200
@@ -63,7 +63,7 @@ class DigitGram:
     def __init__(self, columns: int, digits: int, batch: int = 1, floor: float = 0.0) -> None:
         self._digits, self._floor = digits, floor
         self._matrix = np.zeros((batch, columns, columns))
-        self._panels = _panels(columns)
+        self._panels = [_Panel(*edges) for edges in panel_edges(columns)]
         self._blocks = 0
         self._exponent: NDArray[np.int32] | None = None
         self._omitted_squared = np.zeros(batch)
@@ -161,11 +161,12 @@ class _Panel:
     sums: list[mx.array] = field(default_factory=list)
 
 
-def _panels(columns: int) -> list[_Panel]:
+def panel_edges(columns: int) -> list[tuple[int, int]]:
+    """First row, and one past the last, of each panel of a matrix of so many columns."""
     height = max(_NARROWEST, min(columns // _PANELS, _PANEL_ELEMENTS // columns))
     count = -(-columns // height)
     edges = [columns * i // count for i in range(count + 1)]
-    return [_Panel(first, last) for first, last in pairwise(edges)]
+    return list(pairwise(edges))
 
 
 def _largest(x: mx.array) -> mx.array:
