@@ -66,6 +66,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Machine": {
         "doctor": "Check that this machine is set up well.",
+        "cluster": "Look at the machines that compute together.",
         "monitor": "Watch a running job, or see what a RUN took.",
         "completion": "Print a script for tab completion.",
     },

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from .answers import BFCL, COMPARISON, FUNCTION_CALLS
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
+from .cluster import CLUSTER
 from .columns import EXPLANATIONS
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
@@ -106,6 +107,7 @@ SCHEMAS: Mapping[str, Document] = {
     "catalog dedupe": Document(DEDUPE_DONE, {"with --dry-run": DEDUPE_PLAN}),
     "catalog undo": Document(DEDUPE_DONE),
     "doctor": Document(DOCTOR),
+    "cluster check": Document(CLUSTER),
     "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),
 }
 

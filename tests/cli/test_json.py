@@ -167,6 +167,10 @@ GOOD = {
     "catalog dedupe": [("--dry-run", 0), ("--yes", 0)],
     "catalog undo": [("--yes", 0)],
     "doctor": [("--offline", 0)],
+    "cluster check": [
+        ("local:1 --model {model}", 0),
+        ("local:1 --no-calibrate --backend numpy --device gpu", 1),
+    ],
     "monitor": [("{runs}/base", 0)],
 }
 # A failure of each command that has one; the exit code.
@@ -183,6 +187,7 @@ BAD = {
     "query": ("--runs {runs} copy␣params␣to␣'x'", 2),
     "inspect": ("{nothing}", 1),
     "bench": ("{nothing}", 1),
+    "cluster check": ("nowhere", 2),
     "data tokenize": ("{nothing} --out {out}/none", 1),
     "data toolcalls": ("{texts} --out {out}/none", 1),
     "train": ("--data {nothing} --out {out}/none", 1),

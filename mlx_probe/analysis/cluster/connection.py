@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
+import socket
+import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -56,16 +60,86 @@ class Connection:
 
         where = self._cluster or self._config.address
         try:
+            if self._cluster is None:
+                _greet(self._config.address, timeout)
             make: Any = distributed.Client  # it has no types
             return make(where, timeout=timeout, set_as_default=False, name="mlx-probe")
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
-            # TimeoutError is an OSError; a wrong TLS setting is one of the others.
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except _FAILURES as error:
+            reason, remedy = _explained(error)
             raise ClusterError(
-                f"the cluster at {self._config.address} does not answer: {reason}",
-                "Check that `dask scheduler` runs there, that the port is right, and that no "
-                "firewall is between",
+                f"the cluster at {self._config.address} does not answer: {reason}", remedy
             ) from error
+
+
+# A server of another kind gives nonsense: lengths for which there is no memory, texts that are no
+# messages. A wrong setting of TLS is a ValueError, TypeError or RuntimeError.
+_FAILURES = (OSError, asyncio.TimeoutError, ValueError, TypeError, RuntimeError, MemoryError)
+
+
+def _greet(address: str, timeout: float) -> None:
+    """Exchange greetings with a scheduler.
+
+    Dask's client would wait for those of a server that says nothing, such as that of the
+    dashboard, without an end.
+
+    Raises:
+        OSError, TimeoutError: Nothing answers.
+        Exception: Others of `_FAILURES`, where something else answers.
+    """
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def greet() -> None:
+        settings: Any = Security  # it has no types
+        options = settings().get_connection_args("client")
+        try:
+            comm: Any = await asyncio.wait_for(connect(address, timeout, **options), timeout + 0.5)
+        except _FAILURES as error:
+            _drop_locals(error)
+            raise
+        comm.abort()
+
+    # In a thread of its own: a notebook's has a loop already.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, greet()).result()
+
+
+def _drop_locals(error: BaseException | None) -> None:
+    """Let go of what the functions that raised an error had.
+
+    A connection whose greeting failed is closed when nobody has it any more, which has to be
+    before its loop ends.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _explained(error: BaseException) -> tuple[str, str]:
+    """Why there is no connection, and what to do about it."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "ssl_context" in text or "encryption required" in text:
+        return (
+            "Dask's settings of TLS do not fit the address",
+            "Set distributed.comm.tls in ~/.config/dask: ca-file, client.cert and client.key, and "
+            "write tls:// where the scheduler has it",
+        )
+    # Dask tries until the time is over, and says only that.
+    cause = error.__cause__
+    reason = text
+    if isinstance(error, MemoryError):
+        reason = "what answers there is no scheduler of Dask"
+    elif isinstance(error, (TimeoutError, asyncio.TimeoutError)) and not str(error):
+        reason = "it accepts a connection and says nothing"
+    elif isinstance(cause, socket.gaierror):
+        reason = "there is no host of that name"
+    elif "Connection refused" in str(cause):
+        reason = "no program listens at that port"
+    return (
+        reason,
+        "Check that `dask scheduler` runs there, that the port is right, and that no firewall is "
+        "between",
+    )
 
 
 @contextmanager

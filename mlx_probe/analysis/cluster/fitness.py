@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mlx_probe.analysis.cluster.facts import WorkerFacts
+from mlx_probe.analysis.cluster.workers import Worker
+from mlx_probe.core.units import format_size
 
-__all__ = ["refusal", "unlike"]
+__all__ = ["cautions", "lacks_memory", "other_copy", "refusal", "unlike"]
 
 
 def refusal(facts: WorkerFacts, own: WorkerFacts, wanted_backend: str) -> tuple[str, str] | None:
@@ -40,6 +42,64 @@ def refusal(facts: WorkerFacts, own: WorkerFacts, wanted_backend: str) -> tuple[
             f"Install what {wanted_backend} needs there, or use --backend auto",
         )
     return None
+
+
+def lacks_memory(worker: Worker) -> tuple[str, str] | None:
+    """Fact and remedy if a worker does not say what memory it may take; None if it does."""
+    if worker.memory:
+        return None
+    return (
+        "it does not say how much memory it may take",
+        'Start it with --resources "MEMORY=64e9": the bytes that its process may take',
+    )
+
+
+def other_copy(model: str, what: str) -> tuple[str, str]:
+    """Fact and remedy for a worker with another copy.
+
+    Args:
+        model: Its name.
+        what: From `difference`.
+    """
+    return (
+        f"it reads another copy of {model}: {what}",
+        "Copy the model there again, or name the right copy with --model-path-on-workers",
+    )
+
+
+def cautions(workers: Sequence[Worker], facts: Sequence[WorkerFacts]) -> list[str]:
+    """What is likely to go wrong although each worker by itself may take part.
+
+    Args:
+        workers: The workers that may.
+        facts: Of each.
+
+    Returns:
+        A sentence for each worker that Dask would end before it has its memory, and for each
+        machine whose workers together may take more than it has.
+    """
+    said = [
+        f"{worker.label} gets no more than {format_size(worker.dask_limit)} from Dask, less than "
+        f"its MEMORY of {format_size(worker.memory)}: start it with --memory-limit 0"
+        for worker in workers
+        # Dask pauses at four fifths of its limit.
+        if worker.memory and worker.dask_limit and worker.memory > 0.8 * worker.dask_limit
+    ]
+    for host, machine in {each.host: each for each in facts}.items():
+        there = [worker for worker, its in zip(workers, facts, strict=True) if its.host == host]
+        memory = sum(worker.memory or 0 for worker in there)
+        threads = sum(worker.nthreads for worker in there)
+        if memory > machine.memory:
+            said.append(
+                f"workers on {host} may take {format_size(memory)} together, and it has "
+                f"{format_size(machine.memory)}: lower their MEMORY"
+            )
+        if threads > machine.cores:
+            said.append(
+                f"workers on {host} have {threads} threads together, and it has "
+                f"{machine.cores} cores: start fewer"
+            )
+    return said
 
 
 def unlike(facts: Sequence[WorkerFacts]) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from mlx_probe.analysis.cluster.asking import ask, no_answer
 from mlx_probe.analysis.cluster.copies import CopyDigest, difference
 from mlx_probe.analysis.cluster.facts import WorkerFacts, gather_facts
-from mlx_probe.analysis.cluster.fitness import refusal
+from mlx_probe.analysis.cluster.fitness import lacks_memory, other_copy, refusal
 from mlx_probe.analysis.cluster.session import Opened, close_session, open_session
 from mlx_probe.analysis.cluster.workers import Worker, workers_of
 from mlx_probe.core.errors import ClusterError
@@ -242,9 +243,8 @@ class Fleet:
         self._beside.shutdown(wait=False, cancel_futures=True)
         with suppress(Exception):
             if self.members and self.client.status == "running":
-                self.client.run(
-                    close_session, self.token, workers=list(self.members), on_error="ignore"
-                )
+                # One that was killed just now would be waited for.
+                ask(self.client, list(self.members), close_session, self.token, timeout=5)
 
     def _look(self) -> tuple[str, list[Worker]]:
         info = self.client.scheduler_info(n_workers=-1)
@@ -256,18 +256,12 @@ class Fleet:
         """Let workers open their sessions; for each that may not take part the fact and remedy."""
         addresses = [worker.address for worker in workers]
         # Facts first: another version of mlx-probe would not understand what it is to open.
-        facts = self.client.run(
-            gather_facts,
-            self._setup.backend,
-            self._setup.device,
-            workers=addresses,
-            on_error="return",
-        )
+        setup = self._setup
+        facts = ask(self.client, addresses, gather_facts, setup.backend, setup.device)
         problems = {w.address: self._unfit(w, facts.get(w.address)) for w in workers}
         fit = [worker.address for worker in workers if problems[worker.address] is None]
-        opened: Mapping[str, Any] = {}
-        if fit:
-            opened = self.client.run(open_session, self._setup, workers=fit, on_error="return")
+        # As long as it takes: whole copies may have to be hashed.
+        opened = ask(self.client, fit, open_session, setup, timeout=None)
         results: list[Member | Refused] = []
         for worker in workers:
             problem = problems[worker.address]
@@ -279,21 +273,14 @@ class Fleet:
                     results.append(Member(named, answer, peak_memory=answer.memory))
                     continue
             if problem is None:
-                problem = _unanswered(answer)
+                problem = no_answer(answer)
             results.append(Refused(worker, *problem))
         return results
 
     def _unfit(self, worker: Worker, facts: object) -> tuple[str, str] | None:
         if not isinstance(facts, WorkerFacts):
-            return _unanswered(facts)
-        if (problem := refusal(facts, self._own, self._expected.backend)) is not None:
-            return problem
-        if worker.memory is None:
-            return (
-                "it does not say how much memory it may take",
-                'Start it with --resources "MEMORY=64e9": the bytes that its process may take',
-            )
-        return None
+            return no_answer(facts)
+        return refusal(facts, self._own, self._expected.backend) or lacks_memory(worker)
 
     def _other(self, worker: Worker, opened: Opened) -> tuple[str, str] | None:
         """Fact and remedy if a worker has other copies, or too little memory."""
@@ -302,11 +289,7 @@ class Fleet:
         expected = self._expected
         for model, own, copy in zip(expected.models, expected.copies, opened.copies, strict=True):
             if (what := difference(own, copy)) is not None:
-                return (
-                    f"it reads another copy of {model}: {what}",
-                    "Copy the model there again, or name the right copy with "
-                    "--model-path-on-workers",
-                )
+                return other_copy(model, what)
         if opened.content != expected.content:
             return (
                 f"it finds other tensors in {' and '.join(expected.models)}",
@@ -333,26 +316,6 @@ class Fleet:
         for member in lost:
             member.left = True
         return lost
-
-
-def _unanswered(answer: object) -> tuple[str, str]:
-    """Fact and remedy for a worker that did not do what it was asked."""
-    if isinstance(answer, ModuleNotFoundError) and (answer.name or "").partition(".")[0] != (
-        "mlx_probe"
-    ):
-        return (
-            f"it lacks the package {answer.name}",
-            "Run `pip install 'mlx-probe[cluster]'` there, and start the worker again",
-        )
-    if isinstance(answer, (ModuleNotFoundError, AttributeError, TypeError)):
-        return (
-            "it has no mlx-probe, or one of another version",
-            "Install the version of this machine there, and start the worker again",
-        )
-    return (
-        f"it does not answer: {answer!r}" if answer is not None else "it went away",
-        "Look at its log, and start it again",
-    )
 
 
 def _refused(refused: Sequence[Refused], count: int) -> ClusterError:

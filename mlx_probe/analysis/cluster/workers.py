@@ -23,6 +23,7 @@ class Worker:
         nthreads: Tasks that it runs at once.
         memory: Bytes that its process may take in all; None if it was not started with
             ``--resources MEMORY=...``.
+        dask_limit: Bytes near which Dask itself pauses or ends the process; None for no limit.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Worker:
     address: str
     nthreads: int
     memory: int | None
+    dask_limit: int | None = None
 
     @property
     def label(self) -> str:
@@ -56,6 +58,7 @@ def workers_of(info: Mapping[str, Any]) -> list[Worker]:
             address=address,
             nthreads=int(known["nthreads"]),
             memory=_memory(known.get("resources") or {}),
+            dask_limit=known.get("memory_limit") or None,
         )
         for address, known in info.items()
     ]

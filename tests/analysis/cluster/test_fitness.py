@@ -101,8 +101,9 @@ def test_a_worker_has_one_label(worker, label):
 
 def test_workers_of_what_the_scheduler_says():
     said = {"name": 0, "host": "10.0.0.2", "nthreads": 2, "resources": {"MEMORY": 8e9}}
-    silent = {**said, "name": "b", "resources": {}}
+    said |= {"memory_limit": 0}
+    silent = {**said, "name": "b", "resources": {}, "memory_limit": 4_000_000_000}
     assert workers_of({"tcp://a": said, "tcp://b": silent}) == [
         Worker("0", "10.0.0.2", "tcp://a", 2, 8_000_000_000),
-        Worker("b", "10.0.0.2", "tcp://b", 2, None),
+        Worker("b", "10.0.0.2", "tcp://b", 2, None, 4_000_000_000),
     ]
