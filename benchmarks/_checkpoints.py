@@ -28,14 +28,15 @@ __all__ = [
 Shape = tuple[int, ...]
 
 
-def write_gaussian(path: Path, matrices: Mapping[str, tuple[str, Shape]]) -> None:
+def write_gaussian(path: Path, matrices: Mapping[str, tuple[str, Shape]], seed: int = 0) -> None:
     """A safetensors file of Gaussian tensors of type BF16 or F32, a few rows at a time.
 
     Args:
         path: The file.
         matrices: Type and shape by name.
+        seed: Of their numbers; files of one model need different ones.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     with path.open("wb") as file:
         write_header(file, matrices)
         for dtype, (rows, *others) in matrices.values():
@@ -61,9 +62,9 @@ def write_header(file: BinaryIO, tensors: Mapping[str, tuple[str, Shape]]) -> No
     file.write(len(header).to_bytes(8, "little") + header)
 
 
-def write_bfloat16(path: Path, shapes: Mapping[str, Shape]) -> None:
-    """A safetensors file of Gaussian bfloat16 matrices."""
-    write_gaussian(path, {name: ("BF16", shape) for name, shape in shapes.items()})
+def write_bfloat16(path: Path, shapes: Mapping[str, Shape], seed: int = 0) -> None:
+    """A safetensors file of Gaussian bfloat16 matrices; see `write_gaussian`."""
+    write_gaussian(path, {name: ("BF16", shape) for name, shape in shapes.items()}, seed)
 
 
 def to_bfloat16(x: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -68,7 +68,7 @@ def write_model(folder: Path, layers: int, shards: int, divisor: int = 1) -> Pat
             for layer in range(number, layers, shards)
             for kind, shape in LAYER.items()
         }
-        write_bfloat16(folder / name, shapes)
+        write_bfloat16(folder / name, shapes, seed=number)
         weight_map.update(dict.fromkeys(shapes, name))
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
