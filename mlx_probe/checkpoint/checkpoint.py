@@ -177,9 +177,14 @@ def _check_index(
     index: Path, weight_map: Mapping[str, str], headers: Mapping[Path, Header]
 ) -> None:
     held = {path: {tensor.name for tensor in header.tensors} for path, header in headers.items()}
+    promised: dict[str, list[str]] = {}
     for name, shard in weight_map.items():
-        if name not in held[index.parent / shard]:
-            raise damaged(index, f"shard {shard} does not hold tensor {name!r}")
+        promised.setdefault(shard, []).append(name)
+    for shard, wanted in promised.items():
+        names = held[index.parent / shard]
+        for name in wanted:
+            if name not in names:
+                raise damaged(index, f"shard {shard} does not hold tensor {name!r}")
     for path, names in held.items():
         extra = sorted(names - weight_map.keys())
         if extra:

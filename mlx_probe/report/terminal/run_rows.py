@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from mlx_probe.core.language import tr
 from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.fields import architecture_text, pairs_text
-from mlx_probe.report.terminal.text import grid, printable, warning_text
+from mlx_probe.report.terminal.listing import Heading, Listing
+from mlx_probe.report.terminal.plain import one_line
+from mlx_probe.report.terminal.text import grid, warning_text
 from mlx_probe.runs.sample_line import sample_line
 
 if TYPE_CHECKING:
@@ -45,27 +45,28 @@ def run_text(rows: pa.Table, meta_path: Path, meta: Mapping[str, Any]) -> Render
     """
     records = rows.to_pylist()
     statuses = any(row.get("status") not in _FINE for row in records)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, justify in (
-        (tr("name"), "left"),
-        (tr("role"), "left"),
-        (tr("layer"), "right"),
-        (tr("dtype"), "left"),
-        (tr("shape"), "left"),
-        (tr("size"), "right"),
-        *([(tr("status"), "left")] if statuses else []),
-    ):
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table = Listing(
+        (
+            Heading(tr("name")),
+            Heading(tr("role")),
+            Heading(tr("layer"), is_number=True),
+            Heading(tr("dtype")),
+            Heading(tr("shape")),
+            Heading(tr("size"), is_number=True),
+            *([Heading(tr("status"))] if statuses else []),
+        )
+    )
     for row in records:
-        table.add_row(
-            printable(_name(row)),
-            printable(str(row.get("block_type") or "")),
+        cells = (
+            one_line(_name(row)),
+            one_line(str(row.get("block_type") or "")),
             "" if row.get("layer_index") is None else str(row["layer_index"]),
-            printable(_changed(row.get("dtype"), row.get("other_dtype"))),
+            one_line(_changed(row.get("dtype"), row.get("other_dtype"))),
             _changed(_shape(row.get("shape")), _shape(row.get("other_shape"))),
             "" if row.get("nbytes") is None else format_size(row["nbytes"]),
-            *([printable(_status(row))] if statuses else []),
+            *([one_line(_status(row))] if statuses else []),
         )
+        table.rows.append(cells)
     parts: list[RenderableType] = [table, grid(_facts(records, meta_path, meta))]
     unread = _mapping(meta.get("unread")).get("text")
     return Group(*parts, *([warning_text(translated(str(unread)))] if unread else []))

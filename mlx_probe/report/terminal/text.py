@@ -25,6 +25,7 @@ from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.fields import architecture_text, pairs_text
+from mlx_probe.report.terminal.listing import Heading, Listing
 from mlx_probe.report.terminal.plain import one_line
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.table.arrays import to_floats
@@ -106,25 +107,29 @@ def summary_table(rows: pa.Table, title: str) -> Table:
 
 def checkpoint_text(checkpoint: Checkpoint) -> RenderableType:
     """Every parameter with its role, shape, type and size, and the totals; from headers only."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in (tr("name"), tr("role"), tr("layer"), tr("dtype"), tr("shape"), tr("size")):
-        right = name in (tr("layer"), tr("size"))
-        # Few roles are longer, and the names need the room.
-        most = _LONGEST_ROLE if name == tr("role") else None
-        table.add_column(
-            name, justify="right" if right else "left", overflow="fold", max_width=most
+    table = Listing(
+        (
+            Heading(tr("name")),
+            # Few roles are longer, and the names need the room.
+            Heading(tr("role"), most=_LONGEST_ROLE),
+            Heading(tr("layer"), is_number=True),
+            Heading(tr("dtype")),
+            Heading(tr("shape")),
+            Heading(tr("size"), is_number=True),
         )
+    )
     files, parameters = checkpoint.files, checkpoint.parameters
     for parameter in parameters:
         role = classify(parameter.name)
-        table.add_row(
-            printable(parameter.name),
+        cells = (
+            one_line(parameter.name),
             role.block_type,
             "" if role.layer_index is None else str(role.layer_index),
-            printable(parameter.stored_as) + (tr(" (skipped)") if parameter.problem else ""),
+            one_line(parameter.stored_as) + (tr(" (skipped)") if parameter.problem else ""),
             " x ".join(map(str, parameter.shape)) or tr("scalar"),
             format_size(parameter.nbytes),
         )
+        table.rows.append(cells)
     numel, nbytes = (sum(getattr(p, name) for p in parameters) for name in ("numel", "nbytes"))
     types = Counter(parameter.stored_as for parameter in parameters)
     lines = {
