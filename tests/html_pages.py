@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -47,10 +48,44 @@ class Page(HTMLParser):
 
 
 def numbers(column):
+    if "few" in column:
+        values, places = numbers(column["few"]), codes(column["codes"])
+        return np.where(places < 0, np.nan, np.append(values, np.nan)[places])
+    if "rounded" in column:
+        return rounded(column["rounded"])
     (kind,) = {"f4", "f8"} & column.keys()
-    return np.frombuffer(base64.b64decode(column[kind]), f"<{kind}").astype(np.float64)
+    return decoded(column[kind], kind).astype(np.float64)
+
+
+def rounded(entry):
+    steps = decoded(entry["u2"], "u2").astype(int)
+    sizes = np.exp(entry["low"] + (steps >> 1 if entry["signed"] else steps) * entry["step"])
+    signs = np.where(entry["signed"] & steps & 1, -1, 1)
+    values = [float(f"{size:.5g}") for size in np.where(steps < 65534, sizes, 1)] * signs
+    return np.select([steps == 65535, steps == 65534], [np.nan, 0], values)
 
 
 def texts(column):
-    codes = np.frombuffer(base64.b64decode(column["codes"]), "<i4")
-    return [None if code < 0 else column["levels"][code] for code in codes]
+    levels = levels_of(column)
+    return [None if code < 0 else levels[code] for code in codes(column["codes"])]
+
+
+def levels_of(column):
+    if "levels" in column:
+        return column["levels"]
+    values = iter(decoded(column["numbers"], "u2"))
+    templates = [column["templates"][code] for code in codes(column["template"])]
+    return [re.sub("#", lambda _: str(next(values)), template) for template in templates]
+
+
+def codes(entry):
+    if "same" in entry:
+        return np.full(entry["count"], entry["same"])
+    if "in_order" in entry:
+        return np.arange(entry["in_order"])
+    ((kind, text),) = entry.items()
+    return decoded(text, kind)
+
+
+def decoded(text, kind):
+    return np.frombuffer(base64.b64decode(text), f"<{kind}")

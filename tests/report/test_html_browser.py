@@ -124,6 +124,25 @@ def test_the_table_sorts_and_filters(opened, data):
     assert len(column_of(opened, "std")) == wanted.sum() > 0
 
 
+def test_a_very_large_table_shows_the_same(opened, page, hostile_run, tmp_path, monkeypatch):
+    """As if it had so many rows that its floats are rounded and its names are templates."""
+    names = [name for name in ("param_name", "shape", "std", "rank") if name in hostile_run.frame]
+    opened.open(page)
+    before = {name: column_of(opened, name) for name in names}
+    monkeypatch.setattr("mlx_probe.report.html.encoding._SINGLE_CELLS", 1)
+    monkeypatch.setattr("mlx_probe.report.html.compact._MANY_TEXTS", 1)
+    monkeypatch.setattr("mlx_probe.report.html.encoding.encode_few", lambda values: None)
+    other = tmp_path / "large.html"
+    other.write_text(report_html(hostile_run), "utf-8")
+    assert '"rounded":' in other.read_text("utf-8")
+    opened.open(other)
+    after = {name: column_of(opened, name) for name in names}
+    stds = [[float(text or "nan") for text in of.pop("std")] for of in (before, after)]
+    np.testing.assert_allclose(stds[1], stds[0], rtol=1e-3)
+    assert after == before
+    opened.open(page)
+
+
 def test_columns_are_chosen(opened):
     opened.value("document.querySelector('#table .choices input[data-column=rms]').click()")
     assert [text for text in column_of(opened, "rms") if text]

@@ -5,7 +5,7 @@ from html_pages import numbers, texts
 
 from mlx_probe.core.records import Column
 from mlx_probe.report.html.encoding import encode_frame, encode_numbers
-from mlx_probe.report.html.spectra import encode_spectra, plotted_ranks
+from mlx_probe.report.html.spectra import BESIDE, encode_spectra, plotted_ranks
 
 
 def test_a_copy_shows_the_spectrum_of_its_original():
@@ -36,7 +36,7 @@ def test_spectra_keep_to_their_budget_outliers_first():
     names = [f"w{n}" for n in range(6)]
     values = [np.linspace(2, 1, 10) for _ in names]
     frame = pd.DataFrame({"param_name": names})
-    encoded = encode_spectra(spectra_of(names, values), frame, [4, 2], budget=35)
+    encoded = encode_spectra(spectra_of(names, values), frame, [4, 2], budget=3 * (10 + BESIDE) + 5)
     assert (encoded["kept"], encoded["total"]) == (3, 6)
     assert list(encoded["of"]) == ["0", "2", "4"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlx_probe.report.html.compact import base64_of
 from mlx_probe.report.html.encoding import encode_numbers
 
 __all__ = ["EXACT", "ROUNDED", "encode_array", "encode_matrix", "encode_routing", "rooms"]
@@ -73,7 +73,7 @@ def encode_array(array: NDArray[np.float32], exact: bool) -> dict[str, Any]:
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     step = (high - low) / (_NONE - 1) or 1.0
     codes = np.where(np.isfinite(flat), np.rint((flat - low) / step), _NONE).astype("<u2")
-    return {"u2": _base64(codes), "low": low, "step": step}
+    return {"u2": base64_of(codes), "low": low, "step": step}
 
 
 def encode_routing(frame: pd.DataFrame, layers: Sequence[int]) -> dict[str, Any] | None:
@@ -108,7 +108,7 @@ def encode_routing(frame: pd.DataFrame, layers: Sequence[int]) -> dict[str, Any]
             texts[places[token]] = str(text)
     return {
         "texts": texts,
-        "experts": _base64(experts),
+        "experts": base64_of(experts),
         "weights": encode_numbers(weights.ravel()),
         "width": width,
         "cut": len(kept) < len(names),
@@ -130,7 +130,3 @@ def _upper(array: NDArray[np.float32]) -> NDArray[np.float32]:
     rows, columns = np.triu_indices(array.shape[1])
     upper: NDArray[np.float32] = array[:, rows, columns]
     return upper
-
-
-def _base64(codes: NDArray[Any]) -> str:
-    return base64.b64encode(codes.tobytes()).decode("ascii")

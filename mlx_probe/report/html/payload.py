@@ -10,9 +10,9 @@ import pandas as pd
 from mlx_probe.analysis.side_tables import SIDES, Side
 from mlx_probe.analysis.typical import with_typical_texts
 from mlx_probe.report.facts import title_of
-from mlx_probe.report.html.encoding import encode_frame
+from mlx_probe.report.html.encoding import encode_frame, is_large
 from mlx_probe.report.html.pairs import encode_pairs
-from mlx_probe.report.html.spectra import encode_spectra
+from mlx_probe.report.html.spectra import BUDGET, encode_spectra
 from mlx_probe.report.outliers import Outlier, find_outliers
 from mlx_probe.report.run_data import RunData, group_labels, metric_names
 
@@ -29,6 +29,8 @@ _NOT_FOR_COMPARE = ("shape", "dtype")
 _BITS = ("q4_nrmse", "q8_nrmse")
 # Maps of one side table, at most.
 _MOST_GROUPS = 12
+# Values of the spectra beside a table that is very large itself: 1.6 MB of base64.
+_BUDGET_BESIDE = BUDGET // 5
 
 
 def page_payload(runs: Sequence[RunData]) -> dict[str, Any]:
@@ -41,16 +43,18 @@ def page_payload(runs: Sequence[RunData]) -> dict[str, Any]:
         "runs": see `run_payload`. "pairs": None for one run, else see `encode_pairs`.
     """
     return {
-        "runs": [run_payload(run) for run in runs],
+        # Rounded numbers would differ where those of two runs do not.
+        "runs": [run_payload(run, may_round=len(runs) == 1) for run in runs],
         "pairs": encode_pairs(*runs) if len(runs) > 1 else None,
     }
 
 
-def run_payload(data: RunData) -> dict[str, Any]:
+def run_payload(data: RunData, may_round: bool = False) -> dict[str, Any]:
     """What the page draws of one run, as JSON values.
 
     Args:
         data: The run.
+        may_round: As in `encode_frame`.
 
     Returns:
         "name": of the model.
@@ -70,7 +74,7 @@ def run_payload(data: RunData) -> dict[str, Any]:
     tables = {
         "params": {
             "rows": len(frame),
-            "columns": encode_frame(frame, with_typical_texts(data.columns, table)),
+            "columns": encode_frame(frame, with_typical_texts(data.columns, table), may_round),
             "shown": [n for n in shown if frame[n].notna().any()] or list(frame.columns[:8]),
             "map": {"rows": None, "split": None, "metrics": metrics} if metrics else None,
         },
@@ -83,7 +87,10 @@ def run_payload(data: RunData) -> dict[str, Any]:
         "groups": codes.tolist(),
         "group_names": list(names),
         "outliers": [_outlier(outlier) for outlier in outliers],
-        "spectra": encode_spectra(data.spectra, frame, [outlier.row for outlier in outliers]),
+        "spectra": encode_spectra(
+            *(data.spectra, frame, [outlier.row for outlier in outliers]),
+            budget=_BUDGET_BESIDE if is_large(frame) else BUDGET,
+        ),
         "quantization": [name for name in _BITS if name in metrics],
     }
 

@@ -26,12 +26,15 @@ function tester(table, name, wanted) {
   }
 }
 
+// Made once: to compare by `localeCompare` takes twenty times as long.
+const { compare: byName } = new Intl.Collator("en", { numeric: true });
+
 // Order of the rows by a column; rows without a value come last either way.
 function sorted(table, rows, name, down) {
   const column = table.columns.get(name);
   let key = table.raw(name);
   if (column.kind === "text") {
-    const order = column.levels.map((_, code) => code).sort((a, b) => column.levels[a].localeCompare(column.levels[b], "en", { numeric: true }));
+    const order = column.levels.map((_, code) => code).sort((a, b) => byName(column.levels[a], column.levels[b]));
     const position = new Float64Array(order.length);
     order.forEach((code, at) => { position[code] = at; });
     key = Float64Array.from(key, (code) => (code < 0 ? NaN : position[code]));

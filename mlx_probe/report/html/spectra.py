@@ -14,10 +14,12 @@ from mlx_probe.metrics.random_matrix import null_singular_values
 from mlx_probe.report.bulk import bulk_noise
 from mlx_probe.report.html.encoding import encode_numbers
 
-__all__ = ["encode_spectra", "plotted_ranks"]
+__all__ = ["BESIDE", "BUDGET", "encode_spectra", "plotted_ranks"]
 
 # Values of all spectra together, in seven digits: 8 MB of base64.
 BUDGET = 1_500_000
+# What stands beside the values of a spectrum takes as much room as so many of them.
+BESIDE = 30
 _FROM_TOP, _FROM_BOTTOM = 200, 80
 
 
@@ -81,9 +83,9 @@ def encode_spectra(
         if not len(sigma):
             continue
         at_ranks = ranks[len(sigma)]
-        if len(at_ranks) > budget:
+        if len(at_ranks) + BESIDE > budget:
             continue
-        budget -= len(at_ranks)
+        budget -= len(at_ranks) + BESIDE
         rows, cols = int(spectra["rows"].iloc[at]), int(spectra["cols"].iloc[at])
         shape, noise = f"{rows} x {cols}", bulk_noise(spectra, at, sigma)
         if noise is not None and shape not in nulls:
