@@ -17,6 +17,7 @@ from mlx_probe.core.dtypes import DTYPES
 
 __all__ = [
     "Shape",
+    "header_of",
     "matrices",
     "nbytes",
     "to_bfloat16",
@@ -53,13 +54,21 @@ def write_header(file: BinaryIO, tensors: Mapping[str, tuple[str, Shape]]) -> No
         file: Empty.
         tensors: Type and shape by name.
     """
-    entries: dict[str, dict[str, object]] = {}
+    file.write(header_of(tensors))
+
+
+def header_of(
+    tensors: Mapping[str, tuple[str, Shape]], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """The beginning of a safetensors file; see `write_header`."""
+    entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     end = 0
     for name, (dtype, shape) in tensors.items():
         begin, end = end, end + nbytes(dtype, shape)
         entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
-    header = json.dumps(entries).encode()
-    file.write(len(header).to_bytes(8, "little") + header)
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header
 
 
 def write_bfloat16(path: Path, shapes: Mapping[str, Shape], seed: int = 0) -> None:
@@ -73,7 +82,7 @@ def to_bfloat16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def nbytes(dtype: str, shape: Shape) -> int:
-    """Bytes of a stored matrix."""
+    """Bytes of a stored tensor."""
     return prod(shape) * DTYPES[dtype].itemsize
 
 
