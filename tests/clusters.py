@@ -33,6 +33,18 @@ from mlx_probe.core import version
 
 version.__version__ = "0.0.9"
 """
+NO_PROBE = """
+import sys
+
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "mlx_probe":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Hidden())
+"""
 
 
 def preload(path, text, **values):

@@ -1,6 +1,7 @@
 """Rows of a cluster: the bits of a run by itself, whoever dies meanwhile."""
 
 import shutil
+import time
 
 import pyarrow.parquet
 import pytest
@@ -11,6 +12,7 @@ import mlx_probe
 from mlx_probe.analysis.analyze import analyze
 from mlx_probe.analysis.cluster import connection
 from mlx_probe.analysis.cluster.config import ClusterConfig
+from mlx_probe.analysis.cluster.dispatch import LOOK
 from mlx_probe.core.errors import ClusterError, ConfigError, Interrupted
 
 pytestmark = pytest.mark.slow
@@ -82,6 +84,9 @@ def test_a_killed_worker_is_replaced(tiny, cluster, deadly, alone, tmp_path):
         if rows == 4:
             cluster.workers["w0"].kill()
             cluster.start_worker("w0", deadly[0])
+            # Longer than between two looks at who is there: the model is small, and the other
+            # worker could have done the rest before.
+            time.sleep(2 * LOOK)
 
     progress = Watcher(kill)
     progress.alert = lambda text, warns: alerts.append(text)

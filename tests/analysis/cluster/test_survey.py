@@ -7,39 +7,33 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dask_workers import (
-    ANOTHER_VERSION,
-    NO_PROBE,
-    scheduler,
-    start_worker,
-    wait_for,
-)
+from clusters import NO_PROBE, OLD, LoopbackCluster, preload
 from distributed import Client
 from models import write_single
 
 from mlx_probe.analysis.cluster.asking import Silence, ask, no_answer
+from mlx_probe.analysis.cluster.facts import BACKEND_VARIABLE, DEVICE_VARIABLE
 from mlx_probe.analysis.cluster.fitness import cautions, lacks_memory
 from mlx_probe.analysis.cluster.survey import Request, survey
 from mlx_probe.analysis.opening import open_checkpoint
 
-WORKERS = {
-    "good": {},
-    "mac": {"MLX_PROBE_ANALYZE_BACKEND": "mlx", "MLX_PROBE_ANALYZE_DEVICE": "cpu"},
-    "older": {"preload": ANOTHER_VERSION},
-    "bare": {"preload": NO_PROBE},
-}
+pytestmark = pytest.mark.slow
+NAMES = {"good", "mac", "older", "bare"}
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """A client of workers that differ, and their processes by name."""
     folder = tmp_path_factory.mktemp("dask")
-    with scheduler(folder) as (address, processes):
-        named = {n: start_worker(address, n, folder, **how) for n, how in WORKERS.items()}
-        processes += named.values()
-        with Client(address, timeout=20, set_as_default=False) as client:
-            wait_for(client, len(WORKERS))
-            yield client, named
+    with LoopbackCluster(folder, workers=0) as started:
+        started.start_worker("good")
+        mlx = {BACKEND_VARIABLE: "mlx", DEVICE_VARIABLE: "cpu"}
+        started.start_worker("mac", variables=mlx)
+        started.start_worker("older", preload(folder / "older.py", OLD))
+        started.start_worker("bare", preload(folder / "bare.py", NO_PROBE))
+        with Client(started.address, timeout=30, set_as_default=False) as client:
+            client.wait_for_workers(len(NAMES), timeout=60)
+            yield client, started.workers
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +48,7 @@ def by_name(result):
 def test_workers_that_may_take_part(result):
     there = by_name(result)
     assert not result.is_fit
-    assert there.keys() == WORKERS.keys()
+    assert there.keys() == NAMES
     good, mac = there["good"], there["mac"]
     assert good.problem is mac.problem is None
     assert good.facts.backend == "numpy"
