@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -137,6 +137,7 @@ class Fleet:
     Attributes:
         members: Those that take part now, by address.
         all: Those that take or took part, in the order in which they came.
+        only: What decides the last digits of every row of this job; None if workers may differ.
     """
 
     def __init__(self, connection: Connection, setup: Setup, expected: Expected) -> None:
@@ -144,6 +145,7 @@ class Fleet:
         self._own = gather_facts("auto", "auto")
         self.members: dict[str, Member] = {}
         self.all: list[Member] = []
+        self.only: Mapping[str, Any] | None = None
         self._scheduler: str | None = None
         self._refused: set[str] = set()
         self._newcomers: Future[list[Member | Refused]] | None = None
@@ -294,6 +296,12 @@ class Fleet:
             return (
                 f"it finds other tensors in {' and '.join(expected.models)}",
                 "Install the same versions of mlx-probe, gguf and safetensors there",
+            )
+        if self.only is not None and opened.numerics != self.only:
+            return (
+                f"it computes with {opened.facts.backend} on {opened.facts.device}, and this run "
+                "began with workers whose rows have the bits of this machine's",
+                "Start the run anew with this worker there from the beginning",
             )
         largest = max(expected.needed, key=lambda i: opened.sizes[i], default=None)
         least = opened.memory + (opened.sizes[largest] if largest is not None else 0)

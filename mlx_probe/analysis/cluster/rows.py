@@ -60,6 +60,10 @@ class ClusterRun:
 
     def __init__(self, plan: Plan, fleet: Fleet, config: ClusterConfig) -> None:
         self._plan, self._fleet, self._config = plan, fleet, config
+        own = numerics_of(plan)
+        if all(member.opened.numerics == own for member in fleet.all):
+            # Rows of a worker that comes later belong into the same journal.
+            fleet.only = own
 
     @property
     def threads(self) -> int:
@@ -83,9 +87,7 @@ class ClusterRun:
     @property
     def fingerprint(self) -> str:
         """That of the plan, unless other machines compute other last digits."""
-        own = numerics_of(self._plan)
-        others = [member.opened.numerics for member in self._fleet.all]
-        if all(each == own for each in others):
+        if self._fleet.only is not None:
             return self._plan.fingerprint
         # Not which ones: workers come and go while the rows stay.
         return self._plan.fingerprint_with({"backend": "of each worker"})

@@ -188,6 +188,26 @@ def test_a_mixed_cluster(tiny, folder, alone, tmp_path):
             assert row["mean"] == pytest.approx(whole["mean"], rel=1e-9, abs=1e-12)
 
 
+def test_a_worker_that_comes_late_has_to_compute_alike(tiny, folder, alone, tmp_path):
+    """Its rows would stand in a journal that says that all have the bits of this machine."""
+    with LoopbackCluster(folder, workers=1) as started:
+        started.wait_for_workers(1)
+        alerts = []
+
+        def join(rows):
+            if rows == 1:
+                started.start_worker("m", variables={"MLX_PROBE_ANALYZE_BACKEND": "mlx"})
+                started.wait_for_workers(2)
+            if rows < 4:
+                time.sleep(0.5)  # until it was looked at
+
+        progress = Watcher(join)
+        progress.alert = lambda text, warns: alerts.append(text)
+        run = spread(tiny, started, tmp_path / "out", backend="auto", progress=progress)
+    assert numbers(run) == numbers(alone)
+    assert any("worker m" in text and "computes with mlx" in text for text in alerts)
+
+
 def test_what_a_cluster_decides_itself_is_refused(tiny, tmp_path):
     with pytest.raises(ConfigError, match="workers cannot be 2"):
         analyze(tiny, out=tmp_path / "out", cluster="tcp://127.0.0.1:9", workers=2)
