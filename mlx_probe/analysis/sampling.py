@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.plan import Plan
     from mlx_probe.checkpoint import Weight
 
-__all__ = ["chosen_layers", "sample_facts", "unsampled"]
+__all__ = ["chosen_layers", "sample_facts", "sample_text", "unsampled"]
 
 
 def unsampled(weights: Sequence[Weight], sample: Sample, seed: int) -> dict[int, str]:
@@ -58,6 +58,12 @@ def unsampled(weights: Sequence[Weight], sample: Sample, seed: int) -> dict[int,
             "Choose fewer layers or experts, or measure everything without --sample",
         )
     return left_out
+
+
+def sample_text(plan: Plan) -> str:
+    """One line for the log."""
+    sample, rows = parse_sample(plan.config.sample), len(plan.weights)
+    return f"sample {sample.text(plan.config.seed)}: {rows - len(plan.unsampled)} of {rows} rows"
 
 
 def sample_facts(plan: Plan) -> dict[str, Any] | None:

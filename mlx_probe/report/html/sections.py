@@ -135,17 +135,25 @@ def side_section(
         samples: What the sample of each run takes; "" for everything.
     """
     drawn = any(of is not None and of["map"] for of in tables)
-    parts = [f'<section class="map" data-table="{side.key}"></section>' if drawn else ""]
+    marks = [f"{head}: " for head in heads] if len(heads) > 1 else [""]
+    parts = [_sample_note(sample, head) for sample, head in zip(samples, marks, strict=True)]
+    parts.append(f'<section class="map" data-table="{side.key}"></section>' if drawn else "")
     for run, of in enumerate(tables):
         if of is not None:
             several = len(tables) > 1
             heading = f"<h3>{html_text(heads[run])}</h3>" if several else ""
             key = f"{side.key}-{'AB'[run]}" if several else side.key
-            note = tr("Of the sample alone, and compared within it: {sample}.", sample=samples[run])
-            said = f'<p class="note">{html_text(note)}</p>' if samples[run] else ""
-            parts.append(heading + said + grid(side.key, key, run))
+            parts.append(heading + grid(side.key, key, run))
     heading = f"<h2>{html_text(tr(side.title))}</h2>"
     return f'<section id="{side.key}" class="card wide">{heading}{"".join(parts)}</section>'
+
+
+def _sample_note(sample: str, mark: str) -> str:
+    """What the rows of a side table are of, where that is a part of the model."""
+    if not sample:
+        return ""
+    text = tr("Of the sample alone, and compared within it: {sample}.", sample=sample)
+    return f'<p class="note">{html_text(mark + text)}</p>'
 
 
 def validation(found: object) -> str:

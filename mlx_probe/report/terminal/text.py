@@ -76,8 +76,7 @@ def summary_table(rows: pa.Table, title: str) -> Table:
     # In two lines where 80 columns need it.
     table.add_column(tr("block type"), no_wrap=True, max_width=16)
     headings = (
-        tr("tensors"),
-        *([tr("measured")] if unsampled.any() else ()),
+        tr("measured/\ntensors") if unsampled.any() else tr("tensors"),
         *(tr("params"), tr("rank/\nfull"), tr("stable\nrank")),
         *(tr("effective\nrank"), tr("std"), tr("zeros")),
     )
@@ -93,8 +92,9 @@ def summary_table(rows: pa.Table, title: str) -> Table:
     for block_type, members in blocks.items():
         table.add_row(
             printable(block_type),
-            str(len(members)),
-            *([str(int(np.sum(~unsampled[members])))] if unsampled.any() else ()),
+            f"{np.sum(~unsampled[members])}/{len(members)}"
+            if unsampled.any()
+            else str(len(members)),
             short_count(sum(counts[index] for index in members)),
             _median(shares[members], ".3f"),
             _median(numbers["stable_rank"][members], ".1f"),
