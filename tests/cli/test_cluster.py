@@ -93,7 +93,7 @@ def test_no_scheduler_at_an_address(monkeypatch):
 @pytest.mark.parametrize(
     ("greeting", "reason"),
     [
-        (None, "it accepts a connection and says nothing"),
+        (None, "gives no greeting of Dask"),
         (b"HTTP/1.0 400 Bad Request\r\nServer: x\r\n\r\n", "no scheduler of Dask"),
     ],
 )

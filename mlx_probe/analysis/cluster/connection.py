@@ -65,7 +65,7 @@ class Connection:
             make: Any = distributed.Client  # it has no types
             return make(where, timeout=timeout, set_as_default=False, name="mlx-probe")
         except _FAILURES as error:
-            reason, remedy = _explained(error)
+            reason, remedy = _explained(error, self._config.address)
             raise ClusterError(
                 f"the cluster at {self._config.address} does not answer: {reason}", remedy
             ) from error
@@ -115,7 +115,7 @@ def _drop_locals(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _explained(error: BaseException) -> tuple[str, str]:
+def _explained(error: BaseException, address: str) -> tuple[str, str]:
     """Why there is no connection, and what to do about it."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     if "ssl_context" in text or "encryption required" in text:
@@ -124,22 +124,35 @@ def _explained(error: BaseException) -> tuple[str, str]:
             "Set distributed.comm.tls in ~/.config/dask: ca-file, client.cert and client.key, and "
             "write tls:// where the scheduler has it",
         )
-    # Dask tries until the time is over, and says only that.
-    cause = error.__cause__
     reason = text
     if isinstance(error, MemoryError):
         reason = "what answers there is no scheduler of Dask"
-    elif isinstance(error, (TimeoutError, asyncio.TimeoutError)) and not str(error):
-        reason = "it accepts a connection and says nothing"
-    elif isinstance(cause, socket.gaierror):
-        reason = "there is no host of that name"
-    elif "Connection refused" in str(cause):
-        reason = "no program listens at that port"
+    elif isinstance(error, (OSError, asyncio.TimeoutError)):
+        reason = _unconnected(address) or text
     return (
         reason,
         "Check that `dask scheduler` runs there, that the port is right, and that no firewall is "
         "between",
     )
+
+
+def _unconnected(address: str) -> str:
+    """Why Dask did not get through to an address, which says only that its time was over.
+
+    "" where the system does not know either.
+    """
+    from distributed.comm import get_address_host_port
+
+    host_and_port: Any = get_address_host_port(address)
+    try:
+        with socket.create_connection(host_and_port, timeout=1.0):
+            return "it accepts a connection, but gives no greeting of Dask"
+    except socket.gaierror:
+        return "there is no host of that name"
+    except ConnectionRefusedError:
+        return "no program listens at that port"
+    except OSError:
+        return ""
 
 
 @contextmanager
