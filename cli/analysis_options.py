@@ -68,8 +68,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=_SampleText(),
         default=_DEFAULT.sample,
         show_default=False,
-        help="Measure a part of the layers and experts: 'layers=every:4|experts=8', in quotes. The "
-        "others are rows without numbers.",
+        help="Measure a part: layers=every:N (and the last one) or layers=K, and experts=K of each "
+        "layer; | between them needs quotes. The others are rows without numbers.",
     ),
     click.option(
         "--rank-tol",

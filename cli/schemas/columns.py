@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .shape import INTEGER, NUMBER, TEXT, Schema, listed, mapping, nullable, record
+from .shape import FLAG, INTEGER, NUMBER, TEXT, Schema, listed, mapping, nullable, record
 
 __all__ = ["EXPLANATIONS"]
 
@@ -32,6 +32,7 @@ _POSITION = record(
         "typical_high": (nullable(NUMBER), "Largest high end among them."),
         "outside": (listed(_OUTSIDE), "Rows outside of these, the farthest first."),
         "counts": (nullable(mapping(INTEGER)), "Of texts how often each occurs."),
+        "of_sample": (FLAG, "Whether a sample left rows of the run out."),
     }
 )
 EXPLANATIONS: Schema = listed(

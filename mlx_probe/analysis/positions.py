@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class Position:
         typical_high: Largest high end among them.
         outside: Rows outside of these, the farthest first.
         counts: Of a column of texts how often each occurs, the most frequent first.
+        of_sample: Whether a sample left rows of the run out.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Position:
     typical_high: float | None = None
     outside: tuple[Outside, ...] = ()
     counts: Mapping[str, int] | None = None
+    of_sample: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """All attributes, as JSON values."""
@@ -104,9 +106,11 @@ def positions_in(run: str | Path, name: str) -> list[Position]:
         for column in all_of_it
         if column.name == name
     }
+    tables = _tables(run)
+    of_sample = any(frame.attrs.get("meta", {}).get("sample") for frame in tables.values())
     positions = [
-        _position(table, columns[table], frame)
-        for table, frame in _tables(run).items()
+        replace(_position(table, columns[table], frame), of_sample=of_sample)
+        for table, frame in tables.items()
         if table in columns and name in frame
     ]
     if not positions:

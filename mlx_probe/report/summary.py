@@ -30,7 +30,9 @@ def summary_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         tr("mean spectral entropy"): _listed(summary, "spectral_entropy"),
     }
     if summary.get("of_sample"):
-        means = {tr("{what}, of the sample", what=label): text for label, text in means.items()}
+        means = {
+            label: tr("of the sample: {text}", text=text) for label, text in means.items() if text
+        }
     facts = {tr("parameters by part"): count, **means}
     return {label: text for label, text in facts.items() if text}
 

@@ -51,11 +51,21 @@ def test_the_summary_says_what_was_measured(run):
     assert gate.split()[1] == "7/43"
 
 
+def test_values_of_a_column_are_those_of_the_sample(run):
+    result = invoke("explain", "stable_rank", "--run", run[0], "--json")
+    assert result.exit_code == 0, result.output
+    positions = [each["run"] for each in json.loads(result.stdout) if each["run"]]
+    assert len(positions) == 2
+    assert all(place["of_sample"] for place in positions)
+    (params,) = (place for place in positions if place["table"] == "params")
+    assert params["count"] == MEASURED - 4  # but for the norms
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
         (("inspect",), (f"{LINE}; {LAYERS}", "unsampled")),
-        (("report", "--terminal"), (f"{LINE}; {LAYERS}", "mean ranks, of the sample")),
+        (("report", "--terminal"), (f"{LINE}; {LAYERS}", "of the sample: rank ")),
         (("findings",), ("Nothing unusual in the sample",)),
         (("validate",), (f"{MEASURED} of {ROWS} rows measured", "none failed")),
     ],
@@ -81,7 +91,9 @@ def test_runs_of_different_samples_are_marked(run, mixture, tmp_path):
     table = mlx_probe.compare_runs([run[0], tmp_path / "whole"])
     (sample,) = (each for each in table.differences if each.setting == "sample")
     assert {value for value, _ in sample.values} == {f"{SAMPLE} with seed 0", "everything"}
-    assert sample.metrics
+    # Headers say the number of parameters.
+    assert "stable_rank" in sample.metrics
+    assert "parameters" not in sample.metrics
 
 
 def test_the_plan_is_that_of_the_sample(mixture, run):

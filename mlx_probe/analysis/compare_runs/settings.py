@@ -25,11 +25,17 @@ _FAMILY_COLUMNS = {
 }
 _SPECTRAL = _FAMILY_COLUMNS["spectrum"] | _FAMILY_COLUMNS["heavy_tail"]
 _SPECTRAL |= _FAMILY_COLUMNS["random_matrix"]
+_OF_HEADERS = frozenset({"numel", "nbytes", "bits_per_weight"})
 _RESAMPLED = frozenset({"alpha_low", "alpha_high", "alpha_reliable"})
 
 
 def _every(metric: str) -> bool:
     return True
+
+
+def _is_measured(metric: str) -> bool:
+    """Whether a number needs the elements: headers say the others of every tensor."""
+    return metric not in _OF_HEADERS and not metric.startswith("parameters")
 
 
 def _none(metric: str) -> bool:
@@ -103,7 +109,7 @@ SETTINGS: tuple[Setting, ...] = (
         _sampled,
         "Some runs measured a part of the layers or experts only: medians and summaries are over "
         "different tensors.",
-        _every,
+        _is_measured,
     ),
     Setting(
         "unread",

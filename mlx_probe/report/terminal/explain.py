@@ -95,7 +95,7 @@ def located(position: Position, run: str, width: int) -> Iterator[str]:
         width: Columns of the terminal.
     """
     head = tr("in {run}, table {table}", run=one_line(run), table=position.table)
-    yield _INDENT + head
+    yield _INDENT + (tr("{what}, of the sample", what=head) if position.of_sample else head)
     yield from _wrapped(_summary(position), width, _INDENT * 2)
     if position.counts:
         names = [one_line(name) for name in list(position.counts)[:_MOST_TEXTS]]
