@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ __all__ = [
     "count_kinds",
     "find_outliers",
     "rule_text",
+    "sample_note",
     "unreliable_fits",
 ]
 
@@ -175,6 +177,11 @@ def _fits(frame: pd.DataFrame, groups: NDArray[np.object_]) -> list[tuple[int, R
             text += tr(", tail of {count} values", count=f"{tail[row]:.0f}")
         reasons.append((int(row), Reason("fit", "alpha_reliable", text, 0.0)))
     return reasons
+
+
+def sample_note(meta: Mapping[str, Any]) -> str:
+    """What tensors of a sample are compared with, as a sentence; "" where all are measured."""
+    return tr("Tensors are compared within the sample.") if meta.get("sample") else ""
 
 
 def unreliable_fits(frame: pd.DataFrame) -> str:

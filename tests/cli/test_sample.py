@@ -66,6 +66,7 @@ def test_values_of_a_column_are_those_of_the_sample(run):
     [
         (("inspect",), (f"{LINE}; {LAYERS}", "unsampled")),
         (("report", "--terminal"), (f"{LINE}; {LAYERS}", "of the sample: rank ")),
+        (("report", "--terminal"), ("Tensors are compared within the sample.",)),
         (("findings",), ("Nothing unusual in the sample",)),
         (("validate",), (f"{MEASURED} of {ROWS} rows measured", "none failed")),
     ],
@@ -146,4 +147,6 @@ def test_the_page_marks_what_was_not_measured(run, tmp_path):
         for side in ("heads", "experts"):
             assert LINE in opened.value(f"document.getElementById('{side}').innerText")
         assert opened.value("document.querySelectorAll('#outliers tbody tr').length") < 10
+        heads = opened.value("document.querySelector('#table thead').innerText")
+        assert heads.index("Status") < heads.index("Shape")
         assert opened.messages == []

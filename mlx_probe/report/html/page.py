@@ -23,7 +23,7 @@ from mlx_probe.report.html.sections import (
     side_section,
     validation,
 )
-from mlx_probe.report.outliers import rule_text, unreliable_fits
+from mlx_probe.report.outliers import rule_text, sample_note, unreliable_fits
 from mlx_probe.report.run_data import RunData
 from mlx_probe.report.summary import summary_facts
 from mlx_probe.runs.sample_line import sample_head, sample_line
@@ -123,8 +123,8 @@ def _headings(runs: Sequence[RunData]) -> dict[str, str]:
 def _panel_texts(runs: Sequence[RunData], panels: Mapping[str, str]) -> dict[str, str]:
     heading = tr("What changed where") if runs[0].is_compare else tr("Over the layers")
     marks = [""] if len(runs) == 1 else ["A: ", "B: "]
-    texts = [unreliable_fits(run.frame) for run in runs]
-    fits = [mark + text for mark, text in zip(marks, texts, strict=True) if text]
+    texts = [(sample_note(run.meta), unreliable_fits(run.frame)) for run in runs]
+    fits = [mark + text for mark, notes in zip(marks, texts, strict=True) for text in notes if text]
     return {
         "map_heading": html_text(heading),
         "spectra_heading": html_text(panels["spectra"]),

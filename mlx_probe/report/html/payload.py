@@ -70,6 +70,9 @@ def run_payload(data: RunData, may_round: bool = False) -> dict[str, Any]:
     codes, names = pd.factorize(pd.Series(group_labels(frame), dtype=object))
     metrics = metric_names(frame)
     shown = [n for n in _SHOWN if n in frame and not (data.is_compare and n in _NOT_FOR_COMPARE)]
+    if data.meta.get("sample"):
+        # Why most of the numbers are missing, beside what the row is.
+        shown.insert(shown.index("block_type") + 1, shown.pop(shown.index("status")))
     table = "compare" if data.is_compare else "params"
     tables = {
         "params": {

@@ -22,6 +22,7 @@ from mlx_probe.report.outliers import (
     Outlier,
     count_kinds,
     find_outliers,
+    sample_note,
     unreliable_fits,
 )
 from mlx_probe.report.run_data import RunData, group_labels, metric_names
@@ -171,8 +172,7 @@ def _binned(values: NDArray[np.float64], each: int) -> NDArray[np.float64]:
 
 
 def _outliers(data: RunData, outliers: Sequence[Outlier]) -> list[RenderableType]:
-    fits = unreliable_fits(data.frame)
-    notes = [fits] if fits else []
+    notes = [note for note in (sample_note(data.meta), unreliable_fits(data.frame)) if note]
     if not outliers:
         return [tr("no outliers"), *notes]
     kinds = {
