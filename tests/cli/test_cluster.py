@@ -1,6 +1,7 @@
 """`mlx-probe cluster check`: what it prints, and its exit code."""
 
 import socket
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -81,6 +82,12 @@ def test_options_about_a_model_need_one():
     for option in (["--full-hash"], ["--model-path-on-workers", "x"], ["--revision", "main"]):
         result = invoke("cluster", "check", ADDRESS, *option)
         refuses(result, "are about a model", "--model MODEL", code=2)
+
+
+def test_a_machine_without_dask(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask", None)
+    result = invoke("cluster", "check", ADDRESS)
+    refuses(result, "a cluster needs the package dask", "pip install 'mlx-probe[cluster]'", code=2)
 
 
 def test_no_scheduler_at_an_address(monkeypatch):
