@@ -237,7 +237,8 @@ def main(
             "and spectra are those of a run by itself, with no row lost or doubled."
         )
         good &= all(row[-1] == "yes" for row in rows)
-        publish("cluster_deaths", DEATHS, rows, note, out)
+        if rows:
+            publish("cluster_deaths", DEATHS, rows, note, out)
     sys.exit(not good)
 
 
