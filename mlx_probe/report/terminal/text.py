@@ -63,7 +63,9 @@ def summary_table(rows: pa.Table, title: str) -> Table:
         rows: A result table; it may have hundreds of thousands of rows.
         title: Heading; it gets a note where a sample leaves rows out.
     """
-    unsampled = np.array([status == "unsampled" for status in rows["status"].to_pylist()], bool)
+    known = "status" in rows.column_names
+    statuses = rows["status"].to_pylist() if known else [None] * rows.num_rows
+    unsampled = np.array([status == "unsampled" for status in statuses], bool)
     if unsampled.any():
         title = tr("{title}: medians of a sample", title=title)
     table = Table(
