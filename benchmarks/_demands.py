@@ -5,7 +5,7 @@ The tasks, their order, their batches and their memory are the engine's own (`wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -13,6 +13,8 @@ from _costs import Costs
 from _m3_ultra import WIDENED, Assumed, digits_of, entries_taken, products, slabs_of, survey
 from _simulation import Demand, Machine, Outcome, Piece, simulate
 
+from mlx_probe.analysis.cluster.dispatch import AHEAD
+from mlx_probe.analysis.cluster.rows import units_of
 from mlx_probe.analysis.forecast.duration import checking_of, steps_of
 from mlx_probe.analysis.forecast.rates import curve_at
 from mlx_probe.analysis.order import Task, work_order
@@ -36,12 +38,14 @@ class Changes:
         fused: Factor of the bytes that the passes over elements move: fewer with fused kernels.
         widened: Bytes that an entry of a product takes from float32 to the int64 sum.
         host_decodes: Whether packed elements cross to the device as float32.
+        processes: Whether each worker is a process.
     """
 
     digits: int = 0
     fused: float = 1.0
     widened: int = WIDENED
     host_decodes: bool = False
+    processes: bool = False
 
 
 NOW = Changes()
@@ -66,7 +70,7 @@ class Job:
     def outcome(self) -> Outcome:
         """The run, with its beginning and its end."""
         costs, rows = self.costs, sum(task.rows for task in self.tasks)
-        run = simulate(self.tasks, self.machines, costs.row, 1, self.latency, costs.start)
+        run = simulate(self.tasks, self.machines, costs.row, self.latency, costs.start)
         around = costs.opened * rows + costs.row_after * rows + costs.finish
         return replace(run, seconds=run.seconds + around)
 
@@ -111,18 +115,39 @@ def on_this_machine(plan: Plan, costs: Costs) -> list[Demand]:
 
 
 def on_an_m3_ultra(
-    plan: Plan, costs: Costs, assumed: Assumed, changes: Changes = NOW
+    plan: Plan, costs: Costs, assumed: Assumed, changes: Changes = NOW, threads: int = 0
 ) -> list[Demand]:
-    """The tasks of a plan of the MLX backend with a GPU, spot checks last."""
+    """The tasks of a plan of the MLX backend with a GPU; in one process, spot checks come last.
+
+    Args:
+        plan: The plan.
+        costs: Unit costs of this machine.
+        assumed: The machine.
+        changes: What the engine does otherwise.
+        threads: Tasks that all workers of a cluster run at once; 0 for a run in one process.
+    """
     kinds: dict[tuple[object, ...], Demand] = {}
     tasks = []
-    for task, size in work_order(plan, ()):
+    for task, size, ahead in _handed_out(plan, threads):
         # Nearly all tasks of a large model are of a few kinds.
-        kind = (size, *(_kind(plan, batch) for batch in task))
+        kind = (size, ahead, *(_kind(plan, batch) for batch in task))
         if kind not in kinds:
-            kinds[kind] = _task(plan, task, size, costs, assumed, changes)
+            demand = _task(plan, task, size, costs, assumed, changes)
+            kinds[kind] = replace(demand, ahead=ahead)
         tasks.append(kinds[kind])
-    return tasks + _checks(plan, costs, _share(costs, assumed))
+    # The client of a cluster makes its spot checks afterwards, on its own cores.
+    return tasks if threads else tasks + _checks(plan, costs, _share(costs, assumed))
+
+
+def _handed_out(plan: Plan, threads: int) -> Iterator[tuple[Task, int, bool]]:
+    """Tasks with their bytes, and whether a cluster sends them ahead."""
+    if not threads:
+        yield from ((task, size, False) for task, size in work_order(plan, ()))
+        return
+    for unit in units_of(plan, {}, threads):
+        task = unit.payload.task
+        size = max(sum(plan.sizes[i] for i in batch) for batch in task)
+        yield task, size, unit.work <= AHEAD
 
 
 def _kind(plan: Plan, batch: tuple[int, ...]) -> tuple[object, ...]:

@@ -164,6 +164,11 @@ class Line:
         if not self._busy:
             self._start(now)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is done or waiting."""
+        return not self._busy
+
     def used(self, now: float) -> float:
         """Seconds in use until now."""
         return self._used + (now - self._began if self._busy else 0.0)

@@ -36,14 +36,15 @@ eigenvalues by size, metrics, Python for a row, start and end of a run.
 plan from that: real names, shapes, types, batches, order and memory.
 3. `_simulation.py` runs the plan: workers take the first task that fits into the memory, prefetch \
 a later one, hold the lane while they stream, solve on the cores that they are lent, and wait for \
-the interpreter in Python. On several machines a scheduler hands out the tasks, the largest first; \
-each worker has one more waiting.
+the interpreter in Python. On a cluster the units and the rules of `--cluster` hold: a process \
+for each worker, the largest first, a second unit only where it is short, rows to one client.
 4. The same simulation of this machine is compared with runs on it.
 
 Simplified: a task waits for all of its bytes before its first slab. A core of the M3 Ultra does \
 everything as much faster or slower than one of this machine as Gram matrices. Nothing is read \
-twice: the digits always decide. Each of four machines has its own copy of the model and one \
-process; the client is a fifth one. Opening the model, start and end of the run are included.
+twice: the digits always decide. Each of four machines has its own copy of the \
+model; the client is a machine of its own. Opening the model, start and end of the run are \
+included; the checks of a cluster before its first unit and the spot checks of its client are not.
 
 ## Against runs on this machine
 
@@ -54,7 +55,8 @@ process; the client is a fifth one. Opening the model, start and end of the run 
 
 "Binds" is the resource with the highest use. The lane is held while a worker streams elements; \
 it counts when the GPU waits for the host. "Cores" are those of the workers. "Interpreter" is \
-Python's, which one thread has at a time; on four machines it is that of the busiest.
+Python's, which one thread of a process has at a time. "GB read" is what all disks read: workers \
+of a cluster read ahead what another one may get.
 
 <!-- results: schedule -->
 <!-- /results -->

@@ -50,6 +50,7 @@ class Demand:
         interpreter: Seconds during which no other thread runs Python.
         rows: Rows that the client takes from it.
         alone: Whether no other such task runs meanwhile: many tiny weights in one.
+        ahead: Whether a worker of several machines is sent it before it has finished another one.
     """
 
     size: int
@@ -60,6 +61,7 @@ class Demand:
     interpreter: float = 0.0
     rows: int = 1
     alone: bool = False
+    ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,10 @@ class Machine:
         cores: Cores that they share.
         budget: Bytes of memory of all tasks at once.
         disk: Bytes in a second.
-        lanes: Tasks in a lane at once; 0 for any number.
+        lanes: Tasks in a lane of a process at once; 0 for any number.
         together: Speed of a core when all are busy, of that when it is the only one.
         lent: What each further core adds to work that it is lent to, in cores.
+        processes: Processes of the workers; each has an interpreter and lanes of its own.
     """
 
     workers: int
@@ -83,6 +86,7 @@ class Machine:
     lanes: int = 0
     together: float = 1.0
     lent: float = 1.0
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Outcome:
         seconds: Until the client has the last row.
         tail: Seconds at the end during which at least one worker had nothing to do.
         used: Of each machine, by resource: seconds in use; core seconds of cores, worker seconds
-            of workers.
+            of workers; of lanes and interpreters those of the busiest process.
         read: Bytes that all disks gave.
         memory: Most bytes of tasks at once on a machine.
         client: Seconds of the client's interpreter with rows.
@@ -115,7 +119,6 @@ def simulate(
     tasks: Sequence[Demand],
     machines: Sequence[Machine],
     row: float = 0.0,
-    ahead: int = 0,
     latency: float = 0.0,
     start: float = 0.0,
 ) -> Outcome:
@@ -127,11 +130,10 @@ def simulate(
             workers' interpreter; several get their tasks from a scheduler, and the client is a
             process of its own.
         row: Seconds of the client's interpreter for a row.
-        ahead: Tasks that each worker of several machines has waiting beside the one that runs.
         latency: Seconds of a message between scheduler and worker.
         start: Seconds of the client's interpreter before it takes the first row.
     """
-    return _Run(tasks, machines, row, ahead, latency).outcome(start)
+    return _Run(tasks, machines, row, latency).outcome(start)
 
 
 class _Run:
@@ -142,7 +144,6 @@ class _Run:
         tasks: Sequence[Demand],
         machines: Sequence[Machine],
         row: float,
-        ahead: int,
         latency: float,
     ) -> None:
         self.now = 0.0
@@ -151,13 +152,13 @@ class _Run:
         self._sent = 0
         self._left, self._rows = len(tasks), 0.0
         self.on_one = len(machines) == 1
-        self._waiting = deque(() if self.on_one else tasks)
-        self._nodes = [_Node(self, each, each.workers * (1 + ahead)) for each in machines]
+        self.tasks, self.workers = tasks, sum(machine.workers for machine in machines)
+        self._waiting = deque(() if self.on_one else enumerate(tasks))
+        self._nodes = [_Node(self, machine) for machine in machines]
         self._servers = [server for node in self._nodes for server in node.servers]
         if self.on_one:
             self._nodes[0].local.extend(enumerate(tasks))
-            self._nodes[0].all = tasks
-            self._client = self._nodes[0].interpreter
+            self._client = self._nodes[0].interpreters[0]
         else:
             self._servers.append(alone := Shared(1))
             self._client = Line(alone)
@@ -165,9 +166,7 @@ class _Run:
     def outcome(self, start: float) -> Outcome:
         """Go on from event to event until the client has every row."""
         self._client.add(0.0, start, _nothing)
-        for _ in range(max(node.capacity for node in self._nodes)):
-            for node in self._nodes:
-                self._hand_out(node)
+        self._hand_out()
         for node in self._nodes:
             node.start()
         while self._left:
@@ -201,7 +200,7 @@ class _Run:
         def told() -> None:
             self._take_rows(task)
             node.given -= 1
-            self._hand_out(node)
+            self._hand_out()
 
         self.after(self._latency, told)
 
@@ -213,29 +212,34 @@ class _Run:
         self._rows += seconds
         self._client.add(self.now, seconds, taken)
 
-    def _hand_out(self, node: _Node) -> None:
-        if self._waiting and node.given < node.capacity:
-            node.given += 1
-            self.after(self._latency, partial(node.receive, self._waiting.popleft()))
+    def _hand_out(self) -> None:
+        """As `Dispatcher`: a task to every free worker, and a second one that is short."""
+        for ahead in (False, True):
+            for node in sorted(self._nodes, key=lambda each: each.given):
+                while self._waiting and node.given < node.places(ahead):
+                    if ahead and not self._waiting[0][1].ahead:
+                        return
+                    node.given += 1
+                    self.after(self._latency, partial(node.receive, *self._waiting.popleft()))
 
 
 class _Node:
     """One machine: what it has, and what it does now."""
 
-    def __init__(self, run: _Run, machine: Machine, capacity: int) -> None:
-        self._run, self._machine = run, machine
-        self.capacity, self.given = capacity, 0
+    def __init__(self, run: _Run, machine: Machine) -> None:
+        self._run, self._machine, self.given = run, machine, 0
         self._disk = Shared(1)
         self._cores = Shared(machine.cores, together=machine.together)
         self._gpu_server = Shared(1)
         self.servers = [self._disk, self._cores, self._gpu_server]
-        self.interpreter, self._gpu = Line(self._cores), Line(self._gpu_server)
-        self._lane = Semaphore(machine.lanes or machine.workers)
-        self._alone = Semaphore(1)
-        # Tasks that nobody has begun, with their positions among those of this machine.
+        self._gpu, processes = Line(self._gpu_server), range(machine.processes)
+        self.interpreters = [Line(self._cores) for _ in processes]
+        self._lanes = [Semaphore(machine.lanes or machine.workers) for _ in processes]
+        self._alone = [Semaphore(1) for _ in processes]
+        # The process of each worker that has nothing to do.
+        self._free = [number % machine.processes for number in range(machine.workers)]
+        # Tasks that nobody has begun, with their positions among all.
         self.local: deque[tuple[int, Demand]] = deque()
-        self.all: Sequence[Demand] = ()
-        self._received = 0
         self._running: dict[int, Demand] = {}
         self._shares: dict[int, int] = {}
         self._memory = self.most = 0
@@ -243,7 +247,7 @@ class _Node:
         self._reading: dict[int, list[Callable[[], None]]] = {}
         self._asked: set[int] = set()
         self.read, self.idle_from = 0.0, inf
-        self._in_lane = self._in_workers = 0.0
+        self._in_lane, self._in_workers = [0.0] * machine.processes, 0.0
 
     def used(self) -> dict[str, float]:
         """Seconds of each resource in use until now."""
@@ -251,17 +255,19 @@ class _Node:
         return {
             "disk": self._disk.occupied(now),
             "GPU": self._gpu.used(now),
-            "lane": self._in_lane,
+            "lane": max(self._in_lane),
             "cores": self._cores.occupied(now),
-            "interpreter": self.interpreter.used(now),
+            "interpreter": max(each.used(now) for each in self.interpreters),
             "workers": self._in_workers,
         }
 
-    def receive(self, task: Demand) -> None:
-        """Take a task from the scheduler, and read it ahead."""
-        number, self._received = self._received, self._received + 1
+    def places(self, ahead: bool) -> int:
+        """Tasks that it may have at once."""
+        return self._machine.workers + ahead * self._machine.processes
+
+    def receive(self, number: int, task: Demand) -> None:
+        """Take a task from the scheduler."""
         self.local.append((number, task))
-        self._prefetch(number, task)
         self.start()
 
     def start(self) -> None:
@@ -287,6 +293,10 @@ class _Node:
 
     def _lend(self) -> None:
         """As `_lend` of the schedule: cores that are left over go to the largest tasks."""
+        if self._machine.processes > 1:
+            # A worker of one thread has one core.
+            self._shares = dict.fromkeys(self._running, 1)
+            return
         cores = min(self._machine.cores, self._machine.workers)
         each, left = divmod(cores, max(len(self._running), 1))
         by_size = sorted(self._running, key=lambda number: -self._running[number].size)
@@ -313,32 +323,43 @@ class _Node:
 
     def _steps(self, number: int, task: Demand) -> Generator[Step, None, None]:
         """The life of a task, as in `stream.analyze_rows` and `Measurer`."""
-        began, later = self._run.now, number + self._machine.workers
-        if later < len(self.all):
-            self._prefetch(later, self.all[later])
+        began, process = self._run.now, self._free.pop()
+        lane, interpreter = self._lanes[process], self.interpreters[process]
+
+        def interpret(seconds: float) -> Step:
+            return partial(self._interpret, interpreter, seconds)
+
+        later = number + self._run.workers
+        if later < len(self._run.tasks):
+            self._prefetch(later, self._run.tasks[later])
         if task.alone:
-            yield self._alone.taken
-        yield self._lane.taken
+            yield self._alone[process].taken
+        yield lane.taken
         held = self._run.now
         self._prefetch(number, task)
         yield partial(self._wait_for_bytes, number)
         for piece in task.pieces:
             yield partial(self._compute, piece.host)
+            yield interpret(0.0)
             if piece.waited:
                 yield partial(self._on_gpu, piece.waited)
             yield partial(self._pause, piece.noticed)
             if piece.queued:
                 self._gpu.add(self._run.now, piece.queued, _nothing)
-        self._in_lane += self._run.now - held
-        self._lane.free()
+        self._in_lane[process] += self._run.now - held
+        lane.free()
         if any(piece.queued for piece in task.pieces):
             yield partial(self._on_gpu, 0.0)
+        # Whoever comes back from arithmetic waits for the interpreter.
+        yield interpret(0.0)
         yield partial(self._divide, number, task.divisible)
+        yield interpret(0.0)
         yield partial(self._compute, task.single)
-        yield partial(self._interpret, task.interpreter)
+        yield interpret(task.interpreter)
         if task.alone:
-            self._alone.free()
+            self._alone[process].free()
         del self._running[number]
+        self._free.append(process)
         self._memory -= task.size
         self._in_workers += self._run.now - began
         self._run.done(self, task)
@@ -374,10 +395,11 @@ class _Node:
             self._cores.add(self._run.now, seconds, again, width, lent, number)
         return not seconds
 
-    def _interpret(self, seconds: float, again: Callable[[], None]) -> bool:
-        if seconds:
-            self.interpreter.add(self._run.now, seconds, again)
-        return not seconds
+    def _interpret(self, line: Line, seconds: float, again: Callable[[], None]) -> bool:
+        if not seconds and line.is_free:
+            return True
+        line.add(self._run.now, seconds, again)
+        return False
 
     def _on_gpu(self, seconds: float, again: Callable[[], None]) -> bool:
         self._gpu.add(self._run.now, seconds, again)

@@ -34,7 +34,7 @@ from mlx_probe.core.machine import usable_cores
 
 MAIN_COLUMNS = (
     *("model", "machines", "tasks", "GB read", "time", "efficiency", "binds"),
-    *(f"{name}, %" for name in RESOURCES),
+    *(f"{name}, %" for name in (*RESOURCES, "client")),
     *("idle tail, s", "memory of tasks, GB"),
 )
 ASSUMED_COLUMNS = (
@@ -44,7 +44,8 @@ ASSUMED_COLUMNS = (
 MAIN_NOTE = (
     "This one: as measured. M3 Ultra: simulated from the assumptions of schedule_assumptions, "
     "nothing measured. Opening, start, validation and writing are included; copies are not looked "
-    "for. Use of a resource: share of the run in which it works, of the busiest machine."
+    "for. Use: share of the run in which a resource works, of the busiest machine or process. "
+    "Efficiency: of four machines, against one with a process for each worker."
 )
 ASSUMED_NOTE = (
     "Shares of a core (when all are busy, lent) are not doubled but 1. Whatever is not here is "
@@ -54,6 +55,14 @@ GAINS_NOTE = (
     "Time of the last model on one machine, and shares of the time that each change saves; the "
     "columns of other models are for one machine."
 )
+MACHINES = (
+    "this one, numpy",
+    "1 M3 Ultra, assumed",
+    f"1 M3 Ultra, {M3_ULTRA.workers} processes, assumed",
+    "4 M3 Ultras, assumed",
+)
+# Seconds of a message between processes of one machine.
+LOCAL = 1e-3
 # Bytes for runs on this machine.
 HERE_LIMIT = 16_000_000_000
 
@@ -79,6 +88,7 @@ GAINS: Mapping[str, tuple[Assumed, Changes]] = {
         M3_ULTRA,
         Changes(host_decodes=True),
     ),
+    "a process for each worker (`--cluster local:N`)": (M3_ULTRA, replace(NOW, processes=True)),
     "engine: half of the Python of a weight": (replace(M3_ULTRA, bookkeeping=0.5), NOW),
 }
 
@@ -109,10 +119,23 @@ class Model:
 
 
 def assumed_run(
-    model: Model, costs: Costs, count: int, of: Assumed = M3_ULTRA, changes: Changes = NOW
+    model: Model,
+    costs: Costs,
+    count: int,
+    of: Assumed = M3_ULTRA,
+    changes: Changes = NOW,
 ) -> Job:
-    """A run of the MLX backend on so many M3 Ultras."""
+    """A run of the MLX backend on M3 Ultras.
+
+    Args:
+        model: The model.
+        costs: Unit costs of this machine.
+        count: Machines; several are a cluster, in which each worker is a process.
+        of: What is assumed of each.
+        changes: What the engine does otherwise.
+    """
     plan = model.plan("mlx", of.workers, of.memory_limit)
+    threads = of.workers * count if changes.processes or count > 1 else 0
     machine = Machine(
         workers=of.workers,
         cores=of.workers,
@@ -121,10 +144,12 @@ def assumed_run(
         lanes=plan.backend.lanes,
         together=of.together,
         lent=of.lent,
+        processes=of.workers if threads else 1,
     )
     names = ("row", "row_after", "opened", "start", "finish")
     priced = replace(costs, **{name: getattr(costs, name) * of.bookkeeping for name in names})
-    return Job(on_an_m3_ultra(plan, costs, of, changes), [machine] * count, priced, of.latency)
+    tasks = on_an_m3_ultra(plan, costs, of, changes, threads)
+    return Job(tasks, [machine] * count, priced, of.latency if count > 1 else LOCAL)
 
 
 def main_row(
@@ -133,18 +158,18 @@ def main_row(
     """A line of the main table."""
     used = {name: max(each[name] for each in run.used) / run.seconds for name in RESOURCES}
     used["cores"] /= job.machines[0].cores
-    binding = max((name for name in RESOURCES if name != "lane"), key=lambda name: used[name])
-    if used["lane"] > used[binding] + 0.1 and job.machines[0].lanes:
+    used["client"] = run.client / run.seconds
+    has_gpu = job.machines[0].lanes > 0
+    # A lane that is held while the GPU works is not what binds.
+    binding = max((name for name in used if name != "lane"), key=lambda name: used[name])
+    if has_gpu and used["lane"] > used[binding] + 0.1:
         binding = "lane"
-    # Without a GPU there is no lane to hold.
     shown = [
-        None
-        if not job.machines[0].lanes and name in ("GPU", "lane", "disk")
-        else rounded(100 * x, 2)
+        None if not has_gpu and name in ("GPU", "lane", "disk") else rounded(100 * x, 2)
         for name, x in used.items()
     ]
     efficiency = None if alone is None else rounded(alone / run.seconds / len(job.machines), 2)
-    read = rounded(sum(task.read for task in job.tasks) / 1e9) or None
+    read = rounded(run.read / 1e9) or None
     times = (duration(run.seconds), efficiency, binding)
     return (
         *(model, machines, len(job.tasks), read, *times, *shown),
@@ -182,12 +207,12 @@ def main_rows(models: Sequence[Model], costs: Costs, pool: Pool) -> list[tuple[C
         jobs = [
             here(model.plan("numpy", usable_cores(), HERE_LIMIT), costs),
             assumed_run(model, costs, 1),
+            assumed_run(model, costs, 1, changes=replace(NOW, processes=True)),
             assumed_run(model, costs, 4),
         ]
         runs = [each() for each in [pool.run(job) for job in jobs]]
-        alone = (None, None, runs[1].seconds)
-        names = ("this one, numpy", "1 M3 Ultra, assumed", "4 M3 Ultras, assumed")
-        rows += map(main_row, [model.name] * 3, names, jobs, runs, alone)
+        alone = (None, None, None, runs[2].seconds)
+        rows += map(main_row, [model.name] * 4, MACHINES, jobs, runs, alone)
     return rows
 
 

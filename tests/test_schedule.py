@@ -94,12 +94,29 @@ def test_a_disk_that_binds_is_always_busy(simulation):
 
 def test_four_machines_share_the_tasks_and_wait_for_messages(simulation):
     tasks = [simulation.Demand(1, 0.0, single=1.0)] * 16
-    four = [machine(simulation)] * 4
-    near = simulation.simulate(tasks, four)
-    assert near.seconds == pytest.approx(2.0)
-    # The second task of each worker is already there; the first one and the last row travel.
-    far = simulation.simulate(tasks, four, ahead=1, latency=0.1)
-    assert far.seconds == pytest.approx(2.2)
+    four = [machine(simulation, processes=2)] * 4
+    assert simulation.simulate(tasks, four).seconds == pytest.approx(2.0)
+    # Every task and every answer travels; a short second task is already there.
+    far = simulation.simulate(tasks, four, latency=0.1)
+    assert far.seconds == pytest.approx(2.4)
+    short = [replace(task, ahead=True) for task in tasks]
+    assert simulation.simulate(short, four, latency=0.1).seconds == pytest.approx(2.2)
+
+
+@pytest.mark.parametrize(("processes", "seconds"), [(1, 4.0), (2, 2.0)])
+def test_a_process_has_one_interpreter(simulation, processes, seconds):
+    tasks = [simulation.Demand(1, 0.0, interpreter=1.0)] * 8
+    two = [machine(simulation, processes=processes)] * 2
+    assert simulation.simulate(tasks, two).seconds == pytest.approx(seconds)
+
+
+def test_reading_ahead_on_several_machines_may_read_for_others(simulation):
+    tasks = [simulation.Demand(1, 1.0, single=1.0 + 0.1 * (number % 7)) for number in range(40)]
+    one, two = (
+        simulation.simulate(tasks, [machine(simulation, disk=100.0)] * count).read
+        for count in (1, 2)
+    )
+    assert one == 40 < two <= 80
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -116,13 +133,13 @@ def test_every_resource_works_as_much_as_is_asked_of_it(simulation, count):
         for number in range(60)
     ]
     machines = [machine(simulation, lanes=1, disk=50.0, budget=5)] * count
-    run = simulation.simulate(tasks, machines, row=0.001, ahead=1, latency=0.002)
+    run = simulation.simulate(tasks, machines, row=0.001, latency=0.002)
     used = {name: sum(each[name] for each in run.used) for name in run.used[0]}
     pieces = [piece for task in tasks for piece in task.pieces]
     rows = 60 * 2 * 0.001
     python = sum(task.interpreter for task in tasks) + (rows if count == 1 else 0.0)
     expected = {
-        "disk": sum(task.read for task in tasks) / 50,
+        "disk": run.read / 50,
         "GPU": sum(piece.waited + piece.queued for piece in pieces),
         "interpreter": python,
         "cores": sum(p.host for p in pieces) + sum(task.single for task in tasks) + python,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.cluster.fleet import Fleet, Member
     from mlx_probe.runs.monitor.gate import Gate
 
-__all__ = ["DEATHS", "Dispatcher", "Unit"]
+__all__ = ["AHEAD", "DEATHS", "Dispatcher", "Unit"]
 
 # Workers that a unit may kill before it is given up.
 DEATHS = 3

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mlx_probe.checkpoint import Weight
     from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["ClusterRun", "cluster_run"]
+__all__ = ["ClusterRun", "cluster_run", "units_of"]
 
 # Seconds for the first worker to come.
 _FIRST = 10.0
@@ -127,7 +127,7 @@ class ClusterRun:
         def start(unit: Unit) -> None:
             on_start(plan.weights[unit.sizes[0]])
 
-        units = _units(plan, finished, self.threads)
+        units = units_of(plan, finished, self.threads)
         for unit, measured in self._results(units, meter, start, warn):
             if measured is None:
                 rows = [row_of(plan, unit.sizes[0], Outcome("failed", _given_up(unit)))]
@@ -260,8 +260,14 @@ def cluster_run(plan: Plan, asked: AnalyzeConfig, config: ClusterConfig) -> Iter
         yield ClusterRun(plan, fleet, config)
 
 
-def _units(plan: Plan, finished: Mapping[int, Row], threads: int) -> list[Unit]:
-    """The rest of a plan as units, the longest first."""
+def units_of(plan: Plan, finished: Mapping[int, Row], threads: int) -> list[Unit]:
+    """The rest of a plan as units, the longest first.
+
+    Args:
+        plan: The plan.
+        finished: Rows of finished weights, by position.
+        threads: Tasks that all workers run at once.
+    """
     tasks = _together(plan, [task for task, _ in work_order(plan, finished)], threads)
     indices = [tuple(chain.from_iterable(task)) for task in tasks]
     # Each prefetches what comes after all workers have taken another unit.
