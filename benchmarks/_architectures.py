@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from _checkpoints import Shape, nbytes, write_header
+from _rehearsal_deepseek import Deepseek
+from _rehearsal_models import Tensors
 
-__all__ = ["ARCHITECTURES", "Tensors", "write_sparse"]
-
-Tensors = dict[str, tuple[str, Shape]]
-
-# Rows and columns of a block of DeepSeek's 8-bit weights that share a scale.
-BLOCK = 128
+__all__ = ["ARCHITECTURES", "write_sparse"]
 
 
 def dense(
@@ -90,51 +87,11 @@ def qwen3_30b() -> tuple[Tensors, dict[str, Any]]:
 
 def deepseek_v3() -> tuple[Tensors, dict[str, Any]]:
     """DeepSeek-V3, 671B and a layer that predicts a second token: FP8 in blocks with scales."""
-    hidden, inner, vocabulary = 7168, 2048, 129280
-    tensors: Tensors = {"model.embed_tokens.weight": ("BF16", (vocabulary, hidden))}
-    for layer in range(62):
-        matrices: dict[str, Shape] = {
-            "self_attn.q_a_proj": (1536, hidden),
-            "self_attn.q_b_proj": (24576, 1536),
-            "self_attn.kv_a_proj_with_mqa": (576, hidden),
-            "self_attn.kv_b_proj": (32768, 512),
-            "self_attn.o_proj": (hidden, 16384),
-        }
-        plain: dict[str, Shape] = {
-            "self_attn.q_a_layernorm.weight": (1536,),
-            "self_attn.kv_a_layernorm.weight": (512,),
-            "input_layernorm.weight": (hidden,),
-            "post_attention_layernorm.weight": (hidden,),
-        }
-        if layer < 3:
-            matrices |= _expert("mlp", 18432, hidden)
-        else:
-            plain["mlp.gate.weight"] = (256, hidden)
-            matrices |= _expert("mlp.shared_experts", inner, hidden)
-            for expert in range(256):
-                matrices |= _expert(f"mlp.experts.{expert}", inner, hidden)
-        if layer == 61:
-            plain |= {
-                "embed_tokens.weight": (vocabulary, hidden),
-                "enorm.weight": (hidden,),
-                "hnorm.weight": (hidden,),
-                "eh_proj.weight": (hidden, 2 * hidden),
-                "shared_head.norm.weight": (hidden,),
-                "shared_head.head.weight": (vocabulary, hidden),
-            }
-        block = f"model.layers.{layer}"
-        for name, (rows, cols) in matrices.items():
-            scales = -(-rows // BLOCK), -(-cols // BLOCK)
-            tensors[f"{block}.{name}.weight"] = "F8_E4M3", (rows, cols)
-            tensors[f"{block}.{name}.weight_scale_inv"] = "F32", scales
-        tensors |= {f"{block}.{name}": ("BF16", shape) for name, shape in plain.items()}
-        if layer >= 3:
-            tensors[f"{block}.mlp.gate.e_score_correction_bias"] = "F32", (256,)
-    tensors["model.norm.weight"] = "BF16", (hidden,)
-    tensors["lm_head.weight"] = "BF16", (vocabulary, hidden)
-    quantized = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [BLOCK, BLOCK]}
-    config = {"model_type": "deepseek_v3", "num_hidden_layers": 61, "n_routed_experts": 256}
-    return tensors, {**config, "quantization_config": quantized}
+    model = Deepseek().model()
+    tensors: Tensors = {}
+    for stage in model.stages:
+        tensors |= stage
+    return tensors, dict(model.config)
 
 
 def _expert(name: str, inner: int, hidden: int) -> dict[str, Shape]:

@@ -78,7 +78,7 @@ def write_mixed(folder: Path, scale: int) -> Path:
     shards = mixed(scale)
     for number, shapes in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        write_gaussian(folder / name, shapes)
+        write_gaussian(folder / name, shapes, number)
         index |= dict.fromkeys(shapes, name)
     path = folder / "model.safetensors.index.json"
     path.write_text(json.dumps({"metadata": {}, "weight_map": index}))
