@@ -102,16 +102,23 @@ def plans_of(
     return [make_plan(checkpoint, config, only=only) for config in configs]
 
 
-def compared(name: str, path: Path | str, plan: Plan, costs: Costs, runs: int) -> tuple[Cell, ...]:
-    """Runs of a plan on this machine, measured and simulated."""
-    workers = plan.config.workers
-    took = [seconds_of_run(path, workers) for _ in range(runs)]
+def compared(
+    cases: Sequence[tuple[str, Path | str, Plan]], costs: Costs, runs: int
+) -> list[tuple[Cell, ...]]:
+    """Runs of plans on this machine, measured in turns, and simulated."""
     # The fastest, as for costs: whatever else a machine does only slows it down.
-    measured = min(measure + rest for measure, rest, _ in took)
-    simulated = here(plan, costs).outcome().seconds - costs.opened * len(plan.weights)
-    error = 100 * (simulated / measured - 1)
-    seconds = (rounded(measured), rounded(simulated), rounded(error, 2))
-    return (name, rounded(plan.nbytes / 1e6), len(plan.weights), workers, *seconds)
+    turns = [
+        [sum(seconds_of_run(path, plan.config.workers)[:2]) for _, path, plan in cases]
+        for _ in range(runs)
+    ]
+    rows: list[tuple[Cell, ...]] = []
+    for (name, _, plan), *times in zip(cases, *turns, strict=True):
+        measured, count = min(times), len(plan.weights)
+        simulated = here(plan, costs).outcome().seconds - costs.opened * count
+        error = 100 * (simulated / measured - 1)
+        seconds = (rounded(measured), rounded(simulated), rounded(error, 2))
+        rows.append((name, rounded(plan.nbytes / 1e6), count, plan.config.workers, *seconds))
+    return rows
 
 
 @click.command()
@@ -156,10 +163,10 @@ def main(
             measured = cost_rows(measure_costs(types, runs, largest, rows))
             publish("unit_costs", COST_COLUMNS, measured, COSTS_NOTE, out)
         costs = costs_from(measured)
-        checked = [
-            compared(name, paths[name], plan, costs, runs) for name in plans for plan in plans[name]
-        ]
-        publish("unit_costs_compared", CHECK_COLUMNS, checked, f"{CHECK_NOTE} {runs} runs.", out)
+        cases = [(name, paths[name], plan) for name in plans for plan in plans[name]]
+        rows_of_runs = compared(cases, costs, runs)
+        note = f"{CHECK_NOTE} {runs} runs in turn."
+        publish("unit_costs_compared", CHECK_COLUMNS, rows_of_runs, note, out)
 
 
 if __name__ == "__main__":
