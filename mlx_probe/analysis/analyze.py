@@ -122,7 +122,7 @@ def analyze(
         with job.running(_spec(plan, paths, spread)):
             warn_of_unread(find_unread(plan.sampled, [checkpoint.config]), job.warn)
             warn_of_unsplit(plan.sampled, job.warn)
-            spot_checks = SpotChecks(plan, job.journal.rows, job.meter)
+            spot_checks = SpotChecks(plan, job.journal.rows.statuses, job.meter)
             _measure(plan, job, progress, _rows(plan, job, spot_checks, spread))
             job.refuse_changed(
                 CheckpointError(

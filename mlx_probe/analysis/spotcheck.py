@@ -81,13 +81,13 @@ class SpotChecks:
 
     Args:
         plan: The plan.
-        finished: Rows of an earlier process, by index.
+        statuses: Of the rows of an earlier process, by index.
         meter: Counts the cost; its gate is passed.
     """
 
-    def __init__(self, plan: Plan, finished: Mapping[int, Row], meter: UsageMeter) -> None:
+    def __init__(self, plan: Plan, statuses: Mapping[int, str], meter: UsageMeter) -> None:
         self._plan, self._meter = plan, meter
-        self._expected = expected_rows(plan, finished)
+        self._expected = expected_rows(plan, statuses)
         self._recomputed: dict[int, Recomputed] = {}
 
     def ahead(self) -> list[tuple[Callable[[], list[Row]], int]]:
@@ -109,12 +109,12 @@ class SpotChecks:
         return []
 
 
-def expected_rows(plan: Plan, finished: Mapping[int, Row]) -> list[int]:
+def expected_rows(plan: Plan, known: Mapping[int, str]) -> list[int]:
     """The rows that will be checked if all that are not finished will be ok.
 
     Args:
         plan: The plan.
-        finished: Rows of an earlier process, by index.
+        known: Statuses of the rows of an earlier process, by index.
     """
     statuses = []
     for position, weight in enumerate(plan.weights):
@@ -123,8 +123,7 @@ def expected_rows(plan: Plan, finished: Mapping[int, Row]) -> list[int]:
             continue
         i = plan.aliases.get(position, position)
         outcome = unmeasured(weight)
-        known = finished[i].values["status"] if i in finished else None
-        statuses.append(known or (outcome.status if outcome else "ok"))
+        statuses.append(known.get(i) or (outcome.status if outcome else "ok"))
     return _chosen(statuses, plan.config.seed)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,8 +39,9 @@ def find_aliases(weights: Sequence[Weight]) -> dict[int, int]:
     groups: list[list[int]] = [readable]
     # Tied weights share a range, which is read once.
     digest = lru_cache(maxsize=None)(_digest)
-    for key in (_kind, _sample, lambda weight: digest(weight.byte_ranges())):
-        groups = [part for group in groups for part in _split(group, weights, key)]
+    with _Samples() as samples:
+        for key in (_kind, samples.of, lambda weight: digest(weight.byte_ranges())):
+            groups = [part for group in groups for part in _split(group, weights, key)]
     return {copy: group[0] for group in groups for copy in group[1:]}
 
 
@@ -81,10 +84,31 @@ def _kind(weight: Weight) -> Hashable:
     return weight.parameter.detail, weight.shape, weight.part, index, *pieces, *sizes
 
 
-def _sample(weight: Weight) -> bytes:
-    path, start, stop = weight.byte_ranges()[0]
-    middle = max(start, (start + stop - _SAMPLE) // 2)
-    return b"".join(_read(path, middle, min(middle + _SAMPLE, stop)))
+class _Samples:
+    """Bytes from the middle of weights; the last file stays open for the next weight of it."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._files = ExitStack()
+
+    def __enter__(self) -> _Samples:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._files.close()
+
+    def of(self, weight: Weight) -> bytes:
+        path, start, stop = weight.byte_ranges()[0]
+        middle = max(start, (start + stop - _SAMPLE) // 2)
+        try:
+            if path != self._path:
+                self._files.close()
+                # Not buffered: the next weight lies elsewhere.
+                self._file = self._files.enter_context(path.open("rb", buffering=0))
+                self._path = path
+            return os.pread(self._file.fileno(), min(_SAMPLE, stop - middle), middle)
+        except OSError as error:
+            raise unreadable(path, error) from error
 
 
 def _digest(ranges: tuple[tuple[Path, int, int], ...]) -> bytes:

@@ -84,8 +84,10 @@ def _claims(
     taken: set[str] = set()
     robbed: set[str] = set()
     for tensor in tensors:
+        if tensor.name in taken:
+            continue
         for name, scheme in schemes.items():
-            claim = None if tensor.name in taken else scheme.claim(tensor, context)
+            claim = scheme.claim(tensor, context)
             if claim is not None:
                 pieces = {piece.name for piece in (*claim.pieces, *claim.extra)}
                 if pieces & taken:

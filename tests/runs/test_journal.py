@@ -77,6 +77,20 @@ def test_all_values_survive(tmp_path_factory, values):
     assert repr(recovered(path)) == repr(rows)
 
 
+def test_an_opened_journal_knows_its_statuses_and_made_no_rows(path, monkeypatch):
+    """A run of 90,000 rows begins again within seconds; to read each of them takes a minute."""
+    columns = (*COLUMNS, Column("status", "string", "", ""))
+    statuses = ["ok", "failed", "ok"]
+    with Journal(path, FINGERPRINT, columns) as journal:
+        for row, status in zip(ROWS, statuses, strict=True):
+            journal.append(Row(row.index, {**row.values, "status": status}))
+        assert journal.rows.statuses == dict(enumerate(statuses))
+    monkeypatch.setattr("mlx_probe.runs.journal.JournalRows.of_record", None)
+    with Journal(path, FINGERPRINT, columns) as journal:
+        assert journal.rows.statuses == dict(enumerate(statuses))
+        assert [index in journal.rows for index in range(4)] == [True, True, True, False]
+
+
 def test_rows_are_on_disk_before_the_journal_is_closed(path):
     with Journal(path, FINGERPRINT, COLUMNS) as journal:
         size = path.stat().st_size
@@ -108,7 +122,12 @@ def test_killed_while_writing_the_header(path):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"\0" * 20, b"{}", b"[]", b'{"index": 1}', b'{"index": 1, "values": {"x": 1}}', b""]
+    "damage",
+    [
+        *(b"\0" * 20, b"{}", b"[]", b'{"index": 1}', b'{"index": 1, "values": {"x": 1}}', b""),
+        b'{"index": 1, "values": {"created_at": "now"}}',
+        b'{"index": "1", "values": {}}',
+    ],
 )
 def test_from_a_damaged_line_on_rows_are_dropped(path, damage, caplog):
     fill(path)

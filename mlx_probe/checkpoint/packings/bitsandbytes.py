@@ -60,7 +60,9 @@ class _State:
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """A weight that has a state (4 bits) or ``SCB`` (8 bits)."""
     name = tensor.name
-    states = context.find(*(f"{name}.quant_state.bitsandbytes__{kind}" for kind in TYPES))
+    ends = [f"bitsandbytes__{kind}" for kind in TYPES]
+    is_there = not context.ends.isdisjoint(ends)
+    states = context.find(*(f"{name}.quant_state.{end}" for end in ends)) if is_there else ()
     if states:
         others = context.find(*(f"{name}.{piece}" for piece in _PIECES))
         return Claim(name, (tensor, *others), states)

@@ -52,6 +52,8 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     base = tensor.name.removesuffix("weight")
     if base == tensor.name or base[-1:] not in ("", "."):
         return None
+    if context.ends.isdisjoint((_OLD_SCALE, _NOTE)) and not _notes(context):
+        return None
     old = context.find(f"{base}{_OLD_SCALE}")
     scales = old or context.find(*(f"{base}{end}" for end in _SCALES))
     noted = f"{base}{_NOTE}" in context.tensors or base.rstrip(".") in _notes(context)

@@ -100,6 +100,8 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     base = name.removesuffix("weight_packed" if packed else "weight")
     if base == name or base[-1:] not in ("", "."):
         return None
+    if not packed and context.settings.get("quant_method") not in (METHOD, *auto_round.METHODS):
+        return None
     pieces = context.find(*(f"{base}{piece}" for piece in _PIECES))
     if not packed and not (pieces and _owns(tensor, pieces[0], context.settings)):
         return None

@@ -39,9 +39,11 @@ def claim(tensor: TensorInfo, context: Context) -> Claim | None:
     """``_data`` below a weight, with the scales and shifts beside it."""
     packed = tensor.name.endswith("._data._data")
     name = tensor.name.removesuffix("._data._data" if packed else "._data")
+    if name == tensor.name:
+        return None
     pieces = context.find(f"{name}._scale", f"{name}._shift")
     # ``a.weight._data`` is also what surrounds the packed codes.
-    if name == tensor.name or not (pieces or tensor.dtype in ("U8", *_BYTES)):
+    if not (pieces or tensor.dtype in ("U8", *_BYTES)):
         return None
     module = name.removesuffix("weight")
     extra = context.find(*(f"{module}{end}" for end in _EXTRA)) if module != name else ()
