@@ -1,5 +1,7 @@
 """Weights that are the same bytes."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -38,11 +40,11 @@ def test_equal_bytes_of_one_shape_and_type(tmp_path, rng):
 
 
 def test_a_file_is_opened_once_for_all_its_samples(tmp_path, rng, monkeypatch):
-    opened = []
+    opened, path_open = [], Path.open
 
     def noted(path, *arguments, **options):
         opened.append(path)
-        return open(path, *arguments, **options)
+        return path_open(path, *arguments, **options)
 
     path = write_safetensors(
         tmp_path / "m.safetensors", {f"w{i}": rng.standard_normal((4, 4)) for i in range(50)}, "F64"
