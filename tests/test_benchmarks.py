@@ -1,9 +1,12 @@
 """Every benchmark runs from end to end with its smallest setting, and writes its result."""
 
+import importlib
 import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from math import prod
 
 import numpy as np
 import pytest
@@ -66,6 +69,10 @@ SMALLEST = {
     "moments": ["--elements", "131072", "--runs", "1"],
     "nanogpt": [*TRAINED, "--iterations", "1", "--seeds", "2", "--no-seconds"],
     "nulls": ["--trials", "2"],
+    "rehearsal": [
+        *("--model", "gpt-oss", "--filled", "2", "--layers", "1", "--experts", "10"),
+        *("--mixture", "0"),
+    ],
     "resume": ["--kills", "1", "--steps", "8"],
     "routing": [
         *(RUNS, "--experts", "4", "--copies", "3", "--tokens", "24"),
@@ -104,12 +111,58 @@ RESULTS = {
     "band_reduction": {f"band_reduction{part}" for part in ("", "_errors", "_counts", "_m3_ultra")},
     "function_calling": {"function_calling", "function_calling_rewards"},
     "grafting": {"grafting", "grafting_splits", "grafting_memory"},
+    "rehearsal": {"rehearsal", "rehearsal_rows"},
     "surprise": {"surprise", "surprise_losses", "surprise_signals"},
     "moe_training": {f"moe_training{part}" for part in ("", "_blocks", "_gate")},
     "schedule": {"schedule", "schedule_assumptions", "schedule_gains"},
     "tuning": {"tuning", "tuning_grpo", "tuning_memory"},
     "unit_costs": {"unit_costs", "unit_costs_compared"},
 }
+
+
+# Of the published files: their number, the tensors, and the elements of each type.
+PUBLISHED = {
+    "deepseek": (163, 91991, {"F8_E4M3": 680571043840, "BF16": 3918786560, "F32": 41555600}),
+    "qwen": (118, 36945, {"BF16": 235093634560}),
+    "llama": (191, 1137, {"BF16": 405853388800}),
+    # The Hub counts two numbers in a byte of blocks: 118,244,966,400.
+    "gpt-oss": (15, 687, {"BF16": 2167371072, "U8": 60914073600}),
+}
+
+
+@pytest.fixture
+def rehearsal(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("rehearsal")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_rehearsed_models_are_those_that_are_published(name, rehearsal):
+    files = rehearsal.shards_of(rehearsal.MODELS[name]())
+    elements = Counter()
+    for tensors in files.values():
+        for dtype, shape in tensors.values():
+            elements[dtype] += prod(shape)
+    assert (len(files), sum(map(len, files.values())), elements) == PUBLISHED[name]
+
+
+def test_the_rehearsed_files_begin_with_the_published_layers(rehearsal):
+    files = list(rehearsal.shards_of(rehearsal.MODELS["deepseek"]()).items())
+    assert files[-1][0] == "model-00163-of-000163.safetensors"
+    of = {name: number for number, (_, tensors) in enumerate(files, 1) for name in tensors}
+    begin = {0: 1, 7: 13, 15: 35, 23: 57, 31: 79, 39: 101, 47: 123, 54: 142, 61: 161}
+    for layer, number in begin.items():
+        assert of[f"model.layers.{layer}.self_attn.q_a_proj.weight"] == number
+    assert (of["model.embed_tokens.weight"], of["lm_head.weight"]) == (1, 160)
+    assert of["model.layers.61.eh_proj.weight"] == of["model.layers.61.enorm.weight"] == 163
+    qwen = rehearsal.shards_of(rehearsal.MODELS["qwen"]())["model-00001-of-00118.safetensors"]
+    experts = {name for name in qwen if ".experts." in name}
+    assert (len(qwen), len(experts)) == (214, 3 * 69)
+
+
+def test_the_rehearsed_gguf_has_the_types_of_llama_cpp(rehearsal):
+    tensors = rehearsal.quantized(rehearsal.Deepseek())
+    assert Counter(kind for kind, _ in tensors.values()) == {"F32": 361, "Q4_K": 606, "Q6_K": 58}
 
 
 def test_the_results_that_the_documentation_shows_have_a_script():

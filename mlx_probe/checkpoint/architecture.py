@@ -196,6 +196,10 @@ def _complete(
     known = {
         name: value for name, value in values.items() if type(value) is int and 0 < value < 2**40
     }
+    # Latent attention: a head has a part with and one without rotary embeddings.
+    parts: list[Any] = [source.get(f"qk_{part}_head_dim") for part in ("nope", "rope")]
+    if all(type(part) is int and part > 0 for part in parts):
+        known.setdefault("head_dim", sum(parts))
     heads, hidden = known.get("heads"), known.get("hidden_size")
     if heads and hidden and "head_dim" not in known and hidden % heads == 0:
         known["head_dim"] = hidden // heads

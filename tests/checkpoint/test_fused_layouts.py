@@ -7,6 +7,7 @@ import pytest
 from weightfiles import model_files, whole, write_safetensors
 
 from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.checkpoint.architecture import read_architecture
 
 HEADS, KV, DIM, HIDDEN = 6, 2, 8, 48
 GQA = {"num_attention_heads": HEADS, "num_key_value_heads": KV, "hidden_size": HIDDEN}
@@ -228,3 +229,15 @@ def test_query_key_and_value_are_split(tmp_path, rng, case):
         assert part.shape == values.shape
     assert sum(part.numel for part in parts) == fused.numel
     assert sum(part.nbytes for part in parts) == fused.nbytes
+
+
+def test_a_head_of_latent_attention_is_as_wide_as_both_of_its_parts():
+    """DeepSeek-V3's config.json: 7168 / 128 is no width that anything in it has."""
+    config = {
+        "model_type": "deepseek_v3",
+        **{"hidden_size": 7168, "num_attention_heads": 128, "num_hidden_layers": 61},
+        **{"qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128},
+    }
+    assert read_architecture(config, {}).head_dim == 192
+    del config["qk_nope_head_dim"]
+    assert read_architecture(config, {}).head_dim == 56
