@@ -48,6 +48,9 @@ included; the checks of a cluster before its first unit and the spot checks of i
 
 ## Against runs on this machine
 
+With `--compare` the runs are of another hour than the costs, and the speed of a shared machine \
+changes meanwhile; other work makes runs longer, most of all those that need every core.
+
 <!-- results: unit_costs_compared -->
 <!-- /results -->
 
