@@ -36,7 +36,7 @@ def path(tmp_path_factory):
 @pytest.fixture
 def tiled(monkeypatch):
     """Small matrices are multiplied in tiles, as large ones are; the numbers of cores seen."""
-    monkeypatch.setattr(lapack, "_TILED", 64)
+    monkeypatch.setattr(lapack, "TILED", 64)
     seen, width = set(), lapack.width
 
     def noted():
@@ -98,7 +98,7 @@ def test_the_last_weight_takes_over_in_the_middle(tmp_path, monkeypatch):
         seen.append(width())
         return seen[-1]
 
-    monkeypatch.setattr(lapack, "_TILED", 64)
+    monkeypatch.setattr(lapack, "TILED", 64)
     with monkeypatch.context() as patch:
         patch.setattr(lapack, "width", noted)
         taken_over = rows_of(path, 2)
