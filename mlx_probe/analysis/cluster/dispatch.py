@@ -134,10 +134,17 @@ class Dispatcher:
         """Give every free worker a unit, and a second one that is short."""
         for ahead in (0, 1):
             for member in sorted(self._fleet.members.values(), key=self._load):
-                while self._waiting and self._load(member) < member.worker.nthreads + ahead:
-                    if ahead and self._waiting[0].work > AHEAD:
-                        break
+                while self._waiting and self._may_take(member, self._waiting[0], ahead):
                     self._submit(self._waiting.popleft(), member)
+
+    def _may_take(self, member: Member, unit: Unit, ahead: int) -> bool:
+        held = [each.unit for each in self._flying.values() if each.member is member]
+        # Alone, so that it is known which unit the next worker died with.
+        if unit.deaths or any(each.deaths for each in held):
+            return not held
+        if ahead and unit.work > AHEAD:
+            return False
+        return len(held) < member.worker.nthreads + ahead
 
     def _load(self, member: Member) -> int:
         return sum(each.member is member for each in self._flying.values())
@@ -234,21 +241,20 @@ class Dispatcher:
     def _part(self, member: Member, why: str) -> Iterator[tuple[Unit, Done | None]]:
         """Take back the units of a member that is gone.
 
-        Those that it was working on count as the cause: a worker begins in the order in which it
-        is given units.
+        Any that it had not finished may be the cause. They come alone from then on, so that one
+        that was only beside the cause is done next time.
         """
         self._fleet.forget(member)
         held = {key: each.future for key, each in self._flying.items() if each.member is member}
         # What it had finished is not the cause, though its result is gone, too.
         finished = [key for key, each in held.items() if each.status in ("finished", "lost")]
-        unfinished = [key for key in held if key not in finished]
-        begun = [self._take_back(key) for key in unfinished[: member.worker.nthreads]]
-        rest = [self._take_back(key) for key in held if key in self._flying]
-        names = ", ".join(unit.name for unit in begun)
+        rest = [self._take_back(key) for key in finished]
+        suspected = [self._take_back(key) for key in held if key not in finished]
+        names = ", ".join(unit.name for unit in suspected)
         text = f"{member.worker.label} {why}"
         self._warn(f"{text}; measured again: {names}" if names else text)
         self._waiting.extendleft(reversed(rest))
-        for unit in reversed(begun):
+        for unit in reversed(suspected):
             deaths = (*unit.deaths, member.worker.label)
             if unit.parts:
                 again = [replace(part, deaths=deaths) for part in unit.parts]
