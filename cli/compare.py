@@ -31,6 +31,7 @@ from .document import json_option, print_document
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     SIZE,
+    comparing_cluster_options,
     complete_files,
     config_option,
     format_option,
@@ -38,6 +39,7 @@ from .options import (
     overwrite_option,
     quiet_option,
     resume_option,
+    spread_over,
     watch_options,
     workers_option,
 )
@@ -53,7 +55,7 @@ _DEFAULT = CompareConfig()
     examples=(
         "mlx-probe compare Qwen/Qwen3-0.6B-Base Qwen/Qwen3-0.6B",
         "mlx-probe compare ./base ./adapter --directions 0",
-        "mlx-probe compare ./model ./model-4bit --format parquet",
+        "mlx-probe compare ./base ./tuned --format parquet --cluster local:2",
     ),
 )
 @click.argument("a", metavar="A", shell_complete=complete_files)
@@ -102,6 +104,7 @@ _DEFAULT = CompareConfig()
 @click.option("--revision-a", metavar="REV", help="Commit, branch, tag or version of A.")
 @click.option("--revision-b", metavar="REV", help="Commit, branch, tag or version of B.")
 @watch_options
+@comparing_cluster_options
 @config_option
 @resume_option
 @overwrite_option
@@ -122,6 +125,10 @@ def compare(
     quiet: bool,
     alert: tuple[str, ...],
     prometheus: int,
+    cluster: str | None,
+    model_paths: tuple[str, ...],
+    other_model_paths: tuple[str, ...],
+    full_hash: bool,
     **settings: Any,
 ) -> None:
     """Compare models A and B matrix by matrix, or a base A and its adapter B.
@@ -161,6 +168,7 @@ def compare(
             on_row=None if quiet else show,
             on_alert=print_alert,
             fetching=download_progress(quiet),
+            cluster=spread_over(cluster, model_paths, full_hash, other_model_paths),
         )
     if as_json:
         print_document(run_document(run))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SIZE",
     "cluster_options",
+    "comparing_cluster_options",
     "complete_files",
     "complete_metrics",
     "config_option",
@@ -211,33 +212,51 @@ def workers_option(what: str) -> Callable[[Command], Command]:
 
 def cluster_options(command: Command) -> Command:
     """--cluster, --model-path-on-workers and --full-hash: the fields of `ClusterConfig`."""
-    for option in (
-        click.option(
-            "--full-hash",
-            is_flag=True,
-            help="With --cluster: compare the SHA-256 of whole files with those of each worker.",
-        ),
-        click.option(
-            "--model-path-on-workers",
-            "model_paths",
-            multiple=True,
-            metavar="[HOST=]PATH",
-            help="With --cluster: where workers have the model, if not under the path that it has "
-            "here or under its published name; may be repeated, once for each host.",
-        ),
+    return _cluster_options(command, (("--model-path-on-workers", "model_paths", "MODEL"),))
+
+
+def comparing_cluster_options(command: Command) -> Command:
+    """The same for two models: --cluster, --a-on-workers, --b-on-workers and --full-hash."""
+    places = (("--a-on-workers", "model_paths", "A"), ("--b-on-workers", "other_model_paths", "B"))
+    return _cluster_options(command, places)
+
+
+def _cluster_options(command: Command, places: Sequence[tuple[str, str, str]]) -> Command:
+    """Options that say where workers have models, between the others."""
+    options = [
         click.option(
             "--cluster",
             metavar="ADDRESS",
             help="Let the workers of a Dask cluster compute: tcp://host:8786, or local:N for N "
             "processes on this machine.",
         ),
-    ):
+        *(
+            click.option(
+                option,
+                field,
+                multiple=True,
+                metavar="[HOST=]PATH",
+                help=f"With --cluster: where workers have {what}, if not under the path that it "
+                "has here or under its published name; may be repeated, once for each host.",
+            )
+            for option, field, what in places
+        ),
+        click.option(
+            "--full-hash",
+            is_flag=True,
+            help="With --cluster: compare the SHA-256 of whole files with those of each worker.",
+        ),
+    ]
+    for option in reversed(options):
         command = option(command)
     return command
 
 
 def spread_over(
-    cluster: str | None, model_paths: tuple[str, ...], full_hash: bool
+    cluster: str | None,
+    model_paths: tuple[str, ...],
+    full_hash: bool,
+    other_model_paths: tuple[str, ...] = (),
 ) -> ClusterConfig | None:
     """What `cluster_options` say; None for this process alone.
 
@@ -247,10 +266,10 @@ def spread_over(
     if cluster is not None:
         from mlx_probe.analysis.cluster.config import ClusterConfig
 
-        return ClusterConfig(cluster, model_paths, full_hash)
-    if model_paths or full_hash:
+        return ClusterConfig(cluster, model_paths, full_hash, other_model_paths=other_model_paths)
+    if model_paths or full_hash or other_model_paths:
         raise ConfigError(
-            "--model-path-on-workers and --full-hash are about the workers of a cluster",
+            "where workers have a model, and --full-hash, are about the workers of a cluster",
             "Name it with --cluster, or leave them out",
         )
     return None

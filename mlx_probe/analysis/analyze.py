@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlx_probe.analysis.cluster.config import ClusterConfig
-    from mlx_probe.analysis.cluster.rows import ClusterRun
+    from mlx_probe.analysis.cluster.rows import AnalyzeRun
 
 __all__ = ["analyze"]
 
@@ -150,7 +150,7 @@ def analyze(
 
 def _spread(
     plan: Plan, config: AnalyzeConfig, cluster: str | ClusterConfig
-) -> AbstractContextManager[ClusterRun]:
+) -> AbstractContextManager[AnalyzeRun]:
     # Dask is an extra, and few runs need it.
     from mlx_probe.analysis.cluster.config import cluster_config
     from mlx_probe.analysis.cluster.rows import cluster_run
@@ -158,13 +158,13 @@ def _spread(
     return cluster_run(plan, config, cluster_config(cluster))
 
 
-def _spec(plan: Plan, paths: RunPaths, spread: ClusterRun | None) -> JobSpec:
+def _spec(plan: Plan, paths: RunPaths, spread: AnalyzeRun | None) -> JobSpec:
     files, workers = plan.checkpoint.files, spread.threads if spread else plan.config.workers
     return JobSpec(
         title=files.model_id,
         about=(
             f"{files.model_id} at {files.revision}",
-            *([spread.about, *spread.unlike] if spread else [plan.backend_reason]),
+            *(spread.about if spread else [plan.backend_reason]),
             *([sample_text(plan)] if plan.unsampled else []),
         ),
         paths=paths,
@@ -201,7 +201,7 @@ def _prepare(plan: Plan, job: Job, begun: threading.Event) -> None:
 
 
 def _rows(
-    plan: Plan, job: Job, spot_checks: SpotChecks, spread: ClusterRun | None
+    plan: Plan, job: Job, spot_checks: SpotChecks, spread: AnalyzeRun | None
 ) -> Callable[[Callable[[Weight], None]], Iterator[list[Row]]]:
     """What measures the rows that the journal does not have yet: this process, or a cluster."""
     finished = job.journal.rows

@@ -21,17 +21,19 @@ class ClusterConfig:
     Attributes:
         address: The scheduler's address, such as tcp://host:8786; or local:N for N workers of
             one thread on this machine, which end with the run.
-        model_paths: Where the workers have the model: a path or a reference for all, HOST=PATH
-            for one host or worker name. Empty for the path of this machine or, where a worker
-            has no such path, the model's published name.
+        model_paths: Where the workers have the model, or A of a comparison: a path or a reference
+            for all, HOST=PATH for one host or worker name. Empty for the path of this machine
+            or, where a worker has no such path, the model's published name.
         full_hash: Whether workers hash their whole copies, and not only headers and samples.
         timeout: Seconds to wait for a scheduler or for workers that went away.
+        other_model_paths: The same as ``model_paths``, of B of a comparison.
     """
 
     address: str
     model_paths: tuple[str, ...] = ()
     full_hash: bool = False
     timeout: float = 300.0
+    other_model_paths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (_LOCAL.match(self.address) or _ADDRESS.match(self.address)):

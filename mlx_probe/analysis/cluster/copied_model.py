@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CopiedModel", "copied_model"]
 
+_OPTION = "--model-path-on-workers"
+
 # What a model is called whose files have no published version.
 _LOCAL = "local"
 
@@ -27,10 +29,12 @@ class CopiedModel:
     Attributes:
         files: The client's files, with absolute paths.
         paths: See `ClusterConfig.model_paths`.
+        option: The option of the command line that gives them.
     """
 
     files: ModelFiles
     paths: tuple[str, ...] = ()
+    option: str = _OPTION
 
     def open(self, host: str, name: str) -> Checkpoint:
         """Open the copy of a worker, fetching a published model that is not there yet.
@@ -54,16 +58,19 @@ class CopiedModel:
             return opening.open_checkpoint(files.model_id, revision, quiet=True)
         raise CheckpointError(
             f"{files.path} is not there",
-            f"Share that folder, or copy it and say where: --model-path-on-workers {host}=PATH",
+            f"Share that folder, or copy it and say where: {self.option} {host}=PATH",
         )
 
 
-def copied_model(checkpoint: Checkpoint, paths: tuple[str, ...]) -> CopiedModel:
+def copied_model(
+    checkpoint: Checkpoint, paths: tuple[str, ...], option: str = _OPTION
+) -> CopiedModel:
     """A model as workers are to open it.
 
     Args:
         checkpoint: The model, as the client opened it.
         paths: See `ClusterConfig.model_paths`.
+        option: The option of the command line that gives them.
     """
     files = checkpoint.files
     return CopiedModel(
@@ -75,4 +82,5 @@ def copied_model(checkpoint: Checkpoint, paths: tuple[str, ...]) -> CopiedModel:
             config=files.config.absolute() if files.config else None,
         ),
         paths,
+        option,
     )

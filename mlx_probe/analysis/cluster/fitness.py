@@ -54,16 +54,17 @@ def lacks_memory(worker: Worker) -> tuple[str, str] | None:
     )
 
 
-def other_copy(model: str, what: str) -> tuple[str, str]:
+def other_copy(model: str, what: str, option: str) -> tuple[str, str]:
     """Fact and remedy for a worker with another copy.
 
     Args:
         model: Its name.
         what: From `difference`.
+        option: The command line's, that says where workers have the model.
     """
     return (
         f"it reads another copy of {model}: {what}",
-        "Copy the model there again, or name the right copy with --model-path-on-workers",
+        f"Copy the model there again, or name the right copy with {option}",
     )
 
 

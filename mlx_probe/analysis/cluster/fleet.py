@@ -20,6 +20,7 @@ from mlx_probe.core.units import format_size
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.cluster.connection import Connection
+    from mlx_probe.analysis.cluster.copied_model import CopiedModel
     from mlx_probe.analysis.cluster.session import Setup
 
 __all__ = ["Changes", "Expected", "Fleet", "Member", "Refused"]
@@ -33,7 +34,7 @@ class Expected:
     """What a worker has to have to take part.
 
     Attributes:
-        models: Names of the models, for messages.
+        models: The models.
         copies: Digests of the client's copies of them, in the same order.
         content: See `Session`.
         backend: What the user asked for.
@@ -41,7 +42,7 @@ class Expected:
         needed: Indices of the sizes that have to fit; the others are done already.
     """
 
-    models: tuple[str, ...]
+    models: tuple[CopiedModel, ...]
     copies: tuple[CopyDigest, ...]
     content: str
     backend: str
@@ -291,10 +292,11 @@ class Fleet:
         expected = self._expected
         for model, own, copy in zip(expected.models, expected.copies, opened.copies, strict=True):
             if (what := difference(own, copy)) is not None:
-                return other_copy(model, what)
+                return other_copy(model.files.model_id, what, model.option)
         if opened.content != expected.content:
+            names = [model.files.model_id for model in expected.models]
             return (
-                f"it finds other tensors in {' and '.join(expected.models)}",
+                f"it finds other tensors in {' and '.join(names)}",
                 "Install the same versions of mlx-probe, gguf and safetensors there",
             )
         if self.only is not None and opened.numerics != self.only:

@@ -192,7 +192,7 @@ def _compared(
         answer = answers[worker.address]
         if isinstance(answer, CopyDigest):
             what = difference(own, answer)
-            return None if what is None else other_copy(name, what)
+            return None if what is None else other_copy(name, what, model.option)
         return answer if isinstance(answer, tuple) else no_answer(answer)
 
     return [

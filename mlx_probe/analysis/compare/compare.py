@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.compare.checks import check_comparison
 from mlx_probe.analysis.compare.columns import COLUMNS
@@ -32,6 +33,10 @@ from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.source.transfer.progress import DownloadProgress
 
+if TYPE_CHECKING:
+    from mlx_probe.analysis.cluster.compare_rows import CompareRun
+    from mlx_probe.analysis.cluster.config import ClusterConfig
+
 __all__ = ["compare"]
 
 
@@ -50,6 +55,7 @@ def compare(
     on_row: Callable[[int, int, str], None] | None = None,
     on_alert: Callable[[str, bool], None] | None = None,
     fetching: DownloadProgress | None = None,
+    cluster: str | ClusterConfig | None = None,
     **settings: Any,
 ) -> Run:
     """Compare two models, or a base and its adapter, and write one row for each matrix.
@@ -79,6 +85,8 @@ def compare(
         on_alert: Called when a rule is broken or kept again, with a message and whether it is a
             warning; None for the log alone.
         fetching: Shows how far a download of a model is; see `open_checkpoint`.
+        cluster: Workers of Dask that measure in place of this process; see `analyze`. What the
+            memory limit leaves out is decided here.
         **settings: Fields of `CompareConfig`, such as ``directions=4``; they win over ``config``.
 
     Returns:
@@ -86,6 +94,7 @@ def compare(
 
     Raises:
         Stopped: A rule that stops was broken; finished rows stay on disk.
+        ClusterError: A worker may not take part, or there is none any more.
         ProbeError: One of its kinds; finished rows stay on disk.
     """
     config = with_settings(config or CompareConfig(), settings, compare, "compare")
@@ -94,16 +103,20 @@ def compare(
     with (
         open_model_or_run(a, revision_a, fetching) as first,
         open_model_or_run(b, revision_b, fetching) as second,
+        ExitStack() as stack,
     ):
-        job.begin("measure")
-        plan = make_plan(first, second, config)
+        plan = make_plan(first, second, config, strict=cluster is None)
         paths = resolve_output(out, formats, plan.title, KIND, stem=KIND)
-        with job.running(_spec(plan, paths)):
+        spread = stack.enter_context(_spread(plan, config, cluster)) if cluster else None
+        if spread:
+            plan = replace(plan, backend_reason=spread.reason)
+        job.begin("measure")
+        with job.running(_spec(plan, paths, spread)):
             # From known rates only: a calibration would take time and memory of the run.
             rates = kept_rates(plan.backend)
             job.write_plan(forecast_comparison(plan, job.paths, rates).describe())
             warn_of_unread(_unread(plan), job.warn)
-            rows = _measure(plan, job, on_row)
+            rows = _measure(plan, job, on_row, _rows(plan, job, spread))
             job.refuse_changed(
                 CheckpointError(
                     "a model changed while it was compared",
@@ -116,20 +129,32 @@ def compare(
             job.begin("write")
             outputs = finalize(job.paths, table)
             described = {**_describe(plan, rows), **describe_unread(_unread(plan, rows))}
+            described |= spread.describe() if spread else {}
             return job.finish(described, checks, outputs, _seconds(rows))
 
 
-def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
+def _spread(
+    plan: ComparePlan, config: CompareConfig, cluster: str | ClusterConfig
+) -> AbstractContextManager[CompareRun]:
+    # Dask is an extra, and few runs need it.
+    from mlx_probe.analysis.cluster.compare_rows import compare_run
+    from mlx_probe.analysis.cluster.config import cluster_config
+
+    return compare_run(plan, config, cluster_config(cluster))
+
+
+def _spec(plan: ComparePlan, paths: RunPaths, spread: CompareRun | None) -> JobSpec:
     models = [model.files for model in (plan.a, plan.b)]
+    workers = spread.threads if spread else plan.config.workers
     return JobSpec(
         title=" and ".join(files.model_id for files in models),
         about=(
             *(f"{files.model_id} at {files.revision}" for files in models),
-            plan.backend_reason,
+            *(spread.about if spread else [plan.backend_reason]),
         ),
         paths=paths,
         columns=COLUMNS,
-        fingerprint=lambda: plan.fingerprint,
+        fingerprint=lambda: spread.fingerprint if spread else plan.fingerprint,
         stages=STAGES,
         described={
             **_models(plan),
@@ -138,14 +163,27 @@ def _spec(plan: ComparePlan, paths: RunPaths) -> JobSpec:
             "kernels": sorted(native.used()),
         },
         sizes=plan.sizes,
-        workers=plan.config.workers,
-        lanes=min(plan.backend.lanes or plan.config.workers, plan.config.workers),
+        workers=workers,
+        lanes=workers if spread else min(plan.backend.lanes or workers, workers),
         device_memory=plan.backend.device_memory,
     )
 
 
+def _rows(
+    plan: ComparePlan, job: Job, spread: CompareRun | None
+) -> Callable[[Callable[[Weight], None]], Iterator[list[Row]]]:
+    """What measures the rows that the journal does not have yet: this process, or a cluster."""
+    finished = job.journal.rows
+    if spread is not None:
+        return lambda start: spread.rows(finished, job.meter, start, job.warn)
+    return lambda start: compare_rows(plan, finished, job.meter, start)
+
+
 def _measure(
-    plan: ComparePlan, job: Job, on_row: Callable[[int, int, str], None] | None
+    plan: ComparePlan,
+    job: Job,
+    on_row: Callable[[int, int, str], None] | None,
+    measured: Callable[[Callable[[Weight], None]], Iterator[list[Row]]],
 ) -> list[Row]:
     """One row for each pair: those of the journal, and those that are measured now."""
 
@@ -153,7 +191,7 @@ def _measure(
         job.progress.what = weight.label
 
     rows = list(job.journal.rows.values())
-    for together in compare_rows(plan, job.journal.rows, job.meter, start):
+    for together in measured(start):
         labels = [plan.pairs[row.index].weight.label for row in together]
         outcomes = [row.values["status_reason"] or row.values["status"] for row in together]
         job.append_all(list(zip(together, labels, outcomes, strict=True)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.compare.pair import Pair
     from mlx_probe.analysis.compare.plan import ComparePlan
 
-__all__ = ["longest_first", "pair_order"]
+__all__ = ["longest_first", "pair_order", "work_of"]
 
 
 def pair_order(plan: ComparePlan, finished: Collection[int]) -> list[tuple[Task, int]]:
@@ -35,7 +35,7 @@ def longest_first(plan: ComparePlan) -> list[int]:
     """Positions of the pairs, the longest first, and equal ones together."""
     # So no worker begins a long one when the others have nothing left to do.
     return sorted(
-        range(len(plan.pairs)), key=lambda i: (-_work(plan.pairs[i]), repr(_kind(plan, i)), i)
+        range(len(plan.pairs)), key=lambda i: (-work_of(plan.pairs[i]), repr(_kind(plan, i)), i)
     )
 
 
@@ -67,10 +67,10 @@ def _kind(plan: ComparePlan, index: int) -> tuple[int, tuple[object, ...]]:
 
 
 def _is_tiny(plan: ComparePlan, batch: tuple[int, ...]) -> bool:
-    return len(batch) == 1 and _work(plan.pairs[batch[0]]) <= TINY
+    return len(batch) == 1 and work_of(plan.pairs[batch[0]]) <= TINY
 
 
-def _work(pair: Pair) -> float:
+def work_of(pair: Pair) -> float:
     """How long a pair takes, in flops of a product; see `work_order`."""
     weight = pair.weight
     if pair.status is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from mlx_probe.analysis.budget import memory_budget
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.pair import Pair
 from mlx_probe.analysis.compare.pairing import pair_checkpoints
-from mlx_probe.analysis.compare.scope import Scope, scope_of
+from mlx_probe.analysis.compare.scope import Scope, on_backend, scope_of
 from mlx_probe.analysis.opening import describe_model
 from mlx_probe.analysis.selection import select_weights
 from mlx_probe.analysis.working_set import eigen_solvers
@@ -65,11 +66,29 @@ class ComparePlan:
         )
 
     @property
+    def numerics(self) -> dict[str, Any]:
+        """What decides the last digits of a row, beside the configuration."""
+        return {
+            "backend": self.backend.name,
+            "device": self.backend.device,
+            "solvers": self.solvers.settings,
+            "kernels": native.used(),
+        }
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides a row's values; may raise OSError."""
+        return self.fingerprint_with(self.numerics)
+
+    def fingerprint_with(self, numerics: Mapping[str, Any]) -> str:
+        """The fingerprint if others compute the rows; may raise OSError.
+
+        Args:
+            numerics: What decides the last digits of a row there.
+        """
         config = asdict(self.config)
         # The scopes say how much of each pair fits into the memory.
-        # The device is below, as it was chosen.
+        # The device is in the numerics, as it was chosen.
         for name in ("workers", "memory_limit", "device"):
             del config[name]
         models = (self.a, self.b)
@@ -77,28 +96,35 @@ class ComparePlan:
             {
                 "code_version": __version__,
                 "config": config,
-                "backend": self.backend.name,
-                "device": self.backend.device,
                 "scopes": [asdict(scope) for scope in self.scopes],
-                "solvers": self.solvers.settings,
-                "kernels": native.used(),
+                **numerics,
                 "models": [describe_model(model) for model in models],
                 "files": [file_stamps(model.files.weights) for model in models],
             }
         )
 
 
-def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePlan:
+def make_plan(
+    a: Checkpoint,
+    b: Checkpoint,
+    config: CompareConfig,
+    strict: bool = True,
+    decided: Sequence[Scope] | None = None,
+) -> ComparePlan:
     """Decide what is compared, and how much of it at once.
 
     Args:
         a: The first model, or the base.
         b: The second, or an adapter of ``a``.
         config: What the user asked for.
+        strict: Whether to refuse a memory limit that cannot hold two slabs of the largest pair;
+            if not, the limit is raised.
+        decided: How much of each pair is computed, if that does not depend on the memory here.
 
     Raises:
         BackendError: This machine lacks the backend or device.
-        CheckpointError: No tensor has a counterpart of its shape, or the adapter changes none.
+        CheckpointError: No tensor has a counterpart of its shape, or the adapter changes none; or
+            there are not as many pairs as ``decided``.
         ConfigError: No tensor is selected, or the memory limit cannot hold two slabs.
     """
     backend, reason = choose_backend(config.backend, config.device)
@@ -107,19 +133,35 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
     chosen = set(map(id, select_weights([p.weight for p in pairs], config.include, config.exclude)))
     pairs = tuple(pair for pair in pairs if id(pair.weight) in chosen)
     memory = memory_budget(config.memory_limit)
-    nothing = Scope(False, False, None, 0)
-    scopes = tuple(
-        nothing if pair.status else scope_of(pair, config, memory.tasks, backend) for pair in pairs
-    )
+    if decided is None:
+        nothing = Scope(False, False, None, 0)
+        scopes = tuple(
+            nothing if pair.status else scope_of(pair, config, memory.tasks, backend)
+            for pair in pairs
+        )
+    elif len(decided) == len(pairs):
+        scopes = tuple(
+            scope if pair.status else on_backend(scope, pair, config, backend)
+            for pair, scope in zip(pairs, decided, strict=True)
+        )
+    else:
+        raise CheckpointError(
+            f"{a.files.model_id} and {b.files.model_id} make {len(pairs)} pairs of tensors, and "
+            f"not {len(decided)}",
+            "Copy both models again",
+        )
     largest = max(range(len(pairs)), key=lambda i: scopes[i].nbytes)
-    if (needed := scopes[largest].nbytes) > memory.tasks:
-        least = format_size(round(1.05 * (memory.taken + needed)))
+    needed = memory.taken + scopes[largest].nbytes
+    if needed > memory.limit and strict:
         raise ConfigError(
             f"a memory limit of {format_size(memory.limit)} cannot hold "
-            f"{pairs[largest].weight.label!r}: reading it takes {format_size(needed)} beside the "
+            f"{pairs[largest].weight.label!r}: reading it takes "
+            f"{format_size(scopes[largest].nbytes)} beside the "
             f"{format_size(memory.taken)} of the process itself",
-            f"Set --memory-limit to at least {least}, or leave the tensor out with --exclude",
+            f"Set --memory-limit to at least {format_size(round(1.05 * needed))}, or leave the "
+            "tensor out with --exclude",
         )
+    limit = max(memory.limit, needed)
     workers = config.workers or backend.default_workers
     return ComparePlan(
         a=a,
@@ -128,8 +170,8 @@ def make_plan(a: Checkpoint, b: Checkpoint, config: CompareConfig) -> ComparePla
         scopes=scopes,
         backend=backend,
         backend_reason=reason,
-        config=replace(config, backend=backend.name, workers=workers, memory_limit=memory.limit),
-        budget=memory.tasks,
+        config=replace(config, backend=backend.name, workers=workers, memory_limit=limit),
+        budget=limit - memory.taken,
         solvers=eigen_solvers(
             pair.weight.short for pair, scope in zip(pairs, scopes, strict=True) if scope.spectrum
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.analysis.compare.pair import Pair
@@ -13,7 +13,7 @@ from mlx_probe.compute.backends import Backend
 from mlx_probe.compute.backends.numpy.backend import NumpyBackend
 from mlx_probe.core.dtypes import DTYPES
 
-__all__ = ["Scope", "is_matrix", "scope_of"]
+__all__ = ["Scope", "is_matrix", "on_backend", "scope_of"]
 
 _HOST = NumpyBackend()
 
@@ -51,6 +51,28 @@ def scope_of(pair: Pair, config: CompareConfig, budget: int, backend: Backend) -
         budget: Bytes.
         backend: Where elements of two weights are worked on.
     """
+    stream, spectrum, vectors = _needs(pair, config, backend)
+    if not is_matrix(pair):
+        return Scope(False, False, None, stream)
+    if vectors <= budget:
+        return Scope(True, config.directions > 0, None, vectors)
+    reason = f"the memory limit leaves {budget / 1e6:.0f} MB"
+    if spectrum <= budget:
+        reason += f", singular vectors take {vectors / 1e6:.0f} MB"
+        return Scope(True, False, reason, spectrum)
+    reason += f", the spectrum takes {spectrum / 1e6:.0f} MB"
+    return Scope(False, False, reason, stream)
+
+
+def on_backend(scope: Scope, pair: Pair, config: CompareConfig, backend: Backend) -> Scope:
+    """A scope that was decided for another backend, with the memory that it takes on this one."""
+    stream, spectrum, vectors = _needs(pair, config, backend)
+    nbytes = vectors if scope.vectors else spectrum if scope.spectrum else stream
+    return replace(scope, nbytes=nbytes)
+
+
+def _needs(pair: Pair, config: CompareConfig, backend: Backend) -> tuple[int, int, int]:
+    """Bytes that the change takes; with the spectrum; and with the singular vectors, too."""
     # What an adapter makes of a weight is computed on the host.
     working_set = (backend if pair.adaption is None else _HOST).working_set
     weight = pair.weight
@@ -71,7 +93,7 @@ def scope_of(pair: Pair, config: CompareConfig, budget: int, backend: Backend) -
         # A device makes digits of the difference, too.
         stream += working_set(slab, 4, 0)
     if not is_matrix(pair):
-        return Scope(False, False, None, stream)
+        return stream, stream, stream
     lowrank = pair.adaption is not None and pair.adaption.is_product
     # A Gram matrix, what a device needs to make it, and its factorization.
     gram = working_set(0, 4, short) - working_set(0, 4, 0)
@@ -80,13 +102,4 @@ def scope_of(pair: Pair, config: CompareConfig, budget: int, backend: Backend) -
     sides = 2 * (gram - lapack.workspace(short) + 8 * short**2)
     leading = max(config.directions, config.intruder_directions)
     vectors = max(spectrum + sides, stream + subspace_bytes(short, leading))
-    if not config.directions:
-        vectors = spectrum
-    if vectors <= budget:
-        return Scope(True, config.directions > 0, None, vectors)
-    reason = f"the memory limit leaves {budget / 1e6:.0f} MB"
-    if spectrum <= budget:
-        reason += f", singular vectors take {vectors / 1e6:.0f} MB"
-        return Scope(True, False, reason, spectrum)
-    reason += f", the spectrum takes {spectrum / 1e6:.0f} MB"
-    return Scope(False, False, reason, stream)
+    return stream, spectrum, vectors if config.directions else spectrum

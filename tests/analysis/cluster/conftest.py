@@ -1,7 +1,9 @@
+from contextlib import contextmanager
+
 import pytest
 from clusters import LoopbackCluster, preload
 
-# A worker that is started with this dies when it begins the unit that the file names.
+# A worker that is started with this dies at a unit whose text begins with that of the file.
 DEADLY = """
 import os
 import time
@@ -14,7 +16,7 @@ def dask_setup(worker):
     file, real = Path({file!r}), session.run
 
     def run(token, unit):
-        if file.exists() and file.read_text() == str(unit):
+        if file.exists() and str(unit).startswith(file.read_text()):
             # Results before it are on their way.
             time.sleep(0.3)
             os._exit(1)
@@ -24,13 +26,34 @@ def dask_setup(worker):
 """
 
 
+class Workers(LoopbackCluster):
+    """A cluster of three workers, which can be made to die."""
+
+    def __init__(self, folder):
+        super().__init__(folder, workers=0)
+        self._deadly = folder / "deadly"
+        self._words = preload(folder / "deadly.py", DEADLY, file=str(self._deadly))
+        self.start(["w0", "w1", "w2"])
+
+    @contextmanager
+    def dying_at(self, unit):
+        """Workers die at units whose text begins so; the names of those that did, in the end."""
+        dead = []
+        self._deadly.write_text(unit)
+        try:
+            yield dead
+        finally:
+            self._deadly.unlink()
+            dead += [name for name, worker in self.workers.items() if worker.poll() is not None]
+            self.start(dead)
+
+    def start(self, names):
+        for name in names:
+            self.start_worker(name, self._words)
+        self.wait_for_workers(3)
+
+
 @pytest.fixture(scope="session")
-def two_workers(tmp_path_factory):
-    """A cluster of two workers, and the file that names the unit at which a worker dies."""
-    folder = tmp_path_factory.mktemp("two_workers")
-    words = preload(folder / "deadly.py", DEADLY, file=str(folder / "deadly"))
-    with LoopbackCluster(folder, workers=0) as started:
-        for number in range(2):
-            started.start_worker(f"w{number}", words)
-        started.wait_for_workers(2)
-        yield started, folder / "deadly"
+def three_workers(tmp_path_factory):
+    with Workers(tmp_path_factory.mktemp("three_workers")) as started:
+        yield started

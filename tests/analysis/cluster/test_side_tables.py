@@ -8,11 +8,12 @@ from mlx_probe import AnalyzeConfig, open_checkpoint
 from mlx_probe.analysis import analyze as analyze_module
 from mlx_probe.analysis.analyze import analyze
 from mlx_probe.analysis.cluster import dispatch
-from mlx_probe.analysis.cluster import rows as cluster_rows
-from mlx_probe.analysis.cluster.analyze_session import AnalyzeSetup, MeasureSide, numerics_of
+from mlx_probe.analysis.cluster import run as cluster_run
+from mlx_probe.analysis.cluster.analyze_session import AnalyzeSetup, MeasureSide
 from mlx_probe.analysis.cluster.config import ClusterConfig
 from mlx_probe.analysis.cluster.copied_model import copied_model
 from mlx_probe.analysis.cluster.facts import gather_facts
+from mlx_probe.analysis.cluster.measuring import numerics_of
 from mlx_probe.analysis.cluster.session import Allowance
 from mlx_probe.analysis.plan import make_plan
 from mlx_probe.analysis.side_tables import SIDES, side_parts
@@ -44,11 +45,11 @@ def rows(run, name):
 
 @pytest.mark.parametrize("settings", [{}, {"sample": "layers=every:2|experts=3"}], ids=str)
 def test_workers_make_the_tables_of_a_single_process(
-    model, two_workers, tmp_path, monkeypatch, settings
+    model, three_workers, tmp_path, monkeypatch, settings
 ):
     single = alone(model, tmp_path, **settings)
     monkeypatch.delattr(analyze_module, "side_tables")
-    run = spread(model, two_workers[0], tmp_path, **settings)
+    run = spread(model, three_workers, tmp_path, **settings)
     assert run.passed
     assert list(run.sides) == list(single.sides) == ["heads", "experts"]
     for name in run.sides:
@@ -62,29 +63,22 @@ def test_workers_make_the_tables_of_a_single_process(
     )
 
 
-def test_a_part_whose_workers_die_is_failed(model, two_workers, tmp_path, monkeypatch):
+def test_a_part_whose_workers_die_is_failed(model, three_workers, tmp_path, monkeypatch):
     single = alone(model, tmp_path)
-    cluster, deadly = two_workers
-    for module in (dispatch, cluster_rows):
-        monkeypatch.setattr(module, "DEATHS", 1)
-    deadly.write_text(str(MeasureSide("experts", 1)))
-    try:
-        run = spread(model, cluster, tmp_path)
-    finally:
-        deadly.unlink()
-        dead = [name for name, worker in cluster.workers.items() if worker.poll() is not None]
-        for name in dead:
-            cluster.start_worker(name)
-    assert len(dead) == 1
+    for module in (dispatch, cluster_run):
+        monkeypatch.setattr(module, "DEATHS", 2)
+    with three_workers.dying_at(str(MeasureSide("experts", 1))) as dead:
+        run = spread(model, three_workers, tmp_path)
+    assert len(dead) == 2
     assert rows(run, "heads") == rows(single, "heads")
     experts, expected = (each.sides["experts"].to_pylist() for each in (run, single))
     assert [repr(row) for row in experts[6:12]] != [repr(row) for row in expected[6:12]]
     for i, (row, other) in enumerate(zip(experts, expected, strict=True)):
         if i in range(6, 12):
             assert row["status"] == "failed"
-            assert row["status_reason"].startswith(
-                f"1 workers died while they measured it: worker {dead[0]}"
-            )
+            reason = row["status_reason"]
+            assert reason.startswith("2 workers died while they measured it: worker")
+            assert all(name in reason for name in dead)
             assert row["param_name"] == other["param_name"]
             assert row["norm"] is None
         else:
@@ -100,7 +94,7 @@ def plan(model):
 def session_of(plan, budget, memory):
     setup = AnalyzeSetup(
         token="t",
-        model=copied_model(plan.checkpoint, ()),
+        models=(copied_model(plan.checkpoint, ()),),
         config=AnalyzeConfig(metrics="full", backend="numpy"),
         budget=budget,
         solvers=plan.solvers,
