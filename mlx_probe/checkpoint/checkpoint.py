@@ -158,10 +158,21 @@ def _read_small(files: ModelFiles, tensor: TensorInfo) -> bytes:
 
 
 def _check_shards(index: Path, weight_map: Mapping[str, str], files: ModelFiles) -> None:
-    for shard in sorted(set(weight_map.values())):
-        path = index.parent / shard
-        if path not in files.weights or not (files.is_remote or path.is_file()):
-            raise damaged(index, f"shard {shard} is missing", "Download the whole model again")
+    shards = sorted(set(weight_map.values()))
+    missing = [shard for shard in shards if not _is_there(index.parent / shard, files)]
+    if missing:
+        more = len(missing) - 1
+        raise damaged(
+            index,
+            f"shard {missing[0]} is missing, and {more} more of {len(shards)}"
+            if more
+            else f"shard {missing[0]} is missing",
+            "Copy what is missing there, or download the model again, which keeps what is there",
+        )
+
+
+def _is_there(path: Path, files: ModelFiles) -> bool:
+    return path in files.weights and (files.is_remote or path.is_file())
 
 
 def _check_names(headers: Mapping[Path, Header]) -> None:

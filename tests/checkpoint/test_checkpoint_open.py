@@ -51,6 +51,9 @@ def test_a_missing_shard_is_named_with_the_index(sharded, tmp_path):
         open_checkpoint(files)
     with pytest.raises(CheckpointError, match=r"shard gone\.safetensors is missing"):
         open_checkpoint(sharded({"a": FIRST, "b": "gone.safetensors"}))
+    index = {"a": FIRST, "b": "gone.safetensors", "c": "lost.safetensors"}
+    with pytest.raises(CheckpointError, match=r"gone\.safetensors is missing, and 1 more of 3"):
+        open_checkpoint(sharded(index))
 
 
 @pytest.mark.parametrize("shard", ["../up.safetensors", "/abs.safetensors"])
