@@ -96,7 +96,7 @@ def analyzed(model: Path, out: Path, limit: str, *more: str) -> Whole:
     return Whole(sum(meta["rows_by_status"].values()), used, stages)
 
 
-def fixed_seconds(limit: str, turns: int = 5) -> float:
+def fixed_seconds(limit: str, turns: int) -> float:
     """What the analysis of a single small tensor takes: the start and the end of every run."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"

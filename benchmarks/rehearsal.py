@@ -16,10 +16,10 @@ its report is written, and opened in Chromium where there is one. Of --mixture l
 stats`, and its page.
 
 Bookkeeping is the wall time of an analysis by one worker, less that of an analysis of a single
-tensor, less the seconds of the stages in run_meta.json, per row; of the fewest rows the median of
-five. The stages of so small tensors are calls rather than reading and arithmetic: "ms a row" has
-these as well. A row is a weight; two stored tensors make most of these. Exit code 1 if something
-misses its limit.
+tensor, less the seconds of the stages in run_meta.json, per row; of the fewest rows and of the
+single tensor the median of --turns. The stages of so small tensors are calls rather than reading
+and arithmetic: "ms a row" has these as well. A row is a weight; two stored tensors make most of
+these. Exit code 1 if something misses its limit.
 """
 
 from __future__ import annotations
@@ -203,10 +203,15 @@ def _refused(table: Table, about: Sequence[Cell], what: str, path: Path, named: 
 
 
 def rehearse_rows(
-    layers: Sequence[int], mixture: Sequence[int], experts: int, seed: int, work: Path
+    layers: Sequence[int],
+    mixture: Sequence[int],
+    experts: int,
+    seed: int,
+    turns: int,
+    work: Path,
 ) -> Iterator[tuple[tuple[Cell, ...], list[str]]]:
     """Whole analyses of more and more rows; of each its cells, and what missed its limit."""
-    fewest, fixed = 0.0, fixed_seconds(LIMIT)
+    fewest, fixed = 0.0, fixed_seconds(LIMIT, turns)
     for count in layers:
         model = miniature(count, experts).model()
         path, out, killed = (work / f"{count}{end}" for end in ("", "-run", "-killed"))
@@ -214,7 +219,7 @@ def rehearse_rows(
         runs = [analyzed(path, out, LIMIT)]
         if not fewest:
             # A second more or less is a millisecond of each of so few rows.
-            runs += [analyzed(path, work / f"{count}-{turn}", LIMIT) for turn in range(4)]
+            runs += [analyzed(path, work / f"{count}-{turn}", LIMIT) for turn in range(turns - 1)]
         each = median(whole.bookkeeping(fixed) for whole in runs)
         whole = min(runs, key=lambda whole: abs(whole.bookkeeping(fixed) - each))
         fewest = fewest or each
@@ -262,6 +267,7 @@ def _rehearse_mixture(path: Path, out: Path) -> tuple[Cell, ...]:
 @click.option("--layers", multiple=True, type=int, default=(3, 14, 41, 61, 118), show_default=True)
 @click.option("--mixture", multiple=True, type=int, default=(14, 61), show_default=True)
 @click.option("--experts", default=256, show_default=True, help="Of a layer of the tiny shapes.")
+@click.option("--turns", default=5, show_default=True, help="Of the smallest analyses.")
 @click.option("--seed", default=0, show_default=True)
 @out_option
 def main(
@@ -270,6 +276,7 @@ def main(
     layers: tuple[int, ...],
     mixture: tuple[int, ...],
     experts: int,
+    turns: int,
     seed: int,
     out: Path,
 ) -> None:
@@ -286,7 +293,7 @@ def main(
     missed += table.missed
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        for row, beyond in rehearse_rows(sorted(layers), mixture, experts, seed, Path(name)):
+        for row, beyond in rehearse_rows(sorted(layers), mixture, experts, seed, turns, Path(name)):
             rows.append(row)
             missed += beyond
             click.echo(json.dumps(row))

@@ -71,7 +71,7 @@ SMALLEST = {
     "nulls": ["--trials", "2"],
     "rehearsal": [
         *("--model", "gpt-oss", "--filled", "2", "--layers", "1", "--experts", "10"),
-        *("--mixture", "0"),
+        *("--mixture", "0", "--turns", "1"),
     ],
     "resume": ["--kills", "1", "--steps", "8"],
     "routing": [
