@@ -18,6 +18,7 @@ from mlx_probe.checkpoint import Checkpoint, Weight, find_aliases
 from mlx_probe.compute import native
 from mlx_probe.compute.backends import Backend, choose_backend
 from mlx_probe.compute.solver_crossover import EigenSolvers
+from mlx_probe.core.collecting import uncollected
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.records import Column
 from mlx_probe.core.units import format_size
@@ -123,6 +124,7 @@ class Plan:
         return fingerprint_of(identity)
 
 
+@uncollected()
 def make_plan(
     checkpoint: Checkpoint,
     config: AnalyzeConfig,

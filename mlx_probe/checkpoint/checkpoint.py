@@ -21,6 +21,7 @@ from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.own_name import own_name
 from mlx_probe.checkpoint.parameter import PLAIN, Parameter
 from mlx_probe.checkpoint.weight import Weight, weights_of
+from mlx_probe.core.collecting import uncollected
 from mlx_probe.core.errors import CheckpointError, PackingError, damaged, unreadable
 from mlx_probe.core.records import ModelFiles, TensorInfo
 from mlx_probe.core.sharding import read_weight_map
@@ -101,6 +102,7 @@ class Checkpoint:
         self.close()
 
 
+@uncollected()
 def open_checkpoint(files: ModelFiles) -> Checkpoint:
     """Open a model by its files' headers; no weight is read or mapped.
 

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.core.collecting import uncollected
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import LineWriter, whole_lines, write_error
 from mlx_probe.core.records import Column, Row
@@ -247,6 +248,7 @@ class Journal:
         # A row replaces an earlier one, which may have had singular values.
         (self._spectra.add if there else self._spectra.discard)(index)
 
+    @uncollected()
     def _recover(self) -> int:
         """Find the finished rows in the file; return how many of its bytes are intact."""
         end = 0

@@ -10,6 +10,7 @@ lacks, and it loads the tensors.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from sys import intern
@@ -56,12 +57,11 @@ def read_header(path: Path, file: BinaryIO, size: int) -> Header:
 
 def _parse(path: Path, text: bytes) -> dict[str, Any]:
     def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        # Of two equal keys json keeps the last, other readers the first.
-        entries: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in entries:
-                raise damaged(path, f"the header names {key!r} twice")
-            entries[key] = value
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
+            # Of two equal keys json keeps the last, other readers the first.
+            ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+            raise damaged(path, f"the header names {twice!r} twice")
         return entries
 
     try:
