@@ -44,7 +44,9 @@ Simplified: a task waits for all of its bytes before its first slab. A core of t
 everything as much faster or slower than one of this machine as Gram matrices. Nothing is read \
 twice: the digits always decide. Each of four machines has its own copy of the \
 model; the client is a machine of its own. Opening the model, start and end of the run are \
-included; the checks of a cluster before its first unit and the spot checks of its client are not.
+included; the checks of a cluster before its first unit and the spot checks of its client are not. \
+On four machines a worker of the simulation reads ahead what another one may get, which the engine \
+does on one machine only: its "GB read" and use of the disk are too high there.
 
 ## Against runs on this machine
 

@@ -80,6 +80,7 @@ class CompareRun(ClusterRun):
             self.threads,
             lambda index: plan.pairs[index].weight.label,
             lambda index: work_of(plan.pairs[index]),
+            self.one_host,
         )
         for unit, measured in self.results(units, meter, start, warn):
             if measured is None:

@@ -86,7 +86,7 @@ class AnalyzeRun(ClusterRun):
         def start(unit: Unit) -> None:
             on_start(plan.weights[unit.sizes[0]])
 
-        units = units_of(plan, finished, self.threads)
+        units = units_of(plan, finished, self.threads, self.one_host)
         for unit, measured in self.results(units, meter, start, warn):
             if measured is None:
                 rows = [row_of(plan, unit.sizes[0], Outcome("failed", given_up(unit)))]
@@ -175,19 +175,23 @@ def cluster_run(plan: Plan, asked: AnalyzeConfig, config: ClusterConfig) -> Iter
         yield AnalyzeRun(plan, fleet, config)
 
 
-def units_of(plan: Plan, finished: Mapping[int, Row], threads: int) -> list[Unit]:
+def units_of(
+    plan: Plan, finished: Mapping[int, Row], threads: int, one_host: bool = True
+) -> list[Unit]:
     """The rest of a plan as units, the longest first.
 
     Args:
         plan: The plan.
         finished: Rows of finished weights, by position.
         threads: Tasks that all workers run at once.
+        one_host: See `as_units`.
     """
     return as_units(
         [task for task, _ in work_order(plan, finished)],
         threads,
         lambda index: plan.weights[index].label,
         lambda index: work_of(plan.weights[index]),
+        one_host,
     )
 
 

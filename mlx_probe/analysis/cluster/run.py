@@ -47,6 +47,11 @@ class ClusterRun:
         return sum(member.worker.nthreads for member in self._fleet.members.values())
 
     @property
+    def one_host(self) -> bool:
+        """Whether all workers are on one machine."""
+        return len({member.opened.facts.host for member in self._fleet.members.values()}) == 1
+
+    @property
     def about(self) -> tuple[str, ...]:
         """Lines for the log: who takes part, and how they differ."""
         labels = ", ".join(member.worker.label for member in self._fleet.members.values())
@@ -55,7 +60,8 @@ class ClusterRun:
     @property
     def reason(self) -> str:
         """What computes, in one sentence."""
-        facts = [member.opened.facts for member in self._fleet.all]
+        there = [member for member in self._fleet.all if member.rows or not member.left]
+        facts = [member.opened.facts for member in there]
         hosts = ", ".join(sorted({each.host for each in facts}))
         backends = ", ".join(sorted({f"{each.backend}" for each in facts}))
         return f"{len(facts)} workers on {hosts}: {backends}"

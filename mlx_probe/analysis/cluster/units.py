@@ -17,7 +17,11 @@ _TOGETHER = 2e9
 
 
 def as_units(
-    tasks: Sequence[Task], threads: int, label: Callable[[int], str], work: Callable[[int], float]
+    tasks: Sequence[Task],
+    threads: int,
+    label: Callable[[int], str],
+    work: Callable[[int], float],
+    one_host: bool = True,
 ) -> list[Unit]:
     """Tasks as units; small ones in a row are one.
 
@@ -26,11 +30,14 @@ def as_units(
         threads: Of all workers together.
         label: Name of a weight, by its position.
         work: How long one takes; see `work_of`.
+        one_host: Whether all workers are on one machine, where what one of them reads ahead is
+            there for all.
     """
     together = _together(tasks, threads, work)
     indices = [tuple(chain.from_iterable(task)) for task in together]
-    # Each prefetches what comes after all workers have taken another unit.
-    following = [*indices[threads:], *((),) * min(threads, len(together))]
+    # Each prefetches what comes after all workers have taken another unit. On several machines
+    # that would be read by a worker that does not get it: there each begins with its own.
+    following = [*indices[threads:], *((),) * min(threads, len(together))] if one_host else indices
     return [
         _unit(task, after, label, work) for task, after in zip(together, following, strict=True)
     ]
