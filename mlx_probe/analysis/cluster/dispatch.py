@@ -193,12 +193,20 @@ class Dispatcher:
             self._landed.put(future)
             return
         except Exception:
-            # Cancelled, or given up by the scheduler: a task itself raises nothing.
-            self._waiting.appendleft(self._take_back(future.key))
+            # Cancelled; or an error of Dask's own, for a task itself raises nothing. That counts,
+            # or a result that cannot be read would be asked for without an end.
+            is_error = future.status == "error"
+            unit = self._take_back(future.key)
+            if is_error:
+                yield from self._once_more(unit, member)
+            else:
+                self._waiting.appendleft(unit)
             return
         if isinstance(answer, Failed):
             if answer.why == "lost":
+                unit = self._take_back(future.key)
                 yield from self._part(member, f"has lost its work ({answer.fact})")
+                yield from self._once_more(unit, member)
                 return
             fact = f"{member.worker.label}: {unit.name}: {answer.fact}"
             if answer.why == "bug":
@@ -255,14 +263,18 @@ class Dispatcher:
         self._warn(f"{text}; measured again: {names}" if names else text)
         self._waiting.extendleft(reversed(rest))
         for unit in reversed(suspected):
-            deaths = (*unit.deaths, member.worker.label)
-            if unit.parts:
-                again = [replace(part, deaths=deaths) for part in unit.parts]
-                self._waiting.extendleft(reversed(again))
-            elif len(deaths) < DEATHS:
-                self._waiting.appendleft(replace(unit, deaths=deaths))
-            else:
-                yield replace(unit, deaths=deaths), None
+            yield from self._once_more(unit, member)
+
+    def _once_more(self, unit: Unit, member: Member) -> Iterator[tuple[Unit, Done | None]]:
+        """Put back a unit that may be why a worker failed, or give it up."""
+        deaths = (*unit.deaths, member.worker.label)
+        if unit.parts:
+            again = [replace(part, deaths=deaths) for part in unit.parts]
+            self._waiting.extendleft(reversed(again))
+        elif len(deaths) < DEATHS:
+            self._waiting.appendleft(replace(unit, deaths=deaths))
+        else:
+            yield replace(unit, deaths=deaths), None
 
     def _take_back(self, key: str) -> Unit:
         flying = self._flying.pop(key)
