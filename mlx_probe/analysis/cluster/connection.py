@@ -38,6 +38,11 @@ class Connection:
         self._config, self._cluster = config, cluster
         self.client: Any = self._connect(_REACHED)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the workers were started for this connection."""
+        return self._cluster is not None
+
     def reconnect(self, timeout: float) -> bool:
         """Whether there is a client again, after trying for some seconds."""
         if self.client.status == "running":

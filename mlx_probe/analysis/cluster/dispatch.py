@@ -43,7 +43,9 @@ class Unit:
     Attributes:
         payload: What is sent to it.
         name: What it is, for keys and messages.
-        sizes: Indices into a session's sizes: it takes at most the largest of them.
+        sizes: Indices into a session's sizes: it takes at most the largest of them, for each that
+            is measured at once.
+        at_once: How many are, equal small ones of a backend that is faster so.
         rows: Rows of the main table that it makes.
         work: How long it takes, in flops of a product.
         parts: The same work in smaller units; empty if it cannot be divided.
@@ -53,6 +55,7 @@ class Unit:
     payload: Any
     name: str
     sizes: tuple[int, ...] = ()
+    at_once: int = 1
     rows: int = 0
     work: float = 0.0
     parts: tuple[Unit, ...] = ()
@@ -154,7 +157,7 @@ class Dispatcher:
         key = f"mlx-probe-{self._fleet.token[:16]}-{unit.name}-{self._tries}"
         opened, worker = member.opened, member.worker
         # Those of all threads together are those of the process.
-        needed = max((opened.sizes[i] for i in unit.sizes), default=0)
+        needed = unit.at_once * max((opened.sizes[i] for i in unit.sizes), default=0)
         needed += opened.memory // worker.nthreads
         self._on_start(unit)
         future = self._fleet.client.submit(

@@ -312,8 +312,10 @@ class Fleet:
                 f"its memory of {format_size(worker.memory)} cannot hold "
                 f"{expected.labels(largest)!r}: it takes {format_size(opened.sizes[largest])} "
                 f"beside the {format_size(opened.memory)} of the process itself",
-                f'Start it with --resources "MEMORY={round(1.05 * least):d}" at least, or leave '
-                "the tensor out with --exclude",
+                "Start fewer workers, raise --memory-limit, or leave the tensor out with --exclude"
+                if self._connection.is_local
+                else f'Start it with --resources "MEMORY={round(1.05 * least):d}" at least, or '
+                "leave the tensor out with --exclude",
             )
         return None
 

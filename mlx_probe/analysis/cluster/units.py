@@ -55,6 +55,7 @@ def _unit(
         payload=Measure(task, following),
         name=label(indices[0]) + (f" and {len(indices) - 1} more" if several else ""),
         sizes=indices,
+        at_once=max(map(len, task)),
         rows=len(indices),
         work=sum(map(work, indices)),
         parts=tuple(_unit(((i,),), (), label, work) for i in indices) if several else (),

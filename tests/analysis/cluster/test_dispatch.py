@@ -37,6 +37,7 @@ class Fleet:
     answers: dict = field(default_factory=dict)
     token: str = "0" * 16
     given: list = field(default_factory=list)
+    asked: list = field(default_factory=list)
     tries: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -55,7 +56,7 @@ class Fleet:
         }
 
     def submit(self, function, token, payload, key, workers, resources, **options):
-        assert resources["MEMORY"] <= 100
+        self.asked.append(resources["MEMORY"])
         self.given.append((payload, workers[0]))
         status, answer = next(
             iter(self.answers.get(payload, [])), ("finished", Done([payload], 0.1, {}, 1))
@@ -89,6 +90,14 @@ def test_every_unit_is_done_once_the_first_ones_first():
     assert [unit.payload for unit, done in results if done] == list("uvwxyz")
     assert [payload for payload, _ in fleet.given] == list("uvwxyz")
     assert sum(member.rows for member in fleet.members.values()) == 6
+
+
+def test_weights_that_are_measured_at_once_take_their_memory_together():
+    fleet = Fleet()
+    dispatched(fleet, [Unit("u", "u", sizes=(0, 1, 2), at_once=3, rows=3)])
+    assert fleet.asked == [3 * 10 + 20]
+    dispatched(fleet, [Unit("u", "u", sizes=tuple(range(9)), at_once=9, rows=9)])
+    assert fleet.asked[-1] == 100  # all that the worker has: it would wait for more forever
 
 
 def test_short_units_are_sent_ahead_and_long_ones_are_not():

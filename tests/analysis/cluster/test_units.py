@@ -20,6 +20,12 @@ def test_small_weights_are_one_unit_that_can_be_divided():
     assert made[2].rows == 20
 
 
+def test_a_batch_is_measured_at_once():
+    (unit,) = as_units([((0, 1, 2), (3,))], 1, "w{}".format, lambda index: 1.0)
+    assert unit.at_once == 3
+    assert [part.at_once for part in unit.parts] == [1, 1, 1, 1]
+
+
 def test_few_small_weights_are_spread_over_all_workers():
     made = units([1e6] * 64, threads=4)
     assert len(made) >= 32
