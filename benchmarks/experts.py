@@ -129,7 +129,7 @@ def is_right(group: Group) -> bool:
     expected = float(np.vdot(one, two) / np.linalg.norm(one) / np.linalg.norm(two))
     gram = flattened_gram(group.members[:2], BACKEND, BUDGET, 1)
     found = cosines(gram).at(0, 1)
-    itself = overlaps(Group("", (group.members[0],) * 2, None, group.axis, None))
+    itself = overlaps(Group("", (group.members[0],) * 2, (0, 1), 2, None, group.axis, None))
     copied = None if itself is None else itself.at(0, 1)
     return (
         found is not None

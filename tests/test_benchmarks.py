@@ -70,7 +70,7 @@ SMALLEST = {
     "nanogpt": [*TRAINED, "--iterations", "1", "--seeds", "2", "--no-seconds"],
     "nulls": ["--trials", "2"],
     "rehearsal": [
-        *("--model", "gpt-oss", "--filled", "2", "--layers", "1", "--experts", "10"),
+        *("--model", "gpt-oss", "--filled", "1", "--layers", "1", "--experts", "10"),
         *("--mixture", "0", "--turns", "1"),
     ],
     "resume": ["--kills", "1", "--steps", "8"],

@@ -73,13 +73,13 @@ def summary_in(view: RunView) -> dict[str, Any]:
 
     Returns:
         "parameters": count by component, "total" first. "matrices": how many the means of
-        `WEIGHTWATCHER` are over. "of_sample": whether they are the matrices of a sample. Then
-        these and those of `OWN`; None where the metric set has no such number.
+        `WEIGHTWATCHER` are over. "of_sample": true, only if they are the matrices of a sample.
+        Then these and those of `OWN`; None where the metric set has no such number.
     """
     return {
         "parameters": _parameters(view),
         "matrices": int(np.sum(is_counted(view))),
-        "of_sample": len(view.unsampled) > 0,
+        **({"of_sample": True} if len(view.unsampled) else {}),
         **_weightwatcher(view),
         **_own(view),
     }

@@ -62,7 +62,7 @@ def test_means_of_our_own(whole):  # noqa: F811
 def test_a_run_holds_its_summary(whole, copied):  # noqa: F811
     stored = read_meta(whole.meta_path)["summary"]
     assert stored == summary_of(whole.folder)
-    assert set(stored) == {"parameters", "matrices", "of_sample", *WEIGHTWATCHER, *OWN}
+    assert set(stored) == {"parameters", "matrices", *WEIGHTWATCHER, *OWN}
     edit_meta(copied, lambda meta: meta.pop("summary"))
     assert summary_of(copied) == stored
 

@@ -216,7 +216,9 @@ def _local_cluster(workers: int, memory: int) -> Iterator[Any]:
             n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            # No pages; a port of its own for what else it serves, as another run may have 8787.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             # The analysis keeps to the memory itself; Dask would kill a worker that comes close.
             memory_limit=0,
             resources={MEMORY: share},
