@@ -11,7 +11,8 @@ from mlx_probe.core.errors import ConfigError
 __all__ = ["ClusterConfig", "cluster_config", "place_for"]
 
 _LOCAL = re.compile(r"local:([1-9]\d*)\Z")
-_ADDRESS = re.compile(r"(?:tcp|tls|ws|wss|ucx)://\S+|[^\s:/=]+:\d+\Z")
+# Not local:0 or local:two: a slip in `_LOCAL` is no host of that name.
+_ADDRESS = re.compile(r"(?:tcp|tls|ws|wss|ucx)://\S+\Z|(?!local:)[^\s:/=]+:\d+\Z")
 
 
 @dataclass(frozen=True)

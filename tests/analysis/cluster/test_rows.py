@@ -211,8 +211,9 @@ def test_a_worker_that_comes_late_has_to_compute_alike(tiny, folder, alone, tmp_
 def test_what_a_cluster_decides_itself_is_refused(tiny, tmp_path):
     with pytest.raises(ConfigError, match="workers cannot be 2"):
         analyze(tiny, out=tmp_path / "out", cluster="tcp://127.0.0.1:9", workers=2)
-    with pytest.raises(ConfigError, match="no address"):
-        analyze(tiny, out=tmp_path / "out", cluster="here")
+    for address in ("here", "local", "local:0", "local:two", "local:-1", "tcp://", "tcp://a b"):
+        with pytest.raises(ConfigError, match="no address"):
+            analyze(tiny, out=tmp_path / "out", cluster=address)
     refuses(invoke("analyze", tiny, "--cluster", "local:2", "--dry-run"), "asks no cluster", code=2)
     refuses(invoke("analyze", tiny, "--full-hash"), "Name it with --cluster", code=2)
 
