@@ -57,7 +57,7 @@ notebooks: .venv/installed-dev
 	$(BIN)/ruff format notebooks
 
 docs: .venv/installed-dev
-	$(BIN)/python -m mlx_probe.cli.docs
+	$(BIN)/python -m mlx_probe.cli.generated_docs
 
 clean:
 	rm -rf .venv build *.egg-info

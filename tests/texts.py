@@ -32,7 +32,7 @@ ENGLISH = (
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
     *("checkpoint/formats/torch_names.py", "library/catalog/card.py", "cli/schemas/"),
     *("lab/about/card.py", "lab/about/derivation.py"),
-    *("compute/spectrum/methods.py", "cli/docs.py", "cli/json_page.py"),
+    *("compute/spectrum/methods.py", "cli/generated_docs.py", "cli/json_page.py"),
     # What an assistant reads, and what a server says to clients and to Prometheus.
     *("cli/assistant/", "lab/serve/request_body.py", "lab/serve/handler.py"),
     *("lab/serve/metrics.py", "lab/serve/watched.py"),
@@ -153,7 +153,7 @@ def spoken():
 def helped():
     """Paragraphs, purposes, option texts, notes and placeholders of all commands."""
     from mlx_probe.cli import GROUPS
-    from mlx_probe.cli.docs import contexts
+    from mlx_probe.cli.generated_docs import contexts
     from mlx_probe.cli.help import paragraphs, parts, words
     from mlx_probe.cli.plan_train import plan_train
     from mlx_probe.source import model_forms

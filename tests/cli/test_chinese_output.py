@@ -9,7 +9,7 @@ from models import invoke
 from terminal import Terminal
 from tinymodel import COMMAND, run
 
-from mlx_probe.cli.docs import command_line_page, contexts
+from mlx_probe.cli.generated_docs import command_line_page, contexts
 from mlx_probe.core.language import VARIABLE
 from mlx_probe.report.terminal.wrapping import cells
 

@@ -6,7 +6,7 @@ import click
 import pytest
 from models import invoke
 
-from mlx_probe.cli.docs import contexts
+from mlx_probe.cli.generated_docs import contexts
 
 CONTEXTS = {tuple(ctx.command_path.split()[1:]): ctx for ctx in contexts()}
 OPTIONS = [

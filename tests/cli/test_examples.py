@@ -7,7 +7,7 @@ import pytest
 from models import invoke
 
 from mlx_probe.cli import cli
-from mlx_probe.cli.docs import contexts
+from mlx_probe.cli.generated_docs import contexts
 
 COMMANDS = {tuple(ctx.command_path.split()[1:]): ctx.command for ctx in contexts()}
 LINES = [(path, line) for path, command in COMMANDS.items() for line in command.examples]

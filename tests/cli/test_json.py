@@ -22,7 +22,7 @@ from tiny_llm import TEXTS, make_model, make_tokenizer
 from tool_data import write_xlam
 from tuning import write_data
 
-from mlx_probe.cli.docs import contexts
+from mlx_probe.cli.generated_docs import contexts
 from mlx_probe.cli.schemas import EXEMPT, FAILURE, SCHEMAS, schema_of
 
 # What is run, and with which exit code; {word} is one of `places`. Every variant of a document.

@@ -12,7 +12,7 @@ from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.checkpoint.packings import PACKINGS
-from mlx_probe.cli.docs import contexts
+from mlx_probe.cli.generated_docs import contexts
 from mlx_probe.cli.recipe_tables import key_meanings
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum.methods import METHODS

@@ -144,7 +144,7 @@ def test_outputs_and_reports_show_all(command, extended):
 
 def test_documentation_shows_all(command, extended):
     shutil.copytree(ROOT / "docs", extended / "docs")
-    command("-m", "mlx_probe.cli.docs")
+    command("-m", "mlx_probe.cli.generated_docs")
     pages = {path.stem: path.read_text("utf-8") for path in (extended / "docs/en").glob("*.md")}
     assert "`crest_factor`" in pages["columns"]
     assert "## layers" in pages["columns"]

@@ -4,8 +4,8 @@ import pytest
 from pages import CHINESE, GENERATED, NAMES, README, page
 from project import ROOT
 
-from mlx_probe.cli.docs import GENERATED as NOTE
-from mlx_probe.cli.docs import generated, rendered, stamped
+from mlx_probe.cli.generated_docs import GENERATED as NOTE
+from mlx_probe.cli.generated_docs import generated, rendered, stamped
 
 PAGES = {str(path.relative_to(ROOT)): text for path, text in generated(ROOT).items()}
 
@@ -23,7 +23,7 @@ def test_a_generated_page_says_so(name):
 def test_translations_render_the_english_pages_as_they_are():
     behind = [n for n in CHINESE if page(n).text != stamped(ROOT / n, ROOT)]
     assert not behind, (
-        f"translate what changed, then `python -m mlx_probe.cli.docs --stamp` {behind}"
+        f"translate what changed, then `python -m mlx_probe.cli.generated_docs --stamp` {behind}"
     )
 
 

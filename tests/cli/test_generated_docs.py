@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from mlx_probe.cli import GROUPS
-from mlx_probe.cli.docs import GENERATED, command_line_page, rendered, write_docs
+from mlx_probe.cli.generated_docs import GENERATED, command_line_page, rendered, write_docs
 from mlx_probe.report.docs import page_hash
 
 
