@@ -1,7 +1,7 @@
 """The pages of the documentation that are generated; `make docs` writes them.
 
 ``python -m mlx_probe.cli.generated_docs`` brings every page up to date, in the folder ``docs``.
-``python -m mlx_probe.cli.generated_docs --stamp docs/zh/NAME.md`` says that a translation is up to date.
+With ``--stamp docs/zh/NAME.md`` it says instead that a translation is up to date.
 """
 
 from __future__ import annotations
