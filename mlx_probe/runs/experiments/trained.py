@@ -1,0 +1,86 @@
+"""Runs that train: train, tune, moe train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.runs.experiments.records import Input, Value
+from mlx_probe.runs.experiments.values import flat, input_of, mapping, number, numbers, text
+
+__all__ = ["adapter", "mixture", "model", "recipe", "results", "training", "tuning"]
+
+_Meta = Mapping[str, Any]
+_PLAIN = ("tokens", "steps_done", "training_seconds", "parameters", "peak_memory")
+
+
+def results(meta: _Meta) -> dict[str, float]:
+    """Numbers of the last evaluation by their names, and of the best one: "best_val_loss"."""
+    throughput = mapping(meta.get("throughput"))
+    known = {name: number(meta.get(name)) for name in _PLAIN}
+    known["learned_parameters"] = number(meta.get("learned_parameters"))
+    known["tokens_per_second"] = number(throughput.get("tokens_per_second"))
+    return {
+        **{name: value for name, value in known.items() if value is not None},
+        **numbers(mapping(meta.get("initial")), "initial_"),
+        **numbers(mapping(meta.get("best")), "best_"),
+        **numbers(mapping(meta.get("final"))),
+    }
+
+
+def recipe(meta: _Meta) -> dict[str, Value]:
+    """The recipe, and what the computation took."""
+    known = {name: meta[name] for name in ("device", "dtype", "world") if name in meta}
+    return flat({**mapping(meta.get("recipe")), **known})
+
+
+def training(folder: Path, meta: _Meta) -> tuple[Input, ...]:
+    """The text of a new model, and what it began with."""
+    return (*input_of("model", meta.get("init")), *_data(meta))
+
+
+def tuning(folder: Path, meta: _Meta) -> tuple[Input, ...]:
+    """The base and the conversations."""
+    return (*_base(meta), *_data(meta))
+
+
+def mixture(folder: Path, meta: _Meta) -> tuple[Input, ...]:
+    """The mixture whose gates learn, its teacher, and the text."""
+    return (*_base(meta), *input_of("teacher", meta.get("teacher")), *_data(meta))
+
+
+def model(folder: Path, meta: _Meta) -> tuple[str, ...]:
+    """The model that it wrote."""
+    return _written(folder / "model")
+
+
+def adapter(folder: Path, meta: _Meta) -> tuple[str, ...]:
+    """The adapter that it wrote."""
+    return _written(folder / "adapter")
+
+
+def _written(path: Path) -> tuple[str, ...]:
+    return (str(path),) if path.is_dir() else ()
+
+
+def _base(meta: _Meta) -> tuple[Input, ...]:
+    return input_of("base", meta.get("base"), path=text(meta.get("base_folder")))
+
+
+def _data(meta: _Meta) -> tuple[Input, ...]:
+    data = mapping(meta.get("data"))
+    sources = data.get("sources")
+    named = sources if isinstance(sources, list) else []
+    if not named and isinstance(chosen := mapping(meta.get("recipe")).get("data"), Mapping):
+        listed = chosen.get("sources")
+        named = listed if isinstance(listed, list) else []
+    # One hash stands for all of them: that of the tokens.
+    fingerprint = text(data.get("fingerprint"))
+    return tuple(
+        each
+        for source in named
+        for each in input_of(
+            "data", source if isinstance(source, str) else None, sha256=fingerprint
+        )
+    )
