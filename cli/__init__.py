@@ -64,6 +64,9 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "model": "Look at one model as a whole.",
         "catalog": "List and manage the models on this machine.",
     },
+    "Laboratory": {
+        "runs": "Find runs again, compare them, and keep them in order.",
+    },
     "Machine": {
         "doctor": "Check that this machine is set up well.",
         "cluster": "Look at the machines that compute together.",

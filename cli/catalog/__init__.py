@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from mlx_probe.cli.command import Group
-from mlx_probe.library.catalog import default_database
+from mlx_probe.cli.database import database_option
 
 from .links import dedupe_command, duplicates_command, undo_command
 from .notes import forget_command, note_command, tag_command
@@ -38,18 +36,10 @@ _COMMANDS = (
         "mlx-probe catalog list --sort size --reverse",
     ),
 )
-@click.option(
-    "--database",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="MLX_PROBE_CATALOG",
-    metavar="FILE",
-    help="The catalog.  [default: catalog.sqlite in the system's data folder]",
-)
-@click.pass_context
-def catalog(ctx: click.Context, database: Path | None) -> None:
+@database_option
+def catalog() -> None:
     """Keep a catalog of the models on this machine.
 
     `scan` first. ID is a model's name, its key in the list, the beginning of either, or its
     path.
     """
-    ctx.obj = default_database() if database is None else database

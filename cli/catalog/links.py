@@ -6,6 +6,7 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.database import confirm, status, with_database, yes_option
 from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.cli.hashing import hashing
 from mlx_probe.cli.options import SIZE, quiet_option
@@ -30,8 +31,6 @@ from mlx_probe.report.terminal.catalog import (
     plan_json,
     plan_text,
 )
-
-from .common import confirm, status, with_database, yes_option
 
 __all__ = ["dedupe_command", "duplicates_command", "undo_command"]
 

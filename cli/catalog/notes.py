@@ -9,6 +9,7 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.database import confirm, with_database, yes_option
 from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
@@ -23,7 +24,7 @@ from mlx_probe.library.catalog import (
 )
 from mlx_probe.report.terminal.plain import plain
 
-from .common import confirm, id_argument, with_database, yes_option
+from .argument import id_argument
 
 __all__ = ["forget_command", "note_command", "tag_command"]
 

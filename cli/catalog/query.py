@@ -9,6 +9,7 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.database import with_database
 from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.cli.options import SIZE
 from mlx_probe.core.files import write_text
@@ -28,7 +29,7 @@ from mlx_probe.report.terminal.plain import plain
 from mlx_probe.report.terminal.text import printable
 from mlx_probe.source.stores import STORES
 
-from .common import id_argument, with_database
+from .argument import id_argument
 
 __all__ = ["card_command", "list_command", "show_command"]
 

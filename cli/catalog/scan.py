@@ -8,6 +8,7 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
+from mlx_probe.cli.database import status, with_database
 from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.cli.hashing import hashing
 from mlx_probe.cli.options import quiet_option
@@ -16,8 +17,6 @@ from mlx_probe.library.catalog import Database, hash_models, load_models, scan
 from mlx_probe.report.terminal.catalog import scan_json, scan_text
 from mlx_probe.runs.folder import DEFAULT_ROOT
 from mlx_probe.source.stores import STORES
-
-from .common import status, with_database
 
 __all__ = ["scan_command"]
 

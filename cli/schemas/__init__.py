@@ -12,6 +12,7 @@ from .answers import BFCL, COMPARISON, FUNCTION_CALLS
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
 from .cluster import CLUSTER
 from .columns import EXPLANATIONS
+from .experiments import EXPERIMENT, RUN_SCAN
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
 from .lab import (
@@ -106,6 +107,9 @@ SCHEMAS: Mapping[str, Document] = {
     "catalog duplicates": Document(DUPLICATES),
     "catalog dedupe": Document(DEDUPE_DONE, {"with --dry-run": DEDUPE_PLAN}),
     "catalog undo": Document(DEDUPE_DONE),
+    "runs scan": Document(RUN_SCAN),
+    "runs list": Document(listed(EXPERIMENT)),
+    "runs show": Document(EXPERIMENT),
     "doctor": Document(DOCTOR),
     "cluster check": Document(CLUSTER),
     "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),

@@ -166,6 +166,9 @@ GOOD = {
     "catalog duplicates": [("", 0)],
     "catalog dedupe": [("--dry-run", 0), ("--yes", 0)],
     "catalog undo": [("--yes", 0)],
+    "runs scan": [("{runs}", 0)],
+    "runs list": [("", 0), ("--kind analyze --where rows>1 --sort rows --limit 1", 0)],
+    "runs show": [("{runs}/base", 0), ("base", 0)],
     "doctor": [("--offline", 0)],
     "cluster check": [
         ("local:1 --model {model}", 0),
@@ -218,6 +221,9 @@ BAD = {
     "catalog duplicates": ("--larger nonsense", 2),
     "catalog dedupe": ("", 2),
     "catalog undo": ("", 2),
+    "runs scan": ("{nothing}", 2),
+    "runs list": ("--where nothing", 2),
+    "runs show": ("{nothing}", 1),
     "doctor": ("--offline --compare {nothing}", 1),
     "monitor": ("{nothing}", 1),
 }

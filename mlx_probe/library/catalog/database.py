@@ -5,55 +5,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlx_probe.core.errors import ResultError
+from mlx_probe.library.catalog.schema import VERSION, VERSIONS
 
 __all__ = ["VERSION", "Database", "default_database", "open_database"]
 
-# Version of the schema. A newer one is refused; an older one would be converted here.
-VERSION = 1
 # "mlxp": distinguishes our databases from those of other programs.
 APPLICATION = 0x6D6C7870
 # Seconds to wait for another process's transaction.
 TIMEOUT = 30.0
-
-# Paths are bytes: a file's name need not be text. `Model.location` is the column "place".
-_SCHEMA = """
-CREATE TABLE models (
-    key TEXT PRIMARY KEY, store TEXT NOT NULL, id TEXT NOT NULL, revision TEXT NOT NULL,
-    path BLOB NOT NULL, place BLOB NOT NULL, stamp TEXT NOT NULL, format TEXT NOT NULL,
-    architecture TEXT NOT NULL, shape TEXT NOT NULL, parameters INTEGER, dtypes TEXT NOT NULL,
-    bits REAL, size INTEGER NOT NULL, licence TEXT NOT NULL, url TEXT NOT NULL,
-    base_models TEXT NOT NULL, adapter TEXT NOT NULL, description TEXT NOT NULL,
-    problem TEXT NOT NULL, missing INTEGER NOT NULL DEFAULT 0, found_at TEXT NOT NULL,
-    modified_at TEXT NOT NULL, note TEXT NOT NULL DEFAULT '');
-CREATE TABLE files (
-    key TEXT NOT NULL REFERENCES models ON DELETE CASCADE, path BLOB NOT NULL,
-    role TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, PRIMARY KEY (key, path));
-CREATE TABLE tags (
-    key TEXT NOT NULL REFERENCES models ON DELETE CASCADE, tag TEXT NOT NULL,
-    PRIMARY KEY (key, tag));
-CREATE TABLE runs (
-    path BLOB PRIMARY KEY, kind TEXT NOT NULL, created_at TEXT NOT NULL, facts TEXT NOT NULL);
-CREATE TABLE analyses (
-    key TEXT NOT NULL REFERENCES models ON DELETE CASCADE,
-    path BLOB NOT NULL REFERENCES runs ON DELETE CASCADE, PRIMARY KEY (key, path));
-CREATE TABLE folders (path BLOB PRIMARY KEY);
-CREATE TABLE hashes (
-    device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,
-    PRIMARY KEY (device, inode));
-CREATE TABLE links (
-    number INTEGER PRIMARY KEY, batch TEXT NOT NULL, token TEXT NOT NULL UNIQUE,
-    state TEXT NOT NULL, path BLOB NOT NULL, keeper BLOB NOT NULL, symbolic INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, size INTEGER NOT NULL, mode INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL, atime_ns INTEGER NOT NULL, created_at TEXT NOT NULL);
-"""
 
 
 def default_database() -> Path:
@@ -99,6 +64,15 @@ class Database:
         with explained(self.path):
             return self._connection.execute(statement, values).rowcount
 
+    def run_many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
+        """Execute one statement for each of several rows of values.
+
+        Raises:
+            ResultError: As `run`.
+        """
+        with explained(self.path):
+            self._connection.executemany(statement, values)
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """A transaction: all statements within it take effect, or none; no other process writes.
@@ -123,11 +97,11 @@ class Database:
 
 @contextmanager
 def open_database(path: Path, read_only: bool = False) -> Iterator[Database]:
-    """Open the catalog; it is created if it does not exist.
+    """Open the catalog; it is created if it does not exist, and converted if it is older.
 
     Args:
         path: The file.
-        read_only: Whether to write nothing; the file has to exist.
+        read_only: Whether to write nothing; the file has to exist, and may be older.
 
     Raises:
         ResultError: It cannot be opened, is damaged, is something else, or was written by a
@@ -168,22 +142,32 @@ def _prepare(database: Database, read_only: bool) -> None:
             # Another process may have been faster.
             tables = database.rows("SELECT name FROM sqlite_master LIMIT 1")
             if pragma("user_version") == 0 and not tables:
-                for statement in _SCHEMA.split(";"):
-                    database.run(statement)
+                _convert(database, 0)
                 database.run(f"PRAGMA application_id = {APPLICATION}")
-                database.run(f"PRAGMA user_version = {VERSION}")
     if pragma("application_id") != APPLICATION:
         raise ResultError(
             f"{database.path} is a database of something else",
             "Choose another file with --database or MLX_PROBE_CATALOG",
         )
+    # A reader takes an older one as it is: it lacks tables, and no table has changed.
+    if 0 < pragma("user_version") < VERSION and not read_only:
+        with database.writing():
+            _convert(database, pragma("user_version"))
     version = pragma("user_version")
-    if version != VERSION:
+    if not 0 < version <= VERSION:
         raise ResultError(
             f"{database.path} has version {version} of the catalog; "
             f"this mlx-probe knows version {VERSION}",
             "Update mlx-probe, or choose another file with --database",
         )
+
+
+def _convert(database: Database, version: int) -> None:
+    """Make the newest version of an older one; 0 is an empty file. Within `Database.writing`."""
+    for statements in VERSIONS[version:]:
+        for statement in statements.split(";"):
+            database.run(statement)
+    database.run(f"PRAGMA user_version = {VERSION}")
 
 
 @contextmanager

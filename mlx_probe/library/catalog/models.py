@@ -14,6 +14,7 @@ from typing import Any
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.catalog.records import Analysis, Model, ModelFile
+from mlx_probe.library.catalog.tags import check_tag
 
 __all__ = [
     "add_tags",
@@ -26,9 +27,6 @@ __all__ = [
     "set_missing",
     "set_note",
 ]
-
-# Letters. Tags are words to type and to filter by.
-_LONGEST_TAG = 60
 
 
 def now() -> str:
@@ -177,11 +175,7 @@ def add_tags(database: Database, model: Model, tags: Iterable[str]) -> None:
     """
     with database.writing():
         for tag in tags:
-            if not tag.isprintable() or not tag or len(tag) > _LONGEST_TAG or tag.split() != [tag]:
-                raise ConfigError(
-                    f"{tag[:80]!r} is no tag",
-                    f"Use one word of at most {_LONGEST_TAG} letters",
-                )
+            check_tag(tag)
             database.run("INSERT OR IGNORE INTO tags VALUES (?, ?)", [model.key, tag])
 
 

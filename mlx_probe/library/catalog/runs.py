@@ -16,7 +16,7 @@ from mlx_probe.library.catalog.records import Analysis, Model
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.meta import read_run_meta
 
-__all__ = ["StoredRun", "find_metas", "find_runs", "known_metas", "save_runs"]
+__all__ = ["StoredRun", "find_metas", "find_runs", "known_metas", "read_run", "save_runs"]
 
 # Bytes. Real metadata has a few hundred kilobytes.
 _MOST = 64 << 20
@@ -50,7 +50,7 @@ def find_runs(folder: Path) -> Iterator[StoredRun]:
         folder: For instance data/outputs; it need not exist.
     """
     for path in find_metas(folder):
-        run = _read(path)
+        run = read_run(path)
         if run is not None:
             yield run
 
@@ -120,7 +120,12 @@ def save_runs(
                 )
 
 
-def _read(path: Path) -> StoredRun | None:
+def read_run(path: Path) -> StoredRun | None:
+    """A finished run of `analyze` or `compare`; None for any other, and for a damaged one.
+
+    Args:
+        path: Its metadata file.
+    """
     try:
         # Not a pipe: opening one would wait.
         if not path.is_file() or path.stat().st_size > _MOST:

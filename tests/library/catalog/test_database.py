@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stores_on_disk import folder_model
 
 from mlx_probe.core.errors import ConfigError, ProbeError, ResultError
+from mlx_probe.library.catalog import database as database_module
 from mlx_probe.library.catalog import (
     find_duplicates,
     find_model,
@@ -23,6 +24,7 @@ from mlx_probe.library.catalog import (
     undoable,
 )
 from mlx_probe.library.catalog.database import VERSION
+from mlx_probe.library.catalog.schema import VERSIONS
 
 # A catalog of version 1, as a dump: users have such files.
 RELEASED = Path(__file__).with_name("version_1.sql").read_text("utf-8")
@@ -52,6 +54,58 @@ def test_this_release_writes_the_tables_that_earlier_ones_read(tmp_path):
     with open_database(written):
         pass
     assert columns(written) == columns(released)
+
+
+def version_of(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def schema_of(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return {
+            (kind, name, " ".join(sql.replace("( ", "(").split()) if sql else None)
+            for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master")
+        }
+
+
+def test_an_older_catalog_is_converted(tmp_path):
+    path, new = tmp_path / "c.sqlite", tmp_path / "new.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        # As the release made them, which `version_1.sql` need not have to the letter.
+        for statements in VERSIONS[:1]:
+            connection.executescript(statements)
+        script = RELEASED[RELEASED.index("INSERT") :]
+        connection.executescript(script)
+    assert version_of(path) == 1
+    with open_database(path) as database, open_database(new):
+        (model,) = load_models(database)
+        assert (model.note, model.tags) == ("a note", ("good",))
+        assert database.rows("SELECT * FROM experiments") == []
+    assert version_of(path) == VERSION
+    assert schema_of(path) == schema_of(new)
+
+
+def test_a_conversion_is_whole_or_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "c.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(RELEASED)
+    before = schema_of(path)
+    broken = f"{VERSIONS[1]}; CREATE TABLE experiments (twice)"
+    monkeypatch.setattr(database_module, "VERSIONS", (VERSIONS[0], broken))
+    with pytest.raises(ResultError), open_database(path):
+        pass
+    assert (version_of(path), schema_of(path)) == (1, before)
+
+
+def test_a_reader_converts_nothing(tmp_path):
+    path = tmp_path / "c.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(RELEASED)
+    content = path.read_bytes()
+    with open_database(path, read_only=True) as database:
+        assert [model.id for model in load_models(database)] == ["owner/tiny"]
+    assert path.read_bytes() == content
 
 
 def test_a_newer_catalog_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""What the commands of the catalog share: the open database, options, questions, output."""
+"""What the commands on the catalog share: its file, the open database, questions, output."""
 
 from __future__ import annotations
 
@@ -10,21 +10,38 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from mlx_probe.core.errors import ConfigError, ResultError
-from mlx_probe.library.catalog import open_database
-from mlx_probe.report.terminal.text import printable
+from mlx_probe.library.catalog.database import default_database, open_database
+from mlx_probe.report.terminal.plain import one_line
 
 __all__ = [
     "confirm",
-    "id_argument",
+    "database_option",
     "status",
     "with_database",
     "yes_option",
 ]
 
-id_argument = click.argument("name", metavar="ID")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+def _remember(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    ctx.obj = default_database() if path is None else path
+
+
+def database_option(group: Callable[..., None]) -> Callable[..., None]:
+    """--database of a group, for its commands that are `with_database`."""
+    return click.option(
+        "--database",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="MLX_PROBE_CATALOG",
+        metavar="FILE",
+        expose_value=False,
+        callback=_remember,
+        help="The catalog.  [default: catalog.sqlite in the system's data folder]",
+    )(group)
 
 
 def with_database(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,4 +90,4 @@ def status(quiet: bool, what: str) -> Iterator[Callable[[Path], None]]:
         yield lambda path: None
         return
     with errors.status(what) as line:
-        yield lambda path: line.update(f"{what}: {printable(str(path)[-60:])}")
+        yield lambda path: line.update(f"{what}: {escape(one_line(str(path)[-60:]))}")

@@ -1,0 +1,132 @@
+"""Runs as the catalog keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.runs.experiments.records import Value
+from mlx_probe.runs.folder import is_time_name
+
+__all__ = ["StoredRun", "json_object", "run_name"]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run in the catalog, as the last scan read it.
+
+    Attributes:
+        number: Its row.
+        id: 12 hex digits, which stay when its folder is moved.
+        folder: The run folder.
+        marker: The file by which it was recognised.
+        kind: Key of `RUN_KINDS`; "unknown" if it could never be read.
+        state: "finished", "stopped early", "interrupted", "running" or "damaged".
+        reason: Why it is damaged; "" if it is not.
+        created_at: When it was made, ISO 8601 in UTC.
+        seconds: How long it took; None if unknown.
+        models: Names of its inputs that are models.
+        config_json: Its configuration, as JSON.
+        metrics_json: Its final numbers, as JSON.
+        facts_json: Inputs, outputs, version, code, command and working folder, as JSON.
+        missing: Whether its folder is gone.
+        token: Its place in the bin; "" if it is not there.
+        found_at: When a scan first saw it, ISO 8601.
+        note: The user's note.
+        tags: The user's tags, sorted.
+    """
+
+    number: int
+    id: str
+    folder: Path
+    marker: Path
+    kind: str
+    state: str
+    reason: str
+    created_at: str
+    seconds: float | None
+    models: str
+    config_json: str
+    metrics_json: str
+    facts_json: str = field(repr=False)
+    missing: bool
+    token: str
+    found_at: str
+    note: str
+    tags: tuple[str, ...]
+
+    # Text until someone asks: a list of ten thousand runs needs few of these.
+    @cached_property
+    def config(self) -> Mapping[str, Value]:
+        """Its configuration, by "section.key"."""
+        return json_object(self.config_json)
+
+    @cached_property
+    def metrics(self) -> Mapping[str, float]:
+        """Its final numbers."""
+        return json_object(self.metrics_json)
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Inputs (list of mappings as `Input` has them), outputs, version, code, command, ..."""
+        return json_object(self.facts_json)
+
+    @property
+    def inputs(self) -> list[Mapping[str, str]]:
+        """What it came from: role, name, revision, path, sha256."""
+        return list(self.facts.get("inputs", ()))
+
+    @property
+    def outputs(self) -> list[str]:
+        """Absolute paths of the checkpoints that it wrote."""
+        return list(self.facts.get("outputs", ()))
+
+    @property
+    def name(self) -> str:
+        """What it is called: see `run_name`."""
+        return run_name(self.folder)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "name": self.name,
+            "state": self.state,
+            "reason": self.reason,
+            "missing": self.missing,
+            "folder": str(self.folder),
+            "marker": str(self.marker),
+            "models": self.models,
+            "created_at": self.created_at,
+            "seconds": self.seconds,
+            "version": self.facts.get("version", ""),
+            "code": self.facts.get("code", ""),
+            "command": self.facts.get("command", []),
+            "working_folder": self.facts.get("working_folder", ""),
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "tags": list(self.tags),
+            "note": self.note,
+            "found_at": self.found_at,
+            "config": dict(self.config),
+            "metrics": dict(self.metrics),
+        }
+
+
+def run_name(folder: Path) -> str:
+    """The name of a run folder; of one named by its time, its model's folder before it."""
+    return f"{folder.parent.name}/{folder.name}" if is_time_name(folder.name) else folder.name
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object of the catalog; an empty one where the text is none, as in a damaged file."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,65 @@
+"""RUN on the command line: a path, the beginning of an id, a name."""
+
+import shutil
+
+import pytest
+from experiment_runs import analysis, training
+
+from mlx_probe.core.errors import ResultError
+from mlx_probe.library.experiments import load_runs, resolve_run, scan_experiments
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "runs"
+    analysis(folder / "a" / "base", day=1)
+    training(folder / "b" / "base", day=2)
+    training(folder / "other", day=3)
+    return folder
+
+
+def test_the_ways_to_name_a_run(database, root, monkeypatch):
+    scan_experiments(database, [root])
+    other = load_runs(database)[0]
+    monkeypatch.chdir(root)
+    ways = (other.id, other.id[:4], other.id[:4].upper(), "other", "./other", root / "other")
+    for way in (*ways, root / "other" / "run_meta.json"):
+        assert resolve_run(str(way), database) == root / "other"
+
+
+def test_a_run_that_no_scan_has_seen(database, root):
+    assert resolve_run(str(root / "other"), database) == root / "other"
+    assert [run.name for run in load_runs(database)] == ["other"]
+
+
+def test_what_means_several_or_none(database, root):
+    with pytest.raises(ResultError, match="no run 'base'") as e:
+        resolve_run("base", database)
+    assert "runs scan" in e.value.remedy
+    scan_experiments(database, [root])
+    with pytest.raises(ResultError, match="means 2 runs"):
+        resolve_run("base", database)
+    with pytest.raises(ResultError, match="no run 'othr'") as e:
+        resolve_run("othr", database)
+    assert "other" in e.value.remedy
+    with pytest.raises(ResultError, match="holds no run"):
+        resolve_run(str(root), database)
+
+
+def test_a_run_that_is_gone_says_so(database, root):
+    scan_experiments(database, [root])
+    shutil.rmtree(root / "a")
+    with pytest.raises(ResultError, match="is gone"):
+        resolve_run(next(r.id for r in load_runs(database) if r.kind == "analyze"), database)
+    # The other one of that name is meant after the scan.
+    scan_experiments(database)
+    assert resolve_run("base", database) == root / "b" / "base"
+
+
+def test_two_runs_in_one_folder(database, root):
+    shutil.copy(root / "other" / "run_meta.json", root / "other" / "more.run_meta.json")
+    scan_experiments(database, [root])
+    wanted = root / "other" / "more.run_meta.json"
+    assert resolve_run(str(wanted), database) == wanted
+    with pytest.raises(ResultError, match="means 2 runs"):
+        resolve_run("other", database)
