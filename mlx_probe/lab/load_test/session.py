@@ -231,7 +231,9 @@ def _headers(config: LoadTestConfig) -> Mapping[str, str]:
 def _undisturbed() -> Iterator[None]:
     """Keep what else the process does from delaying the moment at which a chunk is seen."""
     interval = sys.getswitchinterval()
-    # The collector walks over all that was there before: pauses of 100 ms.
+    # The collector walks over all that was there before: pauses of 100 ms. What somebody else has
+    # frozen stays so.
+    is_frozen = gc.get_freeze_count() > 0
     gc.collect()
     gc.freeze()
     # The thread that draws a progress bar gives way after this time; 5 ms by default.
@@ -240,4 +242,5 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(interval)
-        gc.unfreeze()
+        if not is_frozen:
+            gc.unfreeze()
