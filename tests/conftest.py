@@ -2,9 +2,12 @@ import fcntl
 import gc
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+import repetitions
 from hypothesis import HealthCheck, settings
 from project import SMOLLM2
 from threadpoolctl import threadpool_limits
@@ -38,8 +41,22 @@ ONE_THREAD = (
 TERMINAL = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--long", action="store_true", help="the long form of tests that have a shorter one"
+    )
+
+
+def pytest_configure(config):
+    repetitions.asked = config.getoption("--long")
+
+
 def pytest_collection_modifyitems(config, items):
-    """Files with slow tests first, where several processes share the files."""
+    """Files with slow tests first, where several processes share the files; no long forms."""
+    if not repetitions.asked:
+        left = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
@@ -145,6 +162,14 @@ def smollm2(tmp_path_factory):
         if not (out / "run_meta.json").exists():
             subprocess.run([COMMAND, "analyze", SMOLLM2, *options], check=True, capture_output=True)
     return out
+
+
+@pytest.fixture
+def on_disk():
+    """A folder that is not in memory, where `make test` has the others."""
+    # Of pages of a mapped file in memory others count as the process's own.
+    with tempfile.TemporaryDirectory(dir="/var/tmp" if Path("/var/tmp").is_dir() else None) as name:
+        yield Path(name)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from project import DATA, SMOLLM2
+from repetitions import times
 from threadpoolctl import threadpool_limits
 
 import mlx_probe
@@ -110,4 +111,7 @@ def test_ranks_and_spectra_are_those_of_float64_svd(rows):
         threadpool_limits(1, user_api="blas"),
     ):
         matrices = [weight for weight in checkpoint.weights() if weight.rows]
-        assert sum(pool.map(check, matrices)) == 211
+        assert len(matrices) == 211
+        # A quarter of them, of every kind; all with `--long`.
+        chosen = matrices[:: times(4, 1)]
+        assert sum(pool.map(check, chosen)) == len(chosen)

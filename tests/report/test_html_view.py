@@ -6,13 +6,20 @@ import axe_core_python
 import browser
 import pytest
 from html_pages import HOSTILE_NAME
+from repetitions import LONG
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(browser.PATH is None, reason="no Chromium on the PATH"),
 ]
 
-WIDTHS = (390, 1000, 1440, 2560)
+# The narrowest and the widest; those between with `--long`.
+WIDTHS = (
+    390,
+    pytest.param(1000, marks=LONG),
+    pytest.param(1440, marks=LONG),
+    2560,
+)
 AXE = Path(axe_core_python.__path__[0]) / "axe.min.js"
 # Everything that a reader sees of his choices, and what is drawn from them.
 VIEW = """(() => ({
@@ -165,25 +172,25 @@ def test_what_is_known_of_an_address_is_used(opened, page):
     assert "maps.metric" not in note
 
 
-def test_every_width_in_both_themes(opened, page):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_width_in_both_themes(opened, page, width):
     """Nothing hangs over, controls can be hit, and axe-core finds nothing serious."""
     opened.open(page)
     opened.value(f"{AXE.read_text('utf-8')};0")
     opened.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    for width in WIDTHS:
-        opened.resize(width, 1000)
-        for dark in (False, True):
-            opened.shade(dark)
-            opened.value("new Promise((done) => setTimeout(done, 150))")
-            assert opened.value("document.documentElement.scrollWidth") <= width
-            assert opened.value(SMALL) == [], width
-            # Of all that axe-core looks at, only colours differ between themes.
-            rules = ", runOnly: ['color-contrast']" if dark else ""
-            found = opened.value(
-                f"axe.run(document, {{ resultTypes: ['violations']{rules} }}).then((result) =>"
-                "result.violations.map((one) => [one.impact, one.id, one.nodes[0].html]))"
-            )
-            assert [one for one in found if one[0] in ("serious", "critical")] == [], (width, dark)
+    opened.resize(width, 1000)
+    for dark in (False, True):
+        opened.shade(dark)
+        opened.value("new Promise((done) => setTimeout(done, 150))")
+        assert opened.value("document.documentElement.scrollWidth") <= width
+        assert opened.value(SMALL) == []
+        # Of all that axe-core looks at, only colours differ between themes.
+        rules = ", runOnly: ['color-contrast']" if dark else ""
+        found = opened.value(
+            f"axe.run(document, {{ resultTypes: ['violations']{rules} }}).then((result) =>"
+            "result.violations.map((one) => [one.impact, one.id, one.nodes[0].html]))"
+        )
+        assert [one for one in found if one[0] in ("serious", "critical")] == [], dark
 
 
 # Controls below 24 px; the label around a box is part of it.

@@ -1,4 +1,7 @@
-"""The proof: 40 models with a planted fault, and 20 clean ones."""
+"""The proof: models with a planted fault, and clean ones.
+
+With `--long` 40 and 20 of them; otherwise each kind of fault twice.
+"""
 
 import json
 from itertools import chain
@@ -6,6 +9,7 @@ from itertools import chain
 import numpy as np
 import pytest
 from planted_faults import FAULTS
+from repetitions import times
 from trained_models import ARCHITECTURES
 from weightfiles import write_safetensors
 
@@ -19,8 +23,8 @@ from mlx_probe.analysis.stream import analyze_rows
 from mlx_probe.runs.monitor import UsageMeter
 from mlx_probe.runs.table.schema import rows_to_table
 
-PLANTED, CLEAN, SEED = 40, 20, 0
-LEAST_NAMED, MOST_HIGH = 0.95, 1
+SEED = 0
+LEAST_NAMED = 0.95
 
 
 def analyzed(folder, arrays, config):
@@ -64,7 +68,7 @@ def names(findings, fault):
 def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
     found = []
-    for number in range(PLANTED):
+    for number in range(times(2 * len(FAULTS), 40)):
         arrays, config, fault = planted_model(number)
         found.append((fault, analyzed(folder / f"{number}", arrays, config)))
     return found
@@ -73,28 +77,29 @@ def planted(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clean")
-    return [analyzed(folder / f"{n}", *clean_model(n)) for n in range(CLEAN)]
+    return [analyzed(folder / f"{n}", *clean_model(n)) for n in range(times(10, 20))]
 
 
 def test_faults_are_named_in_the_first_five_sentences(planted):
     assert len(FAULTS) == 12
     missed = [fault for fault, found in planted if not names(found, fault)]
-    assert len(missed) <= (1 - LEAST_NAMED) * PLANTED, missed
+    assert len(missed) <= (1 - LEAST_NAMED) * len(planted), missed
 
 
 def test_clean_models_are_left_alone(clean):
     high = [f.sentence.english for found in clean for f in found if f.severity == "high"]
-    assert len(high) <= MOST_HIGH, high
+    # One of twenty.
+    assert len(high) <= times(0, 1), high
 
 
 def test_a_planted_model_has_few_other_findings(planted):
     """A list of everything would name the fault as well."""
     others = sum(len(found) - names(found, fault) for fault, found in planted)
-    assert others <= 1.5 * PLANTED
+    assert others <= 1.5 * len(planted)
 
 
 def test_most_clean_models_have_nothing_to_say(clean):
-    assert sum(not found for found in clean) >= 0.8 * CLEAN
+    assert sum(not found for found in clean) >= 0.8 * len(clean)
 
 
 def test_every_sentence_has_its_numbers(planted):

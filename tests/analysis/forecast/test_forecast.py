@@ -166,14 +166,14 @@ def test_dry_run_shows_the_plan_and_runs_nothing(model, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the figures are those of Linux")
-def test_peak_memory_is_predicted(tmp_path):
+def test_peak_memory_is_predicted(on_disk, tmp_path):
     """Of a model whose largest weights decide it; the demo's is in test_smollm2."""
     rng = np.random.default_rng(0)
     arrays = {
         f"layers.{i}.up_proj.weight": rng.standard_normal((3072, 2048)).astype(np.float32)
         for i in range(3)
     }
-    path = write_safetensors(tmp_path / "model.safetensors", arrays)
+    path = write_safetensors(on_disk / "model.safetensors", arrays)
     command = [path, "--workers", "2", "--backend", "numpy"]
     planned = run("plan", *command, "--json")
     assert planned.returncode == 0, planned.stderr

@@ -14,6 +14,7 @@ from planted_mixtures import (
     reordered,
     write_mixture,
 )
+from repetitions import times
 
 from mlx_probe.analysis.config import AnalyzeConfig
 from mlx_probe.analysis.mixture.columns import EXPERT_COLUMNS, LAYER_COLUMNS
@@ -79,10 +80,13 @@ def test_all_that_is_planted_is_found(tmp_path, rng, family, dtype):
 
 
 def test_random_layers_have_none(tmp_path, rng):
-    """Layers of experts that have nothing in common, and such that were one expert once."""
+    """Layers of experts that have nothing in common, and such that were one expert once.
+
+    With `--long` 200 of them.
+    """
     layers = [
         random_layer(rng, 6, width=10, hidden=24, common=(0, 1, 20, 300)[number % 4])
-        for number in range(200)
+        for number in range(times(40, 200))
     ]
     folder = write_mixture(tmp_path / "model", "qwen3_moe", layers)
     everything = np.ones(6, np.bool_)

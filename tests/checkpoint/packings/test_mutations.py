@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from hf_packings import opened
 from mutations import MUTATIONS, changed, is_valid
+from repetitions import LONG
 
 from mlx_probe.checkpoint import PACKINGS
 from mlx_probe.core.errors import PackingError
 
 CASES = mutations.cases()
-SEEDS = 2000
-BATCHES = 10
+# The first two batches; all with `--long`.
+SEEDS, BATCHES = 2000, 10
+BATCH = [pytest.param(n, marks=LONG if n > 1 else ()) for n in range(BATCHES)]
 # GGUF files, which declare nothing: see `test_guard_gguf`.
 OTHERS = ("ggml",)
 
@@ -85,7 +87,7 @@ def test_every_change_of_one_checkpoint_of_each_packing(tmp_path, original, pack
     assert not failures
 
 
-@pytest.mark.parametrize("batch", range(BATCHES))
+@pytest.mark.parametrize("batch", BATCH)
 def test_seeded_changes_of_all_checkpoints(tmp_path, original, batch):
     names, kinds = list(CASES), list(MUTATIONS)
     failures, tried, right = [], 0, 0

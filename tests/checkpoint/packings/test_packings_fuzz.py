@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repetitions import times
 from weightfiles import model_files, write_safetensors
 
 from mlx_probe.checkpoint import PACKINGS, open_checkpoint
@@ -106,7 +107,7 @@ def test_every_packing_of_safetensors_files_is_here():
 
 
 @pytest.mark.parametrize("packing", PIECES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(50, 150), deadline=None)
 @given(data=st.data())
 def test_any_pieces(tmp_path_factory, packing, data):
     folder = tmp_path_factory.getbasetemp()

@@ -7,6 +7,7 @@ import pytest
 from hf_packings import CASES, nf4_case, only, opened
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repetitions import times
 from weightfiles import whole
 
 
@@ -42,7 +43,7 @@ def packed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(deadline=None)
+@settings(max_examples=times(30, 100), deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("case", CASES)
 def test_any_rows_and_slabs_decode_alike(packed, case, data):

@@ -5,6 +5,7 @@ import subprocess
 import time
 
 import pytest
+from repetitions import LONG
 from tinymodel import COMMAND
 from tuning import SMALL, conversation, recipe, results_of, write_data
 
@@ -43,14 +44,22 @@ class Killed(BaseException):
     """What a test kills a run with: nothing in the program expects it."""
 
 
-@pytest.mark.parametrize("call", [2, 6])
-@pytest.mark.parametrize("changes", [
+VARIANTS = (
     ("method=dora",),
     ("method=full", "dropout=0"),
     ("accumulation=2", "gradient_checkpointing=true"),
     ("optimizer=muon", "muon_learning_rate=1e-2"),
     ("layers=1", 'ranks=["*.q_proj=4"]'),
-])  # fmt: skip
+)
+# Of a variant one of the two steps, in turn; both with `--long`.
+KILLED = [
+    pytest.param(changes, call, marks=() if (number + call // 4) % 2 else LONG)
+    for number, changes in enumerate(VARIANTS)
+    for call in (2, 6)
+]
+
+
+@pytest.mark.parametrize(("changes", "call"), KILLED)
 def test_killed_runs_go_on_with_the_same_bits(talker, talks, tmp_path, monkeypatch, changes, call):
     wanted = tune(recipe(*changes), talker, talks, tmp_path / "a", device="cpu")
     make, count = TrainStep.__call__, 0

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from repetitions import LONG
 from tinymodel import COMMAND, run
 
 pytestmark = pytest.mark.slow
@@ -18,8 +19,11 @@ pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("killed_at_every_line.py")
 
 
-# Most lines are the same for both kinds of links.
-@pytest.mark.parametrize(("kind", "stride"), [("hard", 1), ("symbolic", 3)])
+# Most lines are the same for both kinds of links. Two strides without a common divisor.
+@pytest.mark.parametrize(
+    ("kind", "stride"),
+    [("hard", 2), ("symbolic", 3), pytest.param("hard", 1, marks=LONG)],
+)
 @pytest.mark.parametrize("action", ["dedupe", "undo"])
 def test_every_path_keeps_its_bytes(tmp_path, action, kind, stride):
     done = subprocess.run(

@@ -1,4 +1,7 @@
-"""Two hundred downloads with faults drawn from a seed: all hashes right, or a clear error."""
+"""Downloads with faults drawn from a seed: all hashes right, or a clear error.
+
+Two hundred of them with `--long` (`make long-tests`), whose counts docs/en/download.md has.
+"""
 
 import random
 from collections import Counter
@@ -7,6 +10,7 @@ import pytest
 from hub_faults import DAMAGES, INTERRUPTIONS, Faults
 from hub_models import NEEDED, REPO, SHARDS, hasty, make_files
 from hub_server import Hub, commit_of
+from repetitions import times
 
 from mlx_probe.core.errors import Interrupted, SourceError
 from mlx_probe.library.download import DownloadConfig, download, verify
@@ -15,7 +19,6 @@ from mlx_probe.source.transfer.progress import DownloadProgress
 
 pytestmark = pytest.mark.slow
 
-RUNS = 200
 # What may go over the network for one file's worth of bytes, where faults only interrupt.
 MOST_TRANSFERRED = 1.2
 
@@ -89,14 +92,15 @@ class Run:
         return done, problems, received
 
 
-def test_two_hundred_fault_runs(tmp_path, monkeypatch, record_property):
+def test_fault_runs(tmp_path, monkeypatch, record_property):
     from huggingface_hub import constants
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     totals, faults, ratios = Counter(), Counter(), []
-    for seed in range(RUNS):
+    runs = times(40, 200)
+    for seed in range(runs):
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / f"hub{seed}"))
         run, folder = Run(seed), tmp_path / f"local{seed}"
         for hub in run.hubs:
@@ -136,7 +140,7 @@ def test_two_hundred_fault_runs(tmp_path, monkeypatch, record_property):
     summary = f"{dict(totals)}, faults {dict(faults)}, worst ratio {max(ratios):.4f}"
     record_property("fault runs", summary)
     print(summary)
-    assert totals["right"] + totals["clear error"] == RUNS
-    assert totals["right"] > RUNS / 2
+    assert totals["right"] + totals["clear error"] == runs
+    assert totals["right"] > runs / 2
     assert set(faults) == {*INTERRUPTIONS, *DAMAGES}
     assert max(ratios) <= MOST_TRANSFERRED, summary

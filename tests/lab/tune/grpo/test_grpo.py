@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from repetitions import LONG
 from tuning import TOOL, recipe, results_of, write_data
 
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
@@ -123,16 +124,39 @@ class Killed(BaseException):
     """What a test kills a run with: nothing in the program expects it."""
 
 
-@pytest.mark.parametrize(("place", "call"), [("step", 2), ("step", 6), ("draw", 9), ("write", 4)])
-@pytest.mark.parametrize("changes", [
-    (),
-    ("updates=2", "normalization=dr_grpo", "kl=0"),
-    ("updates=3", "method=full"),
-])  # fmt: skip
+PLACES = (("step", 2), ("step", 6), ("draw", 9), ("write", 4))
+VARIANTS = {
+    "plain": (),
+    "twice": ("updates=2", "normalization=dr_grpo", "kl=0"),
+    "full": ("updates=3", "method=full"),
+}
+# Every place, every variant; all pairs with `--long`.
+OFTEN = {("plain", *place) for place in PLACES} | {("twice", "draw", 9), ("full", "step", 6)}
+KILLED = [
+    pytest.param(*each, marks=() if each in OFTEN else LONG)
+    for each in ((variant, *place) for variant in VARIANTS for place in PLACES)
+]
+
+
+@pytest.fixture(scope="module")
+def whole(talker, asked, undisturbed, tmp_path_factory):
+    """A variant's run that nobody disturbed."""
+    made = {"plain": undisturbed}
+
+    def whole(variant):
+        if variant not in made:
+            folder = tmp_path_factory.mktemp(variant) / "run"
+            made[variant] = run(talker, asked, folder, *VARIANTS[variant])
+        return made[variant]
+
+    return whole
+
+
+@pytest.mark.parametrize(("variant", "place", "call"), KILLED)
 def test_killed_runs_go_on_with_the_same_bits(
-    talker, asked, tmp_path, monkeypatch, changes, place, call
+    talker, asked, whole, tmp_path, monkeypatch, variant, place, call
 ):
-    wanted = run(talker, asked, tmp_path / "a", *changes)
+    wanted, changes = whole(variant), VARIANTS[variant]
     where, name = {
         "step": (TrainStep, "__call__"),
         "draw": (rounds.Player, "play"),
@@ -157,11 +181,12 @@ def test_killed_runs_go_on_with_the_same_bits(
         assert (again.folder / "rollouts" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_stop_while_answers_are_drawn_loses_nothing(talker, asked, tmp_path, monkeypatch):
+def test_a_stop_while_answers_are_drawn_loses_nothing(
+    talker, asked, undisturbed, tmp_path, monkeypatch
+):
     import os
     import signal
 
-    wanted = run(talker, asked, tmp_path / "a")
     made, count = rounds.Player.play, 0
 
     def stops(self, *arguments):
@@ -176,7 +201,7 @@ def test_a_stop_while_answers_are_drawn_loses_nothing(talker, asked, tmp_path, m
         with pytest.raises(Interrupted, match="after step"):
             run(talker, asked, tmp_path / "b")
     again = run(talker, asked, tmp_path / "b")
-    assert results_of(again.folder) == results_of(wanted.folder)
+    assert results_of(again.folder) == results_of(undisturbed.folder)
 
 
 def test_a_damaged_round_is_named(talker, asked, tmp_path, monkeypatch):
