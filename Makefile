@@ -6,7 +6,16 @@ UV := $(shell command -v uv 2>/dev/null)
 
 # A file of tests stays in one process, which makes its fixtures once; files with slow tests come
 # first (tests/conftest.py), so that both processes end together.
-PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST = $(IN_MEMORY)$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# What tests write, 3 GB in all, goes to memory where there is plenty: the program waits for the
+# disk after each of its files. The folder is removed, failed tests or not.
+MEMORY := $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print int($$4)}')" -gt 8000000 \
+	2>/dev/null && echo /dev/shm)
+ifdef MEMORY
+IN_MEMORY = folder=$$(mktemp -d $(MEMORY)/mlx-probe-tests.XXXX); \
+	trap 'rm -rf "$$folder"' EXIT INT TERM; TMPDIR=$$folder #
+endif
 
 # What is compiled when the package is installed.
 KERNELS := $(wildcard mlx_probe/compute/native/kernels/*.[ch])
@@ -93,5 +102,6 @@ endif
 ifdef UV
 install = uv pip install --python .venv/bin/python $(1)
 else
-install = $(BIN)/python -m pip install --disable-pip-version-check --quiet $(1)
+# Not all 21,000 files of Python are compiled, 40 seconds: those that are imported are, once.
+install = $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile $(1)
 endif
