@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mlx_probe.core.errors import Interrupted, ProbeError
+from mlx_probe.core.invocation import invoked
 from mlx_probe.core.language import LANGUAGES, VARIABLE, can_show, language, tr
 from mlx_probe.core.messages import translated
 from mlx_probe.core.version import __version__
@@ -120,7 +121,8 @@ class _Program(Group):
         """Turn every failure that has a remedy into one message and an exit code."""
         arguments = (*ctx._protected_args, *ctx.args)
         try:
-            return super().invoke(ctx)
+            with invoked(arguments):
+                return super().invoke(ctx)
         except Interrupted as error:
             _refuse(ctx, _by_signal(error))
         except ProbeError as error:

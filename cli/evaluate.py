@@ -165,8 +165,8 @@ _OF_QUESTIONS = (
     "--out",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="For perplexity, a file for the JSON document. Otherwise a folder for answers and "
-    "results: the same command goes on with what has no answer yet.",
+    help="Run folder for results, answers and run_meta.json: the same command goes on with what "
+    "has no answer yet. For perplexity also a file FILE.json for the document alone.",
 )
 @config_option
 @json_option
@@ -206,10 +206,12 @@ def evaluate(
 
     config = _text_config(settings) if task == "perplexity" else _answer_config(settings)
     use_device(device)  # type: ignore[arg-type]
+    file = out if out is not None and task == "perplexity" and _is_file(out) else None
+    folder = out if file is None else None
     with counting_bar(tr("evaluating"), MofNCompleteColumn(), quiet) as on_progress:
-        result = run_evaluation(model, data, task, config, on_progress, out, predictions)
-    if out is not None and task == "perplexity":
-        write_text(out, document(result) + "\n")
+        result = run_evaluation(model, data, task, config, on_progress, folder, predictions)
+    if file is not None:
+        write_text(file, document(result) + "\n")
     if as_json:
         print_document(result)
     elif not quiet:
@@ -239,10 +241,15 @@ def _refuse_what_does_not_fit(
             raise click.UsageError("--predictions needs --task function-calls or bfcl")
         if data is None:
             raise click.UsageError("--data is missing")
-        if out is not None and out.is_dir():
+        if out is not None and out.is_dir() and out.suffix == ".json":
             raise click.UsageError(f"--out {out} is a folder")
     elif task == "function-calls" and data is None:
         raise click.UsageError("--data is missing")
+
+
+def _is_file(out: Path) -> bool:
+    """Whether a path is that of a file, which earlier versions wrote whatever its name."""
+    return out.suffix == ".json" or out.is_file()
 
 
 def _text_config(settings: dict[str, Any]) -> Any:

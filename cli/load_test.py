@@ -30,7 +30,7 @@ _SUFFIXES = (".html", ".png", ".svg", ".pdf")
     context_settings={"show_default": True},
     examples=(
         "mlx-probe load-test http://127.0.0.1:8080 --max-concurrency 8",
-        "mlx-probe load-test localhost:8080 --request-rate 4 --save-result r.json",
+        "mlx-probe load-test localhost:8080 --request-rate 4 --out ./loaded",
         "mlx-probe load-test localhost:8080 --sweep --goodput ttft:500 --goodput tpot:50",
     ),
 )
@@ -162,6 +162,12 @@ _SUFFIXES = (".html", ".png", ".svg", ".pdf")
     help="Write the result, with the keys of `vllm bench serve`.",
 )
 @click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run folder: result.json, and run_meta.json with settings and numbers.",
+)
+@click.option(
     "--save-detailed/--no-save-detailed",
     default=True,
     help="Include what each request took and said.",
@@ -185,6 +191,7 @@ def load_test(
     is_sweep: bool,
     sweep_target: float,
     save_result: Path | None,
+    out: Path | None,
     save_detailed: bool,
     report: Path | None,
     as_json: bool,
@@ -200,6 +207,7 @@ def load_test(
     from mlx_probe.lab.load_test import config as reading
     from mlx_probe.lab.load_test.load_test import DETAILS, sweep
     from mlx_probe.lab.load_test.load_test import load_test as run_test
+    from mlx_probe.lab.load_test.record import begin_load_test, write_load_test
 
     if report is not None and report.suffix.lower() not in _SUFFIXES:
         raise ConfigError(
@@ -213,6 +221,7 @@ def load_test(
         extra_body=reading.parse_object(extra_body),
         **settings,
     )
+    run = None if out is None else begin_load_test(out)
     with counting_bar(tr("requests"), MofNCompleteColumn(), quiet) as on_progress:
         if is_sweep:
             result = sweep(url, config, reading.SweepConfig(sweep_target), on_progress)
@@ -223,6 +232,8 @@ def load_test(
         shown = {key: value for key, value in result.items() if key not in DETAILS}
     if save_result is not None:
         write_text(save_result, encode(shown) + "\n")
+    if run is not None and out is not None:
+        write_load_test(run, out, url, shown, config)
     if report is not None:
         _draw(result, report)
     if as_json:

@@ -24,7 +24,7 @@ from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.contents import check_folder
 from mlx_probe.runs.load import locate_run, read_table
-from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.meta import check_kind, read_meta
 from mlx_probe.runs.mixture.folder import KIND as MIXTURE
 from mlx_probe.runs.mixture.signals import KIND as SIGNALS
 from mlx_probe.runs.outputs import verify_hashes
@@ -62,13 +62,16 @@ def validate(run: str | os.PathLike[str], recompute: bool = True) -> list[Check]
     path = Path(run)
     if is_training(path):
         return validate_training(path)
-    kind = read_meta(locate_run(path)).get("kind")
+    meta_path = locate_run(path)
+    meta = read_meta(meta_path)
+    kind = meta.get("kind")
     if kind == KIND:
         return validate_comparison(path)
     if kind == MIXTURE:
         return validate_mixture(path)
     if kind == SIGNALS:
         return validate_signals(path)
+    check_kind(meta_path, meta)
     return validate_run(path, recompute)
 
 

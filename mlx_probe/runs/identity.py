@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_probe.core.version import __version__
+from mlx_probe.runs.commands import command_name
 
 __all__ = ["RunIdentity"]
 
@@ -33,7 +34,7 @@ class RunIdentity:
     @property
     def command(self) -> str:
         """The command as it is typed, "moe stats" for the kind "moe-stats"."""
-        return _command(self.kind)
+        return command_name(self.kind)
 
     def describe(self) -> dict[str, Any]:
         """For the plan, so that an unfinished run can say what it is."""
@@ -65,7 +66,7 @@ class RunIdentity:
     def _other_request(self, earlier: Mapping[str, Any]) -> str:
         kind = earlier.get("kind", "analyze")
         if kind != self.kind:
-            return f"of `mlx-probe {_command(str(kind))}`"
+            return f"of `mlx-probe {command_name(str(kind))}`"
         models = _models(earlier)
         if [_which(model) for model in models] != [_which(m) for m in _models(self.described)]:
             names = " and ".join(f"{m.get('id')} ({m.get('path')})" for m in models)
@@ -80,10 +81,6 @@ class RunIdentity:
         if isinstance(kernels, list) and isinstance(own, list) and kernels != own:
             return f"with other compiled kernels ({_text(kernels)}, now {_text(own)})"
         return ""
-
-
-def _command(kind: str) -> str:
-    return kind.replace("-", " ")
 
 
 def _models(described: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -21,7 +21,6 @@ that stops, a full disk or `kill -9` the same command goes on from there.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -49,6 +48,7 @@ from mlx_probe.runs.monitor.sample import JobState
 from mlx_probe.runs.monitor.samples import MONITOR, lines_name
 from mlx_probe.runs.monitor.watch import JobMonitor, WatchConfig
 from mlx_probe.runs.progress import JobProgress
+from mlx_probe.runs.provenance import provenance
 from mlx_probe.runs.run import Run
 from mlx_probe.runs.starts import due_after, note_of, total_of
 
@@ -132,6 +132,8 @@ class Job:
         self._kind, self._watch, self._resume = kind, watch or WatchConfig(), resume
         self._on_alert, self._overwrite = on_alert, overwrite
         _ = self._watch.rules  # raises for a wrong one
+        # Of the beginning: a long run may see other code at its end.
+        self._made = provenance()
         self._phase = OPEN
         self._since = self._began = time.perf_counter()
         self._note_due = due_after(0.0)
@@ -192,7 +194,8 @@ class Job:
         Raises:
             ResultError: The disk refused.
         """
-        write_meta(self.paths.plan, {**plan, RUN: self._identity.describe()})
+        described = {**self._identity.describe(), **self._made}
+        write_meta(self.paths.plan, {**plan, RUN: described})
 
     def append(self, row: Row, label: str, outcome: str) -> None:
         """Put a finished record on disk, and a line in the log; see `append_all`.
@@ -266,7 +269,7 @@ class Job:
             **described,
             "code_version": __version__,
             "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "command": sys.argv,
+            **self._made,
             "environment": package_versions(),
             **_taken(usage),
             "columns": columns_to_meta(self._spec.columns),

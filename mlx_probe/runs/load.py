@@ -13,7 +13,7 @@ from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.core.records import Column
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name, stem_of
 from mlx_probe.runs.latest import run_folder
-from mlx_probe.runs.meta import columns_from_meta, read_meta, refuse_training
+from mlx_probe.runs.meta import columns_from_meta, read_meta, refuse_without_table
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.runs.table.schema import arrow_schema
 from mlx_probe.runs.training.folder import training_folder, training_remedy
@@ -99,7 +99,7 @@ def read_table(
     """
     meta_path, wanted = _locate(_path(path))
     meta = read_meta(meta_path)
-    refuse_training(meta_path, meta)
+    refuse_without_table(meta_path, meta)
     table, columns = read_listed(meta_path, meta, only, wanted)
     return table, columns, meta
 

@@ -10,6 +10,7 @@ from typing import Any
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import replacing
 from mlx_probe.core.records import Column
+from mlx_probe.runs.commands import COMMANDS, MEASURES, command_name
 from mlx_probe.runs.mixture.folder import KIND as STATS
 from mlx_probe.runs.mixture.signals import KIND as SIGNALS
 from mlx_probe.runs.training.folder import KINDS, training_remedy
@@ -18,10 +19,10 @@ __all__ = [
     "check_kind",
     "columns_from_meta",
     "columns_to_meta",
-    "is_of_mixture",
+    "is_other_kind",
     "read_meta",
     "read_run_meta",
-    "refuse_training",
+    "refuse_without_table",
     "write_meta",
 ]
 
@@ -51,7 +52,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     """
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultError(
             f"cannot read {path}: {error}", "Restore the file, or run `mlx-probe analyze` again"
         ) from error
@@ -74,17 +75,17 @@ def read_run_meta(path: Path) -> dict[str, Any]:
 
 
 def check_kind(path: Path, meta: Mapping[str, Any]) -> None:
-    """Refuse a run that is no measurement of weights: of `train`, or of a later version's command.
+    """Refuse a run that is no measurement of weights, or of a later version's command.
 
     Args:
         path: What the message names.
         meta: Run metadata; old ones name no kind and are of an analysis.
 
     Raises:
-        ResultError: The run is neither of `analyze` nor of `compare`; of a training run the
-            remedy says what to name instead.
+        ResultError: The run is neither of `analyze` nor of `compare`; the remedy says what shows
+            it, and of a training run what to name instead.
     """
-    refuse_training(path, meta)
+    refuse_without_table(path, meta)
     kind = meta.get("kind", "analyze")
     if kind in (STATS, SIGNALS):
         raise ResultError(
@@ -93,30 +94,46 @@ def check_kind(path: Path, meta: Mapping[str, Any]) -> None:
         )
     if kind not in ("analyze", "compare"):
         raise ResultError(
-            f"{path} is of the kind {kind!r}, which this version does not know",
+            f"{path} is of the kind {str(kind)[:80]!r}, which this version does not know",
             "Update mlx-probe, or leave it out",
         )
 
 
-def is_of_mixture(path: Path) -> bool:
-    """Whether a metadata file is of `moe stats` or `moe signals`; not if it cannot be read."""
+def is_other_kind(path: Path) -> bool:
+    """Whether a metadata file is of a known command that measures no weights.
+
+    Not if it cannot be read, or is of an unknown kind: whoever reads it says so.
+    """
     try:
-        return read_meta(path).get("kind") in (STATS, SIGNALS)
+        kind = read_meta(path).get("kind")
     except ResultError:
         return False
+    return isinstance(kind, str) and kind in COMMANDS and kind not in MEASURES
 
 
-def refuse_training(path: Path, meta: Mapping[str, Any]) -> None:
-    """Refuse a training run, which has no table of measurements.
+def refuse_without_table(path: Path, meta: Mapping[str, Any]) -> None:
+    """Refuse a run that has no tables at all: of training, evaluation, grafting and the like.
 
     Args:
         path: What the message names.
         meta: Run metadata.
 
     Raises:
-        ResultError: The run is of `train`; the remedy says what to name instead.
+        ResultError: It is such a run; the remedy says what shows it.
     """
-    if meta.get("kind") in KINDS:
+    _refuse_training(path, meta)
+    kind = meta.get("kind")
+    if isinstance(kind, str) and kind in COMMANDS and kind not in (*MEASURES, STATS, SIGNALS):
+        folder = path if path.is_dir() else path.parent
+        raise ResultError(
+            f"{path} is of `mlx-probe {command_name(kind)}`, which measures no weights",
+            f"`mlx-probe runs show {folder}` shows it",
+        )
+
+
+def _refuse_training(path: Path, meta: Mapping[str, Any]) -> None:
+    kind = meta.get("kind")
+    if isinstance(kind, str) and kind in KINDS:
         folder = path if path.is_dir() else path.parent
         raise ResultError(
             f"{path} is of a training run, which is no measurement of a model",

@@ -107,7 +107,6 @@ def test_a_model_answers(places, tmp_path):
         ("x --predictions y", "takes the place of MODEL"),
         ("--predictions y", "needs --task"),
         ("x --task bfcl --system @nothing", "cannot read nothing"),
-        ("x --data y --out .", "is a folder"),
         ("--task bfcl --predictions nothing --category nonsense", "unknown category"),
     ],
 )

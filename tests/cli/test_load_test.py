@@ -8,6 +8,8 @@ import pytest
 from models import invoke, refuses
 from planned import planned_server
 
+from mlx_probe.runs.experiments import read_experiment
+
 chunk, event, usage = planned_server.chunk, planned_server.event, planned_server.usage
 # What `vllm bench serve --save-result --save-detailed` writes.
 KEYS = {
@@ -161,3 +163,23 @@ def test_the_client_imports_no_mlx():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_run_folder(port, tmp_path):
+    path, out = write_plans(tmp_path / "folder.jsonl", 2), tmp_path / "out"
+    secrets = ("--token", "top secret", "--header", "X-Other=hush", "--header=X-More=quiet")
+    command = (f"127.0.0.1:{port}", "--dataset-path", path, "--num-prompts", 2, *secrets)
+    result = invoke("load-test", *command, "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    run = read_experiment(out)
+    assert (run.kind, run.state) == ("load-test", "finished")
+    assert json.loads((out / "result.json").read_text()) == json.loads(result.stdout)
+    assert run.metrics["completed"] == 2
+    assert run.metrics["p99_ttft_ms"] > 0
+    assert run.config["num_prompts"] == 2
+    assert [each.role for each in run.inputs] == ["model", "data"]
+    words = (out / "run_meta.json").read_text()
+    assert all(word not in words for word in ("secret", "hush", "quiet"))
+    assert run.command[-7:-2] == (
+        "<hidden>", "--header", "X-Other=<hidden>", "--header=X-More=<hidden>", "--out"
+    )  # fmt: skip

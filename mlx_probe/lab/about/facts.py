@@ -66,7 +66,9 @@ def model_place(reference: str) -> str:
         reference: A model reference, the folder of a training or tuning run, or its run_meta.json.
     """
     path = Path(reference).expanduser()
-    path = path.parent if path.name == "run_meta.json" else path
+    if path.name == "run_meta.json":
+        path = path.parent
+        reference = str(path)
     if (path / "run_meta.json").is_file():
         if (path / "model" / "config.json").is_file():
             return str(path / "model")

@@ -13,7 +13,9 @@ from mlx_probe.lab.evaluate.answers.config import AnswerConfig
 from mlx_probe.lab.evaluate.answers.run import evaluate_answers
 from mlx_probe.lab.evaluate.config import EvaluateConfig
 from mlx_probe.lab.evaluate.protocol import OnProgress, Task
+from mlx_probe.lab.evaluate.record import KIND, refuse_folder, write_text_run
 from mlx_probe.lab.generate.loading import load_model
+from mlx_probe.runs.small_run import SmallRun
 
 __all__ = ["evaluate"]
 
@@ -38,8 +40,8 @@ def evaluate(
         task: Key in `TASKS`.
         config: Settings: `AnswerConfig` for tasks that ask questions, otherwise `EvaluateConfig`.
         on_progress: Called with what is done and the whole: tokens, or questions.
-        out: Folder that keeps the answers of a task that asks questions; the same call goes on
-            with what has no answer yet.
+        out: Run folder for the results. It keeps the answers of a task that asks questions; the
+            same call goes on with what has no answer yet.
         predictions: File of answers to judge in place of a model's.
 
     Returns:
@@ -56,23 +58,27 @@ def evaluate(
     chosen = TASKS[task]
     name = None if model is None else os.fspath(model)
     source = None if data is None else os.fspath(data)
+    run, folder = SmallRun(KIND), None if out is None else Path(out)
+    if folder is not None:
+        refuse_folder(folder, task, not isinstance(chosen, Task))
     if not isinstance(chosen, Task):
         return evaluate_answers(
             task,
             chosen,
             name,
             source,
-            None if out is None else Path(out),
+            folder,
             config if isinstance(config, AnswerConfig) else None,
             predictions,
             on_progress,
+            run,
         )
     if name is None or source is None:
         raise ConfigError(f"task {task} needs a model and data", "Give both")
     loaded = load_model(name)
     settings = config if isinstance(config, EvaluateConfig) else EvaluateConfig()
     values = chosen.run(loaded, source, settings, on_progress)
-    return {
+    result = {
         "model": loaded.name,
         "task": task,
         "data": source,
@@ -81,3 +87,6 @@ def evaluate(
         "device": device_label(),
         "runs_by": loaded.runs_by,
     }
+    if folder is not None:
+        write_text_run(run, folder, result, settings, loaded.folder)
+    return result

@@ -11,13 +11,14 @@ from mlx_probe.lab.export.gguf import TYPES, export_gguf
 from mlx_probe.lab.export.mlx_layout import BIT_TYPES, FLOAT_TYPES, export_mlx
 from mlx_probe.lab.export.peft_adapter import export_peft
 from mlx_probe.lab.export.protocol import Export, Exported, Format
+from mlx_probe.lab.export.recorded import recorded
 
 __all__ = ["EXPORTS", "FORMATS", "Export", "Exported", "Format"]
 
 # By the value of --to.
 FORMATS: Mapping[str, Format] = {
-    "gguf": Format(export_gguf, tuple(TYPES)),
-    "mlx": Format(export_mlx, (*FLOAT_TYPES, *BIT_TYPES)),
-    "peft": Format(export_peft, tuple(FLOAT_TYPES)),
+    "gguf": Format(recorded("gguf", export_gguf), tuple(TYPES)),
+    "mlx": Format(recorded("mlx", export_mlx), (*FLOAT_TYPES, *BIT_TYPES)),
+    "peft": Format(recorded("peft", export_peft), tuple(FLOAT_TYPES)),
 }
 EXPORTS: Mapping[str, Export] = {name: form.export for name, form in FORMATS.items()}

@@ -30,7 +30,10 @@ def find_model_folder(reference: str) -> Path:
     path = Path(reference).expanduser()
     if path.name == "run_meta.json":
         path = path.parent
-    if (path / "run_meta.json").is_file():
+        reference = str(path)
+    # A graft and the like lie beside their metadata, a training's model in a folder of its own.
+    beside = any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
+    if (path / "run_meta.json").is_file() and not beside:
         if not (path / "model" / "config.json").is_file():
             raise SourceError(
                 f"{path} is a run without a finished model",

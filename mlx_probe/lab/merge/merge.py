@@ -26,13 +26,17 @@ from mlx_probe.lab.generate.folder import find_model_folder
 from mlx_probe.lab.merge.changes import read_changes
 from mlx_probe.lab.merge.record import RECORD
 from mlx_probe.lab.merge.tensors import merged_tensors
+from mlx_probe.lab.model_input import model_input
 from mlx_probe.lab.tensor_stream import write_shards
 from mlx_probe.lab.whole_folder import whole_folder
 from mlx_probe.runs.monitor import UsageMeter
+from mlx_probe.runs.small_run import SmallRun
 from mlx_probe.source import resolve
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space
 
 __all__ = ["DTYPES", "Merged", "merge_adapter"]
+
+_COUNTS = ("changed", "tensors", "unpacked", "parameters", "bytes")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def merge_adapter(
             type.
         ResultError: The disk refused, or something else is in ``out``.
     """
+    run = SmallRun("merge")
     chosen = stored_type(dtype)
     folder, tuned = find_model_folder(base), find_adapter_folder(adapter)
     refuse_out(out, RECORD, folder, tuned)
@@ -144,6 +149,13 @@ def merge_adapter(
                 copy_texts(folder, tokenizer, new)
                 write_json(new / "config.json", plain_config(model, dtype, packed > 0))
                 write_json(new / RECORD, _record(merged, change))
+                run.write(
+                    new,
+                    [model_input("base", base, folder), model_input("adapter", adapter, tuned)],
+                    {"dtype": dtype},
+                    {name: getattr(merged, name) for name in _COUNTS},
+                    written=["."],
+                )
         except OSError as error:
             raise write_error(out, error) from error
     return merged

@@ -13,7 +13,7 @@ from mlx_probe.library.catalog.database import default_database, open_database
 from mlx_probe.library.catalog.runs import find_metas, known_metas
 from mlx_probe.runs.folder import DEFAULT_ROOT, DEFAULT_STEM, is_time_name, stem_of
 from mlx_probe.runs.load import locate_run
-from mlx_probe.runs.meta import is_of_mixture, read_run_meta
+from mlx_probe.runs.meta import is_other_kind, read_run_meta
 from mlx_probe.runs.training.folder import is_training
 
 __all__ = ["NamedRun", "Scope", "find_named_runs"]
@@ -108,10 +108,9 @@ def find_named_runs(scope: Scope) -> list[NamedRun]:
 def _measurements(folder: Path) -> list[Path]:
     """The runs below a folder that measure weights.
 
-    The runs of snapshots are among them; training runs are not, nor what describes a mixture.
+    The runs of snapshots are among them; training runs are not, nor evaluations and the like.
     """
-    found = find_metas(folder)
-    return [path for path in found if not is_training(path) and not is_of_mixture(path)]
+    return [path for path in find_metas(folder) if not is_other_kind(path)]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-__all__ = ["PROGRAM", "command_of"]
+from mlx_probe.core.invocation import PROGRAM
 
-PROGRAM = "mlx-probe"
+__all__ = ["command_of"]
+
 # More arguments than a shell takes are none that somebody typed.
 _MOST, _LONGEST = 10_000, 200_000
 

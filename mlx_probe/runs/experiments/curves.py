@@ -30,7 +30,8 @@ def read_curves(folder: Path) -> pd.DataFrame:
 
     lines, _ = read_lines(folder / METRICS)
     if not lines:
-        return pd.DataFrame({"step": pd.Series(dtype="int64")})
-    frame = metrics_frame(lines)
+        none: pd.DataFrame = pd.DataFrame({"step": pd.Series(dtype="int64")})
+        return none
     # What no line has is no curve.
-    return frame.dropna(axis="columns", how="all")
+    frame: pd.DataFrame = metrics_frame(lines).dropna(axis="columns", how="all")
+    return frame

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.runs.experiments import measured, trained
+from mlx_probe.runs.experiments import measured, small, trained
 from mlx_probe.runs.experiments.records import Input, Value
 from mlx_probe.runs.experiments.values import flat, mapping
-from mlx_probe.runs.mixture.folder import KIND as STATS
-from mlx_probe.runs.mixture.signals import KIND as SIGNALS
-from mlx_probe.runs.training.folder import KIND as TRAIN
-from mlx_probe.runs.training.folder import MIXTURE, TUNING
 
 __all__ = ["RUN_KINDS", "RunKind"]
 
@@ -34,7 +30,6 @@ class RunKind:
 
     Attributes:
         description: What such a run did, in a few words.
-        command: The words of the command that makes it.
         metrics: Final numbers, from the metadata.
         inputs: What it came from, from the folder and the metadata.
         config: Settings, flattened.
@@ -43,7 +38,6 @@ class RunKind:
     """
 
     description: str
-    command: tuple[str, ...]
     metrics: Callable[[_Meta], dict[str, float]]
     inputs: Callable[[Path, _Meta], tuple[Input, ...]]
     config: Callable[[_Meta], dict[str, Value]] = _settings
@@ -51,31 +45,39 @@ class RunKind:
     has_steps: bool = False
 
 
+def _small(description: str, writes_model: bool = False) -> RunKind:
+    """A kind whose metadata `SmallRun` writes."""
+    outputs = small.written if writes_model else _nothing
+    return RunKind(description, small.metrics, small.inputs, outputs=outputs)
+
+
 # By "kind" in run_meta.json. Metadata without one are of the first versions, and of an analysis.
 RUN_KINDS: Mapping[str, RunKind] = {
-    "analyze": RunKind(
-        "a model's tensors measured", ("analyze",), measured.of_analysis, measured.model
+    "analyze": RunKind("a model's tensors measured", measured.of_analysis, measured.model),
+    "compare": RunKind("two models compared", measured.of_comparison, measured.models),
+    "train": RunKind(
+        "a model trained from text", trained.results, trained.training, trained.recipe,
+        trained.model, has_steps=True,
     ),
-    "compare": RunKind(
-        "two models compared", ("compare",), measured.of_comparison, measured.models
+    "tune": RunKind(
+        "a model tuned on conversations", trained.results, trained.tuning, trained.recipe,
+        trained.adapter, has_steps=True,
     ),
-    TRAIN: RunKind(
-        "a model trained from text", ("train",), trained.results, trained.training,
-        trained.recipe, trained.model, has_steps=True,
+    "moe-train": RunKind(
+        "the gates of a mixture trained", trained.results, trained.mixture, trained.recipe,
+        trained.model, has_steps=True,
     ),
-    TUNING: RunKind(
-        "a model tuned on conversations", ("tune",), trained.results, trained.tuning,
-        trained.recipe, trained.adapter, has_steps=True,
+    "moe-stats": RunKind("a mixture's experts described", measured.of_experts, measured.model),
+    "moe-signals": RunKind(
+        "signals of a model that reads a text", measured.of_signals, measured.model_and_text
     ),
-    MIXTURE: RunKind(
-        "the gates of a mixture trained", ("moe", "train"), trained.results, trained.mixture,
-        trained.recipe, trained.model, has_steps=True,
-    ),
-    STATS: RunKind(
-        "a mixture's experts described", ("moe", "stats"), measured.of_experts, measured.model
-    ),
-    SIGNALS: RunKind(
-        "signals of a model reading a text", ("moe", "signals"), measured.of_signals,
-        measured.model_and_text,
-    ),
+    "evaluate": _small("a model evaluated"),
+    "load-test": _small("a server loaded"),
+    "graft": _small("a dense model made a mixture", writes_model=True),
+    "merge": _small("an adapter merged into its base", writes_model=True),
+    "export": _small("a model written for another program", writes_model=True),
+    "moe-prune": _small("experts of a mixture left out", writes_model=True),
+    "moe-merge": _small("experts of a mixture merged", writes_model=True),
+    "toolcalls": RunKind("function calls prepared", small.counts, small.files, small.settings),
+    "sweep": _small("runs with different settings"),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.core.errors import ResultError
+from mlx_probe.runs.commands import COMMANDS
 from mlx_probe.runs.contents import RUN
 from mlx_probe.runs.experiments.command import command_of
 from mlx_probe.runs.experiments.find import marker_of, markers_in
@@ -49,9 +50,9 @@ def read_experiment(path: Path) -> Experiment:
     if marker.name == RECIPE:
         name = _kind_of_recipe(meta)
         begun, meta = {}, {"recipe": meta}
-    kind = RUN_KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
+    if not isinstance(name, str) or name not in RUN_KINDS:
         raise _unknown(marker, name)
+    kind = RUN_KINDS[name]
     if not is_finished:
         # A plan says what the metadata would, as far as it is known before the first record.
         meta = {**begun, **meta}
@@ -62,15 +63,15 @@ def read_experiment(path: Path) -> Experiment:
     return Experiment(
         folder=folder,
         marker=folder / marker.name,
-        kind=str(name),
+        kind=name,
         created_at=_created(marker, meta),
         state=state,
         seconds=_seconds(meta),
         inputs=kind.inputs(folder, meta),
         outputs=kind.outputs(folder, meta) if is_finished else (),
-        version=text(meta.get("code_version")),
+        version=text(meta.get("code_version") or meta.get("version")),
         code=text(meta.get("code")),
-        command=command_of(meta, kind.command),
+        command=command_of(meta, COMMANDS[name]),
         working_folder=text(meta.get("working_folder")),
         config=kind.config(meta),
         metrics=kind.metrics(meta),

@@ -25,7 +25,7 @@ def state_of(kind: RunKind, folder: Path, meta: Mapping[str, Any]) -> str:
         meta: Its metadata.
     """
     if not kind.has_steps:
-        return "finished"
+        return "interrupted" if meta.get("interrupted") is True else "finished"
     if meta.get("stopped_early") is True:
         return "stopped early"
     done, planned = number(meta.get("steps_done")), number(meta.get("planned_steps"))

@@ -16,7 +16,11 @@ from mlx_probe.lab.evaluate.answers.folder import claim, finish
 from mlx_probe.lab.evaluate.answers.prediction import Prediction, read_predictions
 from mlx_probe.lab.evaluate.answers.question import Question
 from mlx_probe.lab.evaluate.protocol import AnswerTask
+from mlx_probe.lab.evaluate.record import KIND, record_evaluation
+from mlx_probe.lab.model_input import model_input
 from mlx_probe.runs.answers import PREDICTIONS
+from mlx_probe.runs.experiments.records import Input
+from mlx_probe.runs.small_run import SmallRun, data_input
 
 __all__ = ["evaluate_answers"]
 
@@ -30,6 +34,7 @@ def evaluate_answers(
     config: AnswerConfig | None = None,
     predictions: str | os.PathLike[str] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    run: SmallRun | None = None,
 ) -> dict[str, Any]:
     """Ask, and judge the answers.
 
@@ -42,6 +47,7 @@ def evaluate_answers(
         config: Settings.
         predictions: A file of answers that were made elsewhere.
         on_progress: Called with questions answered and all of them.
+        run: The command, where it began before; None if it begins here.
 
     Returns:
         The results, for JSON.
@@ -52,7 +58,7 @@ def evaluate_answers(
         ResultError: Predictions or folder cannot be read or written.
         Interrupted: The user stopped it.
     """
-    config = config or AnswerConfig()
+    config, run = config or AnswerConfig(), run or SmallRun(KIND)
     source = data or task.data
     if source is None:
         raise ConfigError(f"task {name} has no questions of its own", "Give some with --data")
@@ -93,7 +99,14 @@ def evaluate_answers(
     }
     if out is not None:
         finish(out, judged.items, results)
+        inputs = [_asked(model, who), data_input(source)]
+        record_evaluation(run, out, results, config, inputs)
     return results
+
+
+def _asked(model: str | None, who: str) -> Input:
+    """What answered: a model, an address, or a file of answers."""
+    return data_input(who) if model is None else model_input("model", model)
 
 
 def _settings(config: AnswerConfig) -> dict[str, Any]:

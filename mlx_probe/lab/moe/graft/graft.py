@@ -24,6 +24,7 @@ from mlx_probe.lab.derived_model import (
 from mlx_probe.lab.device import available_memory
 from mlx_probe.lab.generate.folder import find_model_folder
 from mlx_probe.lab.merge.tensors import merged_tensors
+from mlx_probe.lab.model_input import model_input
 from mlx_probe.lab.moe.graft.config import GraftConfig, experts_of
 from mlx_probe.lab.moe.graft.dense import read_dense
 from mlx_probe.lab.moe.graft.receipt import (
@@ -41,12 +42,18 @@ from mlx_probe.lab.tensor_stream import write_shards
 from mlx_probe.lab.whole_folder import whole_folder
 from mlx_probe.runs.mixture.folder import RECEIPT
 from mlx_probe.runs.monitor import UsageMeter
+from mlx_probe.runs.small_run import SmallRun, data_input
 from mlx_probe.source import resolve
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space
 
 __all__ = ["Grafted", "graft_model"]
 
 _RUN = tuple(field.name for field in fields(Measured))
+# The results in run_meta.json.
+_COUNTS = (
+    *("layers", "experts", "width", "active", "factor", "tensors", "parameters", "bytes"),
+    *("tokens", "max_logit_difference", "loss_before", "loss_after"),
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ def graft_model(
         ConfigError: It becomes no stock mixture, is one already, or the settings do not fit it.
         ResultError: The disk refused, or something else is in ``out``.
     """
-    config = config or GraftConfig()
+    run, config = SmallRun("graft"), config or GraftConfig()
     dtype = stored_type(config.dtype)
     folder = find_model_folder(reference)
     refuse_out(out, RECEIPT, folder)
@@ -182,6 +189,11 @@ def graft_model(
                     measured = measure(new, dense.stock.block, before, is_sum, steps.measured)
                 grafted = replace(grafted, files=files, measured=measured)
                 write_json(new / RECEIPT, {"mlx_probe": __version__, **grafted.describe()})
+                inputs = [model_input("base", reference, folder)]
+                if config.run or config.split == "activation":
+                    inputs.append(data_input(config.data))
+                said = {name: grafted.describe().get(name) for name in _COUNTS}
+                run.write(new, inputs, asdict(config), said, written=["."])
         except OSError as error:
             raise write_error(out, error) from error
     return grafted

@@ -23,7 +23,8 @@ from mlx_probe.lab.moe.reduce.mixture import read_mixture, require_count
 from mlx_probe.lab.moe.reduce.progress import Written
 from mlx_probe.lab.moe.reduce.receipt import measure_after, measure_before, open_mixture
 from mlx_probe.lab.moe.reduce.tensors import Groups, reduced_tensors
-from mlx_probe.lab.moe.reduce.write import Reduced, write_reduced
+from mlx_probe.lab.moe.reduce.write import Reduced, recorder, write_reduced
+from mlx_probe.runs.small_run import SmallRun
 from mlx_probe.source import resolve
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def merge_experts(
             or the settings do not fit it.
         ResultError: The disk refused, or something else is in ``out``.
     """
-    config = config or MergeConfig()
+    run, config = SmallRun("moe-merge"), config or MergeConfig()
     folder = find_model_folder(reference)
     refuse_out(out, RECEIPT, folder)
     with open_checkpoint(resolve(str(folder))) as model:
@@ -100,6 +101,7 @@ def merge_experts(
                 },
             ),
             written.begin,
+            recorder(run, reference, folder, config),
         )
 
 

@@ -17,7 +17,8 @@ from mlx_probe.lab.moe.reduce.mixture import read_mixture, require_count
 from mlx_probe.lab.moe.reduce.progress import Written
 from mlx_probe.lab.moe.reduce.receipt import measure_after, measure_before, open_mixture
 from mlx_probe.lab.moe.reduce.tensors import reduced_tensors
-from mlx_probe.lab.moe.reduce.write import Reduced, write_reduced
+from mlx_probe.lab.moe.reduce.write import Reduced, recorder, write_reduced
+from mlx_probe.runs.small_run import SmallRun
 from mlx_probe.source import resolve
 
 __all__ = ["prune_model"]
@@ -46,7 +47,7 @@ def prune_model(
         ConfigError: It is dense or of an unknown family, or the settings do not fit it.
         ResultError: The disk refused, or something else is in ``out``.
     """
-    folder = find_model_folder(reference)
+    run, folder = SmallRun("moe-prune"), find_model_folder(reference)
     refuse_out(out, RECEIPT, folder)
     with open_checkpoint(resolve(str(folder))) as model:
         mixture = read_mixture(model)
@@ -88,4 +89,5 @@ def prune_model(
                 },
             ),
             written.begin,
+            recorder(run, reference, folder, config),
         )

@@ -12,16 +12,23 @@ from mlx_probe.core.files import write_error
 from mlx_probe.core.version import __version__
 from mlx_probe.lab.derived_model import copy_texts, write_json
 from mlx_probe.lab.generate.folder import tokenizer_folder
+from mlx_probe.lab.model_input import model_input
 from mlx_probe.lab.moe.reduce.losses import Losses
 from mlx_probe.lab.tensor_stream import StoredTensor, write_shards
 from mlx_probe.lab.whole_folder import whole_folder
+from mlx_probe.runs.small_run import SmallRun, data_input
 from mlx_probe.source.transfer.disk_space import existing_folder, require_space
 
 if TYPE_CHECKING:
     from mlx_probe.lab.moe.reduce.mixture import Mixture
 
-__all__ = ["Reduced", "write_reduced"]
+__all__ = ["Reduced", "recorder", "write_reduced"]
 
+# The results in run_meta.json.
+_COUNTS = (
+    *("layers", "experts_before", "experts", "active", "tensors", "bytes"),
+    *("tokens", "loss_before", "loss_after"),
+)
 _RUN = tuple(field.name for field in fields(Losses))
 
 
@@ -100,6 +107,7 @@ def write_reduced(
     measure: Callable[[Path], Losses] | None,
     reduced: Reduced,
     on_bytes: Callable[[int], None],
+    record: Callable[[Path, Reduced], object],
 ) -> Reduced:
     """Write a smaller mixture whole, or not at all.
 
@@ -113,6 +121,7 @@ def write_reduced(
         measure: Runs the new one in its folder; None where nothing is run.
         reduced: What is known of the new one.
         on_bytes: Called with the bytes of all tensors, before the first is written.
+        record: Called with the folder when all else is in it, to write its metadata.
 
     Raises:
         ResultError: The disk refused.
@@ -130,9 +139,33 @@ def write_reduced(
             losses = None if measure is None else measure(new)
             done = replace(reduced, tensors=len(stored), bytes=total, files=files, measured=losses)
             write_json(new / receipt, {"mlx_probe": __version__, **done.describe()})
+            record(new, done)
     except OSError as error:
         raise write_error(out, error) from error
     return done
+
+
+def recorder(
+    run: SmallRun, reference: str, source: Path, config: Any
+) -> Callable[[Path, Reduced], object]:
+    """What writes the metadata of a smaller mixture.
+
+    Args:
+        run: The command.
+        reference: The old mixture, as the user named it.
+        source: Its folder.
+        config: Settings, with "run" and "data".
+    """
+
+    def record(folder: Path, reduced: Reduced) -> object:
+        said = reduced.describe()
+        inputs = [model_input("base", reference, source)]
+        if config.run:
+            inputs.append(data_input(config.data))
+        counts = {name: said.get(name) for name in _COUNTS}
+        return run.write(folder, inputs, asdict(config), counts, written=["."])
+
+    return record
 
 
 def _tokenizer(folder: Path) -> Path:

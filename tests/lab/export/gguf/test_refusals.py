@@ -110,5 +110,5 @@ def test_what_was_there_stays(model, tmp_path, monkeypatch, failure):
         with pytest.raises(ResultError if isinstance(failure, OSError) else KeyboardInterrupt):
             export(model, out, "f16")
     assert out.read_bytes() == before
-    assert [path.name for path in out.parent.iterdir()] == ["m.gguf"]
+    assert {path.name for path in out.parent.iterdir()} == {"m.gguf", "m.gguf.run_meta.json"}
     assert export(model, out, "f16").bytes < len(before)
