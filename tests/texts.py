@@ -31,7 +31,7 @@ ENGLISH = (
     *("core/language.py", "core/notebook.py", "core/formats.py", "runs/table/__init__.py"),
     *("checkpoint/packings/__init__.py", "checkpoint/naming/rules.py", "runs/log.py"),
     *("checkpoint/formats/torch_names.py", "library/catalog/card.py", "cli/schemas/"),
-    *("lab/about/card.py", "lab/about/derivation.py"),
+    *("lab/about/card.py", "lab/about/derivation.py", "library/reproduce/scripts.py"),
     *("compute/spectrum/methods.py", "cli/generated_docs.py", "cli/json_page.py"),
     # What an assistant reads, and what a server says to clients and to Prometheus.
     *("cli/assistant/", "lab/serve/request_body.py", "lab/serve/handler.py"),

@@ -8,6 +8,7 @@ from mlx_probe.cli.command import Group
 from mlx_probe.cli.database import database_option
 
 from .listing import list_command
+from .reproduce import reproduce_command
 from .scan import scan_command
 from .show import show_command
 
@@ -17,6 +18,7 @@ _COMMANDS = (
     scan_command,
     list_command,
     show_command,
+    reproduce_command,
 )
 
 

@@ -35,6 +35,7 @@ from .moe_reduced import MERGED_EXPERTS, PRUNED
 from .moe_signals import SIGNALS
 from .moe_stats import STATISTICS
 from .moe_train import MIXTURE_TRAINED
+from .reproduction import REPRODUCTION
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .sentences import SENTENCES
 from .shape import FAILURE, Document, Schema, listed
@@ -110,6 +111,7 @@ SCHEMAS: Mapping[str, Document] = {
     "runs scan": Document(RUN_SCAN),
     "runs list": Document(listed(EXPERIMENT)),
     "runs show": Document(EXPERIMENT),
+    "runs reproduce": Document(REPRODUCTION),
     "doctor": Document(DOCTOR),
     "cluster check": Document(CLUSTER),
     "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),

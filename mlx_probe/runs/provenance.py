@@ -16,7 +16,7 @@ __all__ = ["VARIABLES", "code_commit", "provenance", "variables"]
 # Environment variables that decide what a command does, or its numbers: our own options, threads
 # and libraries of linear algebra, and where models are.
 VARIABLES = re.compile(
-    r"MLX_.+|OMP_.+|OPENBLAS_.+|MKL_.+|BLIS_.+|VECLIB_MAXIMUM_THREADS|LD_PRELOAD|PYTHONHASHSEED"
+    r"MLX_(?!PROBE_(CATALOG|LANG)$).+|OMP_.+|OPENBLAS_.+|MKL_.+|BLIS_.+|VECLIB_MAXIMUM_THREADS|LD_PRELOAD|PYTHONHASHSEED"
     r"|HF_(HOME|HUB_CACHE|HUB_OFFLINE|ENDPOINT)|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG"
 )
 # Never kept, whatever else the name says.
