@@ -15,7 +15,7 @@ from mlx_probe.runs.contents import journals
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.latest import run_folder
 from mlx_probe.runs.load import locate_run
-from mlx_probe.runs.meta import read_meta
+from mlx_probe.runs.meta import read_meta, refuse_without_table
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.source import resolve
 from mlx_probe.source.reference import exists
@@ -141,8 +141,10 @@ def reopen(run: str | os.PathLike[str], remedy: str = _BACK) -> Checkpoint:
         ResultError: There is no finished run, or its model is gone or damaged.
     """
     meta_path = locate_run(Path(run))
+    meta = read_meta(meta_path)
+    refuse_without_table(meta_path, meta)
     try:
-        files = described_files(read_meta(meta_path)["model"])
+        files = described_files(meta["model"])
     except (AttributeError, KeyError, TypeError) as error:
         raise ResultError(
             f"{meta_path} does not name the one model of its run: {error!r}",

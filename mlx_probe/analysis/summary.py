@@ -74,12 +74,14 @@ def summary_in(view: RunView) -> dict[str, Any]:
     Returns:
         "parameters": count by component, "total" first. "matrices": how many the means of
         `WEIGHTWATCHER` are over. "of_sample": true, only if they are the matrices of a sample.
-        Then these and those of `OWN`; None where the metric set has no such number.
+        "rank_deficient": how many matrices have less than full rank. Then the means, and those
+        of `OWN`; None where the metric set has no such number.
     """
     return {
         "parameters": _parameters(view),
         "matrices": int(np.sum(is_counted(view))),
         **({"of_sample": True} if len(view.unsampled) else {}),
+        "rank_deficient": _deficient(view),
         **_weightwatcher(view),
         **_own(view),
     }
@@ -124,6 +126,12 @@ def _weightwatcher(view: RunView) -> dict[str, float | None]:
             "stable_rank": view.numbers("stable_rank"),
         }
     return {name: _mean(values[name][counted]) for name in WEIGHTWATCHER}
+
+
+def _deficient(view: RunView) -> int | None:
+    rank = view.numbers("rank")
+    ours = view.whole & np.isfinite(rank)
+    return int(np.sum(rank[ours] < view.short[ours])) if ours.any() else None
 
 
 def _own(view: RunView) -> dict[str, float | None]:

@@ -54,6 +54,7 @@ def test_means_of_our_own(whole):  # noqa: F811
     short = frame[["rows", "cols"]].min(axis=1).astype(float)
     share = (frame["rank"].astype(float) / short).mean()
     assert summary["rank_share"] == pytest.approx(share)
+    assert summary["rank_deficient"] == (frame["rank"].astype(float) < short).sum()
     assert summary["spectral_entropy"] == pytest.approx(frame["spectral_entropy"].mean())
     reliable = frame["alpha_reliable"].dropna().astype(float).mean()
     assert summary["reliable_share"] == pytest.approx(reliable)
@@ -62,7 +63,7 @@ def test_means_of_our_own(whole):  # noqa: F811
 def test_a_run_holds_its_summary(whole, copied):  # noqa: F811
     stored = read_meta(whole.meta_path)["summary"]
     assert stored == summary_of(whole.folder)
-    assert set(stored) == {"parameters", "matrices", *WEIGHTWATCHER, *OWN}
+    assert set(stored) == {"parameters", "matrices", "rank_deficient", *WEIGHTWATCHER, *OWN}
     edit_meta(copied, lambda meta: meta.pop("summary"))
     assert summary_of(copied) == stored
 

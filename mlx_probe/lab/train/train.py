@@ -145,6 +145,7 @@ def train(
         if warning := machine.slow_products:
             job.warn(warning)
         described = described_run(recipe, shape, tokens, machine)
+        described["init"] = settings["init"]
         job.write_plan(described)
 
         job.begin("train", "preparing")

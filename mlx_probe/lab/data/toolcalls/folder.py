@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from mlx_probe.lab.data.tokenizer import Tokenizer
 from mlx_probe.lab.data.toolcalls.config import ToolCallsConfig
 from mlx_probe.lab.data.toolcalls.groups import PARTS
 from mlx_probe.lab.data.toolcalls.rows import RowFile
+from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.meta import read_meta, write_meta
+from mlx_probe.runs.provenance import provenance
 
 __all__ = ["KIND", "LOG", "META", "REJECTED", "WORK", "finished", "part_file", "write_run"]
 
@@ -84,6 +87,9 @@ def write_run(
     meta = {
         "kind": KIND,
         "version": __version__,
+        "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **provenance(),
+        "environment": package_versions(),
         "settings": _settings(config, tokenizer),
         "files": _files(files),
         **result,
