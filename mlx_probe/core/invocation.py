@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-__all__ = ["HIDDEN", "PROGRAM", "invocation", "invoked", "without_secrets"]
+__all__ = ["HIDDEN", "PROGRAM", "environment", "invocation", "invoked", "without_secrets"]
 
 PROGRAM = "mlx-probe"
 # Stands for a secret. No option takes it as a value, so that nobody runs it by mistake.
@@ -15,6 +16,7 @@ HIDDEN = "<hidden>"
 _SECRET, _NAMED = ("--token", "--api-key"), ("--header",)
 
 _now: tuple[str, ...] | None = None
+_environment: Mapping[str, str] | None = None
 
 
 @contextmanager
@@ -24,17 +26,23 @@ def invoked(arguments: Sequence[str]) -> Iterator[None]:
     Args:
         arguments: Of the command line, without the program.
     """
-    global _now
-    before, _now = _now, (PROGRAM, *arguments)
+    global _now, _environment
+    before = _now, _environment
+    _now, _environment = (PROGRAM, *arguments), dict(os.environ)
     try:
         yield
     finally:
-        _now = before
+        _now, _environment = before
 
 
 def invocation() -> tuple[str, ...]:
     """The command of this process, the program first; of another program its arguments."""
     return without_secrets(tuple(sys.argv) if _now is None else _now)
+
+
+def environment() -> Mapping[str, str]:
+    """The environment variables that the command was started with, before it set any itself."""
+    return dict(os.environ) if _environment is None else _environment
 
 
 def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:

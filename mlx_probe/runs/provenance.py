@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.core.invocation import invocation
+from mlx_probe.core.invocation import environment, invocation
 
 __all__ = ["VARIABLES", "code_commit", "provenance", "variables"]
 
@@ -43,7 +43,7 @@ def variables() -> dict[str, str]:
     """The environment variables that matter, by name; without secrets."""
     return {
         name: value
-        for name, value in sorted(os.environ.items())
+        for name, value in sorted(environment().items())
         if VARIABLES.fullmatch(name) and not _SECRET.search(name)
     }
 

@@ -12,6 +12,7 @@ from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.experiments.records import StoredRun
 from mlx_probe.library.experiments.scanning import save_run
 from mlx_probe.library.experiments.storing import load_runs
+from mlx_probe.runs.experiments.find import marker_of
 from mlx_probe.runs.latest import run_folder
 
 __all__ = ["find_run", "resolve_run"]
@@ -43,8 +44,8 @@ def resolve_run(reference: str, database: Database) -> Path:
             f"run {run.id[:8]} is gone: there is no {run.marker}",
             "Scan the folder that it lies in now with `mlx-probe runs scan FOLDER`",
         )
-    others = [each for each in load_runs(database) if each.folder == run.folder]
-    return run.folder if len(others) < 2 else run.marker
+    # Not by the runs that are known: a scan may have seen one of several.
+    return run.folder if marker_of(run.folder) == run.marker else run.marker
 
 
 def find_run(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlx_probe.core.errors import ConfigError, Interrupted, ResultError
+from mlx_probe.core.invocation import environment as started_with
 from mlx_probe.library.reproduce.command import (
     LIBRARY,
     Again,
@@ -24,8 +25,10 @@ from mlx_probe.library.reproduce.results import compare_results
 from mlx_probe.library.reproduce.scripts import MAIN
 from mlx_probe.library.reproduce.surroundings import differences
 from mlx_probe.runs.experiments import Experiment, find_markers, read_experiment
+from mlx_probe.runs.folder import stem_of
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.provenance import VARIABLES
+from mlx_probe.runs.small_run import META
 
 __all__ = ["reproduce"]
 
@@ -117,10 +120,12 @@ def _new_folder(run: Experiment, out: Path | None) -> Path:
         ResultError: The folder is not empty.
     """
     if out is None:
-        name = f"{run.folder.name}-again"
+        # The folder of a single file may hold anything else.
+        is_file = run.kind == "export" and run.marker.name != META
+        beside = run.folder / stem_of(run.marker) if is_file else run.folder
         for number in itertools.count(1):
             end = "" if number == 1 else f"-{number}"
-            folder = run.folder.with_name(name + end)
+            folder = beside.with_name(f"{beside.name}-again{end}")
             if not folder.exists():
                 return folder
     assert out is not None
@@ -137,7 +142,8 @@ def _run(again: Again, first: Experiment, python: str | None) -> Experiment:
         ResultError: It failed, or left nothing.
         Interrupted: The user stopped it.
     """
-    environment = dict(os.environ)
+    # As this command was started: what it has set for itself is its own.
+    environment = dict(started_with())
     if again.variables is not None:
         # What loads a library is taken from here alone.
         apart = {k for k in environment if VARIABLES.fullmatch(k) and not LIBRARY.fullmatch(k)}

@@ -18,6 +18,7 @@ from mlx_probe.runs.experiments.find import marker_of, markers_in
 from mlx_probe.runs.experiments.kinds import RUN_KINDS
 from mlx_probe.runs.experiments.records import Experiment
 from mlx_probe.runs.experiments.state import damage_of, state_of, state_of_unfinished
+from mlx_probe.runs.experiments.trained import so_far
 from mlx_probe.runs.experiments.values import mapping, number, text
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.training.folder import KIND, METRICS, MIXTURE, RECIPE, TUNING
@@ -60,6 +61,9 @@ def read_experiment(path: Path) -> Experiment:
     else:
         reason = damage_of(folder, meta)
         state = "damaged" if reason else state_of(kind, folder, meta)
+    metrics = kind.metrics(meta)
+    if kind.has_steps and state in ("running", "interrupted"):
+        metrics |= so_far(folder)
     return Experiment(
         folder=folder,
         marker=folder / marker.name,
@@ -74,7 +78,7 @@ def read_experiment(path: Path) -> Experiment:
         command=command_of(meta, COMMANDS[name]),
         working_folder=text(meta.get("working_folder")),
         config=kind.config(meta),
-        metrics=kind.metrics(meta),
+        metrics=metrics,
         reason=reason,
     )
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.experiments.records import Input, Value
 from mlx_probe.runs.experiments.values import flat, input_of, mapping, number, numbers, text
+from mlx_probe.runs.training.folder import METRICS
+from mlx_probe.runs.training.metrics import read_lines
 
-__all__ = ["adapter", "mixture", "model", "recipe", "results", "training", "tuning"]
+__all__ = ["adapter", "mixture", "model", "recipe", "results", "so_far", "training", "tuning"]
 
 _Meta = Mapping[str, Any]
 _PLAIN = ("tokens", "steps_done", "training_seconds", "parameters", "peak_memory")
@@ -27,6 +30,23 @@ def results(meta: _Meta) -> dict[str, float]:
         **numbers(mapping(meta.get("best")), "best_"),
         **numbers(mapping(meta.get("final"))),
     }
+
+
+def so_far(folder: Path) -> dict[str, float]:
+    """Numbers of a training that is not finished: the latest of each name, and the step.
+
+    Args:
+        folder: The run folder; without metrics, or with damaged ones, there are none.
+    """
+    try:
+        lines, _ = read_lines(folder / METRICS)
+    except ResultError:
+        return {}
+    found: dict[str, float] = {}
+    for line in lines:
+        found |= numbers(line)
+    steps = found.pop("step", None)
+    return found if steps is None else {**found, "steps_done": steps}
 
 
 def recipe(meta: _Meta) -> dict[str, Value]:

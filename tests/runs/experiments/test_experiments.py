@@ -105,6 +105,11 @@ def test_interrupted_training_is_known_by_its_recipe(tmp_path, section, kind):
     read = read_experiment(run)
     assert (read.kind, read.state, read.marker) == (kind, "interrupted", run / "recipe.yaml")
     assert list(find_markers(tmp_path)) == [run / "recipe.yaml"]
+    last = training_runs.metric_lines()[-1]
+    assert read.metrics["train_loss"] == last["train_loss"]
+    assert read.metrics["steps_done"] == last["step"]
+    (run / "metrics.jsonl").write_text("{\n", "utf-8")
+    assert read_experiment(run).metrics == {}
 
 
 def test_early_end(tmp_path):
