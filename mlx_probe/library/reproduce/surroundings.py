@@ -111,12 +111,11 @@ def _text(value: object) -> str | None:
 
 
 def _code(before: str | None, now: str | None) -> Iterator[Difference]:
-    if before is None or (before == now and not before.endswith("-dirty")):
-        return
-    # Changes that no commit has are lost, or are those of now: nobody can tell.
-    commits = [(each or "").removesuffix("-dirty") for each in (before, now)]
-    same = commits[0] == commits[1]
-    yield Difference("code with changes in no commit" if same else "code", before, now, not same)
+    if before is not None and before != now:
+        yield Difference("code", before, now, True)
+    elif before is not None and before.endswith("-dirty"):
+        # Whether they are the changes of then nobody can tell.
+        yield Difference("code with changes in no commit", before, now, False)
 
 
 def _environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
@@ -147,8 +146,10 @@ def _parts(name: str, before: object, now: object) -> Iterator[Difference]:
 
 def _variables(before: Mapping[str, str] | None) -> Iterator[Difference]:
     """Those that were set and are not, or otherwise; --run sets them, except libraries."""
+    if before is None:
+        return
     now = variables()
-    for name in sorted({*before, *now}) if before is not None else ():
+    for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             matters = LIBRARY.fullmatch(name) is not None
             yield Difference(f"variable {name}", before.get(name), now.get(name), matters)

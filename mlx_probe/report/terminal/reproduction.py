@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlx_probe.core.language import tr
+from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.report.terminal.plain import plain
 
@@ -32,7 +33,11 @@ def begun_text(found: Reproduction) -> str:
     if matter:
         lines += ["", tr("Not as it was, and may change the results:"), *map(_difference, matter)]
     if others:
-        lines += ["", tr("Not as it was, and changes no result:"), *map(_difference, others)]
+        lines += [
+            "",
+            tr("Not as it was, and not known to change results:"),
+            *map(_difference, others),
+        ]
     if not found.differences:
         lines += ["", tr("Versions, machine and inputs are as they were, as far as is recorded.")]
     return plain("\n".join(lines))
@@ -51,7 +56,7 @@ def results_text(found: Reproduction) -> str:
     """What was compared, with the largest differences."""
     compared = found.compared
     counts = Counter(each.what for each in compared)
-    parts = ", ".join(f"{count} {_PLURAL[what]()}" for what, count in counts.items())
+    parts = enumerated(_PLURAL[what](count) for what, count in counts.items())
     if not compared:
         return tr("Neither run has a result to compare")
     if found.is_equal:
@@ -91,8 +96,8 @@ _SINGULAR = {
     "file": lambda: tr("file"),
 }
 _PLURAL = {
-    "metric": lambda: tr("metrics"),
-    "column": lambda: tr("columns"),
-    "curve": lambda: tr("curves"),
-    "file": lambda: tr("files"),
+    "metric": lambda count: tr("{count} metrics", count=count),
+    "column": lambda count: tr("{count} columns", count=count),
+    "curve": lambda count: tr("{count} curves", count=count),
+    "file": lambda count: tr("{count} files", count=count),
 }

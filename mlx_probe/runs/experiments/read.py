@@ -20,7 +20,7 @@ from mlx_probe.runs.experiments.records import Experiment
 from mlx_probe.runs.experiments.state import damage_of, state_of, state_of_unfinished
 from mlx_probe.runs.experiments.trained import so_far
 from mlx_probe.runs.experiments.values import mapping, number, text
-from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
+from mlx_probe.runs.folder import DEFAULT_STEM, meta_name, side_name
 from mlx_probe.runs.training.folder import KIND, METRICS, MIXTURE, RECIPE, TUNING
 
 __all__ = ["read_experiment"]
@@ -103,6 +103,12 @@ def _marker(path: Path) -> Path:
         raise ResultError(f"{path} does not exist", "Check the path")
     if path.name == METRICS:
         return _marker(path.parent)
+    # A run that was begun when somebody looked may be finished by now.
+    plan = side_name(DEFAULT_STEM, "plan", "json")
+    if path.name == RECIPE or path.name == plan or path.name.endswith(f".{plan}"):
+        meta = path.with_name(meta_name(path.name[: -len(plan) - 1] or DEFAULT_STEM))
+        meta = path.with_name(_META) if path.name == RECIPE else meta
+        return meta if meta.is_file() else path
     return path
 
 

@@ -137,6 +137,16 @@ def test_interrupted_measurement(tmp_path):
     assert list(find_markers(tmp_path)) == [run.marker]
 
 
+@pytest.mark.parametrize("stem", ["params", "compare"])
+def test_a_plan_of_a_run_that_is_finished_by_now(tmp_path, stem):
+    folder = begun(tmp_path / "run")
+    lead = "" if stem == "params" else f"{stem}."
+    plan = (folder / "plan.json").replace(folder / f"{lead}plan.json")
+    assert read_experiment(plan).state == "interrupted"
+    (folder / f"{lead}run_meta.json").write_text('{"kind": "compare"}', "utf-8")
+    assert read_experiment(plan).marker == folder / f"{lead}run_meta.json"
+
+
 def test_running_measurement(tmp_path, monkeypatch):
     monkeypatch.setenv("MLX_PROBE_CACHE", str(tmp_path / "cache"))
     folder = begun(tmp_path / "run")
