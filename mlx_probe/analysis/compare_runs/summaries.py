@@ -31,6 +31,7 @@ _BEHIND = {
     "log_spectral_norm": "spectral_norm",
     "alpha_weighted": "alpha_hat",
     "reliable_share": "alpha_reliable",
+    "rank_deficient": "rank",
     "rank_share": "rank",
     "effective_rank_share": "effective_rank",
     "noise_share": "mp_softrank",
@@ -83,7 +84,7 @@ def summary_names(columns: Collection[str]) -> Iterator[str]:
     yield "parameters"
     for name in (*WEIGHTWATCHER, *OWN):
         yield _name(name, columns)
-    yield "matrices"
+    yield from ("matrices", "rank_deficient")
     yield from (f"parameters_{component}" for component in COMPONENTS)
 
 

@@ -170,6 +170,7 @@ def _summary_title(name: str, titles: Mapping[str, str]) -> str:
         "alpha_weighted": tr("Mean weighted alpha"),
         "log_spectral_norm": tr("Mean log10 of the squared spectral norm"),
         "reliable_share": tr("Share of reliable fits"),
+        "rank_deficient": tr("Matrices of less than full rank"),
         "rank_share": tr("Mean rank / short side"),
         "effective_rank_share": tr("Mean effective rank / short side"),
         "noise_share": tr("Mean share of noise"),
