@@ -51,7 +51,8 @@ def _section(recipe: Any, name: str) -> str:
         (
             f"`{name}.{field.name}`",
             f"`{_text(defaults[field.name])}`",
-            translated(meanings[field.name]),
+            # A bar in a formula ends no cell.
+            translated(meanings[field.name]).replace("|", "\\|"),
         )
         for field in fields(section)
     ]

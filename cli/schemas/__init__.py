@@ -12,6 +12,7 @@ from .answers import BFCL, COMPARISON, FUNCTION_CALLS
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
 from .cluster import CLUSTER
 from .columns import EXPLANATIONS
+from .documents import DOCUMENT_FINDING
 from .experiments import EXPERIMENT, RUN_SCAN
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
@@ -112,6 +113,9 @@ SCHEMAS: Mapping[str, Document] = {
     "runs list": Document(listed(EXPERIMENT)),
     "runs show": Document(EXPERIMENT),
     "runs reproduce": Document(REPRODUCTION),
+    "docs check": Document(
+        listed(DOCUMENT_FINDING), note="The exit code is 1 if anything is found."
+    ),
     "doctor": Document(DOCTOR),
     "cluster check": Document(CLUSTER),
     "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),

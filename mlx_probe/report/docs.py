@@ -22,7 +22,10 @@ from mlx_probe.checkpoint.packings import PACKINGS
 from mlx_probe.compute.backends import BACKENDS
 from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
+from mlx_probe.core.language import tr
 from mlx_probe.core.markdown import table
+from mlx_probe.core.messages import translated
+from mlx_probe.library.documents.rules import RULES
 from mlx_probe.metrics import FAMILIES, METRICS
 from mlx_probe.report.columns import formulas_table
 from mlx_probe.report.figures.views import VIEWS
@@ -117,6 +120,15 @@ def _findings() -> str:
     return table(("rule", "finds", "when", "source"), rows)
 
 
+def _document_rules() -> str:
+    documents = {"all": tr("all"), "project": tr("of a project")}
+    rows = [
+        (f"`{name}`", translated(rule.about), documents[rule.applies])
+        for name, rule in RULES.items()
+    ]
+    return table((tr("rule"), tr("finds"), tr("documents")), rows)
+
+
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
@@ -132,6 +144,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "FINDINGS": _findings,
     "VIEWS": _views,
     "SETTINGS": _settings,
+    "DOCUMENT_RULES": _document_rules,
 }
 
 

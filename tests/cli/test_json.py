@@ -170,6 +170,7 @@ GOOD = {
     "runs list": [("", 0), ("--kind analyze --where rows>1 --sort rows --limit 1", 0)],
     "runs show": [("{runs}/base", 0), ("base", 0)],
     "runs reproduce": [("{runs}/base", 0), ("{runs}/base --against {runs}/base", 0)],
+    "docs check": [("{text}", 1)],
     "doctor": [("--offline", 0)],
     "cluster check": [
         ("local:1 --model {model}", 0),
@@ -226,6 +227,7 @@ BAD = {
     "runs list": ("--where nothing", 2),
     "runs show": ("{nothing}", 1),
     "runs reproduce": ("{runs}/base --out {out}/none", 2),
+    "docs check": ("{nothing}", 2),
     "doctor": ("--offline --compare {nothing}", 1),
     "monitor": ("{nothing}", 1),
 }

@@ -1,0 +1,1 @@
+"""Documents of a project: made from templates, checked, indexed and searched."""

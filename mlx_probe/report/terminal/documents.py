@@ -1,0 +1,38 @@
+"""What `mlx-probe docs` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
+from mlx_probe.library.documents.findings import DocumentFinding
+from mlx_probe.report.terminal.text import printable
+
+__all__ = ["findings_lines"]
+
+
+def findings_lines(findings: Sequence[DocumentFinding], documents: int) -> str:
+    """A line for each fault, as compilers write them, and how many there are; markup.
+
+    Args:
+        findings: What was found.
+        documents: How many documents were checked.
+    """
+    lines = [
+        f"{printable(str(each.file))}:{each.line}: [yellow]{each.rule}[/] "
+        f"{printable(translated(each.message))}"
+        for each in findings
+    ]
+    if not documents:
+        said = tr("No documents: there is no file that ends with .md")
+    elif findings:
+        said = tr(
+            "{faults} faults in {bad} of {count} documents",
+            faults=len(findings),
+            bad=len({each.file for each in findings}),
+            count=documents,
+        )
+    else:
+        said = tr("{count} documents, nothing found", count=documents)
+    return "\n".join((*lines, printable(said)))
