@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from .command import Command
 from .console import output
 from .document import json_option, print_document
 from .options import config_option, format_option, model_argument, out_option
-from .plan_train import plan_train, training_arguments
+from .plan_run import plan_run
+from .plan_train import plan_train
 
 __all__ = ["plan"]
 
 
+_OTHERS: Mapping[str, click.Command] = {"train": plan_train, "run": plan_run}
+
+
 class _Plan(Command):
-    """`plan MODEL`, and `plan train CONFIG`."""
+    """`plan MODEL`, `plan train CONFIG` and `plan run MODEL`."""
 
     def make_context(
         self,
@@ -34,10 +39,26 @@ class _Plan(Command):
         **settings: Any,
     ) -> click.Context:
         """The context of the command that is meant."""
-        training = training_arguments(args)
-        if training is None:
+        meant = _meant(args)
+        if meant is None:
             return super().make_context(info_name, args, parent, **settings)
-        return plan_train.make_context(f"{info_name} train", training, parent, **settings)
+        word, rest = meant
+        return _OTHERS[word].make_context(f"{info_name} {word}", rest, parent, **settings)
+
+
+def _meant(args: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The word and the arguments behind it where `plan train CONFIG` or `plan run MODEL` is meant.
+
+    `plan train` with nothing but options is the plan of the model in a folder of that name.
+
+    Returns:
+        None where the word is a model.
+    """
+    rest = list(args)
+    flags = [rest.pop(0) for _ in args if rest and rest[0] == "--json"]
+    if rest[:1] and rest[0] in _OTHERS and len(rest) > 1 and not rest[1].startswith("-"):
+        return rest[0], [*flags, *rest[1:]]
+    return None
 
 
 class _Width(click.ParamType[int]):
@@ -111,7 +132,8 @@ def plan(
     calibration of this machine, which is kept. The exit code is 1 if it does not fit.
 
     `mlx-probe plan train CONFIG` shows what training a model would need: its options are those
-    of `mlx-probe plan train CONFIG --help`.
+    of `mlx-probe plan train CONFIG --help`. `mlx-probe plan run MODEL` shows whether the model
+    itself would run here, how fast, and what fewer bits would cost.
     """
     if as_json and markdown:
         raise click.UsageError("--json and --markdown are two forms of one document: give one.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,7 @@ from .console import output
 from .document import json_option, print_document
 from .options import complete_files, device_option
 
-__all__ = ["plan_train", "training_arguments"]
-
-
-def training_arguments(args: Sequence[str]) -> list[str] | None:
-    """The arguments behind `plan train` where a configuration follows.
-
-    `plan train` with nothing but options is the plan of the model in a folder of that name.
-
-    Args:
-        args: All arguments of `plan`.
-
-    Returns:
-        Those of `plan train`; None where `train` is a model.
-    """
-    rest = list(args)
-    flags = [rest.pop(0) for _ in args if rest and rest[0] == "--json"]
-    if rest[:1] == ["train"] and len(rest) > 1 and not rest[1].startswith("-"):
-        return [*flags, *rest[1:]]
-    return None
+__all__ = ["plan_train"]
 
 
 @click.command(

@@ -19,6 +19,7 @@ BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = {path.stem for path in BENCHMARKS.glob("[!_]*.py")} - {"weightwatcher_analyze"}
 MODEL = "a small model"
 RUNS = "a small model that runs"
+WIDE = "a small model that runs, with rows of 64"
 RECIPE = "a recipe for a second"
 KEPT = "a folder of its own"
 TINY = """
@@ -75,6 +76,10 @@ SMALLEST = {
         *("--mixture", "0", "--turns", "1"),
     ],
     "resume": ["--kills", "1", "--steps", "8"],
+    "run_plan": [
+        *(WIDE, "--data", str(ROOT / "docs/en/metrics.md"), "--bits", "16", "--bits", "4"),
+        *("--tokens", "3", "--text", "48", "--runs", "1"),
+    ],
     "routing": [
         *(RUNS, "--experts", "4", "--copies", "3", "--tokens", "24"),
         *("--data", str(ROOT / "docs/en/metrics.md")),
@@ -117,6 +122,7 @@ RESULTS = {
     "function_calling": {"function_calling", "function_calling_rewards"},
     "grafting": {"grafting", "grafting_splits", "grafting_memory"},
     "rehearsal": {"rehearsal", "rehearsal_rows"},
+    "run_plan": {"run_plan", "run_plan_losses"},
     "surprise": {"surprise", "surprise_losses", "surprise_signals"},
     "moe_training": {f"moe_training{part}" for part in ("", "_blocks", "_gate")},
     "schedule": {"schedule", "schedule_assumptions", "schedule_gains"},
@@ -199,6 +205,13 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    root = tmp_path_factory.mktemp("wide")
+    tokenizer = make_tokenizer(root / "tokenizer", "bytes")
+    return str(make_model(root / "model", tokenizer, dim=64, hidden=128))
+
+
+@pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     path.write_text(TINY)
@@ -212,8 +225,9 @@ WITHOUT_KERNELS = {"MLX_DISABLE_COMPILE": "1"}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SMALLEST)
-def test_it_writes_its_result(script, small, runs, recipe, tmp_path):
-    made = {MODEL: small, RUNS: runs, RECIPE: recipe, KEPT: str(tmp_path.with_name("kept"))}
+def test_it_writes_its_result(script, small, runs, wide, recipe, tmp_path):
+    made = {MODEL: small, RUNS: runs, WIDE: wide, RECIPE: recipe}
+    made[KEPT] = str(tmp_path.with_name("kept"))
     words = [made.get(word, word) for word in SMALLEST[script]]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / f"{script}.py", *words, "--out", tmp_path],

@@ -155,6 +155,7 @@ def helped():
     from mlx_probe.cli import GROUPS
     from mlx_probe.cli.generated_docs import contexts
     from mlx_probe.cli.help import paragraphs, parts, words
+    from mlx_probe.cli.plan_run import plan_run
     from mlx_probe.cli.plan_train import plan_train
     from mlx_probe.source import model_forms
 
@@ -163,7 +164,7 @@ def helped():
     found |= {title for title, _ in model_forms()}
     # `plan` calls it itself where a configuration follows.
     plan = next(ctx for ctx in contexts() if ctx.command.name == "plan")
-    for ctx in (*contexts(), *contexts(plan_train, plan)):
+    for ctx in (*contexts(), *contexts(plan_train, plan), *contexts(plan_run, plan)):
         found |= set(paragraphs(ctx.command.help or ""))
         if ctx.parent is not None:
             found.add(ctx.command.get_short_help_str(1000))

@@ -37,6 +37,7 @@ from .moe_signals import SIGNALS
 from .moe_stats import STATISTICS
 from .moe_train import MIXTURE_TRAINED
 from .reproduction import REPRODUCTION
+from .run_plan import RUN_PLAN
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .sentences import SENTENCES
 from .shape import FAILURE, Document, Schema, listed
@@ -49,7 +50,9 @@ __all__ = ["EXEMPT", "FAILURE", "SCHEMAS", "Document", "Schema", "schema_of"]
 
 # By the words behind `mlx-probe`.
 SCHEMAS: Mapping[str, Document] = {
-    "plan": Document(PLAN, {"of `plan train CONFIG`": TRAINING_PLAN}),
+    "plan": Document(
+        PLAN, {"of `plan train CONFIG`": TRAINING_PLAN, "of `plan run MODEL`": RUN_PLAN}
+    ),
     "analyze": Document(RUN, {"with --dry-run": PLAN}),
     "compare": Document(RUN),
     "findings": Document(listed(FINDING), note="The most severe first."),

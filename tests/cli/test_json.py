@@ -31,6 +31,7 @@ GOOD = {
         ("{model}", 0),
         ("{model} --context 128 --bits 4 --memory-limit 1", 1),
         ("train {recipe}", 0),
+        ("run {wide} --context 64", 0),
     ],
     "analyze": [
         ("{model} --out {out}/run --workers 1", 0),
@@ -254,6 +255,8 @@ def places(stored, trained, server, tmp_path_factory):
     saved(root / "models" / "copy", {word: values, "model.norm.weight": values[0]})
     saved(root / "models" / "base", {word: 2 * values})
     saved(root / "models" / "other", {word: 3 * values})
+    # MLX quantizes rows of 64.
+    wide = saved(root / "wide", {word: np.ones((2, 64), np.float32)})
     expert = "model.layers.0.mlp.experts.{}.{}_proj.weight"
     mixture = saved(
         root / "mixture",
@@ -312,7 +315,7 @@ def places(stored, trained, server, tmp_path_factory):
         "runs": stored.runs, "trained": trained,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
         "lm": lm, "graft": root / "graft", "adapter": root / "adapter", "text": text,
-        "recipe": ROOT / "configs" / "train" / "tiny.yaml",
+        "recipe": ROOT / "configs" / "train" / "tiny.yaml", "wide": wide,
         "environment": {**catalog, "MLX_PROBE_LANG": "zh"},
     }  # fmt: skip
 

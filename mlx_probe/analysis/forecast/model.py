@@ -25,7 +25,7 @@ from mlx_probe.runs.monitor.readings import free_space
 from mlx_probe.source import SOURCES, parse_reference, resolve
 from mlx_probe.source.hub.status import hub_cache, hub_settings
 
-__all__ = ["forecast_model"]
+__all__ = ["forecast_model", "opened"]
 
 
 def forecast_model(
@@ -65,7 +65,7 @@ def forecast_model(
             says so.
     """
     config = with_settings(config or AnalyzeConfig(), settings, forecast_model, "plan")
-    with _opened(str(model), revision) as (checkpoint, fetch):
+    with opened(str(model), revision) as (checkpoint, fetch):
         plan = make_plan(checkpoint, config, strict=False)
         paths = resolve_output(
             None if out is None else Path(out), formats, checkpoint.files.model_id
@@ -87,7 +87,19 @@ def forecast_model(
 
 
 @contextmanager
-def _opened(model: str, revision: str | None) -> Iterator[tuple[Checkpoint, Fetch]]:
+def opened(model: str, revision: str | None) -> Iterator[tuple[Checkpoint, Fetch]]:
+    """A model's checkpoint, of which only the headers are here if it is not on this disk.
+
+    Args:
+        model: See `open_checkpoint`.
+        revision: See `open_checkpoint`.
+
+    Yields:
+        The checkpoint, and what would have to be fetched before its weights are read.
+
+    Raises:
+        ProbeError: One of its kinds.
+    """
     files = _resolved(model, revision)
     fetch = Fetch()
     if files.opener is not None:

@@ -14,7 +14,7 @@ from mlx_probe.core.errors import SourceError
 from mlx_probe.lab.adapter_folder import find_adapter_folder
 from mlx_probe.source import resolve
 
-__all__ = ["ModelFacts", "model_place", "read_facts"]
+__all__ = ["ModelFacts", "context_of", "model_place", "read_facts"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def read_facts(reference: str) -> ModelFacts:
             path=checkpoint.files.path,
             format=checkpoint.framework,
             architecture=_known(checkpoint.architecture.describe()),
-            context=_context(checkpoint),
+            context=context_of(checkpoint),
             parameters=sum(types.values()),
             bytes=sum(parameter.nbytes for parameter in checkpoint.parameters),
             tensors=len(checkpoint.parameters),
@@ -115,7 +115,8 @@ def _known(described: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in described.items() if value not in (None, [], ())}
 
 
-def _context(checkpoint: Checkpoint) -> int | None:
+def context_of(checkpoint: Checkpoint) -> int | None:
+    """Positions that a model was trained on; None if it does not say."""
     family = checkpoint.metadata.get("general.architecture")
     if checkpoint.framework == "gguf" and family is not None:
         value = checkpoint.metadata.get(f"{family}.context_length")

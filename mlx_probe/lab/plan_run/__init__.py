@@ -1,0 +1,1 @@
+"""What running a model would take: memory, speed, and what fewer bits cost."""
