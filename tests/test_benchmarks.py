@@ -77,7 +77,16 @@ SMALLEST = {
     ],
     "resume": ["--kills", "1", "--steps", "8"],
     "run_plan": [
-        *(WIDE, "--data", str(ROOT / "docs/en/metrics.md"), "--bits", "16", "--bits", "4"),
+        *(
+            "--model",
+            WIDE,
+            "--data",
+            str(ROOT / "docs/en/metrics.md"),
+            "--bits",
+            "16",
+            "--bits",
+            "4",
+        ),
         *("--tokens", "3", "--text", "48", "--runs", "1"),
     ],
     "routing": [

@@ -83,7 +83,10 @@ def test_help_lists_every_command_in_its_group_with_its_purpose():
     modules = {name: import_module(f"mlx_probe.cli.{name}") for name in names}
     commands = {n for n, m in modules.items() if isinstance(getattr(m, n, None), click.Command)}
     # `plan train` and `plan run` are reached through `plan MODEL`.
-    assert {name.replace("-", "_") for name in cli.commands} | {"plan_run", "plan_train"} == commands
+    assert {name.replace("-", "_") for name in cli.commands} | {
+        "plan_run",
+        "plan_train",
+    } == commands
 
 
 def test_a_version_begins_as_scripts_know_it_and_names_python_and_backend():
