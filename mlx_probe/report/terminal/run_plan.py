@@ -32,7 +32,14 @@ def run_plan_text(plan: Mapping[str, Any]) -> RenderableType:
     return Group(
         grid(_facts(plan)),
         _table(
-            (tr("bits"), tr("weights"), tr("read/token"), "GB/s", tr("longest"), tr("error")),
+            (
+                tr("bits"),
+                tr("weights"),
+                tr("read/token"),
+                "GB/s",
+                tr("longest"),
+                tr("rounding error"),
+            ),
             [_width(width) for width in plan["widths"]],
         ),
         _table(
