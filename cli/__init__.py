@@ -68,6 +68,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Laboratory": {
         "runs": "Find runs again, compare them, and keep them in order.",
         "docs": "Write documents of experiments and models, and keep them true.",
+        "share": "Show runs to guests, who can look and touch nothing.",
     },
     "Machine": {
         "doctor": "Check that this machine is set up well.",

@@ -5,7 +5,9 @@ Texts are English in the code and in the documentation; `Formatter` translates w
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +19,7 @@ from .help import Formatter
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["Command", "Group", "option_variables"]
+__all__ = ["Command", "DefaultGroup", "Group", "option_variables"]
 
 
 class _Context(click.Context):
@@ -78,6 +80,31 @@ class Group(Command, click.Group):
     """A command with subcommands."""
 
     command_class = Command
+
+
+class DefaultGroup(Group):
+    """A command with subcommands, of which one is meant where none is named.
+
+    Attributes:
+        default: Name of that one.
+    """
+
+    def __init__(self, *args: Any, default: str, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.default = default
+
+    def completed(self, args: Sequence[str]) -> list[str]:
+        """A command line with the name of the subcommand that is meant."""
+        words = list(args)
+        if not words or words[0] in self.commands or words[0] in ("-h", "--help"):
+            return words
+        # A word that nearly is one, and is nothing on the disk, is refused as a wrong one.
+        near = difflib.get_close_matches(words[0], self.commands, 1, 0.75)
+        return words if near and not Path(words[0]).exists() else [self.default, *words]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line, with the default where no subcommand is named."""
+        return super().parse_args(ctx, self.completed(args))
 
 
 def option_variables(option: click.Option, ctx: click.Context) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.units import parse_size
+from mlx_probe.core.units import parse_duration, parse_size
 from mlx_probe.runs.monitor.rules import QUANTITIES, parse_rule
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.table import WRITERS
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.cluster.config import ClusterConfig
 
 __all__ = [
+    "DURATION",
     "SIZE",
     "cluster_options",
     "comparing_cluster_options",
@@ -58,6 +59,23 @@ class _Size(click.ParamType[int]):
 
 
 SIZE = _Size()
+
+
+class _Duration(click.ParamType[int]):
+    """A span of time with its unit: 90s, 30m, 12h, 7d, 2w."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int) and value > 0:
+            return value
+        seconds = parse_duration(str(value))
+        if not seconds:
+            self.fail(f"{value!r} is not a time such as 30m, 12h or 7d", param, ctx)
+        return seconds
+
+
+DURATION = _Duration()
 
 
 class _Alert(click.ParamType[str]):

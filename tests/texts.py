@@ -36,6 +36,8 @@ ENGLISH = (
     # What an assistant reads, and what a server says to clients and to Prometheus.
     *("cli/assistant/", "lab/serve/request_body.py", "lab/serve/handler.py"),
     *("lab/serve/metrics.py", "lab/serve/watched.py"),
+    # What guests' requests were refused for: data of the audit log.
+    *("library/share/answer.py", "library/share/request.py", "library/share/connection.py"),
     # What a model reads, and reasons in results, which are data.
     *("lab/evaluate/answers/prompting.py", "lab/evaluate/bfcl/faulty.py"),
     "lab/evaluate/function_calls/metrics.py",
@@ -90,6 +92,10 @@ UNSEEN = {
     *("of the machine; without it training is over", "{0} train"),
     # What only a programmer sees.
     "{0} to {1} of {2} {3}",
+    # The audit log of `share`, and a policy for browsers.
+    *("guest not invited", "guests unreadable", "token expired", "token forged", "token revoked"),
+    *("not taken whole", "{0}; frame-ancestors 'none'", "text/html{0}"),
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
     # The log.
     "measuring falls behind: the snapshots of steps %s are measured later",
     "%s is damaged at line %d: from there on rows are computed again",

@@ -41,6 +41,7 @@ from .run_plan import RUN_PLAN
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .sentences import SENTENCES
 from .shape import FAILURE, Document, Schema, listed
+from .share import AUDIT, GUESTS, REVOKED, SHARED, TOKEN
 from .tokens import TOKENS
 from .toolcalls import TOOLCALLS
 from .training import TRAINING
@@ -119,6 +120,11 @@ SCHEMAS: Mapping[str, Document] = {
     "docs check": Document(
         listed(DOCUMENT_FINDING), note="The exit code is 1 if anything is found."
     ),
+    "share start": Document(SHARED, note="On one line, and then it runs until it is stopped."),
+    "share token": Document(TOKEN),
+    "share guests": Document(GUESTS),
+    "share revoke": Document(REVOKED),
+    "share audit": Document(AUDIT),
     "doctor": Document(DOCTOR),
     "cluster check": Document(CLUSTER),
     "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),

@@ -1,4 +1,4 @@
-"""The cache folder, and small files that are kept in it between runs."""
+"""The folders of this system: what can be made again, and what cannot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from mlx_probe.core.files import atomic_replace
 
-__all__ = ["cache_dir", "keep_json"]
+__all__ = ["cache_dir", "data_dir", "keep_json"]
 
 
 def cache_dir() -> Path:
@@ -21,6 +21,15 @@ def cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "mlx-probe"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlx-probe"
+
+
+def data_dir() -> Path:
+    """Folder of what nothing can make again: MLX_PROBE_DATA, or the system's data folder."""
+    if given := os.environ.get("MLX_PROBE_DATA"):
+        return Path(given).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "mlx-probe"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "mlx-probe"
 
 
 def keep_json(path: Path, entry: Any) -> None:

@@ -26,6 +26,7 @@ from mlx_probe.core.language import tr
 from mlx_probe.core.markdown import table
 from mlx_probe.core.messages import translated
 from mlx_probe.library.documents.rules import RULES
+from mlx_probe.library.share.kinds import FILE_KINDS
 from mlx_probe.metrics import FAMILIES, METRICS
 from mlx_probe.report.columns import formulas_table
 from mlx_probe.report.figures.views import VIEWS
@@ -92,6 +93,19 @@ def _stores() -> str:
     return table(("`--store`", "looks in"), [(f"`{n}`", s.title) for n, s in STORES.items()])
 
 
+def _guest_files() -> str:
+    rows = [
+        (
+            f"`{name}`",
+            kind.description,
+            ", ".join(f"`{suffix}`" for suffix in kind.types),
+            "yes" if kind.by_default else f"with `--include {name}`",
+        )
+        for name, kind in FILE_KINDS.items()
+    ]
+    return table(("kind", "what", "names end in", "guests read it"), rows)
+
+
 def _stages() -> str:
     rows = [(f"`{name}`", stage.description, stage.limit) for name, stage in STAGES.items()]
     return table(("stage", "what it does", "limit that it counts for"), rows)
@@ -138,6 +152,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "PACKINGS": _packings,
     "SIDES": _sides,
     "STORES": _stores,
+    "FILE_KINDS": _guest_files,
     "BACKENDS": _backends,
     "STAGES": _stages,
     "FORMULAS": formulas_table,

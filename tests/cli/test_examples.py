@@ -7,6 +7,7 @@ import pytest
 from models import invoke
 
 from mlx_probe.cli import cli
+from mlx_probe.cli.command import DefaultGroup
 from mlx_probe.cli.generated_docs import contexts
 
 COMMANDS = {tuple(ctx.command_path.split()[1:]): ctx.command for ctx in contexts()}
@@ -35,6 +36,8 @@ def test_an_example_is_understood(path, line, tmp_path, monkeypatch):
     ctx = click.Context(cli, info_name="mlx-probe")
     while isinstance(command, click.Group):
         # The program's own examples are of its commands, and a group's of its subcommands.
+        if isinstance(command, DefaultGroup):
+            arguments = command.completed(arguments)
         command = command.commands[arguments[0]]
         ctx = click.Context(command, parent=ctx, info_name=arguments[0])
         arguments = arguments[1:]

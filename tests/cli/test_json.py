@@ -172,6 +172,11 @@ GOOD = {
     "runs show": [("{runs}/base", 0), ("base", 0)],
     "runs reproduce": [("{runs}/base", 0), ("{runs}/base --against {runs}/base", 0)],
     "docs check": [("{text}", 1)],
+    "share token": [("ada --expires 1h", 0)],
+    "share start": [("{runs}/base --guest bob --include metadata --for 1s", 0)],
+    "share guests": [("", 0)],
+    "share revoke": [("ada", 0)],
+    "share audit": [("", 0)],
     "doctor": [("--offline", 0)],
     "cluster check": [
         ("local:1 --model {model}", 0),
@@ -229,6 +234,11 @@ BAD = {
     "runs show": ("{nothing}", 1),
     "runs reproduce": ("{runs}/base --out {out}/none", 2),
     "docs check": ("{nothing}", 2),
+    "share token": ("a.b", 2),
+    "share start": ("{nothing}", 1),
+    "share guests": ("extra", 2),
+    "share revoke": ("nobody", 2),
+    "share audit": ("--audit {nothing}", 1),
     "doctor": ("--offline --compare {nothing}", 1),
     "monitor": ("{nothing}", 1),
 }
@@ -317,6 +327,12 @@ def places(stored, trained, server, tmp_path_factory):
         "lm": lm, "graft": root / "graft", "adapter": root / "adapter", "text": text,
         "recipe": ROOT / "configs" / "train" / "tiny.yaml", "wide": wide,
         "environment": {**catalog, "MLX_PROBE_LANG": "zh"},
+        "recipe": ROOT / "configs" / "train" / "tiny.yaml",
+        "environment": {
+            **catalog,
+            "MLX_PROBE_LANG": "zh",
+            "MLX_PROBE_DATA": str(root / "kept"),
+        },
     }  # fmt: skip
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from dataclasses import dataclass, field
-from typing import Any
 
 from mlx_probe.analysis.config import refuse_no_numbers, refuse_outside
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.listening import is_loopback
 
-__all__ = ["ServeConfig", "is_loopback"]
+__all__ = ["ServeConfig"]
 
 
 @dataclass(frozen=True)
@@ -72,27 +70,3 @@ class ServeConfig:
                 "Set MLX_PROBE_TOKEN, which clients send as Authorization: Bearer, or leave out "
                 "--host",
             )
-
-    def address(self) -> tuple[socket.AddressFamily, Any]:
-        """Family and address to bind."""
-        return _resolved(self.host, self.port)[0]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address.
-
-    Raises:
-        ConfigError: There is no such address.
-    """
-    found = _resolved(host, 0)
-    return all(ipaddress.ip_address(str(address[0])).is_loopback for _, address in found)
-
-
-def _resolved(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ConfigError(
-            f"there is no address {host!r}: {error.strerror}", "Give an address of this machine"
-        ) from error
-    return [(family, address) for family, _, _, _, address in found]

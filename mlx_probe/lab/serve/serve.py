@@ -10,7 +10,7 @@ from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-from mlx_probe.core.errors import ConfigError
+from mlx_probe.core.listening import cannot_listen, listening_address
 from mlx_probe.lab.generate.folder import find_model_folder
 from mlx_probe.lab.serve.config import ServeConfig
 from mlx_probe.lab.serve.engine import Provider, new_generator
@@ -124,15 +124,12 @@ class _HTTP(ThreadingHTTPServer):
 
 
 def _bound(config: ServeConfig) -> _HTTP:
-    family, address = config.address()
+    family, address = listening_address(config.host, config.port)
     kind = type("HTTP", (_HTTP,), {"address_family": family})
     server: _HTTP = kind(address[:2], None, bind_and_activate=False)
     try:
         server.server_bind()
     except OSError as error:
         server.server_close()
-        raise ConfigError(
-            f"cannot listen at {config.host} port {config.port}: {error.strerror}",
-            "Choose another port with --port; 0 takes one that is free",
-        ) from error
+        raise cannot_listen(config.host, config.port, error) from error
     return server

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlx_probe.core.errors import ResultError
+from mlx_probe.core.paths import data_dir
 from mlx_probe.library.catalog.schema import VERSION, VERSIONS
 
 __all__ = ["VERSION", "Database", "default_database", "open_database"]
@@ -25,11 +25,7 @@ def default_database() -> Path:
     """MLX_PROBE_CATALOG, or a file in the system's data folder."""
     if given := os.environ.get("MLX_PROBE_CATALOG"):
         return Path(given).expanduser()
-    if sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Application Support"
-    else:
-        folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return folder / "mlx-probe" / "catalog.sqlite"
+    return data_dir() / "catalog.sqlite"
 
 
 class Database:

@@ -10,9 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import CHAT, TEXT, USER, ask, call
 
 from mlx_probe.core.errors import ConfigError, SourceError
+from mlx_probe.core.listening import is_loopback
 from mlx_probe.lab.load_test.config import LoadTestConfig
 from mlx_probe.lab.load_test.load_test import load_test
-from mlx_probe.lab.serve.config import ServeConfig, is_loopback
+from mlx_probe.lab.serve.config import ServeConfig
 from mlx_probe.lab.serve.metrics import metric_names
 
 TOKEN = "correct-horse"
