@@ -4,23 +4,13 @@ In Chinese, because data stay English whatever the language of the messages is.
 """
 
 import json
-import shutil
 from importlib import import_module
 
 import jsonschema
-import numpy as np
 import pytest
-from bfcl_folder import RIGHT, write_bfcl, write_lines, write_prepared
-from lora_adapters import peft_adapter
+from json_places import places, server  # noqa: F401  fixtures
 from machines import MAC
-from mixture_runs import make_stats
 from models import invoke
-from pairs import saved
-from planned import planned_server
-from project import ROOT
-from tiny_llm import TEXTS, make_model, make_tokenizer
-from tool_data import write_xlam
-from tuning import write_data
 
 from mlx_probe.cli.generated_docs import contexts
 from mlx_probe.cli.schemas import EXEMPT, FAILURE, SCHEMAS, schema_of
@@ -249,94 +239,7 @@ LEAVES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server():
-    with planned_server.running() as port:
-        yield f"127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
-def places(stored, trained, server, tmp_path_factory):
-    """Models, runs and a catalog with a bit of everything, for all commands."""
-    root = tmp_path_factory.mktemp("json")
-    word = "model.layers.0.mlp.up_proj.weight"
-    values = np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
-    model = saved(root / "models" / "plain", {word: values, "model.norm.weight": values[0]})
-    saved(root / "models" / "copy", {word: values, "model.norm.weight": values[0]})
-    saved(root / "models" / "base", {word: 2 * values})
-    saved(root / "models" / "other", {word: 3 * values})
-    # MLX quantizes rows of 64.
-    wide = saved(root / "wide", {word: np.ones((2, 64), np.float32)})
-    expert = "model.layers.0.mlp.experts.{}.{}_proj.weight"
-    mixture = saved(
-        root / "mixture",
-        {
-            expert.format(i, kind): values if kind == "down" else values.T.copy()
-            for i in range(3)
-            for kind in ("gate", "up", "down")
-        },
-        {"model_type": "qwen3_moe", "hidden_size": 12},
-    )
-    strange = saved(
-        root / "strange",
-        {"x.weight": (np.ones((8, 8), np.uint8), "U8"), word: values},
-        {"model_type": "llama", "quantization_config": {"quant_method": "of_tomorrow"}},
-    )
-    broken = root / "broken"
-    shutil.copytree(stored.runs / "base", broken)
-    table = broken / "params.csv"
-    table.write_text(table.read_text().replace("q_proj", "x_proj", 1))
-    catalog = {"MLX_PROBE_CATALOG": str(root / "catalog.sqlite")}
-    downloaded, damaged = root / "downloaded", root / "damaged"
-    for folder in (downloaded, damaged):
-        assert invoke("download", model, "--local-dir", folder, "-q").exit_code == 0
-    weights = damaged / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    weights.unlink()  # a link: the original stays as it is
-    content[-1] ^= 1
-    weights.write_bytes(content)
-    text = root / "text.txt"
-    text.write_text("\n\n".join(TEXTS))
-    lm = make_model(root / "lm", make_tokenizer(root / "tokenizer"))
-    scanned = invoke("catalog", "scan", root / "models", "--runs", stored.runs, **catalog)
-    assert scanned.exit_code == 0, scanned.output
-    peft_adapter(root / "adapter", lm)
-    assert invoke("moe", "graft", lm, "--no-run", "--out", root / "graft").exit_code == 0
-    words = ("--form", "copy", "--experts", "3", "--no-run", "--out", root / "copies")
-    assert invoke("moe", "graft", lm, *words).exit_code == 0
-    texts = root / "texts.txt"
-    texts.write_text("".join(f"What is written in line {n}?\n\n" for n in range(500)), "utf-8")
-    answers = write_lines(
-        root / "answers.jsonl",
-        [{"id": name, "text": text} for name, text in {**RIGHT, "a": "no"}.items()],
-    )
-    answer = planned_server.chunk(content="a") + planned_server.event("[DONE]")
-    plans = root / "plans.jsonl"
-    prompt = planned_server.Plan("json").send(0.0, answer).prompt()
-    plans.write_text(json.dumps({"prompt": prompt}))
-    return {
-        "server": server, "plans": plans,
-        "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
-        "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),
-        "texts": texts, "talks": write_data(root / "talks"), "root": root,
-        "statistics": make_stats(root / "statistics"),
-        "model": model, "mixture": mixture, "copies": root / "copies",
-        "strange": strange, "broken": broken,
-        "runs": stored.runs, "trained": trained,
-        "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
-        "lm": lm, "graft": root / "graft", "adapter": root / "adapter", "text": text,
-        "recipe": ROOT / "configs" / "train" / "tiny.yaml", "wide": wide,
-        "environment": {**catalog, "MLX_PROBE_LANG": "zh"},
-        "recipe": ROOT / "configs" / "train" / "tiny.yaml",
-        "environment": {
-            **catalog,
-            "MLX_PROBE_LANG": "zh",
-            "MLX_PROBE_DATA": str(root / "kept"),
-        },
-    }  # fmt: skip
-
-
-def run_json(command, arguments, places, out):
+def run_json(command, arguments, places, out):  # noqa: F811
     words = [word.replace("␣", " ").format(**places, out=out) for word in arguments.split()]
     flag = ["--json", "-"] if command == "bench" else ["--json"]
     return invoke(*command.split(), *flag, *words, **places["environment"])
@@ -381,7 +284,7 @@ def test_a_schema_is_one(command):
 
 
 @pytest.mark.parametrize("command", GOOD)
-def test_a_command_prints_its_document(command, places, tmp_path, monkeypatch):
+def test_a_command_prints_its_document(command, places, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(import_module("mlx_probe.cli.doctor"), "gather", lambda offline: MAC)
     printed = []
@@ -398,7 +301,7 @@ def test_a_command_prints_its_document(command, places, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", BAD)
-def test_a_failure_is_a_document_too(command, places, tmp_path, monkeypatch):
+def test_a_failure_is_a_document_too(command, places, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     arguments, code = BAD[command]
     result = run_json(command, arguments, places, tmp_path)
