@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from bfcl_folder import RIGHT, write_bfcl, write_lines, write_prepared
+from experiment_runs import analysis
 from lora_adapters import peft_adapter
 from mixture_runs import make_stats
 from models import invoke
@@ -68,6 +69,9 @@ def places(stored, trained, server, tmp_path_factory):
     lm = make_model(root / "lm", make_tokenizer(root / "tokenizer"))
     scanned = invoke("catalog", "scan", root / "models", "--runs", stored.runs, **catalog)
     assert scanned.exit_code == 0, scanned.output
+    unwanted = analysis(root / "unwanted" / "run")
+    scanned = invoke("runs", "scan", stored.runs, root / "unwanted", **catalog)
+    assert scanned.exit_code == 0, scanned.output
     peft_adapter(root / "adapter", lm)
     assert invoke("moe", "graft", lm, "--no-run", "--out", root / "graft").exit_code == 0
     words = ("--form", "copy", "--experts", "3", "--no-run", "--out", root / "copies")
@@ -90,7 +94,7 @@ def places(stored, trained, server, tmp_path_factory):
         "statistics": make_stats(root / "statistics"),
         "model": model, "mixture": mixture, "copies": root / "copies",
         "strange": strange, "broken": broken,
-        "runs": stored.runs, "trained": trained,
+        "runs": stored.runs, "trained": trained, "unwanted": unwanted,
         "downloaded": downloaded, "damaged": damaged, "nothing": root / "nothing" / "here",
         "lm": lm, "graft": root / "graft", "adapter": root / "adapter", "text": text,
         "recipe": ROOT / "configs" / "train" / "tiny.yaml", "wide": wide,

@@ -7,7 +7,12 @@ import click
 from mlx_probe.cli.command import Group
 from mlx_probe.cli.database import database_option
 
+from .best import best_command
+from .compare import compare_command, diff_command
+from .lineage import lineage_command
 from .listing import list_command
+from .notes import note_command, tag_command
+from .removal import bin_command, forget_command, restore_command, rm_command
 from .reproduce import reproduce_command
 from .scan import scan_command
 from .show import show_command
@@ -18,6 +23,16 @@ _COMMANDS = (
     scan_command,
     list_command,
     show_command,
+    compare_command,
+    diff_command,
+    best_command,
+    tag_command,
+    note_command,
+    lineage_command,
+    rm_command,
+    restore_command,
+    bin_command,
+    forget_command,
     reproduce_command,
 )
 

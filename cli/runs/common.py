@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
 
+from mlx_probe.cli.database import with_database
 from mlx_probe.cli.options import complete_files
-from mlx_probe.library.experiments import Selection, moment, parse_conditions
+from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.experiments import Selection, moment, parse_conditions, settle_bin
 
-__all__ = ["filter_options", "run_argument", "runs_argument", "selection_of"]
+__all__ = ["filter_options", "run_argument", "runs_argument", "selection_of", "with_runs"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,6 +21,18 @@ run_argument = click.argument("run", metavar="RUN", shell_complete=complete_file
 runs_argument = click.argument(
     "runs", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_files
 )
+
+
+def with_runs(command: Callable[..., None]) -> Callable[..., None]:
+    """`with_database`, after what a killed `runs rm` or `restore` left is settled."""
+
+    @with_database
+    @wraps(command)
+    def run(database: Database, /, **options: Any) -> None:
+        settle_bin(database)
+        command(database, **options)
+
+    return run
 
 
 def filter_options(command: Command) -> Command:

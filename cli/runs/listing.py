@@ -8,7 +8,6 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
-from mlx_probe.cli.database import with_database
 from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.core.language import tr
 from mlx_probe.library.catalog.database import Database
@@ -21,7 +20,7 @@ from mlx_probe.library.experiments import (
 )
 from mlx_probe.report.terminal.experiments import runs_list
 
-from .common import filter_options, selection_of
+from .common import filter_options, selection_of, with_runs
 
 __all__ = ["list_command"]
 
@@ -52,7 +51,7 @@ __all__ = ["list_command"]
     help="Show this metric in a column; may be repeated.",
 )
 @json_option
-@with_database
+@with_runs
 def list_command(
     database: Database,
     /,

@@ -8,13 +8,15 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
-from mlx_probe.cli.database import status, with_database
+from mlx_probe.cli.database import status
 from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.cli.options import quiet_option
 from mlx_probe.core.language import tr
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.experiments import scan_experiments
 from mlx_probe.report.terminal.experiments import scan_text
+
+from .common import with_runs
 
 __all__ = ["scan_command"]
 
@@ -30,7 +32,7 @@ __all__ = ["scan_command"]
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER]...")
 @json_option
 @quiet_option
-@with_database
+@with_runs
 def scan_command(database: Database, folders: tuple[Path, ...], as_json: bool, quiet: bool) -> None:
     """Find runs of every kind, and read those that are new or changed.
 

@@ -6,13 +6,12 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
-from mlx_probe.cli.database import with_database
 from mlx_probe.cli.document import json_option, print_document
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.experiments import find_run
 from mlx_probe.report.terminal.experiments import run_text
 
-from .common import run_argument
+from .common import run_argument, with_runs
 
 __all__ = ["show_command"]
 
@@ -27,7 +26,7 @@ __all__ = ["show_command"]
 )
 @run_argument
 @json_option
-@with_database
+@with_runs
 def show_command(database: Database, run: str, as_json: bool) -> None:
     """Show all that is known about a run."""
     found = find_run(run, database)

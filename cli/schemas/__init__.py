@@ -13,7 +13,19 @@ from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODE
 from .cluster import CLUSTER
 from .columns import EXPLANATIONS
 from .documents import DOCUMENT_FINDING
-from .experiments import EXPERIMENT, RUN_SCAN
+from .experiments import (
+    BEST_RUN,
+    BIN_ENTRIES,
+    EXPERIMENT,
+    LINEAGE,
+    REMOVALS,
+    RESTORED,
+    RUN_NOTED,
+    RUN_SCAN,
+    RUNS_COMPARED,
+    RUNS_DIFFERENCE,
+    RUNS_FORGOTTEN,
+)
 from .figures import PLOT, RUNS_TABLE
 from .findings import FINDING
 from .lab import (
@@ -116,6 +128,16 @@ SCHEMAS: Mapping[str, Document] = {
     "runs scan": Document(RUN_SCAN),
     "runs list": Document(listed(EXPERIMENT)),
     "runs show": Document(EXPERIMENT),
+    "runs compare": Document(RUNS_COMPARED),
+    "runs diff": Document(RUNS_DIFFERENCE),
+    "runs best": Document(BEST_RUN),
+    "runs tag": Document(RUN_NOTED),
+    "runs note": Document(RUN_NOTED),
+    "runs lineage": Document(LINEAGE),
+    "runs rm": Document(REMOVALS),
+    "runs restore": Document(RESTORED),
+    "runs bin": Document(BIN_ENTRIES),
+    "runs forget": Document(RUNS_FORGOTTEN),
     "runs reproduce": Document(REPRODUCTION),
     "docs check": Document(
         listed(DOCUMENT_FINDING), note="The exit code is 1 if anything is found."

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from .shape import ANYTHING, FLAG, INTEGER, NUMBER, TEXT, Schema, listed, mapping, nullable, record
+from .shape import (
+    ANYTHING,
+    FLAG,
+    INTEGER,
+    NUMBER,
+    TEXT,
+    Schema,
+    listed,
+    mapping,
+    nullable,
+    one_of,
+    record,
+)
 
-__all__ = ["EXPERIMENT", "RUN_SCAN"]
+__all__ = [
+    "BEST_RUN",
+    "BIN_ENTRIES",
+    "EXPERIMENT",
+    "LINEAGE",
+    "REMOVALS",
+    "RESTORED",
+    "RUNS_COMPARED",
+    "RUNS_DIFFERENCE",
+    "RUNS_FORGOTTEN",
+    "RUN_NOTED",
+    "RUN_SCAN",
+]
 
 _PATHS = listed(TEXT)
 _TROUBLES = listed(
@@ -61,5 +85,169 @@ RUN_SCAN: Schema = record(
         "missing": (_PATHS, "Runs that are gone since the last scan."),
         "damaged": (_TROUBLES, "Runs that cannot be read."),
         "troubles": (_TROUBLES, "Folders that could not be searched."),
+    }
+)
+
+_ID = (TEXT, "The run's id.")
+_NAME = (TEXT, "Its name.")
+_HEAD = record(
+    {
+        "id": _ID,
+        "kind": (TEXT, "What made it."),
+        "name": _NAME,
+        "state": (TEXT, "Its state."),
+        "created_at": (TEXT, "When it was made, ISO 8601 in UTC."),
+        "folder": (TEXT, "The run folder."),
+    }
+)
+
+RUNS_COMPARED: Schema = record(
+    {
+        "runs": (listed(_HEAD), "The runs, as they were named; a run that was named twice once."),
+        "differing": (
+            mapping(listed(ANYTHING)),
+            "Settings that not all share: a value for each run, null where it has none.",
+        ),
+        "same": (mapping(ANYTHING), "Settings that all share."),
+        "metrics": (
+            mapping(listed(nullable(NUMBER))),
+            "Final numbers: a value for each run, null where it has none.",
+        ),
+        "page": (nullable(TEXT), "The page that was written."),
+    }
+)
+
+_PAIRS = listed(
+    record(
+        {
+            "name": (TEXT, "Key, role or name."),
+            "a": (ANYTHING, "In the first run; null where it has none."),
+            "b": (ANYTHING, "In the second."),
+        }
+    )
+)
+
+RUNS_DIFFERENCE: Schema = record(
+    {
+        "a": (_HEAD, "The first run."),
+        "b": (_HEAD, "The second run."),
+        "config": (_PAIRS, "Settings that differ."),
+        "environment": (_PAIRS, "Version, code, command, packages and machine that differ."),
+        "inputs": (_PAIRS, "What they came from, by role, that differs."),
+        "metrics": (
+            listed(
+                record(
+                    {
+                        "name": (TEXT, "Of a final number."),
+                        "a": (nullable(NUMBER), "In the first run."),
+                        "b": (nullable(NUMBER), "In the second."),
+                        "better": (one_of(("", "a", "b")), "Empty if nobody can say."),
+                    }
+                )
+            ),
+            "Final numbers that differ.",
+        ),
+        "same": (mapping(INTEGER), "Number of equal values in each of the four parts."),
+    }
+)
+
+BEST_RUN: Schema = record(
+    {
+        "metric": (TEXT, "What counted."),
+        "direction": (one_of(("min", "max")), "Which is the better."),
+        "value": (NUMBER, "The best value."),
+        "runs": (listed(EXPERIMENT), "The runs that have it; several are a tie."),
+        "ranked": (
+            listed(record({"id": _ID, "value": (NUMBER, "Its value.")})),
+            "All runs that have the metric, the best first.",
+        ),
+        "missing": (INTEGER, "Runs that match and do not have the metric."),
+    }
+)
+
+RUN_NOTED: Schema = record(
+    {
+        "id": _ID,
+        "name": _NAME,
+        "note": (TEXT, "The note, as it is now."),
+        "tags": (listed(TEXT), "The tags, as they are now."),
+    }
+)
+
+LINEAGE: Schema = record(
+    {
+        "nodes": (
+            listed(
+                record(
+                    {
+                        "key": (TEXT, "Its name in this document."),
+                        "kind": (one_of(("run", "model", "data")), "What it is."),
+                        "label": (TEXT, "What it is called."),
+                        "paths": (_PATHS, "Where it is; of a run its folder."),
+                        "gone": (FLAG, "Whether it was on this disk and is not any more."),
+                        "run": (nullable(TEXT), "A run's id."),
+                        "run_kind": (nullable(TEXT), "What made the run."),
+                        "code": (TEXT, "Commit of the code that ran; empty if unknown."),
+                        "version": (TEXT, "Of mlx-probe; empty if unknown."),
+                    }
+                )
+            ),
+            "Runs, and what they read and wrote.",
+        ),
+        "edges": (
+            listed(
+                record(
+                    {
+                        "source": (TEXT, "Key of a node."),
+                        "target": (TEXT, "Key of a node."),
+                        "role": (TEXT, "base, data ...; `wrote` from a run."),
+                    }
+                )
+            ),
+            "From what was read to the run, and from the run to what it wrote.",
+        ),
+        "chosen": (listed(TEXT), "Keys of what was named."),
+        "page": (nullable(TEXT), "The page that was written."),
+    }
+)
+
+REMOVALS: Schema = listed(
+    record(
+        {
+            "id": _ID,
+            "name": _NAME,
+            "folder": (TEXT, "The run folder."),
+            "size": (INTEGER, "Bytes of its files."),
+            "runs": (listed(TEXT), "Ids of all runs in it."),
+            "reasons": (listed(TEXT), "Why it may not be moved; empty if it may."),
+            "moved": (FLAG, "Whether it was moved to the bin."),
+        }
+    )
+)
+
+RESTORED: Schema = record({"folder": (TEXT, "Where the folder is again.")})
+
+BIN_ENTRIES: Schema = listed(
+    record(
+        {
+            "token": (TEXT, "Its name in the bin."),
+            "origin": (TEXT, "Where it was."),
+            "folder": (TEXT, "Where it is; after --empty, where it was."),
+            "state": (TEXT, "binned, or emptying where a deletion was interrupted."),
+            "size": (INTEGER, "Bytes of its files."),
+            "created_at": (TEXT, "When it was removed, ISO 8601."),
+            "missing": (FLAG, "Whether it is gone from the bin."),
+            "runs": (
+                listed(record({"id": _ID, "name": _NAME, "kind": (TEXT, "What made it.")})),
+                "The runs in it.",
+            ),
+        }
+    )
+)
+
+RUNS_FORGOTTEN: Schema = record(
+    {
+        "forgotten": (listed(record({"id": _ID, "name": _NAME})), "Runs that were removed."),
+        "folders": (listed(TEXT), "Folders that are not searched any more."),
     }
 )

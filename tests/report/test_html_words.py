@@ -11,6 +11,7 @@ from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.language import LANGUAGES, VARIABLE, catalog
 from mlx_probe.metrics import METRICS
 from mlx_probe.report.html import report_html
+from mlx_probe.report.html.experiments_page import SCRIPTS as EXPERIMENTS_SCRIPTS
 from mlx_probe.report.html.graft_page import SCRIPTS as GRAFT_SCRIPTS
 from mlx_probe.report.html.markup import LANGUAGE_TAGS, marked_texts, script_texts
 from mlx_probe.report.html.mixture_page import SCRIPTS as MIXTURE_SCRIPTS
@@ -55,7 +56,7 @@ def test_no_text_of_a_script_escapes_the_collection(name):
 
 def test_every_script_is_in_a_page():
     every = {*SCRIPTS, *RUNS_SCRIPTS, *TRAINING_SCRIPTS}
-    every |= {*MIXTURE_SCRIPTS, *SIGNALS_SCRIPTS, *GRAFT_SCRIPTS}
+    every |= {*MIXTURE_SCRIPTS, *SIGNALS_SCRIPTS, *GRAFT_SCRIPTS, *EXPERIMENTS_SCRIPTS}
     assert {f"{name}.js" for name in every} == {name for name in PARTS if name.endswith(".js")}
 
 

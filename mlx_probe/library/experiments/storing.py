@@ -20,6 +20,7 @@ from mlx_probe.runs.experiments.records import Experiment
 
 __all__ = [
     "add_run_tags",
+    "forget_runs",
     "load_runs",
     "remove_run_tags",
     "save_damaged",
@@ -183,6 +184,33 @@ def remove_run_tags(database: Database, runs: Sequence[StoredRun], tags: Iterabl
                 )
             pairs = [(run.number, tag) for run in runs]
             database.run_many("DELETE FROM experiment_tags WHERE number = ? AND tag = ?", pairs)
+
+
+def forget_runs(
+    database: Database, runs: Iterable[StoredRun], folders: Iterable[Path] = ()
+) -> None:
+    """Remove runs with their notes and tags from the catalog; their files stay.
+
+    Args:
+        database: The catalog.
+        runs: The runs.
+        folders: Folders that later scans do not search any more.
+
+    Raises:
+        ConfigError: A folder is not among those that scans search.
+    """
+    with database.writing():
+        for folder in folders:
+            path = os.fsencode(os.path.realpath(folder))
+            if not database.run("DELETE FROM run_folders WHERE path = ?", [path]):
+                rows = database.rows("SELECT path FROM run_folders")
+                known = ", ".join(os.fsdecode(row["path"]) for row in rows)
+                raise ConfigError(
+                    f"{folder} is not among the folders that scans look through",
+                    f"These are {known}" if known else "There are none",
+                )
+        numbers = [[run.number] for run in runs]
+        database.run_many("DELETE FROM experiments WHERE number = ?", numbers)
 
 
 def set_run_note(database: Database, run: StoredRun, note: str) -> None:

@@ -109,8 +109,9 @@ class Run {
 
   group(row) { return this.groupNames[this.groups[row]]; }
 
-  // What stands before a name where the page shows two runs.
-  get mark() { return runs.length > 1 ? `${this.letter}: ` : ""; }
+  // What stands before a name where the page shows several runs.
+  // There are 26 letters.
+  get mark() { return runs.length > 1 && runs.length < 27 ? `${this.letter}: ` : ""; }
 }
 
 const runs = payload.runs.map((described, at) => new Run(described, at));

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlx_probe.core.language import language, tr
-from mlx_probe.core.version import __version__
+from mlx_probe.core.language import tr
 from mlx_probe.report.figures.load_test import load_test_image
-from mlx_probe.report.html.markup import LANGUAGE_TAGS, html_text, part
+from mlx_probe.report.html.markup import html_text
+from mlx_probe.report.html.plain_page import page_section, plain_page
 from mlx_probe.report.html.sections import fact_list, table
 from mlx_probe.report.terminal.load_test import facts, latency_rows, sweep_rows, verdict
 
 __all__ = ["load_test_html"]
-
-# Nothing is loaded, and nothing runs.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def load_test_html(result: Mapping[str, Any]) -> str:
@@ -32,31 +29,16 @@ def load_test_html(result: Mapping[str, Any]) -> str:
     drawn = svg[svg.index("<svg") :]
     title = tr("Load test")
     sections = [
-        _section(title, fact_list(facts(result))),
-        _section(tr("Latencies"), _drawn(drawn) + _table(tr("Latencies"), latency_rows(result))),
+        page_section(title, fact_list(facts(result))),
+        page_section(
+            tr("Latencies"), _drawn(drawn) + _table(tr("Latencies"), latency_rows(result))
+        ),
     ]
     if result.get("sweep"):
         said = f"<p>{html_text(verdict(result['sweep']))}</p>"
-        sections.append(_section(tr("Rates"), said + _table(tr("Rates"), sweep_rows(result))))
-    footer = tr(
-        "Made by mlx-probe {version}. This file is complete in itself and opens no connection.",
-        version=__version__,
-    )
+        sections.append(page_section(tr("Rates"), said + _table(tr("Rates"), sweep_rows(result))))
     subtitle = f"{result['model_id']}, {result['base_url']}, {result['date']}"
-    return (
-        f'<!doctype html>\n<html lang="{LANGUAGE_TAGS[language()]}">\n<head>\n'
-        '<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html_text(title)} - mlx-probe</title>\n<style>{part('page.css')}</style>\n"
-        f'</head>\n<body>\n<header><div class="title"><h1>{html_text(title)}</h1>'
-        f"<p>{html_text(subtitle)}</p></div></header>\n<main>\n{''.join(sections)}</main>\n"
-        f"<footer>{html_text(footer)}</footer>\n</body>\n</html>\n"
-    )
-
-
-def _section(heading: str, content: str) -> str:
-    return f'<section class="card wide"><h2>{html_text(heading)}</h2>{content}</section>\n'
+    return plain_page(title, subtitle, "".join(sections))
 
 
 def _drawn(svg: str) -> str:
