@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from mlx_probe.analysis.cluster.config import ClusterConfig
+    from mlx_probe.runs.exporters.live import LogTarget
 
 __all__ = [
     "DURATION",
@@ -30,6 +31,7 @@ __all__ = [
     "config_option",
     "device_option",
     "format_option",
+    "log_to_option",
     "model_argument",
     "out_option",
     "overwrite_option",
@@ -291,6 +293,29 @@ def spread_over(
             "Name it with --cluster, or leave them out",
         )
     return None
+
+
+def _log_targets(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> tuple[LogTarget, ...]:
+    if not texts:
+        return ()
+    from mlx_probe.runs.exporters.live import parse_target
+
+    return tuple(dict.fromkeys(map(parse_target, texts)))
+
+
+def log_to_option(command: Command) -> Command:
+    """--log-to, repeatable: where `logged_progress` logs."""
+    return click.option(
+        "--log-to",
+        "targets",
+        multiple=True,
+        metavar="NAME[=PATH]",
+        callback=_log_targets,
+        help="Log each step to tensorboard, trackio, mlflow or csv as well, in the folder PATH; "
+        "may be repeated, and changes no result.  [default of PATH: data/exports/NAME]",
+    )(command)
 
 
 def resume_option(command: Command) -> Command:

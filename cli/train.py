@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +17,16 @@ from .document import json_option
 from .options import (
     complete_files,
     device_option,
+    log_to_option,
     overwrite_option,
     quiet_option,
     resume_option,
     watch_options,
 )
 from .train_summary import end_run, print_early_stop, print_steps, print_written
+
+if TYPE_CHECKING:
+    from mlx_probe.runs.exporters.live import LogTarget
 
 __all__ = ["train"]
 
@@ -88,6 +92,7 @@ __all__ = ["train"]
     "machines.",
 )
 @watch_options
+@log_to_option
 @resume_option
 @overwrite_option
 @json_option
@@ -105,6 +110,7 @@ def train(
     processes: int,
     alert: tuple[str, ...],
     prometheus: int,
+    targets: tuple[LogTarget, ...],
     resume: bool,
     overwrite: bool,
     as_json: bool,
@@ -119,6 +125,7 @@ def train(
     """
     from mlx_probe.lab.settings import read_settings
     from mlx_probe.lab.train.config import Recipe
+    from mlx_probe.lab.train.logged import logged_progress
     from mlx_probe.runs.monitor.watch import WatchConfig
 
     from .train_progress import train_progress
@@ -158,7 +165,7 @@ def train(
         watch=WatchConfig(alert=alert, prometheus=prometheus),
         resume=resume,
         overwrite=overwrite,
-        progress=train_progress(quiet),
+        progress=logged_progress(train_progress(quiet), targets, out),
     )
     end_run(run, _document, _print_summary, as_json, quiet)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from .command import Command
 from .document import json_option, print_document
 from .options import (
     device_option,
+    log_to_option,
     model_argument,
     overwrite_option,
     quiet_option,
@@ -24,6 +25,9 @@ from .options import (
     watch_options,
 )
 from .train_summary import end_run, print_early_stop, print_steps, print_written
+
+if TYPE_CHECKING:
+    from mlx_probe.runs.exporters.live import LogTarget
 
 __all__ = ["tune"]
 
@@ -74,6 +78,7 @@ __all__ = ["tune"]
 )
 @device_option("Where MLX computes; auto takes the GPU where there is one.")
 @watch_options
+@log_to_option
 @resume_option
 @overwrite_option
 @json_option
@@ -89,6 +94,7 @@ def tune(
     device: Any,
     alert: tuple[str, ...],
     prometheus: int,
+    targets: tuple[LogTarget, ...],
     resume: bool,
     overwrite: bool,
     as_json: bool,
@@ -108,6 +114,7 @@ def tune(
     `train.patience` stopped it before.
     """
     from mlx_probe.lab.settings import read_settings
+    from mlx_probe.lab.train.logged import logged_progress
     from mlx_probe.lab.tune.config import TuneRecipe
     from mlx_probe.runs.monitor.watch import WatchConfig
 
@@ -133,7 +140,7 @@ def tune(
         watch=WatchConfig(alert=alert, prometheus=prometheus),
         resume=resume,
         overwrite=overwrite,
-        progress=train_progress(quiet),
+        progress=logged_progress(train_progress(quiet), targets, out),
     )
     end_run(run, _document, _print_summary, as_json, quiet)
 

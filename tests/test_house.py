@@ -32,6 +32,8 @@ ONLY_IN = {
     "tokenizers": ("lab",),
     "matplotlib": ("report",),
     "plotly": ("report",),
+    "mlflow": ("runs.exporters",),
+    "trackio": ("runs.exporters",),
     "click": ("cli",),
     "dask": ("analysis.cluster",),
     "distributed": ("analysis.cluster",),

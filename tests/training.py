@@ -54,3 +54,24 @@ def results_of(run):
         "samples": run / "samples.jsonl",
     }
     return {name: path.read_bytes() for name, path in files.items()} | {"metrics": metrics_of(run)}
+
+
+class Killed(BaseException):
+    """What a test kills a run with: nothing in the program expects it."""
+
+
+def kill(monkeypatch, owner, name, call, after=False):
+    """Let the run end in a call of a function: before it, or after it."""
+    function, count = getattr(owner, name), 0
+
+    def call_or_die(*args, **settings):
+        nonlocal count
+        count += 1
+        if count == call and not after:
+            raise Killed
+        result = function(*args, **settings)
+        if count == call:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(owner, name, call_or_die)

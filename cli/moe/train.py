@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from mlx_probe.cli.document import json_option
 from mlx_probe.cli.options import (
     complete_files,
     device_option,
+    log_to_option,
     model_argument,
     overwrite_option,
     quiet_option,
@@ -21,6 +22,9 @@ from mlx_probe.cli.options import (
 from mlx_probe.cli.train_summary import end_run, print_early_stop, print_steps, print_written
 from mlx_probe.core.language import tr
 from mlx_probe.runs.run import Run
+
+if TYPE_CHECKING:
+    from mlx_probe.runs.exporters.live import LogTarget
 
 __all__ = ["train_command"]
 
@@ -103,6 +107,7 @@ __all__ = ["train_command"]
 )
 @device_option("Where MLX computes; auto takes the GPU where there is one.")
 @watch_options
+@log_to_option
 @resume_option
 @overwrite_option
 @json_option
@@ -123,6 +128,7 @@ def train_command(
     device: Any,
     alert: tuple[str, ...],
     prometheus: int,
+    targets: tuple[LogTarget, ...],
     resume: bool,
     overwrite: bool,
     as_json: bool,
@@ -149,6 +155,7 @@ def train_command(
     from mlx_probe.lab.moe.train.config import MixtureRecipe
     from mlx_probe.lab.moe.train.train import train_mixture
     from mlx_probe.lab.settings import read_settings
+    from mlx_probe.lab.train.logged import logged_progress
     from mlx_probe.runs.monitor.watch import WatchConfig
 
     shortcuts = {
@@ -170,7 +177,7 @@ def train_command(
         watch=WatchConfig(alert=alert, prometheus=prometheus),
         resume=resume,
         overwrite=overwrite,
-        progress=train_progress(quiet),
+        progress=logged_progress(train_progress(quiet), targets, out),
     )
     end_run(run, _document, _print_summary, as_json, quiet)
 

@@ -29,6 +29,7 @@ __all__ = [
     "meta_name",
     "prepare_folder",
     "resolve_output",
+    "run_name",
     "side_name",
     "stem_of",
 ]
@@ -113,6 +114,11 @@ def side_name(stem: str, name: str, suffix: str) -> str:
 def is_time_name(name: str) -> bool:
     """Whether a folder's name is that of one run among those of its model."""
     return _TIMED.fullmatch(name) is not None
+
+
+def run_name(folder: Path) -> str:
+    """The name of a run folder; of one named by its time, its model's folder before it."""
+    return f"{folder.parent.name}/{folder.name}" if is_time_name(folder.name) else folder.name
 
 
 def stem_of(meta: Path) -> str:

@@ -14,7 +14,7 @@ from mlx_probe.lab.train.checkpoint import Saved, find_checkpoint
 from mlx_probe.lab.train.state import TrainState
 from mlx_probe.lab.train.step_lines import StepLines
 from mlx_probe.runs.contents import RUN, finished_runs, journals, lines_beside
-from mlx_probe.runs.exporters import EXPORTERS
+from mlx_probe.runs.exporters.kept import KEPT
 from mlx_probe.runs.folder import resolve_output
 from mlx_probe.runs.job import Job
 from mlx_probe.runs.journal import refuse_busy
@@ -212,7 +212,7 @@ class TrainFolder:
         return StepLines(self.path / "samples.jsonl", _last_line(state))
 
     def write_tables(self, replaced: Sequence[Path]) -> dict[str, dict[str, Any]]:
-        """Write the metrics in the formats of `EXPORTERS`, and remove what the run replaces.
+        """Write the metrics in the formats of `KEPT`, and remove what the run replaces.
 
         Args:
             replaced: Files of earlier runs, from the job's paths.
@@ -223,8 +223,8 @@ class TrainFolder:
         Raises:
             ResultError: The disk refused.
         """
-        for exporter in EXPORTERS.values():
-            exporter.export(self.path, self.path / exporter.name)
+        for name, export in KEPT.items():
+            export(self.path, self.path / name)
         files = [
             path
             for pattern in self._results

@@ -205,8 +205,9 @@ class Loop:
         if step % config.evaluate_every == 0 or is_last:
             metrics = {**metrics, **self._evaluated()}
         self._count_seconds()
+        metrics = {**metrics, "seconds": state.seconds}
         with self.job.meter.stage("record"):
-            self.metrics.append({**metrics, "seconds": state.seconds})
+            self.metrics.append(metrics)
         state.pending = None
         if self.sample is not None and (step % config.sample_every == 0 or is_last):
             self._write_sample(step)

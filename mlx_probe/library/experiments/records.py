@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.runs.experiments.records import Value
-from mlx_probe.runs.folder import is_time_name
+from mlx_probe.runs.folder import run_name
 
-__all__ = ["StoredRun", "json_object", "run_name"]
+__all__ = ["StoredRun", "json_object"]
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,6 @@ class StoredRun:
             "config": dict(self.config),
             "metrics": dict(self.metrics),
         }
-
-
-def run_name(folder: Path) -> str:
-    """The name of a run folder; of one named by its time, its model's folder before it."""
-    return f"{folder.parent.name}/{folder.name}" if is_time_name(folder.name) else folder.name
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -1,39 +1,37 @@
-"""metrics.parquet: the metrics as a typed table."""
+"""The numbers of a run as a typed table."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlx_probe.core.files import replacing
-from mlx_probe.core.records import Column, Row
-from mlx_probe.runs.exporters.metrics import read_metrics
-from mlx_probe.runs.table import WRITERS
-from mlx_probe.runs.table.schema import rows_to_table
+from mlx_probe.core.files import write_error
+from mlx_probe.runs.exporters.kept import write_table
 
-__all__ = ["export"]
+if TYPE_CHECKING:
+    from mlx_probe.runs.exporters.exported import ExportedRun
+
+__all__ = ["write"]
 
 
-def export(run: Path, out: Path) -> None:
-    """Write a row for each step.
-
-    Columns are in the order in which their names first occur. Those with whole numbers alone are
-    int64, the others float64; null where a step has no such number.
+def write(run: ExportedRun, out: Path) -> Path:
+    """Write a table of a run; its numbers are float64 but for the step.
 
     Args:
-        run: The run folder.
-        out: The file.
+        run: The run.
+        out: The folder of all exports.
+
+    Returns:
+        The table of this one.
 
     Raises:
-        ResultError: The metrics cannot be read, or the disk refused.
+        ResultError: The run has no numbers, or the disk refused.
     """
-    rows = [Row(index, dict(values)) for index, values in enumerate(read_metrics(run))]
-    whole: dict[str, bool] = {}
-    for row in rows:
-        for name, value in row.values.items():
-            whole[name] = whole.get(name, True) and (value is None or isinstance(value, int))
-    columns = [
-        Column(name, "int64" if is_whole else "float64", "metrics", "")
-        for name, is_whole in whole.items()
-    ]
-    with replacing(out) as temporary:
-        WRITERS["parquet"].write(rows_to_table(rows, columns), temporary)
+    run.require_numbers()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(out, error) from error
+    path = out / f"{run.slug}.parquet"
+    write_table(run.steps or run.rows(), path)
+    return path

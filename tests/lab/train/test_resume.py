@@ -3,7 +3,7 @@ import resource
 import signal
 
 import pytest
-from training import RECIPE, metrics_of, results_of
+from training import RECIPE, Killed, kill, metrics_of, results_of
 
 from mlx_probe.core.errors import Interrupted, ResultError
 from mlx_probe.lab.train import checkpoint, evaluation, loop, samples, step, step_lines
@@ -11,27 +11,6 @@ from mlx_probe.lab.train.progress import Silent
 from mlx_probe.lab.train.train import train
 
 pytestmark = pytest.mark.slow
-
-
-class Killed(BaseException):
-    """What a test kills a run with: nothing in the program expects it."""
-
-
-def kill(monkeypatch, owner, name, call, after=False):
-    """Let the run end in a call of a function: before it, or after it."""
-    function, count = getattr(owner, name), 0
-
-    def call_or_die(*args, **settings):
-        nonlocal count
-        count += 1
-        if count == call and not after:
-            raise Killed
-        result = function(*args, **settings)
-        if count == call:
-            raise Killed
-        return result
-
-    monkeypatch.setattr(owner, name, call_or_die)
 
 
 # Checkpoints are at steps 3, 6, 9 and 12, evaluations at 0, 4, 8 and 12, samples at 0, 5, 10, 12.

@@ -1,52 +1,39 @@
-"""Metrics in other formats: read back by the tools that they are for."""
+"""What every training keeps of its metrics, and the event files of TensorBoard."""
 
 import json
 import math
 import struct
 
 import pytest
+from exported_runs import PARAMS, STEPS, exported, points
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.runs.exporters import EXPORTERS
-from mlx_probe.runs.exporters.tensorboard import crc32c
-
-STEPS = [
-    {"step": 0, "tokens": 0, "val_loss": 6.93, "val_bpb": 4.25, "seconds": 0.5},
-    {"step": 1, "tokens": 1024, "train_loss": 6.9, "grad_norm": 1, "seconds": 1.0},
-    {"step": 2, "tokens": 2048, "train_loss": 6.5, "grad_norm": 0.7, "seconds": 1.5},
-    {"step": 300, "tokens": 3 << 40, "train_loss": 1e300, "grad_norm": None, "seconds": 2.0},
-]  # fmt: skip
+from mlx_probe.runs.exporters import tensorboard as exporter
+from mlx_probe.runs.exporters.events import crc32c
+from mlx_probe.runs.exporters.kept import KEPT
 
 
-@pytest.fixture
-def run(tmp_path):
-    lines = [json.dumps(step) for step in STEPS]
-    # The last line is being written just now.
-    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 301, "tok']))
-    return tmp_path
-
-
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("name", KEPT)
 def test_each_replaces_its_own_file_and_leaves_the_run_alone(name, run, tmp_path):
-    exporter, before = EXPORTERS[name], (run / "metrics.jsonl").read_bytes()
-    out = tmp_path / "elsewhere" / exporter.name
+    export, before = KEPT[name], (run / "metrics.jsonl").read_bytes()
+    out = tmp_path / "elsewhere" / name
     out.parent.mkdir()
     for _ in range(2):
-        exporter.export(run, out)
+        export(run, out)
     made = [path for path in out.parent.rglob("*") if path.is_file()]
     assert len(made) == 1
     assert (run / "metrics.jsonl").read_bytes() == before
     first = made[0].read_bytes()
-    exporter.export(run, out)
+    export(run, out)
     assert made[0].read_bytes() == first
 
 
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("name", KEPT)
 def test_what_cannot_be_exported_has_one_message(name, run, tmp_path):
-    export, out = EXPORTERS[name].export, tmp_path / "out"
+    export, out = KEPT[name], tmp_path / "out"
     with pytest.raises(ResultError, match=r"none/metrics.jsonl cannot be read: No such file"):
         export(tmp_path / "none", out)
     for line in ("{", '{"tokens": 1}', '{"step": "a"}', "[]"):
@@ -57,7 +44,7 @@ def test_what_cannot_be_exported_has_one_message(name, run, tmp_path):
 
 
 def test_the_table_has_types(run):
-    EXPORTERS["parquet"].export(run, run / "metrics.parquet")
+    KEPT["metrics.parquet"](run, run / "metrics.parquet")
     table = parquet.read_table(run / "metrics.parquet")
     kinds = {field.name: str(field.type) for field in table.schema}
     assert kinds == {
@@ -65,27 +52,89 @@ def test_the_table_has_types(run):
         "seconds": "double", "train_loss": "double", "grad_norm": "double",
     }  # fmt: skip
     assert [{k: v for k, v in row.items() if v is not None} for row in table.to_pylist()] == [
-        {k: v for k, v in step.items() if v is not None} for step in STEPS
+        {k: v for k, v in step.items() if v is not None} for step in STEPS[:4]
     ]
+
+
+def events_of(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_reads_every_scalar(run):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    EXPORTERS["tensorboard"].export(run, run / "tensorboard")
-    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    names = {name for step in STEPS for name in step} - {"step", "seconds"}
+    KEPT["tensorboard"](run, run / "tensorboard")
+    events = events_of(run / "tensorboard")
+    names = {name for step in STEPS[:4] for name in step} - {"step", "seconds"}
     assert set(events.Tags()["scalars"]) == names
     began = events.Scalars("tokens")[0].wall_time - 0.5
     for name in names:
         read = [(event.step, event.value, event.wall_time) for event in events.Scalars(name)]
         assert read == [
             (step["step"], as_float32(step[name]), pytest.approx(began + step["seconds"], abs=1e-5))
-            for step in STEPS
+            for step in STEPS[:4]
             if step.get(name) is not None
         ]
+
+
+def scalars_of(folder):
+    events = events_of(folder)
+    return {
+        name: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in events.Tags()["scalars"]
+    }
+
+
+def expected_scalars(run):
+    return {
+        name: [(step, as_float32(value)) for step, value in values]
+        for name, values in points(run).items()
+        if name != "seconds"
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_reads_an_export_of_a_run(tmp_path):
+    from tensorboard.plugins.hparams import metadata
+
+    run = exported()
+    for _ in range(2):
+        folder = exporter.write(run, tmp_path)
+    assert repr(scalars_of(folder)) == repr(expected_scalars(run))
+    events = events_of(folder)
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    info = metadata.parse_session_start_info_plugin_data(start)
+    read = {name: getattr(each, each.WhichOneof("kind")) for name, each in info.hparams.items()}
+    assert read == {"kind": "train", **PARAMS, "model.window": "none"}
+    assert info.start_time_secs == run.began
+    end = events.summary_metadata["_hparams_/session_end_info"].plugin_data.content
+    assert metadata.parse_session_end_info_plugin_data(end).status == 1
+    text = events.Tensors("run/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "| note | The first one.\\nLearns. |" in text.replace("\\\\", "\\")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_follows_a_run_that_is_killed(tmp_path):
+    """The steps after the last checkpoint are made again, with other numbers."""
+    begun = exported(state="running", ended=None, finals={}, steps=STEPS[:1])
+    log = exporter.open_log(begun, tmp_path)
+    log.log(STEPS[1])
+    log.log({"step": 2, "train_loss": 7.75})
+    log._file.close()
+    killed = tmp_path / begun.slug
+    assert scalars_of(killed)["train_loss"] == [(1, as_float32(6.9)), (2, 7.75)]
+    again = exporter.open_log(exported(ended=None, finals={}, steps=STEPS[:2]), tmp_path)
+    for values in STEPS[2:]:
+        again.log(values)
+    again.close(exported())
+    assert len(list(killed.iterdir())) == 1
+    assert repr(scalars_of(killed)) == repr(expected_scalars(exported()))
+    exporter.write(exported(), tmp_path)
+    assert [path.name for path in killed.iterdir()] == ["events.out.tfevents.mlx-probe"]
 
 
 def as_float32(value):
@@ -94,9 +143,9 @@ def as_float32(value):
 
 def test_a_damaged_record_is_noticed(run):
     """By the check sums, as TensorBoard does."""
-    EXPORTERS["tensorboard"].export(run, run / "tensorboard")
+    KEPT["tensorboard"](run, run / "tensorboard")
     data = next((run / "tensorboard").iterdir()).read_bytes()
-    assert len(list(records(data))) == 1 + len(STEPS)
+    assert len(list(records(data))) == 1 + 4
     for place in (3, 9, 20, len(data) - 30):
         spoilt = data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]
         with pytest.raises(AssertionError):
