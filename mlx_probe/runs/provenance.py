@@ -11,7 +11,7 @@ from typing import Any
 
 from mlx_probe.core.invocation import environment, invocation
 
-__all__ = ["VARIABLES", "code_commit", "provenance", "variables"]
+__all__ = ["VARIABLES", "as_utf8", "code_commit", "provenance", "variables"]
 
 # Environment variables that decide what a command does, or its numbers: our own options, threads
 # and libraries of linear algebra, and where models are.
@@ -32,7 +32,7 @@ def provenance() -> dict[str, Any]:
     No fingerprint contains them: the same inputs and settings are the same run from anywhere.
     """
     return {
-        "command": list(invocation()),
+        "command": [as_utf8(word) for word in invocation()],
         "working_folder": _working_folder(),
         "code": code_commit(),
         "variables": variables(),
@@ -42,7 +42,7 @@ def provenance() -> dict[str, Any]:
 def variables() -> dict[str, str]:
     """The environment variables that matter, by name; without secrets."""
     return {
-        name: value
+        name: as_utf8(value)
         for name, value in sorted(environment().items())
         if VARIABLES.fullmatch(name) and not _SECRET.search(name)
     }
@@ -78,6 +78,11 @@ def code_commit() -> str | None:
 
 def _working_folder() -> str | None:
     try:
-        return str(Path.cwd())
+        return as_utf8(str(Path.cwd()))
     except OSError:
         return None  # it was removed
+
+
+def as_utf8(text: str) -> str:
+    """Names of files can be any bytes, and the metadata are UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -27,7 +27,7 @@ from mlx_probe.runs.environment import package_versions
 from mlx_probe.runs.experiments.records import Input
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
 from mlx_probe.runs.meta import read_meta, write_meta
-from mlx_probe.runs.provenance import provenance
+from mlx_probe.runs.provenance import as_utf8, provenance
 from mlx_probe.runs.training.folder import training_folder
 
 __all__ = ["META", "SmallRun", "data_input", "model_input", "refuse_other_run"]
@@ -86,7 +86,7 @@ class SmallRun:
             **self._made,
             "environment": package_versions(),
             "seconds": time.perf_counter() - self._began,
-            "inputs": [asdict(each) for each in inputs],
+            "inputs": [_plain(asdict(each)) for each in inputs],
             "configuration": _plain(configuration),
             "metrics": _plain(metrics),
             **more,
@@ -165,6 +165,6 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
         return str(value)
-    if value is None or isinstance(value, (str, int, float)):
+    if value is None or isinstance(value, (int, float)):
         return value
-    return str(value)
+    return as_utf8(str(value))

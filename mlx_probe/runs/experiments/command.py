@@ -27,13 +27,21 @@ def command_of(meta: Mapping[str, Any], words: Sequence[str]) -> tuple[str, ...]
     listed = meta.get("command")
     if not isinstance(listed, list) or not 1 <= len(listed) <= _MOST:
         return ()
-    if not all(isinstance(each, str) and len(each) <= _LONGEST for each in listed):
+    if not all(isinstance(each, str) and _can_be_typed(each) for each in listed):
         return ()
     program, *arguments = listed
     path = PurePath(program)
     is_ours = path.stem == PROGRAM or path.parts[-3:] == ("mlx_probe", "cli", "__main__.py")
     # Options of the program itself may come before the command's words.
     return (PROGRAM, *arguments) if is_ours and _has(arguments, words) else ()
+
+
+def _can_be_typed(word: str) -> bool:
+    """Whether a program takes it: JSON may hold zeros, and halves of characters."""
+    try:
+        return len(word) <= _LONGEST and "\0" not in word and word.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _has(arguments: Sequence[str], words: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_probe.runs.experiments.records import Input
-from mlx_probe.runs.experiments.values import input_of, mapping, number, numbers, text
+from mlx_probe.runs.experiments.values import input_of, mapping, number, numbers, place_of, text
 
 __all__ = [
     "model",
@@ -25,12 +25,16 @@ _Meta = Mapping[str, Any]
 def model(folder: Path, meta: _Meta) -> tuple[Input, ...]:
     """The model that was measured, and the text that it read, if any."""
     data = mapping(meta.get("configuration")).get("data")
-    return (*input_of("model", meta.get("model")), *input_of("data", data or None))
+    return (*input_of("model", meta.get("model")), *_text(data, meta))
 
 
 def model_and_text(folder: Path, meta: _Meta) -> tuple[Input, ...]:
     """The model, and the text that it read."""
-    return (*input_of("model", meta.get("model")), *input_of("data", text(meta.get("data"))))
+    return (*input_of("model", meta.get("model")), *_text(meta.get("data"), meta))
+
+
+def _text(source: object, meta: _Meta) -> tuple[Input, ...]:
+    return input_of("data", text(source), path=place_of(source, meta))
 
 
 def models(folder: Path, meta: _Meta) -> tuple[Input, ...]:

@@ -8,7 +8,15 @@ from typing import Any
 
 from mlx_probe.core.errors import ResultError
 from mlx_probe.runs.experiments.records import Input, Value
-from mlx_probe.runs.experiments.values import flat, input_of, mapping, number, numbers, text
+from mlx_probe.runs.experiments.values import (
+    flat,
+    input_of,
+    mapping,
+    number,
+    numbers,
+    place_of,
+    text,
+)
 from mlx_probe.runs.training.folder import METRICS
 from mlx_probe.runs.training.metrics import read_lines
 
@@ -57,7 +65,7 @@ def recipe(meta: _Meta) -> dict[str, Value]:
 
 def training(folder: Path, meta: _Meta) -> tuple[Input, ...]:
     """The text of a new model, and what it began with."""
-    return (*input_of("model", meta.get("init")), *_data(meta))
+    return (*_named("model", meta.get("init"), meta), *_data(meta))
 
 
 def tuning(folder: Path, meta: _Meta) -> tuple[Input, ...]:
@@ -67,7 +75,7 @@ def tuning(folder: Path, meta: _Meta) -> tuple[Input, ...]:
 
 def mixture(folder: Path, meta: _Meta) -> tuple[Input, ...]:
     """The mixture whose gates learn, its teacher, and the text."""
-    return (*_base(meta), *input_of("teacher", meta.get("teacher")), *_data(meta))
+    return (*_base(meta), *_named("teacher", meta.get("teacher"), meta), *_data(meta))
 
 
 def model(folder: Path, meta: _Meta) -> tuple[str, ...]:
@@ -82,6 +90,13 @@ def adapter(folder: Path, meta: _Meta) -> tuple[str, ...]:
 
 def _written(path: Path) -> tuple[str, ...]:
     return (str(path),) if path.is_dir() else ()
+
+
+def _named(role: str, name: object, meta: _Meta) -> tuple[Input, ...]:
+    """A model by its name: a training run stands for the model in it."""
+    place = place_of(name, meta)
+    written = Path(place, "model")
+    return input_of(role, name, path=str(written) if place and written.is_dir() else place)
 
 
 def _base(meta: _Meta) -> tuple[Input, ...]:
@@ -100,7 +115,6 @@ def _data(meta: _Meta) -> tuple[Input, ...]:
     return tuple(
         each
         for source in named
-        for each in input_of(
-            "data", source if isinstance(source, str) else None, sha256=fingerprint
-        )
+        if isinstance(source, str)
+        for each in input_of("data", source, path=place_of(source, meta), sha256=fingerprint)
     )

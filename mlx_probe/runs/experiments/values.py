@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mlx_probe.runs.experiments.records import Input, Value
 
-__all__ = ["flat", "input_of", "mapping", "number", "numbers", "text"]
+__all__ = ["flat", "input_of", "mapping", "number", "numbers", "place_of", "text"]
 
 # Sections within sections, entries, and characters of one value: real settings have less.
 _DEEPEST, _MOST, _LONGEST = 6, 2_000, 4_000
+_FILES = frozenset({".txt", ".md", ".json", ".jsonl", ".parquet", ".gz", ".zst", ".tar", ".gguf"})
 # Larger ones are no number of a run, and no database takes them.
 _LARGEST = 2**63 - 1
 
@@ -24,7 +28,12 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 def text(value: object) -> str:
     """The value if it is text, cut to what a reader can use; else ""."""
-    return value[:_LONGEST] if isinstance(value, str) else ""
+    return _clean(value) if isinstance(value, str) else ""
+
+
+def _clean(value: str) -> str:
+    """Text that every file and database takes: JSON may hold halves of characters."""
+    return value[:_LONGEST].encode("utf-8", "backslashreplace").decode()
 
 
 def number(value: object) -> float | None:
@@ -57,7 +66,7 @@ def flat(values: Mapping[str, object]) -> dict[str, Value]:
     while stack:
         prefix, depth, section = stack.pop()
         for key, value in section.items():
-            name = f"{prefix}{key}"[:_LONGEST]
+            name = _clean(f"{prefix}{key}")
             if len(found) >= _MOST:
                 return found
             if isinstance(value, Mapping) and depth < _DEEPEST:
@@ -75,11 +84,31 @@ def _plain(value: object) -> Value:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
-        return value[:_LONGEST]
+        return _clean(value)
     try:
-        return json.dumps(value, ensure_ascii=False)[:_LONGEST]
+        return _clean(json.dumps(value, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):
         return ""
+
+
+def place_of(name: object, meta: Mapping[str, Any]) -> str:
+    """The absolute path of what a command was given; "" for what is no file or folder.
+
+    Args:
+        name: As the user wrote it, relative to the folder in which the command ran.
+        meta: Metadata of the run.
+    """
+    said, folder = text(name), text(meta.get("working_folder"))
+    if not said or "\0" in said + folder or re.match(r"[a-z]+:", said):
+        return ""
+    # Not by `Path.expanduser`, which raises an error for "~nobody".
+    written = Path(os.path.expanduser(said))  # noqa: PTH111
+    if not written.is_absolute() and not folder:
+        return ""
+    path = os.path.realpath(Path(folder, written))
+    # "owner/name" is a path only where there is one; a file that is gone has its suffix.
+    is_path = said.startswith(("/", "./", "../", "~")) or written.suffix in _FILES
+    return path if is_path or os.path.lexists(path) else ""
 
 
 def input_of(role: str, described: object, **known: str) -> tuple[Input, ...]:

@@ -1,5 +1,7 @@
 """The command of a run: exact for a shell, without secrets, and into another folder."""
 
+import json
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -91,6 +93,15 @@ def test_the_command_of_now():
             assert invocation() == ("mlx-probe", "train")
         assert invocation() == ("mlx-probe", "analyze", "m")
     assert invocation()[0] != "mlx-probe"
+
+
+def test_names_that_are_no_text(tmp_path, monkeypatch):
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(folder)  # noqa: PTH102  no `Path` has such a name
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLX_X", "\udcff")
+    with invoked(["analyze", "\udcff"]):
+        json.dumps(provenance.provenance(), ensure_ascii=False).encode()
 
 
 def test_commit_of_the_work_tree(tmp_path, monkeypatch):

