@@ -159,7 +159,8 @@ def attach(target: str | None) -> JobFollower:
     if kept is None:
         what = "has no samples" if path.exists() else "does not exist"
         raise ResultError(
-            f"{target} {what}", "Name a run of this version, or the process of a running job"
+            f"{target} {what}",
+            "Name a run of a job (analyze, compare, train ...), or the process of a running one",
         )
     return JobFollower(None, kept)
 
