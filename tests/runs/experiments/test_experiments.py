@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_probe.core.errors import ResultError
+from mlx_probe.runs.commands import COMMANDS
 from mlx_probe.runs.contents import RUN
 from mlx_probe.runs.experiments import (
     RUN_KINDS,
@@ -103,6 +104,38 @@ def test_paths_of_what_a_command_was_given(tmp_path):
     assert place_of("here", {}) == ""
     run = training_runs.make_run(tmp_path / "run", snapshots=(), init="teacher", **meta)
     assert read_experiment(run).inputs[0].path == str(tmp_path / "teacher" / "model")
+
+
+TRAINED = {"base": "owner/base", "base_folder": "/base", "teacher": "owner/dense"}
+OF_KIND = {
+    "compare": ({"models": {"a": {"id": "x"}, "b": {"id": "y"}}}, {"base": "x", "model": "y"}),
+    "tune": (TRAINED, {"base": "owner/base"}),
+    "moe-train": (TRAINED, {"base": "owner/base", "teacher": "owner/dense"}),
+    "toolcalls": ({"files": [{"source": "calls", "sha256": "0"}]}, {"data": "calls"}),
+    **{
+        kind: ({"inputs": [{"role": "model", "name": "m"}]}, {"model": "m"})
+        for kind in (
+            *("evaluate", "load-test", "graft", "merge", "export", "moe-prune", "moe-merge"),
+            "sweep",
+        )
+    },
+}
+
+
+def test_every_kind_is_read_here():
+    assert RUN_KINDS.keys() == COMMANDS.keys()
+    assert RUN_KINDS.keys() == OF_KIND.keys() | {"analyze", "train", "moe-stats", "moe-signals"}
+
+
+@pytest.mark.parametrize("kind", OF_KIND)
+def test_inputs_of_a_kind(tmp_path, kind):
+    meta, inputs = OF_KIND[kind]
+    command = ["mlx-probe", *COMMANDS[kind], "--out", "x"]
+    made = {"kind": kind, "command": command, **meta}
+    (tmp_path / "run_meta.json").write_text(json.dumps(made), "utf-8")
+    run = read_experiment(tmp_path)
+    assert (run.kind, run.state, run.command) == (kind, "finished", tuple(command))
+    assert {each.role: each.name for each in run.inputs} == inputs
 
 
 def test_mixtures(root):
