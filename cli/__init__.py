@@ -69,6 +69,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "runs": "Find runs again, compare them, and keep them in order.",
         "docs": "Write documents of experiments and models, and keep them true.",
         "share": "Show runs to guests, who can look and touch nothing.",
+        "backup": "Back up runs, documents, configuration and catalog; restore them.",
     },
     "Machine": {
         "doctor": "Check that this machine is set up well.",

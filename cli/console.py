@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mlx_probe.core.messages import translated
-from mlx_probe.report.terminal.text import printable
+from mlx_probe.report.terminal.plain import printable
 from mlx_probe.report.terminal.wide_text import WideText
 
 __all__ = ["alert_line", "close_output", "output"]

@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 import click
 
-from mlx_probe.runs.table.strict_json import document, encode
-
 __all__ = ["json_option", "print_document", "print_failure", "print_refusal", "wants_json"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -47,6 +45,9 @@ def print_document(value: Any) -> None:
     Args:
         value: What `encode` takes, or the document itself as text.
     """
+    # Here, because it imports numpy, and most commands print text.
+    from mlx_probe.runs.table.strict_json import document
+
     click.get_current_context().meta[_PRINTED] = True
     click.echo(value if isinstance(value, str) else document(value))
 
@@ -54,6 +55,8 @@ def print_document(value: Any) -> None:
 def print_failure(ctx: click.Context, fact: str, remedy: str, exit_code: int) -> None:
     """Print what failed as the document, if the command was to print one and has not yet."""
     if ctx.meta.get(_WANTED) and not ctx.meta.get(_PRINTED):
+        from mlx_probe.runs.table.strict_json import encode
+
         error = {"fact": fact, "remedy": remedy, "exit_code": exit_code}
         # On one line: `monitor --json` prints lines.
         click.echo(encode({"error": error}))

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.core.units import parse_duration, parse_size
+from mlx_probe.core.units import parse_duration
 from mlx_probe.runs.monitor.rules import QUANTITIES, parse_rule
 from mlx_probe.runs.monitor.watch import WatchConfig
 from mlx_probe.runs.table import WRITERS
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
+from .small_options import SIZE, complete_files, quiet_option
 
+if TYPE_CHECKING:
     from mlx_probe.analysis.cluster.config import ClusterConfig
     from mlx_probe.runs.exporters.live import LogTarget
 
@@ -44,23 +44,6 @@ __all__ = [
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class _Size(click.ParamType[int]):
-    """A number of bytes with an optional unit: 600MB, 1.5GiB, 4096."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int) and value >= 0:
-            return value
-        size = parse_size(str(value))
-        if size is None:
-            self.fail(f"{value!r} is not a size such as 600MB or 1.5GiB", param, ctx)
-        return size
-
-
-SIZE = _Size()
 
 
 class _Duration(click.ParamType[int]):
@@ -148,15 +131,6 @@ def _by_key(command: click.Command, without: click.Parameter) -> dict[str, click
         if isinstance(option, click.Option) and option.name != without.name
         for name in option.opts
     }
-
-
-def complete_files(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Let the shell complete the name of a file or folder."""
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]
 
 
 def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -334,11 +308,6 @@ def overwrite_option(command: Command) -> Command:
         is_flag=True,
         help="Replace what --out holds: another run, or files of yours with these names.",
     )(command)
-
-
-def quiet_option(command: Command) -> Command:
-    """--quiet."""
-    return click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")(command)
 
 
 def watch_options(command: Command) -> Command:

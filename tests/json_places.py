@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import backup_commands
 import numpy as np
 import pytest
 from bfcl_folder import RIGHT, write_bfcl, write_lines, write_prepared
@@ -87,6 +88,7 @@ def places(stored, trained, server, tmp_path_factory):
     prompt = planned_server.Plan("json").send(0.0, answer).prompt()
     plans.write_text(json.dumps({"prompt": prompt}))
     return {
+        **backup_commands.make_archives(root),
         "server": server, "plans": plans,
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
         "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),

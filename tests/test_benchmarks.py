@@ -37,6 +37,7 @@ OF_MOMENTS = [word for way in WAYS for word in ("--only", way)]
 SMALLEST = {
     "alpha_decay": [*TRAINED, "--steps", "6", "--seeds", "2"],
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
+    "backup": ["--size", "2MB", "--kill-size", "1MB", "--kills", "1", "--only", "own"],
     "cluster": [
         *(MODEL, "--runs", "1", "--size", "1MB", "--divisor", "32"),
         *("--kills", "1", "--restarts", "0", "--clients", "0"),
@@ -126,6 +127,7 @@ SMALLEST = {
 }
 # Of those that have more results than the one of their name.
 RESULTS = {
+    "backup": {"backup", "backup_kills"},
     "cluster": {"cluster", "cluster_deaths"},
     "band_reduction": {f"band_reduction{part}" for part in ("", "_errors", "_counts", "_m3_ultra")},
     "function_calling": {"function_calling", "function_calling_rewards"},

@@ -40,7 +40,7 @@ ENGLISH = (
     *("library/share/answer.py", "library/share/request.py", "library/share/connection.py"),
     # What a model reads, and reasons in results, which are data.
     *("lab/evaluate/answers/prompting.py", "lab/evaluate/bfcl/faulty.py"),
-    "lab/evaluate/function_calls/metrics.py",
+    *("lab/evaluate/function_calls/metrics.py", "library/backup/readme.py"),
 )
 # Modules that pass on texts which are collected here.
 TRANSLATING = {"core/language.py", "report/html/encoding.py", "report/html/markup.py"}
@@ -58,6 +58,8 @@ UNSEEN = {
     "pip install mlx (macOS), 'mlx[cpu]' (Linux)",
     # A document, see `write_snapshot`.
     *("## What it is", "## What was found", "Taken by mlx-probe {0} on {1} UTC."),
+    # Of backups: marks, what crontab says, a part of a fact.
+    *("mlx-probe backup", "mlx-probe backup archive", "no crontab", " is damaged: "),
     # Metrics of Prometheus.
     *("1; what runs, as labels.", "Rules that are broken."),
     "1 for the state that the job is in, 0 for the others.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from . import backup
 from .answers import BFCL, COMPARISON, FUNCTION_CALLS
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
 from .cluster import CLUSTER
@@ -147,6 +148,13 @@ SCHEMAS: Mapping[str, Document] = {
     "share guests": Document(GUESTS),
     "share revoke": Document(REVOKED),
     "share audit": Document(AUDIT),
+    "backup create": Document(backup.CREATED),
+    "backup list": Document(listed(backup.SNAPSHOT), note="The oldest first."),
+    "backup verify": Document(backup.VERIFIED),
+    "backup restore": Document(backup.RESTORED),
+    "backup prune": Document(backup.PRUNED),
+    "backup drill": Document(backup.DRILL),
+    "backup schedule": Document(backup.SCHEDULED),
     "doctor": Document(DOCTOR),
     "cluster check": Document(CLUSTER),
     "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),

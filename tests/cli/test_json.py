@@ -6,6 +6,7 @@ In Chinese, because data stay English whatever the language of the messages is.
 import json
 from importlib import import_module
 
+import backup_commands
 import jsonschema
 import pytest
 from json_places import places, server  # noqa: F401  fixtures
@@ -181,6 +182,7 @@ GOOD = {
     "share revoke": [("ada", 0)],
     "share audit": [("", 0)],
     "doctor": [("--offline", 0)],
+    **backup_commands.GOOD,
     "cluster check": [
         ("local:1 --model {model}", 0),
         ("local:1 --no-calibrate --backend numpy --device gpu", 1),
@@ -253,6 +255,7 @@ BAD = {
     "share revoke": ("nobody", 2),
     "share audit": ("--audit {nothing}", 1),
     "doctor": ("--offline --compare {nothing}", 1),
+    **backup_commands.BAD,
     "monitor": ("{nothing}", 1),
 }
 LEAVES = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["may_draw", "one_line", "plain"]
+__all__ = ["may_draw", "one_line", "plain", "printable"]
 
 # By these rich takes what is no terminal for one.
 _FORCING = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -21,6 +21,13 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """`plain` text of one line."""
     return plain(text).replace("\n", "\\n")
+
+
+def printable(text: str) -> str:
+    """Text of one line, harmless on a terminal, that rich takes for no markup."""
+    from rich.markup import escape
+
+    return escape(one_line(text))
 
 
 def may_draw() -> bool:

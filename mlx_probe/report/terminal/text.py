@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from mlx_probe.analysis.kinds import KIND_COLUMNS, kind_labels
@@ -26,7 +25,7 @@ from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.fields import architecture_text, pairs_text
 from mlx_probe.report.terminal.listing import Heading, Listing
-from mlx_probe.report.terminal.plain import one_line
+from mlx_probe.report.terminal.plain import one_line, printable
 from mlx_probe.runs.check import Check
 from mlx_probe.runs.table.arrays import to_floats
 
@@ -49,11 +48,6 @@ _ELEMENTS = ("std", "sparsity")
 # Kinds of reasons that are listed; more are counted.
 _REASONS = 5
 _LONGEST_ROLE = 12
-
-
-def printable(text: str) -> str:
-    """Text of one line, harmless on a terminal, that rich takes for no markup."""
-    return escape(one_line(text))
 
 
 def summary_table(rows: pa.Table, title: str) -> Table:

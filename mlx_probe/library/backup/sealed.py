@@ -1,0 +1,48 @@
+"""Small JSON files that prove their own content: one changed byte anywhere is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlx_probe.core.files import replacing
+
+__all__ = ["seal", "unseal", "write_sealed"]
+
+_KEY = "sha256"
+
+
+def seal(content: Mapping[str, Any]) -> bytes:
+    """The file's bytes: the content and its hash, in the one form that `unseal` accepts."""
+    body = json.dumps(content, sort_keys=True, indent=1)
+    digest = hashlib.sha256(body.encode("ascii")).hexdigest()
+    return (json.dumps({**content, _KEY: digest}, sort_keys=True, indent=1) + "\n").encode("ascii")
+
+
+def unseal(data: bytes) -> dict[str, Any]:
+    """The content of a sealed file.
+
+    Raises:
+        ValueError: A byte is not what was written.
+    """
+    content = json.loads(data.decode("ascii"))
+    if not isinstance(content, dict):
+        raise ValueError("no object")
+    content.pop(_KEY, None)
+    # The bytes, not the hash: blanks and line ends count too.
+    if seal(content) != data:
+        raise ValueError("its hash is another one")
+    return content
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a sealed file.
+
+    Raises:
+        ResultError: The disk refused.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(seal(content))
