@@ -9,6 +9,7 @@ from mlx_probe.cli.database import database_option
 
 from .best import best_command
 from .compare import compare_command, diff_command
+from .export import export_command
 from .lineage import lineage_command
 from .listing import list_command
 from .notes import note_command, tag_command
@@ -29,6 +30,7 @@ _COMMANDS = (
     tag_command,
     note_command,
     lineage_command,
+    export_command,
     rm_command,
     restore_command,
     bin_command,

@@ -57,6 +57,7 @@ from .shape import FAILURE, Document, Schema, listed
 from .share import AUDIT, GUESTS, REVOKED, SHARED, TOKEN
 from .tokens import TOKENS
 from .toolcalls import TOOLCALLS
+from .tracking import RUNS_EXPORTED
 from .training import TRAINING
 from .training_plan import TRAINING_PLAN
 
@@ -139,6 +140,7 @@ SCHEMAS: Mapping[str, Document] = {
     "runs restore": Document(RESTORED),
     "runs bin": Document(BIN_ENTRIES),
     "runs forget": Document(RUNS_FORGOTTEN),
+    "runs export": Document(RUNS_EXPORTED),
     "runs reproduce": Document(REPRODUCTION),
     "docs check": Document(
         listed(DOCUMENT_FINDING), note="The exit code is 1 if anything is found."

@@ -20,7 +20,9 @@ from mlx_probe.runs.experiments.kinds import RUN_KINDS
 from mlx_probe.runs.experiments.read import read_experiment
 from mlx_probe.runs.experiments.records import Experiment
 from mlx_probe.runs.exporters.metrics import Values
+from mlx_probe.runs.exporters.windows import read_windows
 from mlx_probe.runs.folder import DEFAULT_STEM, run_name, side_name
+from mlx_probe.runs.mixture.signals import KIND as SIGNALS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,9 +210,10 @@ def _times(experiment: Experiment) -> tuple[float, float | None]:
 
 
 def _steps(experiment: Experiment) -> list[Values]:
-    if not RUN_KINDS[experiment.kind].has_steps:
-        return []
-    return _rows_of(read_curves(experiment.folder))
+    if experiment.kind == SIGNALS:
+        return _rows_of(read_windows(experiment.folder))
+    has_steps = RUN_KINDS[experiment.kind].has_steps
+    return _rows_of(read_curves(experiment.folder)) if has_steps else []
 
 
 def _rows_of(frame: pd.DataFrame) -> list[Values]:
