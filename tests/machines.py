@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mlx_probe.compute.backends.mlx.status import MlxStatus
 from mlx_probe.doctor import Facts
-from mlx_probe.doctor.facts import Blas, Disk, Kernel, Requirement, System, Tool
+from mlx_probe.doctor.facts import Blas, Disk, Kernel, Protection, Requirement, System, Tool
 from mlx_probe.source.hub.status import HubStatus
 
 MAC = Facts(
@@ -41,6 +41,7 @@ MAC = Facts(
         Tool("torch", "2.13.0", "mps"),
         Tool("WeightWatcher", "0.7.7"),
     ),
+    protection=Protection("on", "FileVault is On.", "administrator"),
 )
 
 
@@ -56,4 +57,5 @@ LINUX = replace(
     but("system", system="Linux", machine="x86_64", cpu="AMD EPYC", platform="Linux-6.1"),
     mlx=MlxStatus("0.32.4", False, "AMD EPYC"),
     blas=Blas("scipy-openblas 0.3.31", 2, 45e9, 95e9, 6e9),
+    protection=None,
 )

@@ -42,7 +42,7 @@ from .lab import (
     TUNING_PLAN,
 )
 from .load_test import LOAD_TEST
-from .machine import BENCH, DOCTOR, SAMPLE
+from .machine import BENCH, DOCTOR, REMOTE, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
 from .moe import GRAFTED
 from .moe_reduced import MERGED_EXPERTS, PRUNED
@@ -157,7 +157,7 @@ SCHEMAS: Mapping[str, Document] = {
     "backup prune": Document(backup.PRUNED),
     "backup drill": Document(backup.DRILL),
     "backup schedule": Document(backup.SCHEDULED),
-    "doctor": Document(DOCTOR),
+    "doctor": Document(DOCTOR, {"with --remote": REMOTE}),
     "cluster check": Document(CLUSTER),
     "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),
 }

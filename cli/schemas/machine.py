@@ -18,30 +18,67 @@ from .shape import (
     record,
 )
 
-__all__ = ["BENCH", "DOCTOR", "SAMPLE"]
+__all__ = ["BENCH", "DOCTOR", "REMOTE", "SAMPLE"]
 
 _STATUS = one_of(("ok", "warning", "error"))
+
+_CHECKS = (
+    listed(
+        record(
+            {
+                "check": (TEXT, "What was checked."),
+                "status": (_STATUS, "The outcome."),
+                "fact": (TEXT, "What was found."),
+                "remedy": (TEXT, "What to do; empty if nothing."),
+            }
+        )
+    ),
+    "In order.",
+)
 
 DOCTOR: Schema = record(
     {
         "status": (_STATUS, "The worst of the checks."),
-        "checks": (
-            listed(
-                record(
-                    {
-                        "check": (TEXT, "What was checked."),
-                        "status": (_STATUS, "The outcome."),
-                        "fact": (TEXT, "What was found."),
-                        "remedy": (TEXT, "What to do; empty if nothing."),
-                    }
-                )
-            ),
-            "In order.",
-        ),
+        "checks": _CHECKS,
         "facts": (mapping(ANYTHING), "All that is known about the machine."),
         "differences": (
             nullable(listed(mapping(ANYTHING))),
             "What has changed since the snapshot of --compare; null without it.",
+        ),
+    }
+)
+
+REMOTE: Schema = record(
+    {
+        "status": (_STATUS, "The worst of the checks."),
+        "checks": _CHECKS,
+        "remote": (
+            record(
+                {
+                    "target": (
+                        record({"host": (TEXT, "Name or number."), "port": (INTEGER, "Port.")}),
+                        "What was looked at.",
+                    ),
+                    "lookup": (mapping(ANYTHING), "Addresses, outcome, reason, seconds."),
+                    "attempts": (
+                        listed(mapping(ANYTHING)),
+                        "Each address with its outcome and the seconds of each connection.",
+                    ),
+                    "tls": (
+                        nullable(mapping(ANYTHING)),
+                        "The handshake; null without --tls or a connection.",
+                    ),
+                    "tailscale": (
+                        nullable(mapping(ANYTHING)),
+                        "What Tailscale here says; null where it is not installed.",
+                    ),
+                    "latency_seconds": (
+                        nullable(NUMBER),
+                        "The median of the connections; null without one.",
+                    ),
+                }
+            ),
+            "What was seen.",
         ),
     }
 )

@@ -10,7 +10,7 @@ from mlx_probe.compute.backends.mlx.status import MlxStatus
 from mlx_probe.core.units import format_size
 from mlx_probe.source.hub.status import HubStatus
 
-__all__ = ["Blas", "Disk", "Facts", "Kernel", "Requirement", "System", "Tool"]
+__all__ = ["Blas", "Disk", "Facts", "Kernel", "Protection", "Requirement", "System", "Tool"]
 
 # A reference BLAS is 15 to 80 times slower than a tuned one; threads and noise make less.
 REFERENCE_RATIO = 5
@@ -151,6 +151,21 @@ class Tool:
 
 
 @dataclass(frozen=True)
+class Protection:
+    """What a Mac does for those who use it, and mlx-probe does not.
+
+    Attributes:
+        encryption: Of the disk: "on", "off", "changing" or "unknown".
+        said: What the system said of it.
+        account: This user's: "administrator", "standard" or "unknown".
+    """
+
+    encryption: str
+    said: str
+    account: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that is known about this machine and its environment.
 
@@ -169,6 +184,7 @@ class Facts:
         kernels: Compiled kernels, used or not.
         language: The language of messages.
         asked_language: What MLX_PROBE_LANG asks for; "" if it is not set.
+        protection: Disk encryption and account of a Mac; None elsewhere.
     """
 
     version: str
@@ -185,6 +201,7 @@ class Facts:
     kernels: tuple[Kernel, ...] = ()
     language: str = "en"
     asked_language: str = ""
+    protection: Protection | None = None
 
     def describe(self) -> dict[str, Any]:
         """All facts, for JSON."""

@@ -27,6 +27,7 @@ from mlx_probe.core.version import __version__
 from mlx_probe.doctor.disk import measure_disk
 from mlx_probe.doctor.facts import Blas, Disk, Facts, Kernel, System
 from mlx_probe.doctor.packages import DISTRIBUTION, installed_packages, requirements
+from mlx_probe.doctor.protection import look_at_protection
 from mlx_probe.doctor.tools import find_tools
 from mlx_probe.source.hub.status import HubStatus, hub_cache, hub_settings, hub_status
 
@@ -70,6 +71,7 @@ def gather(offline: bool = False) -> Facts:
             tools=tools.result(),
             language=language(),
             asked_language=os.environ.get(VARIABLE, ""),
+            protection=look_at_protection(),
         )
 
 

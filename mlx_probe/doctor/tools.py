@@ -6,19 +6,16 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mlx_probe.doctor import programs
 from mlx_probe.doctor.facts import Tool
 from mlx_probe.source.stores import STORES
 
 __all__ = ["TOOLS", "find_tools"]
-
-# Seconds that a program has to print its version, and torch to print its devices.
-TIMEOUT = 4.0
 
 _TORCH = """
 import json, torch
@@ -61,7 +58,7 @@ def _torch(packages: Mapping[str, str]) -> Tool:
     if version is None:
         return Tool("torch")
     # In a separate process: importing torch takes seconds and a quarter of a gigabyte.
-    output, problem = _answer([sys.executable, "-c", _TORCH])
+    output, problem = programs.ask([sys.executable, "-c", _TORCH])
     # Warnings may come before and after the answer.
     answers = [line for line in output.splitlines() if line.startswith("{")]
     if problem or not answers:
@@ -110,29 +107,7 @@ def _program(
         return Tool(name, next((str(path) for path in folders if path.exists()), ""), detail)
     if not ask:
         return Tool(name, path, detail)
-    output, problem = _answer([path, "--version"])
+    output, problem = programs.ask([path, "--version"])
     # The first match: llama.cpp prints its compiler's version after its own.
     version = re.search(r"version(?: is|:) v?(\d[\w.-]*)", output)
     return Tool(name, f"{path} {version[1]}" if version else path, detail, problem)
-
-
-def _answer(command: Sequence[str]) -> tuple[str, str]:
-    """The output of a command, and what went wrong; "" if nothing did."""
-    try:
-        child = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT,
-        )
-    except subprocess.TimeoutExpired:
-        return "", f"no answer within {TIMEOUT:g} s"
-    except OSError as error:
-        return "", f"does not start: {os.strerror(error.errno or 0)}"
-    lines = child.stdout.strip().splitlines()
-    if child.returncode:
-        return child.stdout, f"fails: {lines[-1] if lines else f'exit code {child.returncode}'}"
-    return child.stdout, ""

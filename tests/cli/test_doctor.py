@@ -45,7 +45,7 @@ def test_a_good_machine(machine):
     machine(MAC)
     result = invoke("doctor", COLUMNS="100")
     assert (result.exit_code, result.stderr) == (0, ""), result.output
-    assert "17 ok, 0 warnings, 0 errors" in words(result)
+    assert "19 ok, 0 warnings, 0 errors" in words(result)
     for check in CHECKS:
         assert check in result.stdout
 
@@ -74,7 +74,7 @@ def test_a_new_line_in_the_table_is_enough_for_a_check(machine, monkeypatch):
 
 def test_an_error_is_a_failure(machine):
     machine(but("hub", token="refused"))
-    says = refuses(invoke("doctor", COLUMNS="100"), "errors in 1 of 17 findings")
+    says = refuses(invoke("doctor", COLUMNS="100"), "errors in 1 of 19 findings")
     assert "Traceback" not in says
     machine(but("hub", token="refused"))
     assert invoke("doctor", "--offline").exit_code == 0

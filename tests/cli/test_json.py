@@ -182,8 +182,8 @@ GOOD = {
     "share guests": [("", 0)],
     "share revoke": [("ada", 0)],
     "share audit": [("", 0)],
-    "doctor": [("--offline", 0)],
     **backup_commands.GOOD,
+    "doctor": [("--offline", 0), ("--remote {server}", 0)],
     "cluster check": [
         ("local:1 --model {model}", 0),
         ("local:1 --no-calibrate --backend numpy --device gpu", 1),

@@ -10,7 +10,7 @@ import pytest
 
 from mlx_probe.core.errors import BackendError, ConfigError
 from mlx_probe.doctor import disk as disk_module
-from mlx_probe.doctor import gathering
+from mlx_probe.doctor import gathering, programs
 from mlx_probe.doctor import packages as packages_module
 from mlx_probe.doctor import tools as tools_module
 from mlx_probe.doctor.disk import measure_disk
@@ -148,7 +148,7 @@ def test_programs_print_their_version(bare, tmp_path):
 
 
 def test_programs_that_fail_or_hang(bare, monkeypatch):
-    monkeypatch.setattr(tools_module, "TIMEOUT", 0.3)
+    monkeypatch.setattr(programs, "TIMEOUT", 0.3)
     program(bare, "ollama", "echo broken library; exit 127")
     program(bare, "llama-cli", "exec /bin/sleep 60")
     tools = tools_here()

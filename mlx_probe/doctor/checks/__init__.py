@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mlx_probe.doctor.checks import (
+    account,
     device_memory,
     disk,
+    disk_encryption,
     hub,
     kernels,
     language,
@@ -37,6 +39,8 @@ CHECKS: dict[str, Callable[[Facts], Iterator[Verdict]]] = {
     "mlx blas": mlx_blas.check,
     "kernels": kernels.check,
     "disk": disk.check,
+    "disk encryption": disk_encryption.check,
+    "account": account.check,
     "hub": hub.check,
     "token": token.check,
     "tools": tools.check,

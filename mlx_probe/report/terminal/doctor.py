@@ -14,9 +14,10 @@ from rich.table import Table
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.doctor import Difference, Facts, Finding
+from mlx_probe.doctor.remote import RemoteFacts
 from mlx_probe.report.terminal.text import printable
 
-__all__ = ["differences_text", "findings_json", "findings_text"]
+__all__ = ["differences_text", "findings_json", "findings_text", "remote_json"]
 
 
 def _mark(status: str) -> str:
@@ -84,12 +85,25 @@ def findings_json(
     facts: Facts, findings: Sequence[Finding], differences: Sequence[Difference] | None
 ) -> str:
     """Everything: "status" (the worst), "checks", "facts", "differences" (null if not compared)."""
-    statuses = {finding.status for finding in findings}
-    worst = next((status for status in ("error", "warning") if status in statuses), "ok")
     content = {
-        "status": worst,
+        "status": _worst(findings),
         "checks": [asdict(finding) for finding in findings],
         "facts": facts.describe(),
         "differences": None if differences is None else [asdict(d) for d in differences],
     }
     return json.dumps(content, indent=2)
+
+
+def remote_json(facts: RemoteFacts, findings: Sequence[Finding]) -> str:
+    """What was seen of another machine: "status" (the worst), "checks", "remote"."""
+    content = {
+        "status": _worst(findings),
+        "checks": [asdict(finding) for finding in findings],
+        "remote": facts.describe(),
+    }
+    return json.dumps(content, indent=2)
+
+
+def _worst(findings: Sequence[Finding]) -> str:
+    statuses = {finding.status for finding in findings}
+    return next((status for status in ("error", "warning") if status in statuses), "ok")
