@@ -12,6 +12,7 @@ from backups import every_file, facts, make_tree
 from models import invoke, refuses
 
 from mlx_probe.library.catalog import open_database
+from mlx_probe.library.documents.project import MARKER
 
 OWN = ("--with", "own")
 
@@ -77,6 +78,8 @@ def test_defaults_are_named_and_the_catalog_is_consistent(tmp_path, monkeypatch)
     for name in ("data/outputs/run", "configs", "docs"):
         (here / name).mkdir(parents=True)
         (here / name / "file").write_text(name)
+    (here / "notes").mkdir()
+    (here / "notes" / MARKER).write_text("version: 1\n")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "run_meta.json").write_text("{}")
@@ -91,7 +94,14 @@ def test_defaults_are_named_and_the_catalog_is_consistent(tmp_path, monkeypatch)
         done = invoke("backup", "create", "--repo", tmp_path / "repo", *OWN, **environment)
         assert done.exit_code == 0, done.output
         opened.run("ROLLBACK")
-    for text in ("data/outputs  (runs)", "elsewhere  (runs)", "configs  (", "docs  (", "(catalog)"):
+    for text in (
+        "data/outputs  (runs)",
+        "elsewhere  (runs)",
+        "configs  (",
+        "docs  (",
+        "notes  (",
+        "(catalog)",
+    ):
         assert text in done.stdout
     invoke("backup", "restore", "latest", "--repo", tmp_path / "repo", "--out", tmp_path / "out")
     (copy,) = (tmp_path / "out").rglob("catalog-backup.sqlite")

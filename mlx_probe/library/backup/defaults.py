@@ -56,7 +56,15 @@ def _runs(database: Path, here: Path) -> Iterator[Path]:
 
 
 def _documents(database: Path, here: Path) -> Iterator[Path]:
+    from mlx_probe.library.documents.project import KINDS, MARKER
+
     yield here / "docs"
+    with suppress(OSError):
+        yield from (path.parent for path in sorted(here.glob(f"*/{MARKER}")))
+    # A project that the command is started in may have anything else beside its documents.
+    if (here / MARKER).exists():
+        yield from (here / MARKER, *(here / kind.folder for kind in KINDS.values()))
+        yield from sorted(here.glob("*.md"))
 
 
 def _configuration(database: Path, here: Path) -> Iterator[Path]:

@@ -103,7 +103,7 @@ def _small_files(archive: Archive) -> list[Damage]:
         except OSError as error:
             damage.append(Damage(_name(archive, path), reason(error)))
         except ValueError as error:
-            damage.append(Damage(_name(archive, path), f"its content is damaged: {error}"))
+            damage.append(Damage(_name(archive, path), str(error)))
     return damage
 
 
