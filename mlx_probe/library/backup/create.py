@@ -14,9 +14,9 @@ from mlx_probe.core.version import __version__
 
 from .archive import Archive
 from .config import BackupConfig, Progress
-from .manifest import ManifestWriter, read_manifest
+from .manifest import Manifest, ManifestWriter, read_beginning, read_manifest
 from .reading import ChangedWhileRead, FileReader
-from .records import Created, Entry, LeftOut, Snapshot, Totals, now
+from .records import ArchiveDamage, Created, Entry, LeftOut, Totals, now
 from .store import ChunkStore
 from .walk import Roots, Seen, reason, walk
 from .weights import WeightFiles
@@ -68,7 +68,7 @@ class _Backup:
         self._weights = WeightFiles(config, progress.on_bytes)
         self._left_out: list[LeftOut] = []
         self._first_names: dict[tuple[int, int], str] = {}
-        self._read = 0
+        self._read = self._written_before = 0
 
     def run(self) -> Created:
         before = {} if self._config.rescan else self._earlier()
@@ -101,39 +101,46 @@ class _Backup:
             snapshot, self._read, self._store.added, tuple(self._left_out), tuple(references)
         )
 
-    def _earlier(self) -> Mapping[str, Entry]:
-        """Files of the newest snapshot of the same paths, by their names now.
-
-        Those that were written just before it was made are not among them.
-        """
-        snapshots, _ = self._archive.list_snapshots()
+    def _earlier(self) -> Mapping[str, Any]:
+        """Files of the newest snapshot of the same paths, as written there, by their names now."""
         paths = tuple(os.fspath(path) for path in self._roots.paths)
-
-        def fitness(each: Snapshot) -> tuple[bool, str]:
-            return each.paths == paths, each.time
-
-        if not snapshots:
+        begun = [each for p in self._archive.manifests() if (each := read_beginning(p)) is not None]
+        if not begun:
             return {}
-        snapshot = max(snapshots, key=fitness)
-        manifest = read_manifest(self._archive.snapshots / f"{snapshot.id}.jsonl.gz")
-        base, here = snapshot.base, os.fspath(self._roots.base)
-        found = {}
-        for entry in manifest.entries():
-            if entry.type in ("file", "weights") and entry.ctime_ns < manifest.began_ns - _TICK:
-                name = entry.path
-                if base != here:
-                    name = self._roots.below_base(f"{base}/{entry.path}")
-                found[name] = entry
+        newest = max(begun, key=lambda each: (each.paths == paths, each.time))
+        try:
+            manifest = read_manifest(newest.path)
+            return self._by_name(manifest)
+        except ArchiveDamage:
+            # It is for `verify` to say; then every file is read.
+            return {}
+
+    def _by_name(self, manifest: Manifest) -> Mapping[str, Any]:
+        self._written_before = manifest.began_ns - _TICK
+        base, here, found = manifest.base, os.fspath(self._roots.base), {}
+        for entry in manifest.plain_entries():
+            if isinstance(entry, dict) and entry.get("type") in ("file", "weights"):
+                name = str(entry.get("path"))
+                found[name if base == here else self._roots.below_base(f"{base}/{name}")] = entry
         return found
 
-    def _entries(self, before: Mapping[str, Entry]) -> Iterator[Entry]:
+    def _known(self, entry: Any) -> Entry | None:
+        """An entry of the earlier snapshot; None if it may not be relied on."""
+        try:
+            known = Entry.read(entry)
+        except (TypeError, ValueError):
+            return None
+        return known if known.ctime_ns < self._written_before else None
+
+    def _entries(self, before: Mapping[str, Any]) -> Iterator[Entry]:
         for seen in walk(self._roots, self._archive.root):
             if isinstance(seen, LeftOut):
                 self._left_out.append(seen)
                 continue
             self._progress.on_path(Path(seen.path))
             try:
-                entry = self._entry(seen, before.get(seen.name))
+                known = before.get(seen.name)
+                entry = self._entry(seen, None if known is None else self._known(known))
             except OSError as error:
                 self._left_out.append(LeftOut(seen.path, reason(error)))
                 continue

@@ -15,13 +15,21 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .records import ArchiveDamage, Entry, Snapshot, Totals
 from .store import disk_error, sync_folder
 
-__all__ = ["MANIFEST_SUFFIX", "Manifest", "ManifestWriter", "manifest_path", "read_manifest"]
+__all__ = [
+    "MANIFEST_SUFFIX",
+    "Manifest",
+    "ManifestWriter",
+    "manifest_path",
+    "read_beginning",
+    "read_manifest",
+]
 
 MANIFEST_SUFFIX = ".jsonl.gz"
 _ID = 16
@@ -30,6 +38,8 @@ _VERSION = 1
 # A list of the chunks of four terabytes fits into a line.
 _LONGEST_LINE = 1 << 27
 _LEVEL = 1
+# Bytes that the first line is in; a backup of very many paths may need more.
+_BEGINNING = 1 << 16
 
 
 class ManifestWriter:
@@ -48,7 +58,9 @@ class ManifestWriter:
         except OSError as error:
             raise disk_error(self._path, error) from error
         # No time and no name inside: the same content has the same bytes.
-        self._file = gzip.GzipFile("", "wb", _LEVEL, self._raw, mtime=0)
+        packed = gzip.GzipFile("", "wb", _LEVEL, self._raw, mtime=0)
+        # Lines are short: together they are packed faster.
+        self._file = io.BufferedWriter(cast(io.RawIOBase, packed), _BEGINNING)
         self._put({"kind": _KIND, "version": _VERSION, **about})
 
     def add(self, entry: Entry) -> None:
@@ -106,15 +118,18 @@ class Manifest:
 
     Args:
         path: The file.
-        content: Its bytes, whose hash is its name.
+        content: Its bytes, or the beginning of them.
+
+    Attributes:
+        base: See `Snapshot`.
+        paths: See `Snapshot`.
+        time: See `Snapshot`.
+        began_ns: When the backup was begun, nanoseconds.
     """
 
     def __init__(self, path: Path, content: bytes) -> None:
         self.path, self._content = path, content
-        lines = self._lines()
-        first = next(lines, b"")
-        (last,) = deque(lines, maxlen=1) or (first,)
-        about = self._parsed(first)
+        about = self._parsed(next(self._lines(), b""))
         if not isinstance(about, dict) or about.get("kind") != _KIND:
             raise _damaged(path, "it is no manifest")
         if about.get("version") != _VERSION:
@@ -124,12 +139,26 @@ class Manifest:
                 "Update mlx-probe",
             )
         try:
-            totals = Totals(**self._parsed(last)["totals"])
-            name = path.name.removesuffix(MANIFEST_SUFFIX)
-            self.snapshot = _snapshot(name, about, totals)
+            self.base, self.time = str(about["base"]), str(about["time"])
+            self.paths = tuple(str(path) for path in about["paths"])
             self.began_ns = int(about["began_ns"])
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path, "it is no manifest") from error
+        self._about = about
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """What it is of, with the totals of its last line.
+
+        Raises:
+            ArchiveDamage: It has none.
+        """
+        (last,) = deque(self._lines(), maxlen=1)
+        try:
+            totals = Totals(**self._parsed(last)["totals"])
+        except (KeyError, TypeError) as error:
+            raise _damaged(self.path, "it is no manifest") from error
+        return _snapshot(self.path.name.removesuffix(MANIFEST_SUFFIX), self._about, totals)
 
     def entries(self) -> Iterator[Entry]:
         """The entries, folders before what is in them.
@@ -137,16 +166,25 @@ class Manifest:
         Raises:
             ArchiveDamage: Something is no entry, or its path leads out.
         """
+        for line in self.plain_entries():
+            try:
+                yield Entry.read(line)
+            except (TypeError, ValueError) as error:
+                raise _damaged(self.path, f"hostile or damaged, {error}") from error
+
+    def plain_entries(self) -> Iterator[Any]:
+        """The entries as they are written, whatever that is.
+
+        Raises:
+            ArchiveDamage: They cannot be read.
+        """
         lines = self._lines()
         next(lines)
         for text in lines:
             line = self._parsed(text)
             if isinstance(line, dict) and line.keys() == {"totals"}:
                 return
-            try:
-                yield Entry.read(line)
-            except (TypeError, ValueError) as error:
-                raise _damaged(self.path, f"hostile or damaged, {error}") from error
+            yield line
 
     def _lines(self) -> Iterator[bytes]:
         try:
@@ -163,6 +201,15 @@ class Manifest:
             return json.loads(line)
         except (ValueError, RecursionError) as error:
             raise _damaged(self.path, error) from error
+
+
+def read_beginning(path: Path) -> Manifest | None:
+    """A manifest of which only the first line can be read, unchecked; None if not even that."""
+    try:
+        with path.open("rb") as file:
+            return Manifest(path, file.read(_BEGINNING))
+    except (OSError, ArchiveDamage):
+        return None
 
 
 def read_manifest(path: Path) -> Manifest:

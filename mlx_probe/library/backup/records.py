@@ -91,7 +91,7 @@ class Entry:
         if not isinstance(value, dict) or not value.keys() <= _KINDS.keys():
             raise ValueError("an entry with other fields")
         for name, each in value.items():
-            if not isinstance(each, _KINDS[name]) or isinstance(each, bool):
+            if type(each) is not _KINDS[name]:
                 raise ValueError(f"an entry whose {name} is of another type")
         entry = cls(**{**value, "chunks": tuple(value.get("chunks", ()))})
         hashes = [entry.sha256] if entry.sha256 else []
