@@ -70,6 +70,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "docs": "Write documents of experiments and models, and keep them true.",
         "share": "Show runs to guests, who can look and touch nothing.",
         "backup": "Back up runs, documents, configuration and catalog; restore them.",
+        "knowledge": "Search in all documents for the words of QUERY.",
     },
     "Machine": {
         "doctor": "Check that this machine is set up well.",

@@ -87,7 +87,10 @@ def places(stored, trained, server, tmp_path_factory):
     plans = root / "plans.jsonl"
     prompt = planned_server.Plan("json").send(0.0, answer).prompt()
     plans.write_text(json.dumps({"prompt": prompt}))
+    started = invoke("docs", "init", root / "project", "--lang", "en", **catalog)
+    assert started.exit_code == 0, started.output
     return {
+        "project": root / "project", "page": ROOT / "notebooks" / "00_setup.ipynb",
         **backup_commands.make_archives(root),
         "server": server, "plans": plans,
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),

@@ -13,7 +13,16 @@ from .answers import BFCL, COMPARISON, FUNCTION_CALLS
 from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
 from .cluster import CLUSTER
 from .columns import EXPLANATIONS
-from .documents import DOCUMENT_FINDING
+from .documents import (
+    ASSISTANT_RULES,
+    DOCUMENT_FINDING,
+    DOCUMENT_HIT,
+    DOCUMENT_INDEX,
+    DOCUMENT_LOG,
+    DOCUMENT_PROJECT,
+    NEW_DOCUMENT,
+    NOTEBOOK_DOCUMENT,
+)
 from .experiments import (
     BEST_RUN,
     BIN_ENTRIES,
@@ -142,6 +151,15 @@ SCHEMAS: Mapping[str, Document] = {
     "runs forget": Document(RUNS_FORGOTTEN),
     "runs export": Document(RUNS_EXPORTED),
     "runs reproduce": Document(REPRODUCTION),
+    "docs init": Document(DOCUMENT_PROJECT),
+    "docs new": Document(NEW_DOCUMENT),
+    "docs notebook": Document(NOTEBOOK_DOCUMENT),
+    "docs index": Document(DOCUMENT_INDEX),
+    "docs log": Document(DOCUMENT_LOG),
+    "docs rules": Document(
+        ASSISTANT_RULES, note="With --check the exit code is 1 if one is stale."
+    ),
+    "knowledge": Document(listed(DOCUMENT_HIT), note="The best first."),
     "docs check": Document(
         listed(DOCUMENT_FINDING), note="The exit code is 1 if anything is found."
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["escaped", "section", "table"]
+__all__ = ["code", "escaped", "section", "table"]
 
 # Characters with a meaning in Markdown or HTML; for marks of several characters, the first.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#+!|~&$^]")
@@ -15,6 +15,15 @@ def escaped(text: str) -> str:
     """One line of text as Markdown that only shows it."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return _SPECIAL.sub(lambda match: "\\" + match[0], plain)
+
+
+def code(text: str) -> str:
+    """One line of text as inline code, such as a name or a path; in a table, too.
+
+    Text that code cannot show as it is becomes escaped text.
+    """
+    is_plain = text.isprintable() and text.strip() == text and not set(text) & set("`|")
+    return f"`{text}`" if text and is_plain else escaped(text)
 
 
 def section(title: str, text: str) -> str:

@@ -25,6 +25,7 @@ from mlx_probe.core.formats import FORMATS
 from mlx_probe.core.language import tr
 from mlx_probe.core.markdown import table
 from mlx_probe.core.messages import translated
+from mlx_probe.library.documents.project import KINDS
 from mlx_probe.library.documents.rules import RULES
 from mlx_probe.library.share.kinds import FILE_KINDS
 from mlx_probe.metrics import FAMILIES, METRICS
@@ -143,6 +144,13 @@ def _document_rules() -> str:
     return table((tr("rule"), tr("finds"), tr("documents")), rows)
 
 
+def _document_kinds() -> str:
+    rows = [
+        (f"`{name}`", translated(kind.about), f"`{kind.folder}/`") for name, kind in KINDS.items()
+    ]
+    return table(("KIND", tr("what it is about"), tr("folder")), rows)
+
+
 # Markdown of each table, by the name in its markers.
 TABLES: Mapping[str, Callable[[], str]] = {
     "FORMATS": _formats,
@@ -160,6 +168,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "VIEWS": _views,
     "SETTINGS": _settings,
     "DOCUMENT_RULES": _document_rules,
+    "DOCUMENT_KINDS": _document_kinds,
 }
 
 

@@ -7,6 +7,7 @@ import json
 from importlib import import_module
 
 import backup_commands
+import document_commands
 import jsonschema
 import pytest
 from json_places import places, server  # noqa: F401  fixtures
@@ -176,7 +177,7 @@ GOOD = {
     "runs restore": [("{unwanted}", 0)],
     "runs forget": [("{unwanted} --yes", 0)],
     "runs reproduce": [("{runs}/base", 0), ("{runs}/base --against {runs}/base", 0)],
-    "docs check": [("{text}", 1)],
+    **document_commands.GOOD,
     "share token": [("ada --expires 1h", 0)],
     "share start": [("{runs}/base --guest bob --include metadata --for 1s", 0)],
     "share guests": [("", 0)],
@@ -250,7 +251,7 @@ BAD = {
     "runs restore": ("{nothing}", 2),
     "runs forget": ("", 2),
     "runs reproduce": ("{runs}/base --out {out}/none", 2),
-    "docs check": ("{nothing}", 2),
+    **document_commands.BAD,
     "share token": ("a.b", 2),
     "share start": ("{nothing}", 1),
     "share guests": ("extra", 2),

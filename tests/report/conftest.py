@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from html_pages import HOSTILE_NAME
 from models import arrays, copied, tiny, whole  # noqa: F401  fixtures
+from stored_runs import stored  # noqa: F401  a fixture
 from training_runs import RECIPE, metric_lines, write_metrics
 
 from mlx_probe.core.records import Column

@@ -12,11 +12,11 @@ import yaml
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import LANGUAGES
 
-__all__ = ["KINDS", "MARKER", "Kind", "Project", "project_of", "read_project"]
+__all__ = ["KINDS", "MARKER", "VERSION", "Kind", "Project", "project_of", "read_project"]
 
 # The file that makes a folder a project.
 MARKER = ".mlx-probe-docs.yaml"
-_VERSION = "1"
+VERSION = "1"
 _KEYS = ("version", "language", "title", "ignore", "exclude")
 
 
@@ -110,10 +110,10 @@ def read_project(folder: Path) -> Project:
         raise ConfigError(f"{path} is not a mapping", remedy)
     if unknown := [str(key) for key in entries if key not in _KEYS]:
         raise ConfigError(f"{path}: unknown key {unknown[0]!r}", f"Known keys: {', '.join(_KEYS)}")
-    version = str(entries.get("version", _VERSION))
-    if version != _VERSION:
+    version = str(entries.get("version", VERSION))
+    if version != VERSION:
         raise ConfigError(
-            f"{path}: version {version!r} is not known, this mlx-probe knows version {_VERSION}",
+            f"{path}: version {version!r} is not known, this mlx-probe knows version {VERSION}",
             "Update mlx-probe",
         )
     language = str(entries.get("language", LANGUAGES[0]))

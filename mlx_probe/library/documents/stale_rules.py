@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from mlx_probe.core.files import sha256_file
+
+from .assistant_rules import SOURCE, stale_copies, written_from, written_state
 from .findings import DocumentRule
 from .subjects import RUN_FILE, model_sha256, reference_path, run_sha256
 from .surroundings import Document, Surroundings
@@ -26,6 +29,14 @@ def _stale(document: Document, surroundings: Surroundings) -> Iterator[tuple[int
     elif run or written:
         key, other = ("run", "run_sha256") if run else ("run_sha256", "run")
         yield front.line(key), f"{key} without {other}: nothing says whether this is stale"
+    source, written = front.text("source"), front.text("source_sha256")
+    if source and written:
+        try:
+            changed = sha256_file(reference_path(document.path, source)) != written
+        except (OSError, ValueError):
+            changed = False
+        if changed:
+            yield front.line("source_sha256"), f"{source} has changed since this was written"
     model, written = front.text("model_path"), front.text("model_sha256")
     if model and written:
         path = reference_path(document.path, model)
@@ -38,6 +49,31 @@ def _stale(document: Document, surroundings: Surroundings) -> Iterator[tuple[int
                 front.line("model_sha256"),
                 f"the model {front.text('model') or model} has changed since this was written",
             )
+
+    yield from _stale_rules(document)
+
+
+def _stale_rules(document: Document) -> Iterator[tuple[int, str]]:
+    """Rules for assistants that are not as their source is now."""
+    project, path = document.project, document.path.absolute()
+    if project is not None and path == project.folder / SOURCE:
+        for copy, state in stale_copies(path):
+            # Pages are checked themselves; other files are not.
+            if copy.suffix != ".md":
+                yield 1, f"{copy.name}, which is written from these rules, is {state}"
+    found = written_from(document.page.text)
+    if found is None:
+        return
+    source, digest = found
+    if written_state(document.page.text) == "edited":
+        yield 1, f"edited by hand: change {source}, then run `mlx-probe docs rules`"
+    try:
+        changed = sha256_file(path.parent / source) != digest
+    except OSError:
+        yield 1, f"the rules that this was written from are not there: {source}"
+        return
+    if changed:
+        yield 1, f"{source} has changed since this was written: run `mlx-probe docs rules`"
 
 
 def _missing(document: Document, surroundings: Surroundings) -> Iterator[tuple[int, str]]:

@@ -14,7 +14,7 @@ __all__ = ["TEXT_RULES"]
 # Texts that come from elsewhere and stay as they are.
 _VERBATIM = re.compile(r"(?i)(licen[cs]e|copying|notice|authors|patents)\b.*")
 # Whole words in capitals: "todo list" is a thing, TODO is a note to oneself.
-_LEFT = re.compile(r"(?<![\w-])(?:TODO|FIXME|TBD)(?![\w-])|待补充|待完善|待填写")
+_LEFT = re.compile(r"(?<![\w-])(?:TODO|FIXME|TBD)(?![\w-])|待补充")
 # What speaks of such notes: "a TODO", "TODO comments".
 _SPOKEN_OF = re.compile(
     r"(?i)(?:\b(?:an?|the|any|all|no|this|that|some|every|each|of|old|remove|removed|removes)\s+)$"
@@ -72,7 +72,7 @@ def _todo(document: Document, surroundings: Surroundings) -> Iterator[tuple[int,
     texts += [(number, line.partition(":")[2]) for number, line in enumerate(front, start=1)]
     for line, text in texts:
         if _is_left_in(text):
-            yield line, f"something is left to be written: {' '.join(text.split())[:80]}"
+            yield line, f"left to be written: {' '.join(text.split())[:80]}"
 
 
 def _is_left_in(text: str) -> bool:
