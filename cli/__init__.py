@@ -71,6 +71,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "share": "Show runs to guests, who can look and touch nothing.",
         "backup": "Back up runs, documents, configuration and catalog; restore them.",
         "knowledge": "Search in all documents for the words of QUERY.",
+        "env": "Make, lock, check and describe environments of packages.",
     },
     "Machine": {
         "doctor": "Check that this machine is set up well.",

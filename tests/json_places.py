@@ -7,6 +7,7 @@ import backup_commands
 import numpy as np
 import pytest
 from bfcl_folder import RIGHT, write_bfcl, write_lines, write_prepared
+from environments import write_template
 from experiment_runs import analysis
 from lora_adapters import peft_adapter
 from mixture_runs import make_stats
@@ -26,7 +27,7 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def places(stored, trained, server, tmp_path_factory):
+def places(stored, trained, server, workplace, tmp_path_factory):
     """Models, runs and a catalog with a bit of everything, for all commands."""
     root = tmp_path_factory.mktemp("json")
     word = "model.layers.0.mlp.up_proj.weight"
@@ -93,6 +94,8 @@ def places(stored, trained, server, tmp_path_factory):
         "project": root / "project", "page": ROOT / "notebooks" / "00_setup.ipynb",
         **backup_commands.make_archives(root),
         "server": server, "plans": plans,
+        "envs": workplace.folder,
+        "bare": write_template(root / "bare.yaml", requirements=[], check=[]),
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),
         "answers": answers, "xlam": write_xlam(root / "xlam.jsonl"),
         "texts": texts, "talks": write_data(root / "talks"), "root": root,

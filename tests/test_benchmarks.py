@@ -22,6 +22,7 @@ RUNS = "a small model that runs"
 WIDE = "a small model that runs, with rows of 64"
 RECIPE = "a recipe for a second"
 KEPT = "a folder of its own"
+BARE = "a template without packages"
 TINY = """
 model: {dim: 32, layers: 1, heads: 4, kv_heads: 2, hidden: 64, vocabulary: 320, context: 64}
 tokenizer: {kind: bytes}
@@ -46,6 +47,7 @@ SMALLEST = {
     "coverage": ["--trials", "2"],
     "eigenvalues": ["--sizes", "64", "--runs", "1", "--exact-sizes", "40"],
     "elements": ["--elements", "131072", "--runs", "1"],
+    "environments": ["--template", BARE],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
     "exporting": [RUNS, "--type", "f32", "--prompts", "2", "--length", "3"],
     "forecast": [MODEL, "--runs", "1"],
@@ -239,6 +241,9 @@ WITHOUT_KERNELS = {"MLX_DISABLE_COMPILE": "1"}
 def test_it_writes_its_result(script, small, runs, wide, recipe, tmp_path):
     made = {MODEL: small, RUNS: runs, WIDE: wide, RECIPE: recipe}
     made[KEPT] = str(tmp_path.with_name("kept"))
+    bare = tmp_path.with_name("bare.yaml")
+    bare.write_text("{name: bare, description: Nothing, requirements: []}")
+    made[BARE] = str(bare)
     words = [made.get(word, word) for word in SMALLEST[script]]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / f"{script}.py", *words, "--out", tmp_path],

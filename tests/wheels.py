@@ -10,10 +10,14 @@ GGUF = "tiny_llm/m.gguf"
 def write_wheel(
     folder, files, version="1.0", name="tiny_llm", method=zipfile.ZIP_DEFLATED, **damage
 ):
-    """A wheel with a RECORD; ``damage`` gives hashes of other contents than the files'."""
+    """A wheel with a RECORD; ``damage`` gives hashes of other contents than the files'.
+
+    Its member "lines" gives more lines of the metadata.
+    """
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    lines = "".join(f"{line}\n" for line in damage.get("lines", ()))
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{lines}".encode()
     tags = b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     files = {**files, f"{info}/METADATA": metadata, f"{info}/WHEEL": tags}
     record = ""

@@ -23,6 +23,13 @@ from .documents import (
     NEW_DOCUMENT,
     NOTEBOOK_DOCUMENT,
 )
+from .environments import (
+    ENVIRONMENT_CHECKED,
+    ENVIRONMENT_DESCRIBED,
+    ENVIRONMENT_LOCKED,
+    ENVIRONMENT_MADE,
+    ENVIRONMENTS,
+)
 from .experiments import (
     BEST_RUN,
     BIN_ENTRIES,
@@ -175,6 +182,11 @@ SCHEMAS: Mapping[str, Document] = {
     "backup prune": Document(backup.PRUNED),
     "backup drill": Document(backup.DRILL),
     "backup schedule": Document(backup.SCHEDULED),
+    "env list": Document(ENVIRONMENTS),
+    "env create": Document(ENVIRONMENT_MADE),
+    "env export": Document(ENVIRONMENT_LOCKED),
+    "env check": Document(ENVIRONMENT_CHECKED),
+    "env document": Document(ENVIRONMENT_DESCRIBED, note="The data that the document shows."),
     "doctor": Document(DOCTOR, {"with --remote": REMOTE}),
     "cluster check": Document(CLUSTER),
     "monitor": Document(SAMPLE, note="One document a line, as long as the job runs."),

@@ -19,6 +19,8 @@ from mlx_probe.compute.spectrum.methods import METHODS
 from mlx_probe.core.formats import FORMATS
 from mlx_probe.lab.settings import read_settings, settings_to_dict
 from mlx_probe.lab.train.config import Recipe
+from mlx_probe.library.environments import MAKERS
+from mlx_probe.library.environments.probes import PROBES
 from mlx_probe.metrics import METRICS
 from mlx_probe.runs.table import WRITERS
 from mlx_probe.source import SOURCES
@@ -67,6 +69,8 @@ NAMED = {
     "writer": WRITERS,
     "spectrum method": METHODS,
     "store": STORES,
+    "maker": MAKERS,
+    "probe": PROBES,
 }
 
 
