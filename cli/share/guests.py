@@ -80,7 +80,7 @@ def revoke_command(guest: str, as_json: bool) -> None:
 def _state(made: Invitation) -> str:
     if made.revoked is not None:
         return tr("taken back")
-    return tr("good") if made.is_good(time.time()) else tr("ended")
+    return tr("valid") if made.is_good(time.time()) else tr("ended")
 
 
 def _time(moment: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -232,12 +232,15 @@ def _say(
                 "{run}: report and {count} files; left out: {reasons}",
                 run=plain(each.name),
                 count=each.files,
-                reasons=", ".join(f"{n} {translated(why)}" for why, n in each.left_out.items())
-                or "0",
+                reasons=_counted(each.left_out),
             ),
             err=True,
         )
     click.echo(tr("Audit log: {path}. Ctrl-C stops.", path=plain(str(log))), err=True)
+
+
+def _counted(reasons: Mapping[str, int]) -> str:
+    return tr(", ").join(f"{translated(why)} ({count})" for why, count in reasons.items()) or "-"
 
 
 def _document(

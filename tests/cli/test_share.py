@@ -61,7 +61,7 @@ def test_tokens_are_made_listed_and_taken_back(kept):
     assert "Good until" in made.stderr
     listed = json.loads(invoke("share", "guests", "--json", **kept).stdout)
     assert [(each["guest"], each["good"]) for each in listed] == [("ada", True)]
-    assert "good" in invoke("share", "guests", **kept).stdout
+    assert "valid" in invoke("share", "guests", **kept).stdout
     assert "1 tokens of ada were taken back" in invoke("share", "revoke", "ada", **kept).stdout
     assert "taken back" in invoke("share", "guests", **kept).stdout
 

@@ -72,7 +72,8 @@ class GuestServer:
         try:
             self._audit = AuditLog(audit)
             self.port: int = self._listener.getsockname()[1]
-            host = f"[{config.host}]" if ":" in config.host else config.host
+            name = _reachable(config.host)
+            host = f"[{name}]" if ":" in name else name
             self.url = f"http://{host}:{self.port}/"
             self._audit.append("start", url=self.url, shared=list(shared))
         except BaseException:
@@ -155,3 +156,15 @@ class GuestServer:
     def _fail(self, error: AuditError) -> None:
         self._failure = self._failure or error
         self._stopped.set()
+
+
+def _reachable(host: str) -> str:
+    """A host that guests can ask for: of all addresses (0.0.0.0, ::) the one of this machine."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        # Sends nothing: it only chooses the way. The numbers are those of examples.
+        probe.connect(("2001:db8::1" if ":" in host else "192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return host

@@ -1,5 +1,6 @@
 """What guests get: pages, files, headers, cookies, limits."""
 
+import os
 import re
 from pathlib import Path
 
@@ -211,6 +212,15 @@ def test_who_needs_tokens(tmp_path, run):
         pass
 
 
+def test_the_address_of_all_addresses_is_one_that_works(run, tmp_path):
+    good, _ = invite("ada", 3600, tmp_path / "data" / "share")
+    with serving(tmp_path, run, host="0.0.0.0") as served:
+        host = served.server.url.removeprefix("http://").rpartition(":")[0]
+        bearer = f"Authorization: Bearer {good}"
+        assert get(served.port, "/", bearer, host=f"{host}:{served.port}").status == 200
+        assert get(served.port, "/", host=host).status == 401
+
+
 def test_an_unlocked_door_of_other_names(run, tmp_path):
     good, _ = invite("ada", 3600, tmp_path / "data" / "share")
     with serving(tmp_path, run, allowed_hosts=("Studio.ts.net",)) as served:
@@ -228,6 +238,25 @@ def test_a_held_folder_opens_names_only(tmp_path_factory, parts):
     for tried in (parts, ["..", *parts], ["..", "out.txt"], ["../out.txt"]):
         with pytest.raises(NotServedError):
             folder.open(tuple(tried))
+    folder.close()
+
+
+def test_a_file_that_becomes_a_link_between_look_and_open(tmp_path, monkeypatch):
+    (tmp_path / "out.txt").write_text(CANARY)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "x.txt").write_text("good")
+    folder, look = HeldFolder(shared), os.stat
+
+    def swapping(*args, **settings):
+        state = look(*args, **settings)
+        (shared / "x.txt").unlink()
+        (shared / "x.txt").symlink_to(tmp_path / "out.txt")
+        return state
+
+    monkeypatch.setattr(os, "stat", swapping)
+    with pytest.raises(NotServedError):
+        folder.open(("x.txt",))
     folder.close()
 
 
