@@ -138,6 +138,8 @@ def _blocks(descriptor: int, status: os.stat_result) -> Iterator[bytes]:
 
 
 def _next_data(descriptor: int, begin: int, size: int) -> int:
+    if not hasattr(os, "SEEK_DATA"):
+        return begin
     try:
         return os.lseek(descriptor, begin, os.SEEK_DATA)
     except OSError:

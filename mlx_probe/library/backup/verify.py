@@ -96,11 +96,15 @@ def _small_files(archive: Archive) -> list[Damage]:
     # A backup that was killed before its first snapshot has none.
     if archive.ledger.exists() or archive.manifests():
         checks.append((archive.ledger, unseal))
+    # A killed process may have made no more of it than folders: the next backup goes on.
+    is_begun = archive.ledger.exists() or archive.manifests() or any(archive.packs.iterdir())
     damage = []
     for path, check in checks:
         try:
             check(path.read_bytes())
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not is_begun:
+                continue
             damage.append(Damage(_name(archive, path), reason(error)))
         except ValueError as error:
             damage.append(Damage(_name(archive, path), str(error)))

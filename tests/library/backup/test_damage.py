@@ -67,6 +67,18 @@ def test_a_missing_or_shorter_file_is_found_and_named(repo):
         path.write_bytes(content)
 
 
+@pytest.mark.parametrize("names", [("packs",), ("packs", "snapshots"), ("packs", "README.txt")])
+def test_an_archive_that_was_killed_while_it_was_made_is_sound(repo, tmp_path, names):
+    for name in names:
+        new = tmp_path / "new" / name
+        new.parent.mkdir(exist_ok=True)
+        new.write_bytes((repo / name).read_bytes()) if "." in name else new.mkdir()
+    assert not verify(tmp_path / "new").damage
+    assert choose_repository(tmp_path / "new", None).kind == "own"
+    back_up(tmp_path / "new", repo / "README.txt")
+    assert verify(tmp_path / "new").snapshots == 1
+
+
 def test_damage_says_what_needs_it(repo):
     packs = sorted(repo.glob("packs/??/*.pack"), key=lambda p: p.stat().st_size)
     content = bytearray(packs[-1].read_bytes())
