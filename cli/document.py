@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["json_option", "print_document", "print_failure", "print_refusal", "wants_json"]
+__all__ = [
+    "json_option",
+    "print_document",
+    "print_failure",
+    "print_list",
+    "print_refusal",
+    "wants_json",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,6 +57,22 @@ def print_document(value: Any) -> None:
 
     click.get_current_context().meta[_PRINTED] = True
     click.echo(value if isinstance(value, str) else document(value))
+
+
+def print_list(values: Iterable[Any]) -> None:
+    """Print the command's document, a list, one member after the other: it may be long.
+
+    Args:
+        values: What `encode` takes.
+    """
+    from mlx_probe.runs.table.strict_json import document
+
+    click.get_current_context().meta[_PRINTED] = True
+    between = "[\n  "
+    for value in values:
+        click.echo(between + document(value).replace("\n", "\n  "), nl=False)
+        between = ",\n  "
+    click.echo("[]" if between.startswith("[") else "\n]")
 
 
 def print_failure(ctx: click.Context, fact: str, remedy: str, exit_code: int) -> None:

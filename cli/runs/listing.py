@@ -8,7 +8,7 @@ import click
 
 from mlx_probe.cli.command import Command
 from mlx_probe.cli.console import output
-from mlx_probe.cli.document import json_option, print_document
+from mlx_probe.cli.document import json_option, print_list
 from mlx_probe.core.language import tr
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.experiments import (
@@ -67,7 +67,7 @@ def list_command(
     every = load_runs(database)
     runs = sort_runs(select_runs(every, selection), every, sort, reverse)[:limit]
     if as_json:
-        print_document([run.describe() for run in runs])
+        print_list(run.describe() for run in runs)
         return
     named = [*metrics, sort, *(condition.name for condition in selection.conditions)]
     console = output()

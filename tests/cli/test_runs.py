@@ -97,3 +97,89 @@ def test_in_chinese(root):
     result = runs("list", "--where", "val_los<3", MLX_PROBE_LANG="zh")
     assert "val_loss" in result.stderr
     assert "错误" in result.stderr
+
+
+def test_compare_diff_and_best(root, tmp_path):
+    done("scan", root)
+    shown = done("compare", "wide", "narrow", COLUMNS="80")
+    assert "train.lr" in shown
+    assert "train.steps" not in shown
+    assert "train.steps" in done("compare", "wide", "narrow", "--all")
+    page = tmp_path / "new" / "page.html"
+    assert done("compare", "wide", "narrow", "plain", "--out", page) == f"{page}\n"
+    assert page.stat().st_size > 100_000
+    refuses(runs("compare", "wide", "--out", "page.pdf"), "is no page", code=2)
+    refuses(runs("compare", "wide", "narow"), "no run 'narow'", "narrow")
+    shown = done("diff", "wide", "narrow")
+    assert "-16.67%" in shown
+    assert "2.5 *" in shown
+    assert "nothing differs" in done("diff", "wide", "wide")
+    assert "smallest val_loss: 2.5" in done("best", "--by", "val_loss")
+    assert "largest val_loss: 3" in done("best", "--by", "val_loss", "--max")
+    assert "runs without val_loss: 1" in done("best", "--by", "val_loss")
+    refuses(runs("best", "--by", "alpha"), "larger or a smaller alpha", "--max or --min", code=2)
+
+
+def test_tags_and_notes(root):
+    done("scan", root)
+    done("tag", "wide", "good", "paper")
+    done("note", "wide", "a note")
+    assert names("--tag", "good") == ["wide"]
+    assert names("--where", "note~note") == ["wide"]
+    assert "good paper" in done("list")
+    assert done("note", "wide") == "a note\n"
+    refuses(runs("tag", "wide", "two words"), "is no tag", code=2)
+    refuses(runs("tag", "wide", "nothing", "--remove"), "no run here has the tag", code=2)
+    done("tag", "wide", "paper", "--remove")
+    done("note", "wide", "--remove")
+    assert json.loads(done("show", "wide", "--json"))["tags"] == ["good"]
+    assert done("note", "wide") == ""
+
+
+def test_the_bin(root, tmp_path):
+    done("scan", root)
+    dry = done("rm", "plain", "--dry-run")
+    assert "would be moved" in dry
+    assert (root / "plain").exists()
+    assert "runs restore" in done("rm", "plain")
+    assert not (root / "plain").exists()
+    assert "plain" in done("bin")
+    refuses(runs("rm", "plain"), "is in the bin", "runs restore")
+    assert done("restore", "plain") == f"{root / 'plain'}\n"
+    refuses(runs("restore", "plain"), "no 'plain' in the bin", code=2)
+    done("rm", "plain")
+    refuses(runs("bin", "--empty"), "nothing was done", "--yes", code=2)
+    assert "deleted: 1" in done("bin", "--empty", "--yes")
+    assert names("--missing") == ["plain"]
+    assert "forgotten: 1" in done("forget", "--missing")
+    refuses(runs("forget"), "nothing to forget", code=2)
+    done("forget", "--folder", root)
+    refuses(runs("forget", "--folder", root), "is not among the folders", code=2)
+
+
+def test_what_another_run_needs_is_not_removed(root):
+    analysis(root / "read", model={"id": "x", "path": str(root / "wide" / "model")}, day=5)
+    done("scan", root)
+    refuses(runs("rm", "wide"), "is not moved: the run read", "--force")
+    result = runs("rm", "wide", "--dry-run")
+    assert (result.exit_code, "came from" in result.stdout) == (1, True)
+    done("rm", "wide", "read")
+    done("restore", "wide")
+    done("restore", "read")
+    assert "moved to the bin" in done("rm", "wide", "--force")
+
+
+def test_lineage(root, tmp_path):
+    assert "runs scan" in done("lineage")
+    analysis(root / "read", model={"id": "x", "path": str(root / "wide" / "model")}, day=5)
+    done("scan", root)
+    tree = done("lineage", "read")
+    assert tree.index("wide/model") < tree.index("texts")
+    assert "what came from it" not in tree.lower()
+    assert "read" in done("lineage", "wide/model")
+    assert "Qwen/Qwen3-0.6B" in done("lineage", "qwen")
+    assert "Qwen/Qwen3-0.6B" in done("lineage")
+    page = tmp_path / "lineage.html"
+    done("lineage", "--out", page)
+    assert page.read_text("utf-8").count("<rect") == 8
+    refuses(runs("lineage", "nothing"), "no run 'nothing'")

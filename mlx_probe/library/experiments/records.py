@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,8 +23,8 @@ class StoredRun:
     Attributes:
         number: Its row.
         id: 12 hex digits, which stay when its folder is moved.
-        folder: The run folder.
-        marker: The file by which it was recognised.
+        encoded_folder: The run folder, as bytes.
+        encoded_marker: The file by which it was recognised, as bytes.
         kind: Key of `RUN_KINDS`; "unknown" if it could never be read.
         state: "finished", "stopped early", "interrupted", "running" or "damaged".
         reason: Why it is damaged; "" if it is not.
@@ -42,8 +43,8 @@ class StoredRun:
 
     number: int
     id: str
-    folder: Path
-    marker: Path
+    encoded_folder: bytes
+    encoded_marker: bytes
     kind: str
     state: str
     reason: str
@@ -59,7 +60,17 @@ class StoredRun:
     note: str
     tags: tuple[str, ...]
 
-    # Text until someone asks: a list of ten thousand runs needs few of these.
+    # Made when someone asks: a list of ten thousand runs needs few of these.
+    @cached_property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(os.fsdecode(self.encoded_folder))
+
+    @cached_property
+    def marker(self) -> Path:
+        """The file by which it was recognised."""
+        return Path(os.fsdecode(self.encoded_marker))
+
     @cached_property
     def config(self) -> Mapping[str, Value]:
         """Its configuration, by "section.key"."""
@@ -91,7 +102,8 @@ class StoredRun:
         return run_name(self.folder)
 
     def describe(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Everything, for JSON; nothing that is only made for it stays in memory."""
+        facts = json_object(self.facts_json)
         return {
             "id": self.id,
             "kind": self.kind,
@@ -104,17 +116,17 @@ class StoredRun:
             "models": self.models,
             "created_at": self.created_at,
             "seconds": self.seconds,
-            "version": self.facts.get("version", ""),
-            "code": self.facts.get("code", ""),
-            "command": self.facts.get("command", []),
-            "working_folder": self.facts.get("working_folder", ""),
-            "inputs": self.inputs,
-            "outputs": self.outputs,
+            "version": facts.get("version", ""),
+            "code": facts.get("code", ""),
+            "command": facts.get("command", []),
+            "working_folder": facts.get("working_folder", ""),
+            "inputs": facts.get("inputs", []),
+            "outputs": facts.get("outputs", []),
             "tags": list(self.tags),
             "note": self.note,
             "found_at": self.found_at,
-            "config": dict(self.config),
-            "metrics": dict(self.metrics),
+            "config": json_object(self.config_json),
+            "metrics": json_object(self.metrics_json),
         }
 
 

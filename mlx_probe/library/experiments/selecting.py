@@ -54,7 +54,7 @@ class Selection:
             and (not self.since or run.created_at >= self.since)
             and (not self.until or run.created_at < self.until)
             and self.missing in (None, run.missing)
-            and {tag.lower() for tag in run.tags}.issuperset(tag.lower() for tag in self.tags)
+            and (not self.tags or set(map(str.lower, run.tags)) >= set(map(str.lower, self.tags)))
         )
 
 

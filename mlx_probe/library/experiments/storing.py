@@ -223,8 +223,8 @@ def _stored(row: sqlite3.Row, tags: Sequence[str]) -> StoredRun:
     return StoredRun(
         number=row["number"],
         id=row["id"],
-        folder=Path(os.fsdecode(row["folder"])),
-        marker=Path(os.fsdecode(row["marker"])),
+        encoded_folder=row["folder"],
+        encoded_marker=row["marker"],
         kind=row["kind"],
         state=row["state"],
         reason=row["reason"],

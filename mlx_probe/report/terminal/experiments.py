@@ -58,8 +58,9 @@ def runs_list(runs: Sequence[StoredRun], metrics: Sequence[str], width: int) -> 
         *([Heading(tr("tags"))] if tagged else []),
     ]
     table = Listing(headings)
+    states, gone = {run.state: translated(run.state) for run in runs}, tr("gone")
     for run in runs:
-        state = tr("gone") if run.missing else translated(run.state)
+        state = gone if run.missing else states[run.state]
         numbers = (
             [number_text(run.metrics.get(name)) for name in metrics] if metrics else [_result(run)]
         )
