@@ -24,6 +24,8 @@ from mlx_probe.runs.environment import package_versions
 
 COLUMNS = ("command", "runs", "seconds", "peak memory, MB")
 MODELS = ("Qwen/Qwen3-0.6B", "HuggingFaceTB/SmolLM2-135M", "openai/gpt-oss-20b")
+# One of them, whatever their number.
+RUN = "run-{:05}"
 # What is asked of so many runs, in the order of the table.
 ASKED = (
     ("list",),
@@ -31,8 +33,8 @@ ASKED = (
     ("list", "--where", "val_loss<2.5 and config.train.lr=0.001", "--sort", "val_loss"),
     ("list", "--kind", "train", "--model", "smollm", "--since", "2026-03-01", "--limit", "20"),
     ("best", "--by", "val_loss"),
-    ("show", "run-00007"),
-    ("lineage", "run-00007"),
+    ("show", RUN),
+    ("lineage", RUN),
     ("list", "--json"),
 )
 
@@ -89,8 +91,9 @@ def make(folder: Path, count: int) -> None:
 @click.command()
 @click.option("--runs", default=10_000, show_default=True, help="Run folders.")
 @click.option("--times", default=5, show_default=True, help="Turns of each command.")
+@click.option("--commands", default=len(ASKED), help="The first so many.", show_default=True)
 @out_option
-def main(runs: int, times: int, out: Path) -> None:
+def main(runs: int, times: int, commands: int, out: Path) -> None:
     """Time the commands on runs."""
     with tempfile.TemporaryDirectory() as given:
         folder = Path(given)
@@ -103,18 +106,19 @@ def main(runs: int, times: int, out: Path) -> None:
         scanned = once("scan", str(folder / "runs"))
         rows: list[list[Cell]] = [_row(("scan FOLDER, the first time",), runs, [scanned])]
         rows.append(_row(("scan, nothing changed",), runs, [once("scan") for _ in range(times)]))
-        for words in ASKED:
-            used = repeated(lambda words=words: once(*words), times, cold=False)
+        for asked in ASKED[:commands]:
+            words = tuple(word.format(min(7, runs - 1)) for word in asked)
+            used = repeated(lambda words=words: once(*words), times, cold=times == 1)
             rows.append(_row(words, runs, used))
     note = (
-        f"A process each, from start to end; medians of {times}, the first scan once. "
-        "Half of the time of the short ones is the start of the interpreter and of the command."
+        f"A process each, from the start of the interpreter to its end; medians of {times}, the "
+        "first scan once. Metadata of 60 settings and 20 numbers a run."
     )
     publish("experiments", COLUMNS, rows, note, out)
 
 
 def _row(words: tuple[str, ...], runs: int, used: list[Used]) -> list[Cell]:
-    command = " ".join(f'"{word}"' if " " in word or "<" in word else word for word in words)
+    command = " ".join(f'"{word}"' if "<" in word else word for word in words)
     seconds = statistics.median(each.seconds for each in used)
     return [f"runs {command}", runs, rounded(seconds, 2), round(max(each.peak for each in used))]
 

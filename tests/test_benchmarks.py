@@ -48,7 +48,7 @@ SMALLEST = {
     "eigenvalues": ["--sizes", "64", "--runs", "1", "--exact-sizes", "40"],
     "elements": ["--elements", "131072", "--runs", "1"],
     "environments": ["--template", BARE],
-    "experiments": ["--runs", "3", "--times", "1"],
+    "experiments": ["--runs", "3", "--times", "1", "--commands", "1"],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
     "exporting": [RUNS, "--type", "f32", "--prompts", "2", "--length", "3"],
     "forecast": [MODEL, "--runs", "1"],

@@ -3,9 +3,12 @@
 import json
 
 import pytest
-from experiment_runs import analysis, training
+from experiment_runs import analysis, training, write_json
 from models import invoke, refuses
 from stores_on_disk import empty_home
+
+from mlx_probe.runs.commands import COMMANDS
+from mlx_probe.runs.experiments import RUN_KINDS
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +121,45 @@ def test_compare_diff_and_best(root, tmp_path):
     assert "largest val_loss: 3" in done("best", "--by", "val_loss", "--max")
     assert "runs without val_loss: 1" in done("best", "--by", "val_loss")
     refuses(runs("best", "--by", "alpha"), "larger or a smaller alpha", "--max or --min", code=2)
+
+
+def of_kind(folder, kind, number):
+    """A finished run with what the metadata of any kind have."""
+    given = {"id": f"owner/{kind}", "revision": "c0", "path": ""}
+    meta = {
+        "kind": kind,
+        "created_at": f"2026-05-0{number}T12:00:00+00:00",
+        "command": ["mlx-probe", *COMMANDS[kind], "--seed", str(number)],
+        "configuration": {"seed": number, "same": 1},
+        "settings": {"seed": number, "same": 1},
+        "recipe": {"train": {"seed": number}, "same": 1},
+        **{"steps_done": 2, "planned_steps": 2, "final": {"val_loss": number}},
+        **{"metrics": {"accuracy": number}, "rows_by_status": {"ok": number}, "loss": number},
+        **{"model": given, "models": {"a": given, "b": given}, "base": given["id"]},
+        "inputs": [{"role": "model", "name": given["id"]}],
+        "files": [{"source": "calls", "sha256": "0"}],
+        "data": {"sources": ["texts"]},
+    }
+    write_json(folder / "run_meta.json", meta)
+
+
+@pytest.mark.parametrize("kind", RUN_KINDS)
+def test_a_run_of_each_kind_is_found_listed_and_compared(kind, tmp_path):
+    for number in (1, 2):
+        of_kind(tmp_path / "runs" / f"{kind}-{number}", kind, number)
+    assert "2 new" in done("scan", tmp_path / "runs")
+    listed = json.loads(done("list", "--kind", kind, "--json"))
+    assert [(run["name"], run["state"]) for run in listed] == [
+        (f"{kind}-2", "finished"),
+        (f"{kind}-1", "finished"),
+    ]
+    assert listed[0]["inputs"]
+    assert listed[0]["command"][0] == "mlx-probe"
+    compared = json.loads(done("compare", f"{kind}-1", f"{kind}-2", "--json"))
+    assert [1, 2] in compared["differing"].values()
+    assert 1 in compared["same"].values()
+    assert [1.0, 2.0] in compared["metrics"].values()
+    assert f"{kind}-2" in done("compare", f"{kind}-1", f"{kind}-2")
 
 
 def test_tags_and_notes(root):

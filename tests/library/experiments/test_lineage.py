@@ -17,7 +17,7 @@ def root(tmp_path):
     folder = tmp_path / "runs"
     training(folder / "base", day=1)
     model = folder / "base" / "model"
-    training(folder / "next", day=2, init={"id": "x", "path": str(model)}, data=None)
+    training(folder / "next", day=2, init=str(model), data=None)
     weights = str(folder / "next" / "model" / "model.safetensors")
     analysis(folder / "read", day=3, model={"id": "x", "path": weights})
     return folder
@@ -89,7 +89,7 @@ def test_what_is_gone_is_marked(database, root):
 
 def test_a_run_that_replaced_what_it_read(database, root):
     own = str(root / "self" / "model")
-    training(root / "self", init={"id": "s", "path": own}, day=4)
+    training(root / "self", init=own, day=4)
     lineage, edges = graph(database, root)
     assert {("self", "self/model", "wrote"), ("self/model", "self", "model")} <= edges
     assert len(lineage.around([key_of(lineage, "self")]).nodes) == 3
