@@ -80,10 +80,11 @@ def no_terminal():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def english():
-    """Whatever this machine speaks; a test of a translation names its language."""
+def own_data(tmp_path_factory):
+    """Catalog, tokens, environments and lists of documents of the tests, not of their user."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLX_PROBE_LANG", "en")
+        patch.setenv("MLX_PROBE_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.delenv("MLX_PROBE_CATALOG", raising=False)
         yield
 
 

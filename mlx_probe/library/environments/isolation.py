@@ -120,8 +120,8 @@ def _pip_settings(interpreter: Interpreter, cwd: Path) -> Iterator[Outcome]:
             fact = f"pip's setting {key} puts packages elsewhere: {value}"
             in_shell = key.startswith(":env:")
             words = ["unset", f"PIP_{name.upper()}"]
-            command = shlex.join(words if in_shell else ["pip", "config", *words[:1], key])
-            unset = f"Remove it: {command}"
+            undo = shlex.join(words if in_shell else ["pip", "config", *words[:1], key])
+            unset = f"Remove it: {undo}"
             yield Outcome(_CHECK, "error", fact, unset)
 
 

@@ -34,6 +34,6 @@ def read_windows(folder: Path) -> pd.DataFrame:
         steps = numbers["step"].astype("int64")
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise unreadable_table(path, error) from error
-    others = numbers.drop(columns="step").astype("float64")
+    others: pd.DataFrame = numbers.drop(columns="step").astype("float64")
     others.insert(0, "step", steps)
     return others
