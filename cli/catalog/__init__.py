@@ -11,6 +11,7 @@ from .links import dedupe_command, duplicates_command, undo_command
 from .notes import forget_command, note_command, tag_command
 from .query import card_command, list_command, show_command
 from .scan import scan_command
+from .space import space_command
 
 __all__ = ["catalog"]
 
@@ -25,6 +26,7 @@ _COMMANDS = (
     duplicates_command,
     dedupe_command,
     undo_command,
+    space_command,
 )
 
 

@@ -10,7 +10,18 @@ from collections.abc import Mapping
 
 from . import backup
 from .answers import BFCL, COMPARISON, FUNCTION_CALLS
-from .catalog import CARD, DEDUPE_DONE, DEDUPE_PLAN, DUPLICATES, FORGOTTEN, MODEL, NOTED, SCAN
+from .catalog import (
+    CARD,
+    DEDUPE_DONE,
+    DEDUPE_PLAN,
+    DUPLICATES,
+    FORGOTTEN,
+    MODEL,
+    NOTED,
+    SCAN,
+    SPACE,
+    SPACE_MOVED,
+)
 from .cluster import CLUSTER
 from .columns import EXPLANATIONS
 from .documents import (
@@ -143,6 +154,7 @@ SCHEMAS: Mapping[str, Document] = {
     "catalog duplicates": Document(DUPLICATES),
     "catalog dedupe": Document(DEDUPE_DONE, {"with --dry-run": DEDUPE_PLAN}),
     "catalog undo": Document(DEDUPE_DONE),
+    "catalog space": Document(SPACE, {"with --remove, --restore or --empty-bin": SPACE_MOVED}),
     "runs scan": Document(RUN_SCAN),
     "runs list": Document(listed(EXPERIMENT)),
     "runs show": Document(EXPERIMENT),

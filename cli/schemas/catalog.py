@@ -24,6 +24,8 @@ __all__ = [
     "MODEL",
     "NOTED",
     "SCAN",
+    "SPACE",
+    "SPACE_MOVED",
 ]
 
 _KEY = (TEXT, "The model's key in the catalog.")
@@ -178,5 +180,78 @@ DEDUPE_DONE: Schema = record(
         "changed": (listed(TEXT), "Files that were replaced."),
         "saved": (INTEGER, "Bytes that were freed; by undo, used."),
         "skipped": (_TROUBLES, "Files that stay as they are."),
+    }
+)
+
+SPACE: Schema = record(
+    {
+        "places": (
+            listed(
+                record(
+                    {
+                        "title": (TEXT, "Whose folder it is."),
+                        "folder": (TEXT, "The folder."),
+                        "files": (INTEGER, "Files; several names of one file count once."),
+                        "size": (INTEGER, "Bytes of the disk."),
+                        "free": (INTEGER, "Bytes that are free on its disk."),
+                    }
+                )
+            ),
+            "What takes how much; empty with --remove.",
+        ),
+        "kinds": (
+            listed(
+                record(
+                    {
+                        "kind": (TEXT, "What it is."),
+                        "count": (INTEGER, "Items."),
+                        "size": (INTEGER, "Bytes of their files."),
+                        "frees": (INTEGER, "Bytes of the disk that would be free."),
+                        "why": (TEXT, "Why it is safe."),
+                        "command": (TEXT, "What frees it."),
+                    }
+                )
+            ),
+            "Sums.",
+        ),
+        "items": (
+            listed(
+                record(
+                    {
+                        "kind": (TEXT, "Its kind."),
+                        "name": (TEXT, "What it is."),
+                        "paths": (listed(TEXT), "Files, links and folders that would go."),
+                        "size": (INTEGER, "Bytes of the files."),
+                        "frees": (INTEGER, "Bytes of the disk that would be free."),
+                        "why": (TEXT, "Why it is safe."),
+                    }
+                )
+            ),
+            "What may go, the largest first; all of it, unless --limit is given.",
+        ),
+        "frees": (INTEGER, "Bytes of the disk that all of it would free."),
+        "kept": (
+            listed(
+                record(
+                    {
+                        "kind": (TEXT, "Its kind."),
+                        "path": (TEXT, "What stays."),
+                        "why": (TEXT, "What needs it."),
+                    }
+                )
+            ),
+            "What stays although it is of these kinds.",
+        ),
+        "runs": (INTEGER, "Runs whose inputs are known."),
+        "troubles": (_TROUBLES, "What cannot be read or is not understood, and stays."),
+    }
+)
+
+SPACE_MOVED: Schema = record(
+    {
+        "batch": (TEXT, "What to give to --restore; empty if nothing was moved."),
+        "paths": (listed(TEXT), "What was moved or deleted, by where it belongs."),
+        "size": (INTEGER, "Bytes of the disk that this frees when the bin is emptied."),
+        "skipped": (_TROUBLES, "What stays as it was."),
     }
 )

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from models import invoke, refuses
+from planted_space import point, revision
 from stores_on_disk import CARD, empty_home, folder_model, gguf_file
 
 HOSTILE = "m\x1b]0;evil\x07\x1b[31m[bold]x"
@@ -181,3 +182,30 @@ def test_a_damaged_catalog_is_one_message(home, models):
     result = invoke("catalog", "--database", other, "scan", models)
     assert result.exit_code == 0
     assert other.exists()
+
+
+def test_space_from_the_first_look_to_the_empty_bin(home, tmp_path):
+    listed = done("space", COLUMNS="100")
+    assert "Nothing may go" in listed
+    old = revision(home, "owner/model", "old", 50_000)
+    point(revision(home, "owner/model", "new"))
+    assert "1 may go" in done("space", "--limit", "0")
+    found = json.loads(done("space", "--json"))
+    (item,) = found["items"]
+    assert str(old) in item["paths"]
+    assert found["frees"] == item["frees"] > 50_000
+    assert "1 may go" in done("space", "--remove", "old-revisions", "--dry-run")
+    refuses(catalog("space", "--remove", "old-revisions"), "nothing was done", "--yes", code=2)
+    refuses(catalog("space", "--remove", "partial", "--json"), "asks no questions", code=2)
+    refuses(catalog("space", "--remove", "snapshot"), "snapshots", code=2)
+    refuses(catalog("space", "--restore", "x", "--empty-bin"), "exclude each other", code=2)
+    refuses(catalog("space", "--restore", "x"), "there is no batch 'x'", code=2)
+    assert old.is_dir()
+    moved = json.loads(done("space", "--remove", "old-revisions", "--yes", "--json"))
+    assert not old.exists()
+    assert "2 paths are back" in done("space", "--restore", moved["batch"])
+    assert (old / "model.safetensors").is_file()
+    assert "--empty-bin` frees" in done("space", "--remove", "old-revisions", "--yes")
+    refuses(catalog("space", "--empty-bin"), "nothing was done", code=2)
+    assert "2 paths are deleted" in done("space", "--empty-bin", "--yes")
+    assert "The bin is empty" in done("space", "--empty-bin")

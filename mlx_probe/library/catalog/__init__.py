@@ -20,6 +20,7 @@ from mlx_probe.library.catalog.duplicates import (
     hash_models,
 )
 from mlx_probe.library.catalog.filter import parse_filter
+from mlx_probe.library.catalog.folders import remembered_folders
 from mlx_probe.library.catalog.models import (
     add_tags,
     find_model,
@@ -31,7 +32,7 @@ from mlx_probe.library.catalog.models import (
 from mlx_probe.library.catalog.query import SORTS, Query, select_models
 from mlx_probe.library.catalog.records import Analysis, Model, ModelFile
 from mlx_probe.library.catalog.relatives import find_versions
-from mlx_probe.library.catalog.scanning import Scan, remembered_folders, scan
+from mlx_probe.library.catalog.scanning import Scan, scan
 
 __all__ = [
     "SORTS",

@@ -105,6 +105,7 @@ def find_duplicates(
     verify: bool = False,
     smallest: int = 1,
     progress: Progress = lambda total, more: None,
+    hashing: bool = True,
 ) -> Duplicates:
     """Find weight files with the same content.
 
@@ -117,6 +118,7 @@ def find_duplicates(
         verify: Do not trust hashes in file names (Hub cache, Ollama) and earlier hashes.
         smallest: Bytes; smaller files are left out.
         progress: See `Progress`.
+        hashing: Whether to hash files without a known hash; otherwise they are left out.
     """
     result = Duplicates()
     copies, promised = _copies(models, result)
@@ -134,7 +136,8 @@ def find_duplicates(
     candidates = [group for group in alike.values() if len(group) > 1]
     known = {} if verify else {**promised, **known_hashes(database)}
     wanted = [copy for group in candidates for copy in group if copy.identity not in known]
-    known |= _hash_all(database, wanted, progress, result)
+    if hashing:
+        known |= _hash_all(database, wanted, progress, result)
     for group in candidates:
         hashed = [copy for copy in group if copy.identity in known]
         for same in _several(hashed, lambda copy: known[copy.identity]):

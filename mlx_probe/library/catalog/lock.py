@@ -1,4 +1,4 @@
-"""A lock: one process at a time replaces files by links."""
+"""A lock: one process at a time replaces files by links, or moves them to a bin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["alone"]
 
 @contextmanager
 def alone(database: Path) -> Iterator[None]:
-    """Keep other processes from replacing files through the same catalog.
+    """Keep other processes from replacing or moving files through the same catalog.
 
     The lock ends with the process.
 
@@ -35,7 +35,7 @@ def alone(database: Path) -> Iterator[None]:
         yield
     except BlockingIOError as error:
         raise ResultError(
-            "another mlx-probe replaces files by links, or takes links back",
+            "another mlx-probe links or moves files of this catalog",
             "Wait until it has ended, and run the command again",
         ) from error
     finally:

@@ -1,4 +1,4 @@
-"""Checks whether a program has a file open for writing."""
+"""Which files programs of this machine have open, and whether one is open for writing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["is_being_written"]
+__all__ = ["is_being_written", "open_paths"]
 
 
 def is_being_written(path: Path) -> bool:
@@ -54,3 +54,25 @@ def _is_open(path: Path) -> bool:
                 if file.path == wanted and getattr(file, "mode", "") != "r":
                     return True
     return False
+
+
+def open_paths() -> set[str]:
+    """Paths that programs have open or mapped into memory, and the folders that they work in.
+
+    Only those of readable processes: mostly the user's own.
+    """
+    found: set[str] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            found.add(process.cwd())
+            found |= {file.path for file in process.open_files()}
+        if sys.platform == "linux":
+            # A weight file is mapped, and closed at once.
+            with contextlib.suppress(OSError):
+                maps = Path(f"/proc/{process.pid}/maps").read_bytes()
+                found |= {
+                    os.fsdecode(line[line.index(b"/") :])
+                    for line in maps.splitlines()
+                    if b"/" in line
+                }
+    return found - {""}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlx_probe.core.errors import ConfigError
 from mlx_probe.library.catalog.database import Database
+from mlx_probe.library.catalog.folders import remembered_folders
 from mlx_probe.library.catalog.models import load_models, save_model, set_missing
 from mlx_probe.library.catalog.reading import file_states, key_of, read_model, stamp_of
 from mlx_probe.library.catalog.records import Model
@@ -17,7 +18,7 @@ from mlx_probe.library.catalog.runs import find_runs, save_runs
 from mlx_probe.source.stores import STORES
 from mlx_probe.source.stores.protocol import StoredModel
 
-__all__ = ["Scan", "remembered_folders", "scan"]
+__all__ = ["Scan", "scan"]
 
 # Models that are read between two transactions: a kill loses so many at most.
 _BATCH = 20
@@ -116,12 +117,6 @@ def scan(
     report.runs = len(stored_runs)
     save_runs(database, run_folders, stored_runs, models)
     return report
-
-
-def remembered_folders(database: Database) -> list[Path]:
-    """Folders that earlier scans were given."""
-    rows = database.rows("SELECT path FROM folders ORDER BY path")
-    return [Path(os.fsdecode(row["path"])) for row in rows]
 
 
 def _stored_models(

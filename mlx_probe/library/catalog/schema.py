@@ -56,6 +56,12 @@ CREATE TABLE bin (
     token TEXT PRIMARY KEY, origin BLOB NOT NULL, folder BLOB NOT NULL, state TEXT NOT NULL,
     size INTEGER NOT NULL, created_at TEXT NOT NULL);
 """
+# What `catalog space` moved to bins: entries of `bin`, by the command that moved them.
+_REMOVALS = """
+CREATE TABLE removals (
+    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE REFERENCES bin ON DELETE CASCADE,
+    batch TEXT NOT NULL, kind TEXT NOT NULL);
+"""
 # What makes each version of the one before it; the first makes an empty file a catalog.
-VERSIONS = (_MODELS, _EXPERIMENTS)
+VERSIONS = (_MODELS, _EXPERIMENTS, _REMOVALS)
 VERSION = len(VERSIONS)

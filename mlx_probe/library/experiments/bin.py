@@ -1,22 +1,23 @@
-"""The bin: run folders that were removed, each still on its disk until the bin is emptied.
-
-A folder is moved by one renaming, between two entries in the catalog. After a kill at any moment
-it is either where it was or in the bin, and `settle_bin` corrects the entry by looking.
-"""
+"""The bin: run folders that were removed, each still on its disk until the bin is emptied."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_probe.core.errors import ConfigError, ResultError
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.library.catalog.database import Database
-from mlx_probe.library.catalog.models import now
-from mlx_probe.library.experiments.needs import Reason, reasons_to_stay, within
+from mlx_probe.library.experiments.moving import (
+    BIN,
+    delete_entry,
+    move_in,
+    restore_run,
+    settle_bin,
+    within,
+)
+from mlx_probe.library.experiments.needs import Reason, reasons_to_stay
 from mlx_probe.library.experiments.records import StoredRun
 from mlx_probe.library.experiments.scanning import remembered_run_folders
 from mlx_probe.library.experiments.storing import load_runs
@@ -34,11 +35,6 @@ __all__ = [
     "restore_run",
     "settle_bin",
 ]
-
-# Hidden: no scan of runs or models looks into it.
-BIN = ".mlx-probe-bin"
-# States of an entry: the folder is on its way in, in the bin, on its way out, or being deleted.
-_MOVING, _BINNED, _RESTORING, _EMPTYING = "moving", "binned", "restoring", "emptying"
 
 
 @dataclass(frozen=True)
@@ -130,68 +126,18 @@ def remove_run(database: Database, folder: Path, size: int = 0) -> str:
     Raises:
         ResultError: The disk refused; the folder is where it was.
     """
-    token = uuid.uuid4().hex[:12]
-    target = _bin_of(database, folder) / token / folder.name
-    with database.writing():
-        database.run(
-            "INSERT INTO bin VALUES (?, ?, ?, ?, ?, ?)",
-            [token, os.fsencode(folder), os.fsencode(target), _MOVING, size, now()],
-        )
-    try:
-        target.parent.mkdir(parents=True)
-        _move(database, token, folder, target)
-    except OSError as error:
-        settle_bin(database)
-        raise _refused(f"cannot move {folder} to {target}", error) from error
-    return token
-
-
-def restore_run(database: Database, token: str, target: Path | None = None) -> Path:
-    """Move a folder back from the bin; returns where it is.
-
-    Args:
-        database: The catalog.
-        token: Of the entry.
-        target: Where to; None for where it was.
-
-    Raises:
-        ResultError: It is gone or half deleted, something is in its place, or the disk refused.
-    """
-    (entry,) = [each for each in load_bin(database) if each.token == token]
-    origin = entry.origin if target is None else Path(os.path.realpath(target))
-    if entry.missing or entry.state == _EMPTYING:
-        raise ResultError(
-            f"{entry.folder} is gone from the bin, or a part of it is",
-            "Look for it in a backup; `mlx-probe runs bin --empty` removes the rest",
-        )
-    if os.path.lexists(origin):
-        raise ResultError(
-            f"there is something at {origin}", "Move it away, or name another place with --to"
-        )
-    with database.writing():
-        database.run(
-            "UPDATE bin SET state = ?, origin = ? WHERE token = ?",
-            [_RESTORING, os.fsencode(origin), token],
-        )
-    try:
-        origin.parent.mkdir(parents=True, exist_ok=True)
-        _move(database, token, entry.folder, origin)
-    except OSError as error:
-        settle_bin(database)
-        with database.writing():
-            database.run(
-                "UPDATE bin SET origin = ? WHERE token = ?", [os.fsencode(entry.origin), token]
-            )
-        raise _refused(f"cannot move {entry.folder} to {origin}", error) from error
-    return origin
+    return move_in(database, folder, _bin_of(database, folder), size)
 
 
 def load_bin(database: Database) -> list[Binned]:
-    """What is in the bin, the newest first."""
+    """The runs in the bin, the newest first; not what `catalog space` removed."""
     by_token: dict[str, list[StoredRun]] = {}
     for run in load_runs(database, binned=True):
         by_token.setdefault(run.token, []).append(run)
-    rows = database.rows("SELECT * FROM bin ORDER BY created_at DESC, token")
+    rows = database.rows(
+        "SELECT * FROM bin WHERE token NOT IN (SELECT token FROM removals) "
+        "ORDER BY created_at DESC, token"
+    )
     return [
         Binned(
             token=row["token"],
@@ -217,84 +163,9 @@ def empty_bin(database: Database, entries: Iterable[Binned]) -> int:
     """
     freed = 0
     for entry in entries:
-        with database.writing():
-            database.run("UPDATE bin SET state = ? WHERE token = ?", [_EMPTYING, entry.token])
-        try:
-            if os.path.lexists(entry.folder):
-                shutil.rmtree(entry.folder)
-            _remove_empty(entry.folder.parent)
-        except OSError as error:
-            raise _refused(f"cannot delete all of {entry.folder}", error) from error
-        with database.writing():
-            # Their old place may have another run by now.
-            database.run(
-                "UPDATE experiments SET token = '', missing = 1 WHERE token = ?", [entry.token]
-            )
-            database.run("DELETE FROM bin WHERE token = ?", [entry.token])
+        delete_entry(database, entry.token, entry.folder)
         freed += entry.size
     return freed
-
-
-def settle_bin(database: Database) -> None:
-    """Correct the entries of what a killed process was moving, by where the folder is."""
-    if not database.rows("SELECT 1 FROM bin WHERE state IN (?, ?)", [_MOVING, _RESTORING]):
-        return
-    # Within a transaction: no other process moves anything meanwhile.
-    with database.writing():
-        rows = database.rows("SELECT * FROM bin WHERE state IN (?, ?)", [_MOVING, _RESTORING])
-        for row in rows:
-            origin, folder = (Path(os.fsdecode(row[name])) for name in ("origin", "folder"))
-            if os.path.lexists(folder) and row["state"] == _MOVING:
-                _arrived(database, row["token"], origin, folder)
-            elif os.path.lexists(folder):
-                database.run("UPDATE bin SET state = ? WHERE token = ?", [_BINNED, row["token"]])
-            elif os.path.lexists(origin):
-                _left(database, row["token"], folder, origin)
-
-
-def _move(database: Database, token: str, source: Path, target: Path) -> None:
-    """Rename a folder, and correct its entry; within one transaction, as `settle_bin` is."""
-    with database.writing():
-        if not database.rows("SELECT 1 FROM bin WHERE token = ?", [token]):
-            raise ResultError(
-                "another mlx-probe changed the bin at the same time", "Run the command again"
-            )
-        os.rename(source, target)  # noqa: PTH104  never onto another disk
-        if target.parent.name == token:
-            _arrived(database, token, source, target)
-        else:
-            _left(database, token, source, target)
-
-
-def _arrived(database: Database, token: str, origin: Path, folder: Path) -> None:
-    database.run("UPDATE bin SET state = ? WHERE token = ?", [_BINNED, token])
-    _moved(database, "", origin, folder, token)
-
-
-def _left(database: Database, token: str, folder: Path, origin: Path) -> None:
-    database.run("DELETE FROM bin WHERE token = ?", [token])
-    _moved(database, token, folder, origin, "")
-    _remove_empty(folder.parent)
-
-
-def _moved(database: Database, token: str, source: Path, target: Path, new_token: str) -> None:
-    """Let the runs below one folder be below another."""
-    rows = database.rows("SELECT number, folder, marker FROM experiments WHERE token = ?", [token])
-    for row in rows:
-        folder, marker = (Path(os.fsdecode(row[name])) for name in ("folder", "marker"))
-        if not within(folder, source):
-            continue
-        paths = [target / path.relative_to(source) for path in (folder, marker)]
-        encoded = [os.fsencode(path) for path in paths]
-        # Another run was there meanwhile, and is gone; its note stays under another path.
-        database.run(
-            "UPDATE experiments SET marker = ?, missing = 1 WHERE marker = ? AND number != ?",
-            [b"%s#%d" % (encoded[1], row["number"]), encoded[1], row["number"]],
-        )
-        database.run(
-            "UPDATE experiments SET folder = ?, marker = ?, token = ? WHERE number = ?",
-            [*encoded, new_token, row["number"]],
-        )
 
 
 def _bin_of(database: Database, folder: Path) -> Path:
@@ -317,21 +188,6 @@ def _size(folder: Path) -> int:
             except OSError:
                 continue
     return total
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove the folder of an entry, and the bin itself, where nothing is in them."""
-    for each in (folder, folder.parent):
-        try:
-            each.rmdir()
-        except OSError:
-            return
-
-
-def _refused(what: str, error: OSError) -> ResultError:
-    return ResultError(
-        f"{what}: {error.strerror or error}", "Check the permissions there, and that the disk is on"
-    )
 
 
 def find_binned(database: Database, reference: str) -> Binned:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from mlx_probe.library.catalog.database import Database
 from mlx_probe.library.experiments.lineage import path_of_input
+from mlx_probe.library.experiments.moving import within
 from mlx_probe.library.experiments.records import StoredRun
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name, stem_of
 from mlx_probe.runs.monitor.jobs import running_jobs
 
-__all__ = ["Reason", "reasons_to_stay", "within"]
+__all__ = ["Reason", "reasons_to_stay"]
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,6 @@ class Reason:
 
     text: str
     is_need: bool = False
-
-
-def within(path: str | Path, folder: Path) -> bool:
-    """Whether a path is a folder or lies in it; both absolute."""
-    return Path(path) == folder or folder in Path(path).parents
 
 
 def reasons_to_stay(

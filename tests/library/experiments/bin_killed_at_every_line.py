@@ -28,7 +28,7 @@ from mlx_probe.library.experiments import (
     settle_bin,
 )
 
-WATCHED = ("experiments/bin.py",)
+WATCHED = ("experiments/bin.py", "experiments/moving.py")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from mlx_probe.library.experiments import (
     find_binned,
     load_bin,
     load_runs,
+    moving,
     plan_removal,
     remove_run,
     restore_run,
@@ -120,7 +121,7 @@ def test_a_deletion_that_was_interrupted(database, root, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(bin_module.shutil, "rmtree", refuse)
+    monkeypatch.setattr(moving.shutil, "rmtree", refuse)
     with pytest.raises(ResultError, match="cannot delete all of"):
         empty_bin(database, load_bin(database))
     monkeypatch.undo()
