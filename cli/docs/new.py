@@ -52,7 +52,7 @@ _KINDS = ("experiment", "model", "environment", "problem", "practice", "lesson")
     "--date",
     "day",
     metavar="YYYY-MM-DD",
-    help="Its date.  [default: today; of a run the day when it was finished]",
+    help="Its date.  [default: today, of a run the day when it was finished]",
 )
 @project_option
 @database_option

@@ -19,6 +19,7 @@ from mlx_probe.library.catalog import (
     load_models,
     open_database,
 )
+from mlx_probe.library.catalog.hashing import hash_file, identify, keep_hash, known_hashes
 from mlx_probe.library.documents.environments import environment_values
 from mlx_probe.library.documents.making import NewDocument, document_path, make_document
 from mlx_probe.library.documents.naming import document_id
@@ -151,14 +152,21 @@ def _of_model(
     """Front matter and fields of a model's document."""
     with open_database(catalog) as database:
         models = load_models(database)
+        known = known_hashes(database)
     model = find_model(models, name)
     # The document has a title of its own.
     card = card_text(model, models).partition("\n\n")[2].strip()
     entries = {"model": model.id, "model_path": _written(model.path, path)}
 
     def hashed(file: Path) -> str:
-        on_path(file)
-        return sha256_file(file)
+        sha256 = known.get(identify(file.stat()))
+        if sha256 is None:
+            on_path(file)
+            sha256, identity = hash_file(file)
+            # So that a check need not read it.
+            with open_database(catalog) as database:
+                keep_hash(database, [file], sha256, identity)
+        return sha256
 
     try:
         entries["model_sha256"] = model_sha256(model.path, hashed)

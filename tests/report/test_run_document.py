@@ -1,6 +1,7 @@
 """Documents that are filled in from runs and models: the run's numbers, its plots, its hash."""
 
 import json
+import os
 import re
 import shutil
 from datetime import date
@@ -10,6 +11,7 @@ import pytest
 from models import invoke, refuses
 
 from mlx_probe.core.files import sha256_file
+from mlx_probe.library.documents import surroundings
 from mlx_probe.library.documents.check import check_documents
 from mlx_probe.library.documents.front_matter import read_front_matter
 from mlx_probe.report import run_document
@@ -96,14 +98,25 @@ def test_a_document_that_is_there_stays_with_its_plots(stored, notes):
     assert {path: path.read_bytes() for path in notes.rglob("*") if path.is_file()} == before
 
 
-def test_a_document_of_a_model_has_its_card_and_hash(stored, notes, tmp_path):
+def test_a_document_of_a_model_has_its_card_and_hash(stored, notes, monkeypatch):
     assert invoke("catalog", "scan", stored.root / "models").exit_code == 0
     name = json.loads(invoke("catalog", "list", "--json").stdout)[0]["id"]
     path = made(notes, "model", "A model", "--model", name, "--date", "2026-01-02")["file"]
     front = read_front_matter(Path(path).read_text("utf-8"))
     assert (front.text("model"), front.text("date")) == (name, date(2026, 1, 2).isoformat())
     assert len(front.text("model_sha256")) == 64
+    # It is read once, while it stays as it is.
+    monkeypatch.setattr(surroundings, "sha256_file", lambda path: pytest.fail("read again"))
     assert rules_of(notes) == {"todo"}
+    monkeypatch.undo()
+    [weights] = (stored.root / "models" / name).glob("*.safetensors")
+    before, times = weights.read_bytes(), weights.stat()
+    try:
+        weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        assert rules_of(notes) == {"todo", "stale"}
+    finally:
+        weights.write_bytes(before)
+        os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
     refuses(
         invoke("docs", "new", "model", "y", "--model", "no-such", "--dir", notes), "no-such", code=2
     )

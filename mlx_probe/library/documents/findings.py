@@ -37,8 +37,11 @@ class DocumentRule:
         find: Gives line and message of each fault of a document.
         applies: Which documents it is for: "all", or those of a "project", which are the ones
             below a folder that `docs init` made and those that say their `kind` themselves.
+        quotes: Whether a message ends with a colon and what the document says, which no language
+            changes.
     """
 
     about: str
     find: Callable[[Document, Surroundings], Iterable[tuple[int, str]]]
     applies: str = "all"
+    quotes: bool = False

@@ -19,10 +19,10 @@ from .project import KINDS, Project
 from .reading import read_page
 from .templates import filled_template
 
-__all__ = ["Entry", "entries_of", "index_text", "write_index"]
+__all__ = ["INDEX_PART", "Entry", "entries_of", "index_text", "write_index"]
 
 _MARKS = ("<!-- docs-index -->", "<!-- /docs-index -->")
-_PART = re.compile(
+INDEX_PART = re.compile(
     rf"^{re.escape(_MARKS[0])}[ \t]*$.*?^{re.escape(_MARKS[1])}[ \t]*$", re.DOTALL | re.MULTILINE
 )
 
@@ -117,12 +117,16 @@ def write_index(project: Project) -> tuple[Path, bool]:
         title = project.title or project.folder.name
         text = filled_template("index", project.language, {"title": title})
     body = f"{_MARKS[0]}\n\n{index_text(project)}\n\n{_MARKS[1]}"
-    if _PART.search(text) is None:
+    if INDEX_PART.search(text) is None:
         raise ResultError(
             f"{path} does not say where the list goes",
             f"Write two lines where it should be: {_MARKS[0]} and {_MARKS[1]}",
         )
-    text = _PART.sub(lambda part: body, text, count=1)
+    text = INDEX_PART.sub(lambda part: body, text, count=1)
     if text != before:
-        write_text(path, text)
+        try:
+            write_text(path, text)
+        except ResultError as error:
+            remedy = "Check the permissions of its folder and the space on its disk"
+            raise ResultError(error.fact, remedy) from error
     return path, text != before

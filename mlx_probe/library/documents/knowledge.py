@@ -14,14 +14,16 @@ from pathlib import Path
 from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.core.paths import cache_dir
 
+from .assistant_rules import written_from
 from .check import find_documents
+from .index import INDEX_PART
 from .reading import read_page
 from .segmenting import joined, query_expression, segmented
 
 __all__ = ["Hit", "default_index", "search"]
 
 # Of the tables below; an index of another version is made anew.
-_VERSION = 1
+_VERSION = 2
 _TIMEOUT = 30.0
 _SCHEMA = """
 CREATE TABLE documents (
@@ -200,7 +202,10 @@ def _add(
         "INSERT INTO documents (path, size, mtime_ns, sha256, title) VALUES (?, ?, ?, ?, ?)", values
     )
     number = added.lastrowid
-    lines = page.text.split("\n")
+    # What is generated is found where it is written: rules for assistants, lists of documents.
+    copied = written_from(page.text) is not None
+    text = INDEX_PART.sub(lambda part: "\n" * part[0].count("\n"), page.text)
+    lines = [] if copied else text.split("\n")
     # Parts from heading to heading, with the line that each begins with.
     begins = [(page.front.lines + 1, "")] + [(each.line, each.text) for each in page.headings]
     ends = [line for line, _ in begins[1:]] + [len(lines) + 1]

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.files import sha256_file
+from mlx_probe.library.catalog.database import default_database, open_database
+from mlx_probe.library.catalog.hashing import FileIdentity, identify, known_hashes
 
 from .page import Page
 from .project import Project, project_of
@@ -47,6 +50,7 @@ class Surroundings:
     _names: dict[Path, frozenset[str]] = field(default_factory=dict)
     _projects: dict[Path, Project | None] = field(default_factory=dict)
     _hashes: dict[Path, str] = field(default_factory=dict)
+    _known: dict[FileIdentity, str] | None = None
 
     def page(self, path: Path) -> Page | None:
         """A document; None for one that cannot be read as text."""
@@ -64,13 +68,17 @@ class Surroundings:
         return self._projects[folder]
 
     def sha256(self, path: Path) -> str:
-        """The hash of a file; many documents may describe one model.
+        """The hash of a file of a model; that which the catalog has is taken while it is valid.
 
         Raises:
             OSError: It cannot be read.
         """
         if path not in self._hashes:
-            self._hashes[path] = sha256_file(path)
+            if self._known is None:
+                self._known = _hashes_of_catalog()
+            known = self._known.get(identify(path.stat()))
+            # Many documents may describe one model.
+            self._hashes[path] = known or sha256_file(path)
         return self._hashes[path]
 
     def names(self, folder: Path) -> frozenset[str]:
@@ -109,6 +117,18 @@ class Surroundings:
             if any(name in self.names(folder) for name in _ROOTS):
                 return folder
         return self.root.absolute()
+
+
+def _hashes_of_catalog() -> dict[FileIdentity, str]:
+    """What the catalog knows; nothing where there is none, or none that can be read."""
+    path = default_database()
+    if not _is_there(path):
+        return {}
+    try:
+        with open_database(path, read_only=True) as database:
+            return known_hashes(database)
+    except ProbeError:
+        return {}
 
 
 def _is_there(path: Path) -> bool:

@@ -39,18 +39,16 @@ def _no_title(document: Document, surroundings: Surroundings) -> Iterator[tuple[
 def _second_title(document: Document, surroundings: Surroundings) -> Iterator[tuple[int, str]]:
     titles = [each for each in document.page.headings if each.level == 1 and not each.is_quoted]
     for title in titles[1:]:
-        yield title.line, f"a second title: {title.text}"
+        fact = "a second title"
+        yield title.line, f"{fact}: {title.text}"
 
 
 def _heading_jump(document: Document, surroundings: Surroundings) -> Iterator[tuple[int, str]]:
     headings = [each for each in document.page.headings if not each.is_quoted]
     for above, heading in pairwise(headings):
         if heading.level > above.level + 1:
-            yield (
-                heading.line,
-                f"a heading of level {heading.level} below one of level {above.level}: "
-                f"{heading.text}",
-            )
+            fact = f"a heading of level {heading.level} below one of level {above.level}"
+            yield heading.line, f"{fact}: {heading.text}"
 
 
 def _empty_heading(document: Document, surroundings: Surroundings) -> Iterator[tuple[int, str]]:
@@ -72,7 +70,8 @@ def _todo(document: Document, surroundings: Surroundings) -> Iterator[tuple[int,
     texts += [(number, line.partition(":")[2]) for number, line in enumerate(front, start=1)]
     for line, text in texts:
         if _is_left_in(text):
-            yield line, f"left to be written: {' '.join(text.split())[:80]}"
+            fact = "left to be written"
+            yield line, f"{fact}: {' '.join(text.split())[:80]}"
 
 
 def _is_left_in(text: str) -> bool:
@@ -94,14 +93,17 @@ def _front_matter(document: Document, surroundings: Surroundings) -> Iterator[tu
 
 TEXT_RULES = {
     "no-title": DocumentRule("a page without a title", _no_title),
-    "second-title": DocumentRule("a second heading of level 1", _second_title, applies="project"),
+    "second-title": DocumentRule(
+        "a second heading of level 1", _second_title, applies="project", quotes=True
+    ),
     "heading-jump": DocumentRule(
-        "a heading that leaves a level out", _heading_jump, applies="project"
+        "a heading that leaves a level out", _heading_jump, applies="project", quotes=True
     ),
     "empty-heading": DocumentRule("a heading without text", _empty_heading),
     "todo": DocumentRule(
         "`TODO`, `FIXME`, `TBD` or `待补充` left in text or comments, not in code or quotations",
         _todo,
+        quotes=True,
     ),
     "front-matter": DocumentRule("front matter that is no YAML", _front_matter),
 }

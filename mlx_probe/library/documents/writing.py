@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.core.files import write_all, write_error
+from mlx_probe.core.files import write_all
 
 __all__ = ["append_line", "write_new"]
 
@@ -38,14 +38,30 @@ def write_new(path: Path, text: str) -> None:
                 raise
             except OSError:
                 # A disk without links.
-                with path.open("xb") as file:
-                    write_all(file, temporary.read_bytes())
+                _write_without_links(path, temporary.read_bytes())
     except FileExistsError as error:
         raise ResultError(
             f"{path} is there already", "Choose another title, or edit that document"
         ) from error
     except OSError as error:
-        raise write_error(path, error) from error
+        raise _refused(path, error) from error
+
+
+def _write_without_links(path: Path, data: bytes) -> None:
+    with path.open("xb", buffering=0) as file:
+        try:
+            write_all(file, data)
+        except BaseException:
+            path.unlink()
+            raise
+
+
+def _refused(path: Path, error: OSError) -> ResultError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return ResultError(
+        f"cannot write {path}: {reason}",
+        "Check the permissions of its folder and the space on its disk",
+    )
 
 
 def append_line(path: Path, line: str) -> None:
@@ -77,4 +93,4 @@ def append_line(path: Path, line: str) -> None:
                     os.ftruncate(file.fileno(), end)
                 raise
     except OSError as error:
-        raise write_error(path, error) from error
+        raise _refused(path, error) from error

@@ -8,6 +8,7 @@ from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.library.documents.findings import DocumentFinding
 from mlx_probe.library.documents.knowledge import Hit
+from mlx_probe.library.documents.rules import RULES
 from mlx_probe.report.terminal.text import printable
 
 __all__ = ["findings_lines", "hits_text"]
@@ -22,7 +23,7 @@ def findings_lines(findings: Sequence[DocumentFinding], documents: int) -> str:
     """
     lines = [
         f"{printable(str(each.file))}:{each.line}: [yellow]{each.rule}[/] "
-        f"{printable(translated(each.message))}"
+        f"{printable(_message(each))}"
         for each in findings
     ]
     if not documents:
@@ -37,6 +38,13 @@ def findings_lines(findings: Sequence[DocumentFinding], documents: int) -> str:
     else:
         said = tr("{count} documents, nothing found", count=documents)
     return "\n".join((*lines, printable(said)))
+
+
+def _message(finding: DocumentFinding) -> str:
+    fact, colon, quoted = finding.message.partition(": ")
+    if RULES[finding.rule].quotes and colon:
+        return tr("{fact}: {quoted}", fact=translated(fact), quoted=quoted)
+    return translated(finding.message)
 
 
 def hits_text(hits: Sequence[Hit]) -> str:

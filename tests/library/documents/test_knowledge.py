@@ -106,6 +106,18 @@ def test_nothing_that_is_unchanged_is_read_again(folder, monkeypatch):
     assert found("collapse", folder) == [("rank.md", 10)]
 
 
+def test_what_is_written_from_elsewhere_is_found_where_it_comes_from(tmp_path):
+    notes = tmp_path / "project"
+    invoke("docs", "init", notes, "--lang", "en")
+    invoke("docs", "new", "lesson", "Docstrings matter", "--dir", notes)
+    invoke("docs", "rules", "--dir", notes)
+    invoke("docs", "index", "--dir", notes)
+    assert (notes / "AGENTS.md").exists()
+    assert "Docstrings" in (notes / "index.md").read_text()
+    [lesson, rules] = sorted({hit.file for hit in search("docstrings", [notes])})
+    assert (lesson.parent.name, rules.name) == ("lessons", "rules.md")
+
+
 def test_only_the_folders_that_are_named_are_searched(folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
