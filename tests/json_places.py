@@ -85,6 +85,9 @@ def places(stored, trained, server, workplace, tmp_path_factory):
         [{"id": name, "text": text} for name, text in {**RIGHT, "a": "no"}.items()],
     )
     answer = planned_server.chunk(content="a") + planned_server.event("[DONE]")
+    sweep = root / "sweep.yaml"
+    words = f"command: analyze '{model}' --workers 1\nmetric: rows\ndirection: max\n"
+    sweep.write_text(words + "parameters: {--metrics: [basic, none]}\n")
     plans = root / "plans.jsonl"
     prompt = planned_server.Plan("json").send(0.0, answer).prompt()
     plans.write_text(json.dumps({"prompt": prompt}))
@@ -93,7 +96,7 @@ def places(stored, trained, server, workplace, tmp_path_factory):
     return {
         "project": root / "project", "page": ROOT / "notebooks" / "00_setup.ipynb",
         **backup_commands.make_archives(root),
-        "server": server, "plans": plans,
+        "server": server, "plans": plans, "sweep": sweep,
         "envs": workplace.folder,
         "bare": write_template(root / "bare.yaml", requirements=[], check=[]),
         "calls": write_prepared(root / "calls"), "bfcl": write_bfcl(root / "bfcl"),

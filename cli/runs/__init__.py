@@ -17,6 +17,7 @@ from .removal import bin_command, forget_command, restore_command, rm_command
 from .reproduce import reproduce_command
 from .scan import scan_command
 from .show import show_command
+from .sweep import sweep_command
 
 __all__ = ["runs"]
 
@@ -36,6 +37,7 @@ _COMMANDS = (
     bin_command,
     forget_command,
     reproduce_command,
+    sweep_command,
 )
 
 

@@ -84,7 +84,7 @@ from .shape import FAILURE, Document, Schema, listed
 from .share import AUDIT, GUESTS, REVOKED, SHARED, TOKEN
 from .tokens import TOKENS
 from .toolcalls import TOOLCALLS
-from .tracking import RUNS_EXPORTED
+from .tracking import RUNS_EXPORTED, SWEEP
 from .training import TRAINING
 from .training_plan import TRAINING_PLAN
 
@@ -170,6 +170,7 @@ SCHEMAS: Mapping[str, Document] = {
     "runs forget": Document(RUNS_FORGOTTEN),
     "runs export": Document(RUNS_EXPORTED),
     "runs reproduce": Document(REPRODUCTION),
+    "runs sweep": Document(SWEEP, note="The exit code is 1 if no trial has the metric."),
     "docs init": Document(DOCUMENT_PROJECT),
     "docs new": Document(NEW_DOCUMENT),
     "docs notebook": Document(NOTEBOOK_DOCUMENT),

@@ -46,20 +46,30 @@ _DESCRIBED = tuple(
 )
 
 
-def experiments_html(comparison: Comparison) -> str:
+def experiments_html(
+    comparison: Comparison,
+    title: str = "",
+    facts: Mapping[str, str] | None = None,
+    panels: Mapping[str, tuple[str, str]] | None = None,
+) -> str:
     """Runs side by side as one HTML page that loads nothing.
 
     Args:
         comparison: The runs; the curves of those that have any are read from their folders.
+        title: Title of the page, in the place of the runs' names.
+        facts: What the first card says before its own facts.
+        panels: More cards before the curves: heading and HTML by the id of the card.
     """
     runs = comparison.runs
     labels = run_labels(runs)
     curves, lacking = _curves(runs)
     drawn = [at for at, frame in enumerate(curves) if frame is not None]
     names = [*labels[:_NAMES], *(["..."] if len(labels) > _NAMES else [])]
-    title = labels[0] if len(runs) == 1 else runs_text(len(runs))
+    title = title or (labels[0] if len(runs) == 1 else runs_text(len(runs)))
+    cards = panels or {}
     sections = {
         "model": tr("Runs"),
+        **{name: heading for name, (heading, _) in cards.items()},
         **({"curves": tr("Curves")} if drawn else {}),
         "table": tr("Table"),
         "run": tr("Settings"),
@@ -71,8 +81,12 @@ def experiments_html(comparison: Comparison) -> str:
         subtitle=", ".join(names) if len(runs) != 1 else runs[0].kind,
         sections=sections,
         heading=html_text(sections["model"]),
-        model_facts=fact_list(_facts(comparison, drawn)) + _notes(lacking),
-        panels=part("panel_curves.html") if drawn else "",
+        model_facts=fact_list({**(facts or {}), **_facts(comparison, drawn)}) + _notes(lacking),
+        panels="".join(
+            f'<section id="{name}" class="card wide"><h2>{html_text(heading)}</h2>{body}</section>'
+            for name, (heading, body) in cards.items()
+        )
+        + (part("panel_curves.html") if drawn else ""),
         table_heading=html_text(tr("Settings and results")),
         grid=grid("runs", "table"),
         sides="",
