@@ -72,9 +72,10 @@ def compare_command(
 @json_option
 @with_runs
 def diff_command(database: Database, a: str, b: str, as_json: bool) -> None:
-    """Show what differs between two runs: settings, environment, inputs and results.
+    """Show what differs between two runs.
 
-    A * marks the better of two results where it is known which way is better.
+    Settings, environment, inputs and results. A * marks the better of two results where it is
+    known which way is better.
     """
     difference = diff_runs(find_run(a, database), find_run(b, database))
     if as_json:

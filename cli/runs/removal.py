@@ -53,9 +53,10 @@ __all__ = ["bin_command", "forget_command", "restore_command", "rm_command"]
 def rm_command(
     database: Database, runs: tuple[str, ...], dry_run: bool, force: bool, as_json: bool
 ) -> None:
-    """Move run folders to the bin on their disk; `restore` brings them back.
+    """Move run folders to a bin on their disk.
 
-    Refuses the folder of a running job, and folders that hold what other runs or models need.
+    `restore` brings them back. Refuses the folder of a running job, and folders that hold what
+    other runs or models need.
     """
     chosen = [find_run(run, database) for run in runs]
     for run in chosen:
@@ -166,7 +167,10 @@ def forget_command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove runs with their notes and tags from the catalog; no file is touched."""
+    """Remove runs from the catalog; no file is touched.
+
+    Their notes and tags go with them.
+    """
     if not runs and not missing and not folders:
         raise ConfigError("nothing to forget", "Name runs, or use --missing or --folder")
     chosen = {run.number: run for run in (find_run(run, database) for run in runs)}

@@ -34,7 +34,7 @@ __all__ = ["scan_command"]
 @quiet_option
 @with_runs
 def scan_command(database: Database, folders: tuple[Path, ...], as_json: bool, quiet: bool) -> None:
-    """Find runs of every kind, and read those that are new or changed.
+    """Find runs of every kind, and read what has changed.
 
     Without FOLDER it searches data/outputs, and the folders of earlier scans. A run that is gone
     is marked; its note and tags stay, and are those of the run again where a scan finds it

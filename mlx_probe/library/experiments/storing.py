@@ -48,7 +48,10 @@ def load_runs(database: Database, binned: bool | None = False) -> list[StoredRun
         "ORDER BY created_at DESC, number DESC",
         [binned, binned],
     )
-    return [_stored(row, tags.get(row["number"], ())) for row in rows]
+    try:
+        return [_stored(row, tags.get(row["number"], ())) for row in rows]
+    except TypeError as error:
+        raise database.damaged(error) from error
 
 
 def save_experiment(
@@ -223,8 +226,8 @@ def _stored(row: sqlite3.Row, tags: Sequence[str]) -> StoredRun:
     return StoredRun(
         number=row["number"],
         id=row["id"],
-        encoded_folder=row["folder"],
-        encoded_marker=row["marker"],
+        encoded_folder=_bytes(row["folder"]),
+        encoded_marker=_bytes(row["marker"]),
         kind=row["kind"],
         state=row["state"],
         reason=row["reason"],
@@ -240,3 +243,10 @@ def _stored(row: sqlite3.Row, tags: Sequence[str]) -> StoredRun:
         note=row["note"],
         tags=tuple(tags),
     )
+
+
+def _bytes(value: object) -> bytes:
+    """A path of the catalog; a damaged file may have anything there."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"{str(value)[:80]!r} is no path")
+    return value

@@ -71,8 +71,8 @@ def difference_text(difference: Difference) -> RenderableType:
     }
     parts: list[RenderableType] = []
     for part, (title, pairs) in titles.items():
-        same = tr("same: {count}", count=difference.same[part])
-        parts.append(f"[bold]{escape(title)}[/] ({escape(same)})")
+        same = difference.same[part]
+        parts.append(f"[bold]{escape(tr('{part}, same: {count}', part=title, count=same))}[/]")
         if not pairs:
             parts += [f"  {escape(tr('nothing differs'))}", ""]
             continue

@@ -1,12 +1,28 @@
 """RUN on the command line: a path, the beginning of an id, a name."""
 
+import contextlib
+import json
 import shutil
 
 import pytest
 from experiment_runs import analysis, training
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from mlx_probe.core.errors import ResultError
-from mlx_probe.library.experiments import load_runs, resolve_run, scan_experiments
+from mlx_probe.core.errors import ProbeError, ResultError
+from mlx_probe.library.catalog import open_database
+from mlx_probe.library.experiments import (
+    find_run,
+    load_bin,
+    load_runs,
+    plan_removal,
+    remove_run,
+    resolve_run,
+    scan_experiments,
+    settle_bin,
+)
+from mlx_probe.library.experiments.comparing import compare_runs_of
+from mlx_probe.library.experiments.lineage import build_lineage
 
 
 @pytest.fixture
@@ -16,6 +32,18 @@ def root(tmp_path):
     training(folder / "b" / "base", day=2)
     training(folder / "other", day=3)
     return folder
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The bytes of a catalog with runs, one of them in the bin."""
+    folder = tmp_path_factory.mktemp("full")
+    training(folder / "runs" / "base", init="./other")
+    analysis(folder / "runs" / "one")
+    with open_database(folder / "c.sqlite") as database:
+        scan_experiments(database, [folder / "runs"])
+        remove_run(database, folder / "runs" / "one")
+    return (folder / "c.sqlite").read_bytes()
 
 
 def test_the_ways_to_name_a_run(database, root, monkeypatch):
@@ -63,3 +91,32 @@ def test_two_runs_in_one_folder(database, root):
     assert resolve_run(str(wanted), database) == wanted
     with pytest.raises(ResultError, match="means 2 runs"):
         resolve_run("other", database)
+
+
+@given(
+    edits=st.lists(
+        st.tuples(st.integers(0, 1 << 17), st.binary(min_size=1, max_size=40)), max_size=6
+    ),
+    cut=st.integers(1, 1 << 17),
+)
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_damaged_catalog_ends_in_one_message(full, edits, cut, tmp_path_factory):
+    content = bytearray(full[:cut])
+    for position, patch in edits:
+        offset = position % len(content)
+        content[offset : offset + len(patch)] = patch
+    path = tmp_path_factory.getbasetemp() / "damaged.sqlite"
+    path.write_bytes(content)
+    with contextlib.suppress(ProbeError), open_database(path) as database:
+        settle_bin(database)
+        runs = load_runs(database, binned=None)
+        for run in runs:
+            json.dumps(run.describe())
+        build_lineage(runs)
+        load_bin(database)
+        compare_runs_of(runs)
+        plan_removal(database, runs)
+        with contextlib.suppress(ProbeError):
+            find_run("base", database, runs)
