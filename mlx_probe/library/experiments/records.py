@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.runs.experiments.records import Value
+from mlx_probe.runs.experiments.records import Experiment, Value
 from mlx_probe.runs.folder import run_name
 
-__all__ = ["StoredRun", "json_object"]
+__all__ = ["StoredRun", "json_object", "uncatalogued"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,35 @@ class StoredRun:
             "config": json_object(self.config_json),
             "metrics": json_object(self.metrics_json),
         }
+
+
+def uncatalogued(number: int, run: Experiment) -> StoredRun:
+    """A run that no catalog has, for what compares runs.
+
+    Args:
+        number: Any; another one for each run.
+        run: The run.
+    """
+    return StoredRun(
+        number=number,
+        id="",
+        encoded_folder=os.fsencode(run.folder),
+        encoded_marker=os.fsencode(run.marker),
+        kind=run.kind,
+        state=run.state,
+        reason=run.reason,
+        created_at=run.created_at,
+        seconds=run.seconds,
+        models=", ".join(each.name for each in run.inputs),
+        config_json=json.dumps(dict(run.config)),
+        metrics_json=json.dumps(dict(run.metrics)),
+        facts_json="{}",
+        missing=False,
+        token="",
+        found_at="",
+        note="",
+        tags=(),
+    )
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -6,14 +6,13 @@ side by side.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlx_probe.core.language import tr
 from mlx_probe.library.experiments.comparing import compare_runs_of
-from mlx_probe.library.experiments.records import StoredRun
+from mlx_probe.library.experiments.records import uncatalogued
 from mlx_probe.report.html.experiments_page import experiments_html
 from mlx_probe.report.html.markup import html_text
 from mlx_probe.runs.experiments.records import Experiment
@@ -38,7 +37,7 @@ def sweep_html(sweep: Mapping[str, Any], experiments: Sequence[Experiment | None
     finished = [trial for trial in trials if trial["value"] is not None]
     failed = [trial for trial in trials if trial["state"] == "failed"]
     runs = [
-        _stored(trial["trial"], experiment)
+        uncatalogued(trial["trial"], experiment)
         for trial, experiment in zip(trials, experiments, strict=True)
         if experiment is not None
     ]
@@ -189,27 +188,3 @@ def _told(trial: Mapping[str, Any]) -> str:
 def _failed(trials: Sequence[Mapping[str, Any]]) -> str:
     items = "".join(f"<li>{trial['trial']}: {html_text(trial['reason'])}</li>" for trial in trials)
     return f"<ul>{items}</ul>"
-
-
-def _stored(number: int, run: Experiment) -> StoredRun:
-    """A trial's run as the comparison of runs takes it, without a catalog."""
-    return StoredRun(
-        number=number,
-        id="",
-        folder=run.folder,
-        marker=run.marker,
-        kind=run.kind,
-        state=run.state,
-        reason=run.reason,
-        created_at=run.created_at,
-        seconds=run.seconds,
-        models=", ".join(each.name for each in run.inputs),
-        config_json=json.dumps(dict(run.config)),
-        metrics_json=json.dumps(dict(run.metrics)),
-        facts_json="{}",
-        missing=False,
-        token="",
-        found_at="",
-        note="",
-        tags=(),
-    )
