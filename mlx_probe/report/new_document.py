@@ -10,7 +10,6 @@ from datetime import date, datetime
 from pathlib import Path
 
 from mlx_probe.core.errors import ResultError
-from mlx_probe.core.files import sha256_file
 from mlx_probe.core.language import speaking
 from mlx_probe.library.catalog import (
     card_text,
@@ -24,7 +23,7 @@ from mlx_probe.library.documents.environments import environment_values
 from mlx_probe.library.documents.making import NewDocument, document_path, make_document
 from mlx_probe.library.documents.naming import document_id
 from mlx_probe.library.documents.project import Project
-from mlx_probe.library.documents.subjects import model_sha256
+from mlx_probe.library.documents.subjects import model_sha256, run_sha256
 from mlx_probe.library.experiments import resolve_run
 from mlx_probe.report.run_document import run_document
 from mlx_probe.runs.experiments import read_experiment
@@ -118,7 +117,7 @@ def _of_run(project: Project, request: Request, catalog: Path) -> Made:
     filled = run_document(run, path.stem, _FIGURES)
     models = [each.name for each in run.inputs if each.role in ("model", "base")]
     try:
-        digest = sha256_file(run.marker)
+        digest = run_sha256(run.folder, run.marker.name)
     except OSError as error:
         raise ResultError(f"cannot read {run.marker}: {error}", "Check the run") from error
     entries = {

@@ -4,16 +4,16 @@ import json
 import os
 import re
 import shutil
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 from models import invoke, refuses
 
-from mlx_probe.core.files import sha256_file
 from mlx_probe.library.documents import surroundings
 from mlx_probe.library.documents.check import check_documents
 from mlx_probe.library.documents.front_matter import read_front_matter
+from mlx_probe.library.documents.subjects import run_sha256
 from mlx_probe.report import run_document
 from mlx_probe.runs.experiments import read_experiment
 
@@ -46,8 +46,9 @@ def test_a_document_of_a_run_has_its_numbers_plots_and_hash(stored, notes, tmp_p
     front = read_front_matter(text)
     experiment = read_experiment(run)
     assert front.text("run") == f"../../runs/{name}"
-    assert front.text("run_sha256") == sha256_file(experiment.marker)
-    assert front.text("date") == document["date"] == experiment.created_at[:10]
+    assert front.text("run_sha256") == run_sha256(run, experiment.marker.name)
+    finished = datetime.fromisoformat(experiment.created_at).astimezone().date()
+    assert front.text("date") == document["date"] == finished.isoformat()
     for metric, value in experiment.metrics.items():
         assert re.search(rf"^\| `{metric}` \| \S+ \|$", text, re.M), metric
         if 0 < abs(value) < 1000:
@@ -58,6 +59,12 @@ def test_a_document_of_a_run_has_its_numbers_plots_and_hash(stored, notes, tmp_p
     assert all(f"figures/{each.rpartition('/')[2]})" in text for each in document["figures"])
     assert rules_of(notes) == {"todo"}
     meta = json.loads(experiment.marker.read_text())
+    table = next(name for name in sorted(meta["outputs"]) if "monitor" not in name)
+    content = (run / table).read_bytes()
+    (run / table).write_bytes(content + b"\n")
+    assert rules_of(notes) == {"todo", "stale"}
+    (run / table).write_bytes(content)
+    assert rules_of(notes) == {"todo"}
     experiment.marker.write_text(json.dumps({**meta, "seconds": {"measure": 5}}))
     assert rules_of(notes) == {"todo", "stale"}
 

@@ -25,6 +25,8 @@ UNDATED = ("index.md", "log.md", "rules.md")
 # The first lines may say it in words, in either language.
 _WRITTEN = re.compile(r"(?im)^\W*(?:date|日期|dated|updated|更新)\W{1,6}(?P<date>\d{4}-\d\d-\d\d)")
 _FIRST_LINES = 15
+# So many documents with dates are a custom of their folder.
+_FEWEST_DATED = 3
 
 
 def _file_name(document: Document, surroundings: Surroundings) -> Iterator[tuple[int, str]]:
@@ -58,7 +60,7 @@ def _lower(stem: str) -> str:
 
 def _no_date(document: Document, surroundings: Surroundings) -> Iterator[tuple[int, str]]:
     front = document.page.front
-    if document.path.name in UNDATED or not _is_dated(document):
+    if document.path.name in UNDATED or not _is_dated(document, surroundings):
         return
     written = front.text("date")
     if "date" in front.keys and not _is_date(written):
@@ -70,13 +72,24 @@ def _no_date(document: Document, surroundings: Surroundings) -> Iterator[tuple[i
             yield 1, "the document has no date: write `date: 2026-12-31` into its front matter"
 
 
-def _is_dated(document: Document) -> bool:
+def _is_dated(document: Document, surroundings: Surroundings) -> bool:
     """Whether a document has to have a date."""
     front = document.page.front
     if front.text("kind") in KINDS or "date" in front.keys:
         return True
-    # Of other pages of a project, such as a README, those that say nothing of themselves are free.
-    return document.project is not None and not _CONVENTIONAL.fullmatch(document.path.stem)
+    # Pages such as a README are free.
+    if _CONVENTIONAL.fullmatch(document.path.stem):
+        return False
+    return document.project is not None or _are_dated(document, surroundings)
+
+
+def _are_dated(document: Document, surroundings: Surroundings) -> bool:
+    """Whether the documents beside it have dates, all but a few of them."""
+    folder = document.path.absolute().parent
+    dated = surroundings.dated(folder)
+    names = [name for name in dated if name != document.path.name and name not in UNDATED]
+    count = sum(dated[name] for name in names)
+    return count >= _FEWEST_DATED and 2 * count > len(names)
 
 
 def _is_date(text: str) -> bool:

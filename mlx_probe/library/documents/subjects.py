@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +17,44 @@ __all__ = ["RUN_FILE", "model_files", "model_sha256", "reference_path", "run_sha
 # What a finished run has, if a document names no other file.
 RUN_FILE = "run_meta.json"
 _CONFIG = "config.json"
+# Of a training, also of one that goes on.
+_METRICS = "metrics.jsonl"
 
 
 def run_sha256(folder: Path, name: str = RUN_FILE) -> str:
-    """The hash of a run: of the file that is written last, with all that the run found.
+    """The hash of a run: of its metadata, and of the tables and curves that these name.
+
+    Weights in folders of their own do not count: checkpoints may go to save space.
 
     Args:
         folder: The run.
-        name: The file.
+        name: The file with its metadata.
 
     Raises:
         OSError: It cannot be read.
     """
-    return sha256_file(folder / name)
+    data = (folder / name).read_bytes()
+    try:
+        meta = json.loads(data)
+        named = set(meta.get("outputs") or ())
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        named = set()
+    files = [each for each in sorted(named | {_METRICS}, key=str) if _is_name(each)]
+    lines = [f"{name} {hashlib.sha256(data).hexdigest()}\n"]
+    lines += [f"{each} {sha256_file(folder / each)}\n" for each in files if _is_file(folder / each)]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _is_name(name: object) -> bool:
+    """Whether it is the name of a file in the folder itself."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def model_files(path: Path) -> list[Path]:

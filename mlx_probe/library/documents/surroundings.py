@@ -12,12 +12,15 @@ from mlx_probe.core.files import sha256_file
 from mlx_probe.library.catalog.database import default_database, open_database
 from mlx_probe.library.catalog.hashing import FileIdentity, identify, known_hashes
 
+from .front_matter import read_front_matter
 from .page import Page
 from .project import Project, project_of
 from .reading import read_page
 
 __all__ = ["Document", "Surroundings"]
 
+# Bytes: front matter is shorter.
+_FRONT = 1 << 14
 # Beside these lies a whole project: a path that begins with / begins there.
 _ROOTS = (".git", ".hg", "pyproject.toml", "package.json")
 
@@ -50,6 +53,7 @@ class Surroundings:
     _names: dict[Path, frozenset[str]] = field(default_factory=dict)
     _projects: dict[Path, Project | None] = field(default_factory=dict)
     _hashes: dict[Path, str] = field(default_factory=dict)
+    _dated: dict[Path, dict[str, bool]] = field(default_factory=dict)
     _known: dict[FileIdentity, str] | None = None
 
     def page(self, path: Path) -> Page | None:
@@ -80,6 +84,16 @@ class Surroundings:
             # Many documents may describe one model.
             self._hashes[path] = known or sha256_file(path)
         return self._hashes[path]
+
+    def dated(self, folder: Path) -> dict[str, bool]:
+        """Whether each Markdown file of a folder has a date in its front matter."""
+        if folder not in self._dated:
+            self._dated[folder] = {
+                name: _has_date(folder / name)
+                for name in self.names(folder)
+                if name.lower().endswith(".md")
+            }
+        return self._dated[folder]
 
     def names(self, folder: Path) -> frozenset[str]:
         """Names in a folder; none of one that cannot be read."""
@@ -117,6 +131,15 @@ class Surroundings:
             if any(name in self.names(folder) for name in _ROOTS):
                 return folder
         return self.root.absolute()
+
+
+def _has_date(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_FRONT).decode("utf-8", "replace")
+    except OSError:
+        return False
+    return "date" in read_front_matter(text.replace("\r\n", "\n")).keys
 
 
 def _hashes_of_catalog() -> dict[FileIdentity, str]:

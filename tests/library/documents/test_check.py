@@ -90,6 +90,16 @@ def test_a_planted_fault_of_every_kind_can_be_silenced(folder, cases):
     path.unlink()
 
 
+def test_a_date_is_missed_where_the_documents_beside_have_one(tmp_path):
+    (tmp_path / "bare.md").write_text("---\ntitle: Bare\n---\n# Bare\n")
+    (tmp_path / "README.md").write_text("# About\n")
+    for name in "abc":
+        assert check_documents([tmp_path]) == []
+        (tmp_path / f"{name}.md").write_text(f"---\ndate: 2026-11-30\n---\n# {name}\n")
+    [found] = check_documents([tmp_path])
+    assert (found.file.name, found.rule) == ("bare.md", "no-date")
+
+
 def test_rules_for_projects_leave_other_pages_alone_unless_they_are_named(tmp_path):
     (tmp_path / "page.md").write_text("# One\n\n# Two\n\n#### Four\n\n![](https://example.org)\n")
     assert check_documents([tmp_path]) == []
