@@ -77,8 +77,8 @@ def test_a_broken_one_is_recognized(empty, tmp_path):
     result = empty.env("check", "work", "--lock", lock, "--out", out, PIP_TARGET=str(elsewhere))
     refuses(result, "checks found it broken")
     shown = result.stdout
-    assert "tiny_alpha/__init__.py (changed)" in shown
-    assert "tiny-beta: tiny_beta/__init__.py (missing)" in shown
+    assert "tiny_alpha/__init__.py was changed" in shown
+    assert "tiny-beta: tiny_beta/__init__.py is missing" in shown
     assert "tiny-alpha is 0.5 instead of 2.0" in shown
     assert "it sees the packages of the system's Python" in shown
     assert f"more.pth brings {elsewhere} onto its path" in shown
@@ -260,6 +260,56 @@ def test_conda(empty, monkeypatch):
     conda.write_text("#!/bin/sh\necho 'CondaHTTPError HTTP 000 CONNECTION FAILED'; exit 1\n")
     result = empty.env("create", "more", *sources, "--maker", "conda", PATH=path)
     refuses(result, "no connection to the package index")
+
+
+UV = """#!{python}
+import json, subprocess, sys
+words = sys.argv[1:]
+with open({asked!r}, "a") as file:
+    print(json.dumps(words), file=file)
+if words[0] == "venv":
+    subprocess.run([{python!r}, "-m", "venv", "--without-pip", words[-1]], check=True)
+elif words[1] == "compile":
+    with open(words[-1], "w") as file:
+        file.write({pins!r})
+else:
+    python, listed = words[words.index("--python") + 1], words[-1]
+    options = ["--no-index", "--find-links", {wheels!r}, "--no-deps", "--require-hashes"]
+    pip = [{python!r}, "-m", "pip", "--python", python, "install", *options, "-r", listed]
+    subprocess.run(pip, check=True)
+"""
+
+
+def test_uv(workplace, empty, tmp_path):
+    """A program that records what it is asked for: it resolves first, for the hashes."""
+    lock = tmp_path / "first.lock.txt"
+    workplace.env("export", "first", "--out", lock)
+    pins = [line for line in lock.read_text("utf-8").splitlines() if not line.startswith("#")]
+    tools, asked = empty.root / "tools", empty.root / "asked"
+    tools.mkdir()
+    uv = tools / "uv"
+    settings = {"asked": str(asked), "pins": "\n".join(pins), "wheels": str(workplace.wheels)}
+    uv.write_text(UV.format(python=sys.executable, **settings))
+    uv.chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+    # Nobody has to choose it.
+    words = ("--wheels", empty.wheels, "--offline", "--template", empty.template, "--json")
+    result = empty.env("create", "work", *words, PATH=path)
+    assert result.exit_code == 0, result.output
+    made = json.loads(result.stdout)
+    assert made["maker"] == "uv"
+    assert made["packages"] == {"tiny-alpha": "2.0", "tiny-beta": "1.0"}
+    calls = [json.loads(line) for line in asked.read_text().splitlines()]
+    assert [call[:2] for call in calls] == [
+        ["venv", "--no-project"],
+        ["pip", "compile"],
+        ["pip", "install"],
+    ]
+    assert all("--offline" in call or "--no-index" in call for call in calls)
+    assert "--generate-hashes" in calls[1]
+    assert {"--no-deps", "--require-hashes"} <= set(calls[2])
+    again = tmp_path / "again.lock.txt"
+    assert json.loads(empty.env("export", "work", "--out", again, "--json").stdout)["hashed"] == 2
 
 
 def test_the_templates_of_the_checkout_are_those_of_the_package():

@@ -195,8 +195,8 @@ def _files(
         looked.append(name)
         on_step(name)
 
-    for package, file, why in broken_files(place.path, config.with_hashes, on_package):
-        wrong.setdefault(package, []).append(f"{file} ({why})")
+    for package, why in broken_files(place.path, config.with_hashes, on_package):
+        wrong.setdefault(package, []).append(why)
     remake = place.remake(record)
     for package, files in wrong.items():
         more = f" and {len(files) - MOST} more" if len(files) > MOST else ""

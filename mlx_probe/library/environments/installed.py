@@ -22,6 +22,8 @@ __all__ = ["Package", "broken_files", "installed_packages", "site_folders"]
 # A licence's text instead of its name is longer.
 _LONGEST_LICENCE = 60
 _CLASSIFIER = "License :: "
+# What may be wrong with a file.
+_MISSING, _CHANGED, _UNREADABLE = "{0} is missing", "{0} was changed", "{0} cannot be read"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def installed_packages(prefix: Path) -> list[Package]:
 
 def broken_files(
     prefix: Path, with_hashes: bool, on_package: Callable[[str], None] = lambda name: None
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[tuple[str, str]]:
     """Files that are not as they were installed.
 
     Args:
@@ -84,23 +86,23 @@ def broken_files(
         on_package: Called with each package before its files are looked at.
 
     Yields:
-        The package, the file, and what is wrong: "missing", "changed" or "unreadable".
+        The package, and what is wrong with the file.
     """
     for distribution in _distributions(prefix):
         name = _name(distribution)
         on_package(name)
         if not _metadata(distribution).get("Version"):
-            yield name, "METADATA", "missing"
+            yield name, _MISSING.format("METADATA")
         if distribution.read_text("RECORD") is None:
             # Debian's and conda's own packages may come without.
             if distribution.read_text("INSTALLER") in ("pip\n", "uv\n", "pip", "uv"):
-                yield name, "RECORD", "missing"
+                yield name, _MISSING.format("RECORD")
             continue
         for file, digest, size in _record(distribution):
             if wrong := _wrong(
                 Path(str(distribution.locate_file(file))), digest, size, with_hashes
             ):
-                yield name, file, wrong
+                yield name, wrong.format(file)
 
 
 def _distributions(prefix: Path) -> Iterator[Distribution]:
@@ -175,7 +177,7 @@ def _wrong(path: Path, digest: str, size: int | None, with_hashes: bool) -> str:
         found = path.stat().st_size
         # What Python compiles, and RECORD itself, have neither.
         if size is not None and found != size:
-            return "changed"
+            return _CHANGED
         method, _, expected = digest.partition("=")
         if with_hashes and expected and method in hashlib.algorithms_guaranteed:
             hashed = hashlib.new(method)
@@ -183,10 +185,10 @@ def _wrong(path: Path, digest: str, size: int | None, with_hashes: bool) -> str:
                 for block in read_blocks(file):
                     hashed.update(block)
             text = base64.urlsafe_b64encode(hashed.digest()).rstrip(b"=").decode()
-            return "" if text == expected else "changed"
+            return "" if text == expected else _CHANGED
     except FileNotFoundError:
         # Bytecode is written again when it is needed.
-        return "" if path.suffix == ".pyc" else "missing"
+        return "" if path.suffix == ".pyc" else _MISSING
     except OSError:
-        return "unreadable"
+        return _UNREADABLE
     return ""

@@ -119,9 +119,8 @@ def _pip_settings(interpreter: Interpreter, cwd: Path) -> Iterator[Outcome]:
         if name in _ELSEWHERE and value.strip("'\"").lower() not in ("", "0", "false", "no"):
             fact = f"pip's setting {key} puts packages elsewhere: {value}"
             in_shell = key.startswith(":env:")
-            words = ["unset", f"PIP_{name.upper()}"]
-            undo = shlex.join(words if in_shell else ["pip", "config", *words[:1], key])
-            unset = f"Remove it: {undo}"
+            here, there = ("unset", f"PIP_{name.upper()}"), ("pip", "config", "unset", key)
+            unset = f"Remove it: {shlex.join(here if in_shell else there)}"
             yield Outcome(_CHECK, "error", fact, unset)
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 
 import pytest
-from environments import Workplace
+from environments import Workplace, write_template
 
 from mlx_probe.core.errors import Interrupted, ResultError
 from mlx_probe.library.environments import (
@@ -58,10 +58,13 @@ def test_a_failure_is_explained(output):
     assert all(line in output for line in error.output)
 
 
-def make(empty, on_line=lambda line: None, replace=False):
+def make(empty, on_line=None, replace=False):
+    """Without packages, which is quicker, unless somebody listens to the installer."""
     sources = Sources((empty.wheels,), offline=True)
     place = Place(empty.folder, "work")
-    template = read_template(str(empty.template))
+    bare = write_template(empty.root / "bare.yaml", requirements=[], check=[])
+    template = read_template(str(bare if on_line is None else empty.template))
+    on_line = on_line or (lambda line: None)
     return create(place, template, maker="venv", sources=sources, replace=replace, on_line=on_line)
 
 
