@@ -29,6 +29,8 @@ from mlx_probe.core.units import format_size, parse_size
 
 COMMAND = Path(sys.executable).with_name("mlx-probe")
 LIMIT = 0.05
+# Seconds before which a command has not begun its work.
+START = 0.12
 COLUMNS = ("format", "step", "seconds", "share of the first", "archive")
 KILL_COLUMNS = (
     *("format", "killed", "kills", "at work", "archive sound", "half there"),
@@ -90,7 +92,7 @@ def times(
         return seconds
 
     # Old enough that no file is read again for having been written in the same moment.
-    time.sleep(1)
+    time.sleep(0.1)
     os.sync()
     first = row("first backup", run("create", tree, "--repo", repo, "--with", kind))
     second = row("unchanged", run("create", tree, "--repo", repo))
@@ -122,49 +124,44 @@ def kills(
     create = ("create", tree, "--repo", repo, "--with", kind)
     restore = ("restore", "latest", "--repo", repo, "--out", out)
     duration = run(*create)
-    shutil.rmtree(repo)
     found: dict[str, Counter[str]] = {"create": Counter(), "restore": Counter()}
-    for number in range(count):
-        if number % 10 == 0 and repo.exists():
+    counts = found["create"]
+    # Kills that came before the work or after it are repeated, up to a limit.
+    while counts["hit"] < count and counts["kills"] < 4 * count:
+        if counts["kills"] % 10 == 0:
             shutil.rmtree(repo)
-        (tree / f"new {number}").write_bytes(chance.randbytes(300_000))
+        counts["kills"] += 1
+        (tree / f"new {counts['kills']}").write_bytes(chance.randbytes(2_000_000))
         before = listed(repo)
-        counts = found["create"]
-        # The start of the interpreter is no part of the work.
-        counts["hit"] += kill_after(chance.uniform(0.3 * duration, duration), *create)
+        counts["hit"] += kill_after(chance.uniform(START, duration), *create)
         there = listed(repo)
         counts["half"] += len(there - before) > 1
         begun = (repo / "config").exists() or (repo / "config.json").exists()
         counts["sound"] += not begun or is_sound(repo)
-        run(*create)
+        duration = run(*create)
         counts["on"] += len(listed(repo)) > len(before)
     was, duration = facts(tree), run(*restore)
-    for _ in range(count):
+    counts = found["restore"]
+    while counts["hit"] < count and counts["kills"] < 4 * count:
         shutil.rmtree(out, ignore_errors=True)
-        counts = found["restore"]
-        counts["hit"] += kill_after(chance.uniform(0.3 * duration, duration), *restore)
+        counts["kills"] += 1
+        counts["hit"] += kill_after(chance.uniform(START, duration), *restore)
         counts["half"] += out.exists() and facts(out / tree.name) != was
         counts["sound"] += 1
         if not out.exists():
             run(*restore)
         counts["on"] += facts(out / tree.name) == was
-    sound = is_sound(repo)
-    found["restore"]["sound"] *= sound
-    rows: list[list[Cell]] = [
-        [
-            kind,
-            name,
-            count,
-            c["hit"],
-            f"{c['sound']} of {count}",
-            c["half"],
-            f"{c['on']} of {count}",
-        ]
-        for name, c in found.items()
-    ]
+        if counts["kills"] % 10 == 0:
+            shutil.rmtree(out)
+            duration = run(*restore)
+    found["restore"]["sound"] *= is_sound(repo)
+    rows: list[list[Cell]] = []
+    for name, c in found.items():
+        sound, on = (f"{c[key]} of {c['kills']}" for key in ("sound", "on"))
+        rows.append([kind, name, c["kills"], c["hit"], sound, c["half"], on])
     for folder in (repo, out):
         shutil.rmtree(folder, ignore_errors=True)
-    good = all(c["sound"] == c["on"] == count and not c["half"] for c in found.values())
+    good = all(c["sound"] == c["on"] == c["kills"] and not c["half"] for c in found.values())
     return rows, good
 
 
