@@ -2,11 +2,14 @@
 
 import csv
 import json
+from importlib import import_module
 
 import pytest
+from models import invoke
 from training import RECIPE, Killed, kill, results_of
 
 from mlx_probe.core.errors import ConfigError
+from mlx_probe.lab.settings import settings_to_yaml
 from mlx_probe.lab.train import step_lines
 from mlx_probe.lab.train.logged import logged_progress
 from mlx_probe.lab.train.progress import Silent
@@ -124,3 +127,39 @@ def test_a_logger_that_fails_warns_once_and_training_goes_on(
 def test_what_cannot_follow_a_training_is_refused_before_it_begins(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_target(text)
+
+
+def test_the_command_logs(tmp_path, tokens):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(settings_to_yaml(RECIPE))
+    words = ("train", "--config", recipe, "--data", tokens, "--out", tmp_path / "run", "-q")
+    where = f"csv={tmp_path / 'csv'}"
+    result = invoke(*words, "--device", "cpu", "--log-to", where, "--log-to", where)
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "csv").glob("run-*/metrics.csv")
+    assert len(path.read_text().splitlines()) == 14
+    refused = invoke(*words, "--log-to", "tensorbord")
+    assert refused.exit_code == 2
+    assert "Did you mean 'tensorboard'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "function"),
+    [
+        (("tune", "m", "--data", "{here}", "--out", "o"), "mlx_probe.lab.tune.tune:tune"),
+        (("moe", "train", "m", "--out", "o"), "mlx_probe.lab.moe.train.train:train_mixture"),
+    ],
+)
+def test_other_trainings_log_too(tmp_path, monkeypatch, words, function):
+    module, _, name = function.partition(":")
+    given = {}
+
+    def taken(*arguments, **settings):
+        given.update(settings)
+        raise ConfigError("enough", "Nothing")
+
+    monkeypatch.setattr(import_module(module), name, taken)
+    where = f"csv={tmp_path / 'csv'}"
+    result = invoke(*(word.format(here=tmp_path) for word in words), "--log-to", where)
+    assert "enough" in result.stderr
+    assert [target.name for target in given["progress"]._logs._targets] == ["csv"]

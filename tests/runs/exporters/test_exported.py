@@ -1,11 +1,15 @@
 """What the exporters read of a run folder, while the run goes on and afterwards."""
 
+import csv
 import json
 
+import mixture_runs
 import pytest
 from exported_runs import STEPS, training_folder
 
 from mlx_probe.core.errors import ResultError
+from mlx_probe.runs.experiments import RUN_KINDS, read_experiment
+from mlx_probe.runs.exporters import EXPORTERS
 from mlx_probe.runs.exporters.exported import read_exported
 
 META = {
@@ -60,3 +64,25 @@ def test_damaged_metrics_are_refused(tmp_path):
     (folder / "metrics.jsonl").write_text('{"step": 1}\nno\n{"step": 2}\n')
     with pytest.raises(ResultError, match=r"metrics.jsonl: line 2 cannot be read"):
         read_exported(folder)
+
+
+@pytest.mark.parametrize("kind", RUN_KINDS)
+def test_a_run_of_each_kind_is_exported(tmp_path, kind):
+    folder = tmp_path / "run"
+    if kind == "moe-signals":
+        mixture_runs.make_signals(folder)
+    else:
+        known = {"metrics": {"loss": 1.5}, "rows_by_status": {"ok": 5}, "examples": 10}
+        training_folder(folder, STEPS[:3], kind=kind, **{**META, **known})
+    run, metrics = read_exported(folder), read_experiment(folder).metrics
+    assert (run.kind, dict(run.finals)) == (kind, dict(metrics))
+    assert metrics
+    steps = {"train": 3, "tune": 3, "moe-train": 3, "moe-signals": 12}.get(kind, 0)
+    assert len(run.steps) == steps
+    for exporter in ("tensorboard", "csv"):
+        written = EXPORTERS[exporter].write(run, tmp_path / exporter)
+    with (written / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(steps or 1))
+    if not steps:
+        assert {name: float(rows[0][name]) for name in metrics} == metrics
