@@ -91,6 +91,7 @@ def planted(database, home, tmp_path):
             target = (file, snapshot, content)[number]
             (place / "model").symlink_to(target)
     # Models: an adapter's base, a note.
+    point(revision(home, "owner/base", "newer-base"))
     kept.append(revision(home, "owner/base", "base"))
     adapter = folder_model(models / "adapter")
     (adapter / "README.md").write_text("---\nbase_model: owner/unpointed\n---\n")

@@ -1,4 +1,4 @@
-"""Run by test_space.py: a process is killed at every 17th line of a change, in turn.
+"""Run by test_space.py: a process is killed at every 29th line of a change, in turn.
 
 Arguments: an empty folder; "remove", "restore" or "empty".
 
@@ -30,7 +30,7 @@ from mlx_probe.library.space import (
 
 WATCHED = ("experiments/moving.py", "space/bin.py", "space/removing.py")
 # Every single line of the moving itself is a step in `bin_killed_at_every_line.py`.
-STRIDE = 17
+STRIDE = 29
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def _need(root, snapshot, name, word, who):
 
 @given(cache=caches())
 @settings(
-    max_examples=12,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

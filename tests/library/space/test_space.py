@@ -19,8 +19,11 @@ from planted_space import (
     stepped,
     taken,
 )
+from stores_on_disk import folder_model
 
 from mlx_probe.core.errors import ConfigError, ResultError
+from mlx_probe.library.catalog import load_models, scan, set_note
+from mlx_probe.library.catalog.link_journal import plan_link
 from mlx_probe.library.catalog.lock import alone
 from mlx_probe.library.experiments import bin as bin_module
 from mlx_probe.library.experiments import load_bin, scan_experiments
@@ -144,6 +147,23 @@ def test_runs_that_are_gone_or_in_the_bin_still_need_theirs(database, home, tmp_
     survey = survey_space(database)
     assert survey.items == []
     assert survey.binned.keys() == {""}
+
+
+def test_what_only_the_catalog_knows_stays(database, home, tmp_path):
+    words = ("noted", "measured", "linked")
+    old = {word: revision(home, f"o/{word}", word) for word in words}
+    weights = {word: blobs(old[word]).pop() for word in words}
+    assert len(find_items(database, REMOVABLE).items) == 3
+    # A note on a model, an analysis that only `catalog scan` has seen, a link in no scanned folder.
+    folder_model(home / "hub" / "models--o--noted" / "snapshots" / old["noted"].name, 1)
+    analysis(tmp_path / "seen" / "run", {"id": "o/measured", "revision": old["measured"].name})
+    scan(database, stores=["hub"], runs=[tmp_path / "seen"])
+    noted = next(model for model in load_models(database) if model.id == "o/noted")
+    link = tmp_path / "elsewhere"
+    plan_link(database, "b", link, weights["linked"], True, "0" * 64, weights["linked"].stat())
+    assert [item.name[:7] for item in find_items(database, REMOVABLE).items] == ["o/noted"]
+    set_note(database, noted, "baseline")
+    assert find_items(database, REMOVABLE).items == []
 
 
 def test_what_a_program_has_open_stays(database, home):
