@@ -86,7 +86,7 @@ def rounded(value: float, digits: int = 3) -> float | int:
 def _command() -> str:
     """How to repeat this: the script and its options, without folders of this machine."""
     words = list(sys.argv[1:])
-    for name in ("--out", "--kept"):
+    for name in ("--out", "--kept", "--scratch"):
         if name in words:
             option = words.index(name)
             del words[option : option + 2]
