@@ -46,7 +46,8 @@ _KINDS = ("experiment", "model", "environment", "problem", "practice", "lesson")
     "--env",
     "environment",
     metavar="NAME",
-    help="Of an environment: fill in what is installed there: a folder, or . for this one.",
+    help="Of an environment: fill in what is installed there: one of `env list`, a folder, or . "
+    "for this one.",
 )
 @click.option(
     "--date",

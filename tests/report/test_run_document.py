@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from models import invoke, refuses
 
-from mlx_probe.library.documents import surroundings
+from mlx_probe.library.documents import environments, surroundings
 from mlx_probe.library.documents.check import check_documents
 from mlx_probe.library.documents.front_matter import read_front_matter
 from mlx_probe.library.documents.subjects import run_sha256
@@ -129,10 +129,28 @@ def test_a_document_of_a_model_has_its_card_and_hash(stored, notes, monkeypatch)
     )
 
 
+def test_a_document_of_an_environment_has_what_its_own_document_says(notes, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLX_PROBE_ENVS", str(tmp_path / "envs"))
+    (tmp_path / "envs" / "work").mkdir(parents=True)
+    refuses(invoke("docs", "new", "environment", "Work", "--env", "work", "--dir", notes), "work")
+    text = (
+        "# Environment work\n\n- Python: 3.12\n\n## Packages\n\n| a | b |\n|---|---|\n| x | y |\n"
+    )
+    monkeypatch.setattr(environments, "environment_markdown", lambda place: text)
+    path = made(notes, "environment", "Work", "--env", "work")["file"]
+    assert "\n- Python: 3.12\n\n### Packages\n\n| a | b |" in Path(path).read_text("utf-8")
+    assert rules_of(notes) == {"todo"}
+
+
 def test_a_document_of_an_environment_lists_what_is_installed(notes, tmp_path):
     path = made(notes, "environment", "This one", "--env", ".")["file"]
     text = Path(path).read_text("utf-8")
     assert re.search(r"^\| numpy \| \d+\.\S+ \|$", text, re.M)
     assert rules_of(notes) == {"todo"}
+    site = tmp_path / "venv" / "lib" / "python3.12" / "site-packages" / "thing-1.5.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text("Metadata-Version: 2.1\nName: thing\nVersion: 1.5\n")
+    path = made(notes, "environment", "Another", "--env", str(tmp_path / "venv"))["file"]
+    assert "| thing | 1.5 |" in Path(path).read_text("utf-8")
     words = ("environment", "None", "--env", tmp_path, "--dir", notes)
     refuses(invoke("docs", "new", *words), "is no environment", code=2)
