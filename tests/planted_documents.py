@@ -144,7 +144,7 @@ SNIPPETS = {
     ],
     "todo": [
         "TODO: write this",
-        "- [ ] done\n- ¶FIXME later",
+        "- [ ] done\n- ¶FIXME: this is still a TODO.",
         "| a | b |\n|---|---|\n¶| 1 | TBD |",
         "<!-- a comment\n¶TODO: think -->",
         "这一部分待补充。",

@@ -78,7 +78,11 @@ def _is_left_in(text: str) -> bool:
     """Whether a text has a note to oneself."""
     plain = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), text)
     for found in _LEFT.finditer(plain):
-        if _SPOKEN_OF.search(plain[: found.start()]) or _THINGS.match(plain[found.end() :]):
+        ahead, behind = plain[: found.start()], plain[found.end() :]
+        if _THINGS.match(behind):
+            continue
+        # "this is a TODO." is one.
+        if _SPOKEN_OF.search(ahead) and re.match(r"\s+\w", behind):
             continue
         return True
     return False
