@@ -158,11 +158,16 @@ def _open(out: Path) -> tuple[Any, str]:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
+    out = out.resolve()
+    if "?" in str(out):
+        # It would end the path in the store's address.
+        raise ConfigError(
+            f"{out} has a ?, which MLflow takes for the end", "Choose another path with --out"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(out, error) from error
-    out = out.resolve()
     client = MlflowClient(tracking_uri=f"sqlite:///{out / _STORE}")
     known = client.get_experiment_by_name(_EXPERIMENT)
     if known is None:

@@ -173,6 +173,12 @@ def test_a_store_that_cannot_be_written_is_named(name, tmp_path):
         EXPORTERS[name].write(exported(), tmp_path / "file")
 
 
+def test_a_path_that_mlflow_cannot_address_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="has a \\?, which MLflow takes for the end"):
+        EXPORTERS["mlflow"].write(exported(), tmp_path / "a?b")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_package_is_named_with_its_extra(name, tmp_path, monkeypatch):
     import sys
 
