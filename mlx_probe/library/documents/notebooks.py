@@ -113,7 +113,7 @@ def _converted(source: Path, folder: str) -> tuple[str, dict[str, bytes]]:
     import nbformat
 
     try:
-        notebook = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call]
+        notebook = nbformat.read(source, as_version=4)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ResultError(
             f"{source} cannot be read as a notebook: {_reason(error)}",
