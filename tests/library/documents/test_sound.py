@@ -4,7 +4,7 @@ A package's description has no folder beside it: its relative links lead nowhere
 index, and are faults. Which files are sound was decided by looking at each.
 """
 
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,43 @@ FAULTY = {
     "dead-link empty-link": ("nest-asyncio2",),
 }
 
+# The versions whose documents were looked at: a later one may have other faults, or fewer.
+# fmt: off
+SEEN = {
+    "absl-py": "2.5.1", "annotated-doc": "0.0.7", "annotated-types": "0.8.0", "attrs": "26.1.0",
+    "axe-core-python": "0.1.0", "cffi": "2.1.1", "charset-normalizer": "3.5.3", "click": "8.5.1",
+    "cloudpickle": "3.1.3", "comm": "0.2.3", "contourpy": "1.3.3", "debugpy": "1.8.22",
+    "duckdb": "2.0.1", "executing": "2.3.0", "filelock": "4.3.1", "fsspec": "2026.9.0",
+    "gguf": "0.19.0", "hf-xet": "1.8.0", "httpcore2": "2.16.2", "httpx2": "2.16.2",
+    "huggingface-hub": "2.4.0", "hypothesis": "6.170.17", "idna": "3.20", "ipykernel": "7.4.0",
+    "ipython-pygments-lexers": "1.1.1", "jinja2": "3.1.6", "jupyter-client": "8.10.0",
+    "markdown": "3.11.3", "markdown-it-py": "4.3.0", "markupsafe": "3.0.4",
+    "matplotlib": "3.11.2", "matplotlib-inline": "0.2.2", "mcp": "2.3.0", "mcp-types": "2.3.0",
+    "mdurl": "0.1.2", "mlx": "0.32.4", "mlx-lm": "0.32.2", "msgpack": "1.2.4", "mypy": "2.4.1",
+    "mypy-extensions": "1.2.0", "narwhals": "2.29.0", "nbclient": "0.11.0",
+    "nest-asyncio2": "1.7.4", "numpy": "2.4.6", "pandas": "3.1.1", "pandas-stubs": "3.1.0.261029",
+    "pillow": "13.0.0", "platformdirs": "4.14.9", "plotly": "7.1.0",
+    "prometheus-client": "0.26.0", "pure-eval": "0.2.4", "pyarrow": "26.0.1",
+    "pydantic": "2.14.4", "pydantic-core": "2.50.5", "python-dateutil": "4.0.0",
+    "python-multipart": "0.0.34", "pyzmq": "27.3.0", "requests": "2.34.2", "rich": "15.0.0",
+    "ruff": "0.17.6", "safetensors": "0.8.0", "scipy": "1.17.1", "sentencepiece": "0.2.3",
+    "sse-starlette": "3.7.0", "stack-data": "0.6.3", "starlette": "1.10.0", "sympy": "1.14.0",
+    "threadpoolctl": "3.8.0", "tokenizers": "0.23.3", "torch": "2.13.0+cpu",
+    "traitlets": "5.16.1", "transformers": "5.24.0", "truststore": "0.10.5", "typer": "0.29.2",
+    "types-psutil": "7.2.2.20261111", "types-PyYAML": "6.0.12.20261122",
+    "typing-extensions": "4.16.0", "typing-inspection": "0.4.5", "urllib3": "2.8.0",
+    "uvicorn": "0.54.0", "werkzeug": "3.1.9", "ziglang": "0.17.1",
+}
+# fmt: on
+
+
+def as_seen(name):
+    """Whether the version is installed whose documents were looked at."""
+    try:
+        return version(name) == SEEN[name]
+    except PackageNotFoundError:
+        return False
+
 
 @pytest.fixture
 def described(tmp_path):
@@ -95,8 +132,11 @@ def test_this_projects_own_documents_are_sound():
 
 
 def test_sound_documents_of_other_projects_have_no_finding(described):
-    paths = [described(name) for name in DESCRIPTIONS] + [brought(*file) for file in FILES]
-    assert len(paths) >= 50
+    assert len(DESCRIPTIONS) + len(FILES) >= 50
+    paths = [described(name) for name in DESCRIPTIONS if as_seen(name)]
+    paths += [brought(*file) for file in FILES if as_seen(file[0])]
+    # Packages are updated one by one; when half of them are, look at them again.
+    assert len(paths) >= 25
     found = check_documents(paths)
     assert not found, "\n".join(f"{f.file}:{f.line}: {f.rule} {f.message}" for f in found)
 
@@ -104,7 +144,7 @@ def test_sound_documents_of_other_projects_have_no_finding(described):
 def test_the_others_have_the_faults_that_they_were_left_out_for(described):
     wrong = {}
     for faults, names in FAULTY.items():
-        for name in names:
+        for name in filter(as_seen, names):
             found = {each.rule for each in check_documents([described(name)])}
             if found != set(faults.split()):
                 wrong[name] = found
