@@ -109,9 +109,10 @@ def files_of(wheel):
 
 
 def source_files():
-    """Every file of the package, with the commands where the link puts them."""
+    """Every file of the package, those that are reached through links included."""
     package = ROOT / "mlx_probe"
-    paths = [*package.rglob("*"), *(package / "cli").rglob("*")]
+    linked = [path for path in package.rglob("*") if path.is_symlink() and path.is_dir()]
+    paths = [path for folder in (package, *linked) for path in folder.rglob("*")]
     wanted = (p for p in paths if p.is_file() and "__pycache__" not in p.parts)
     return {path.relative_to(ROOT).as_posix() for path in wanted if path.suffix != ".so"}
 

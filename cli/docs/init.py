@@ -23,7 +23,7 @@ __all__ = ["index_command", "init_command", "log_command"]
     cls=Command,
     examples=(
         "mlx-probe docs init notes",
-        "mlx-probe docs init notes --lang zh --title 秩与微调",
+        "mlx-probe docs init notes --lang zh --title Ranks",
     ),
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
