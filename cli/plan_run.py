@@ -86,7 +86,7 @@ def plan_run(
     """Show how MODEL would run: which widths fit, how fast, and what rounding costs.
 
     Memory is that of weights, keys and values, and of reading a prompt. Speed follows from the
-    bytes that a new token reads and from products that are timed here for a second. The cost of
+    bytes that a new token reads and from products that are timed here. The cost of
     fewer bits is the engine's quantization error: how much rounding changes the weights, not the
     answers. The exit code is 1 if no width fits at any of the contexts.
     """
