@@ -18,7 +18,7 @@ __all__ = ["knowledge"]
     examples=(
         "mlx-probe knowledge rank collapse",
         "mlx-probe knowledge '\"out of memory\" batch' --dir notes",
-        "mlx-probe knowledge 学习率 --json",
+        "mlx-probe knowledge rank --json",
     ),
 )
 @click.argument("words", metavar="QUERY...", nargs=-1, required=True)
