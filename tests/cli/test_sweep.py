@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from browser import PATH, Browser
 from models import invoke
-from tinymodel import COMMAND
+from tinymodel import COMMAND, heed_ctrl_c
 from training import recipe_with, write_tokens
 
 from mlx_probe.lab.settings import settings_to_yaml
@@ -113,7 +113,13 @@ def test_a_killed_sweep_of_six_trainings_finds_the_best_and_shows_all(here, tmp_
 
 def test_ctrl_c_saves_and_says_how_to_go_on(here):
     words = [COMMAND, "runs", "sweep", "sweep.yaml", "--out", "sweep"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    )
     metrics = here / "sweep" / "trials" / "001" / "metrics.jsonl"
     wait(lambda: metrics.exists() and metrics.stat().st_size)
     os.killpg(process.pid, signal.SIGINT)
