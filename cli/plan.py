@@ -56,9 +56,25 @@ def _meant(args: Sequence[str]) -> tuple[str, list[str]] | None:
     """
     rest = list(args)
     flags = [rest.pop(0) for _ in args if rest and rest[0] == "--json"]
-    if rest[:1] and rest[0] in _OTHERS and len(rest) > 1 and not rest[1].startswith("-"):
+    if rest[:1] and rest[0] in _OTHERS and _has_argument(_OTHERS[rest[0]], rest[1:]):
         return rest[0], [*flags, *rest[1:]]
     return None
+
+
+def _has_argument(command: click.Command, args: list[str]) -> bool:
+    """Whether something that is no option stands among arguments, before or behind options."""
+    if args and not args[0].startswith("-"):
+        return True
+    context = click.Context(command, resilient_parsing=True)
+    try:
+        given, _, _ = command.make_parser(context).parse_args(list(args))
+    except click.UsageError:
+        return False
+    return any(
+        isinstance(given.get(param.name or ""), str)
+        for param in command.params
+        if isinstance(param, click.Argument)
+    )
 
 
 class _Width(click.ParamType[int]):

@@ -234,10 +234,21 @@ def test_rates_are_measured():
     assert all(value > 0 for value in (*rates.bandwidth.values(), rates.product_seconds))
 
 
+def test_a_folder_called_run_has_a_plan(dense, tmp_path, monkeypatch):
+    (tmp_path / "run").symlink_to(dense)
+    monkeypatch.chdir(tmp_path)
+    result = invoke("plan", "run", "--backend", "numpy", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["weights"] == 7 * LAYERS + LAYERS + 2
+
+
 def test_the_command(dense):
     result = invoke("plan", "run", dense, "--bits", "4", "--context", "64")
     assert result.exit_code == 0
     assert "1. Run it in 4 bits" in " ".join(result.stdout.split())
+    before = invoke("plan", "run", "--bits", "4", "--context", "64", dense)
+    assert before.exit_code == 0
+    assert "1. Run it in 4 bits" in " ".join(before.stdout.split())
     result = invoke("plan", "run", dense, "--memory", "10kB", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["fits"] is False
