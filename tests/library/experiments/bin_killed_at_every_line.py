@@ -8,16 +8,14 @@ Prints how many lines there were and what was wrong after any of them, as JSON.
 import json
 import os
 import shutil
-import signal
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from experiment_runs import analysis
+from killed_lines import ended_before, open_database
 
-from mlx_probe.library.catalog import database as database_module
 from mlx_probe.library.experiments import (
     load_bin,
     load_runs,
@@ -29,14 +27,6 @@ from mlx_probe.library.experiments import (
 )
 
 WATCHED = ("experiments/bin.py", "experiments/moving.py")
-
-
-@contextmanager
-def open_database(path):
-    with database_module.open_database(path) as opened:
-        # What was written survives a kill, if not a power cut.
-        opened.run("PRAGMA synchronous = OFF")
-        yield opened
 
 
 def main():
@@ -62,32 +52,16 @@ def main():
 
 def finished(step, case, run, action):
     """Whether the action came to its end before that line."""
-    child = os.fork()
-    if not child:
-        left = step
+    with open_database(case / "c.sqlite") as database:
+        tokens = [entry.token for entry in load_bin(database)]
 
-        def trace(frame, event, argument):
-            nonlocal left
-            if not frame.f_code.co_filename.endswith(WATCHED):
-                return None
-            if event == "line":
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return trace
+    def act(database):
+        if action == "rm":
+            remove_run(database, run)
+        else:
+            restore_run(database, tokens[0])
 
-        with open_database(case / "c.sqlite") as database:
-            entries = load_bin(database)
-            sys.settrace(trace)
-            if action == "rm":
-                remove_run(database, run)
-            else:
-                restore_run(database, entries[0].token)
-            sys.settrace(None)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
-    return not os.WIFSIGNALED(status)
+    return ended_before(step, WATCHED, case / "c.sqlite", act)
 
 
 def faults(case, run):

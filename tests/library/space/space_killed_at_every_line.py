@@ -7,17 +7,15 @@ Prints how many lines there were, and what was wrong after any of them.
 
 import os
 import shutil
-import signal
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import huggingface_hub.constants
+from killed_lines import ended_before, open_database
 from planted_space import contents, revision
 
-from mlx_probe.library.catalog import database as database_module
 from mlx_probe.library.experiments.moving import settle_bin
 from mlx_probe.library.space import (
     batches,
@@ -31,14 +29,6 @@ from mlx_probe.library.space import (
 WATCHED = ("experiments/moving.py", "space/bin.py", "space/removing.py")
 # Every single line of the moving itself is a step in `bin_killed_at_every_line.py`.
 STRIDE = 29
-
-
-@contextmanager
-def open_database(path):
-    with database_module.open_database(path) as opened:
-        # What was written survives a kill, if not a power cut.
-        opened.run("PRAGMA synchronous = OFF")
-        yield opened
 
 
 def main():
@@ -69,33 +59,16 @@ def main():
 
 def finished(step, case, items, action):
     """Whether the action came to its end before that line."""
-    child = os.fork()
-    if not child:
-        left = step
 
-        def trace(frame, event, argument):
-            nonlocal left
-            if not frame.f_code.co_filename.endswith(WATCHED):
-                return None
-            if event == "line":
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return trace
+    def act(database):
+        if action == "remove":
+            put_away(database, items)
+        elif action == "restore":
+            restore_batch(database, batches(database)[0])
+        else:
+            empty_batches(database, batches(database))
 
-        with open_database(case / "c.sqlite") as database:
-            sys.settrace(trace)
-            if action == "remove":
-                put_away(database, items)
-            elif action == "restore":
-                restore_batch(database, batches(database)[0])
-            else:
-                empty_batches(database, batches(database))
-            sys.settrace(None)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
-    return not os.WIFSIGNALED(status)
+    return ended_before(step, WATCHED, case / "c.sqlite", act)
 
 
 def faults(case, action, whole, items):
