@@ -15,7 +15,16 @@ from pathlib import Path
 
 from mlx_probe.core.files import write_all
 
-__all__ = ["INDEX", "WEIGHTS", "StoredTensor", "write_shards", "write_stream"]
+__all__ = [
+    "INDEX",
+    "WEIGHTS",
+    "StoredTensor",
+    "file_bytes",
+    "shard_groups",
+    "shards_bytes",
+    "write_shards",
+    "write_stream",
+]
 
 # The data begins at a multiple of it, as the format asks.
 ALIGNMENT = 8
@@ -43,21 +52,9 @@ class StoredTensor:
     data: Callable[[], Iterable[memoryview]]
 
 
-def write_stream(path: Path, tensors: Sequence[StoredTensor]) -> str:
-    """Write tensors in their order, and flush them to the disk.
-
-    Args:
-        path: The file; it does not exist.
-        tensors: One at a time is in memory.
-
-    Returns:
-        SHA-256 of the file, as 64 hex digits.
-
-    Raises:
-        OSError: The disk refused.
-    """
-    # transformers wants to know who wrote the tensors; "pt" is understood by every version.
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+def _head(tensors: Sequence[StoredTensor], form: str) -> bytes:
+    """What stands in a file before the elements."""
+    header: dict[str, object] = {"__metadata__": {"format": form}}
     end = 0
     for tensor in tensors:
         begin, end = end, end + tensor.nbytes
@@ -68,9 +65,37 @@ def write_stream(path: Path, tensors: Sequence[StoredTensor]) -> str:
         }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+def file_bytes(tensors: Sequence[StoredTensor], form: str = "pt") -> int:
+    """Size of the file that `write_stream` makes of tensors, to the byte.
+
+    Args:
+        tensors: In their order; their data are not asked for.
+        form: See `write_stream`.
+    """
+    return len(_head(tensors, form)) + sum(tensor.nbytes for tensor in tensors)
+
+
+def write_stream(path: Path, tensors: Sequence[StoredTensor], form: str = "pt") -> str:
+    """Write tensors in their order, and flush them to the disk.
+
+    Args:
+        path: The file; it does not exist.
+        tensors: One at a time is in memory.
+        form: Whose tensors they are: transformers wants to know, and every version understands
+            "pt". "mlx" is what mlx-lm writes.
+
+    Returns:
+        SHA-256 of the file, as 64 hex digits.
+
+    Raises:
+        OSError: The disk refused.
+    """
     digest = hashlib.sha256()
     with path.open("xb", buffering=0) as file:
-        head: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text]
+        head: list[bytes | memoryview] = [_head(tensors, form)]
         pieces = chain.from_iterable(tensor.data() for tensor in tensors)
         for data in chain(head, pieces):
             digest.update(data)
@@ -79,12 +104,42 @@ def write_stream(path: Path, tensors: Sequence[StoredTensor]) -> str:
     return digest.hexdigest()
 
 
-def write_shards(folder: Path, tensors: Iterable[StoredTensor]) -> tuple[Path, ...]:
+def shard_groups(tensors: Iterable[StoredTensor]) -> list[list[StoredTensor]]:
+    """The tensors of each file that `write_shards` writes.
+
+    Args:
+        tensors: All of them, in any order.
+    """
+    groups: list[list[StoredTensor]] = [[]]
+    size = 0
+    for tensor in sorted(tensors, key=lambda each: each.name):
+        if groups[-1] and size + tensor.nbytes > SHARD_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(tensor)
+        size += tensor.nbytes
+    return groups
+
+
+def shards_bytes(tensors: Iterable[StoredTensor], form: str = "pt") -> int:
+    """Size of all files with weights that `write_shards` makes of tensors, to the byte.
+
+    Args:
+        tensors: All of them, in any order; their data are not asked for.
+        form: See `write_stream`.
+    """
+    return sum(file_bytes(group, form) for group in shard_groups(tensors))
+
+
+def write_shards(
+    folder: Path, tensors: Iterable[StoredTensor], form: str = "pt"
+) -> tuple[Path, ...]:
     """Write a model's tensors in Hugging Face's layout: one file, or shards with their index.
 
     Args:
         folder: Where.
         tensors: All of them; they are written in the order of their names.
+        form: See `write_stream`.
 
     Returns:
         The files with weights.
@@ -92,21 +147,14 @@ def write_shards(folder: Path, tensors: Iterable[StoredTensor]) -> tuple[Path, .
     Raises:
         OSError: The disk refused.
     """
-    groups: list[list[StoredTensor]] = [[]]
-    size = whole = 0
-    for tensor in sorted(tensors, key=lambda each: each.name):
-        if groups[-1] and size + tensor.nbytes > SHARD_BYTES:
-            groups.append([])
-            size = 0
-        groups[-1].append(tensor)
-        size += tensor.nbytes
-        whole += tensor.nbytes
+    groups = shard_groups(tensors)
+    whole = sum(tensor.nbytes for group in groups for tensor in group)
     total = len(groups)
     files = [f"model-{i + 1:05}-of-{total:05}.safetensors" for i in range(total)]
     if total == 1:
         files = [WEIGHTS]
     for file, group in zip(files, groups, strict=True):
-        write_stream(folder / file, group)
+        write_stream(folder / file, group, form)
     if total > 1:
         pairs = zip(files, groups, strict=True)
         places = {tensor.name: file for file, group in pairs for tensor in group}
