@@ -10,6 +10,7 @@ from gguf import GGUFWriter
 from gguf.constants import GGMLQuantizationType
 
 from mlx_probe.checkpoint import open_checkpoint
+from mlx_probe.core.dtypes import decode
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import ModelFiles
 
@@ -90,10 +91,15 @@ def edited(original, edits, cut):
 
 
 def whole(weight):
-    """All chunks put together along the long side."""
+    """All chunks put together along the long side; a block of rows has to be a part of it."""
     chunks = [np.array(chunk) for chunk in weight.chunks()]
     wide = weight.rows is not None and weight.rows < weight.cols
-    return np.concatenate(chunks, axis=1 if wide else 0)
+    elements = np.concatenate(chunks, axis=1 if wide else 0)
+    if weight.rows is not None:
+        first, last = weight.rows // 3, weight.rows // 3 + 1
+        values = decode(elements[first:last], weight.chunk_dtype)
+        np.testing.assert_array_equal(weight.block(first, last), values)
+    return elements
 
 
 def check_refused(path, content, fact):

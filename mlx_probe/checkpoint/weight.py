@@ -202,6 +202,31 @@ class Weight:
         for chunk in self.chunks():
             yield decode(chunk, self.chunk_dtype)
 
+    def block(self, first: int, last: int) -> NDArray[Any]:
+        """Rows of the matrix, or elements of a vector, as numbers; only their pages are read.
+
+        Args:
+            first: First row of a matrix; first element of a vector, of a packed one 0.
+            last: One past the last, more than ``first``; of a packed vector its end.
+
+        Returns:
+            Shape (last - first, cols), or (last - first,), in the type that `values` yields.
+
+        Raises:
+            CheckpointError: The file is closed, gone or changed.
+            PackingError: Pieces of a packed weight contradict each other.
+        """
+        pieces, _ = self._open()
+        lines: Index = slice(first, last)
+        across: Index = slice(0, self.extents[1])
+        if self.rows is None:
+            lines, across = slice(0, 1), lines
+        elif self.part is not None:
+            lines, across = self.part.source(lines, across)
+        # A copy.
+        values = np.array(decode(self._elements(pieces, lines, across), self.chunk_dtype))
+        return values[0] if self.rows is None else values
+
     @property
     def encoding(self) -> Encoding | None:
         """What a backend needs to unpack it by itself; None if only `chunks` can."""

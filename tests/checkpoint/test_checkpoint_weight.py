@@ -11,6 +11,7 @@ from weightfiles import entry, model_files, safetensors_bytes, whole, write_safe
 
 from mlx_probe.checkpoint import chunk_extent, open_checkpoint
 from mlx_probe.checkpoint.mapping import MappedRange
+from mlx_probe.core.dtypes import DTYPES, decode
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import Role
 
@@ -57,6 +58,21 @@ def test_slabs_follow_the_long_side(path, shape, rows, cols, slabs, dtype, rng):
     np.testing.assert_array_equal(whole(weight).reshape(shape), array)
     if rows is None or rows >= cols:
         assert all(chunk.flags.c_contiguous for chunk in chunks)
+
+
+@pytest.mark.parametrize("shape", [(1030, 30), (30, 1030), (2049,), (7, 2, 3, 4)])
+@pytest.mark.parametrize("dtype", ["F32", "BF16", "F8_E4M3"])
+def test_a_block_is_a_piece_of_the_whole(path, shape, dtype, rng):
+    storage = DTYPES[dtype].storage
+    array = rng.integers(0, 120, shape).astype(storage)
+    write_safetensors(path, {"w.weight": array}, dtype)
+    (weight,) = open_checkpoint(model_files(path)).weights()
+    values = decode(array, dtype).reshape(weight.shape if weight.rows is None else (shape[0], -1))
+    for first, last in ((0, 1), (3, 7), (0, shape[0]), (shape[0] - 1, shape[0])):
+        block = weight.block(first, last)
+        assert block.dtype == np.float32
+        assert block.flags.owndata or block.base.flags.owndata
+        np.testing.assert_array_equal(block, values[first:last])
 
 
 @pytest.mark.usefixtures("small_chunks")
