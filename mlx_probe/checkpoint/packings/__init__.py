@@ -18,6 +18,12 @@ PACKINGS: dict[str, Packing] = {
         "mxfp8, nvfp4",
         (),
     ),
+    "lowrank": Packing(
+        "mlx_probe.checkpoint.packings.lowrank",
+        "two narrow factors, `lowrank_left` and `lowrank_right`, as `mlx-probe budget --export` "
+        "writes them",
+        (),
+    ),
     "comfy": Packing(
         "mlx_probe.checkpoint.packings.comfy",
         "ComfyUI: fp8_scaled, and the formats float8, int8 (rotated too), awq_w4a16, nvfp4, mxfp8",

@@ -63,12 +63,14 @@ PIECES = {
     "quanto": {".weight._data._data": "U8", ".weight._scale": None, ".weight._shift": None},
     "mxfp4": {"_blocks": "U8", "_scales": "U8"},
     "fp8": {".weight": "F8_E4M3", ".weight_scale_inv": None},
+    "lowrank": {".lowrank_left": "BF16", ".lowrank_right": "BF16"},
 }
 SIZES = st.sampled_from([0, 1, 2, 3, 4, 8, 16, 32, 64, 96])
 SHAPES = st.lists(SIZES, max_size=4).map(tuple)
 DTYPE = st.sampled_from(["F32", "F16", "BF16", "U8", "I8", "I32", "U32", "I64", "F8_E4M3"])
 NUMBER = st.sampled_from([-1, 0, 1, 2, 3, 4, 8, 32, 64, 10**12, 1.5, "4", None, True])
 MAIN = (
+    ".lowrank_left",
     ".compressed",
     ".q_weight",
     ".W_q",
