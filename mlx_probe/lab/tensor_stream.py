@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from mlx_probe.core.files import write_all
 
@@ -19,12 +20,15 @@ __all__ = [
     "INDEX",
     "WEIGHTS",
     "StoredTensor",
+    "TensorSpec",
     "file_bytes",
     "shard_groups",
     "shards_bytes",
     "write_shards",
     "write_stream",
 ]
+
+_Spec = TypeVar("_Spec", bound="TensorSpec")
 
 # The data begins at a multiple of it, as the format asks.
 ALIGNMENT = 8
@@ -34,25 +38,34 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
-class StoredTensor:
-    """A tensor that is about to be written.
+class TensorSpec:
+    """What the header of a file says of a tensor.
 
     Attributes:
         name: Its name.
         dtype: Its type in the words of the format.
         shape: Its shape.
         nbytes: Bytes of its elements.
-        data: Gives them, piece by piece, when their turn comes.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+
+
+@dataclass(frozen=True)
+class StoredTensor(TensorSpec):
+    """A tensor that is about to be written.
+
+    Attributes:
+        data: Gives its elements, piece by piece, when their turn comes.
+    """
+
     data: Callable[[], Iterable[memoryview]]
 
 
-def _head(tensors: Sequence[StoredTensor], form: str) -> bytes:
+def _head(tensors: Sequence[TensorSpec], form: str) -> bytes:
     """What stands in a file before the elements."""
     header: dict[str, object] = {"__metadata__": {"format": form}}
     end = 0
@@ -68,11 +81,11 @@ def _head(tensors: Sequence[StoredTensor], form: str) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def file_bytes(tensors: Sequence[StoredTensor], form: str = "pt") -> int:
+def file_bytes(tensors: Sequence[TensorSpec], form: str = "pt") -> int:
     """Size of the file that `write_stream` makes of tensors, to the byte.
 
     Args:
-        tensors: In their order; their data are not asked for.
+        tensors: In their order.
         form: See `write_stream`.
     """
     return len(_head(tensors, form)) + sum(tensor.nbytes for tensor in tensors)
@@ -104,13 +117,13 @@ def write_stream(path: Path, tensors: Sequence[StoredTensor], form: str = "pt") 
     return digest.hexdigest()
 
 
-def shard_groups(tensors: Iterable[StoredTensor]) -> list[list[StoredTensor]]:
+def shard_groups(tensors: Iterable[_Spec]) -> list[list[_Spec]]:
     """The tensors of each file that `write_shards` writes.
 
     Args:
         tensors: All of them, in any order.
     """
-    groups: list[list[StoredTensor]] = [[]]
+    groups: list[list[_Spec]] = [[]]
     size = 0
     for tensor in sorted(tensors, key=lambda each: each.name):
         if groups[-1] and size + tensor.nbytes > SHARD_BYTES:
@@ -121,11 +134,11 @@ def shard_groups(tensors: Iterable[StoredTensor]) -> list[list[StoredTensor]]:
     return groups
 
 
-def shards_bytes(tensors: Iterable[StoredTensor], form: str = "pt") -> int:
+def shards_bytes(tensors: Iterable[TensorSpec], form: str = "pt") -> int:
     """Size of all files with weights that `write_shards` makes of tensors, to the byte.
 
     Args:
-        tensors: All of them, in any order; their data are not asked for.
+        tensors: All of them, in any order.
         form: See `write_stream`.
     """
     return sum(file_bytes(group, form) for group in shard_groups(tensors))

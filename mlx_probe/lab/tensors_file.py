@@ -18,7 +18,8 @@ __all__ = ["stored", "write_tensors"]
 
 DTYPES = {
     mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16",
-    mx.uint64: "U64", mx.uint32: "U32", mx.int64: "I64", mx.int32: "I32",
+    mx.uint64: "U64", mx.uint32: "U32", mx.uint16: "U16", mx.uint8: "U8",
+    mx.int64: "I64", mx.int32: "I32", mx.int16: "I16", mx.int8: "I8", mx.bool_: "BOOL",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from mlx_probe.lab.export.protocol import Exported
 from mlx_probe.lab.generate.folder import find_model_folder, tokenizer_folder
 from mlx_probe.lab.whole_folder import require_empty, whole_folder
 
-__all__ = ["BIT_TYPES", "FLOAT_TYPES", "GROUP", "export_mlx"]
+__all__ = ["BIT_TYPES", "FLOAT_TYPES", "GROUP", "export_mlx", "load_lazily"]
 
 # By the value of --type: MLX's name.
 FLOAT_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
@@ -55,7 +55,7 @@ def export_mlx(
     folder = find_model_folder(reference)
     tokens = tokenizer_folder(folder)
     require_empty(out)
-    model, config = _load(folder)
+    model, config = load_lazily(folder)
     if kind in BIT_TYPES and ("quantization" in config or "quantization_config" in config):
         raise CheckpointError(
             f"{folder} is packed already", "Give the model with its original weights"
@@ -88,12 +88,21 @@ def export_mlx(
     )
 
 
-def _load(folder: Path) -> tuple[Any, dict[str, Any]]:
+def load_lazily(folder: Path, user: str = "--to mlx") -> tuple[Any, dict[str, Any]]:
+    """A model by mlx-lm, and its configuration; arrays are read when they are evaluated.
+
+    Args:
+        folder: A model in Hugging Face's layout.
+        user: What needs it, for the message.
+
+    Raises:
+        ConfigError: mlx-lm is not there, or does not load the model.
+    """
     try:
         from mlx_lm.utils import load_model
     except ImportError as error:
         raise ConfigError(
-            f"--to mlx needs mlx-lm: {error}", "Install mlx-lm, which needs Python 3.11"
+            f"{user} needs mlx-lm: {error}", "Install mlx-lm, which needs Python 3.11"
         ) from error
     try:
         model, config = load_model(folder, lazy=True)
