@@ -68,6 +68,7 @@ from .lab import (
     TUNED,
     TUNING_PLAN,
 )
+from .lineage import MODEL_LINEAGE
 from .load_test import LOAD_TEST
 from .machine import BENCH, DOCTOR, REMOTE, SAMPLE
 from .models import DOWNLOAD, VERIFICATION
@@ -107,6 +108,7 @@ SCHEMAS: Mapping[str, Document] = {
         },
     ),
     "plot": Document(PLOT),
+    "lineage": MODEL_LINEAGE,
     "compare-runs": Document(RUNS_TABLE),
     "explain": Document(EXPLANATIONS),
     "validate": Document(CHECKS),

@@ -20,6 +20,7 @@ from mlx_probe.checkpoint.mapping import MappedFile
 from mlx_probe.checkpoint.naming.classify import classify
 from mlx_probe.checkpoint.own_name import own_name
 from mlx_probe.checkpoint.parameter import PLAIN, Parameter
+from mlx_probe.checkpoint.ranged import RangedFile
 from mlx_probe.checkpoint.weight import Weight, weights_of
 from mlx_probe.core.collecting import uncollected
 from mlx_probe.core.errors import CheckpointError, PackingError, damaged, unreadable
@@ -63,10 +64,19 @@ class Checkpoint:
 
     def weights(self) -> tuple[Weight, ...]:
         """The logical weights in reading order; see `weights_of`."""
+        return self._weights(self._mapped)
+
+    def remote_weights(self) -> tuple[Weight, ...]:
+        """The same of a model on a server: `Weight.lines` fetches the bytes of the rows."""
+        files = self.files
+        ranged = {path: RangedFile(files, path, each.size) for path, each in self._mapped.items()}
+        return self._weights(ranged)
+
+    def _weights(self, files: Mapping[Path, MappedFile]) -> tuple[Weight, ...]:
         return tuple(
             weight
             for parameter in self.parameters
-            for weight in weights_of(parameter, self._mapped, self.architecture)
+            for weight in weights_of(parameter, files, self.architecture)
         )
 
     def vectors(self) -> tuple[Weight, ...]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from mlx_probe.checkpoint.mapping import MappedFile, MappedRange
+from mlx_probe.checkpoint.ranged import UNMAPPED, RangedFile, RangedWords
 from mlx_probe.core.dtypes import DTYPES, SCALE_DTYPE
-from mlx_probe.core.errors import damaged
+from mlx_probe.core.errors import PackingError, damaged
 from mlx_probe.core.records import TensorInfo
 
 __all__ = ["byte_range", "words_of"]
@@ -49,11 +50,15 @@ def words_of(
 
     Returns:
         Read-only words in the stored shape without the stack's axis (rows of bytes for types
-        that are not in `DTYPES`), and the map that holds them.
+        that are not in `DTYPES`), and the map that holds them. Of a `RangedFile`, what stands
+        for the words until their rows are asked for.
 
     Raises:
         CheckpointError: The file is closed, gone, changed, or cannot be inflated.
+        PackingError: A remote tensor is deflated, or not in C order.
     """
+    if isinstance(file, RangedFile):
+        return cast("NDArray[Any]", _ranged(info, file, index)), cast(MappedRange, UNMAPPED)
     shape = info.shape if index is None else info.shape[1:]
     start, stop = byte_range(info, index)
     storage = _storage(info)
@@ -76,6 +81,19 @@ def words_of(
         raise damaged(info.shard, f"tensor {info.name!r} reaches beyond its bytes")
     steps = tuple(step * storage.itemsize for step in strides)
     return as_strided(data.view(storage), shape, steps, writeable=False), mapped
+
+
+def _ranged(info: TensorInfo, file: RangedFile, index: int | None) -> RangedWords:
+    """A tensor on a server, or one matrix of a stack; nothing is read yet."""
+    if info.inflated is not None or info.strides is not None:
+        how = "deflated" if info.inflated is not None else "not in the order of its rows"
+        raise PackingError(f"{info.name}: it is stored {how}, and only rows are read remotely")
+    shape = info.shape if index is None else info.shape[1:]
+    start, stop = byte_range(info, index)
+    if info.dtype not in (*DTYPES, SCALE_DTYPE):
+        rows = prod(shape[:-1])
+        shape = rows, (stop - start) // rows
+    return RangedWords(info.name, file.read, start, _storage(info), shape)
 
 
 def _storage(info: TensorInfo) -> np.dtype[np.generic]:

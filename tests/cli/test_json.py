@@ -31,6 +31,7 @@ GOOD = {
         ("{model} --dry-run", 0),
     ],
     "compare": [("{model} {model} --out {out}/pair --workers 1", 0)],
+    "lineage": [("{model} {lm}", 0), ("{model} {lm} {wide}", 0)],
     "report": [
         ("{runs}/base --out {out}/page.html", 0),
         ("{runs}/base {runs}/tuned --out {out}/two.html", 0),

@@ -11,7 +11,7 @@ from mlx_probe.checkpoint import Checkpoint, Weight, are_same_bytes, chunk_exten
 if TYPE_CHECKING:
     from mlx_probe.analysis.compare.adapted import Adaption
 
-__all__ = ["Pair", "interleaved_rows", "role_key", "shape_text", "unreadable"]
+__all__ = ["Pair", "interleaved_rows", "role_key", "rotary_heads", "shape_text", "unreadable"]
 
 # llama.cpp's converter interleaves the rotary halves of each head's query and key rows for these
 # architectures (`LlamaModel.permute` in convert_hf_to_gguf.py and what inherits from it).
@@ -93,9 +93,13 @@ def interleaved_rows(weight: Weight, checkpoint: Checkpoint, other: Checkpoint) 
     Returns:
         The head's rows for such a weight of a GGUF compared with another format; 0 otherwise.
     """
+    return rotary_heads(weight, checkpoint) if other.framework != "gguf" else 0
+
+
+def rotary_heads(weight: Weight, checkpoint: Checkpoint) -> int:
+    """Rows of a head if a GGUF file has its rotary halves interleaved; 0 otherwise."""
     architecture = checkpoint.architecture
-    gguf = checkpoint.framework == "gguf" and other.framework != "gguf"
-    if not gguf or architecture.model_type not in _ROTARY_PAIRS:
+    if checkpoint.framework != "gguf" or architecture.model_type not in _ROTARY_PAIRS:
         return 0
     count = {"q_proj": architecture.heads, "k_proj": architecture.kv_heads or architecture.heads}
     heads = count.get(weight.role.block_type)
