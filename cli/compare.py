@@ -9,7 +9,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from mlx_probe.analysis.compare.compare import compare as run_comparison
 from mlx_probe.analysis.compare.config import CompareConfig
 from mlx_probe.core.counts import rows_text
 from mlx_probe.core.language import tr
@@ -18,6 +17,7 @@ from mlx_probe.report.documents import run_document
 from mlx_probe.report.terminal.compare import comparison_summary
 from mlx_probe.report.terminal.cost import cost_text
 from mlx_probe.report.terminal.download_progress import download_progress
+from mlx_probe.report.terminal.extraction import extraction_text
 from mlx_probe.report.terminal.plain import plain
 from mlx_probe.report.terminal.text import printable, warning_text
 from mlx_probe.runs.load import read_table
@@ -28,6 +28,7 @@ from .analysis_options import backend_options
 from .command import Command
 from .console import alert_line, output
 from .document import json_option, print_document
+from .extract_options import extract_options, extracting
 from .incomplete import allow_unknown_option, refuse_unread
 from .options import (
     SIZE,
@@ -55,7 +56,7 @@ _DEFAULT = CompareConfig()
     examples=(
         "mlx-probe compare Qwen/Qwen3-0.6B-Base Qwen/Qwen3-0.6B",
         "mlx-probe compare ./base ./adapter --directions 0",
-        "mlx-probe compare ./base ./tuned --format parquet --cluster local:2",
+        "mlx-probe compare ./base ./tuned --extract-lora 16 --out ./difference",
     ),
 )
 @click.argument("a", metavar="A", shell_complete=complete_files)
@@ -103,6 +104,7 @@ _DEFAULT = CompareConfig()
 )
 @click.option("--revision-a", metavar="REV", help="Commit, branch, tag or version of A.")
 @click.option("--revision-b", metavar="REV", help="Commit, branch, tag or version of B.")
+@extract_options
 @watch_options
 @comparing_cluster_options
 @config_option
@@ -139,8 +141,10 @@ def compare(
     Face repository. Writes one row for each: relative change and cosine, rank and effective
     rank of the difference, overlap of the leading singular directions, intruder dimensions.
     What has no counterpart or another shape is listed as such; models with nothing in common
-    are refused.
+    are refused. With --extract-lora or --energy the difference becomes an adapter as well, with
+    the error of each matrix.
     """
+    run_comparison, adapter = extracting(settings)
     progress = Console(stderr=True, highlight=False)
     spinner = progress.status("") if progress.is_terminal and not quiet else nullcontext()
     with spinner as status:
@@ -169,6 +173,7 @@ def compare(
             on_alert=print_alert,
             fetching=download_progress(quiet),
             cluster=spread_over(cluster, model_paths, full_hash, other_model_paths),
+            **adapter,
         )
     if as_json:
         print_document(run_document(run))
@@ -184,6 +189,8 @@ def _print_summary(run: Run) -> None:
     console = output()
     table, _, meta = read_table(run.meta_path)
     console.print(comparison_summary(table.to_pylist(), meta))
+    if extraction := meta.get("extraction"):
+        console.print(extraction_text(extraction))
     console.print(
         tr(
             "{rows} in {seconds} s, {size} MB peak, {backend}",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mlx_probe.lab.data.tokenizer import load_tokenizer
     from mlx_probe.lab.evaluate.config import EvaluateConfig
     from mlx_probe.lab.evaluate.evaluate import evaluate
+    from mlx_probe.lab.extract_lora.extract import extract_lora
     from mlx_probe.lab.generate.config import GenerateConfig, SamplingConfig
     from mlx_probe.lab.generate.generate import generate
     from mlx_probe.lab.generate.loading import load_model
@@ -80,6 +81,7 @@ __all__ = [
     "compare_runs",
     "evaluate",
     "explain",
+    "extract_lora",
     "findings",
     "generate",
     "load_model",
@@ -126,6 +128,7 @@ _MODULES = {
     "compare_runs": "analysis.compare_runs",
     "evaluate": "lab.evaluate.evaluate",
     "explain": "analysis.explain",
+    "extract_lora": "lab.extract_lora.extract",
     "findings": "analysis.findings:findings_of",
     "generate": "lab.generate.generate",
     "load_model": "lab.generate.loading",

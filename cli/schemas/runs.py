@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .extraction import EXTRACTION
 from .findings import FINDING
 from .shape import (
     ANYTHING,
@@ -108,6 +109,10 @@ RUN: Schema = record(
             "As `mlx-probe findings --json` prints them; null for a comparison.",
         ),
         "summary": (nullable(mapping(ANYTHING)), "The model summary; null for a comparison."),
+        "extraction": (
+            nullable(EXTRACTION),
+            "The adapter of a comparison with --extract-lora or --energy; null without.",
+        ),
     }
 )
 

@@ -104,6 +104,10 @@ def _about(name: str) -> str:
             "of `--metrics` with which the column is filled; columns without one are always there."
         ),
         "compare": tr("One row for each tensor of A or B, by `mlx-probe compare A B`."),
+        "adapter": tr(
+            "One row for each tensor of A, beside `compare` by `mlx-probe compare A B` with "
+            "`--extract-lora` or `--energy`; parts of fused matrices have none."
+        ),
         "monitor": tr(
             "One row for each second of a job, as `monitor.parquet` and for "
             "`mlx_probe.load_samples`."

@@ -51,6 +51,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "outputs": [str(path) for path in run.outputs],
         "findings": meta.get("findings"),
         "summary": meta.get("summary"),
+        "extraction": meta.get("extraction"),
     }
 
 

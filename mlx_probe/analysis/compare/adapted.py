@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +20,10 @@ from mlx_probe.checkpoint import Weight
 from mlx_probe.checkpoint.adapters.protocol import Edit, Product, Transform, Update
 from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["Adapted", "Adaption"]
+if TYPE_CHECKING:
+    from mlx_probe.analysis.compare.pair import Pair
+
+__all__ = ["Adapted", "Adaption", "adapted_reader"]
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,26 @@ class Adapted:
         y = self._applied(self.edit, z, 0)
         height = block_height(self.a.weight)
         return [(x[i : i + height], y[i : i + height]) for i in range(0, len(x), height)]
+
+
+def adapted_reader(pair: Pair, meter: UsageMeter) -> Adapted:
+    """Reads a weight beside what an adapter makes of it, block by block.
+
+    Args:
+        pair: A pair with an adaption, without a status.
+        meter: Counts what is read.
+
+    Raises:
+        CheckpointError: A file is closed, gone or changed.
+        PackingError: An adapter's tensors do not make a change of this weight.
+        SpectrumError: What an adapter takes out of the base cannot be computed.
+    """
+    assert pair.a is not None
+    assert pair.adaption is not None
+    a = WeightReader(pair.a, pair.interleaved_a, meter)
+    replaced = pair.adaption.replaced
+    start = a if replaced is None else WeightReader(replaced, 0, meter)
+    return Adapted(a, start, pair.adaption.read(start, meter))
 
 
 def _divided(magnitude: Floats, norms: Floats) -> Floats:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_probe.analysis.compare.checks import check_comparison
 from mlx_probe.analysis.compare.columns import COLUMNS
+from mlx_probe.analysis.compare.companion import Beside
 from mlx_probe.analysis.compare.config import KIND, CompareConfig, refuse_nonsense
 from mlx_probe.analysis.compare.forecast import forecast_comparison
 from mlx_probe.analysis.compare.plan import ComparePlan, make_plan
@@ -24,11 +26,12 @@ from mlx_probe.checkpoint import Weight
 from mlx_probe.compute import native
 from mlx_probe.core.errors import CheckpointError
 from mlx_probe.core.records import Row
-from mlx_probe.runs.fingerprint import file_stamps
+from mlx_probe.runs.fingerprint import file_stamps, fingerprint_of
 from mlx_probe.runs.folder import RunPaths, resolve_output
 from mlx_probe.runs.job import Job, JobSpec
+from mlx_probe.runs.meta import columns_to_meta
 from mlx_probe.runs.monitor.watch import WatchConfig
-from mlx_probe.runs.outputs import finalize
+from mlx_probe.runs.outputs import finalize, hashed
 from mlx_probe.runs.run import Run
 from mlx_probe.runs.table.schema import rows_to_table
 from mlx_probe.source.transfer.progress import DownloadProgress
@@ -36,6 +39,7 @@ from mlx_probe.source.transfer.progress import DownloadProgress
 if TYPE_CHECKING:
     from mlx_probe.analysis.cluster.compare_rows import CompareRun
     from mlx_probe.analysis.cluster.config import ClusterConfig
+    from mlx_probe.analysis.compare.companion import Companion
 
 __all__ = ["compare"]
 
@@ -56,6 +60,7 @@ def compare(
     on_alert: Callable[[str, bool], None] | None = None,
     fetching: DownloadProgress | None = None,
     cluster: str | ClusterConfig | None = None,
+    companion: Companion | None = None,
     **settings: Any,
 ) -> Run:
     """Compare two models, or a base and its adapter, and write one row for each matrix.
@@ -87,6 +92,7 @@ def compare(
         fetching: Shows how far a download of a model is; see `open_checkpoint`.
         cluster: Workers of Dask that measure in place of this process; see `analyze`. What the
             memory limit leaves out is decided here.
+        companion: Makes something more of the two models in the same job.
         **settings: Fields of `CompareConfig`, such as ``directions=4``; they win over ``config``.
 
     Returns:
@@ -106,17 +112,23 @@ def compare(
         ExitStack() as stack,
     ):
         plan = make_plan(first, second, config, strict=cluster is None)
+        if companion is not None:
+            companion.refuse(plan)
         paths = resolve_output(out, formats, plan.title, KIND, stem=KIND)
         spread = stack.enter_context(_spread(plan, config, cluster)) if cluster else None
         if spread:
             plan = replace(plan, backend_reason=spread.reason)
         job.begin("measure")
-        with job.running(_spec(plan, paths, spread)):
+        spec = _spec(plan, paths, spread, companion)
+        with job.running(spec):
             # From known rates only: a calibration would take time and memory of the run.
             rates = kept_rates(plan.backend)
             job.write_plan(forecast_comparison(plan, job.paths, rates).describe())
             warn_of_unread(_unread(plan), job.warn)
             rows = _measure(plan, job, on_row, _rows(plan, job, spread))
+            beside = Beside()
+            if companion is not None:
+                beside = companion.make(plan, rows, job, spec.fingerprint())
             job.refuse_changed(
                 CheckpointError(
                     "a model changed while it was compared",
@@ -127,8 +139,11 @@ def compare(
             table = rows_to_table(rows, COLUMNS)
             checks = check_comparison(table, len(plan.pairs))
             job.begin("write")
-            outputs = finalize(job.paths, table)
+            tables = beside.tables
+            outputs = finalize(job.paths, table, {name: made for name, (made, _) in tables.items()})
+            outputs |= hashed(job.paths.folder, beside.files)
             described = {**_describe(plan, rows), **describe_unread(_unread(plan, rows))}
+            described |= _companions(companion, plan, beside)
             described |= spread.describe() if spread else {}
             return job.finish(described, checks, outputs, _seconds(rows))
 
@@ -143,7 +158,9 @@ def _spread(
     return compare_run(plan, config, cluster_config(cluster))
 
 
-def _spec(plan: ComparePlan, paths: RunPaths, spread: CompareRun | None) -> JobSpec:
+def _spec(
+    plan: ComparePlan, paths: RunPaths, spread: CompareRun | None, companion: Companion | None
+) -> JobSpec:
     models = [model.files for model in (plan.a, plan.b)]
     workers = spread.threads if spread else plan.config.workers
     return JobSpec(
@@ -154,19 +171,44 @@ def _spec(plan: ComparePlan, paths: RunPaths, spread: CompareRun | None) -> JobS
         ),
         paths=paths,
         columns=COLUMNS,
-        fingerprint=lambda: spread.fingerprint if spread else plan.fingerprint,
+        fingerprint=partial(_fingerprint, plan, spread, companion),
         stages=STAGES,
         described={
             **_models(plan),
-            "configuration": asdict(plan.config),
+            "configuration": _configuration(plan, companion),
             "stamps": [file_stamps(files.weights) for files in models],
             "kernels": sorted(native.used()),
         },
+        sides=companion.sides if companion is not None else (),
         sizes=plan.sizes,
         workers=workers,
         lanes=workers if spread else min(plan.backend.lanes or workers, workers),
         device_memory=plan.backend.device_memory,
     )
+
+
+def _fingerprint(plan: ComparePlan, spread: CompareRun | None, companion: Companion | None) -> str:
+    rows = spread.fingerprint if spread else plan.fingerprint
+    if companion is None:
+        return rows
+    return fingerprint_of({"rows": rows, "companion": dict(companion.settings)})
+
+
+def _configuration(plan: ComparePlan, companion: Companion | None) -> dict[str, Any]:
+    extract = None if companion is None else dict(companion.settings)
+    return {**asdict(plan.config), "extract": extract}
+
+
+def _companions(companion: Companion | None, plan: ComparePlan, beside: Beside) -> dict[str, Any]:
+    """The part of the metadata that a companion has."""
+    if companion is None:
+        return {}
+    tables = {name: {"columns": columns_to_meta(each)} for name, (_, each) in beside.tables.items()}
+    return {
+        "configuration": _configuration(plan, companion),
+        "tables": tables,
+        **beside.described,
+    }
 
 
 def _rows(
@@ -233,7 +275,7 @@ def _describe(plan: ComparePlan, rows: Sequence[Row]) -> dict[str, Any]:
     """The part of the metadata that only a comparison has."""
     return {
         **_models(plan),
-        "configuration": asdict(plan.config),
+        "configuration": _configuration(plan, None),
         "backend": plan.backend.name,
         "device": plan.backend.device,
         "backend_reason": plan.backend_reason,

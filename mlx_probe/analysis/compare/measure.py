@@ -8,7 +8,7 @@ from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
 
-from mlx_probe.analysis.compare.adapted import Adapted
+from mlx_probe.analysis.compare.adapted import adapted_reader
 from mlx_probe.analysis.compare.blocks import WeightReader
 from mlx_probe.analysis.compare.change import (
     UNSAFE,
@@ -53,7 +53,7 @@ from mlx_probe.core.scaling import times_power_of_two
 from mlx_probe.metrics import Measurement
 from mlx_probe.runs.monitor import UsageMeter
 
-__all__ = ["PairMeasurer", "adapted_reader"]
+__all__ = ["PairMeasurer"]
 
 _HOST = NumpyBackend()
 
@@ -302,26 +302,6 @@ class PairMeasurer:
             "right_intruder_count": right[1],
             "intruder_directions": subspaces.searched,
         }
-
-
-def adapted_reader(pair: Pair, meter: UsageMeter) -> Adapted:
-    """Reads a weight beside what an adapter makes of it, block by block.
-
-    Args:
-        pair: A pair with an adaption, without a status.
-        meter: Counts what is read.
-
-    Raises:
-        CheckpointError: A file is closed, gone or changed.
-        PackingError: An adapter's tensors do not make a change of this weight.
-        SpectrumError: What an adapter takes out of the base cannot be computed.
-    """
-    assert pair.a is not None
-    assert pair.adaption is not None
-    a = WeightReader(pair.a, pair.interleaved_a, meter)
-    replaced = pair.adaption.replaced
-    start = a if replaced is None else WeightReader(replaced, 0, meter)
-    return Adapted(a, start, pair.adaption.read(start, meter))
 
 
 def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

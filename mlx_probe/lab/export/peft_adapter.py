@@ -7,9 +7,7 @@ mlx-lm are transposed, and its scale is PEFT's alpha divided by the rank.
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from mlx_probe.core.errors import CheckpointError, ConfigError
 from mlx_probe.core.files import write_error
 from mlx_probe.lab.adapter_folder import find_adapter_folder
 from mlx_probe.lab.elements import read_elements
+from mlx_probe.lab.export.peft_config import peft_config
 from mlx_probe.lab.export.protocol import Exported
 from mlx_probe.lab.tensor_stream import StoredTensor, write_stream
 from mlx_probe.lab.whole_folder import require_empty, whole_folder
@@ -33,7 +32,6 @@ from mlx_probe.source import resolve
 __all__ = ["export_peft"]
 
 _TYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
-_LAYER = re.compile(r"(?P<before>.*\.)(?P<layer>\d+)\.(?P<module>.+)")
 
 
 def export_peft(
@@ -175,43 +173,8 @@ def _config(checkpoint: Checkpoint, ranks: dict[str, int]) -> dict[str, Any]:
     adapter, config = checkpoint.adapter, checkpoint.config
     assert adapter is not None
     assert adapter.scale is not None
-    [(rank, _)] = Counter(ranks.values()).most_common(1)
-    other = {name: each for name, each in ranks.items() if each != rank}
     parameters = config.get("lora_parameters")
     dropout = parameters.get("dropout", 0.0) if isinstance(parameters, dict) else 0.0
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": adapter.base_model,
-        "inference_mode": True,
-        "r": rank,
-        # PEFT divides by the rank; with the root of it where `use_rslora` is set.
-        "lora_alpha": adapter.scale * rank,
-        "use_rslora": False,
-        "use_dora": adapter.kind == "dora",
-        "lora_dropout": dropout,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "init_lora_weights": True,
-        "modules_to_save": None,
-        "rank_pattern": other,
-        "alpha_pattern": {name: adapter.scale * each for name, each in other.items()},
-        **_targets(list(ranks)),
-    }
-
-
-def _targets(names: Sequence[str]) -> dict[str, Any]:
-    """The modules by the end of their names and the layers, if all layers have the same ones."""
-    found = [_LAYER.fullmatch(name) for name in names]
-    matched = [match for match in found if match is not None]
-    modules = {match["module"] for match in matched}
-    layers = sorted({int(match["layer"]) for match in matched})
-    befores = {match["before"] for match in matched}
-    if len(matched) == len(names) == len(modules) * len(layers) and len(befores) == 1:
-        pattern = befores.pop().strip(".").rpartition(".")[2]
-        return {
-            "target_modules": sorted(modules),
-            "layers_to_transform": layers,
-            "layers_pattern": pattern,
-        }
-    return {"target_modules": sorted(names), "layers_to_transform": None, "layers_pattern": None}
+    return peft_config(
+        ranks, adapter.scale, adapter.base_model, dora=adapter.kind == "dora", dropout=dropout
+    )

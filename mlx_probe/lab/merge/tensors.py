@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.analysis.compare.adapted import adapted_reader
 from mlx_probe.analysis.compare.blocks import WeightReader
-from mlx_probe.analysis.compare.measure import adapted_reader
 from mlx_probe.analysis.compare.pair import Pair
 from mlx_probe.checkpoint import Checkpoint, Weight
 from mlx_probe.checkpoint.parameter import PLAIN, Parameter

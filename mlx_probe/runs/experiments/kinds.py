@@ -54,7 +54,9 @@ def _small(description: str, writes_model: bool = False) -> RunKind:
 # By "kind" in run_meta.json. Metadata without one are of the first versions, and of an analysis.
 RUN_KINDS: Mapping[str, RunKind] = {
     "analyze": RunKind("a model's tensors measured", measured.of_analysis, measured.model),
-    "compare": RunKind("two models compared", measured.of_comparison, measured.models),
+    "compare": RunKind(
+        "two models compared", measured.of_comparison, measured.models, outputs=small.written
+    ),
     "train": RunKind(
         "a model trained from text", trained.results, trained.training, trained.recipe,
         trained.model, has_steps=True,

@@ -55,8 +55,9 @@ def of_analysis(meta: _Meta) -> dict[str, float]:
 
 
 def of_comparison(meta: _Meta) -> dict[str, float]:
-    """Rows by outcome and by the way in which pairs were found."""
-    return {**_rows(meta), **numbers(mapping(meta.get("rows_by_match")), "matched_by_")}
+    """Rows by outcome, by the way in which pairs were found, and an extracted adapter."""
+    adapter = numbers(mapping(meta.get("extraction")), "adapter_")
+    return {**_rows(meta), **numbers(mapping(meta.get("rows_by_match")), "matched_by_"), **adapter}
 
 
 def of_experts(meta: _Meta) -> dict[str, float]:

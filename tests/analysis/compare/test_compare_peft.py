@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from adapter_fixtures import cases, projections, written
 
+from mlx_probe.analysis.compare.adapted import adapted_reader
 from mlx_probe.analysis.compare.blocks import WeightReader
 from mlx_probe.analysis.compare.config import CompareConfig
-from mlx_probe.analysis.compare.measure import PairMeasurer, adapted_reader
+from mlx_probe.analysis.compare.measure import PairMeasurer
 from mlx_probe.analysis.compare.plan import make_plan
 from mlx_probe.analysis.stages import STAGES
 from mlx_probe.checkpoint import open_checkpoint
