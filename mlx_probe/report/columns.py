@@ -17,7 +17,7 @@ __all__ = ["columns_page", "formulas_table"]
 
 # Pages that the page links to, and those of them that are in English only.
 _PAGES = ("metrics", "explain", "monitor", "python-api")
-_ENGLISH_ONLY = ("monitor", "python-api")
+_ENGLISH_ONLY = ("python-api",)
 
 
 def columns_page() -> str:
