@@ -15,14 +15,13 @@ from mlx_probe.metrics import FAMILIES, METRICS
 
 __all__ = ["columns_page", "formulas_table"]
 
-# Pages that the page links to, and those of them that are in English only.
+# Pages that the page links to.
 _PAGES = ("metrics", "explain", "monitor", "python-api")
-_ENGLISH_ONLY = ("python-api",)
 
 
 def columns_page() -> str:
     """The page in the reader's language, without the comment at its beginning."""
-    links = {name.replace("-", "_"): _link(name) for name in _PAGES}
+    links = {name.replace("-", "_"): f"{name}.md" for name in _PAGES}
     levels = {metric.name: metric.level for metric in METRICS}
     told: dict[str, Column] = {}
     chapters = "\n\n".join(
@@ -32,11 +31,6 @@ def columns_page() -> str:
     )
     title, other, introduction, see_also = _frame(links)
     return f"# {title}\n\n{other}\n\n{introduction}\n\n{chapters}\n\n{see_also}\n"
-
-
-def _link(name: str) -> str:
-    is_elsewhere = name in _ENGLISH_ONLY and language() != LANGUAGES[0]
-    return f"../en/{name}.md" if is_elsewhere else f"{name}.md"
 
 
 def _frame(links: Mapping[str, str]) -> tuple[str, str, str, str]:
