@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mlx_probe.analysis.lineage.calibration import load_calibration
 from mlx_probe.analysis.lineage.decide import decide
 from mlx_probe.analysis.lineage.describe import evidence_of
@@ -47,7 +49,7 @@ def relate(a: Fingerprint, b: Fingerprint) -> Relation:
         related=related,
         evidence=evidence_of(a, b, numbers),
         sample=_sample(a, b, numbers),
-        numbers={"similarity": numbers.similarity},
+        numbers={"similarity": numbers.similarity, **_difference(numbers)},
     )
     if related < _SURE:
         return relation
@@ -67,6 +69,12 @@ def relate(a: Fingerprint, b: Fingerprint) -> Relation:
         note=decision.note,
         rule=decision.rule,
     )
+
+
+def _difference(numbers: PairNumbers) -> dict[str, float]:
+    """Median over the matrices of the norm of B - A over that of A."""
+    known = [each.difference for each in numbers.elements]
+    return {"difference": float(np.median(known))} if known else {}
 
 
 def _with_card(a: Fingerprint, b: Fingerprint, decision: Decision) -> Decision:
