@@ -12,6 +12,7 @@ from mlx_probe.analysis.lineage.storage import rounded_share, rounding_bound
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.lineage.fingerprint import Fingerprint
+    from mlx_probe.analysis.lineage.hidden import ColumnMatch
     from mlx_probe.analysis.lineage.measure import PairNumbers
     from mlx_probe.analysis.lineage.records import RelationName
 
@@ -57,7 +58,7 @@ def decide(a: Fingerprint, b: Fingerprint, numbers: PairNumbers) -> Decision:
         b: The second.
         numbers: Of `measure_pair`.
     """
-    for rule in (_same, _permuted, _quantization, _pruned, _layers_changed, _lora, _merge):
+    for rule in _RULES:
         decision = rule(a, b, numbers)
         if decision is not None:
             return decision
@@ -72,7 +73,7 @@ def _same(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision | None:
 
 def _permuted(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision | None:
     """Equal weights with channels in another order."""
-    moved = {kind: m for kind, m in n.columns.items() if m.moved > 0.2 and m.excess > _DIRECT}
+    moved = {kind: match for kind, match in n.columns.items() if _has_moved(match)}
     if not moved or n.shapes_differ:
         return None
     names = " and ".join(_CHANNELS[kind] for kind in moved)
@@ -84,7 +85,25 @@ def _permuted(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision | None
     return Decision("finetune", "permuted_finetune", note=note)
 
 
+def _has_moved(match: ColumnMatch) -> bool:
+    """Whether most columns are somewhere else, and clearly not where they were."""
+    better = match.in_place is not None and match.cosine > match.in_place + 0.2
+    return match.moved > 0.2 and match.excess > _DIRECT and better
+
+
+def _rescaled(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision | None:
+    """Equal weights but for a factor of each channel."""
+    if n.shapes_differ or not any(e.difference > _CHANGED for e in n.elements):
+        return None
+    if all(e.rescaled <= max(_ROUNDED, e.difference / 20) for e in n.elements):
+        note = "after factors of channels are moved between norms and matrices"
+        return Decision("same", "rescaled", reason="its matrices are equal up to scale", note=note)
+    return None
+
+
 _DIRECT = 0.5
+# Relative differences that are a change, and that rounding to 16 bits may leave.
+_CHANGED, _ROUNDED = 0.02, 2e-3
 _CHANNELS = {"units": "hidden units", "heads": "heads", "channels": "residual channels"}
 
 
@@ -207,3 +226,7 @@ def _says_merge(card: Mapping[str, Any]) -> bool:
 
 def _siblings(n: PairNumbers) -> str:
     return "one may be tuned from the other, or both from a third model" if n.elements else ""
+
+
+# In order: the first that applies names the relation.
+_RULES = (*(_same, _lora, _quantization, _pruned, _layers_changed, _permuted, _rescaled, _merge),)

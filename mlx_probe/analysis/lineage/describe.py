@@ -126,7 +126,7 @@ def _storage(numbers: PairNumbers) -> Iterator[Evidence]:
 
 def _tokens(a: Fingerprint, b: Fingerprint, numbers: PairNumbers) -> Iterator[Evidence]:
     for pair, each in zip(numbers.matching.tables, numbers.tables, strict=True):
-        name = "output_head" if "lm_head" in pair.a.named.block_type else "embedding"
+        name = "output_head" if pair.a.named.block_type == "output" else pair.a.named.block_type
         yield Evidence(
             f"{name}_correlation",
             _rounded(each.correlation),

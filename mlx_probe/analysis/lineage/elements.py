@@ -34,6 +34,8 @@ class ElementNumbers:
         new_in_a: The reverse.
         kept: Of elements that are 0 in neither, the share that differs by less than a
             thousandth of the matrix's root mean square.
+        rescaled: Relative difference that is left when each column, or each row, of A is
+            multiplied by the best factor of its own.
         zero_size: Mean magnitude in the one where the other alone is 0, over the mean
             magnitude of all; None without any. Less than 1: small elements were set to 0.
     """
@@ -49,6 +51,7 @@ class ElementNumbers:
     new_in_b: float
     new_in_a: float
     kept: float
+    rescaled: float
     zero_size: float | None
 
 
@@ -78,8 +81,17 @@ def compare_elements(pair: Matched) -> ElementNumbers:
         new_in_b=float(new_in_b.mean()),
         new_in_a=float(new_in_a.mean()),
         kept=float(close[neither].mean()) if both else 0.0,
+        rescaled=min(_rescaled(x, y), _rescaled(x.T, y.T)),
         zero_size=_zero_size(x, y, new_in_b, new_in_a),
     )
+
+
+def _rescaled(x: Floats, y: Floats) -> float:
+    """Relative difference of B and A with the best factor for each column of A."""
+    squares = np.einsum("ij,ij->j", x, x)
+    products = np.einsum("ij,ij->j", x, y)
+    factors = np.divide(products, squares, out=np.zeros_like(squares), where=squares > 0)
+    return _ratio(_sum_of_squares(y - factors * x), _sum_of_squares(y))
 
 
 def _zero_size(

@@ -28,7 +28,10 @@ _READERS = 8
 # A vector of so many elements is read whole.
 _VECTOR = 1 << 16
 
-_TOKEN_TABLES = ("embedding", "lm_head")
+
+def is_token_table(block_type: str) -> bool:
+    """Whether the rows of such a weight are tokens, or positions."""
+    return "embedding" in block_type or block_type == "output"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Sampled:
     @property
     def is_token_table(self) -> bool:
         """Whether its rows are tokens."""
-        return any(word in self.named.block_type for word in _TOKEN_TABLES)
+        return is_token_table(self.named.block_type)
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ def _rows(weight: Weight, deep: bool, settings: LineageConfig) -> NDArray[np.int
     if weight.rows is None:
         return np.arange(1) if cols <= _VECTOR else None
     count = max(BLOCK, settings.elements // cols)
-    if any(word in weight.role.block_type for word in _TOKEN_TABLES):
+    if is_token_table(weight.role.block_type):
         count = max(count, settings.token_rows)
     elif deep:
         count = max(count, settings.deep_rows)

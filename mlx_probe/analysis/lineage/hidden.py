@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from mlx_probe.analysis.lineage.elements import centred
 
-__all__ = ["ColumnMatch", "gram_agreement", "match_columns"]
+__all__ = ["ColumnMatch", "gram_agreement", "match_columns", "without_common"]
 
 Floats = NDArray[np.float32]
 
 # Columns of B that are looked for, and columns of A that they are looked for among.
 _ASKED, _AMONG = 256, 16384
 _LEAST_ROWS = 8
+# Directions over the tokens that are taken out of each embedding.
+_COMMON = 8
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class ColumnMatch:
 
     Attributes:
         cosine: Median over the columns of B of the best magnitude of a cosine.
-        null: The same after A's rows are shifted against B's: what chance gives.
+        null: The same after the signs of A's rows are drawn anew: what chance gives.
         moved: Share of columns whose best match is at another position.
         distinct: Share of matched columns of A among the columns asked for: 1 if no column
             of A is the best match of two.
+        in_place: Median magnitude of the cosine with the column at the same position; None
+            if there are more columns in one of them.
         exact: Share of columns whose cosine is above 1 - 1e-5.
         columns_a: Columns of A.
         columns_b: Columns of B.
@@ -43,6 +47,7 @@ class ColumnMatch:
     null: float
     moved: float
     distinct: float
+    in_place: float | None
     exact: float
     columns_a: int
     columns_b: int
@@ -71,16 +76,42 @@ def match_columns(x: Floats, y: Floats) -> ColumnMatch | None:
     cosines = np.abs(theirs.T @ ours)
     best = cosines.argmax(axis=1)
     sizes = cosines[np.arange(len(asked)), best]
-    shifted = np.abs(theirs.T @ np.roll(ours, len(x) // 2, axis=0)).max(axis=1)
+    # Rows keep their sizes, which models share; only what belongs together is lost.
+    signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (len(x), 1))
+    chance = np.abs(theirs.T @ (signs * ours)).max(axis=1)
     return ColumnMatch(
         cosine=float(np.median(sizes)),
-        null=float(np.median(shifted)),
+        null=float(np.median(chance)),
         moved=float((best != asked).mean()),
         distinct=len(np.unique(best)) / len(asked),
+        in_place=_in_place(cosines, asked) if x.shape[1] == y.shape[1] else None,
         exact=float((sizes > 1 - 1e-5).mean()),
         columns_a=x.shape[1],
         columns_b=y.shape[1],
     )
+
+
+def _in_place(cosines: Floats, asked: NDArray[np.intp]) -> float:
+    there = asked < cosines.shape[1]
+    return float(np.median(cosines[np.flatnonzero(there), asked[there]]))
+
+
+def without_common(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Embeddings without what all models of one language share.
+
+    Unrelated models that were trained on one text have nearly the same leading directions over
+    the tokens, above all how frequent each token is, and every channel has a part of them. The
+    leading directions of both tables are taken out of both; what is left is a model's own.
+
+    Args:
+        x: Rows of A's embedding, shape (tokens, channels).
+        y: The same tokens' rows of B's.
+    """
+    x, y = (table - table.mean(axis=0, keepdims=True) for table in (x, y))
+    count = min(_COMMON, len(x) // 8)
+    leading = [np.linalg.eigh(table @ table.T)[1][:, -count:] for table in (x, y)]
+    basis = np.linalg.qr(np.concatenate(leading, axis=1))[0]
+    return x - basis @ (basis.T @ x), y - basis @ (basis.T @ y)
 
 
 def _unit(x: Floats) -> Floats:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlx_probe.analysis.lineage.elements import ElementNumbers, compare_elements
-from mlx_probe.analysis.lineage.hidden import ColumnMatch, gram_agreement, match_columns
+from mlx_probe.analysis.lineage.hidden import (
+    ColumnMatch,
+    gram_agreement,
+    match_columns,
+    without_common,
+)
 from mlx_probe.analysis.lineage.low_rank import RankNumbers, difference_rank
 from mlx_probe.analysis.lineage.matched import Matched, Matching, align
 from mlx_probe.analysis.lineage.storage import Coarseness, coarseness
@@ -25,6 +30,12 @@ _UNITS = {"down_proj": "units", "o_proj": "heads"}
 _LAYERS = 3
 # A correlation from which on positions are taken to agree: nothing has been permuted there.
 _DIRECT = 0.5
+# Rows and columns of a part whose rank is looked at, where so many are sampled of any matrix.
+_DEEP = 96
+# Tokens that both have, from which on the geometry of embeddings says something.
+_LEAST_TOKENS = 64
+# Agreement of the geometry of tokens from which on it counts: a language has a geometry, too.
+_GEOMETRY = 0.8
 
 
 @dataclass(frozen=True)
@@ -70,11 +81,14 @@ class PairNumbers:
     @property
     def similarity(self) -> float:
         """The best sign of kinship, from 0 to 1: what the probability is computed from."""
-        seen = [abs(self.correlation), abs(self.scaled)]
+        count = sum(each.count for each in self.elements)
+        # Three standard errors of the median of independent elements.
+        noise = 3 * 1.25 / max(1, count) ** 0.5
+        seen = [abs(self.correlation) - noise, abs(self.scaled) - noise, 0.0]
         seen += [match.excess for match in self.columns.values()]
         if self.gram is not None:
-            seen.append(max(0.0, 2 * self.gram - 1))
-        return min(1.0, max(seen))
+            seen.append((self.gram - _GEOMETRY) / (1 - _GEOMETRY))
+        return float(min(1.0, max(seen)))
 
 
 def measure_pair(a: Fingerprint, b: Fingerprint) -> PairNumbers:
@@ -89,7 +103,7 @@ def measure_pair(a: Fingerprint, b: Fingerprint) -> PairNumbers:
     tables = tuple(map(compare_elements, matching.tables))
     vectors = [p for p in matching.pairs if p.comparable and not p.a.is_matrix]
     equal = [(float((p.x == p.y).sum()), p.x.size) for p in vectors]
-    ranks = tuple(r for r in map(difference_rank, matching.matrices) if r is not None)
+    ranks = tuple(r for r in map(difference_rank, _deepest(matching)) if r is not None)
     lacking = matching.only_a or matching.only_b
     shapes = tuple(p for p in matching.pairs if not p.same_shape)
     identical = all(np.array_equal(p.x, p.y) for p in matching.pairs if p.comparable)
@@ -104,8 +118,18 @@ def measure_pair(a: Fingerprint, b: Fingerprint) -> PairNumbers:
         coarse_a=_coarse([p.a for p in matching.matrices]),
         coarse_b=_coarse([p.b for p in matching.matrices]),
         shapes_differ=shapes,
-        all_identical=identical and not lacking and not shapes and bool(matching.pairs),
+        all_identical=identical
+        and not (lacking or shapes or matching.moved)
+        and a.layers == b.layers
+        and bool(matching.pairs),
     )
+
+
+def _deepest(matching: Matching) -> list[Matched]:
+    """The matrices of which most is sampled: a part of few rows has a low rank anyway."""
+    extents = {id(pair): min(pair.x.shape) for pair in matching.matrices}
+    enough = min(_DEEP, max(extents.values(), default=0))
+    return [pair for pair in matching.matrices if extents[id(pair)] >= enough]
 
 
 def _columns(matching: Matching, elements: Sequence[ElementNumbers]) -> dict[str, ColumnMatch]:
@@ -114,7 +138,7 @@ def _columns(matching: Matching, elements: Sequence[ElementNumbers]) -> dict[str
     wanted: dict[str, list[Matched]] = {}
     for pair in matching.pairs:
         kind = _UNITS.get(pair.a.named.block_type)
-        if pair.a.is_token_table and "embedding" in pair.a.named.block_type:
+        if pair.a.named.block_type == "embedding":
             kind = "channels"
         if kind is None or not pair.a.is_matrix or not pair.b.is_matrix:
             continue
@@ -133,17 +157,20 @@ def _columns(matching: Matching, elements: Sequence[ElementNumbers]) -> dict[str
 def _match(pair: Matched) -> ColumnMatch | None:
     a, b = pair.a, pair.b
     _, i, j = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
-    return match_columns(a.values[i], b.values[j])
+    x, y = a.values[i], b.values[j]
+    if a.is_token_table and len(x) >= _LEAST_TOKENS:
+        x, y = without_common(x, y)
+    return match_columns(x, y)
 
 
 def _gram(matching: Matching) -> float | None:
     for pair in matching.pairs:
-        if pair.a.is_token_table and "embedding" in pair.a.named.block_type:
+        if pair.a.named.block_type == "embedding":
             _, i, j = np.intersect1d(
                 pair.a.rows, pair.b.rows, assume_unique=True, return_indices=True
             )
-            if len(i) >= 16:
-                return gram_agreement(pair.a.values[i], pair.b.values[j])
+            if len(i) >= _LEAST_TOKENS:
+                return gram_agreement(*without_common(pair.a.values[i], pair.b.values[j]))
     return None
 
 

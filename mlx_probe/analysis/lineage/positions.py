@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ def chosen(numbers: Iterable[int], count: int, seed: int) -> frozenset[int]:
     return frozenset(heapq.nsmallest(count, set(numbers), key=lambda n: (_hash(seed, n), n)))
 
 
+@lru_cache(maxsize=256)
 def sampled_rows(rows: int, count: int, seed: int) -> NDArray[np.intp]:
     """Row numbers in ascending order, in whole blocks of `BLOCK`.
 
@@ -43,7 +45,12 @@ def sampled_rows(rows: int, count: int, seed: int) -> NDArray[np.intp]:
         seed: See `LineageConfig`.
     """
     if count >= rows:
-        return np.arange(rows)
+        return _fixed(np.arange(rows))
     blocks = sorted(chosen(range(-(-rows // BLOCK)), max(1, count // BLOCK), seed))
     numbers = (np.arange(BLOCK) + BLOCK * np.array(blocks)[:, None]).ravel()
-    return np.asarray(numbers[numbers < rows])
+    return _fixed(numbers[numbers < rows])
+
+
+def _fixed(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    numbers.setflags(write=False)
+    return numbers
