@@ -14,6 +14,8 @@ __all__ = ["RunIdentity"]
 
 # Settings that decide how fast a run is, and no row.
 _PACE = ("workers", "memory_limit", "device")
+# Settings that only a run has which was asked for them, with what the others have.
+_ASKED_FOR = {"extract": None}
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def _which(model: Mapping[str, Any]) -> tuple[object, object]:
 def _settings(described: Mapping[str, Any]) -> dict[str, Any]:
     settings = described.get("configuration")
     settings = _plain(settings) if isinstance(settings, Mapping) else {}
-    return {name: value for name, value in settings.items() if name not in _PACE}
+    kept = {name: value for name, value in settings.items() if name not in _PACE}
+    return _ASKED_FOR | kept
 
 
 def _text(value: Any) -> str:

@@ -195,8 +195,8 @@ def _fingerprint(plan: ComparePlan, spread: CompareRun | None, companion: Compan
 
 
 def _configuration(plan: ComparePlan, companion: Companion | None) -> dict[str, Any]:
-    extract = None if companion is None else dict(companion.settings)
-    return {**asdict(plan.config), "extract": extract}
+    asked = {} if companion is None else {"extract": dict(companion.settings)}
+    return {**asdict(plan.config), **asked}
 
 
 def _companions(companion: Companion | None, plan: ComparePlan, beside: Beside) -> dict[str, Any]:
