@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .shape import INTEGER, NUMBER, TEXT, Schema, mapping, nullable, record
+from .shape import INTEGER, NUMBER, TEXT, Schema, listed, mapping, nullable, one_of, record
 
 __all__ = ["EXTRACTION"]
 
@@ -12,6 +12,41 @@ _ADAPTER = record(
         "tensors": (INTEGER, "Tensors of A that it changes."),
         "bytes": (INTEGER, "Size of its tensors."),
         "error": (nullable(NUMBER), "Relative Frobenius error over all changed tensors."),
+    }
+)
+
+_TOKEN = {
+    "id": (INTEGER, "Its number."),
+    "text": (nullable(TEXT), "Its text; null without a tokenizer."),
+}
+
+_TOKENS = record(
+    {
+        "reason": (nullable(TEXT), "Why there are none, or why they have no texts."),
+        "matrices": (INTEGER, "Matrices that were looked at: those that changed most."),
+        "directions": (
+            listed(
+                record(
+                    {
+                        "tensor": (TEXT, "The matrix of A."),
+                        "expert": (nullable(INTEGER), "Of a mixture."),
+                        "side": (one_of(("reads", "writes")), "Its side on the residual stream."),
+                        "direction": (INTEGER, "From 1, the strongest of the matrix."),
+                        "share": (NUMBER, "Of the change's sum of squares."),
+                        "null_cosine": (NUMBER, "The largest cosine by chance."),
+                        "tokens": (
+                            listed(record({**_TOKEN, "cosine": (NUMBER, "With the direction.")})),
+                            "Those above chance, of one sign.",
+                        ),
+                    }
+                )
+            ),
+            "Directions that lie along a token more than by chance, the clearest first.",
+        ),
+        "changed": (
+            listed(record({**_TOKEN, "change": (NUMBER, "Relative to a random input.")})),
+            "Tokens whose inputs change most.",
+        ),
     }
 )
 
@@ -37,5 +72,6 @@ EXTRACTION: Schema = record(
             ),
             "The adapters; null for one that has no matrix.",
         ),
+        "tokens": (_TOKENS, "Tokens that the difference reads and writes."),
     }
 )

@@ -8,6 +8,7 @@ from functools import cache
 from mlx_probe.analysis.columns import table_columns
 from mlx_probe.analysis.compare.columns import COLUMNS as COMPARE_COLUMNS
 from mlx_probe.analysis.low_rank.columns import ADAPTER
+from mlx_probe.analysis.low_rank.token_columns import TOKENS
 from mlx_probe.analysis.side_tables import SIDES
 from mlx_probe.core.messages import translated
 from mlx_probe.core.records import Column
@@ -24,6 +25,7 @@ def columns_by_table() -> Mapping[str, tuple[Column, ...]]:
         **{name: side.columns for name, side in SIDES.items()},
         "compare": COMPARE_COLUMNS,
         "adapter": ADAPTER,
+        "tokens": TOKENS,
         "monitor": SAMPLE_COLUMNS,
     }
 

@@ -102,6 +102,10 @@ def _about(name: str) -> str:
             "One row for each tensor of A, beside `compare` by `mlx-probe compare A B` with "
             "`--extract-lora` or `--energy`; parts of fused matrices have none."
         ),
+        "tokens": tr(
+            "One row for each token along a direction of the difference, beside `adapter`; only "
+            "the directions of the matrices that changed most have some."
+        ),
         "monitor": tr(
             "One row for each second of a job, as `monitor.parquet` and for "
             "`mlx_probe.load_samples`."

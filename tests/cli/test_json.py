@@ -30,7 +30,10 @@ GOOD = {
         ("{strange} --out {out}/strange --workers 1 --quiet", 3),
         ("{model} --dry-run", 0),
     ],
-    "compare": [("{model} {model} --out {out}/pair --workers 1", 0)],
+    "compare": [
+        ("{model} {model} --out {out}/pair --workers 1", 0),
+        ("{lm} {adapter} --extract-lora 2 --out {out}/extracted --workers 1", 0),
+    ],
     "lineage": [("{model} {lm}", 0), ("{model} {lm} {wide}", 0)],
     "report": [
         ("{runs}/base --out {out}/page.html", 0),

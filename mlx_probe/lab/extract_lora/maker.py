@@ -14,14 +14,16 @@ from threadpoolctl import threadpool_limits
 from mlx_probe.analysis.compare.companion import Beside
 from mlx_probe.analysis.low_rank.columns import ADAPTER
 from mlx_probe.analysis.low_rank.factors import factor_bytes, factor_pair, method_of
+from mlx_probe.analysis.low_rank.token_columns import TOKENS
 from mlx_probe.compute.schedule import run_within_budget
 from mlx_probe.core.dtypes import decode
 from mlx_probe.core.errors import CheckpointError, ConfigError, PackingError, SpectrumError
 from mlx_probe.core.files import write_error
-from mlx_probe.core.records import Row
+from mlx_probe.core.records import Column, Row
 from mlx_probe.lab.derived_model import DTYPES
 from mlx_probe.lab.elements import converted
 from mlx_probe.lab.extract_lora.config import ExtractConfig
+from mlx_probe.lab.extract_lora.meaning import token_rows
 from mlx_probe.lab.extract_lora.placing import Placing, place_pairs
 from mlx_probe.lab.extract_lora.spool import Spool, discard_others
 from mlx_probe.lab.extract_lora.totals import error_of, totals
@@ -30,6 +32,7 @@ from mlx_probe.lab.whole_folder import whole_folder
 from mlx_probe.runs.table.schema import rows_to_table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from mlx_probe.analysis.compare.plan import ComparePlan
@@ -50,7 +53,7 @@ class AdapterMaker:
         base: Reference of the base, as the user named it.
     """
 
-    sides = ("adapter",)
+    sides = ("adapter", "tokens")
 
     def __init__(self, config: ExtractConfig, base: str) -> None:
         self._config, self._base = config, base
@@ -87,16 +90,18 @@ class AdapterMaker:
                 f"no matrix of {plan.a.files.model_id} changed in a way that an adapter has",
                 "Compare the two without --extract-lora: its table says what changed",
             )
+        job.progress.what = "tokens that the difference reads and writes"
+        tokens, said = token_rows(plan, placing, spool, job.meter)
         folders = self._write(plan, placing, spool, table, job.paths.folder / FOLDER)
         spool.discard()
-        names = [column.name for column in ADAPTER]
-        declared = [{name: row.get(name) for name in names} for row in table]
-        arrow = rows_to_table([Row(i, row) for i, row in enumerate(declared)], ADAPTER)
-        described = {"extraction": {**totals(table), "adapters": folders}}
+        tables = {"adapter": (_table(table, ADAPTER), ADAPTER)}
+        if tokens:
+            tables["tokens"] = _table(tokens, TOKENS), TOKENS
+        described = {"extraction": {**totals(table), "adapters": folders, "tokens": said}}
         written = [job.paths.folder / FOLDER / LAYOUTS[name] for name in folders if folders[name]]
         files = [file for folder in written for file in sorted(folder.iterdir())]
         places = [folder.relative_to(job.paths.folder).as_posix() for folder in written]
-        return Beside({"adapter": (arrow, ADAPTER)}, files, {**described, "written": places})
+        return Beside(tables, files, {**described, "written": places})
 
     def _factor(
         self, plan: ComparePlan, placing: Placing, spool: Spool, job: Job
@@ -166,6 +171,12 @@ class AdapterMaker:
         except OSError as error:
             raise write_error(folder, error) from error
         return said
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> pa.Table:
+    """Rows as a table; what is no column of it is left out."""
+    declared = [{column.name: row.get(column.name) for column in columns} for row in rows]
+    return rows_to_table([Row(i, row) for i, row in enumerate(declared)], columns)
 
 
 def _stored(dtype: str, factor: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -168,8 +168,11 @@ def _places(
         turned = _is_turned(made[expert], source.shape[-2:])
         own = source.parameter.shape[-2:]
         key = source.name, expert if in_stack else None
-        if turned is None or (own[::-1] if turned else own) != shape[-2:]:
+        if turned is None:
             found[key] = Refusal("mlx-lm cuts or permutes it when it loads it")
+            continue
+        if (own[::-1] if turned else own) != shape[-2:]:
+            found[key] = Refusal("mlx-lm's module has another shape")
             continue
         module_name = name.removesuffix(".weight")
         found[key] = Place(module_name, kind, turned, expert, stack if kind == SWITCH else 0)

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mlx_probe.core.language import tr
+from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
 from mlx_probe.report.terminal.text import printable
 
@@ -48,7 +49,40 @@ def extraction_text(extraction: Mapping[str, Any]) -> RenderableType:
         size, folder = format_size(made["bytes"]), printable(made["folder"])
         table.add_row(name, f"{made['tensors']:,}", size, error, folder)
     parts.append(table)
-    return Group(*parts, *_notes(extraction))
+    return Group(*parts, *_notes(extraction), *_tokens(extraction["tokens"]))
+
+
+def _tokens(said: Mapping[str, Any]) -> list[RenderableType]:
+    """The directions that lie along a token, and the tokens that change most."""
+    parts: list[RenderableType] = []
+    if said["directions"]:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        table.add_column(tr("tokens along the difference"), overflow="fold")
+        for name in (tr("cosine"), tr("by chance"), tr("share")):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(tr("tokens"), overflow="fold")
+        words = {"reads": tr("reads"), "writes": tr("writes")}
+        for each in said["directions"]:
+            expert = "" if each["expert"] is None else f"[{each['expert']}]"
+            what = f"{words[each['side']]} {each['tensor']}{expert}"
+            first = f"{abs(each['tokens'][0]['cosine']):.2f}"
+            null, share = f"{each['null_cosine']:.2f}", f"{each['share']:.0%}"
+            texts = "  ".join(_token(token) for token in each["tokens"])
+            table.add_row(printable(what), first, null, share, printable(texts))
+        parts.append(table)
+    elif said["matrices"]:
+        parts.append(tr("No direction of the difference lies along a token more than by chance."))
+    if said["changed"]:
+        texts = "  ".join(f"{_token(t)} {_figure(t['change'])}" for t in said["changed"])
+        parts.append(printable(tr("tokens whose inputs change most: {tokens}", tokens=texts)))
+    if said["reason"]:
+        parts.append(tr("tokens: {reason}", reason=translated(said["reason"])))
+    return parts
+
+
+def _token(token: Mapping[str, Any]) -> str:
+    """The text of a token in quotation marks, or its number."""
+    return repr(token["text"]) if token["text"] else str(token["id"])
 
 
 def _notes(extraction: Mapping[str, Any]) -> list[str]:
