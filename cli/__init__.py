@@ -35,6 +35,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "analyze": "Measure every tensor of MODEL.",
         "compare": "Compare two models, or a base and its adapter.",
         "lineage": "Say whether models come from each other, and how.",
+        "series": "Measure checkpoints of one model over its training.",
         "compare-runs": "Compare finished RUNs, of any models.",
         "findings": "Say what is unusual about a finished RUN.",
         "report": "Show a finished RUN as a page or as text.",

@@ -14,7 +14,7 @@ from mlx_probe.core.records import METRIC_LEVELS
 
 from .options import SIZE, revision_option, workers_option
 
-__all__ = ["analysis_options", "backend_options"]
+__all__ = ["analysis_options", "backend_options", "measuring_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -112,6 +112,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 def analysis_options(command: Command) -> Command:
     """Every option of `AnalyzeConfig`, and --revision."""
     return _with(_OPTIONS, command)
+
+
+def measuring_options(command: Command) -> Command:
+    """Every option of `AnalyzeConfig`, where revisions are named in another way."""
+    return _with(tuple(option for option in _OPTIONS if option is not revision_option), command)
 
 
 def backend_options(command: Command) -> Command:

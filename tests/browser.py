@@ -18,7 +18,7 @@ _MESSAGES = (
 )
 # A page that scrolls by itself moves away under the mouse.
 _STILL = {"name": "prefers-reduced-motion", "value": "reduce"}
-_KEYS = {"ArrowDown": 40, "Enter": 13, "Escape": 27, "Tab": 9}
+_KEYS = {"ArrowDown": 40, "ArrowLeft": 37, "Enter": 13, "Escape": 27, "Tab": 9}
 
 
 class RefusedError(Exception):

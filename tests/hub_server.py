@@ -151,6 +151,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(self.hub.failing)
         elif self.hub.faults and (refusal := self.hub.faults.refuse(self.command, path)):
             self.send(*refusal)
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/refs", path):
+            self.send_refs(match[1])
         elif match := re.fullmatch(
             r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/revision/(.+))?", path
         ):
@@ -187,6 +189,19 @@ class Handler(BaseHTTPRequestHandler):
             commit, _ = self.hub.files(repo, next(iter(self.hub.repos[repo])))
         answer = {"id": repo, "modelId": repo, "sha": commit, "siblings": siblings}
         self.send_json({**answer, "lastModified": self.hub.modified})
+
+    def send_refs(self, repo):
+        if repo not in self.hub.repos:
+            return self.send(401, {"X-Error-Code": "RepoNotFound"})
+        branches = [
+            {
+                "name": name,
+                "ref": f"refs/heads/{name}",
+                "targetCommit": self.hub.files(repo, name)[0],
+            }
+            for name in self.hub.repos[repo]
+        ]
+        return self.send_json({"branches": branches, "converts": [], "tags": []})
 
     def send_tree(self, repo, commit, files):
         self.send_json(

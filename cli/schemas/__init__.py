@@ -81,6 +81,7 @@ from .reproduction import REPRODUCTION
 from .run_plan import RUN_PLAN
 from .runs import ANSWER, CHECKS, INSPECTION, PAGE, PLAN, PROFILE, ROWS, RUN, VIEWS
 from .sentences import SENTENCES
+from .series import SERIES
 from .shape import FAILURE, Document, Schema, listed
 from .share import AUDIT, GUESTS, REVOKED, SHARED, TOKEN
 from .tokens import TOKENS
@@ -98,6 +99,7 @@ SCHEMAS: Mapping[str, Document] = {
     ),
     "analyze": Document(RUN, {"with --dry-run": PLAN}),
     "compare": Document(RUN),
+    "series": Document(SERIES),
     "findings": Document(listed(FINDING), note="The most severe first."),
     "report": Document(
         PAGE,

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "moe-merge": ("moe", "merge"),
     "toolcalls": ("data", "toolcalls"),
     "sweep": ("runs", "sweep"),
+    "series": ("series",),
 }
 # Those with a table of weights.
 MEASURES = frozenset({"analyze", "compare"})

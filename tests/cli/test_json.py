@@ -35,6 +35,7 @@ GOOD = {
         ("{lm} {adapter} --extract-lora 2 --out {out}/extracted --workers 1", 0),
     ],
     "lineage": [("{model} {lm}", 0), ("{model} {lm} {wide}", 0)],
+    "series": [("{model} {root}/models/base --steps 1,2 --out {out}/series --workers 1 -q", 0)],
     "report": [
         ("{runs}/base --out {out}/page.html", 0),
         ("{runs}/base {runs}/tuned --out {out}/two.html", 0),
@@ -215,6 +216,7 @@ BAD = {
     "plot": ("{nothing} rank", 1),
     "explain": ("nothing", 2),
     "findings": ("{runs}/pair", 1),
+    "series": ("{nothing} --out {out}/none", 1),
     "validate": ("{nothing}", 1),
     "compare-runs": ("", 2),
     "query": ("--runs {runs} copy␣params␣to␣'x'", 2),

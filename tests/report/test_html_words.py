@@ -17,6 +17,7 @@ from mlx_probe.report.html.markup import LANGUAGE_TAGS, marked_texts, script_tex
 from mlx_probe.report.html.mixture_page import SCRIPTS as MIXTURE_SCRIPTS
 from mlx_probe.report.html.page import SCRIPTS
 from mlx_probe.report.html.runs_page import SCRIPTS as RUNS_SCRIPTS
+from mlx_probe.report.html.series_page import SCRIPTS as SERIES_SCRIPTS
 from mlx_probe.report.html.signals_page import SCRIPTS as SIGNALS_SCRIPTS
 from mlx_probe.report.html.training_page import SCRIPTS as TRAINING_SCRIPTS
 
@@ -57,6 +58,7 @@ def test_no_text_of_a_script_escapes_the_collection(name):
 def test_every_script_is_in_a_page():
     every = {*SCRIPTS, *RUNS_SCRIPTS, *TRAINING_SCRIPTS}
     every |= {*MIXTURE_SCRIPTS, *SIGNALS_SCRIPTS, *GRAFT_SCRIPTS, *EXPERIMENTS_SCRIPTS}
+    every |= {*SERIES_SCRIPTS}
     assert {f"{name}.js" for name in every} == {name for name in PARTS if name.endswith(".js")}
 
 

@@ -94,6 +94,8 @@ class Run {
       isCompare: described.compare, outliers: described.outliers, spectra: described.spectra, quantization: described.quantization,
       // Of training runs alone.
       curves: described.curves, snapshots: described.snapshots,
+      // Of series alone.
+      changes: described.changes,
     });
     this.tables = new Map(Object.entries(described.tables).map(([name, table]) => [name, new Table(name, table, this)]));
     this.params = this.tables.get("params");

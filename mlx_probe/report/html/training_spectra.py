@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,23 @@ from mlx_probe.report.html.encoding import encode_numbers
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlx_probe.runs.training.run import TrainingRun
-
-__all__ = ["BUDGET", "encode_training_spectra", "ranks_within"]
+__all__ = ["BUDGET", "Measured", "encode_training_spectra", "ranks_within"]
 
 # Values of all spectra together, in seven digits: 8 MB of base64.
 BUDGET = 1_500_000
 # Points of one spectrum: what a plot can show, and the fewest that show its bend.
 _MOST, _FEWEST = 280, 40
+
+
+class Measured(Protocol):
+    """What was measured at several steps: a training run, or a series."""
+
+    @property
+    def snapshots(self) -> Mapping[int, Path]:
+        """Step to the run of `analyze`."""
+
+    def spectra(self, step: int) -> pd.DataFrame | None:
+        """The singular values of a step; see `load_spectra`."""
 
 
 def ranks_within(count: int, points: int) -> NDArray[np.int64]:
@@ -43,7 +53,7 @@ def ranks_within(count: int, points: int) -> NDArray[np.int64]:
 
 
 def encode_training_spectra(
-    run: TrainingRun, frame: pd.DataFrame, budget: int = BUDGET
+    run: Measured, frame: pd.DataFrame, budget: int = BUDGET
 ) -> dict[str, Any] | None:
     """The spectra of all snapshots in a table.
 

@@ -5,6 +5,8 @@ const paired = null;
 // Milliseconds between two snapshots that play.
 const PAUSE = 700;
 const chosenTensor = { run: null, name: "", at: 0, every: false };
+// What else follows the chosen snapshot and matrix.
+const followers = [];
 // For each run the rows of each matrix by its name, one for each snapshot that has it.
 const rowsByName = new Map();
 
@@ -76,11 +78,12 @@ function showTensor() {
   if (which !== null) which.value = String(run.at);
   const facts = document.getElementById("tensor-facts");
   const row = chosenRow();
-  const shown = row === undefined ? [] : ["step", "block_type", ...SHOWN, "spectral_change"].filter((column) => run.params.has(column));
+  const shown = row === undefined ? [] : ["step", "block_type", ...SHOWN, "spectral_change", "change_since"].filter((column) => run.params.has(column));
   facts.replaceChildren(...shown.map((column) => [run.params.columns.get(column), column === "alpha" ? alphaText(run, row) : run.params.text(column, row)])
     .filter(([, text]) => text && text !== "ok")
     .map(([column, text]) => element("div", {}, element("dt", {}, term(column)), element("dd", {}, text))));
   drawSpectrum();
+  for (const follow of followers) follow();
 }
 
 // Shows the matrix and the snapshot of a row; `move` brings the panel into view.

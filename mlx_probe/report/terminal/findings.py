@@ -12,9 +12,9 @@ from mlx_probe.core.language import tr
 from mlx_probe.core.lists import enumerated
 from mlx_probe.report.terminal.text import printable
 
-__all__ = ["findings_text", "nothing_found", "severity_word"]
+__all__ = ["STYLES", "findings_text", "nothing_found", "severity_word"]
 
-_STYLES = {"high": "bold red", "medium": "yellow", "note": "cyan"}
+STYLES = {"high": "bold red", "medium": "yellow", "note": "cyan"}
 # Tensors of one finding that are named; the table and --json have all.
 _MOST_NAMES = 3
 
@@ -54,7 +54,7 @@ def findings_text(
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings[:most]:
-        word = f"[{_STYLES[finding.severity]}]{printable(severity_word(finding.severity))}[/]"
+        word = f"[{STYLES[finding.severity]}]{printable(severity_word(finding.severity))}[/]"
         table.add_row(f"  {word}", printable(finding.sentence.shown))
         if most is None:
             table.add_row("", f"[dim]{printable(finding.remedy.shown)}[/]")

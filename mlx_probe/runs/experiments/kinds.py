@@ -82,4 +82,5 @@ RUN_KINDS: Mapping[str, RunKind] = {
     "moe-merge": _small("experts of a mixture merged", writes_model=True),
     "toolcalls": RunKind("function calls prepared", small.counts, small.files, small.settings),
     "sweep": _small("runs with different settings"),
+    "series": _small("checkpoints of one model measured"),
 }  # fmt: skip
