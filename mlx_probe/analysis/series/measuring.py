@@ -95,7 +95,9 @@ def _differing(
 ) -> Iterator[tuple[str, object, object]]:
     """Settings that differ: name, then and now."""
     before, now = meta.get("configuration"), asdict(config.analysis)
-    for name in _DECIDE if isinstance(before, Mapping) else ():
+    if not isinstance(before, Mapping):
+        return
+    for name in _DECIDE:
         value = list(now[name]) if isinstance(now[name], tuple) else now[name]
         if name in before and before[name] != value:
             yield name, before[name], value

@@ -78,9 +78,10 @@ def _changes(changes: list[dict[str, Any]]) -> pd.DataFrame:
         for column in CHANGE_COLUMNS
     }
     types = {"int64": "Int64", "float64": "float64", "string": "string"}
-    return pd.DataFrame(
+    frame: pd.DataFrame = pd.DataFrame(
         {
             column.name: pd.Series(columns[column.name], dtype=types[column.type])
             for column in CHANGE_COLUMNS
         }
     )
+    return frame
