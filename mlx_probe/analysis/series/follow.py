@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlx_probe.analysis.series.config import SeriesConfig, SeriesProgress
-from mlx_probe.analysis.series.measuring import StepState
 from mlx_probe.analysis.series.result import SeriesResult
 from mlx_probe.analysis.series.series import measure_series
+from mlx_probe.analysis.series.states import StepState
 from mlx_probe.core.errors import SourceError
 
 __all__ = ["follow_series"]

@@ -5,45 +5,27 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mlx_probe.analysis.analyze import analyze
 from mlx_probe.analysis.opening import open_checkpoint
 from mlx_probe.analysis.series.config import SeriesConfig, SeriesProgress
 from mlx_probe.analysis.series.found import Found
+from mlx_probe.analysis.series.states import StepState
 from mlx_probe.core.errors import CheckpointError, ConfigError, ResultError, SourceError
 from mlx_probe.core.files import write_error
 from mlx_probe.runs.fingerprint import file_stamps
 from mlx_probe.runs.meta import read_meta
 from mlx_probe.runs.series import META, SeriesFolder
 
-__all__ = ["StepState", "drop_differing", "is_current", "measure_step", "refuse_other_settings"]
+__all__ = ["drop_differing", "is_current", "measure_step", "refuse_other_settings"]
 
 # Settings of an analysis that decide its numbers.
 _DECIDE = (
     *("metrics", "spectrum", "include", "exclude", "sample", "rank_tol", "zero_epsilon", "seed"),
 )
-
-
-@dataclass(frozen=True)
-class StepState:
-    """What became of a checkpoint.
-
-    Attributes:
-        step: Its step.
-        name: Its name.
-        state: "measured" now, "kept" from an earlier call, or "skipped" until the next one.
-        reason: Why it is skipped, or what is wrong with it; "" for nothing.
-        seconds: Of the measurement now.
-    """
-
-    step: int
-    name: str
-    state: Literal["measured", "kept", "skipped"]
-    reason: str = ""
-    seconds: float = 0.0
 
 
 def is_current(folder: SeriesFolder, found: Found) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_probe.analysis.series.measuring import StepState
+from mlx_probe.analysis.series.states import StepState
 
 __all__ = ["SeriesResult"]
 

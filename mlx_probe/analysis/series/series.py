@@ -15,13 +15,13 @@ from typing import Any
 from mlx_probe.analysis.series.config import SeriesConfig, SeriesProgress, Unseen
 from mlx_probe.analysis.series.found import Listing, find_checkpoints
 from mlx_probe.analysis.series.measuring import (
-    StepState,
     drop_differing,
     is_current,
     measure_step,
     refuse_other_settings,
 )
 from mlx_probe.analysis.series.result import SeriesResult
+from mlx_probe.analysis.series.states import StepState
 from mlx_probe.core.errors import Interrupted, ResultError, SourceError, Stopped
 from mlx_probe.core.version import __version__
 from mlx_probe.runs.experiments.records import Input

@@ -11,10 +11,8 @@ from mlx_probe.report.graft_receipt import is_graft, read_graft
 from mlx_probe.report.html.answers_page import answers_html
 from mlx_probe.report.html.graft_page import graft_html
 from mlx_probe.report.html.mixture_page import mixture_html
-from mlx_probe.report.html.series_page import series_html
 from mlx_probe.report.html.signals_page import signals_html
 from mlx_probe.report.mixture_data import load_mixture
-from mlx_probe.report.series_data import load_series
 from mlx_probe.report.signals_data import load_signals
 from mlx_probe.runs.answers import is_evaluation, read_evaluation
 from mlx_probe.runs.load import locate_run
@@ -70,11 +68,20 @@ def page_alone(runs: Sequence[AnyRun]) -> Callable[[], str] | None:
     makers: Mapping[str, Callable[[], str]] = {
         _EVALUATION: lambda: answers_html(*read_evaluation(run)),
         _GRAFT: lambda: graft_html(read_graft(run), folder_of(run).resolve().name),
-        SERIES: lambda: series_html(load_series(run)),
+        SERIES: lambda: _series(run),
         STATS: lambda: mixture_html(load_mixture(run)),
         SIGNALS: lambda: signals_html(load_signals(run)),
     }
     return makers[str(kind)]
+
+
+def _series(run: Path) -> str:
+    """The page of a series."""
+    # What the page of a training needs as well, which the other pages do not.
+    from mlx_probe.report.html.series_page import series_html
+    from mlx_probe.report.series_data import load_series
+
+    return series_html(load_series(run))
 
 
 def folder_of(run: AnyRun) -> Path:

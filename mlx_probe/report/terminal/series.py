@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from mlx_probe.analysis.series.measuring import StepState
 from mlx_probe.analysis.series.result import SeriesResult
+from mlx_probe.analysis.series.states import StepState
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.report.series_data import series_sentences
