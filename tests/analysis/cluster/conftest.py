@@ -1,7 +1,31 @@
+import gc
+import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from clusters import LoopbackCluster, preload
+
+# A client of Dask that is closed while it connects leaves that socket to the garbage collector: one
+# in ten, measured. Only here is that no fault.
+_SOCKET = "unclosed <socket"
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(f"ignore:{_SOCKET}:ResourceWarning"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_socket_is_left():
+    """The sockets of Dask are collected before the tests of another module begin."""
+    yield
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _SOCKET, ResourceWarning)
+        gc.collect()
+
 
 # A worker that is started with this dies at a unit whose text begins with that of the file.
 DEADLY = """
