@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mlx_probe.analysis.lineage import Fingerprint, LineageConfig, read_fingerprint, relate
-from mlx_probe.analysis.opening import open_checkpoint
+from mlx_probe.analysis.lineage import LineageConfig, relate
 from mlx_probe.core.errors import ConfigError
-from mlx_probe.report.terminal.download_progress import download_progress
+from mlx_probe.core.files import write_text
 from mlx_probe.report.terminal.relation import relation_text
 
 from .command import Command
 from .console import output
 from .document import json_option, print_document
+from .lineage_run import KIND, fingerprint, write_folder
 from .options import complete_files
+
+if TYPE_CHECKING:
+    from mlx_probe.analysis.lineage.family_records import Family
 
 __all__ = ["lineage"]
 
@@ -26,6 +30,7 @@ __all__ = ["lineage"]
     examples=(
         "mlx-probe lineage base tuned",
         "mlx-probe lineage --remote Qwen/Qwen3-0.6B Qwen/Qwen3-0.6B-Base",
+        "mlx-probe lineage base tuned merged --report lineage.html",
     ),
 )
 @click.argument("models", nargs=-1, metavar="A B...", shell_complete=complete_files)
@@ -41,31 +46,77 @@ __all__ = ["lineage"]
     default=0,
     help="Decides which rows and layers are sampled.",
 )
+@click.option(
+    "--report",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write a page with the tree, the merges and every pair.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write page and document as a run folder.",
+)
 @json_option
-def lineage(models: tuple[str, ...], remote: bool, seed: int, as_json: bool) -> None:
+def lineage(
+    models: tuple[str, ...],
+    remote: bool,
+    seed: int,
+    page: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Say whether models A and B come from each other, and how, from samples of their weights.
 
     The relation is one of same, quantization, pruning, lora, merge, finetune and unrelated, with
     a probability and the evidence. Some rows of each matrix are read, never a whole model.
+
+    Of more than two models: every pair, which ones are merges of others and with which weights,
+    and a tree of what comes from what.
     """
     if len(models) < 2:
         raise ConfigError("lineage compares two models", "Name two: mlx-probe lineage A B")
-    prints = [_fingerprint(model, remote, LineageConfig(seed=seed)) for model in models]
-    relations = [relate(a, b) for a, b in combinations(prints, 2)]
-    if as_json:
-        documents = [relation.as_json() for relation in relations]
-        print_document(documents[0] if len(models) == 2 else {"pairs": documents})
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{page} is no page", "Name a file that ends in .html")
+    from mlx_probe.runs.small_run import SmallRun, refuse_other_run
+
+    run = SmallRun(KIND)
+    if out is not None:
+        refuse_other_run(out, KIND)
+    prints = [fingerprint(model, remote, LineageConfig(seed=seed)) for model in models]
+    if len(models) == 2 and page is None and out is None:
+        relation = relate(*prints)
+        if as_json:
+            print_document(relation.as_json())
+        else:
+            output().print(relation_text(relation))
         return
-    console = output()
-    for relation in relations:
-        console.print(relation_text(relation))
+    from mlx_probe.analysis.lineage.family import family_of
+
+    family = family_of(prints)
+    if page is not None:
+        from mlx_probe.report.html.family_page import family_html
+
+        write_text(page, family_html(family))
+    if out is not None:
+        write_folder(run, out, family, seed)
+    _print(family, as_json)
 
 
-def _fingerprint(model: str, remote: bool, config: LineageConfig) -> Fingerprint:
-    # A path is on this disk, whatever the others are.
-    from mlx_probe.source.reference import exists
+def _print(family: Family, as_json: bool) -> None:
+    """The family; of two models their relation."""
+    if len(family.members) == 2:
+        relation = family.relations[0]
+        if as_json:
+            print_document(relation.as_json())
+        else:
+            output().print(relation_text(relation))
+        return
+    if as_json:
+        print_document(family.as_json())
+        return
+    from mlx_probe.report.terminal.family import family_text
 
-    fetching = download_progress(quiet=False)
-    there = remote and not exists(model)
-    with open_checkpoint(model, remote=there, fetching=fetching) as checkpoint:
-        return read_fingerprint(checkpoint, config)
+    output().print(family_text(family))

@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "moe-train": ("moe", "train"),
     "moe-stats": ("moe", "stats"),
     "moe-signals": ("moe", "signals"),
+    "lineage": ("lineage",),
     "evaluate": ("evaluate",),
     "load-test": ("load-test",),
     "graft": ("moe", "graft"),

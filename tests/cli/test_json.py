@@ -34,7 +34,10 @@ GOOD = {
         ("{model} {model} --out {out}/pair --workers 1", 0),
         ("{lm} {adapter} --extract-lora 2 --out {out}/extracted --workers 1", 0),
     ],
-    "lineage": [("{model} {lm}", 0), ("{model} {lm} {wide}", 0)],
+    "lineage": [
+        ("{model} {lm}", 0),
+        ("{model} {lm} {wide} --report {out}/family.html --out {out}/family", 0),
+    ],
     "series": [("{model} {root}/models/base --steps 1,2 --out {out}/series --workers 1 -q", 0)],
     "report": [
         ("{runs}/base --out {out}/page.html", 0),

@@ -73,6 +73,7 @@ RUN_KINDS: Mapping[str, RunKind] = {
     "moe-signals": RunKind(
         "signals of a model that reads a text", measured.of_signals, measured.model_and_text
     ),
+    "lineage": _small("models related to each other"),
     "evaluate": _small("a model evaluated"),
     "load-test": _small("a server loaded"),
     "graft": _small("a dense model made a mixture", writes_model=True),
