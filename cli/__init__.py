@@ -37,6 +37,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "lineage": "Say whether models come from each other, and how.",
         "series": "Measure checkpoints of one model over its training.",
         "compare-runs": "Compare finished RUNs, of any models.",
+        "budget": "Choose bits or ranks for MODEL's matrices under a budget.",
         "findings": "Say what is unusual about a finished RUN.",
         "report": "Show a finished RUN as a page or as text.",
         "plot": "Draw a column or a spectrum of RUN into a file.",

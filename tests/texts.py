@@ -65,7 +65,15 @@ UNSEEN = {
     "1 for the state that the job is in, 0 for the others.",
     "What one core copies, from the calibration (bytes/s).",
     # Values of columns and of options, headers of requests, SQL.
-    *("{0} MB", "auto, {0}", "--exclude {0}", "{0}, block {1}{2}", "qint{0}, {1}", "mx {0}"),
+    *(
+        "{0} MB",
+        "auto, {0}",
+        "--exclude {0}",
+        "--to mlx",
+        "{0}, block {1}{2}",
+        "qint{0}, {1}",
+        "mx {0}",
+    ),
     *("text/event-stream, application/json", "{0} {1} HTTP/1.1"),
     *("gpu: {0}", "{0} = excluded.{1}", "Bearer {0}", "kernels {0}", "{0} (part)"),
     # How Python shows an object.
@@ -93,7 +101,7 @@ UNSEEN = {
     # Options of a process that no user starts; the path of a command.
     *("of the machine; without it training is over", "{0} train"),
     # What only a programmer sees.
-    "{0} to {1} of {2} {3}",
+    *("{0} to {1} of {2} {3}", "the least weight is {0}"),
     # Outcomes of connections, which are data, and what stands inside of findings.
     *("no route", "{0} to {1}"),
     # The audit log of `share`, and a policy for browsers.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from . import backup
 from .answers import BFCL, COMPARISON, FUNCTION_CALLS
+from .budget import BUDGET
 from .catalog import (
     CARD,
     DEDUPE_DONE,
@@ -100,6 +101,7 @@ SCHEMAS: Mapping[str, Document] = {
     "analyze": Document(RUN, {"with --dry-run": PLAN}),
     "compare": Document(RUN),
     "series": Document(SERIES),
+    "budget": Document(BUDGET),
     "findings": Document(listed(FINDING), note="The most severe first."),
     "report": Document(
         PAGE,

@@ -39,6 +39,10 @@ GOOD = {
         ("{model} {lm} {wide} --report {out}/family.html --out {out}/family", 0),
     ],
     "series": [("{model} {root}/models/base --steps 1,2 --out {out}/series --workers 1 -q", 0)],
+    "budget": [
+        ("{lm} --size 60kB --kinds rank", 0),
+        ("{lm} --error 0.3 --dtype bfloat16 --mode affine --mode mxfp4 --out {out}/budget", 0),
+    ],
     "report": [
         ("{runs}/base --out {out}/page.html", 0),
         ("{runs}/base {runs}/tuned --out {out}/two.html", 0),
@@ -232,6 +236,7 @@ BAD = {
     "tune": ("{nothing} --data {root} --out {out}/none", 1),
     "generate": ("{nothing} --prompt x", 1),
     "evaluate": ("{lm} --data {nothing}", 1),
+    "budget": ("{lm} --size 1kB", 2),
     "merge": ("{lm} {nothing} --out {out}/none", 1),
     "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
     "moe graft": ("{lm} --experts 7 --out {out}/none", 2),

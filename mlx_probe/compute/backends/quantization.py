@@ -23,6 +23,7 @@ __all__ = [
     "affine_grid",
     "affine_round",
     "to_grid",
+    "to_grid_in_place",
 ]
 
 GROUP_SIZE = 64
@@ -119,7 +120,7 @@ class QuantizationSums:
         rounded = np.empty_like(groups)
         for bits, out in zip(self._sums.bits, errors, strict=True):
             scale, bias = affine_grid(np, low, high, bits, self._keep)
-            _to_grid_in_place(groups, scale, bias, bits, rounded)
+            to_grid_in_place(groups, scale, bias, bits, rounded)
             if values.dtype == np.float64:
                 # What float32 lost of a float64 element is a part of the error, too.
                 np.subtract(values, rounded.reshape(x.shape), out=out)
@@ -137,7 +138,7 @@ def affine_round(xp: Any, x: Any, bits: int, keep: Callable[[Any], Any] | None) 
     Args:
         xp: Array namespace, ``numpy`` or ``mlx.core``.
         x: float32 values, shape (rows, cols), cols a multiple of `GROUP_SIZE`.
-        bits: 4 or 8.
+        bits: Width of the codes.
         keep: Rounds scale and bias to the type they are stored in; None for float32.
 
     Returns:
@@ -153,10 +154,10 @@ def to_grid(xp: Any, groups: Any, scale: Any, bias: Any, bits: int) -> Any:
 
     Args:
         xp: Array namespace, ``numpy`` or ``mlx.core``.
-        groups: float32, shape (groups, `GROUP_SIZE`).
+        groups: float32, shape (groups, elements of a group).
         scale: As `affine_grid` gives it, shape (groups, 1).
         bias: The same.
-        bits: 4 or 8.
+        bits: Width of the codes.
     """
     codes = xp.round((groups - bias) / _divisor(xp, scale))
     return xp.clip(codes, 0.0, _levels(bits)) * scale + bias
@@ -175,7 +176,7 @@ def affine_grid(
         xp: Array namespace, ``numpy`` or ``mlx.core``.
         low: The least element of each group, float32, any shape.
         high: The largest, same shape.
-        bits: 4 or 8.
+        bits: Width of the codes.
         keep: Rounds scale and bias to the type they are stored in; None for float32.
 
     Returns:
@@ -202,14 +203,22 @@ def _divisor(xp: Any, scale: Any) -> Any:
     return xp.where(scale == 0, xp.ones_like(scale), scale)
 
 
-def _to_grid_in_place(
+def to_grid_in_place(
     groups: NDArray[np.float32],
     scale: NDArray[np.float32],
     bias: NDArray[np.float32],
     bits: int,
     out: NDArray[np.float32],
 ) -> None:
-    """The steps of `to_grid` in one buffer, which stays in the cache."""
+    """The steps of `to_grid` in one buffer, which stays in the cache.
+
+    Args:
+        groups: See `to_grid`.
+        scale: The same.
+        bias: The same.
+        bits: The same.
+        out: Takes the rounded elements; of the shape of ``groups``.
+    """
     np.subtract(groups, bias, out=out)
     np.divide(out, _divisor(np, scale), out=out)
     np.rint(out, out=out)

@@ -26,11 +26,15 @@ class Decision:
 
     Attributes:
         choices: In the order of the matrices.
+        errors: Their squared errors.
+        largest_ranks: The largest rank of each matrix that saves bytes; 0 for none.
         size: Bytes of the files.
         bound: As of `BudgetPlan`.
     """
 
     choices: tuple[Choice, ...]
+    errors: tuple[float, ...]
+    largest_ranks: tuple[int, ...]
     size: int
     bound: float
 
@@ -46,41 +50,43 @@ def choose(matrices: Sequence[Matrix], curves: Mapping[str, Curve], goal: Goal) 
     Raises:
         ConfigError: No choice reaches the goal.
     """
-    kept = tuple(Choice() for _ in matrices)
     digits = len(str(sum(spec.nbytes for m in matrices for spec in m.kept)))
     options = [options_of(m, curves.get(m.name), digits) for m in matrices]
     if goal.energy is not None:
-        choices = tuple(
+        picks = [
             _alone(each, curves.get(m.name), goal.energy)
             for m, each in zip(matrices, options, strict=True)
-        )
-        return Decision(choices, _size(matrices, choices), 0.0)
-    if goal.error is not None:
-        return _for_error(matrices, options, curves, goal.error)
-    assert goal.size is not None
-    whole = _size(matrices, kept)
-    if whole <= goal.size and not any(float(each.errors[0]) for each in options):
-        return Decision(kept, whole, 0.0)
-    return _for_size(matrices, options, goal.size)
+        ]
+        bound = 0.0
+    elif goal.error is not None:
+        picks, bound = _for_error(options, curves, goal.error)
+    else:
+        assert goal.size is not None
+        picks, bound = _for_size(matrices, options, goal.size)
+    choices = _choices(options, picks)
+    return Decision(
+        choices=choices,
+        errors=tuple(float(o.errors[pick]) for o, pick in zip(options, picks, strict=True)),
+        largest_ranks=tuple(each.largest_rank for each in options),
+        size=_size(matrices, choices),
+        bound=bound,
+    )
 
 
-def _alone(options: Options, curve: Curve | None, energy: float) -> Choice:
+def _alone(options: Options, curve: Curve | None, energy: float) -> int:
     """The fewest bytes that keep a share of the matrix's squared norm."""
     if curve is None or curve.problem:
-        return Choice()
+        return 0
     within = np.flatnonzero(options.errors <= (1 - energy) * curve.energy)
     if not len(within):
-        return Choice()
+        return 0
     order = np.lexsort((options.errors[within], options.nbytes[within]))
-    return options.choice(int(within[order[0]]))
+    return int(within[order[0]])
 
 
 def _for_error(
-    matrices: Sequence[Matrix],
-    options: Sequence[Options],
-    curves: Mapping[str, Curve],
-    error: float,
-) -> Decision:
+    options: Sequence[Options], curves: Mapping[str, Curve], error: float
+) -> tuple[list[int], float]:
     energy = sum(curve.energy for curve in curves.values())
     try:
         found = solve([o.nbytes for o in options], [o.errors for o in options], error**2 * energy)
@@ -90,45 +96,47 @@ def _for_error(
             f"no choice has an error of at most {error:g}: the least is {least:.3g}",
             "Allow a larger error, or leave the types as they are with --dtype auto",
         ) from None
-    choices = tuple(o.choice(pick) for o, pick in zip(options, found.picks, strict=True))
-    return Decision(choices, _size(matrices, choices), found.value - found.bound)
+    return list(found.picks), found.value - found.bound
 
 
-def _for_size(matrices: Sequence[Matrix], options: Sequence[Options], size: int) -> Decision:
-    nbytes, errors = [o.nbytes for o in options], [o.errors for o in options]
-    limit, best = float(size), None
-    bound = 0.0
+def _for_size(
+    matrices: Sequence[Matrix], options: Sequence[Options], size: int
+) -> tuple[list[int], float]:
+    """The least error within a size.
+
+    The bytes of an option have an estimate of its part of the header: how many digits its
+    offsets have follows from the choice of the others. So the choice is made again with the
+    size less what the estimate was wrong by, until that stays.
+    """
+    limit, best, bound = float(size), None, 0.0
     for _ in range(_ROUNDS):
         try:
-            found = solve(errors, nbytes, limit)
-        except InfeasibleError as none:
-            if best is not None:
-                break
-            raise _too_small(matrices, options, size, none.least - limit) from None
-        choices = tuple(o.choice(pick) for o, pick in zip(options, found.picks, strict=True))
-        exact = _size(matrices, choices)
-        # What the header's digits, its beginning and its end differ by from the estimate.
-        other = exact - found.weight
-        bound = found.bound
-        if exact <= size and (best is None or found.value < best[1]):
-            best = choices, found.value, exact
-        if limit == size - other:
+            found = solve([o.errors for o in options], [o.nbytes for o in options], limit)
+        except InfeasibleError:
             break
-        limit = size - other
+        exact = _size(matrices, _choices(options, found.picks))
+        if exact <= size and (best is None or found.value < best[1]):
+            best, bound = (list(found.picks), found.value), found.bound
+        again = size - (exact - found.weight)
+        if again == limit:
+            break
+        limit = again
     if best is None:
-        raise _too_small(matrices, options, size, 0.0)
-    choices, value, exact = best
-    return Decision(choices, exact, max(0.0, value - bound))
+        lightest = [int(np.argmin(o.nbytes)) for o in options]
+        least = _size(matrices, _choices(options, lightest))
+        if least > size:
+            raise ConfigError(
+                f"the smallest choice takes {least:,} bytes ({format_size(least)}), more than "
+                f"{size:,}",
+                "Give a larger --size, or allow fewer bits, more modes or ranks",
+            )
+        best = lightest, sum(float(o.errors[i]) for o, i in zip(options, lightest, strict=True))
+    picks, value = best
+    return picks, max(0.0, value - bound)
 
 
-def _too_small(
-    matrices: Sequence[Matrix], options: Sequence[Options], size: int, over: float
-) -> ConfigError:
-    least = _size(matrices, tuple(o.choice(int(np.argmin(o.nbytes))) for o in options))
-    return ConfigError(
-        f"the smallest choice takes {least:,} bytes ({format_size(least)}), more than {size:,}",
-        "Give a larger --size, or allow fewer bits with --bits 2",
-    )
+def _choices(options: Sequence[Options], picks: Sequence[int]) -> tuple[Choice, ...]:
+    return tuple(each.choice(pick) for each, pick in zip(options, picks, strict=True))
 
 
 def _size(matrices: Sequence[Matrix], choices: Sequence[Choice]) -> int:

@@ -106,7 +106,7 @@ class _Module:
         elif dtype not in ("F32", "F16", "BF16"):
             allowed, cut, why = (), False, f"it holds {dtype}, no floats that MLX quantizes"
         elif not cut and not allowed and not why:
-            why = f"a {type(self._module).__name__} is not cut"
+            why = f"mlx-lm's {type(self._module).__name__} is not cut to a rank"
         role = classify(name)
         return Matrix(
             path=self._path,

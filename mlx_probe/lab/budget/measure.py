@@ -1,8 +1,8 @@
 """What each choice would cost a matrix: its rounding really done, its spectrum computed.
 
-Errors are those of the numbers that the files hold: codes x scale + bias in float32, as
-`mlx.core.quantize` makes them. Rows come in blocks, so that a matrix is in memory once as it is
-stored, and its float32 and rounded copies in parts.
+Rows come in blocks, so that a matrix is in memory once as it is stored, and its float32, float64
+and rounded copies in parts. Wide matrices are the exception where their spectrum is computed: in
+float64 they are whole.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from mlx_probe.compute import lapack
 from mlx_probe.core.dtypes import FLOAT_FORMATS
-from mlx_probe.lab.budget.records import Curve, Matrix, Way
+from mlx_probe.lab.budget.records import Curve, Matrix
+from mlx_probe.lab.budget.rounding import squared_error, squared_errors
 
-__all__ = ["FLOATS", "measure", "rounded_share", "tails_of"]
+__all__ = ["FLOATS", "measure", "rounded_share", "row_blocks", "tails_of"]
 
 # By their names in files.
 FLOATS = {"F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16}
@@ -44,23 +45,23 @@ def measure(
     sums = np.zeros(min(matrix.extents) + 1)
     for index in range(matrix.stack):
         gram = _Gram(*matrix.extents) if spectrum else None
-        for values, source in _blocks(matrix, arrays, index):
+        for values, source in row_blocks(matrix, arrays, index):
             exact = np.array(values).astype(np.float64)
             squares = float(np.vdot(exact, exact))
             if not np.isfinite(squares):
                 return Curve(problem="it holds NaN or Inf")
             energy += squares
             if matrix.cast:
-                keep += _squared_error(source.astype(mx.float32), exact)
-            for way in matrix.ways:
-                rounding[way] += _squared_error(_rounded(source, way), exact)
+                keep += squared_error(source.astype(mx.float32), values, exact)
+            for way, error in squared_errors(source, values, exact, matrix.ways).items():
+                rounding[way] += error
             if gram is not None:
                 gram.add(exact)
         if gram is not None:
             sums += gram.tails()
     if spectrum:
         tails = sums
-    return Curve(energy, keep, rounding, tails, rounded_share(matrix.dtype))
+    return Curve(energy, keep, rounding, tails)
 
 
 def rounded_share(dtype: str) -> float:
@@ -89,7 +90,7 @@ def tails_of(singular: NDArray[np.float64]) -> NDArray[np.float64]:
     return tails
 
 
-def _blocks(
+def row_blocks(
     matrix: Matrix, arrays: Mapping[str, mx.array], index: int
 ) -> Iterator[tuple[mx.array, mx.array]]:
     """Rows of one of the stacked matrices: float32 as stored, and in the type that is written."""
@@ -118,25 +119,6 @@ def _blocks(
             dtype=mx.float32,
         )
         yield values, values.astype(kind)
-
-
-def _rounded(source: mx.array, way: Way) -> mx.array:
-    """The numbers of a quantization, in float32."""
-    words, scales, *biases = mx.quantize(source, **way.settings())
-    affine = way.mode == "affine"
-    return mx.dequantize(
-        words,
-        scales.astype(mx.float32) if affine else scales,
-        biases[0].astype(mx.float32) if affine else None,
-        **way.settings(),
-        dtype=mx.float32,
-    )
-
-
-def _squared_error(rounded: mx.array, exact: NDArray[np.float64]) -> float:
-    difference = np.array(rounded).astype(np.float64)
-    difference -= exact
-    return float(np.vdot(difference, difference))
 
 
 class _Gram:

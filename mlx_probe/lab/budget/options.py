@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_probe.lab.budget.measure import rounded_share
 from mlx_probe.lab.budget.records import Choice, Curve, Matrix
 from mlx_probe.lab.budget.tensors import factor_specs, packed_specs, tensors
 from mlx_probe.lab.tensor_stream import TensorSpec
 
-__all__ = ["Options", "options_of"]
+__all__ = ["Options", "bytes_of", "options_of", "rank_errors"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Options:
     choices: tuple[Choice, ...]
     nbytes: NDArray[np.float64]
     errors: NDArray[np.float64]
+
+    @property
+    def largest_rank(self) -> int:
+        """The largest rank that saves bytes; 0 for none."""
+        return len(self.nbytes) - len(self.choices)
 
     def choice(self, number: int) -> Choice:
         """A choice by its number."""
@@ -57,16 +63,24 @@ def options_of(matrix: Matrix, curve: Curve | None, digits: int) -> Options:
             nbytes.append(cost)
             errors.append(curve.rounding[way])
     costs, squares = np.array(nbytes, float), np.array(errors)
-    if matrix.cut and curve.tails is not None and matrix.saving_rank:
-        ranks = np.arange(1, min(matrix.saving_rank, len(curve.tails) - 1) + 1)
+    if matrix.cut and curve.tails is not None:
+        ranks = np.arange(1, len(curve.tails))
         one, two = (_cost(factor_specs(matrix, rank), digits) for rank in (1, 2))
-        # The numbers of the rank in two shapes.
+        # The digits of the rank stand in two shapes.
         longer = 2 * np.floor(np.log10(ranks + 0.5))
         rank_costs = bias + one + (two - one) * (ranks - 1) + longer
         saving = rank_costs < kept
         costs = np.concatenate([costs, rank_costs[saving]])
-        squares = np.concatenate([squares, curve.ranks()[ranks[saving]]])
+        squares = np.concatenate([squares, rank_errors(matrix, curve)[ranks[saving]]])
     return Options(tuple(choices), costs, squares)
+
+
+def rank_errors(matrix: Matrix, curve: Curve) -> NDArray[np.float64]:
+    """Squared error of each rank from 0, with that of rounding the factors to their type."""
+    assert curve.tails is not None
+    kept = np.maximum(curve.energy - curve.tails, 0.0)
+    errors: NDArray[np.float64] = curve.tails + rounded_share(matrix.dtype) * kept
+    return errors
 
 
 def _cost(specs: Sequence[TensorSpec], digits: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
@@ -13,7 +15,8 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.lab.budget.choose import choose
 from mlx_probe.lab.budget.matrices import arrays_of, matrices_of
 from mlx_probe.lab.budget.measure import FLOATS, measure
-from mlx_probe.lab.budget.options import bytes_of
+from mlx_probe.lab.budget.measures import Measures
+from mlx_probe.lab.budget.options import bytes_of, rank_errors
 from mlx_probe.lab.budget.records import BudgetPlan, Choice, Chosen, Curve, Goal, Kind, Matrix
 from mlx_probe.lab.budget.ways import BITS, GROUPS, MODES, ways_of
 from mlx_probe.lab.derived_model import DTYPES, stored_type
@@ -36,6 +39,8 @@ def plan_budget(
     modes: Collection[str] = MODES,
     dtype: str = "auto",
     device: DeviceName = "auto",
+    keep: Path | None = None,
+    resume: bool = True,
     on_matrix: Callable[[int, int], None] = lambda done, total: None,
 ) -> BudgetPlan:
     """Choose what becomes of each matrix of a model: kept, fewer bits, or a lower rank.
@@ -50,11 +55,13 @@ def plan_budget(
         dtype: Type of what is not quantized, of scales and of factors: a key of `DTYPES`, or
             "auto" to leave the types as they are.
         device: Where matrices are rounded.
+        keep: File in which what is measured is kept, for the same model and another goal, too.
+        resume: Whether to use what it holds.
         on_matrix: Called after each matrix with how many are measured, and how many there are.
 
     Raises:
         ConfigError: A goal that cannot be reached, or a choice that there is none of.
-        ProbeError: The model cannot be had or is not loaded by mlx-lm.
+        ProbeError: The model cannot be had, or ``keep`` cannot be written.
     """
     _refuse(goal, kinds)
     kind = stored_type(dtype)
@@ -67,12 +74,20 @@ def plan_budget(
     )
     arrays = arrays_of(network)
     del network
-    curves = _measured(matrices, arrays, on_matrix)
+    with ExitStack() as stack:
+        kept = None
+        if keep is not None:
+            kept = stack.enter_context(Measures(keep, folder, dtype, resume))
+        curves = _measured(matrices, arrays, kept, on_matrix)
     decision = choose(matrices, curves, goal)
     energy = sum(curve.energy for curve in curves.values())
+    squared_error = sum(decision.errors)
+    share = _share(goal, squared_error / energy if energy else 0.0)
     chosen = tuple(
-        _chosen(matrix, choice, curves.get(matrix.name), goal)
-        for matrix, choice in zip(matrices, decision.choices, strict=True)
+        _chosen(matrix, curves.get(matrix.name), share, choice, squared, rank)
+        for matrix, choice, squared, rank in zip(
+            matrices, decision.choices, decision.errors, decision.largest_ranks, strict=True
+        )
     )
     return BudgetPlan(
         model=model,
@@ -84,7 +99,7 @@ def plan_budget(
         before=sum(path.stat().st_size for path in folder.glob("model*.safetensors")),
         after=decision.size,
         energy=energy,
-        squared_error=sum(each.squared_error or 0.0 for each in chosen),
+        squared_error=squared_error,
         bound=decision.bound,
     )
 
@@ -110,51 +125,75 @@ def _plain_type(config: Mapping[str, Any]) -> mx.Dtype:
 def _measured(
     matrices: Sequence[Matrix],
     arrays: dict[str, mx.array],
+    kept: Measures | None,
     on_matrix: Callable[[int, int], None],
 ) -> dict[str, Curve]:
     """The curves by name; an array is given back when its matrix is done."""
-    todo = [matrix for matrix in matrices if not matrix.reason]
+    todo = [(index, matrix) for index, matrix in enumerate(matrices) if not matrix.reason]
     curves = {}
     with threadpool_limits(1, user_api="blas"):
-        for done, matrix in enumerate(todo, 1):
+        for done, (index, matrix) in enumerate(todo, 1):
             own = {spec.name: arrays.pop(spec.name) for spec in matrix.kept}
-            curves[matrix.name] = measure(matrix, own)
+            curve = kept.get(index, matrix) if kept is not None else None
+            if curve is None:
+                curve = measure(matrix, own)
+                if kept is not None:
+                    kept.put(index, matrix, curve)
+            curves[matrix.name] = curve
             del own
             on_matrix(done, len(todo))
     return curves
 
 
-def _chosen(matrix: Matrix, choice: Choice, curve: Curve | None, goal: Goal) -> Chosen:
-    status, reason = "ok", matrix.reason
-    if matrix.reason:
-        status = "kept"
-    elif curve is not None and curve.problem:
-        status, reason = "nonfinite", curve.problem
+def _share(goal: Goal, achieved: float) -> float:
+    """Squared error relative to the squared norm that the goal leaves each matrix."""
+    if goal.energy is not None:
+        return 1 - goal.energy
+    return achieved if goal.error is None else goal.error**2
+
+
+def _chosen(
+    matrix: Matrix,
+    curve: Curve | None,
+    share: float,
+    choice: Choice,
+    squared_error: float,
+    largest_rank: int,
+) -> Chosen:
+    after = bytes_of(matrix, choice)
     known = curve is not None and not curve.problem
     needed = None
-    if known and curve is not None and curve.tails is not None:
-        needed = _rank_needed(curve, goal)
+    if curve is not None and curve.tails is not None:
+        within = np.flatnonzero(rank_errors(matrix, curve) <= share * curve.energy)
+        needed = int(within[0]) if len(within) else None
+    status, reason = "ok", ""
+    if matrix.reason:
+        status, reason = "kept", matrix.reason
+    elif curve is not None and curve.problem:
+        status, reason = "nonfinite", curve.problem
+    elif choice == Choice():
+        reason = _why_nothing(matrix, needed, largest_rank)
     return Chosen(
         matrix=matrix,
         choice=choice,
         before=matrix.stored,
-        after=bytes_of(matrix, choice),
-        energy=curve.energy if known and curve else None,
-        squared_error=curve.error(choice) if known and curve else None,
+        after=after,
+        energy=curve.energy if known and curve is not None else None,
+        squared_error=squared_error if known else None,
         rank_needed=needed,
+        rank_saving=largest_rank,
         status=status,
         reason=reason,
     )
 
 
-def _rank_needed(curve: Curve, goal: Goal) -> int | None:
-    """The least rank within the share that the goal leaves; None if it names none."""
-    share = None
-    if goal.energy is not None:
-        share = 1 - goal.energy
-    elif goal.error is not None:
-        share = goal.error**2
-    if share is None:
-        return None
-    within = np.flatnonzero(curve.ranks() <= share * curve.energy)
-    return int(within[0]) if len(within) else None
+def _why_nothing(matrix: Matrix, needed: int | None, largest_rank: int) -> str:
+    """Why a matrix is kept that could have been quantized or cut."""
+    if not matrix.cut:
+        return "fewer bits save more in other matrices" if matrix.ways else ""
+    if needed is None:
+        needed = min(matrix.extents)
+    if needed > largest_rank:
+        flat = f"it needs rank {needed}, and only ranks up to {largest_rank} save bytes"
+        return f"{flat}; fewer bits save more in other matrices" if matrix.ways else flat
+    return "other matrices save more at the same error"

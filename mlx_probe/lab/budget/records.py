@@ -130,12 +130,6 @@ class Matrix:
         """Rows and columns of one of its matrices."""
         return self.shape[-2], self.shape[-1]
 
-    @property
-    def saving_rank(self) -> int:
-        """The largest rank whose factors have fewer elements: r (m + n) < m n; 0 for none."""
-        rows, cols = self.extents
-        return (rows * cols - 1) // (rows + cols)
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -147,7 +141,6 @@ class Curve:
         rounding: Squared error of each quantization.
         tails: Squared error of each rank from 0, in exact factors: the sum of the squared
             singular values beyond it. None if it was not measured.
-        rounded: Share of the kept energy that rounding the factors to their type adds.
         problem: Why there is none; "" if there is.
     """
 
@@ -155,22 +148,7 @@ class Curve:
     keep: float = 0.0
     rounding: Mapping[Way, float] = field(default_factory=dict)
     tails: NDArray[np.float64] | None = None
-    rounded: float = 0.0
     problem: str = ""
-
-    def error(self, choice: Choice) -> float:
-        """Squared error of a choice."""
-        if choice.way is not None:
-            return self.rounding[choice.way]
-        if choice.rank is not None:
-            return float(self.ranks()[choice.rank])
-        return self.keep
-
-    def ranks(self) -> NDArray[np.float64]:
-        """Squared error of each rank from 0, with that of rounding the factors."""
-        assert self.tails is not None
-        ranks: NDArray[np.float64] = self.tails + self.rounded * (self.energy - self.tails)
-        return ranks
 
 
 @dataclass(frozen=True)
@@ -199,10 +177,11 @@ class Chosen:
         after: Bytes of its tensors then.
         energy: Sum of squares of its elements; None if not measured.
         squared_error: Predicted; None if not measured.
-        rank_needed: The least rank that keeps the error within the goal's share; None if the
-            spectrum was not measured.
+        rank_needed: The least rank with an error within the share that the goal leaves each
+            matrix; None if none has, or the spectrum was not measured.
+        rank_saving: The largest rank that takes fewer bytes than keeping it; 0 for none.
         status: "ok", or "kept" if nothing could be done, "nonfinite" ...
-        reason: Why nothing is saved there; "" where something is.
+        reason: Why it is kept; "" if it is not.
     """
 
     matrix: Matrix
@@ -212,6 +191,7 @@ class Chosen:
     energy: float | None
     squared_error: float | None
     rank_needed: int | None
+    rank_saving: int
     status: str
     reason: str
 
@@ -234,7 +214,7 @@ class BudgetPlan:
         kinds: The kinds of choices that were allowed.
         dtype: Value of --dtype.
         chosen: Every matrix and every other parameter, in the order of the model.
-        before: Bytes of the files with weights.
+        before: Bytes of the files with weights as they are.
         after: Bytes of them when it is written: data and headers.
         energy: Sum of squares of all measured matrices.
         squared_error: Predicted for all of them.
@@ -258,3 +238,9 @@ class BudgetPlan:
     def error(self) -> float:
         """Predicted Frobenius error of all measured matrices, relative to their norm."""
         return math.sqrt(self.squared_error / self.energy) if self.energy else 0.0
+
+    @property
+    def gap(self) -> float:
+        """`bound` relative to what is made small: bytes, or the squared error; 0 for the best."""
+        made_small = self.squared_error if self.goal.size is not None else float(self.after)
+        return self.bound / made_small if made_small else 0.0

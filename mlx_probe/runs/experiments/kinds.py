@@ -74,6 +74,7 @@ RUN_KINDS: Mapping[str, RunKind] = {
         "signals of a model that reads a text", measured.of_signals, measured.model_and_text
     ),
     "lineage": _small("models related to each other"),
+    "budget": _small("bits or ranks chosen for a model's matrices"),
     "evaluate": _small("a model evaluated"),
     "load-test": _small("a server loaded"),
     "graft": _small("a dense model made a mixture", writes_model=True),
