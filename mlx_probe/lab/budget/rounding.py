@@ -38,7 +38,7 @@ def squared_errors(
         exact: The same on the host.
         ways: All of them fit the columns.
     """
-    errors = {}
+    errors: dict[Way, float] = {}
     fast: list[Way] = []
     if source.dtype == mx.float32 and mx.default_device().type == mx.cpu:
         # The same numbers, in a fifth of the time.
