@@ -20,6 +20,7 @@ from .options import complete_files
 
 if TYPE_CHECKING:
     from mlx_probe.analysis.lineage.family_records import Family
+    from mlx_probe.runs.small_run import SmallRun
 
 __all__ = ["lineage"]
 
@@ -30,7 +31,7 @@ __all__ = ["lineage"]
     examples=(
         "mlx-probe lineage base tuned",
         "mlx-probe lineage --remote Qwen/Qwen3-0.6B Qwen/Qwen3-0.6B-Base",
-        "mlx-probe lineage base tuned merged --report lineage.html",
+        "mlx-probe lineage --catalog --filter architecture=llama --report family.html",
     ),
 )
 @click.argument("models", nargs=-1, metavar="A B...", shell_complete=complete_files)
@@ -59,6 +60,28 @@ __all__ = ["lineage"]
     metavar="DIR",
     help="Write page and document as a run folder.",
 )
+@click.option(
+    "--catalog",
+    "of_catalog",
+    is_flag=True,
+    help="All models of the catalog instead of A and B; it remembers what is found.",
+)
+@click.option(
+    "--filter",
+    "chosen",
+    metavar="FIELD=VALUE,...",
+    default="",
+    show_default=False,
+    help="With --catalog: only models such as architecture=llama,larger=1GB,tag=base.",
+)
+@click.option(
+    "--database",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="MLX_PROBE_CATALOG",
+    metavar="FILE",
+    show_default=False,
+    help="The catalog.  [default: catalog.sqlite in the system's data folder]",
+)
 @json_option
 def lineage(
     models: tuple[str, ...],
@@ -66,6 +89,9 @@ def lineage(
     seed: int,
     page: Path | None,
     out: Path | None,
+    of_catalog: bool,
+    chosen: str,
+    database: Path | None,
     as_json: bool,
 ) -> None:
     """Say whether models A and B come from each other, and how, from samples of their weights.
@@ -76,16 +102,31 @@ def lineage(
     Of more than two models: every pair, which ones are merges of others and with which weights,
     and a tree of what comes from what.
     """
-    if len(models) < 2:
+    if of_catalog and models:
+        raise ConfigError("--catalog names its models by itself", "Leave --catalog out, or A and B")
+    if chosen and not of_catalog:
+        raise ConfigError("--filter is of the catalog's models", "Add --catalog")
+    if len(models) < 2 and not of_catalog:
         raise ConfigError("lineage compares two models", "Name two: mlx-probe lineage A B")
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{page} is no page", "Name a file that ends in .html")
-    from mlx_probe.runs.small_run import SmallRun, refuse_other_run
+    from mlx_probe.runs.small_run import SmallRun as Run
+    from mlx_probe.runs.small_run import refuse_other_run
 
-    run = SmallRun(KIND)
+    run = Run(KIND)
     if out is not None:
         refuse_other_run(out, KIND)
-    prints = [fingerprint(model, remote, LineageConfig(seed=seed)) for model in models]
+    config = LineageConfig(seed=seed)
+    if of_catalog:
+        from mlx_probe.library.catalog.database import default_database
+
+        from .lineage_catalog import family_of_catalog
+
+        family = family_of_catalog(database or default_database(), chosen, config, as_json)
+        _write(run, family, page, out, seed)
+        _print(family, as_json, always=True)
+        return
+    prints = [fingerprint(model, remote, config) for model in models]
     if len(models) == 2 and page is None and out is None:
         relation = relate(*prints)
         if as_json:
@@ -96,18 +137,22 @@ def lineage(
     from mlx_probe.analysis.lineage.family import family_of
 
     family = family_of(prints)
+    _write(run, family, page, out, seed)
+    _print(family, as_json)
+
+
+def _write(run: SmallRun, family: Family, page: Path | None, out: Path | None, seed: int) -> None:
     if page is not None:
         from mlx_probe.report.html.family_page import family_html
 
         write_text(page, family_html(family))
     if out is not None:
         write_folder(run, out, family, seed)
-    _print(family, as_json)
 
 
-def _print(family: Family, as_json: bool) -> None:
-    """The family; of two models their relation."""
-    if len(family.members) == 2:
+def _print(family: Family, as_json: bool, always: bool = False) -> None:
+    """The family; of two models their relation, unless it is ``always`` the family."""
+    if len(family.members) == 2 and not always:
         relation = family.relations[0]
         if as_json:
             print_document(relation.as_json())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_probe.analysis.lineage import Fingerprint, LineageConfig, read_fingerprint
 from mlx_probe.analysis.opening import open_checkpoint
-from mlx_probe.core.errors import ProbeError
 from mlx_probe.core.files import write_text
 from mlx_probe.report.terminal.download_progress import download_progress
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from mlx_probe.runs.experiments import Input
     from mlx_probe.runs.small_run import SmallRun
 
-__all__ = ["KIND", "fingerprint", "model_inputs", "readable", "write_folder"]
+__all__ = ["KIND", "fingerprint", "model_inputs", "write_folder"]
 
 KIND = "lineage"
 PAGE, DOCUMENT = "lineage.html", "lineage.json"
@@ -41,24 +40,6 @@ def fingerprint(model: str, remote: bool, config: LineageConfig) -> Fingerprint:
     there = remote and not exists(model)
     with open_checkpoint(model, remote=there, fetching=fetching) as checkpoint:
         return read_fingerprint(checkpoint, config)
-
-
-def readable(
-    models: Iterable[tuple[str, str]], config: LineageConfig
-) -> tuple[list[Fingerprint], dict[str, str]]:
-    """The samples of those that can be read, and why the others cannot, by name.
-
-    Args:
-        models: Name and path of each.
-        config: How much is read.
-    """
-    prints, left_out = list[Fingerprint](), dict[str, str]()
-    for name, path in models:
-        try:
-            prints.append(fingerprint(path, False, config))
-        except ProbeError as error:
-            left_out[name] = error.fact
-    return prints, left_out
 
 
 def model_inputs(family: Family) -> list[Input]:

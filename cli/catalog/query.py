@@ -21,7 +21,9 @@ from mlx_probe.library.catalog import (
     card_text,
     find_model,
     find_versions,
+    kin_of,
     load_models,
+    named_kin,
     select_models,
 )
 from mlx_probe.report.terminal.catalog import model_text, models_json, models_table
@@ -102,10 +104,14 @@ def show_command(database: Database, name: str, as_json: bool) -> None:
     """Show all that is known about a model."""
     models = load_models(database)
     model = find_model(models, name)
+    kin = kin_of(database, model.key)
     if as_json:
-        print_document(model.describe())
+        known = [each.describe(model.key) for each in kin]
+        print_document({**model.describe(), "kin": known})
     else:
-        output().print(model_text(model, find_versions(model, models)))
+        output().print(
+            model_text(model, find_versions(model, models), named_kin(kin, model, models))
+        )
 
 
 @click.command(

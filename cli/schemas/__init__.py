@@ -20,6 +20,7 @@ from .catalog import (
     MODEL,
     NOTED,
     SCAN,
+    SHOWN,
     SPACE,
     SPACE_MOVED,
 )
@@ -152,7 +153,7 @@ SCHEMAS: Mapping[str, Document] = {
     "model card": Document(MODEL_CARD),
     "catalog scan": Document(SCAN),
     "catalog list": Document(listed(MODEL)),
-    "catalog show": Document(MODEL),
+    "catalog show": Document(SHOWN),
     "catalog card": Document(CARD),
     "catalog note": Document(NOTED),
     "catalog tag": Document(NOTED),

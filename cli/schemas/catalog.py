@@ -12,6 +12,7 @@ from .shape import (
     listed,
     mapping,
     nullable,
+    one_of,
     record,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "MODEL",
     "NOTED",
     "SCAN",
+    "SHOWN",
     "SPACE",
     "SPACE_MOVED",
 ]
@@ -81,6 +83,30 @@ MODEL: Schema = record(
         ),
     }
 )
+
+_KIN = record(
+    {
+        "key": (TEXT, "The other model's key."),
+        "relation": (TEXT, "How both are related, by their weights."),
+        "probability": (NUMBER, "Probability of the relation."),
+        "role": (
+            one_of(("origin", "descendant", "")),
+            "What the other one is for this one; empty if not known.",
+        ),
+        "measured_at": (TEXT, "When they were compared, ISO 8601."),
+    }
+)
+SHOWN: Schema = {
+    **MODEL,
+    "properties": {
+        **MODEL["properties"],
+        "kin": {
+            **listed(_KIN),
+            "description": "Related models, by `mlx-probe lineage --catalog` over these files.",
+        },
+    },
+    "required": [*MODEL["required"], "kin"],
+}
 
 SCAN: Schema = record(
     {

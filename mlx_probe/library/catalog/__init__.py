@@ -21,6 +21,7 @@ from mlx_probe.library.catalog.duplicates import (
 )
 from mlx_probe.library.catalog.filter import parse_filter
 from mlx_probe.library.catalog.folders import remembered_folders
+from mlx_probe.library.catalog.kin import Kin, kin_of, load_kin, named_kin, remember_kin, stamps_of
 from mlx_probe.library.catalog.models import (
     add_tags,
     find_model,
@@ -42,6 +43,7 @@ __all__ = [
     "Dedupe",
     "DuplicateGroup",
     "Duplicates",
+    "Kin",
     "LinkPlan",
     "Model",
     "ModelFile",
@@ -57,16 +59,21 @@ __all__ = [
     "find_versions",
     "forget",
     "hash_models",
+    "kin_of",
+    "load_kin",
     "load_models",
+    "named_kin",
     "open_database",
     "parse_filter",
     "plan_links",
+    "remember_kin",
     "remembered_folders",
     "remove_tags",
     "scan",
     "select_models",
     "set_note",
     "settle",
+    "stamps_of",
     "undo",
     "undoable",
 ]

@@ -62,6 +62,16 @@ CREATE TABLE removals (
     number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE REFERENCES bin ON DELETE CASCADE,
     batch TEXT NOT NULL, kind TEXT NOT NULL);
 """
+# Pairs of models whose weights were compared, while their files are those of the stamps.
+_KIN = """
+CREATE TABLE kin (
+    a TEXT NOT NULL REFERENCES models ON DELETE CASCADE,
+    b TEXT NOT NULL REFERENCES models ON DELETE CASCADE,
+    stamp_a TEXT NOT NULL, stamp_b TEXT NOT NULL, relation TEXT NOT NULL,
+    probability REAL NOT NULL, parent TEXT NOT NULL, sample TEXT NOT NULL, facts TEXT NOT NULL,
+    measured_at TEXT NOT NULL, PRIMARY KEY (a, b));
+CREATE INDEX kin_by_b ON kin (b);
+"""
 # What makes each version of the one before it; the first makes an empty file a catalog.
-VERSIONS = (_MODELS, _EXPERIMENTS, _REMOVALS)
+VERSIONS = (_MODELS, _EXPERIMENTS, _REMOVALS, _KIN)
 VERSION = len(VERSIONS)

@@ -16,7 +16,7 @@ from mlx_probe.core.language import tr
 from mlx_probe.core.lists import enumerated
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
-from mlx_probe.library.catalog import Dedupe, Duplicates, LinkPlan, Model, Scan
+from mlx_probe.library.catalog import Dedupe, Duplicates, Kin, LinkPlan, Model, Scan
 from mlx_probe.report.fields import architecture_text
 from mlx_probe.report.terminal.text import grid, printable, short_count
 from mlx_probe.source.stores import STORES
@@ -134,12 +134,17 @@ def models_json(models: Sequence[Model]) -> str:
     return json.dumps([model.describe() for model in models], indent=2)
 
 
-def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> RenderableType:
+def model_text(
+    model: Model,
+    versions: Sequence[tuple[Model, str]],
+    kin: Sequence[tuple[Model, Kin]] = (),
+) -> RenderableType:
     """All that is known about one model.
 
     Args:
         model: The model.
         versions: From `find_versions`.
+        kin: From `named_kin`.
     """
     dtypes = enumerated(f"{name} {short_count(count)}" for name, count in model.dtypes.items())
     shape = architecture_text(model.shape)
@@ -172,6 +177,7 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
     lines |= {
         tr("files"): _several([_file_line(file) for file in model.files]),
         tr("runs"): _several([f"{r.created_at[:16]} {r.kind}: {r.path}" for r in model.analyses]),
+        tr("kin"): _several([_kin_line(other, pair, model.key) for other, pair in kin]),
         tr("versions"): _several(
             [
                 f"{other.key[:_SHORT_KEY]} {other.id}, {other.dtype}, "
@@ -181,6 +187,19 @@ def model_text(model: Model, versions: Sequence[tuple[Model, str]]) -> Renderabl
         ),
     }
     return grid({name: text for name, text in lines.items() if text})
+
+
+def _kin_line(other: Model, pair: Kin, key: str) -> str:
+    """A related model: by its weights, and not by its name."""
+    role = {
+        "origin": tr("origin"),
+        "descendant": tr("descendant"),
+        "": tr("which was first is not told"),
+    }[pair.role(key)]
+    return (
+        f"{other.key[:_SHORT_KEY]} {other.id}: {translated(pair.relation)} "
+        f"{100 * pair.probability:.1f} %, {role} ({pair.measured_at[:10]})"
+    )
 
 
 def duplicates_text(result: Duplicates) -> RenderableType:
