@@ -17,8 +17,8 @@ from mlx_probe.core.records import ModelFiles
 
 __all__ = ["MOST_WHOLE", "UNMAPPED", "RangedFile", "RangedWords"]
 
-# Bytes of a stored piece that is fetched whole, where its rows alone are not enough.
-MOST_WHOLE = 1 << 22
+# Bytes that are fetched of a stored piece at once: a whole, where its rows alone are not enough.
+MOST_WHOLE = 1 << 24
 
 
 class RangedFile(MappedFile):
@@ -144,6 +144,8 @@ class RangedWords:
         if kept is not None and kept[0] <= begin and end <= kept[1]:
             return kept[2][begin - kept[0] : end - kept[0]]
         step = prod(self.shape[1:]) * self.dtype.itemsize
+        if (end - begin) * step > MOST_WHOLE:
+            raise self._too_much((end - begin) * step)
         data = self._read(self._start + begin * step, self._start + end * step)
         rows = np.frombuffer(data, self.dtype).reshape(end - begin, *self.shape[1:])
         with self._lock:
@@ -158,12 +160,15 @@ class RangedWords:
             PackingError: They are more than `MOST_WHOLE` bytes.
         """
         if self.nbytes > MOST_WHOLE:
-            raise PackingError(
-                f"{self._title}: its rows cannot be read without the whole, {self.nbytes} bytes, "
-                "which is too much over the network"
-            )
+            raise self._too_much(self.nbytes)
         data = self._read(self._start, self._start + self.nbytes)
         return np.frombuffer(data, self.dtype).reshape(self.shape)
+
+    def _too_much(self, count: int) -> PackingError:
+        return PackingError(
+            f"{self._title}: its rows cannot be read without {count} bytes at once, "
+            "which is too much over the network"
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.whole() if dtype is None else self.whole().astype(dtype)

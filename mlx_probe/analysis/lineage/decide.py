@@ -186,7 +186,7 @@ def _layers_changed(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision 
     if a.layers == b.layers or not n.elements:
         return None
     deeper: Side = "a" if a.layers > b.layers else "b"
-    if n.matching.doubled:
+    if n.stacked:
         other: Side = "b" if deeper == "a" else "a"
         return Decision(
             "merge", "stacked", other, "layers of it stand twice or more in the other one"

@@ -63,7 +63,7 @@ def _elements(elements: Sequence[ElementNumbers]) -> Iterator[Evidence]:
     yield Evidence(
         "relative_difference",
         _rounded(_median([each.difference for each in elements])),
-        "norm of B - A over that of A, median of the matrices",
+        "norm of B - A over the larger one of both, median of the matrices",
     )
     identical = sum(each.identical * each.count for each in elements) / count
     same = sum(each.identical == 1 for each in elements)

@@ -26,7 +26,7 @@ class ElementNumbers:
         scaled: The same after columns and then rows are divided by their norms: a factor for
             each input or output channel does not change it.
         signs: Share of equal signs where neither is 0; 0.5 for independent ones.
-        difference: Frobenius norm of B - A over that of A.
+        difference: Frobenius norm of B - A over the larger one of A's and B's.
         identical: Share of equal elements.
         zeros_a: Share of zeros in A.
         zeros_b: The same in B.
@@ -66,7 +66,8 @@ def compare_elements(pair: Matched) -> ElementNumbers:
     neither = ~(zero_x | zero_y)
     equal_signs = np.signbit(x) == np.signbit(y)
     both = int(neither.sum())
-    scale = float(np.sqrt(_sum_of_squares(x) / x.size))
+    squares = max(_sum_of_squares(x), _sum_of_squares(y))
+    scale = float(np.sqrt(squares / x.size))
     close = np.abs(y - x) < 1e-3 * scale
     new_in_b, new_in_a = zero_y & ~zero_x, zero_x & ~zero_y
     return ElementNumbers(
@@ -74,14 +75,14 @@ def compare_elements(pair: Matched) -> ElementNumbers:
         correlation=correlation(centred(x), centred(y)),
         scaled=correlation(unscaled(x), unscaled(y)),
         signs=float(equal_signs[neither].mean()) if both else 0.5,
-        difference=_ratio(_sum_of_squares(y - x), _sum_of_squares(x)),
+        difference=_ratio(_sum_of_squares(y - x), squares),
         identical=float((x == y).mean()),
         zeros_a=float(zero_x.mean()),
         zeros_b=float(zero_y.mean()),
         new_in_b=float(new_in_b.mean()),
         new_in_a=float(new_in_a.mean()),
         kept=float(close[neither].mean()) if both else 0.0,
-        rescaled=min(_rescaled(x, y), _rescaled(x.T, y.T)),
+        rescaled=min(_rescaled(p, q) for p, q in ((x, y), (x.T, y.T), (y, x), (y.T, x.T))),
         zero_size=_zero_size(x, y, new_in_b, new_in_a),
     )
 

@@ -17,7 +17,6 @@ from mlx_probe.analysis.lineage.card import read_card
 from mlx_probe.analysis.lineage.positions import BLOCK, chosen, sampled_rows
 from mlx_probe.analysis.lineage.records import LineageConfig
 from mlx_probe.checkpoint import PLAIN, Checkpoint, Weight
-from mlx_probe.checkpoint.ranged import MOST_WHOLE
 from mlx_probe.core.dtypes import DTYPES
 from mlx_probe.core.errors import ConfigError, PackingError
 
@@ -27,6 +26,8 @@ __all__ = ["Fingerprint", "Sampled", "read_fingerprint"]
 _READERS = 8
 # A vector of so many elements is read whole.
 _VECTOR = 1 << 16
+# Bytes of a remote weight whose rows are spread over all of them.
+_MOST_SPREAD = 1 << 22
 
 
 def is_token_table(block_type: str) -> bool:
@@ -253,7 +254,7 @@ def _read(
     if weight.problem is not None:
         raise PackingError(weight.problem)
     stored = weight.parameter.pieces[0].nbytes
-    if remote and not weight.parameter.row_major and stored > MOST_WHOLE:
+    if remote and not weight.parameter.row_major and stored > _MOST_SPREAD:
         raise PackingError(
             f"{weight.name}: its packing spreads rows over all of {stored} bytes, "
             "which is too much over the network"

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_probe.analysis.lineage.elements import centred
-
 __all__ = ["ColumnMatch", "gram_agreement", "match_columns", "without_common"]
 
 Floats = NDArray[np.float32]
@@ -123,7 +121,7 @@ def _unit(x: Floats) -> Floats:
 def gram_agreement(x: Floats, y: Floats) -> float:
     """Agreement of the inner products of tokens, which no rotation of the channels changes.
 
-    1 - ||G_B - G_A|| / sqrt(2) ||G||, with G = E E.T of rows of the embedding, centred and of
+    1 - ||G_B - G_A|| / sqrt(2) ||G||, with G = E E.T of rows of the embedding less their mean, of
     Frobenius norm 1: 1 if the tables are equal up to a rotation, about 0 for independent ones.
 
     Args:
@@ -132,7 +130,7 @@ def gram_agreement(x: Floats, y: Floats) -> float:
     """
     grams = []
     for table in (x, y):
-        rows = centred(table).astype(np.float64)
+        rows = table - table.mean(axis=0, keepdims=True, dtype=np.float64)
         gram = rows @ rows.T
         norm = np.linalg.norm(gram)
         grams.append(gram / norm if norm > 0 else gram)

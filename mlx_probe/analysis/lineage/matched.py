@@ -173,16 +173,16 @@ def _layers(a: Fingerprint, b: Fingerprint) -> dict[int, int]:
     right = np.stack([np.concatenate([theirs[j][k] for k in order]) for j in sorted(theirs)])
     cosines = left @ right.T / len(order)
     rows = {i: n for n, i in enumerate(sorted(ours))}
-    layer_of = {}
+    layer_of, numbers = {}, sorted(ours)
     for n, j in enumerate(sorted(theirs)):
         best = int(np.argmax(cosines[:, n]))
         here = cosines[rows[j], n] if j in rows else -1.0
-        moved = cosines[best, n] > max(here + _BETTER, _WELL)
-        if moved:
-            layer_of[j] = sorted(ours)[best]
-        elif j in same:
+        if cosines[best, n] > max(here + _BETTER, _WELL):
+            layer_of[j] = numbers[best]
+        elif here > _WELL:
             layer_of[j] = j
-    return layer_of
+    # Where no layer has moved, their numbers say what belongs together, however little is alike.
+    return layer_of if any(i != j for j, i in layer_of.items()) else same
 
 
 def _by_layer(model: Fingerprint) -> dict[int, dict[_Kind, NDArray[np.float32]]]:

@@ -53,6 +53,7 @@ class PairNumbers:
         coarse_a: Storage of A's matrices.
         coarse_b: Storage of B's.
         shapes_differ: Matched weights of different shape.
+        stacked: Whether the deeper model has layers of the other one twice or more.
         all_identical: Whether everything sampled is equal, and nothing lacks a counterpart.
     """
 
@@ -66,6 +67,7 @@ class PairNumbers:
     coarse_a: Coarseness | None
     coarse_b: Coarseness | None
     shapes_differ: tuple[Matched, ...]
+    stacked: bool
     all_identical: bool
 
     @property
@@ -118,6 +120,7 @@ def measure_pair(a: Fingerprint, b: Fingerprint) -> PairNumbers:
         coarse_a=_coarse([p.a for p in matching.matrices]),
         coarse_b=_coarse([p.b for p in matching.matrices]),
         shapes_differ=shapes,
+        stacked=bool(matching.doubled if a.layers <= b.layers else align(b, a).doubled),
         all_identical=identical
         and not (lacking or shapes or matching.moved)
         and a.layers == b.layers
@@ -160,7 +163,11 @@ def _match(pair: Matched) -> ColumnMatch | None:
     x, y = a.values[i], b.values[j]
     if a.is_token_table and len(x) >= _LEAST_TOKENS:
         x, y = without_common(x, y)
-    return match_columns(x, y)
+    one, other = match_columns(x, y), match_columns(y, x)
+    if one is None or other is None or x.shape[1] > y.shape[1]:
+        return one
+    # The columns of the smaller one are among those of the larger one, not the reverse.
+    return min(one, other, key=lambda match: match.excess) if x.shape == y.shape else other
 
 
 def _gram(matching: Matching) -> float | None:

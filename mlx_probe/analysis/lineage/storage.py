@@ -36,7 +36,7 @@ class Coarseness:
 
     Attributes:
         bits: Bits of an element as stored, or fewer where the values need fewer.
-        levels: Mean number of different values among 32 neighbours of a row.
+        levels: Different values among 32 neighbours of a row that are not 0, on average.
         form: Narrowest float format that holds every value.
     """
 
@@ -99,9 +99,13 @@ def _levels(x: Floats) -> float:
     groups = groups[:: max(1, len(groups) // _GROUPS)]
     ordered = np.sort(groups, axis=1)
     different = 1 + (np.diff(ordered, axis=1) != 0).sum(axis=1)
-    # A group of zeros says nothing about the grid, and a pruned one little.
-    full = (groups != 0).mean(axis=1) > 0.5
-    return float(different[full].mean()) if full.any() else float(_GROUP)
+    # Zeros of a pruned model say nothing about the grid of the others.
+    other = (groups != 0).sum(axis=1)
+    different -= other < _GROUP
+    full = other >= _GROUP // 4
+    if not full.any():
+        return float(_GROUP)
+    return float(_GROUP * (different[full] / other[full]).mean())
 
 
 def rounding_bound(bits: float) -> float:
