@@ -98,7 +98,19 @@ def permuted(arrays, seed=4, layers=LAYERS):
     return moved
 
 
-def rotary_channels(arrays, seed=5):
+def rotated(arrays, seed=8):
+    """The residual stream rotated, as QuaRot does before it quantizes."""
+    rng, moved = np.random.default_rng(seed), {}
+    rotation = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0].astype(np.float32)
+    for name, x in arrays.items():
+        if "o_proj" in name or "down_proj" in name:
+            moved[name] = rotation.T @ x
+        else:
+            moved[name] = x @ rotation if x.ndim == 2 else x
+    return moved
+
+
+def moved_channels(arrays, seed=5):
     """Channels of the residual stream in another order: the same function."""
     order, moved = np.random.default_rng(seed).permutation(WIDTH), {}
     for name, x in arrays.items():

@@ -91,6 +91,16 @@ def _has_moved(match: ColumnMatch) -> bool:
     return match.moved > 0.2 and match.excess > _DIRECT and better
 
 
+def _rotated(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision | None:
+    """Embeddings that are equal up to a rotation, as some quantizers make them."""
+    channels = n.columns.get("channels")
+    elsewhere = channels is None or channels.excess < _DIRECT
+    if n.gram is not None and n.gram > _EXACT and elsewhere and n.correlation < _DIRECT:
+        note = "the embeddings are equal up to a rotation of the residual channels"
+        return Decision("finetune", "rotated", note=note)
+    return None
+
+
 def _rescaled(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision | None:
     """Equal weights but for a factor of each channel."""
     if n.shapes_differ or not any(e.difference > _CHANGED for e in n.elements):
@@ -229,4 +239,16 @@ def _siblings(n: PairNumbers) -> str:
 
 
 # In order: the first that applies names the relation.
-_RULES = (*(_same, _lora, _quantization, _pruned, _layers_changed, _permuted, _rescaled, _merge),)
+_RULES = (
+    *(
+        _same,
+        _lora,
+        _quantization,
+        _pruned,
+        _layers_changed,
+        _permuted,
+        _rotated,
+        _rescaled,
+        _merge,
+    ),
+)

@@ -16,8 +16,9 @@ from mlx_probe.core.errors import ConfigError
 MADE = {
     "copy": (dict, "same", None),
     "units": (models.permuted, "same", None),
-    "channels": (models.rotary_channels, "same", None),
+    "channels": (models.moved_channels, "same", None),
     "rescaled": (models.rescaled, "same", None),
+    "rotated": (models.rotated, "finetune", None),
     "tuned": (models.tuned, "finetune", None),
     "tuned-units": (lambda x: models.permuted(models.tuned(x)), "finetune", None),
     "tokens": (models.more_tokens, "finetune", None),
@@ -83,6 +84,17 @@ def test_no_unrelated_pair_is_called_related(known):
     related = [relate(known[0, "base"], known[0, name]) for name in names[1:]]
     low = min(relation.numbers["similarity"] for relation in related)
     assert low > 3 * max(relation.numbers["similarity"] for relation in relations)
+
+
+def test_what_has_moved_is_said(known):
+    said = {
+        "units": "permutation of the hidden units",
+        "channels": "permutation of the residual channels",
+        "rotated": "rotation of the residual channels",
+        "rescaled": "factors of channels",
+    }
+    for name, words in said.items():
+        assert words in relate(known[0, "base"], known[0, name]).note
 
 
 def test_certainty_needs_every_byte(tmp_path):
