@@ -40,6 +40,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "budget": "Choose bits or ranks for MODEL's matrices under a budget.",
         "findings": "Say what is unusual about a finished RUN.",
         "report": "Show a finished RUN as a page or as text.",
+        "similar-layers": "Find layers of MODEL that copy, mix or reorder others.",
         "plot": "Draw a column or a spectrum of RUN into a file.",
         "explain": "Explain what a column means.",
         "validate": "Check a finished RUN.",

@@ -105,6 +105,10 @@ SMALLEST = {
     "series": ["--healthy", "1", "--places", "5", "--count", "6", "--only", "NaN"],
     "serving": ["--clients", "2", "--requests", "4", "--output-len", "4"],
     "side_by_side": [MODEL, "--runs", "1", "--include", "*", *OF_MOMENTS],
+    "similar_layers": [
+        *("--steps", "0", "--model", RUNS, "--influence", "16"),
+        *("--data", str(ROOT / "docs/en/metrics.md")),
+    ],
     "startup": [MODEL, *ONCE],
     "summary": [MODEL],
     "surprise": [
@@ -143,6 +147,7 @@ RESULTS = {
     "surprise": {"surprise", "surprise_losses", "surprise_signals"},
     "moe_training": {f"moe_training{part}" for part in ("", "_blocks", "_gate")},
     "series": {"series", "series_calls"},
+    "similar_layers": {"similar_layers", "similar_layers_influence"},
     "schedule": {"schedule", "schedule_assumptions", "schedule_gains"},
     "tuning": {"tuning_grpo", "tuning_memory"},
     "unit_costs": {"unit_costs", "unit_costs_compared"},

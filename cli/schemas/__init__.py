@@ -86,6 +86,7 @@ from .sentences import SENTENCES
 from .series import SERIES
 from .shape import FAILURE, Document, Schema, listed
 from .share import AUDIT, GUESTS, REVOKED, SHARED, TOKEN
+from .similar_layers import SIMILAR_LAYERS
 from .tokens import TOKENS
 from .toolcalls import TOOLCALLS
 from .tracking import RUNS_EXPORTED, SWEEP
@@ -112,6 +113,7 @@ SCHEMAS: Mapping[str, Document] = {
             "with --terminal, of mixtures": SENTENCES,
         },
     ),
+    "similar-layers": Document(SIMILAR_LAYERS),
     "plot": Document(PLOT),
     "lineage": MODEL_LINEAGE,
     "compare-runs": Document(RUNS_TABLE),

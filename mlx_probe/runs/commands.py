@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "lineage": ("lineage",),
     "evaluate": ("evaluate",),
     "load-test": ("load-test",),
+    "similar-layers": ("similar-layers",),
     "graft": ("moe", "graft"),
     "merge": ("merge",),
     "export": ("export",),

@@ -53,6 +53,11 @@ GOOD = {
         ("{statistics} --terminal", 0),
         ("{statistics} --out {out}/statistics.html", 0),
     ],
+    "similar-layers": [
+        ("{lm}", 0),
+        ("{lm} --against {lm} --directions 0 --out {out}/layers", 0),
+        ("{lm} --with-activations --text {text} --tokens 40 --window 20 --device cpu", 0),
+    ],
     "plot": [("{runs}/base stable_rank", 0), ("{trained} val_bpb --over tokens", 0)],
     "explain": [("alpha block_type alpha_reliable --run {runs}/base", 0), ("", 0)],
     "findings": [("{runs}/base", 0), ("{broken}", 0)],

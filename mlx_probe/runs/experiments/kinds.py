@@ -75,6 +75,7 @@ RUN_KINDS: Mapping[str, RunKind] = {
     ),
     "lineage": _small("models related to each other"),
     "budget": _small("bits or ranks chosen for a model's matrices"),
+    "similar-layers": _small("layers of a model compared"),
     "evaluate": _small("a model evaluated"),
     "load-test": _small("a server loaded"),
     "graft": _small("a dense model made a mixture", writes_model=True),
