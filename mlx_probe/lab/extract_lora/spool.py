@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from mlx_probe.core.files import replacing, write_error
 __all__ = ["Spool", "discard_others"]
 
 _COLUMNS = "columns"
+_FILES = {f"{name}.npy" for name in ("left", "right", _COLUMNS)}
 
 
 class Spool:
@@ -32,10 +34,18 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._whole: set[int] = set()
 
     def has(self, index: int) -> bool:
-        """Whether a pair's factors are there as a whole."""
-        return self._path(index).is_file()
+        """Whether a pair's factors are there as a whole: after a power cut a file may be torn."""
+        if index not in self._whole and self._path(index).is_file():
+            try:
+                with ZipFile(self._path(index)) as kept:
+                    if {*kept.namelist()} >= _FILES and kept.testzip() is None:
+                        self._whole.add(index)
+            except (OSError, EOFError, BadZipFile):
+                return False
+        return index in self._whole
 
     def put(
         self,
