@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any
 from mlx_probe.core.errors import ResultError
 from mlx_probe.core.files import write_error, write_text
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name
-from mlx_probe.runs.load_side import load_spectra
 from mlx_probe.runs.meta import read_meta
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CHANGES", "KIND", "META", "SERIES", "TABLE", "SeriesFolder", "is_series"]
+__all__ = ["CHANGES", "KIND", "META", "SERIES", "STEPS", "TABLE", "SeriesFolder", "is_series"]
 
 KIND = "series"
 META = meta_name(DEFAULT_STEM)
-SERIES = "series.json"
+# What says which series it is, and the folder of its measurements.
+SERIES, STEPS = "series.json", "steps"
 # Stems of the tables.
 TABLE, CHANGES = "series", "changes"
 _STEP = re.compile(r"\d{9,15}")
@@ -54,11 +54,11 @@ class SeriesFolder:
 
     def run(self, step: int) -> Path:
         """Folder of the measurement of a step."""
-        return self.path / "steps" / f"{step:09d}"
+        return self.path / STEPS / f"{step:09d}"
 
     def steps(self) -> list[int]:
         """Steps that are measured, ascending."""
-        below = self.path / "steps"
+        below = self.path / STEPS
         names = [each.name for each in below.iterdir()] if below.is_dir() else []
         found = [int(name) for name in names if _STEP.fullmatch(name)]
         return sorted(step for step in found if (self.run(step) / META).is_file())
@@ -82,6 +82,9 @@ class SeriesFolder:
         Raises:
             ResultError: There is no such step, or its files are damaged.
         """
+        # pyarrow, which a look at the folder does not need.
+        from mlx_probe.runs.load_side import load_spectra
+
         return load_spectra(self.run(step))
 
     def about(self) -> dict[str, Any]:

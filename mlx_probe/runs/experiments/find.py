@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mlx_probe.runs.folder import DEFAULT_STEM, meta_name, side_name
+from mlx_probe.runs.series import SERIES, STEPS
 from mlx_probe.runs.training.folder import METRICS, RECIPE
 
 __all__ = ["find_markers", "marker_of", "markers_in"]
@@ -21,8 +22,8 @@ _PARTS = frozenset({"snapshots", "checkpoints"})
 def find_markers(folder: Path) -> Iterator[Path]:
     """The file by which each run is recognised, of all runs in a folder and below it.
 
-    The snapshots of a training run are part of it; hidden folders and links to folders are not
-    entered, folders that cannot be read are left out.
+    The snapshots of a training run and the steps of a series are part of it; hidden folders and
+    links to folders are not entered, folders that cannot be read are left out.
 
     Args:
         folder: It need not exist.
@@ -34,7 +35,11 @@ def find_markers(folder: Path) -> Iterator[Path]:
         names = frozenset(files)
         trains = METRICS in names or RECIPE in names
         below[:] = sorted(
-            name for name in below if not name.startswith(".") and not (trains and name in _PARTS)
+            name
+            for name in below
+            if not name.startswith(".")
+            and not (trains and name in _PARTS)
+            and not (name == STEPS and SERIES in names)
         )
         here = None
         for name in markers_in(names):

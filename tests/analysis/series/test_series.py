@@ -18,6 +18,7 @@ from mlx_probe.analysis.series.follow import follow_series
 from mlx_probe.analysis.series.series import measure_series
 from mlx_probe.core.errors import ConfigError, ResultError, SourceError
 from mlx_probe.runs.experiments import read_experiment
+from mlx_probe.runs.experiments.find import find_markers
 from mlx_probe.runs.job import Job
 from mlx_probe.runs.series import SeriesFolder
 
@@ -286,3 +287,8 @@ def test_the_command(tmp_path):
     refused = invoke("series", made, "--out", out, "--until", "3")
     assert refused.exit_code == 2
     assert "--follow" in refused.output
+
+
+def test_a_scan_finds_one_run(tmp_path):
+    measured(checkpoints(tmp_path / "made", 2), tmp_path / "out")
+    assert [path.parent.name for path in find_markers(tmp_path)] == ["out"]
