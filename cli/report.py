@@ -92,6 +92,9 @@ def report(
     Of `moe stats` it shows maps of the experts, who works with whom, and a text token by token;
     of `moe signals` windows, experts and the map of blocks; of a graft its damage curve.
 
+    Of a series (the --out of `mlx-probe series`) it shows what happened when, with a slider over
+    the steps.
+
     --json prints where the page is; with --terminal, the numbers of the text instead of it.
     """
     if terminal and out is not None:

@@ -80,11 +80,12 @@ def _inflation(rest: NDArray[np.float64]) -> float:
     power = float((order * order).sum())
     if power <= 0:
         return 1.0
-    added = 0.0
-    for lag in range(1, count - 2):
-        alike = float((order[lag:] * order[:-lag]).sum()) / power
-        if abs(alike) > _SIGNIFICANT / math.sqrt(count):
-            added += (count - lag) * (count - lag - 1) * (count - lag - 2) * alike
+    # By lag; the longest ones have too few pairs for a correlation.
+    alike = np.correlate(order, order, "full")[count : 2 * count - 3] / power
+    left = count - np.arange(1, count - 2)
+    weights = left * (left - 1) * (left - 2)
+    significant = np.abs(alike) > _SIGNIFICANT / math.sqrt(count)
+    added = float((weights * alike)[significant].sum())
     return max(1.0, 1.0 + 2.0 * added / (count * (count - 1) * (count - 2)))
 
 
