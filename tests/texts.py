@@ -4,6 +4,7 @@
 - `helped`: help of commands and options, as `mlx_probe.cli.help` looks it up.
 - `named`: names of checks, stages, stores, side tables.
 - `told`: messages that code puts together; templates with fields ``{0}``, ``{1}`` in order.
+- `tabled`: what the generated tables of the documentation say.
 - `described`: what the columns say of themselves, and what the keys of recipes mean.
 """
 
@@ -197,6 +198,35 @@ def named():
     for table, attribute in ((SIDES, "title"), (STAGES, "limit"), (STORES, "title")):
         found |= {getattr(member, attribute) for member in table.values()}
     return found - UNSEEN
+
+
+def tabled():
+    """What the generated tables of the documentation say, names and sources apart."""
+    from mlx_probe.analysis.compare_runs.settings import SETTINGS
+    from mlx_probe.analysis.findings import FINDINGS
+    from mlx_probe.analysis.side_tables import SIDES
+    from mlx_probe.analysis.stages import STAGES
+    from mlx_probe.checkpoint.packings import PACKINGS
+    from mlx_probe.compute.backends import BACKENDS
+    from mlx_probe.compute.spectrum.methods import METHODS
+    from mlx_probe.core.formats import FORMATS
+    from mlx_probe.library.share.kinds import FILE_KINDS
+    from mlx_probe.report.figures.views import VIEWS
+    from mlx_probe.runs.table import WRITERS
+    from mlx_probe.source import SOURCES
+
+    forms = [form for source in SOURCES.values() for form in source.forms]
+    found = {text for form in forms for text in (form.meaning, form.revision)} - {"`local`"}
+    found |= {text for method in METHODS.values() for text in (method.gives, method.description)}
+    found |= {text for rule in FINDINGS.values() for text in (rule.title, rule.about)}
+    found |= {setting.meaning for setting in SETTINGS}
+    for table, attribute in (
+        *((FORMATS, "content"), (PACKINGS, "content"), (SIDES, "about"), (VIEWS, "about")),
+        *((WRITERS, "description"), (BACKENDS, "description"), (STAGES, "description")),
+        (FILE_KINDS, "description"),
+    ):
+        found |= {getattr(member, attribute) for member in table.values()}
+    return found
 
 
 def described():

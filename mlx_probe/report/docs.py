@@ -50,89 +50,112 @@ def _formats() -> str:
     def suffixes(name: str) -> str:
         form = FORMATS[name]
         texts = [f"`{suffix}`" for suffix in form.suffixes]
-        return ", ".join(texts) + (", or no suffix" if form.signature else "")
+        return ", ".join(texts) + (tr(", or no suffix") if form.signature else "")
 
-    rows = [(form.title, suffixes(name), form.content) for name, form in FORMATS.items()]
-    return table(("format", "suffix", "what is read"), rows)
+    rows = [
+        (form.title, suffixes(name), translated(form.content)) for name, form in FORMATS.items()
+    ]
+    return table((tr("format"), tr("suffix"), tr("what is read")), rows)
 
 
 def _methods() -> str:
-    rows = [(f"`{name}`", m.gives, m.description) for name, m in METHODS.items()]
-    return table(("value", "gives", "how"), rows)
+    rows = [
+        (f"`{name}`", translated(m.gives), translated(m.description)) for name, m in METHODS.items()
+    ]
+    return table((tr("value"), tr("gives"), tr("how")), rows)
 
 
 def _sources() -> str:
     rows = [
-        (", ".join(f"`{text}`" for text in form.texts), form.meaning, form.revision)
+        (
+            ", ".join(f"`{text}`" for text in form.texts),
+            translated(form.meaning),
+            translated(form.revision),
+        )
         for source in SOURCES.values()
         for form in source.forms
     ]
-    return table(("MODEL", "means", "recorded revision"), rows)
+    return table(("MODEL", tr("means"), tr("recorded revision")), rows)
 
 
 def _writers() -> str:
-    rows = [(f"`{name}`", writer.description) for name, writer in WRITERS.items()]
-    return table(("format", "what its files are"), rows)
+    rows = [(f"`{name}`", translated(writer.description)) for name, writer in WRITERS.items()]
+    return table((tr("format"), tr("what its files are")), rows)
 
 
 def _packings() -> str:
-    rows = [(f"`{name}`", packing.content) for name, packing in PACKINGS.items()]
-    return table(("`packing`", "what is read"), [("`plain`", "elements as they are"), *rows])
+    rows = [(f"`{name}`", translated(packing.content)) for name, packing in PACKINGS.items()]
+    first = ("`plain`", tr("elements as they are"))
+    return table(("`packing`", tr("what is read")), [first, *rows])
 
 
 def _sides() -> str:
-    rows = [(f"`{name}`", f"`{side.level}`", side.about) for name, side in SIDES.items()]
-    return table(("table", "`--metrics`", "rows"), rows)
+    rows = [
+        (f"`{name}`", f"`{side.level}`", translated(side.about)) for name, side in SIDES.items()
+    ]
+    return table((tr("table"), "`--metrics`", tr("rows")), rows)
 
 
 def _backends() -> str:
-    rows = [(f"`{name}`", ", ".join(b.devices), b.description) for name, b in BACKENDS.items()]
-    return table(("`--backend`", "`--device`", "computes with"), rows)
+    rows = [
+        (f"`{name}`", ", ".join(b.devices), translated(b.description))
+        for name, b in BACKENDS.items()
+    ]
+    return table(("`--backend`", "`--device`", tr("computes with")), rows)
 
 
 def _stores() -> str:
-    return table(("`--store`", "looks in"), [(f"`{n}`", s.title) for n, s in STORES.items()])
+    rows = [(f"`{name}`", translated(store.title)) for name, store in STORES.items()]
+    return table(("`--store`", tr("looks in")), rows)
 
 
 def _guest_files() -> str:
     rows = [
         (
             f"`{name}`",
-            kind.description,
+            translated(kind.description),
             ", ".join(f"`{suffix}`" for suffix in kind.types),
-            "yes" if kind.by_default else f"with `--include {name}`",
+            tr("yes") if kind.by_default else tr("with `--include {name}`", name=name),
         )
         for name, kind in FILE_KINDS.items()
     ]
-    return table(("kind", "what", "names end in", "guests read it"), rows)
+    return table((tr("kind"), tr("what"), tr("names end in"), tr("guests read it")), rows)
 
 
 def _stages() -> str:
-    rows = [(f"`{name}`", stage.description, stage.limit) for name, stage in STAGES.items()]
-    return table(("stage", "what it does", "limit that it counts for"), rows)
+    rows = [
+        (f"`{name}`", translated(stage.description), translated(stage.limit))
+        for name, stage in STAGES.items()
+    ]
+    return table((tr("stage"), tr("what it does"), tr("limit that it counts for")), rows)
 
 
 def _views() -> str:
-    return table(("`--view`", "shows"), [(f"`{name}`", view.about) for name, view in VIEWS.items()])
+    rows = [(f"`{name}`", translated(view.about)) for name, view in VIEWS.items()]
+    return table(("`--view`", tr("shows")), rows)
 
 
 def _settings() -> str:
     def marked(setting: Setting) -> str:
         names = [metric.name for metric in METRICS if setting.affects(metric.name)]
         if len(names) == len(METRICS):
-            return "all"
+            return tr("all")
         whole = [f for f in FAMILIES if {metric.name for metric in f.metrics} <= set(names)]
         inside = {metric.name for family in whole for metric in family.metrics}
-        parts = [family.title for family in whole]
-        return ", ".join([*parts, *(f"`{name}`" for name in names if name not in inside)]) or "none"
+        parts = [translated(family.title) for family in whole]
+        rest = [f"`{name}`" for name in names if name not in inside]
+        return ", ".join([*parts, *rest]) or tr("none")
 
-    rows = [(f"`{s.name}`", marked(s), s.meaning) for s in SETTINGS]
-    return table(("setting", "marks", "what it means"), rows)
+    rows = [(f"`{s.name}`", marked(s), translated(s.meaning)) for s in SETTINGS]
+    return table((tr("setting"), tr("marks"), tr("what it means")), rows)
 
 
 def _findings() -> str:
-    rows = [(f"`{rule.name}`", rule.title, rule.about, rule.source) for rule in FINDINGS.values()]
-    return table(("rule", "finds", "when", "source"), rows)
+    rows = [
+        (f"`{rule.name}`", translated(rule.title), translated(rule.about), rule.source)
+        for rule in FINDINGS.values()
+    ]
+    return table((tr("rule"), tr("finds"), tr("when"), tr("source")), rows)
 
 
 def _document_rules() -> str:
