@@ -108,6 +108,11 @@ class _Kinds(click.ParamType[tuple[str, ...]]):
     default="auto",
     help="Type of scales, factors and what is kept; auto leaves the types as they are.",
 )
+@click.option(
+    "--run",
+    metavar="RUN",
+    help="Finished run of `analyze` on MODEL, whose singular values are taken.",
+)
 @device_option("Where matrices are rounded; auto takes the GPU where there is one.")
 @click.option(
     "--out",
@@ -130,6 +135,7 @@ def budget(
     groups: tuple[str, ...],
     modes: tuple[str, ...],
     dtype: str,
+    run: str | None,
     device: Any,
     out: Path | None,
     formats: tuple[str, ...],
@@ -160,6 +166,7 @@ def budget(
         "groups": tuple(map(int, groups)),
         "modes": modes,
         "dtype": dtype,
+        "run": run,
         "device": device,
     }
     with counting_bar(tr("matrices"), MofNCompleteColumn(), quiet or as_json) as on_matrix:

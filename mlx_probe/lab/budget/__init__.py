@@ -6,6 +6,7 @@ ways.py       MLX's quantizations
 tensors.py    the tensors of each choice, and so the bytes
 measure.py    the error of each choice
 rounding.py   that of quantizations
+spectra.py    singular values of a finished analysis
 measures.py   what was measured, in a file
 options.py    the choices of a matrix with bytes and error
 knapsack.py   one choice of each matrix: exact, or with a bound

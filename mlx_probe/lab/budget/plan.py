@@ -9,6 +9,7 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mlx_probe.core.errors import ConfigError
@@ -18,6 +19,7 @@ from mlx_probe.lab.budget.measure import FLOATS, measure
 from mlx_probe.lab.budget.measures import Measures
 from mlx_probe.lab.budget.options import bytes_of, rank_errors
 from mlx_probe.lab.budget.records import BudgetPlan, Choice, Chosen, Curve, Goal, Kind, Matrix
+from mlx_probe.lab.budget.spectra import belongs, known_tails
 from mlx_probe.lab.budget.ways import BITS, GROUPS, MODES, ways_of
 from mlx_probe.lab.derived_model import DTYPES, stored_type
 from mlx_probe.lab.device import DeviceName, use_device
@@ -39,6 +41,7 @@ def plan_budget(
     modes: Collection[str] = MODES,
     dtype: str = "auto",
     device: DeviceName = "auto",
+    run: str | None = None,
     keep: Path | None = None,
     resume: bool = True,
     on_matrix: Callable[[int, int], None] = lambda done, total: None,
@@ -55,12 +58,15 @@ def plan_budget(
         dtype: Type of what is not quantized, of scales and of factors: a key of `DTYPES`, or
             "auto" to leave the types as they are.
         device: Where matrices are rounded.
+        run: A finished run of `analyze`, whose singular values are taken where their squares add
+            up to the squared norm of the matrix; None to compute all.
         keep: File in which what is measured is kept, for the same model and another goal, too.
         resume: Whether to use what it holds.
         on_matrix: Called after each matrix with how many are measured, and how many there are.
 
     Raises:
-        ConfigError: A goal that cannot be reached, or a choice that there is none of.
+        ConfigError: A goal that cannot be reached, a choice that there is none of, or a run of
+            another model.
         ProbeError: The model cannot be had, or ``keep`` cannot be written.
     """
     _refuse(goal, kinds)
@@ -74,11 +80,12 @@ def plan_budget(
     )
     arrays = arrays_of(network)
     del network
+    tails = {} if run is None else known_tails(run, matrices)
     with ExitStack() as stack:
         kept = None
         if keep is not None:
             kept = stack.enter_context(Measures(keep, folder, dtype, resume))
-        curves = _measured(matrices, arrays, kept, on_matrix)
+        curves = _measured(matrices, arrays, tails, kept, on_matrix)
     decision = choose(matrices, curves, goal)
     energy = sum(curve.energy for curve in curves.values())
     squared_error = sum(decision.errors)
@@ -125,6 +132,7 @@ def _plain_type(config: Mapping[str, Any]) -> mx.Dtype:
 def _measured(
     matrices: Sequence[Matrix],
     arrays: dict[str, mx.array],
+    tails: Mapping[str, NDArray[np.float64]],
     kept: Measures | None,
     on_matrix: Callable[[int, int], None],
 ) -> dict[str, Curve]:
@@ -136,13 +144,23 @@ def _measured(
             own = {spec.name: arrays.pop(spec.name) for spec in matrix.kept}
             curve = kept.get(index, matrix) if kept is not None else None
             if curve is None:
-                curve = measure(matrix, own)
+                curve = _curve(matrix, own, tails.get(matrix.name))
                 if kept is not None:
                     kept.put(index, matrix, curve)
             curves[matrix.name] = curve
             del own
             on_matrix(done, len(todo))
     return curves
+
+
+def _curve(
+    matrix: Matrix, arrays: Mapping[str, mx.array], tails: NDArray[np.float64] | None
+) -> Curve:
+    """The curve of a matrix; singular values of another one are not taken."""
+    curve = measure(matrix, arrays, tails)
+    if tails is None or curve.problem or belongs(tails, curve.energy):
+        return curve
+    return measure(matrix, arrays)
 
 
 def _share(goal: Goal, achieved: float) -> float:

@@ -138,7 +138,8 @@ def _choices(rows: Sequence[Mapping[str, Any]]) -> str:
     if ranks:
         span = str(ranks[0]) if ranks[0] == ranks[-1] else f"{ranks[0]}-{ranks[-1]}"
         texts.append(tr("{count} x rank {span}", count=len(ranks), span=span))
-    return ", ".join(texts)
+    # A line breaks between choices only.
+    return ", ".join(text.replace(" ", "\u00a0") for text in texts)
 
 
 def _choice(row: Mapping[str, Any]) -> str:
