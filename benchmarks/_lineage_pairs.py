@@ -139,6 +139,9 @@ def make_family(root: Path, corpus: Corpus, seed: int, steps: int = 120) -> Fami
         family.models[name] = root / name
         related(name, "lora", f"LoRA of rank {rank} merged")
     _quantized(family, root, folder, base, related)
+    for one, two in (("mlx4", "q4_0"), ("mlx8", "q8_0"), ("mlx8", "mxfp4")):
+        first, second = family.models[one], family.models[two]
+        family.pairs.append(Pair(first, second, "quantization", "two quantizations of one model"))
     for share in (0.3, 0.5, 0.8):
         name = f"magnitude{share}"
         _add(family, root, name, config, magnitude(base, share), corpus, dtype)

@@ -85,13 +85,17 @@ def main(families: int, steps: int, fit: bool, divisor: int, kept: Path | None, 
     """Measure lineage on generated pairs."""
     with tempfile.TemporaryDirectory() as folder:
         root = kept or Path(folder)
+        if only == "cost":
+            publish_cost(Path(folder) / "7b", divisor, out)
+            return
         seeds = range(_FITTED, _FITTED + families) if fit else range(_TESTED, _TESTED + families)
         named = judge(made(root, seeds, steps))
         if fit:
             write_calibration(named, steps, families)
             return
         publish_pairs(named, out)
-        publish_cost(root / "7b", divisor, out)
+        if only is None:
+            publish_cost(Path(folder) / "7b", divisor, out)
     if auc(named) < 0.99 or any(not n.is_related and n.relation.related >= 0.5 for n in named):
         sys.exit(1)
 

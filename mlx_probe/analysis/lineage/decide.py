@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlx_probe.analysis.lineage.hidden import ColumnMatch
     from mlx_probe.analysis.lineage.measure import PairNumbers
     from mlx_probe.analysis.lineage.records import RelationName
+    from mlx_probe.analysis.lineage.storage import Coarseness
 
 __all__ = ["Decision", "decide"]
 
@@ -26,6 +27,8 @@ _ZEROS = 0.05
 _COARSER = 0.8
 # Share of elements that a cast of the finer model gives exactly.
 _CAST = 0.98
+# Stored bits of an element, scales included, up to which a matrix is quantized.
+_PACKED_BITS = 10
 _EXACT = 0.99
 # Of the columns of the smaller model, the cosine from which they are taken from the larger.
 _SUBSET = 0.8
@@ -130,21 +133,43 @@ def _quantization(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision | 
     if _zero_gain(n) >= _ZEROS and not coarse.is_grid and coarse.bits > 8:
         return None
     difference = float(np.median([e.difference for e in n.elements]))
-    bits = min(coarse.bits, 4.5) if coarse.is_grid else coarse.bits
+    bits = _bits(coarse)
     cast = _cast_share(n, coarse.form, parent == "b") if coarse.form != "F32" else 0.0
     side: Side = "a" if parent == "a" else "b"
     what = f"{coarse.bits:.1f} bits an element against {fine.bits:.1f}"
     if cast >= _CAST:
         return Decision("quantization", "cast", side, f"it is the other one rounded: {what}")
-    if coarse.bits <= 10 and difference <= rounding_bound(bits):
-        return Decision(
-            "quantization", "grid", side, f"the differences are those of rounding: {what}"
-        )
-    if coarse.is_grid and difference <= rounding_bound(bits):
+    packed = coarse.bits <= _PACKED_BITS or coarse.is_grid
+    if packed and difference <= rounding_bound(bits):
         return Decision(
             "quantization", "grid", side, f"the differences are those of rounding: {what}"
         )
     return None
+
+
+def _both_quantized(a: Fingerprint, b: Fingerprint, n: PairNumbers) -> Decision | None:
+    """Two quantizations of one model: neither comes from the other, or nothing shows it."""
+    ours, theirs = n.coarse_a, n.coarse_b
+    if ours is None or theirs is None or max(ours.bits, theirs.bits) > _PACKED_BITS:
+        return None
+    pairs = n.matching.matrices
+    # In one format they would be equal; what differs there has been changed since.
+    if 2 * sum(p.a.stored == p.b.stored for p in pairs) > len(pairs):
+        return None
+    bounds = [rounding_bound(_bits(each)) for each in (ours, theirs)]
+    if float(np.median([e.difference for e in n.elements])) > max(bounds):
+        return None
+    return Decision(
+        "quantization",
+        "both_quantized",
+        reason=f"the differences are those of rounding: {ours.bits:.1f} and {theirs.bits:.1f} bits "
+        "an element",
+        note="both are quantized, likely from one model",
+    )
+
+
+def _bits(coarse: Coarseness) -> float:
+    return min(coarse.bits, 4.5) if coarse.is_grid else coarse.bits
 
 
 def _cast_share(n: PairNumbers, form: str, reverse: bool) -> float:
@@ -240,15 +265,14 @@ def _siblings(n: PairNumbers) -> str:
 
 # In order: the first that applies names the relation.
 _RULES = (
-    *(
-        _same,
-        _lora,
-        _quantization,
-        _pruned,
-        _layers_changed,
-        _permuted,
-        _rotated,
-        _rescaled,
-        _merge,
-    ),
+    _same,
+    _lora,
+    _both_quantized,
+    _quantization,
+    _pruned,
+    _layers_changed,
+    _permuted,
+    _rotated,
+    _rescaled,
+    _merge,
 )

@@ -86,6 +86,13 @@ def test_no_unrelated_pair_is_called_related(known):
     assert low > 3 * max(relation.numbers["similarity"] for relation in relations)
 
 
+def test_two_quantizations_of_one_model(known):
+    """Neither is the other's parent, though one has fewer bits."""
+    for one, two in (("3bit", "8bit"), ("8bit", "F8_E4M3"), ("4bit", "F8_E4M3")):
+        relation = relate(known[0, one], known[0, two])
+        assert (relation.relation, relation.parent) == ("quantization", None)
+
+
 def test_what_has_moved_is_said(known):
     said = {
         "units": "permutation of the hidden units",
