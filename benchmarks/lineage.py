@@ -80,8 +80,17 @@ class Named:
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder that keeps the models; families that are there are not trained again.",
 )
+@click.option("--only", type=click.Choice(["pairs", "cost"]), help="One part alone.")
 @out_option
-def main(families: int, steps: int, fit: bool, divisor: int, kept: Path | None, out: Path) -> None:
+def main(
+    families: int,
+    steps: int,
+    fit: bool,
+    divisor: int,
+    kept: Path | None,
+    only: str | None,
+    out: Path,
+) -> None:
     """Measure lineage on generated pairs."""
     with tempfile.TemporaryDirectory() as folder:
         root = kept or Path(folder)
@@ -89,7 +98,7 @@ def main(families: int, steps: int, fit: bool, divisor: int, kept: Path | None, 
             publish_cost(Path(folder) / "7b", divisor, out)
             return
         seeds = range(_FITTED, _FITTED + families) if fit else range(_TESTED, _TESTED + families)
-        named = judge(made(root, seeds, steps))
+        named = judge(made(root, Path(folder), seeds, steps))
         if fit:
             write_calibration(named, steps, families)
             return
@@ -100,12 +109,11 @@ def main(families: int, steps: int, fit: bool, divisor: int, kept: Path | None, 
         sys.exit(1)
 
 
-def made(root: Path, seeds: Sequence[int], steps: int) -> list[Family]:
-    """Train the families, each in a folder of its own."""
+def made(root: Path, scratch: Path, seeds: Sequence[int], steps: int) -> list[Family]:
+    """Train the families, each in a folder of its own, or take those that are there."""
     pages = sorted((ROOT / "docs" / "en").glob("*.md"))[:8]
     texts = [path.read_text("utf-8")[:40_000] for path in pages]
-    tokens = Path(tempfile.mkdtemp()) if (root / "tokenizer").exists() else root
-    corpus = make_corpus(tokens / "tokenizer", texts)
+    corpus = make_corpus(scratch / "tokenizer", texts)
     return [make_family(root / f"family-{seed}", corpus, seed, steps) for seed in seeds]
 
 
