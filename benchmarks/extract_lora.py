@@ -29,7 +29,7 @@ COLUMNS = (
     *("largest difference of the logits", "of logits up to"),
 )
 MOST = 1e-3
-TEXT = "The capital of France is Paris, and the sun rises in the east."
+TEXT = "The capital of France is Paris"
 
 
 def random_lora(base: Path, folder: Path, rank: int, change: float) -> None:
@@ -125,7 +125,7 @@ def main(model: str, rank: int, change: float, out: Path) -> None:
             merge_adapter(str(base), str(root / "lora"), merged, dtype)
             settings = [["--extract-lora", str(rank)]]
             if dtype == "float32":
-                settings = [[], *settings, ["--extract-lora", str(4 * rank)], ["--energy", "0.9"]]
+                settings = [[], *settings, ["--energy", "0.9"]]
             for number, options in enumerate(settings):
                 place = root / f"{dtype}-{number}"
                 rows.append(

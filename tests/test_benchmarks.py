@@ -51,6 +51,7 @@ SMALLEST = {
     "experiments": ["--runs", "3", "--times", "1", "--commands", "1"],
     "experts": ["--experts", "4", "--scale", "64", "--whole-scale", "16", "--runs", "1"],
     "exporting": [RUNS, "--type", "f32", "--prompts", "2", "--length", "3"],
+    "extract_lora": [RUNS, "--rank", "2"],
     "forecast": [MODEL, "--runs", "1"],
     "function_calling": [
         *("--model", "tiny", "--trained", "0-9", "--judged", "10-11", "--tokens", "6"),

@@ -11,6 +11,7 @@ from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.report.facts import Facts, model_facts, run_facts, title_of
+from mlx_probe.report.html.extraction_section import EXTRACTION, extraction_section
 from mlx_probe.report.html.findings import findings_section
 from mlx_probe.report.html.frame import filled_page
 from mlx_probe.report.html.markup import html_text, part
@@ -67,9 +68,11 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
     sides = [key for key in SIDES if any(key in run.sides for run in runs)]
     panels = _panels(payload["runs"])
     findings = findings_section(runs, heads)
+    adapter = extraction_section([run.meta.get("extraction") for run in runs], heads)
     sections = {
         **({"findings": tr("Findings")} if findings else {}),
         "model": tr("Model"),
+        **({EXTRACTION: tr("Adapter")} if adapter else {}),
         **panels,
         "table": tr("Table"),
         **{key: translated(SIDES[key].title) for key in sides},
@@ -85,7 +88,8 @@ def report_html(data: RunData, other: RunData | None = None) -> str:
         sections=sections,
         **_headings(runs),
         findings=findings,
-        panels="".join(
+        panels=adapter
+        + "".join(
             Template(part(f"panel_{key}.html")).substitute(_panel_texts(runs, panels))
             for key in panels
         ),

@@ -136,3 +136,18 @@ def test_without_a_tokenizer_tokens_are_numbers(tmp_path, run, base):
     assert "the model has no tokenizer: tokens are numbers" in result.output
     assert "1.00  " in result.output
     assert str(WRITTEN) in result.output
+
+
+def test_the_page_shows_them(tmp_path, run):
+    result = invoke("report", run.folder, "--out", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "page.html").read_text("utf-8")
+    section = page.partition('<section id="adapter"')[2].partition("</section>")[0]
+    assert "adapter: 2 matrices, rank 2 at most" in section
+    assert f"reads {Q}" in section
+    assert f"writes {DOWN}" in section
+    assert "by chance" in section
+    both = invoke("report", run.folder, run.folder, "--out", tmp_path / "two.html")
+    assert both.exit_code == 0, both.output
+    two = (tmp_path / "two.html").read_text("utf-8")
+    assert two.count("adapter: 2 matrices, rank 2 at most") == 2
