@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "graft": ("moe", "graft"),
     "merge": ("merge",),
     "export": ("export",),
+    "budget": ("budget",),
     "moe-prune": ("moe", "prune"),
     "moe-merge": ("moe", "merge"),
     "toolcalls": ("data", "toolcalls"),
