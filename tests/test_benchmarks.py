@@ -65,6 +65,7 @@ SMALLEST = {
     "lineage": ["--families", "1", "--steps", "1", "--divisor", "32"],
     "load_test": ["--requests", "60", "--connections", "8"],
     "memory": ["--size", "1MB", "--scale", "32"],
+    "merge_weights": ["--steps", "2", "--divisor", "32"],
     "metrics": [MODEL, *ONCE],
     "moe_stats": [
         *("--layers", "3", "--experts", "10", "--hidden", "32", "--width", "16", "--filled", "1"),
@@ -147,6 +148,7 @@ RESULTS = {
     "run_plan": {"run_plan", "run_plan_losses"},
     "surprise": {"surprise", "surprise_losses", "surprise_signals"},
     "moe_training": {f"moe_training{part}" for part in ("", "_blocks", "_gate")},
+    "merge_weights": {"merge_weights", "merge_weights_cost"},
     "series": {"series", "series_calls"},
     "similar_layers": {"similar_layers", "similar_layers_influence"},
     "schedule": {"schedule", "schedule_assumptions", "schedule_gains"},

@@ -162,20 +162,20 @@ def fit_tensor(sample: TensorSample, model: Model) -> TensorFit | None:
     form = FLOAT_FORMATS[sample.form] if sample.form is not None else None
     chosen = slice(None) if form is None else _apart(child, parents, form)
     q, factor = np.linalg.qr(x[chosen])
-    target = q.T @ y[chosen]
+    target = _times(q.T, y[chosen])
     beta = _solve(factor, target)
     # Once more on what is left: the first solution's own rounding is then without effect.
-    beta = beta + _solve(factor, q.T @ (y - x @ beta)[chosen])
+    beta = beta + _solve(factor, _times(q.T, (y - _times(x, beta))[chosen]))
     if form is not None and len(q) < len(y):
         beta = _through_rounding(beta, x[chosen], q, factor, child[chosen], reference[chosen], form)
-    residual = math.sqrt(float(np.square(y - x @ beta).sum()) / (len(y) - p))
+    residual = math.sqrt(float(np.square(y - _times(x, beta)).sum()) / (len(y) - p))
     weights = model.offset + model.matrix @ beta
     packed = sum((w * e) ** 2 for w, e in zip(weights, sample.parent_noise, strict=True))
     # Nothing is more exact than float64.
     least = max(float(np.abs(each).max()) for each in parents) * np.finfo(np.float64).eps
     noise = max(math.sqrt(sample.noise**2 + packed), least)
     # Of the chosen elements, which may be smaller than others.
-    left = float(np.square((y - x @ beta)[chosen]).sum()) / max(len(q) - p, 1)
+    left = float(np.square((y - _times(x, beta))[chosen]).sum()) / max(len(q) - p, 1)
     own = rounding_noise(child[chosen], sample.form) if sample.form is not None else noise
     own = max(own, least)
     sigma = max(math.sqrt(left), own) * (_DEPENDENT if len(q) < len(y) else 1.0)
@@ -214,13 +214,13 @@ def _through_rounding(
     """Coefficients that give the child's elements after rounding: Gauss-Newton steps."""
     best, least = beta, math.inf
     for _ in range(_ROUNDS):
-        left = child - rounded(reference + x @ beta, form)
-        size = float(left @ left)
+        left = child - rounded(reference + _times(x, beta), form)
+        size = _dot(left, left)
         if size < least:
             best, least = beta, size
         if not left.any():
             break
-        beta = beta + _solve(factor, q.T @ left)
+        beta = beta + _solve(factor, _times(q.T, left))
     return best
 
 
@@ -254,8 +254,17 @@ def _spread(parents: Sequence[Floats], weights: Floats) -> float:
 
 def _cosine(parents: Sequence[Floats]) -> float:
     a, b = parents[0], parents[1] if len(parents) > 1 else parents[0]
-    norms = math.sqrt(float(a @ a) * float(b @ b))
-    return min(max(float(a @ b) / norms, -1.0), 1.0) if norms else 0.0
+    norms = math.sqrt(_dot(a, a) * _dot(b, b))
+    return min(max(_dot(a, b) / norms, -1.0), 1.0) if norms else 0.0
+
+
+# Not by BLAS: its threads would wait for each other longer than they compute.
+def _dot(a: Floats, b: Floats) -> float:
+    return float(np.einsum("i,i->", a, b))
+
+
+def _times(matrix: Floats, vector: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,j->i", matrix, vector))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MergeSamples", "merge_samples"]
 
+# Elements of a tensor that weights are computed from.
+_MOST = 1 << 15
+
 
 @dataclass(frozen=True)
 class MergeSamples:
@@ -72,18 +75,21 @@ def _sample(mine: Sampled, theirs: Sequence[Sampled]) -> TensorSample:
         for each in everyone
     ]
     noises = [_packed(e, x) if e.packed else 0.0 for e, x in zip(everyone, arrays, strict=True)]
-    own = arrays[0].astype(np.float64)
+    # Every so many elements: more of them would make the errors smaller than anybody asks.
+    step = -(-arrays[0].size // _MOST)
+    flat = [x.ravel()[::step] for x in arrays]
+    own = flat[0].astype(np.float64)
     form = None if mine.packed else value_format(own)
     return TensorSample(
         name=mine.named.name,
         layer=mine.layer,
         component=str(mine.named.role[1]),
-        child=arrays[0].ravel(),
-        parents=tuple(x.ravel() for x in arrays[1:]),
+        child=flat[0],
+        parents=tuple(flat[1:]),
         noise=noises[0] if form is None else rounding_noise(own, form),
         parent_noise=tuple(noises[1:]),
         form=form,
-        complete=all(each.complete for each in everyone),
+        complete=step == 1 and all(each.complete for each in everyone),
     )
 
 
