@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import mlx.core as mx
@@ -21,6 +22,7 @@ from _lineage_large import write_pair
 from _lineage_pairs import shape_of
 from _lineage_training import Corpus, Weights, make_corpus, trained, write
 from _results import Cell, out_option, publish
+from numpy.typing import NDArray
 
 from mlx_probe.analysis.lineage import Fingerprint, read_fingerprint
 from mlx_probe.analysis.lineage.merge_records import MergeWeights
@@ -139,7 +141,7 @@ def linear(models: Sequence[Weights], shares: Sequence[Share]) -> Weights:
 
 def slerp(a: Weights, b: Weights, share: Share) -> Weights:
     """Mergekit's `slerp`, in float64."""
-    merged = {}
+    merged: dict[str, NDArray[Any]] = {}
     for name, x in a.items():
         u, v, t = x.astype(np.float64), b[name].astype(np.float64), share(name)
         cosine = float(np.vdot(u, v) / (np.linalg.norm(u) * np.linalg.norm(v)))

@@ -13,7 +13,7 @@ from mlx_probe.analysis.lineage.merge_fit import TensorFit
 from mlx_probe.analysis.lineage.merge_records import MergeMethod
 from mlx_probe.core.dtypes import FLOAT_FORMATS
 
-__all__ = ["Kind", "kind_of_sum", "one_parent_each", "takes_part"]
+__all__ = ["Kind", "bias_floor", "kind_of_sum", "one_parent_each", "takes_part"]
 
 # Median of |z| over tensors up to which a kind of merge holds; .67 is expected of normal errors.
 _HOLDS = 3.0
@@ -70,13 +70,23 @@ def _error(arc: Arc, floor: float) -> float:
     return math.hypot(max(arc.total_error, arc.length_error), floor)
 
 
+def bias_floor(fit: TensorFit) -> float:
+    """Errors of weights that do not become smaller with more elements.
+
+    Rounding errors are correlated with what is rounded by about the square of the step.
+    """
+    return _step(fit) ** 2
+
+
 def _floor(fit: TensorFit, rounded: bool) -> float:
     """Errors of sums that the fit does not know of."""
+    return max(_step(fit) if rounded else bias_floor(fit), _ARITHMETIC)
+
+
+def _step(fit: TensorFit) -> float:
     form = fit.sample.form
     known = FLOAT_FORMATS[form] if form is not None else None
-    step = 2.0 ** (1 - (known.precision if known else _FLOAT32))
-    # Rounding errors are correlated with what is rounded by about the square of the step.
-    return max(step if rounded else step * step, _ARITHMETIC)
+    return 2.0 ** (1 - (known.precision if known else _FLOAT32))
 
 
 def _span(totals: np.ndarray) -> str:

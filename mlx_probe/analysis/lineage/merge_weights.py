@@ -9,6 +9,7 @@ for the arc between two, `merge_agreement` for weights that tensors share.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,12 @@ import numpy as np
 from mlx_probe.analysis.lineage.merge_agreement import by_arc, by_sum, grouped, uniformity
 from mlx_probe.analysis.lineage.merge_fit import Model, TensorFit, TensorSample, fit_tensor, pool
 from mlx_probe.analysis.lineage.merge_matching import MergeSamples, merge_samples
-from mlx_probe.analysis.lineage.merge_method import kind_of_sum, one_parent_each, takes_part
+from mlx_probe.analysis.lineage.merge_method import (
+    bias_floor,
+    kind_of_sum,
+    one_parent_each,
+    takes_part,
+)
 from mlx_probe.analysis.lineage.merge_records import GroupWeights, MergeMethod, MergeWeights, Part
 from mlx_probe.analysis.lineage.merge_remainder import judge_remainder
 from mlx_probe.core.errors import ConfigError
@@ -200,8 +206,9 @@ class _Verdict:
 
     def _parts(self, pooling: Pooling, fits: Sequence[TensorFit]) -> tuple[Part, ...]:
         shares = pooling(fits)
+        floor = max(bias_floor(fit) for fit in fits)
         return tuple(
-            Part(name, float(weight), float(error))
+            Part(name, float(weight), math.hypot(error, floor))
             for name, weight, error in zip(self._names, shares.weights, shares.errors, strict=True)
         )
 
