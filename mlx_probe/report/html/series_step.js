@@ -77,6 +77,7 @@ function drawSeriesMap() {
   const plot = document.getElementById("series-map");
   const labels = rowLabels([run.params]);
   const cells = layerCells(run, at, labels);
+  document.getElementById("layers-note").textContent = since ? tr("Full red: twice the value of the step before, 6 on the scale; full blue: half of it.") : "";
   const value = (of) => { const shade = log ? Math.log10(of) : of; return Number.isFinite(shade) ? shade : null; };
   // One scale for all steps: a colour means one number while the slider moves.
   const all = Array.from(run.params.raw(metric), value).filter((shade) => shade !== null);
