@@ -55,3 +55,9 @@ def test_a_remote_model_beside_a_local_one(pair, hub):  # noqa: F811
 def test_what_cannot_be_compared_is_refused(pair, tmp_path):
     refuses(invoke("lineage", pair[0]), "two models", code=2)
     refuses(invoke("lineage", pair[0], tmp_path / "nothing"), "does not exist")
+
+
+def test_neither_of_two_quantizations_is_called_the_parent(pair, tmp_path):
+    other = packed(tmp_path / "other", models.base(), 8)
+    said = run("lineage", pair[1], other).stdout.splitlines()[0]
+    assert said == "other and packed are quantizations of one model"

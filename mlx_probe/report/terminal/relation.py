@@ -56,17 +56,20 @@ def verdict(relation: Relation) -> str:
         parent, child = names["a"], names["b"]
     sentences = {
         "same": tr("{child} and {parent} have the same weights", child=child, parent=parent),
-        "quantization": tr("{child} is a quantization of {parent}", child=child, parent=parent),
         "pruning": tr("{child} is {parent} pruned", child=child, parent=parent),
         "merge": tr("{child} is a merge that {parent} is in", child=child, parent=parent),
         "unrelated": tr("{child} and {parent} are unrelated", child=child, parent=parent),
     }
     told = relation.parent is not None
     one_way = {
+        "quantization": tr("{child} is a quantization of {parent}", child=child, parent=parent),
         "lora": tr("{child} is {parent} with a LoRA merged in", child=child, parent=parent),
         "finetune": tr("{child} is a fine-tune of {parent}", child=child, parent=parent),
     }
     either = {
+        "quantization": tr(
+            "{child} and {parent} are quantizations of one model", child=child, parent=parent
+        ),
         "lora": tr(
             "{child} and {parent} differ by a merged LoRA; which one is the base is not told",
             child=child,
