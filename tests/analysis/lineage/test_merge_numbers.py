@@ -49,7 +49,8 @@ def test_weights_are_those_of_lapack(count, seed, free, apart, reference):
     assert fit.residual == pytest.approx(math.sqrt(left @ left / (400 - p)), rel=1e-6)
     if free:
         covariance = np.linalg.inv(x.T @ x) * max(fit.residual, 1.0) ** 2
-        np.testing.assert_allclose(fit.errors, np.sqrt(np.diag(covariance)), rtol=1e-3)
+        # A weak prior makes large errors a little smaller.
+        np.testing.assert_allclose(fit.errors, np.sqrt(np.diag(covariance)), rtol=1e-2)
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
