@@ -181,7 +181,7 @@ def _other(spec: TensorSpec, array: mx.array) -> Matrix:
         layer=role.layer_index,
         block_type=role.block_type,
         component=role.component,
-        reason="a vector" if len(spec.shape) < 2 else _NOT_QUANTIZED,
+        reason="it is a vector" if len(spec.shape) < 2 else _NOT_QUANTIZED,
     )
 
 

@@ -51,8 +51,8 @@ def _facts(budget: Mapping[str, Any], matrices: Sequence[Mapping[str, Any]]) -> 
             saved=f"{budget['saved']:,}",
             share=f"{budget['saved'] / before:.1%}" if before else "-",
         ),
-        tr("error"): tr(
-            "{error} of the norm of {count} matrices, predicted",
+        tr("predicted error"): tr(
+            "{error} of the norm of {count} matrices",
             error=f"{budget['relative_error']:.3%}",
             count=len(matrices),
         ),
@@ -61,7 +61,7 @@ def _facts(budget: Mapping[str, Any], matrices: Sequence[Mapping[str, Any]]) -> 
     if "rank" in budget["kinds"]:
         facts[tr("ranks")] = _ranks(matrices)
     if budget["run"]:
-        facts[tr("written")] = budget["run"]
+        facts[tr("folder")] = budget["run"]
     return {name: text for name, text in facts.items() if text}
 
 
@@ -106,7 +106,7 @@ def _table(matrices: Sequence[Mapping[str, Any]]) -> Table:
     drawn.add_column(tr("matrices"), no_wrap=True)
     drawn.add_column("#", justify="right", no_wrap=True)
     drawn.add_column(tr("choice"), overflow="fold")
-    for name in (tr("before"), tr("after"), tr("error")):
+    for name in (tr("before"), tr("after"), tr("rel. error")):
         drawn.add_column(name, justify="right", no_wrap=True)
     for name, rows in groups.items():
         drawn.add_row(

@@ -117,7 +117,7 @@ def test_low_rank_matrices_are_cut_and_flat_ones_say_why(tmp_path):
     # names in the header take a few more bytes than one name.
     assert flat.rank_saving == 42
     norms = by_name["model.norm.weight"]
-    assert (norms.status, norms.reason) == ("kept", "a vector")
+    assert (norms.status, norms.reason) == ("kept", "it is a vector")
 
 
 def test_nan_is_kept_and_named(tmp_path):
