@@ -13,11 +13,14 @@ from mlx_probe.lab.budget.knapsack import InfeasibleError, solve
 from mlx_probe.lab.budget.options import Options, options_of
 from mlx_probe.lab.budget.records import Choice, Curve, Goal, Matrix
 from mlx_probe.lab.budget.tensors import files_bytes
+from mlx_probe.lab.tensor_stream import ALIGNMENT, SHARD_BYTES
 
 __all__ = ["Decision", "choose"]
 
-# The header's digits are known after the choice: it is made again with what they leave.
-_ROUNDS = 4
+# The header's digits are known after the choice: it is made again until it fits.
+_ROUNDS = 8
+# Of a header, at most.
+_PADDING = ALIGNMENT
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def choose(matrices: Sequence[Matrix], curves: Mapping[str, Curve], goal: Goal) 
     Raises:
         ConfigError: No choice reaches the goal.
     """
-    digits = len(str(sum(spec.nbytes for m in matrices for spec in m.kept)))
+    largest = goal.size or sum(spec.nbytes for m in matrices for spec in m.kept)
+    digits = len(str(largest))
     options = [options_of(m, curves.get(m.name), digits) for m in matrices]
     if goal.energy is not None:
         picks = [
@@ -104,35 +108,66 @@ def _for_size(
 ) -> tuple[list[int], float]:
     """The least error within a size.
 
-    The bytes of an option have an estimate of its part of the header: how many digits its
-    offsets have follows from the choice of the others. So the choice is made again with the
-    size less what the estimate was wrong by, until that stays.
+    The bytes of an option have an estimate of its part of the header, with offsets of the size's
+    digits: how many they really have follows from the choice of the others. The first limit is
+    wide enough for every choice of that size, so its bound holds for all of them. It is
+    tightened until the choice itself fits.
     """
-    limit, best, bound = float(size), None, 0.0
-    for _ in range(_ROUNDS):
+    files = size // SHARD_BYTES + 2
+    widest = float(size + _most_slack(matrices, options, len(str(size)), files))
+    # Here the estimate cannot be too small: beginning and padding of each header.
+    surest = float(size - files * (files_bytes([]) + _PADDING))
+    limit, bound = widest, 0.0
+    for turn in range(_ROUNDS):
         try:
             found = solve([o.errors for o in options], [o.nbytes for o in options], limit)
         except InfeasibleError:
             break
-        exact = _size(matrices, _choices(options, found.picks))
-        if exact <= size and (best is None or found.value < best[1]):
-            best, bound = (list(found.picks), found.value), found.bound
-        again = size - (exact - found.weight)
-        if again == limit:
-            break
-        limit = again
-    if best is None:
-        lightest = [int(np.argmin(o.nbytes)) for o in options]
-        least = _size(matrices, _choices(options, lightest))
-        if least > size:
-            raise ConfigError(
-                f"the smallest choice takes {least:,} bytes ({format_size(least)}), more than "
-                f"{size:,}",
-                "Give a larger --size, or allow fewer bits, more modes or ranks",
-            )
-        best = lightest, sum(float(o.errors[i]) for o, i in zip(options, lightest, strict=True))
-    picks, value = best
-    return picks, max(0.0, value - bound)
+        picks = list(found.picks)
+        if turn == 0:
+            bound = found.bound
+        over = _size(matrices, _choices(options, picks)) - size
+        if over <= 0:
+            return picks, max(0.0, found.value - bound)
+        limit = found.weight - over if turn < _ROUNDS - 2 else surest
+    lightest = [int(np.argmin(o.nbytes)) for o in options]
+    least = _size(matrices, _choices(options, lightest))
+    if least > size:
+        raise ConfigError(
+            f"the smallest choice takes {least:,} bytes ({format_size(least)}), more than {size:,}",
+            "Give a larger --size, or allow fewer bits, more modes or ranks",
+        )
+    value = sum(float(o.errors[i]) for o, i in zip(options, lightest, strict=True))
+    return lightest, max(0.0, value - bound)
+
+
+def _most_slack(
+    matrices: Sequence[Matrix], options: Sequence[Options], digits: int, files: int
+) -> int:
+    """Bytes that the estimate of a header is too large by at most, whatever is chosen.
+
+    An offset lacks a digit for each power of ten, up to the last, that it is below. In each file
+    such offsets are those of tensors with few bytes before them.
+    """
+    order = sorted(range(len(matrices)), key=lambda i: matrices[i].name)
+    least = [float(options[i].nbytes.min()) for i in order]
+    # A quantized matrix has two tensors more than a plain one, a cut one has one more.
+    most = [len(matrices[i].kept) + 2 for i in order]
+    slack = 0
+    for power in range(1, digits):
+        first, nbytes, tensors, largest = 0, 0.0, 0, 0
+        for last in range(len(order)):
+            # Those between the first and the last have less than that power of ten.
+            tensors += most[last]
+            while nbytes >= 10**power:
+                tensors -= most[first]
+                first += 1
+                nbytes -= least[first] if first < last else 0.0
+            largest = max(largest, tensors)
+            if last > first:
+                nbytes += least[last]
+        slack += 2 * largest * files
+    return slack
 
 
 def _choices(options: Sequence[Options], picks: Sequence[int]) -> tuple[Choice, ...]:

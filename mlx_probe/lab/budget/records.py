@@ -218,8 +218,8 @@ class BudgetPlan:
         after: Bytes of them when it is written: data and headers.
         energy: Sum of squares of all measured matrices.
         squared_error: Predicted for all of them.
-        bound: What the best choice could be better by at most: bytes for the goals "error" and
-            "energy", squared error for "size"; 0 if it is the best.
+        bound: What the best choice could be better by at most: squared error for the goal "size";
+            for the others bytes, with offsets in the header at their widest; 0 for the best.
     """
 
     model: str
