@@ -292,3 +292,26 @@ def test_the_command(tmp_path):
 def test_a_scan_finds_one_run(tmp_path):
     measured(checkpoints(tmp_path / "made", 2), tmp_path / "out")
     assert [path.parent.name for path in find_markers(tmp_path)] == ["out"]
+
+
+def test_revisions_are_fetched_once(tmp_path, hub):
+    checkpoints(tmp_path / "made", 2, names="step{}")
+    hub.repos["owner/name"] = {
+        made.name: {path.name: path.read_bytes() for path in made.iterdir()}
+        for made in (tmp_path / "made").iterdir()
+    }
+    config = replace(CONFIG, revisions=("step*",))
+    first = measure_series(["owner/name"], tmp_path / "out", config)
+    assert [(s.step, s.name, s.state) for s in first.states] == [
+        (100, "step100", "measured"),
+        (200, "step200", "measured"),
+    ]
+    hub.requests.clear()
+    again = measure_series(["owner/name"], tmp_path / "out", config)
+    assert again.count("kept") == 2
+    assert hub.requests == [("GET", "/api/models/owner/name/refs")]
+    # A branch that moved is measured again.
+    files = hub.repos["owner/name"].pop("step200")
+    hub.generation = "later"
+    hub.repos["owner/name"] = {"step200": files}
+    assert measure_series(["owner/name"], tmp_path / "out", config).count("measured") == 1
