@@ -50,7 +50,7 @@ def adapter_heads() -> tuple[str, ...]:
 
 def adapter_lines(extraction: _Extraction) -> list[tuple[str, ...]]:
     """A line for each layout."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for layout, name in _NAMES.items():
         made = extraction["adapters"].get(layout)
         if made is None:
@@ -99,7 +99,7 @@ def direction_heads() -> tuple[str, ...]:
 def direction_lines(said: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A line for each direction that lies along a token."""
     words = {"reads": tr("reads"), "writes": tr("writes")}
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for each in said["directions"]:
         expert = "" if each["expert"] is None else f"[{each['expert']}]"
         lines.append(
