@@ -242,6 +242,8 @@ BAD = {
     "generate": ("{nothing} --prompt x", 1),
     "evaluate": ("{lm} --data {nothing}", 1),
     "budget": ("{lm} --size 1kB", 2),
+    "lineage": ("{model} {nothing}", 1),
+    "similar-layers": ("{nothing}", 1),
     "merge": ("{lm} {nothing} --out {out}/none", 1),
     "export": ("{nothing} --to gguf --out {out}/none.gguf", 1),
     "moe graft": ("{lm} --experts 7 --out {out}/none", 2),
