@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "merge": ("merge",),
     "export": ("export",),
     "budget": ("budget",),
+    "budget-export": ("budget",),
     "moe-prune": ("moe", "prune"),
     "moe-merge": ("moe", "merge"),
     "toolcalls": ("data", "toolcalls"),

@@ -70,6 +70,7 @@ def budget_document(plan: BudgetPlan, run: str | None = None) -> dict[str, Any]:
         "squared_error": plan.squared_error,
         "bound": plan.bound,
         "gap": plan.gap,
+        "exported": None,
         "choices": [
             {**row.values, "shape": list(row.values["shape"])} for row in budget_rows(plan)
         ],

@@ -16,7 +16,7 @@ from mlx_probe.lab.export.protocol import Exported
 from mlx_probe.lab.generate.folder import find_model_folder, tokenizer_folder
 from mlx_probe.lab.whole_folder import require_empty, whole_folder
 
-__all__ = ["BIT_TYPES", "FLOAT_TYPES", "GROUP", "export_mlx", "load_lazily"]
+__all__ = ["BIT_TYPES", "FLOAT_TYPES", "GROUP", "convert_lazily", "export_mlx", "load_lazily"]
 
 # By the value of --type: MLX's name.
 FLOAT_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
@@ -61,7 +61,7 @@ def export_mlx(
             f"{folder} is packed already", "Give the model with its original weights"
         )
     dtype = FLOAT_TYPES.get(kind) or config.get("torch_dtype") or config.get("dtype")
-    config = _convert(model, config, dtype, BIT_TYPES.get(kind))
+    config = convert_lazily(model, config, dtype, BIT_TYPES.get(kind))
     try:
         with whole_folder(out) as new:
             _write(model, config, new)
@@ -115,10 +115,20 @@ def load_lazily(folder: Path, user: str = "--to mlx") -> tuple[Any, dict[str, An
     return model, config
 
 
-def _convert(
+def convert_lazily(
     model: Any, config: dict[str, Any], dtype: str | None, bits: int | None
 ) -> dict[str, Any]:
-    """Cast and pack a model in place, in `mlx_lm.convert`'s order."""
+    """Cast and pack a model in place, in `mlx_lm.convert`'s order; nothing is evaluated.
+
+    Args:
+        model: As `load_lazily` gives it.
+        config: Its configuration.
+        dtype: A value of `FLOAT_TYPES`, which its floats are cast to; anything else leaves them.
+        bits: What its matrices are packed to, in groups of `GROUP`; None to leave them.
+
+    Returns:
+        The configuration of the result.
+    """
     import mlx.core as mx
     from mlx.utils import tree_map_with_path
     from mlx_lm.utils import quantize_model

@@ -16,6 +16,7 @@ import mlx.nn as nn
 from mlx.utils import tree_map
 
 from mlx_probe.core.errors import CheckpointError, ConfigError, SourceError
+from mlx_probe.lab.budget.lowrank_layout import LOWRANK, lowrank_classes
 from mlx_probe.lab.data.tokenizer import Tokenizer, load_tokenizer
 from mlx_probe.lab.generate.adapted import find_adapter, load_adapted
 from mlx_probe.lab.generate.folder import find_model_folder, tokenizer_folder
@@ -24,7 +25,7 @@ from mlx_probe.lab.model.mini_llm import MiniLLM
 from mlx_probe.lab.moe.gate.layout import dynamic_classes
 from mlx_probe.lab.moe.stock import DYNAMIC
 
-__all__ = ["LoadedModel", "load_model"]
+__all__ = ["LoadedModel", "load_model", "single"]
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def load_model(reference: str | os.PathLike[str], by_mlx_lm: bool = False) -> Lo
     if model is None:
         model = _by_mlx_lm(folder, config, is_dynamic)
     if mx.default_device().type == mx.cpu:
-        model.update(tree_map(_single, model.parameters()))
+        model.update(tree_map(single, model.parameters()))
     model.eval()
     mx.eval(model.parameters())
     return LoadedModel(
@@ -126,6 +127,11 @@ def _by_mlx_lm(folder: Path, config: Mapping[str, Any], is_dynamic: bool) -> nn.
         if is_dynamic:
             classes = partial(dynamic_classes, str(folder))
             model, _ = load(folder, lazy=True, get_model_classes=classes)
+        elif config.get("model_type") == LOWRANK:
+            # Our own classes in the place of a file that anybody could have changed.
+            classes = partial(lowrank_classes, str(folder))
+            own = {"model_file": None}
+            model, _ = load(folder, lazy=True, model_config=own, get_model_classes=classes)
         else:
             model, _ = load(folder, lazy=True)
     except (ValueError, KeyError, TypeError, FileNotFoundError, RuntimeError) as error:
@@ -164,7 +170,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _single(array: mx.array) -> mx.array:
+def single(array: mx.array) -> mx.array:
+    """An array as a CPU computes with it: numbers of 16 bits in float32."""
     return array.astype(mx.float32) if array.dtype in (mx.bfloat16, mx.float16) else array
 
 

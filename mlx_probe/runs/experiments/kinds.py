@@ -81,6 +81,7 @@ RUN_KINDS: Mapping[str, RunKind] = {
     "graft": _small("a dense model made a mixture", writes_model=True),
     "merge": _small("an adapter merged into its base", writes_model=True),
     "export": _small("a model written for another program", writes_model=True),
+    "budget-export": _small("a model written under a budget", writes_model=True),
     "moe-prune": _small("experts of a mixture left out", writes_model=True),
     "moe-merge": _small("experts of a mixture merged", writes_model=True),
     "toolcalls": RunKind("function calls prepared", small.counts, small.files, small.settings),
