@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import MofNCompleteColumn
+from rich.progress import DownloadColumn, MofNCompleteColumn
 
+from mlx_probe.core.errors import ConfigError
 from mlx_probe.core.language import tr
 
 from .command import Command
@@ -23,6 +25,9 @@ from .options import (
     quiet_option,
     resume_option,
 )
+
+if TYPE_CHECKING:
+    from mlx_probe.lab.budget.records import BudgetPlan
 
 __all__ = ["budget"]
 
@@ -49,7 +54,7 @@ class _Kinds(click.ParamType[tuple[str, ...]]):
     examples=(
         "mlx-probe budget Qwen/Qwen3-0.6B --size 400MB",
         "mlx-probe budget ./my-model --error 0.05 --kinds bits --group 64",
-        "mlx-probe budget ./my-model --energy 0.99 --kinds rank --out ./budget --json",
+        "mlx-probe budget ./model --size 1GB --export ./smaller --text text.txt",
     ),
 )
 @model_argument
@@ -120,6 +125,24 @@ class _Kinds(click.ParamType[tuple[str, ...]]):
     metavar="DIR",
     help="Folder for the table of choices and what was measured; another goal begins with it.",
 )
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the model with these choices to a folder: new, empty, or exported before.",
+)
+@click.option(
+    "--text",
+    metavar="SOURCE",
+    help="With --export, compare how well a text is predicted before and after, and by the "
+    "uniform quantization of the same size: files, folders, packages, data sets.",
+)
+@click.option(
+    "--text-tokens",
+    type=click.IntRange(0),
+    default=4096,
+    help="Tokens of the text to predict, at most; 0 for all.",
+)
 @format_option
 @resume_option
 @config_option
@@ -138,6 +161,9 @@ def budget(
     run: str | None,
     device: Any,
     out: Path | None,
+    export: Path | None,
+    text: str | None,
+    text_tokens: int,
     formats: tuple[str, ...],
     resume: bool,
     as_json: bool,
@@ -160,6 +186,7 @@ def budget(
     from mlx_probe.report.terminal.budget import budget_text
 
     goal = Goal(energy, error, size)
+    _refuse(export, text, out)
     settings: dict[str, Any] = {
         "kinds": kinds,
         "bits": tuple(map(int, bits)),
@@ -183,7 +210,42 @@ def budget(
                 **settings,
             )
     document = budget_document(plan, None if out is None else str(out))
+    if export is not None:
+        document["exported"] = _exported(
+            plan, export, text, text_tokens, document, quiet or as_json
+        )
     if as_json:
         print_document(document)
     elif not quiet:
         output().print(budget_text(document))
+
+
+def _refuse(export: Path | None, text: str | None, out: Path | None) -> None:
+    """Refuse what cannot be written before anything is measured."""
+    if export is None:
+        if text is not None:
+            raise ConfigError("--text without --export", "Give --export DIR, too")
+        return
+    from mlx_probe.lab.budget.export import refuse_export
+
+    refuse_export(export, out)
+
+
+def _exported(
+    plan: BudgetPlan,
+    export: Path,
+    text: str | None,
+    tokens: int,
+    document: Mapping[str, Any],
+    quiet: bool,
+) -> dict[str, Any]:
+    """The model that was written, for JSON."""
+    from mlx_probe.lab.budget.export import export_budget
+    from mlx_probe.lab.budget.perplexity import TextConfig
+
+    config = None if text is None else TextConfig(text, tokens)
+    with (
+        counting_bar(tr("writing"), DownloadColumn(), quiet) as on_bytes,
+        counting_bar(tr("tokens"), MofNCompleteColumn(), quiet or text is None) as on_tokens,
+    ):
+        return export_budget(plan, export, config, on_bytes, on_tokens, document).describe()

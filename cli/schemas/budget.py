@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlx_probe.runs.budget_columns import COLUMNS
 
+from .budget_export import EXPORTED
 from .shape import INTEGER, NUMBER, TEXT, Schema, listed, nullable, of_columns, one_of, record
 
 __all__ = ["BUDGET"]
@@ -43,6 +44,7 @@ BUDGET: Schema = record(
             "bytes for the others; 0 if this is the best.",
         ),
         "gap": (NUMBER, "The bound relative to the squared error, or to the bytes."),
+        "exported": (nullable(EXPORTED), "The model that was written; null without --export."),
         "choices": (
             listed(of_columns(COLUMNS)),
             "A row for each matrix and each other parameter, in the order of the model.",

@@ -41,6 +41,11 @@ GOOD = {
     "series": [("{model} {root}/models/base --steps 1,2 --out {out}/series --workers 1 -q", 0)],
     "budget": [
         ("{lm} --size 60kB --kinds rank", 0),
+        (
+            "{lm} --size 60kB --kinds rank --export {out}/cut --text {lm}/tokenizer.json "
+            "--text-tokens 20",
+            0,
+        ),
         ("{lm} --error 0.3 --dtype bfloat16 --mode affine --mode mxfp4 --out {out}/budget", 0),
     ],
     "report": [

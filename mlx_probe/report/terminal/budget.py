@@ -14,6 +14,7 @@ from rich.table import Table
 from mlx_probe.core.language import tr
 from mlx_probe.core.messages import translated
 from mlx_probe.core.units import format_size
+from mlx_probe.report.terminal.budget_export import exported_text
 from mlx_probe.report.terminal.plain import printable
 from mlx_probe.report.terminal.text import grid
 
@@ -36,6 +37,8 @@ def budget_text(budget: Mapping[str, Any]) -> RenderableType:
         parts.append(_table(matrices))
     if nothing:
         parts.append(grid({tr("kept"): "\n".join(_reasons(nothing))}))
+    if budget["exported"] is not None:
+        parts += exported_text(budget["exported"])
     return Group(*parts)
 
 
