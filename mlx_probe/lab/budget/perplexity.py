@@ -42,7 +42,7 @@ class TextConfig:
     Attributes:
         source: What `mlx-probe evaluate --data` takes.
         tokens: Tokens to predict, at most; 0 for all.
-        context: Tokens that a model sees at most.
+        context: Tokens that a model sees at most; fewer where its own context is shorter.
     """
 
     source: str
@@ -95,9 +95,6 @@ class TextComparison:
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self._plan, self._config, self._on_progress = plan, config, on_progress
-        self._settings = EvaluateConfig(
-            context=config.context, max_tokens=config.tokens, document="chunk"
-        )
         self._turn = 0
         needed, free = memory_needed(plan), _free_memory()
         self._refused = ""
@@ -156,7 +153,14 @@ class TextComparison:
         def progress(done: int, total: int) -> None:
             self._on_progress(turn * total + done, _MODELS * total)
 
-        values = PERPLEXITY.run(_unpacked(load()), self._config.source, self._settings, progress)
+        loaded = _unpacked(load())
+        settings = EvaluateConfig(
+            context=min(self._config.context, loaded.context or self._config.context),
+            max_tokens=self._config.tokens,
+            document="chunk",
+        )
+        values = PERPLEXITY.run(loaded, self._config.source, settings, progress)
+        del loaded
         # Before the next one is loaded.
         mx.clear_cache()
         measured: dict[str, Any] = {key: values[key] for key in _MEASURED}

@@ -16,6 +16,7 @@ from mlx_probe.core.errors import ConfigError, ResultError
 from mlx_probe.lab.budget.export import export_budget
 from mlx_probe.lab.budget.matrices import arrays_of
 from mlx_probe.lab.budget.measure import measure
+from mlx_probe.lab.budget.options import rank_errors
 from mlx_probe.lab.budget.plan import plan_budget
 from mlx_probe.lab.budget.records import Choice, Goal, Way
 from mlx_probe.lab.budget.tensors import files_bytes
@@ -73,7 +74,7 @@ def planned(folder, choices, **options):
         squared = None
         if not each.matrix.reason:
             own = {spec.name: arrays[spec.name] for spec in each.matrix.kept}
-            squared = measure(each.matrix, own).error(choice)
+            squared = squared_error(each.matrix, choice, measure(each.matrix, own))
         chosen.append(dataclasses.replace(each, choice=choice, squared_error=squared))
     return dataclasses.replace(
         plan,
@@ -81,6 +82,12 @@ def planned(folder, choices, **options):
         after=files_bytes((each.matrix, each.choice) for each in chosen),
         squared_error=sum(each.squared_error or 0.0 for each in chosen),
     )
+
+
+def squared_error(matrix, choice, curve):
+    if choice.rank is not None:
+        return float(rank_errors(matrix, curve)[choice.rank])
+    return curve.keep if choice.way is None else curve.rounding[choice.way]
 
 
 def numbers(folder, name):
