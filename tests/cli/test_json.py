@@ -42,8 +42,7 @@ GOOD = {
     "budget": [
         ("{lm} --size 60kB --kinds rank", 0),
         (
-            "{lm} --size 60kB --kinds rank --export {out}/cut --text {lm}/tokenizer.json "
-            "--text-tokens 20",
+            "{lm} --size 60kB --kinds rank --export {out}/cut --text {text} --text-tokens 20",
             0,
         ),
         ("{lm} --error 0.3 --dtype bfloat16 --mode affine --mode mxfp4 --out {out}/budget", 0),
