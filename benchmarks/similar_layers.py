@@ -298,8 +298,10 @@ def publish_influence(model: str, data: str, tokens: int, out: Path) -> None:
     config = InfluenceConfig(tokens=tokens, window=min(tokens, 128), removal=True)
     found = block_influence(model, data, config, device="cpu")
     assert found.without is not None
+    # One window has no interval.
+    errors = [None if e != e else rounded(e, 2) for e in found.error]
     rows: list[list[Cell]] = [
-        [layer, rounded(found.influence[layer]), rounded(found.error[layer], 2), rounded(loss, 4)]
+        [layer, rounded(found.influence[layer]), errors[layer], rounded(loss, 4)]
         for layer, loss in enumerate(found.without)
     ]
     lengths = [n for n in (1, 2, 4, 8) if n < len(rows)]
