@@ -58,7 +58,7 @@ def verdict(relation: Relation) -> str:
         "same": tr("{child} and {parent} have the same weights", child=child, parent=parent),
         "pruning": tr("{child} is {parent} pruned", child=child, parent=parent),
         "merge": tr("{child} is a merge that {parent} is in", child=child, parent=parent),
-        "unrelated": tr("{child} and {parent} are unrelated", child=child, parent=parent),
+        "unrelated": tr("{a} and {b} are unrelated", **names),
     }
     told = relation.parent is not None
     one_way = {
