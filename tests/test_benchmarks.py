@@ -39,6 +39,10 @@ SMALLEST = {
     "alpha_decay": [*TRAINED, "--steps", "6", "--seeds", "2"],
     "band_reduction": ["--side", "64", "--runs", "1", "--family", "log to 1e-9"],
     "backup": ["--size", "2MB", "--kill-size", "1MB", "--kills", "1", "--only", "own"],
+    "budget": [
+        *("--model", WIDE, "--data", str(ROOT / "docs/en/metrics.md")),
+        *("--tokens", "24", "--context", "8"),
+    ],
     "cluster": [
         *(MODEL, "--runs", "1", "--size", "1MB", "--divisor", "32"),
         *("--kills", "1", "--restarts", "0", "--clients", "0"),

@@ -14,4 +14,12 @@ choose.py     the choice for a goal
 records.py    the records
 document.py   the table's rows, the document of --json
 run.py        the same with a run folder
+
+export.py          the chosen model, written whole or not at all
+rewrite.py         its tensors, through mlx-lm's own quantization
+factors.py         the best factors of a rank
+lowrank_model.py   the file that mlx-lm runs for them
+lowrank_layout.py  what config.json says of them
+verify.py          the error of the files that were written
+perplexity.py      a text before and after, and by the uniform choice
 """
