@@ -10,6 +10,7 @@ import numpy as np
 import packers
 from hf_packings import exl2_case
 from make_packings import fixtures
+from matrices import store
 
 from mlx_probe.core.dtypes import DTYPES, decode
 
@@ -108,6 +109,14 @@ def cases():
     # exllamav2 makes no fixture: it needs a GPU.
     tensors, settings, _ = exl2_case(rng, 64, 96)
     made["exl2"] = tensors, settings
+    factors = {"left": (64, 4), "right": (4, 96)}
+    made["lowrank"] = (
+        {
+            f"m.lowrank_{side}": (store(rng.standard_normal(shape), "BF16")[0], "BF16")
+            for side, shape in factors.items()
+        },
+        {},
+    )
     for name, (tensors, settings) in made.items():
         if not settings.get("quant_method") and "__metadata__" not in settings:
             # A model has more than one weight: this one keeps its pieces.

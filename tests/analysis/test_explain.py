@@ -19,7 +19,8 @@ from mlx_probe.core.language import speaking
 def test_a_name_is_explained_once_for_each_table():
     tables = [each.table for each in explain("rank")]
     assert tables == ["params", "heads"]
-    assert [each.table for each in explain("block_type")] == ["params", "experts", "compare"]
+    tables = [each.table for each in explain("block_type")]
+    assert tables == ["params", "experts", "compare", "adapter", "tokens"]
 
 
 def test_an_explanation_is_what_the_column_declares():
@@ -37,7 +38,7 @@ def test_a_title_names_its_column(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("alpa", "alpha"), ("energy", "energy_rank_90"), ("efective rank", "effe")]
+    ("name", "near"), [("alpa", "alpha"), ("energy", "energy_rank_99"), ("efective rank", "effe")]
 )
 def test_an_unknown_name_gets_near_ones(name, near):
     with pytest.raises(ConfigError, match=f"called {name}") as refused:

@@ -62,7 +62,7 @@ def test_json_is_english_whatever_the_language(run):
     assert {"low", "median", "high"} == set(alpha["run"]["values"])
     every = json.loads(explained("--json"))
     assert {entry["table"] for entry in every} == {
-        "params", "heads", "experts", "compare", "monitor"
+        "params", "heads", "experts", "compare", "adapter", "tokens", "monitor"
     }  # fmt: skip
 
 

@@ -26,17 +26,20 @@ LEFT, RIGHT = "lowrank_left", "lowrank_right"
 
 
 def claim(tensor: TensorInfo, context: Context) -> Claim | None:
-    """A tensor called ``lowrank_left``."""
-    base = tensor.name.removesuffix(LEFT)
-    if base == tensor.name or base[-1:] not in ("", "."):
+    """A tensor called ``lowrank_left``, or ``lowrank_right`` where the other is missing."""
+    base, dot, end = tensor.name.rpartition(".")
+    if end not in (LEFT, RIGHT) or (end == RIGHT and context.find(f"{base}{dot}{LEFT}")):
         return None
-    return Claim(f"{base}weight", (tensor, *context.find(f"{base}{RIGHT}")))
+    right = context.find(f"{base}{dot}{RIGHT}") if end == LEFT else ()
+    return Claim(f"{base}{dot}weight", (tensor, *right))
 
 
 def layout(claim: Claim, context: Context) -> Layout:
     """(rows, rank) times (rank, cols); see `Scheme.layout`."""
     if len(claim.pieces) == 1:
-        raise PackingError(f"{claim.name}: {RIGHT} is missing beside {LEFT}")
+        (there,) = claim.pieces
+        missing, end = (RIGHT, LEFT) if there.name.endswith(LEFT) else (LEFT, RIGHT)
+        raise PackingError(f"{claim.name}: {missing} is missing beside {end}")
     left, right = claim.pieces
     for piece in (left, right):
         if len(piece.shape) != 2:

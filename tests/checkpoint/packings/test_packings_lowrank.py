@@ -49,6 +49,7 @@ def test_a_bias_beside_the_factors_stays_a_vector(tmp_path, rng):
     ("change", "says"),
     [
         ({f"{NAME}.lowrank_right": None}, "lowrank_right is missing"),
+        ({f"{NAME}.lowrank_left": None}, "lowrank_left is missing"),
         ({f"{NAME}.lowrank_right": (np.zeros((4, 9), np.float32), "F32")}, "is F32 instead of"),
         ({f"{NAME}.lowrank_right": (np.zeros((4, 9), np.uint16), "BF16")}, "has the shape [4, 9]"),
         ({f"{NAME}.lowrank_left": (np.zeros(5, np.uint16), "BF16")}, "no matrix"),

@@ -116,7 +116,7 @@ OF_KIND = {
         kind: ({"inputs": [{"role": "model", "name": "m"}]}, {"model": "m"})
         for kind in (
             *("evaluate", "load-test", "graft", "merge", "export", "moe-prune", "moe-merge"),
-            *("sweep", "lineage", "series", "similar-layers", "budget"),
+            *("sweep", "lineage", "series", "similar-layers", "budget", "budget-export"),
         )
     },
 }
