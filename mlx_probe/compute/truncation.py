@@ -159,7 +159,9 @@ def _by_subspace(lines: Lines, short: int, rank: int, energy: float) -> tuple[Fl
     width = min(aim + _BESIDE, short)
     block = np.linalg.qr(rng.standard_normal((short, width)))[0]
     total, before, settled = 0.0, 0.0, False
-    for _ in range(_MOST_STEPS):
+    steps = 0
+    while steps < _MOST_STEPS:
+        steps += 1
         image, total = _gram_times(lines, block)
         if not total:
             return np.empty((short, 0)), 0.0, True
@@ -170,9 +172,9 @@ def _by_subspace(lines: Lines, short: int, rank: int, energy: float) -> tuple[Fl
         if settled and (needed <= aim or aim == min(rank, short)):
             return block @ inner[:, : min(needed, aim)], total, True
         before = held
-        if settled:
+        if settled or (steps == _MOST_STEPS and needed > aim and aim < min(rank, short)):
             # The share is not reached: the space has to grow.
-            aim = min(2 * aim, rank, short)
+            aim, steps = min(2 * aim, rank, short), 0
             width, before, settled = min(aim + _BESIDE, short), 0.0, False
             fresh = rng.standard_normal((short, width - image.shape[1]))
             image = np.hstack([image @ inner, fresh * np.sqrt(total / short)])
